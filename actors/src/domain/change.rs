@@ -1,0 +1,180 @@
+//! Change sets: what a caller asks the store to change, naming what it saw. All or nothing.
+
+use super::clock::ServiceTime;
+use super::extension::IdentityKey;
+use super::ids::UserId;
+use super::record::Record;
+
+/// The one table of key families in journal and snapshot. A number is never given twice; unknown ones are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Family(pub u8);
+
+impl Family {
+    /// 16-byte id → 16-byte record.
+    pub const USER: Self = Self(1);
+    /// 16-byte id → extension record.
+    pub const EXTENSION: Self = Self(2);
+}
+
+/// Why something changed: for events, logs and the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Cause {
+    /// A login made the user.
+    Created = 1,
+    /// A refresh token was rotated.
+    Refreshed = 2,
+    /// An identity was linked.
+    Linked = 3,
+    /// An anonymous user became part of another.
+    MergedInto = 4,
+    /// The client ended its session.
+    LoggedOut = 5,
+    /// The user was inactive for the whole window.
+    Expired = 6,
+    /// The user deleted themselves.
+    DeletedByUser = 7,
+    /// An administrator deleted the user.
+    DeletedByAdmin = 8,
+    /// An administrator suspended the user.
+    Disabled = 9,
+    /// An administrator lifted the suspension.
+    Enabled = 10,
+    /// Another session was begun.
+    SessionOpened = 11,
+    /// An administrator ended a session, or all.
+    SessionEnded = 12,
+    /// A refresh token was used again beyond its grace: the session ended.
+    ReuseDetected = 13,
+}
+
+impl Cause {
+    const ALL: [Self; 13] = [
+        Self::Created,
+        Self::Refreshed,
+        Self::Linked,
+        Self::MergedInto,
+        Self::LoggedOut,
+        Self::Expired,
+        Self::DeletedByUser,
+        Self::DeletedByAdmin,
+        Self::Disabled,
+        Self::Enabled,
+        Self::SessionOpened,
+        Self::SessionEnded,
+        Self::ReuseDetected,
+    ];
+
+    /// The cause with this number; `None` for an unknown one.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| *cause as u8 == number)
+    }
+
+    /// The name in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Refreshed => "refreshed",
+            Self::Linked => "linked",
+            Self::MergedInto => "merged-into",
+            Self::LoggedOut => "logged-out",
+            Self::Expired => "expired",
+            Self::DeletedByUser => "deleted-by-user",
+            Self::DeletedByAdmin => "deleted-by-admin",
+            Self::Disabled => "disabled",
+            Self::Enabled => "enabled",
+            Self::SessionOpened => "session-opened",
+            Self::SessionEnded => "session-ended",
+            Self::ReuseDetected => "reuse-detected",
+        }
+    }
+}
+
+/// What an update does with the extension record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExtensionChange {
+    /// Leaves it as it is.
+    Keep,
+    /// Puts these bytes in its place.
+    Put(Box<[u8]>),
+    /// Takes it away.
+    Remove,
+}
+
+/// One operation and what it expects to find.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Makes a user; the id must be absent.
+    Create {
+        /// The new user.
+        id: UserId,
+        /// Its first record.
+        record: Record,
+        /// Its extension record, if it has one.
+        extension: Option<Box<[u8]>>,
+    },
+    /// Changes a user whose version is `seen`. The store sets the version and keeps `last_seen`.
+    Update {
+        /// The user.
+        id: UserId,
+        /// The version that the caller looked at.
+        seen: u16,
+        /// The new record.
+        record: Record,
+        /// What becomes of the extension record.
+        extension: ExtensionChange,
+    },
+    /// Takes a user whose version is `seen` away, with all that hangs on it.
+    Remove {
+        /// The user.
+        id: UserId,
+        /// The version that the caller looked at.
+        seen: u16,
+    },
+    /// Takes a user away who is anonymous and was last seen at `cutoff` or before.
+    Expire {
+        /// The user.
+        id: UserId,
+        /// The latest last activity that still counts as expired.
+        cutoff: ServiceTime,
+    },
+    /// Holds if nobody has the identity, or this user has it.
+    Claim {
+        /// The identity.
+        identity: IdentityKey,
+        /// Who wants it.
+        user: UserId,
+    },
+    /// Raises `last_seen`; names no version and does nothing to a user who is gone.
+    Touch {
+        /// The user.
+        id: UserId,
+        /// The activity.
+        at: ServiceTime,
+    },
+}
+
+/// Operations that happen together or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeSet {
+    /// Why.
+    pub cause: Cause,
+    /// When it was proposed.
+    pub at: ServiceTime,
+    /// What.
+    pub ops: Vec<Op>,
+}
+
+/// What became of a change set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is applied, and durable.
+    Done,
+    /// Operation `op` did not find what it named; nothing of the set was written.
+    Conflict {
+        /// Index into the set's operations.
+        op: usize,
+    },
+    /// The store could not write: whether the set will be there after a restart is unknown.
+    Failed,
+}

@@ -1,0 +1,91 @@
+//! Time: the wall for people, the service clock for whatever ends something.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Seconds of service since the first start of this data folder (see [`ServiceClock`]).
+pub type ServiceTime = u32;
+
+/// Where time comes from. Tests bring their own.
+pub trait Clock: Send + Sync + 'static {
+    /// Milliseconds of the monotonic clock, from any origin.
+    fn monotonic_ms(&self) -> u64;
+    /// Unix time in milliseconds; may jump.
+    fn wall_ms(&self) -> u64;
+}
+
+/// Where randomness comes from: the operating system's generator (ASVS 7.2.3). Tests bring their own.
+pub trait Entropy: Send + Sync + 'static {
+    /// Fills `out` with unpredictable bytes.
+    fn fill(&self, out: &mut [u8]);
+}
+
+/// The first service second. Not zero, so that a user who is brought in with an older last activity has a time to stand on.
+pub const FIRST_SERVICE_TIME: ServiceTime = 10 * 365 * 86_400;
+
+/// Of the time a server was down, at most this counts (seconds).
+pub const MAX_COUNTED_GAP_S: u64 = 3600;
+
+/// A wall clock that moves this much against the monotonic one has jumped (milliseconds).
+const WALL_JUMP_MS: i64 = 2000;
+
+/// Seconds of service: they run with the monotonic clock, never go back and never follow the wall clock, so that neither
+/// a clock that jumps nor a server that was down ends anyone.
+pub struct ServiceClock {
+    clock: Arc<dyn Clock>,
+    base_ms: u64,
+    monotonic_base_ms: u64,
+    /// wall − monotonic, as last seen: what a jump is measured against
+    wall_offset_ms: AtomicU64,
+}
+
+impl ServiceClock {
+    /// Goes on from the last written time. `last` is that service time and the wall time (Unix ms) written with it;
+    /// `None` at the first start. Of the wall-clock gap since, at most an hour counts.
+    pub fn resume(clock: Arc<dyn Clock>, last: Option<(ServiceTime, u64)>) -> Self {
+        let base_ms = match last {
+            None => u64::from(FIRST_SERVICE_TIME) * 1000,
+            Some((service, wall_ms)) => {
+                let gap_ms = clock.wall_ms().saturating_sub(wall_ms).min(MAX_COUNTED_GAP_S * 1000);
+                u64::from(service) * 1000 + gap_ms
+            }
+        };
+        let (monotonic_base_ms, wall_ms) = (clock.monotonic_ms(), clock.wall_ms());
+        Self {
+            clock,
+            base_ms,
+            monotonic_base_ms,
+            wall_offset_ms: AtomicU64::new(wall_ms.wrapping_sub(monotonic_base_ms)),
+        }
+    }
+
+    /// Now, in seconds of service.
+    pub fn now(&self) -> ServiceTime {
+        let ms = self.base_ms + self.clock.monotonic_ms().saturating_sub(self.monotonic_base_ms);
+        ServiceTime::try_from(ms / 1000).unwrap_or(ServiceTime::MAX)
+    }
+
+    /// Now, Unix time in milliseconds.
+    pub fn wall_ms(&self) -> u64 {
+        self.clock.wall_ms()
+    }
+
+    /// Milliseconds of the monotonic clock.
+    pub fn monotonic_ms(&self) -> u64 {
+        self.clock.monotonic_ms()
+    }
+
+    /// A service time as people see it: Unix seconds, now − (service now − t).
+    pub fn to_wall_s(&self, t: ServiceTime) -> i64 {
+        let wall_s = i64::try_from(self.clock.wall_ms() / 1000).unwrap_or(i64::MAX);
+        wall_s - i64::from(self.now()) + i64::from(t)
+    }
+
+    /// By how many milliseconds the wall clock has jumped since this was last asked; `None` when it has not.
+    pub fn wall_jump_ms(&self) -> Option<i64> {
+        let offset = self.clock.wall_ms().wrapping_sub(self.clock.monotonic_ms());
+        let before = self.wall_offset_ms.swap(offset, Ordering::Relaxed);
+        let jump = offset.wrapping_sub(before).cast_signed();
+        (jump.abs() > WALL_JUMP_MS).then_some(jump)
+    }
+}

@@ -1,0 +1,170 @@
+//! The compact record: all that a resting anonymous user is, in 16 bytes.
+
+use super::clock::ServiceTime;
+
+/// How a session was begun; fixed at its start. Each refresh endpoint accepts its own kind alone (design §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum SessionKind {
+    /// Through the App Services client API: the refresh token never changes.
+    AppServices = 1,
+    /// Through `/v1`: the refresh token rotates.
+    V1 = 2,
+    /// In a reader cookie.
+    Cookie = 3,
+}
+
+impl SessionKind {
+    /// The kind with this number; `None` for an unknown one.
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Self::AppServices, Self::V1, Self::Cookie].into_iter().find(|kind| *kind as u8 == number)
+    }
+}
+
+/// What is true of a user, one bit each, and the kind of the one session that the record itself holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flags(pub u8);
+
+impl Flags {
+    /// Suspended by an administrator: every token is refused.
+    pub const DISABLED: u8 = 1;
+    /// A real account: no longer anonymous, never expires by inactivity.
+    pub const LASTING: u8 = 2;
+    /// There is an extension record, and the sessions are in it.
+    pub const EXTENDED: u8 = 4;
+    /// Made when a reader came back with a lazy cookie.
+    pub const MADE_LAZILY: u8 = 8;
+    const KIND_SHIFT: u8 = 4;
+    const KIND_MASK: u8 = 0b11 << Self::KIND_SHIFT;
+
+    /// Whether the bit is set.
+    pub fn has(self, bit: u8) -> bool {
+        self.0 & bit != 0
+    }
+
+    /// With the bit set or cleared.
+    #[must_use]
+    pub fn with(self, bit: u8, on: bool) -> Self {
+        Self(if on { self.0 | bit } else { self.0 & !bit })
+    }
+
+    /// The kind of the session in the record; `None` when the sessions are in the extension record.
+    pub fn kind(self) -> Option<SessionKind> {
+        SessionKind::from_number((self.0 & Self::KIND_MASK) >> Self::KIND_SHIFT)
+    }
+
+    /// With the kind of the session in the record.
+    #[must_use]
+    pub fn with_kind(self, kind: Option<SessionKind>) -> Self {
+        Self(self.0 & !Self::KIND_MASK | kind.map_or(0, |kind| (kind as u8) << Self::KIND_SHIFT))
+    }
+}
+
+/// The 16 bytes. The session fields serve only an anonymous user with exactly one session; from the second session on,
+/// and always once lasting, sessions are a section of the extension record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record {
+    /// Last activity. Lives in the registry alone: no actor holds it and no update sets it.
+    pub last_seen: ServiceTime,
+    /// When the session began.
+    pub session_started: ServiceTime,
+    /// Raised by every update, compared for equality only.
+    pub version: u16,
+    /// The session's number; never reused while the user lives.
+    pub session_no: u16,
+    /// How often the refresh token was rotated (`/v1`).
+    pub refresh_counter: u16,
+    /// Raised by linking: access tokens of an earlier epoch fail.
+    pub epoch: u8,
+    /// What is true of the user.
+    pub flags: Flags,
+}
+
+impl Record {
+    /// The bytes of a record, journal and snapshot alike.
+    pub const SIZE: usize = 16;
+
+    /// A new anonymous user's record with its first session.
+    pub fn new(now: ServiceTime, kind: SessionKind) -> Self {
+        Self {
+            last_seen: now,
+            session_started: now,
+            version: 0,
+            session_no: 1,
+            refresh_counter: 0,
+            epoch: 0,
+            flags: Flags::default().with_kind(Some(kind)),
+        }
+    }
+
+    /// Whether the user has no identity but the anonymous one.
+    pub fn is_anonymous(&self) -> bool {
+        !self.flags.has(Flags::LASTING)
+    }
+
+    /// When the user is gone for want of activity, `window` seconds after the last; `None` for a lasting account.
+    pub fn deadline(&self, window: u32) -> Option<ServiceTime> {
+        self.is_anonymous().then(|| self.last_seen.saturating_add(window))
+    }
+
+    /// Whether the deadline has come: the same answer on read, in the sweep and in what `expires` says.
+    pub fn is_expired(&self, now: ServiceTime, window: u32) -> bool {
+        self.deadline(window).is_some_and(|deadline| now >= deadline)
+    }
+
+    /// Big-endian, in the order of the fields.
+    pub fn to_bytes(&self) -> [u8; Self::SIZE] {
+        let mut bytes = [0; Self::SIZE];
+        bytes[0..4].copy_from_slice(&self.last_seen.to_be_bytes());
+        bytes[4..8].copy_from_slice(&self.session_started.to_be_bytes());
+        bytes[8..10].copy_from_slice(&self.version.to_be_bytes());
+        bytes[10..12].copy_from_slice(&self.session_no.to_be_bytes());
+        bytes[12..14].copy_from_slice(&self.refresh_counter.to_be_bytes());
+        bytes[14] = self.epoch;
+        bytes[15] = self.flags.0;
+        bytes
+    }
+
+    /// The record of these bytes; every pattern is one.
+    pub fn from_bytes(b: &[u8; Self::SIZE]) -> Self {
+        Self {
+            last_seen: u32::from_be_bytes([b[0], b[1], b[2], b[3]]),
+            session_started: u32::from_be_bytes([b[4], b[5], b[6], b[7]]),
+            version: u16::from_be_bytes([b[8], b[9]]),
+            session_no: u16::from_be_bytes([b[10], b[11]]),
+            refresh_counter: u16::from_be_bytes([b[12], b[13]]),
+            epoch: b[14],
+            flags: Flags(b[15]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sixteen_bytes_are_as_they_always_were() {
+        let record = Record {
+            last_seen: 0x0102_0304,
+            session_started: 0x0506_0708,
+            version: 0x090a,
+            session_no: 0x0b0c,
+            refresh_counter: 0x0d0e,
+            epoch: 0x0f,
+            flags: Flags(Flags::DISABLED | Flags::MADE_LAZILY).with_kind(Some(SessionKind::V1)),
+        };
+        let bytes = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0b0010_1001];
+        assert_eq!(record.to_bytes(), bytes);
+        assert_eq!(Record::from_bytes(&bytes), record);
+    }
+
+    #[test]
+    fn the_deadline_is_exact() {
+        let record = Record::new(1000, SessionKind::V1);
+        assert!(!record.is_expired(1099, 100));
+        assert!(record.is_expired(1100, 100));
+        let lasting = Record { flags: record.flags.with(Flags::LASTING, true), ..record };
+        assert!(!lasting.is_expired(u32::MAX, 100));
+    }
+}

@@ -1,0 +1,12 @@
+//! The core of Passerby: who exists (`domain`), where they are kept (`registry`, `store`), who acts for them (`actor`)
+//! and the one door through which a server uses all of it (`handle`).
+//!
+//! # Layout
+//! Each module may use those before it and none after it: `domain ← registry ← store ← actor ← handle`. `system` holds
+//! the real clock and randomness, which everything else receives as arguments.
+
+pub mod domain;
+pub mod registry;
+pub mod store;
+
+pub mod system;

@@ -1,0 +1,509 @@
+//! The registry: every user's compact record in memory, and the directory of live users. The only room for dashmap.
+//!
+//! An array of small maps, chosen by our own bits of a seeded hash: a slice of a sweep, a page of a snapshot and a page of
+//! a listing are one of these maps. Access is by closure, and no guard leaves this file; closures neither call the store
+//! nor log. The registry is the durable prefix of the journal, but for `last_seen`.
+
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use foldhash::fast::RandomState;
+
+use crate::domain::{Extension, IdentityKey, Record, ServiceTime, UserId, UserState};
+
+/// dashmap refuses fewer than two shards.
+const SHARDS_PER_MAP: usize = 2;
+/// The fewest maps, and how many entries each may hold at `max_users`.
+const MIN_MAPS: usize = 512;
+const MAX_ENTRIES_PER_MAP: usize = 20_000;
+/// dashmap takes the top bits of the hash and the table the lowest: the map is chosen by bits that neither uses.
+const MAP_BITS_SHIFT: u32 = 24;
+
+/// Many small concurrent maps behaving as one.
+struct Maps<K, V> {
+    maps: Box<[DashMap<K, V, RandomState>]>,
+    hasher: RandomState,
+    len: AtomicUsize,
+}
+
+impl<K: Eq + Hash, V> Maps<K, V> {
+    fn new(count: usize) -> Self {
+        let hasher = RandomState::default();
+        let map = || DashMap::with_capacity_and_hasher_and_shard_amount(0, hasher.clone(), SHARDS_PER_MAP);
+        Self { maps: (0..count).map(|_| map()).collect(), hasher: hasher.clone(), len: AtomicUsize::new(0) }
+    }
+
+    fn map(&self, key: &K) -> &DashMap<K, V, RandomState> {
+        let hash = self.hasher.hash_one(key) >> MAP_BITS_SHIFT;
+        // the number of maps is a power of two, and the bits above it do not matter
+        #[expect(clippy::cast_possible_truncation, reason = "masked below")]
+        &self.maps[hash as usize & (self.maps.len() - 1)]
+    }
+
+    fn with<R>(&self, key: &K, read: impl FnOnce(&V) -> R) -> Option<R> {
+        self.map(key).get(key).map(|entry| read(&entry))
+    }
+
+    fn insert(&self, key: K, value: V) -> Option<V> {
+        let old = self.map(&key).insert(key, value);
+        if old.is_none() {
+            self.len.fetch_add(1, Ordering::Relaxed);
+        }
+        old
+    }
+
+    fn remove(&self, key: &K) -> Option<V> {
+        let old = self.map(key).remove(key).map(|(_, value)| value);
+        if old.is_some() {
+            self.len.fetch_sub(1, Ordering::Relaxed);
+        }
+        old
+    }
+
+    /// Calls `see` for each entry of one map, holding one of its shards at a time.
+    fn visit(&self, map: usize, mut see: impl FnMut(&K, &V)) {
+        if let Some(map) = self.maps.get(map) {
+            map.iter().for_each(|entry| see(entry.key(), entry.value()));
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+}
+
+/// A record as it lies in the registry: 16 bytes, of which `last_seen` can be raised under a shared lock.
+struct Slot {
+    last_seen: AtomicU32,
+    rest: [u32; 3],
+}
+
+impl Slot {
+    fn new(record: &Record) -> Self {
+        let bytes = record.to_bytes();
+        let (words, _) = bytes.as_chunks::<4>();
+        let rest = [1, 2, 3].map(|i| u32::from_be_bytes(words[i]));
+        Self { last_seen: AtomicU32::new(record.last_seen), rest }
+    }
+
+    fn record(&self) -> Record {
+        let mut bytes = [0; Record::SIZE];
+        let (words, _) = bytes.as_chunks_mut::<4>();
+        words[0] = self.last_seen.load(Ordering::Relaxed).to_be_bytes();
+        for (word, value) in words[1..].iter_mut().zip(self.rest) {
+            *word = value.to_be_bytes();
+        }
+        Record::from_bytes(&bytes)
+    }
+}
+
+/// What a touch found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touched {
+    /// The user is gone, or its deadline has come.
+    Gone,
+    /// The last activity is recent enough.
+    Recent,
+    /// The last activity was raised to this time, which the journal should hear of.
+    Raised(ServiceTime),
+}
+
+/// One entry of a page: a user's record, an extension record or something of a later version's family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// A user's record.
+    User(UserId, Record),
+    /// A user's extension record.
+    Extension(UserId, Arc<[u8]>),
+    /// A key of a family that this version does not know: number, key, value.
+    Unknown(u8, Box<[u8]>, Box<[u8]>),
+}
+
+/// Every user, and what hangs on users.
+pub struct Registry {
+    users: Maps<UserId, Slot>,
+    extensions: Maps<UserId, Arc<[u8]>>,
+    identities: Maps<IdentityKey, UserId>,
+    unknown: Maps<(u8, Box<[u8]>), Box<[u8]>>,
+}
+
+impl Registry {
+    /// An empty registry whose maps stay small up to `max_users`.
+    pub fn new(max_users: usize) -> Self {
+        let maps = max_users.div_ceil(MAX_ENTRIES_PER_MAP).max(MIN_MAPS).next_power_of_two();
+        Self {
+            users: Maps::new(maps),
+            extensions: Maps::new(maps),
+            identities: Maps::new(MIN_MAPS),
+            unknown: Maps::new(MIN_MAPS),
+        }
+    }
+
+    /// How many users there are.
+    pub fn len(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Whether there is nobody.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many maps there are: pages are numbered below it.
+    pub fn pages(&self) -> usize {
+        self.users.maps.len()
+    }
+
+    /// A user's compact record.
+    pub fn record(&self, id: &UserId) -> Option<Record> {
+        self.users.with(id, Slot::record)
+    }
+
+    /// A user with all that is kept about them. (Extension records are read once before they get here: by the codec at
+    /// recovery, which refuses what it cannot read, and by whoever wrote them.)
+    pub fn load(&self, id: &UserId) -> Option<UserState> {
+        loop {
+            let record = self.record(id)?;
+            let bytes = self.extensions.with(id, Arc::clone);
+            // record and extension lie in two maps: what was read together must belong together
+            if self.record(id)?.version == record.version {
+                let extension = match bytes {
+                    None => None,
+                    Some(bytes) => Some(Extension::decode(&bytes).ok()?),
+                };
+                return Some(UserState { id: *id, record, extension });
+            }
+        }
+    }
+
+    /// Who has this identity.
+    pub fn resolve(&self, identity: &IdentityKey) -> Option<UserId> {
+        self.identities.with(identity, |id| *id)
+    }
+
+    /// Marks activity: under the entry's lock reads the clock, checks the deadline and raises `last_seen`, if it is at least
+    /// `granularity_s` old.
+    pub fn touch(&self, id: &UserId, now: impl FnOnce() -> ServiceTime, window_s: u32, granularity_s: u32) -> Touched {
+        self.users
+            .with(id, |slot| {
+                let (now, record) = (now(), slot.record());
+                if record.is_expired(now, window_s) {
+                    Touched::Gone
+                } else if now.saturating_sub(record.last_seen) < granularity_s {
+                    Touched::Recent
+                } else {
+                    slot.last_seen.fetch_max(now, Ordering::Relaxed);
+                    Touched::Raised(now)
+                }
+            })
+            .unwrap_or(Touched::Gone)
+    }
+
+    /// The users of one page for whom `wanted` holds.
+    pub fn select(&self, page: usize, wanted: impl Fn(&Record) -> bool) -> Vec<UserId> {
+        let mut found = Vec::new();
+        self.users.visit(page, |id, slot| {
+            if wanted(&slot.record()) {
+                found.push(*id);
+            }
+        });
+        found
+    }
+
+    /// Copies one page: users first, then their extension records, then (with page 0) what later versions keep.
+    pub fn page(&self, page: usize) -> Vec<Item> {
+        let mut items = Vec::new();
+        self.users.visit(page, |id, slot| items.push(Item::User(*id, slot.record())));
+        self.extensions.visit(page, |id, bytes| items.push(Item::Extension(*id, Arc::clone(bytes))));
+        if page == 0 {
+            for map in 0..self.unknown.maps.len() {
+                self.unknown.visit(map, |(family, key), value| {
+                    items.push(Item::Unknown(*family, key.clone(), value.clone()));
+                });
+            }
+        }
+        items
+    }
+
+    // The rest is for the store's writer and for recovery alone: they make the registry the journal's durable prefix.
+
+    /// Puts a record; of the two last activities the later one stays.
+    pub(crate) fn put_user(&self, id: UserId, mut record: Record) {
+        match self.users.map(&id).entry(id) {
+            Entry::Occupied(mut entry) => {
+                record.last_seen = record.last_seen.max(entry.get().last_seen.load(Ordering::Relaxed));
+                entry.insert(Slot::new(&record));
+            }
+            Entry::Vacant(entry) => {
+                entry.insert(Slot::new(&record));
+                self.users.len.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Takes a user away, with the extension record and the identities in it.
+    pub(crate) fn remove_user(&self, id: &UserId) {
+        self.users.remove(id);
+        self.remove_extension(id);
+    }
+
+    /// Puts an extension record and derives the identity index from it.
+    pub(crate) fn put_extension(&self, id: UserId, bytes: Arc<[u8]>) {
+        let identities = |bytes: &[u8]| Extension::decode(bytes).map(|e| e.identities).unwrap_or_default();
+        let new = identities(&bytes);
+        if let Some(old) = self.extensions.insert(id, bytes) {
+            for identity in identities(&old).into_iter().filter(|old| !new.contains(old)) {
+                self.identities.remove(&identity.key);
+            }
+        }
+        for identity in new {
+            self.identities.insert(identity.key, id);
+        }
+    }
+
+    /// Takes an extension record away and its identities out of the index.
+    pub(crate) fn remove_extension(&self, id: &UserId) {
+        if let Some(old) = self.extensions.remove(id) {
+            for identity in Extension::decode(&old).map(|e| e.identities).unwrap_or_default() {
+                self.identities.remove(&identity.key);
+            }
+        }
+    }
+
+    /// Raises `last_seen` of a user who is there.
+    pub(crate) fn raise_last_seen(&self, id: &UserId, at: ServiceTime) {
+        self.users.with(id, |slot| slot.last_seen.fetch_max(at, Ordering::Relaxed));
+    }
+
+    /// Keeps what a later version wrote.
+    pub(crate) fn put_unknown(&self, family: u8, key: Box<[u8]>, value: Box<[u8]>) {
+        self.unknown.insert((family, key), value);
+    }
+
+    /// Forgets what a later version removed.
+    pub(crate) fn remove_unknown(&self, family: u8, key: Box<[u8]>) {
+        self.unknown.remove(&(family, key));
+    }
+}
+
+/// Live users: who acts for them, and whether they may be let go. Never journalled.
+///
+/// An address is handed out with a lease, raised under the entry's lock and lowered by [`Directory::release`]; an entry
+/// leaves only without leases. So an address that turns out closed belonged to an actor that died.
+pub struct Directory<A> {
+    live: Maps<UserId, Live<A>>,
+    deaths: Maps<UserId, Deaths>,
+}
+
+struct Live<A> {
+    address: A,
+    worker: usize,
+    incarnation: u64,
+    leases: u32,
+    last_used_ms: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Deaths {
+    count: u32,
+    first_ms: u64,
+    blocked_until_ms: u64,
+    blocks: u32,
+}
+
+/// An address on loan.
+pub struct Lease<A> {
+    /// Where to send.
+    pub address: A,
+    /// Which life of the actor this is.
+    pub incarnation: u64,
+}
+
+/// When a user's actor dies too often.
+const DEATHS: u32 = 3;
+const DEATHS_WITHIN_MS: u64 = 60_000;
+const FIRST_BLOCK_MS: u64 = 300_000;
+const LONGEST_BLOCK_MS: u64 = 3_600_000;
+
+impl<A: Clone> Default for Directory<A> {
+    fn default() -> Self {
+        Self { live: Maps::new(MIN_MAPS), deaths: Maps::new(MIN_MAPS) }
+    }
+}
+
+impl<A: Clone> Directory<A> {
+    /// How many users are live.
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Whether nobody is live.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The live user's address, on lease.
+    pub fn lease(&self, id: &UserId, now_ms: u64) -> Option<Lease<A>> {
+        self.live.map(id).get_mut(id).map(|mut live| live.lend(now_ms))
+    }
+
+    /// The live user's address, on lease, activating it with `start` under the entry's lock if the user rests.
+    pub fn lease_or_activate(
+        &self,
+        id: &UserId,
+        now_ms: u64,
+        worker: usize,
+        incarnation: u64,
+        start: impl FnOnce() -> A,
+    ) -> Lease<A> {
+        match self.live.map(id).entry(*id) {
+            Entry::Occupied(mut entry) => entry.get_mut().lend(now_ms),
+            Entry::Vacant(entry) => {
+                self.live.len.fetch_add(1, Ordering::Relaxed);
+                entry
+                    .insert(Live { address: start(), worker, incarnation, leases: 0, last_used_ms: now_ms })
+                    .lend(now_ms)
+            }
+        }
+    }
+
+    /// Gives a lease back.
+    pub fn release(&self, id: &UserId, incarnation: u64) {
+        if let Some(mut live) = self.live.map(id).get_mut(id)
+            && live.incarnation == incarnation
+        {
+            live.leases = live.leases.saturating_sub(1);
+        }
+    }
+
+    /// The address and worker of a live user, without a lease: for notices, which may be lost.
+    pub fn peek(&self, id: &UserId) -> Option<(A, usize)> {
+        self.live.with(id, |live| (live.address.clone(), live.worker))
+    }
+
+    /// Takes the entry away if nobody holds a lease and it was last used at `idle_since_ms` or before.
+    pub fn retire(&self, id: &UserId, idle_since_ms: u64) -> Option<A> {
+        let removed = self.live.map(id).remove_if(id, |_, live| live.leases == 0 && live.last_used_ms <= idle_since_ms);
+        removed.map(|(_, live)| {
+            self.live.len.fetch_sub(1, Ordering::Relaxed);
+            live.address
+        })
+    }
+
+    /// Takes away the entry of an actor that is known to be dead, leases or not.
+    pub fn forget(&self, id: &UserId, incarnation: u64) -> bool {
+        let removed = self.live.map(id).remove_if(id, |_, live| live.incarnation == incarnation).is_some();
+        if removed {
+            self.live.len.fetch_sub(1, Ordering::Relaxed);
+        }
+        removed
+    }
+
+    /// The users live on one worker with the time of their last use (ms), the longest idle first.
+    pub fn of_worker(&self, worker: usize) -> Vec<(u64, UserId, u64)> {
+        let mut found = Vec::new();
+        if !self.is_empty() {
+            for map in 0..self.live.maps.len() {
+                self.live.visit(map, |id, live| {
+                    if live.worker == worker {
+                        found.push((live.last_used_ms, *id, live.incarnation));
+                    }
+                });
+            }
+            found.sort_unstable();
+        }
+        found
+    }
+
+    /// Counts a death. Answers for how long (ms) the user's stateful calls are refused, if it died too often.
+    pub fn count_death(&self, id: &UserId, now_ms: u64) -> Option<u64> {
+        let mut entry = self.deaths.map(id).entry(*id).or_default();
+        let deaths = entry.value_mut();
+        if now_ms.saturating_sub(deaths.first_ms) > DEATHS_WITHIN_MS || deaths.count == 0 {
+            (deaths.first_ms, deaths.count) = (now_ms, 0);
+        }
+        deaths.count += 1;
+        if deaths.count < DEATHS {
+            return None;
+        }
+        let block_ms = (FIRST_BLOCK_MS << deaths.blocks.min(4)).min(LONGEST_BLOCK_MS);
+        *deaths = Deaths { count: 0, first_ms: 0, blocked_until_ms: now_ms + block_ms, blocks: deaths.blocks + 1 };
+        Some(block_ms)
+    }
+
+    /// For how many more milliseconds the user's stateful calls are refused.
+    pub fn blocked_for_ms(&self, id: &UserId, now_ms: u64) -> Option<u64> {
+        let until = self.deaths.with(id, |deaths| deaths.blocked_until_ms)?;
+        until.checked_sub(now_ms).filter(|ms| *ms > 0)
+    }
+
+    /// Forgets deaths that no longer matter, so that the list stays short.
+    pub fn forget_old_deaths(&self, now_ms: u64) {
+        for map in &self.deaths.maps {
+            map.retain(|_, deaths| {
+                now_ms < deaths.blocked_until_ms.max(deaths.first_ms).saturating_add(2 * LONGEST_BLOCK_MS)
+            });
+        }
+    }
+}
+
+impl<A: Clone> Live<A> {
+    fn lend(&mut self, now_ms: u64) -> Lease<A> {
+        self.leases += 1;
+        self.last_used_ms = now_ms;
+        Lease { address: self.address.clone(), incarnation: self.incarnation }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::SessionKind;
+
+    #[test]
+    fn a_resting_user_takes_sixteen_bytes_of_key_and_sixteen_of_value() {
+        assert_eq!(size_of::<(UserId, Slot)>(), 32);
+    }
+
+    #[test]
+    fn a_touch_raises_and_never_revives() {
+        let registry = Registry::new(1);
+        let id = UserId::from_bytes([1; 16]);
+        registry.put_user(id, Record::new(100, SessionKind::V1));
+        assert_eq!(registry.touch(&id, || 109, 100, 10), Touched::Recent);
+        assert_eq!(registry.touch(&id, || 110, 100, 10), Touched::Raised(110));
+        assert_eq!(registry.touch(&id, || 210, 100, 10), Touched::Gone, "the deadline itself is too late");
+        assert_eq!(registry.record(&id).map(|r| r.last_seen), Some(110));
+        registry.put_user(id, Record::new(90, SessionKind::V1));
+        assert_eq!(registry.record(&id).map(|r| r.last_seen), Some(110), "the later activity stays");
+    }
+
+    #[test]
+    fn an_entry_leaves_the_directory_only_without_leases() {
+        let directory = Directory::<u8>::default();
+        let id = UserId::from_bytes([1; 16]);
+        let lease = directory.lease_or_activate(&id, 5, 0, 1, || 9);
+        assert_eq!(directory.retire(&id, 100), None);
+        directory.release(&id, lease.incarnation);
+        assert_eq!(directory.retire(&id, 4), None, "used since");
+        assert_eq!(directory.retire(&id, 5), Some(9));
+        assert!(directory.is_empty());
+    }
+
+    #[test]
+    fn three_deaths_within_a_minute_block_and_the_block_doubles() {
+        let directory = Directory::<u8>::default();
+        let id = UserId::from_bytes([1; 16]);
+        assert_eq!(directory.count_death(&id, 1_000), None);
+        assert_eq!(directory.count_death(&id, 62_000), None, "the first is too long ago");
+        assert_eq!(directory.count_death(&id, 63_000), None);
+        assert_eq!(directory.count_death(&id, 64_000), Some(300_000));
+        assert_eq!(directory.blocked_for_ms(&id, 364_000), None);
+        assert_eq!(directory.blocked_for_ms(&id, 363_999), Some(1));
+        let again: Vec<_> = (0..3).map(|i| directory.count_death(&id, 400_000 + i)).collect();
+        assert_eq!(again, [None, None, Some(600_000)]);
+    }
+}

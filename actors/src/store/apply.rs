@@ -1,0 +1,49 @@
+//! Effects: what a checked change set does to the registry. The journal holds effects, and replay applies them unchecked.
+
+use std::sync::Arc;
+
+use crate::domain::{Record, ServiceTime, UserId};
+use crate::registry::Registry;
+
+/// One unconditional change. Put and remove overwrite and a touch takes the maximum, so replay over a fuzzy snapshot
+/// converges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// This user has this record.
+    PutUser(UserId, Record),
+    /// This user is gone, with all that hangs on it.
+    RemoveUser(UserId),
+    /// This user has this extension record.
+    PutExtension(UserId, Arc<[u8]>),
+    /// This user has none.
+    RemoveExtension(UserId),
+    /// This user was active.
+    Touch(UserId, ServiceTime),
+    /// A key of a later version's family: number, key, value.
+    PutUnknown(u8, Box<[u8]>, Box<[u8]>),
+    /// A key of a later version's family was removed: number, key.
+    RemoveUnknown(u8, Box<[u8]>),
+}
+
+impl Effect {
+    /// The user whose state changes by it, touches aside.
+    pub(super) fn changed_user(&self) -> Option<UserId> {
+        match self {
+            Self::PutUser(id, _) | Self::RemoveUser(id) => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// Does it.
+    pub(crate) fn apply(self, registry: &Registry) {
+        match self {
+            Self::PutUser(id, record) => registry.put_user(id, record),
+            Self::RemoveUser(id) => registry.remove_user(&id),
+            Self::PutExtension(id, bytes) => registry.put_extension(id, bytes),
+            Self::RemoveExtension(id) => registry.remove_extension(&id),
+            Self::Touch(id, at) => registry.raise_last_seen(&id, at),
+            Self::PutUnknown(family, key, value) => registry.put_unknown(family, key, value),
+            Self::RemoveUnknown(family, key) => registry.remove_unknown(family, key),
+        }
+    }
+}

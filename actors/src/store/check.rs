@@ -1,0 +1,158 @@
+//! The commit rule: each set is checked against the registry plus the sets before it in the same group.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use foldhash::fast::RandomState;
+
+use super::apply::Effect;
+use crate::domain::{ChangeSet, Extension, ExtensionChange, Flags, IdentityKey, Op, Record, UserId};
+use crate::registry::Registry;
+
+/// The sets of one group that have passed, as the registry will be when they are applied.
+pub(super) struct Group<'a> {
+    registry: &'a Registry,
+    users: Overlay<UserId, Record>,
+    identities: Overlay<IdentityKey, UserId>,
+    /// the identities in each user's extension record
+    owned: Overlay<UserId, Vec<IdentityKey>>,
+    /// What the group does, in order.
+    pub(super) effects: Vec<Effect>,
+}
+
+/// What differs from the registry: a value, or its absence.
+struct Overlay<K, V> {
+    passed: HashMap<K, Option<V>, RandomState>,
+    /// of the set being checked, in order
+    pending: Vec<(K, Option<V>)>,
+}
+
+impl<K: Eq + Hash + Clone, V: Clone> Overlay<K, V> {
+    fn new() -> Self {
+        Self { passed: HashMap::default(), pending: Vec::new() }
+    }
+
+    fn get(&self, key: &K, below: impl FnOnce() -> Option<V>) -> Option<V> {
+        let pending = self.pending.iter().rev().find(|(k, _)| k == key).map(|(_, value)| value);
+        pending.or_else(|| self.passed.get(key)).map_or_else(below, Clone::clone)
+    }
+
+    fn set(&mut self, key: K, value: Option<V>) {
+        self.pending.push((key, value));
+    }
+
+    fn keep(&mut self) {
+        self.passed.extend(self.pending.drain(..));
+    }
+}
+
+impl<'a> Group<'a> {
+    pub(super) fn new(registry: &'a Registry) -> Self {
+        Self { registry, users: Overlay::new(), identities: Overlay::new(), owned: Overlay::new(), effects: Vec::new() }
+    }
+
+    /// Adds a set if every operation finds what it names; otherwise changes nothing and answers the first that does not.
+    pub(super) fn add(&mut self, set: ChangeSet) -> Result<(), usize> {
+        let effects_before = self.effects.len();
+        for (i, op) in set.ops.into_iter().enumerate() {
+            if self.add_op(op).is_none() {
+                self.effects.truncate(effects_before);
+                self.users.pending.clear();
+                self.identities.pending.clear();
+                self.owned.pending.clear();
+                return Err(i);
+            }
+        }
+        self.users.keep();
+        self.identities.keep();
+        self.owned.keep();
+        Ok(())
+    }
+
+    fn user(&self, id: &UserId) -> Option<Record> {
+        self.users.get(id, || self.registry.record(id))
+    }
+
+    fn add_op(&mut self, op: Op) -> Option<()> {
+        match op {
+            Op::Create { id, record, extension } => {
+                if self.user(&id).is_some() {
+                    return None;
+                }
+                self.users.set(id, Some(record));
+                self.effects.push(Effect::PutUser(id, record));
+                if let Some(bytes) = extension {
+                    self.put_extension(id, bytes);
+                }
+            }
+            Op::Update { id, seen, mut record, extension } => {
+                let current = self.user(&id).filter(|current| current.version == seen)?;
+                record.version = seen.wrapping_add(1);
+                record.last_seen = current.last_seen;
+                self.users.set(id, Some(record));
+                self.effects.push(Effect::PutUser(id, record));
+                match extension {
+                    ExtensionChange::Keep => {}
+                    ExtensionChange::Put(bytes) => self.put_extension(id, bytes),
+                    ExtensionChange::Remove => {
+                        self.free_identities(id);
+                        self.effects.push(Effect::RemoveExtension(id));
+                    }
+                }
+            }
+            Op::Remove { id, seen } => {
+                self.user(&id).filter(|current| current.version == seen)?;
+                self.remove(id);
+            }
+            Op::Expire { id, cutoff } => {
+                self.user(&id).filter(|current| current.is_anonymous() && current.last_seen <= cutoff)?;
+                self.remove(id);
+            }
+            Op::Claim { identity, user } => {
+                let owner = self.identities.get(&identity, || self.registry.resolve(&identity));
+                if owner.is_some_and(|owner| owner != user) {
+                    return None;
+                }
+                self.identities.set(identity, Some(user));
+            }
+            Op::Touch { id, at } => {
+                if self.user(&id).is_some() {
+                    self.effects.push(Effect::Touch(id, at));
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn remove(&mut self, id: UserId) {
+        if self.user(&id).is_some_and(|record| record.flags.has(Flags::EXTENDED)) {
+            self.free_identities(id);
+        }
+        self.users.set(id, None);
+        self.effects.push(Effect::RemoveUser(id));
+    }
+
+    fn put_extension(&mut self, id: UserId, bytes: Box<[u8]>) {
+        let identities = Extension::decode(&bytes).map(|e| e.identities).unwrap_or_default();
+        self.free_identities(id);
+        for identity in &identities {
+            self.identities.set(identity.key.clone(), Some(id));
+        }
+        self.owned.set(id, Some(identities.into_iter().map(|identity| identity.key).collect()));
+        self.effects.push(Effect::PutExtension(id, bytes.into()));
+    }
+
+    /// Sets free the identities that this user has so far, in the registry or by an earlier set of the group.
+    fn free_identities(&mut self, id: UserId) {
+        let stored = || {
+            let extended = self.registry.record(&id).is_some_and(|record| record.flags.has(Flags::EXTENDED));
+            let user = if extended { self.registry.load(&id) } else { None };
+            let identities = user.and_then(|user| user.extension).map(|e| e.identities).unwrap_or_default();
+            Some(identities.into_iter().map(|identity| identity.key).collect())
+        };
+        for key in self.owned.get(&id, stored).unwrap_or_default() {
+            self.identities.set(key, None);
+        }
+        self.owned.set(id, None);
+    }
+}

@@ -1,0 +1,67 @@
+//! The store port: load, resolve, commit; the contract of a transactional database. Nothing above it may assume to be alone.
+//!
+//! A change set is checked, written, synced, applied to the registry and only then answered, so nobody sees uncommitted
+//! state, a set is all or nothing, and an update can never bring back a user who is gone.
+
+mod apply;
+mod check;
+mod completion;
+mod memory;
+
+pub use apply::Effect;
+pub use completion::{Applied, CompletionQueue, Completions, ReplyTo};
+pub use memory::MemoryStore;
+
+use std::sync::Arc;
+
+use crate::domain::{ChangeSet, IdentityKey, ServiceClock, ServiceTime, UserId, UserState};
+use crate::registry::Registry;
+
+/// Whether the store can write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// Everything works.
+    Writable,
+    /// The journal could not be written; a new generation is being tried. Reads go on.
+    Failing,
+    /// The store is closed.
+    Stopped,
+}
+
+/// Hears which users a group changed, to tell their actors. Safety does not rest on it.
+pub trait Watcher: Send + Sync {
+    /// The queue of the worker on which this user is live, if it is.
+    fn queue_of(&self, id: &UserId) -> Option<Arc<CompletionQueue>>;
+}
+
+/// Where users are kept.
+pub trait Store: Send + Sync + 'static {
+    /// Every durable record, for reads that enter no queue.
+    fn registry(&self) -> &Registry;
+
+    /// The clock by which users expire.
+    fn clock(&self) -> &ServiceClock;
+
+    /// Proposes change sets, to be decided one by one in this order. The outcomes, one for each set, go to `reply` once
+    /// they are durable.
+    fn commit(&self, sets: Vec<ChangeSet>, reply: ReplyTo);
+
+    /// Writes an activity that the registry already shows, with the next group; nobody waits for it.
+    fn note_touch(&self, id: UserId, at: ServiceTime);
+
+    /// Whether it can write.
+    fn health(&self) -> Health;
+
+    /// Who is told about applied changes from now on.
+    fn watch(&self, watcher: Arc<dyn Watcher>);
+
+    /// A user with all that is kept about them.
+    fn load(&self, id: &UserId) -> Option<UserState> {
+        self.registry().load(id)
+    }
+
+    /// Who has this identity.
+    fn resolve(&self, identity: &IdentityKey) -> Option<UserId> {
+        self.registry().resolve(identity)
+    }
+}
