@@ -9,4 +9,6 @@ pub mod domain;
 pub mod registry;
 pub mod store;
 
+pub mod actor;
+pub mod handle;
 pub mod system;

@@ -39,7 +39,6 @@ impl<K: Eq + Hash, V> Maps<K, V> {
     fn map(&self, key: &K) -> &DashMap<K, V, RandomState> {
         let hash = self.hasher.hash_one(key) >> MAP_BITS_SHIFT;
         // the number of maps is a power of two, and the bits above it do not matter
-        #[expect(clippy::cast_possible_truncation, reason = "masked below")]
         &self.maps[hash as usize & (self.maps.len() - 1)]
     }
 
@@ -122,12 +121,15 @@ pub enum Item {
     Unknown(u8, Box<[u8]>, Box<[u8]>),
 }
 
+/// Family number and key.
+type UnknownKey = (u8, Box<[u8]>);
+
 /// Every user, and what hangs on users.
 pub struct Registry {
     users: Maps<UserId, Slot>,
     extensions: Maps<UserId, Arc<[u8]>>,
     identities: Maps<IdentityKey, UserId>,
-    unknown: Maps<(u8, Box<[u8]>), Box<[u8]>>,
+    unknown: Maps<UnknownKey, Box<[u8]>>,
 }
 
 impl Registry {

@@ -19,8 +19,8 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    fn monotonic_ms(&self) -> u64 {
-        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn monotonic_us(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one real clock")]

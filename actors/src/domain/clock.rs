@@ -8,8 +8,8 @@ pub type ServiceTime = u32;
 
 /// Where time comes from. Tests bring their own.
 pub trait Clock: Send + Sync + 'static {
-    /// Milliseconds of the monotonic clock, from any origin.
-    fn monotonic_ms(&self) -> u64;
+    /// Microseconds of the monotonic clock, from any origin.
+    fn monotonic_us(&self) -> u64;
     /// Unix time in milliseconds; may jump.
     fn wall_ms(&self) -> u64;
 }
@@ -50,7 +50,7 @@ impl ServiceClock {
                 u64::from(service) * 1000 + gap_ms
             }
         };
-        let (monotonic_base_ms, wall_ms) = (clock.monotonic_ms(), clock.wall_ms());
+        let (monotonic_base_ms, wall_ms) = (clock.monotonic_us() / 1000, clock.wall_ms());
         Self {
             clock,
             base_ms,
@@ -61,7 +61,7 @@ impl ServiceClock {
 
     /// Now, in seconds of service.
     pub fn now(&self) -> ServiceTime {
-        let ms = self.base_ms + self.clock.monotonic_ms().saturating_sub(self.monotonic_base_ms);
+        let ms = self.base_ms + self.monotonic_ms().saturating_sub(self.monotonic_base_ms);
         ServiceTime::try_from(ms / 1000).unwrap_or(ServiceTime::MAX)
     }
 
@@ -72,7 +72,12 @@ impl ServiceClock {
 
     /// Milliseconds of the monotonic clock.
     pub fn monotonic_ms(&self) -> u64 {
-        self.clock.monotonic_ms()
+        self.monotonic_us() / 1000
+    }
+
+    /// Microseconds of the monotonic clock.
+    pub fn monotonic_us(&self) -> u64 {
+        self.clock.monotonic_us()
     }
 
     /// A service time as people see it: Unix seconds, now − (service now − t).
@@ -83,7 +88,7 @@ impl ServiceClock {
 
     /// By how many milliseconds the wall clock has jumped since this was last asked; `None` when it has not.
     pub fn wall_jump_ms(&self) -> Option<i64> {
-        let offset = self.clock.wall_ms().wrapping_sub(self.clock.monotonic_ms());
+        let offset = self.clock.wall_ms().wrapping_sub(self.monotonic_ms());
         let before = self.wall_offset_ms.swap(offset, Ordering::Relaxed);
         let jump = offset.wrapping_sub(before).cast_signed();
         (jump.abs() > WALL_JUMP_MS).then_some(jump)

@@ -246,8 +246,8 @@ mod tests {
     fn derived_names_are_stable() {
         // golden: existing tokens and applications hold these
         let id = UserId::object(1_700_000_000, [1, 2, 3, 4, 5, 6, 7, 255]);
-        assert_eq!(SessionId::derive(&id, 1).to_string(), "GOLDEN_SID");
-        assert_eq!(id.anonymous_identity(), "GOLDEN_ANON");
+        assert_eq!(SessionId::derive(&id, 1).to_string(), "ea87c47fa1d7e53a1248b3ef");
+        assert_eq!(id.anonymous_identity(), "6553f10001020304050607ff-vskmvsnyrtfqtytxkucaeuqf");
         assert_eq!(id.anonymous_identity().len(), 49);
         assert_ne!(SessionId::derive(&id, 1), SessionId::derive(&id, 2));
     }

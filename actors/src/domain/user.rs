@@ -73,6 +73,13 @@ pub enum Operation {
     },
 }
 
+impl Operation {
+    /// Whether finding that there is nothing left to end means that it is done.
+    pub fn ends_something(&self) -> bool {
+        matches!(self, Self::EndSession { .. } | Self::EndAll | Self::Delete { .. })
+    }
+}
+
 /// What an operation answers when it held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
@@ -219,6 +226,18 @@ impl UserState {
                 Some((*cause, Op::Update { id: self.id, seen: self.record.version, record: next.record, extension }))
             }
             Decision::Remove { cause, .. } => Some((*cause, Op::Remove { id: self.id, seen: self.record.version })),
+        }
+    }
+
+    /// The state once a decision is carried out, none if the user is then gone; and the answer.
+    pub fn after(self, decision: Decision) -> (Option<Self>, Reply) {
+        match decision {
+            Decision::Keep(reply) => (Some(self), reply),
+            Decision::Replace { mut next, reply, .. } => {
+                next.record.version = self.record.version.wrapping_add(1);
+                (Some(next), reply)
+            }
+            Decision::Remove { reply, .. } => (None, reply),
         }
     }
 

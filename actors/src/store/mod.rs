@@ -6,10 +6,12 @@
 mod apply;
 mod check;
 mod completion;
+pub mod embedded;
 mod memory;
 
 pub use apply::Effect;
 pub use completion::{Applied, CompletionQueue, Completions, ReplyTo};
+pub use embedded::EmbeddedStore;
 pub use memory::MemoryStore;
 
 use std::sync::Arc;

@@ -1,0 +1,206 @@
+//! The janitor: sweeps the registry, page by page, and proposes that users whose deadline has passed expire.
+//!
+//! It only proposes: the store checks each again. A user is proposed a minute after the deadline, when no touch can still
+//! be under way; reads have refused it since the deadline itself.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::Core;
+use crate::domain::{Cause, ChangeSet, Op, Outcome, UserId};
+use crate::store::{Completions, Health};
+
+const TICK: Duration = Duration::from_secs(1);
+/// A whole round takes this many ticks, if a tick's work allows it.
+const TICKS_PER_ROUND: usize = 3600;
+/// A tick looks at pages for at most this long (microseconds); then the round takes longer.
+const MAX_TICK_US: u64 = 5000;
+/// How long after its deadline a user is proposed (seconds).
+const GRACE_S: u32 = 60;
+/// Users proposed at once: what waits behind them waits for one group.
+const BATCH: usize = 1024;
+
+/// Figures of the sweep, for metrics.
+#[derive(Debug, Default)]
+pub struct SweepStats {
+    /// Pages looked at.
+    pub pages: AtomicU64,
+    /// Users that expired.
+    pub expired: AtomicU64,
+    /// How long the last whole round took (seconds); 0 before the first.
+    pub round_s: AtomicU64,
+    /// The longest time one page was looked at (microseconds).
+    pub longest_page_us: AtomicU64,
+}
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Pages looked at.
+    pub pages: usize,
+    /// Users that expired.
+    pub expired: usize,
+}
+
+struct Janitor {
+    sweep: Rc<Sweep>,
+}
+
+/// A sweep's place in its round.
+struct Sweep {
+    core: Arc<Core>,
+    completions: Rc<Completions>,
+    stats: Arc<SweepStats>,
+    place: std::cell::Cell<Place>,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    next_page: usize,
+    /// pages owed, in 1/`TICKS_PER_ROUND`
+    owed: usize,
+    round_began_ms: u64,
+}
+
+impl Sweep {
+    /// One tick's share: as many pages as make a round in an hour, within the bound on a tick's work.
+    async fn tick(&self) -> Swept {
+        let pages = self.core.store.registry().pages();
+        let mut place = self.place.get();
+        place.owed = (place.owed + pages).min(pages * TICKS_PER_ROUND);
+        self.place.set(place);
+        self.pages(place.owed / TICKS_PER_ROUND, MAX_TICK_US).await
+    }
+
+    async fn pages(&self, count: usize, max_us: u64) -> Swept {
+        let mut swept = Swept::default();
+        let mut worked_us = 0;
+        while swept.pages < count && worked_us < max_us && self.core.store.health() == Health::Writable {
+            let (expired, us) = self.look_at_next_page();
+            worked_us += us;
+            swept.pages += 1;
+            for batch in expired.chunks(BATCH) {
+                swept.expired += self.propose(batch).await;
+            }
+        }
+        swept
+    }
+
+    fn look_at_next_page(&self) -> (Vec<UserId>, u64) {
+        let (store, mut place) = (&self.core.store, self.place.get());
+        let (clock, registry) = (store.clock(), store.registry());
+        let (before_us, now, window_s) = (clock.monotonic_us(), clock.now(), self.core.policy.window_s);
+        let expired = registry.select(place.next_page, |record| {
+            record.deadline(window_s).is_some_and(|deadline| now >= deadline.saturating_add(GRACE_S))
+        });
+        let us = clock.monotonic_us().saturating_sub(before_us);
+        self.stats.pages.fetch_add(1, Ordering::Relaxed);
+        self.stats.longest_page_us.fetch_max(us, Ordering::Relaxed);
+        place.owed = place.owed.saturating_sub(TICKS_PER_ROUND);
+        place.next_page += 1;
+        if place.next_page == registry.pages() {
+            place.next_page = 0;
+            let now_ms = clock.monotonic_ms();
+            self.stats.round_s.store(now_ms.saturating_sub(place.round_began_ms) / 1000, Ordering::Relaxed);
+            place.round_began_ms = now_ms;
+        }
+        self.place.set(place);
+        (expired, us)
+    }
+
+    async fn propose(&self, users: &[UserId]) -> usize {
+        let now = self.core.store.clock().now();
+        let cutoff = now.saturating_sub(self.core.policy.window_s).saturating_sub(GRACE_S);
+        let expire =
+            |id: &UserId| ChangeSet { cause: Cause::Expired, at: now, ops: vec![Op::Expire { id: *id, cutoff }] };
+        let (reply, outcomes) = self.completions.register(users.len());
+        self.core.store.commit(users.iter().map(expire).collect(), reply);
+        let expired = outcomes.await.into_iter().filter(|outcome| *outcome == Outcome::Done).count();
+        self.stats.expired.fetch_add(expired as u64, Ordering::Relaxed);
+        if expired > 0 {
+            tracing::info!(expired, cause = Cause::Expired.name(), "inactive users are gone");
+        }
+        expired
+    }
+}
+
+impl Janitor {
+    fn wait_for_next_tick(context: &mut Context<Self>) {
+        context.run_later(TICK, |janitor, context| {
+            let sweep = Rc::clone(&janitor.sweep);
+            let swept = async move { sweep.tick().await }.into_actor(janitor);
+            // not `run_interval`: after a slow tick it would make up for the missed ones in a burst
+            context.wait(swept.map(|_, _, context| Self::wait_for_next_tick(context)));
+        });
+    }
+}
+
+impl Actor for Janitor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        Self::wait_for_next_tick(context);
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "Swept")]
+struct SweepPages(usize);
+
+impl Handler<SweepPages> for Janitor {
+    type Result = ResponseFuture<Swept>;
+
+    fn handle(&mut self, SweepPages(pages): SweepPages, _: &mut Self::Context) -> Self::Result {
+        let sweep = Rc::clone(&self.sweep);
+        Box::pin(async move { sweep.pages(pages, u64::MAX).await })
+    }
+}
+
+/// The janitor of a core, on a thread of its own. Ends when dropped.
+pub struct JanitorHandle {
+    arbiter: Arbiter,
+    address: Addr<Janitor>,
+    stats: Arc<SweepStats>,
+}
+
+impl JanitorHandle {
+    /// Starts the janitor. Needs a running actix system.
+    pub async fn start(core: Arc<Core>) -> Result<Self, crate::handle::Error> {
+        let (arbiter, stats) = (Arbiter::new(), Arc::new(SweepStats::default()));
+        let (started, address) = tokio::sync::oneshot::channel();
+        let for_sweep = Arc::clone(&stats);
+        arbiter.spawn_fn(move || {
+            let completions = Rc::<Completions>::default();
+            actix_rt::spawn(Rc::clone(&completions).run(|_| {}));
+            let round_began_ms = core.store.clock().monotonic_ms();
+            let place = std::cell::Cell::new(Place { next_page: 0, owed: 0, round_began_ms });
+            let sweep = Rc::new(Sweep { core, completions, stats: for_sweep, place });
+            drop(started.send(Janitor { sweep }.start()));
+        });
+        let address = address.await.map_err(|_| crate::handle::Error::Stopping)?;
+        Ok(Self { arbiter, address, stats })
+    }
+
+    /// Figures.
+    pub fn stats(&self) -> &Arc<SweepStats> {
+        &self.stats
+    }
+
+    /// Sweeps this many pages now, whatever the time.
+    ///
+    /// # Errors
+    /// The janitor has ended.
+    pub async fn sweep(&self, pages: usize) -> Result<Swept, crate::handle::Error> {
+        self.address.send(SweepPages(pages)).await.map_err(|_| crate::handle::Error::Stopping)
+    }
+}
+
+impl Drop for JanitorHandle {
+    fn drop(&mut self) {
+        self.arbiter.stop();
+    }
+}

@@ -1,0 +1,169 @@
+//! The actors: a supervisor per worker, a session actor per live user, the janitor. What they share is the [`Core`].
+
+mod janitor;
+mod session;
+mod supervisor;
+
+pub use janitor::{JanitorHandle, SweepStats, Swept};
+pub(crate) use session::{Perform, Progress, Session};
+pub use supervisor::IdForm;
+pub(crate) use supervisor::{Login, Supervisor, activate, pass_on};
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use actix::Addr;
+use parking_lot::RwLock;
+use tokio::sync::Semaphore;
+
+use crate::domain::{Entropy, Operation, Policy, UserId};
+use crate::registry::Directory;
+use crate::store::{CompletionQueue, Store, Watcher};
+
+/// Bounds of the actors.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// A session actor rests after this long without a message (milliseconds).
+    pub idle_ms: u64,
+    /// At most this many users are live; beyond it the longest idle rest.
+    pub max_live: usize,
+    /// At most this many users exist; beyond it nobody is made and nobody is evicted.
+    pub max_users: usize,
+    /// At most this many stateful operations are under way.
+    pub permits: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { idle_ms: 60_000, max_live: 100_000, max_users: usize::MAX, permits: 4096 }
+    }
+}
+
+/// Figures of the actors, for metrics.
+#[derive(Debug, Default)]
+pub struct ActorStats {
+    /// Users made.
+    pub logins: AtomicU64,
+    /// Session actors begun.
+    pub activations: AtomicU64,
+    /// Session actors put to rest.
+    pub passivations: AtomicU64,
+    /// Session actors that died.
+    pub deaths: AtomicU64,
+    /// Operations refused for want of a permit.
+    pub shed: AtomicU64,
+    /// Uses of the refresh token before the current one (S32).
+    pub grace_uses: AtomicU64,
+    /// Sessions ended because a refresh token was used again (S31).
+    pub reuses: AtomicU64,
+}
+
+/// Called before each operation of a session actor: where a test lets one die.
+pub type BeforeOperation = Arc<dyn Fn(&UserId, &Operation) + Send + Sync>;
+
+/// What all workers of a server share.
+pub struct Core {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) policy: Policy,
+    pub(crate) limits: Limits,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) directory: Directory<Addr<Session>>,
+    pub(crate) permits: Semaphore,
+    pub(crate) stats: ActorStats,
+    pub(crate) before_operation: Option<BeforeOperation>,
+    queues: RwLock<Vec<Option<Arc<CompletionQueue>>>>,
+    incarnations: AtomicU64,
+}
+
+impl Core {
+    /// A core over a store. Its users' actors hear of every change from now on.
+    pub fn new(
+        store: Arc<dyn Store>,
+        policy: Policy,
+        limits: Limits,
+        entropy: Arc<dyn Entropy>,
+        before_operation: Option<BeforeOperation>,
+    ) -> Arc<Self> {
+        let core = Arc::new(Self {
+            store,
+            policy,
+            limits,
+            entropy,
+            directory: Directory::default(),
+            permits: Semaphore::new(limits.permits),
+            stats: ActorStats::default(),
+            before_operation,
+            queues: RwLock::default(),
+            incarnations: AtomicU64::new(0),
+        });
+        core.store.watch(Arc::new(LiveUsers(Arc::downgrade(&core))));
+        core
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The rules.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Figures.
+    pub fn stats(&self) -> &ActorStats {
+        &self.stats
+    }
+
+    /// How many users are live.
+    pub fn live_users(&self) -> usize {
+        self.directory.len()
+    }
+
+    pub(crate) fn next_incarnation(&self) -> u64 {
+        self.incarnations.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Adds a worker by its queue and answers its number.
+    pub(crate) fn add_worker(&self, queue: Arc<CompletionQueue>) -> usize {
+        let mut queues = self.queues.write();
+        queues.push(Some(queue));
+        queues.len() - 1
+    }
+
+    /// Forgets a worker and the actors that went with it: they are activated again elsewhere.
+    pub(crate) fn remove_worker(&self, worker: usize) {
+        if let Some(queue) = self.queues.write().get_mut(worker) {
+            *queue = None;
+        }
+        for (_, id, incarnation) in self.directory.of_worker(worker) {
+            self.directory.forget(&id, incarnation);
+        }
+    }
+
+    /// Counts the death of a live user's actor and says so. Called by the actor itself as it falls.
+    pub(crate) fn bury(&self, id: &UserId, incarnation: u64) {
+        self.directory.forget(id, incarnation);
+        self.stats.deaths.fetch_add(1, Ordering::Relaxed);
+        match self.directory.count_death(id, self.store.clock().monotonic_ms()) {
+            None => tracing::error!(user = %id, "a session actor died and will be activated afresh"),
+            Some(blocked_ms) => {
+                tracing::error!(user = %id, blocked_ms, "a session actor died too often; the user's changes are refused for a while");
+            }
+        }
+    }
+}
+
+/// Weak, so that the store does not keep the core alive.
+struct LiveUsers(std::sync::Weak<Core>);
+
+impl Watcher for LiveUsers {
+    fn queue_of(&self, id: &UserId) -> Option<Arc<CompletionQueue>> {
+        let core = self.0.upgrade()?;
+        if core.directory.is_empty() {
+            return None;
+        }
+        let (_, worker) = core.directory.peek(id)?;
+        core.queues.read().get(worker)?.clone()
+    }
+}

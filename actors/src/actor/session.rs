@@ -1,0 +1,251 @@
+//! The session actor: gives a live user's operations their order, and holds the user's state while they last.
+//!
+//! Safety does not rest on it: every change is checked by the store. At most one batch of change sets is in flight;
+//! operations that arrive meanwhile are folded, in order, into the next.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+
+use super::Core;
+use crate::domain::{ChangeSet, Operation, Outcome, Refusal, Reply, UserId, UserState};
+use crate::handle::Error;
+use crate::store::{Applied, Completions};
+
+type Answer = Result<Reply, Error>;
+
+/// Performs an operation on the actor's user.
+#[derive(Message)]
+#[rtype(result = "Result<Reply, Error>")]
+pub(crate) struct Perform(pub(crate) Operation, pub(crate) Progress);
+
+/// Notice: a change to the actor's user was applied.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Notice(pub(crate) Applied);
+
+/// Lets the actor rest.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Rest;
+
+/// How far an operation came: what its asker needs to know when the actor is gone before it answered.
+#[derive(Clone, Default)]
+pub(crate) struct Progress(Arc<AtomicU8>);
+
+impl Progress {
+    const DECIDING: u8 = 1;
+    const SUBMITTED: u8 = 2;
+
+    fn set(&self, step: u8) {
+        self.0.store(step, Ordering::Release);
+    }
+
+    /// The actor died over this very operation.
+    pub(crate) fn died(&self) -> bool {
+        self.0.load(Ordering::Acquire) == Self::DECIDING
+    }
+
+    /// It went to the store, which may have done it.
+    pub(crate) fn was_submitted(&self) -> bool {
+        self.0.load(Ordering::Acquire) == Self::SUBMITTED
+    }
+}
+
+struct Waiting {
+    operation: Operation,
+    progress: Progress,
+    conflicts: u8,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// An operation whose fate is known once its set's is: which set, if it changes anything, and what to answer then.
+struct Decided {
+    waiting: Waiting,
+    set: Option<usize>,
+    verdict: Result<Reply, Refusal>,
+}
+
+/// One live user.
+pub(crate) struct Session {
+    core: Arc<Core>,
+    completions: Rc<Completions>,
+    id: UserId,
+    incarnation: u64,
+    cached: Option<UserState>,
+    waiting: VecDeque<Waiting>,
+    in_flight: bool,
+    resting: bool,
+    /// Set while an operation is being decided: still set when dropped, it died there.
+    deciding: bool,
+}
+
+impl Session {
+    pub(crate) fn new(core: Arc<Core>, completions: Rc<Completions>, id: UserId, incarnation: u64) -> Self {
+        Self {
+            core,
+            completions,
+            id,
+            incarnation,
+            cached: None,
+            waiting: VecDeque::new(),
+            in_flight: false,
+            resting: false,
+            deciding: false,
+        }
+    }
+
+    /// The user as the registry has it; the cached extension record is kept if the version is the same.
+    fn current(&mut self) -> Option<UserState> {
+        let record = self.core.store.registry().record(&self.id)?;
+        match self.cached.take() {
+            Some(cached) if cached.record.version == record.version => Some(UserState { record, ..cached }),
+            _ => self.core.store.load(&self.id),
+        }
+    }
+
+    fn pump(&mut self, context: &mut Context<Self>) {
+        if self.in_flight {
+            return;
+        }
+        if self.waiting.is_empty() {
+            if self.resting {
+                context.stop();
+            }
+            return;
+        }
+        self.deciding = true;
+        let (now, core) = (self.core.store.clock().now(), Arc::clone(&self.core));
+        let mut state = self.current();
+        self.cached.clone_from(&state);
+        let (mut sets, mut batch) = (Vec::new(), Vec::new());
+        for waiting in self.waiting.drain(..) {
+            waiting.progress.set(Progress::DECIDING);
+            if let Some(before) = &core.before_operation {
+                before(&self.id, &waiting.operation);
+            }
+            let mut set = None;
+            let verdict = match state.take() {
+                None => Err(Refusal::Gone),
+                Some(user) => match user.decide(&waiting.operation, now, &core.policy) {
+                    Err(refusal) => {
+                        state = Some(user);
+                        Err(refusal)
+                    }
+                    Ok(decision) => {
+                        if let Some((cause, op)) = user.op(&decision) {
+                            set = Some(sets.len());
+                            sets.push(ChangeSet { cause, at: now, ops: vec![op] });
+                        }
+                        let (next, reply) = user.after(decision);
+                        state = next;
+                        Ok(reply)
+                    }
+                },
+            };
+            waiting.progress.set(Progress::SUBMITTED);
+            batch.push(Decided { waiting, set, verdict });
+        }
+        self.deciding = false;
+        if sets.is_empty() {
+            self.settle(batch, &[]);
+            return self.pump(context);
+        }
+        self.in_flight = true;
+        let (reply, outcomes) = self.completions.register(sets.len());
+        self.core.store.commit(sets, reply);
+        let settled = outcomes.into_actor(self).map(move |outcomes, actor, context| {
+            actor.in_flight = false;
+            actor.cached = state;
+            actor.settle(batch, &outcomes);
+            actor.pump(context);
+        });
+        context.spawn(settled);
+    }
+
+    /// Answers a batch. What comes after a conflict was decided on a state that never was: it goes back to the front.
+    fn settle(&mut self, batch: Vec<Decided>, outcomes: &[Outcome]) {
+        let mut again = VecDeque::new();
+        let mut failed = false;
+        for mut decided in batch {
+            if !again.is_empty() {
+                again.push_back(decided.waiting);
+                continue;
+            }
+            let outcome =
+                decided.set.map_or(Outcome::Done, |set| outcomes.get(set).copied().unwrap_or(Outcome::Failed));
+            failed |= outcome == Outcome::Failed;
+            let answer = match (outcome, decided.verdict) {
+                _ if failed => Err(Error::OutcomeUnknown),
+                (Outcome::Conflict { .. }, _) if decided.waiting.conflicts == 0 => {
+                    decided.waiting.conflicts += 1;
+                    again.push_back(decided.waiting);
+                    continue;
+                }
+                (Outcome::Conflict { .. }, _) => {
+                    self.cached = None;
+                    Err(Error::Busy)
+                }
+                (_, Ok(reply)) => Ok(reply),
+                (_, Err(refusal)) => Err(Error::Refused(refusal)),
+            };
+            // the asker may have gone away; what was done stays done
+            drop(decided.waiting.answer.send(answer));
+        }
+        if failed || !again.is_empty() {
+            self.cached = None;
+        }
+        again.extend(self.waiting.drain(..));
+        self.waiting = again;
+    }
+}
+
+impl Actor for Session {
+    type Context = Context<Self>;
+}
+
+impl Handler<Perform> for Session {
+    type Result = ResponseFuture<Answer>;
+
+    fn handle(&mut self, Perform(operation, progress): Perform, context: &mut Self::Context) -> Self::Result {
+        let (answer, answered) = oneshot::channel();
+        self.waiting.push_back(Waiting { operation, progress, conflicts: 0, answer });
+        self.pump(context);
+        Box::pin(async move { answered.await.unwrap_or(Err(Error::OutcomeUnknown)) })
+    }
+}
+
+impl Handler<Notice> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Notice(applied): Notice, context: &mut Self::Context) {
+        if self.core.store.registry().record(&self.id).is_none() {
+            tracing::debug!(user = %self.id, cause = applied.cause.name(), "the user is gone, and its actor ends");
+            if self.core.directory.retire(&self.id, u64::MAX).is_some() {
+                self.resting = true;
+                self.pump(context);
+            }
+        }
+    }
+}
+
+impl Handler<Rest> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: Rest, context: &mut Self::Context) {
+        self.resting = true;
+        self.pump(context);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.deciding {
+            self.core.bury(&self.id, self.incarnation);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The supervisor: one per worker. Makes users, and lets its worker's idle session actors rest.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::Core;
+use super::session::{Notice, Rest, Session};
+use crate::domain::{Cause, ChangeSet, Op, Record, SessionKind, UserId};
+use crate::handle::Error;
+use crate::registry::Lease;
+use crate::store::{Applied, Completions, Health, ReplyTo};
+
+/// How often idle actors are looked for, as a part of the idle time.
+const LOOKS_PER_IDLE_TIME: u64 = 4;
+/// Beyond `max_live`, this part of it is let go at once, so that the search for the longest idle is seldom.
+const LET_GO_PART: usize = 16;
+
+/// Which form a new user's id takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdForm {
+    /// 24 hexadecimal digits, for applications that turn `user.id` into an ObjectId.
+    Object,
+    /// UUIDv7.
+    TimeOrdered,
+}
+
+/// Makes a user. It exists once the commit behind `reply` is done.
+#[derive(Message)]
+#[rtype(result = "Result<(UserId, Record), Error>")]
+pub(crate) struct Login {
+    pub(crate) kind: SessionKind,
+    pub(crate) form: IdForm,
+    pub(crate) reply: ReplyTo,
+}
+
+pub(crate) struct Supervisor {
+    core: Arc<Core>,
+    worker: usize,
+}
+
+impl Supervisor {
+    pub(crate) fn new(core: Arc<Core>, worker: usize) -> Self {
+        Self { core, worker }
+    }
+
+    fn look_for_idle(&self) {
+        let clock = self.core.store.clock();
+        let now_ms = clock.monotonic_ms();
+        let since_ms = now_ms.saturating_sub(self.core.limits.idle_ms);
+        let live = self.core.directory.of_worker(self.worker);
+        rest(&self.core, live.iter().take_while(|(used_ms, ..)| *used_ms <= since_ms).map(|(_, id, _)| id), since_ms);
+        self.core.directory.forget_old_deaths(now_ms);
+    }
+}
+
+/// Lets actors rest that nobody uses.
+fn rest<'a>(core: &Core, ids: impl Iterator<Item = &'a UserId>, idle_since_ms: u64) {
+    for address in ids.filter_map(|id| core.directory.retire(id, idle_since_ms)) {
+        notify(&address, Rest);
+        core.stats.passivations.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The user's address on lease, activating the user on this worker if it rests.
+pub(crate) fn activate(
+    core: &Arc<Core>,
+    worker: usize,
+    completions: &Rc<Completions>,
+    id: &UserId,
+) -> Lease<Addr<Session>> {
+    let now_ms = core.store.clock().monotonic_ms();
+    if core.directory.len() >= core.limits.max_live {
+        let live = core.directory.of_worker(worker);
+        let surplus = core.directory.len() - core.limits.max_live + core.limits.max_live.div_ceil(LET_GO_PART);
+        rest(core, live.iter().take(surplus).map(|(_, id, _)| id), now_ms);
+    }
+    let incarnation = core.next_incarnation();
+    core.directory.lease_or_activate(id, now_ms, worker, incarnation, || {
+        core.stats.activations.fetch_add(1, Ordering::Relaxed);
+        Session::new(Arc::clone(core), Rc::clone(completions), *id, incarnation).start()
+    })
+}
+
+/// Passes a notice on to its user's actor, if it is still live.
+pub(crate) fn pass_on(core: &Core, applied: Applied) {
+    if let Some((address, _)) = core.directory.peek(&applied.id) {
+        notify(&address, Notice(applied));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "notices: one pending per change, and changes are bounded by permits")]
+fn notify<M>(address: &Addr<Session>, message: M)
+where
+    M: Message<Result = ()> + Send + 'static,
+    Session: Handler<M>,
+{
+    address.do_send(message);
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        let every = Duration::from_millis((self.core.limits.idle_ms / LOOKS_PER_IDLE_TIME).max(1));
+        context.run_interval(every, |supervisor, _| supervisor.look_for_idle());
+    }
+}
+
+impl Handler<Login> for Supervisor {
+    type Result = Result<(UserId, Record), Error>;
+
+    fn handle(&mut self, login: Login, _: &mut Self::Context) -> Self::Result {
+        let store = &self.core.store;
+        if store.registry().len() >= self.core.limits.max_users {
+            return Err(Error::Capacity);
+        }
+        if store.health() != Health::Writable {
+            return Err(Error::NotWritable);
+        }
+        let (clock, entropy) = (store.clock(), &self.core.entropy);
+        let id = match login.form {
+            IdForm::Object => {
+                let mut random = [0; 8];
+                entropy.fill(&mut random);
+                // an ObjectId's time is 32 bits of seconds, which last until 2106
+                UserId::object(u32::try_from(clock.wall_ms() / 1000).unwrap_or(u32::MAX), random)
+            }
+            IdForm::TimeOrdered => {
+                let mut random = [0; 10];
+                entropy.fill(&mut random);
+                UserId::time_ordered(clock.wall_ms(), random)
+            }
+        };
+        let now = clock.now();
+        let record = Record::new(now, login.kind);
+        let ops = vec![Op::Create { id, record, extension: None }];
+        store.commit(vec![ChangeSet { cause: Cause::Created, at: now, ops }], login.reply);
+        Ok((id, record))
+    }
+}

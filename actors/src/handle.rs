@@ -1,0 +1,378 @@
+//! The one door to the core: an async function for each operation, with its permit, its retry and its errors.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use actix::{Actor, Addr};
+use tokio::sync::SemaphorePermit;
+
+use crate::actor::{Core, Login, Perform, Progress, Supervisor, activate, pass_on};
+use crate::domain::{
+    Cause, ChangeSet, DeviceId, Flags, Operation, Outcome, Record, Refusal, Reply, ServiceTime, SessionId, SessionKind,
+    UserId, UserState,
+};
+use crate::registry::Touched;
+use crate::store::{Completions, Health};
+
+pub use crate::actor::IdForm;
+
+/// Why an operation was not done. Only [`Error::Refused`] says that an identity is dead; the rest are the server's trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Known to be impossible.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Too many operations are under way; nothing was begun.
+    #[error("the server is busy; try again soon")]
+    Overloaded,
+    /// Others kept changing the same user; nothing was changed.
+    #[error("the user is being changed by others; try again")]
+    Busy,
+    /// The change may or may not be there after a restart.
+    #[error("the change could not be confirmed; outcome unknown")]
+    OutcomeUnknown,
+    /// The store cannot write, so nothing can be promised.
+    #[error("the server cannot store changes at the moment")]
+    NotWritable,
+    /// As many users exist as are allowed.
+    #[error("the server is at its capacity of users")]
+    Capacity,
+    /// The user's actor died too often; its changes are refused for a while.
+    #[error("changes of this user are refused for a while after repeated failures")]
+    Quarantined,
+    /// The server is shutting down.
+    #[error("the server is shutting down")]
+    Stopping,
+}
+
+/// A new user with its first session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoggedIn {
+    /// The user.
+    pub user: UserId,
+    /// The session's number.
+    pub number: u32,
+    /// The session's public id.
+    pub session: SessionId,
+    /// Its epoch.
+    pub epoch: u8,
+}
+
+/// A live session, as a token check finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Live {
+    /// The user.
+    pub user: UserId,
+    /// The session's number.
+    pub number: u32,
+    /// How the session was begun.
+    pub kind: SessionKind,
+    /// When the session began.
+    pub started: ServiceTime,
+    /// Its epoch.
+    pub epoch: u8,
+    /// The user's compact record.
+    pub record: Record,
+}
+
+/// A worker's way into the core. Cheap to clone; stays on its thread.
+#[derive(Clone)]
+pub struct Handle {
+    worker: Rc<Worker>,
+}
+
+struct Worker {
+    core: Arc<Core>,
+    number: usize,
+    completions: Rc<Completions>,
+    supervisor: Addr<Supervisor>,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.core.remove_worker(self.number);
+    }
+}
+
+/// Gives a lease back, also when its holder is dropped.
+struct LeaseGuard<'a> {
+    core: &'a Core,
+    id: UserId,
+    incarnation: u64,
+}
+
+impl Drop for LeaseGuard<'_> {
+    fn drop(&mut self) {
+        self.core.directory.release(&self.id, self.incarnation);
+    }
+}
+
+impl Handle {
+    /// A handle on this thread's arbiter, with a supervisor of its own.
+    pub fn new(core: Arc<Core>) -> Self {
+        let completions = Rc::<Completions>::default();
+        let number = core.add_worker(Arc::clone(completions.queue()));
+        let for_notices = Arc::clone(&core);
+        actix_rt::spawn(Rc::clone(&completions).run(move |applied| pass_on(&for_notices, applied)));
+        let supervisor = Supervisor::new(Arc::clone(&core), number).start();
+        Self { worker: Rc::new(Worker { core, number, completions, supervisor }) }
+    }
+
+    /// What all workers share.
+    pub fn core(&self) -> &Arc<Core> {
+        &self.worker.core
+    }
+
+    fn permit(&self) -> Result<SemaphorePermit<'_>, Error> {
+        self.core().permits.try_acquire().map_err(|_| {
+            self.core().stats.shed.fetch_add(1, Ordering::Relaxed);
+            Error::Overloaded
+        })
+    }
+
+    /// A refusal as the caller may pass it on: while the store cannot write, nobody is called dead.
+    fn refuse(&self, refusal: Refusal) -> Error {
+        match self.core().store.health() {
+            Health::Writable => Error::Refused(refusal),
+            Health::Failing => Error::NotWritable,
+            Health::Stopped => Error::Stopping,
+        }
+    }
+
+    /// Makes an anonymous user with a session of this kind. Durable when answered.
+    ///
+    /// # Errors
+    /// `Capacity`, or any that is not `Refused`.
+    pub async fn login(&self, kind: SessionKind, form: IdForm) -> Result<LoggedIn, Error> {
+        let _permit = self.permit()?;
+        // an id that exists already would be one in 2^64: trying twice is plenty
+        for _ in 0..2 {
+            let (reply, outcome) = self.worker.completions.register(1);
+            let login = self.worker.supervisor.send(Login { kind, form, reply });
+            let (user, record) = login.await.map_err(|_| Error::Stopping)??;
+            match outcome.await.first() {
+                Some(Outcome::Done) => {
+                    self.core().stats.logins.fetch_add(1, Ordering::Relaxed);
+                    let number = u32::from(record.session_no);
+                    let session = SessionId::derive(&user, number);
+                    return Ok(LoggedIn { user, number, session, epoch: record.epoch });
+                }
+                Some(Outcome::Conflict { .. }) => {}
+                Some(Outcome::Failed) | None => return Err(Error::OutcomeUnknown),
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// Checks that a session is live and marks activity. Enters no mailbox and waits for nothing. `epoch` is an access
+    /// token's; a refresh token has none.
+    ///
+    /// # Errors
+    /// `Refused`: the user is gone or disabled, or the session has ended. While the store cannot write: `NotWritable`.
+    pub fn check(&self, user: &UserId, session: &SessionId, epoch: Option<u8>) -> Result<Live, Error> {
+        self.live_session(user, session, epoch).map_err(|refusal| self.refuse(refusal))
+    }
+
+    fn live_session(&self, user: &UserId, session: &SessionId, epoch: Option<u8>) -> Result<Live, Refusal> {
+        let (store, policy) = (&self.core().store, &self.core().policy);
+        let (registry, now) = (store.registry(), store.clock().now());
+        let record = registry.record(user).ok_or(Refusal::Gone)?;
+        if record.is_expired(now, policy.window_s) {
+            return Err(Refusal::Gone);
+        }
+        if record.flags.has(Flags::DISABLED) {
+            return Err(Refusal::Disabled);
+        }
+        let live = match record.flags.kind() {
+            Some(kind) if record.is_anonymous() => {
+                let number = u32::from(record.session_no);
+                (SessionId::derive(user, number) == *session).then_some(Live {
+                    user: *user,
+                    number,
+                    kind,
+                    started: record.session_started,
+                    epoch: record.epoch,
+                    record,
+                })
+            }
+            _ => {
+                let state = store.load(user).ok_or(Refusal::Gone)?;
+                let found = state.sessions().into_iter().find(|s| SessionId::derive(user, s.number) == *session);
+                found.and_then(|s| state.session(s.number, now, policy)).map(|s| Live {
+                    user: *user,
+                    number: s.number,
+                    kind: s.kind,
+                    started: s.started,
+                    epoch: s.epoch,
+                    record: state.record,
+                })
+            }
+        };
+        let live = live.filter(|live| epoch.is_none_or(|epoch| epoch == live.epoch)).ok_or(Refusal::SessionEnded)?;
+        if now.saturating_sub(record.last_seen) >= policy.touch_granularity_s {
+            let touched = registry.touch(user, || store.clock().now(), policy.window_s, policy.touch_granularity_s);
+            match touched {
+                Touched::Gone => return Err(Refusal::Gone),
+                Touched::Recent => {}
+                Touched::Raised(at) => store.note_touch(*user, at),
+            }
+        }
+        Ok(live)
+    }
+
+    /// A user with all that is kept about them, if they live.
+    pub fn load(&self, user: &UserId) -> Option<UserState> {
+        let (store, policy) = (&self.core().store, &self.core().policy);
+        store.load(user).filter(|state| !state.record.is_expired(store.clock().now(), policy.window_s))
+    }
+
+    /// Rotates the refresh token of a `/v1` session. Answers the counter of the token to hand out.
+    ///
+    /// # Errors
+    /// `Refused`: gone, ended, disabled, of another kind, or ended just now because the token was used again (S31).
+    pub async fn rotate(&self, user: &UserId, session: u32, counter: u16) -> Result<u16, Error> {
+        let stats = &self.core().stats;
+        match self.perform(user, Operation::Rotate { session, counter }).await? {
+            Reply::Rotated { counter, grace } => {
+                stats.grace_uses.fetch_add(u64::from(grace), Ordering::Relaxed);
+                Ok(counter)
+            }
+            _ => {
+                stats.reuses.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%user, session, cause = Cause::ReuseDetected.name(), "a refresh token was used again; its session has ended");
+                Err(Error::Refused(Refusal::SessionEnded))
+            }
+        }
+    }
+
+    /// Ends a session on its client's behalf, which deletes an anonymous user whose last it was.
+    ///
+    /// # Errors
+    /// `Refused`: gone or ended already.
+    pub async fn logout(&self, user: &UserId, session: u32) -> Result<(), Error> {
+        self.perform(user, Operation::EndSession { session, cause: Cause::LoggedOut }).await.map(drop)
+    }
+
+    /// Deletes a user on its own behalf.
+    ///
+    /// # Errors
+    /// `Refused`: gone already.
+    pub async fn delete(&self, user: &UserId) -> Result<(), Error> {
+        self.perform(user, Operation::Delete { cause: Cause::DeletedByUser }).await.map(drop)
+    }
+
+    /// Suspends a user: every token is refused while it lasts, sessions stay, inactivity counts.
+    ///
+    /// # Errors
+    /// `Refused`: gone.
+    pub async fn disable(&self, user: &UserId) -> Result<(), Error> {
+        self.perform(user, Operation::Disable).await.map(drop)
+    }
+
+    /// Undoes [`disable`](Self::disable).
+    ///
+    /// # Errors
+    /// `Refused`: gone.
+    pub async fn enable(&self, user: &UserId) -> Result<(), Error> {
+        self.perform(user, Operation::Enable).await.map(drop)
+    }
+
+    /// Ends a session on an administrator's behalf.
+    ///
+    /// # Errors
+    /// `Refused`: gone or ended already.
+    pub async fn end_session(&self, user: &UserId, session: u32) -> Result<(), Error> {
+        self.perform(user, Operation::EndSession { session, cause: Cause::SessionEnded }).await.map(drop)
+    }
+
+    /// Ends all sessions, which deletes an anonymous user.
+    ///
+    /// # Errors
+    /// `Refused`: gone.
+    pub async fn end_all(&self, user: &UserId) -> Result<(), Error> {
+        self.perform(user, Operation::EndAll).await.map(drop)
+    }
+
+    /// Begins another session of the same user.
+    ///
+    /// # Errors
+    /// `Refused`: gone or disabled.
+    pub async fn open_session(
+        &self,
+        user: &UserId,
+        kind: SessionKind,
+        device: DeviceId,
+    ) -> Result<crate::domain::Session, Error> {
+        match self.perform(user, Operation::OpenSession { kind, device }).await? {
+            Reply::Opened(session) => Ok(session),
+            _ => Err(Error::Busy),
+        }
+    }
+
+    /// Performs an operation: through the user's actor if it is live or the operation needs one, otherwise directly.
+    async fn perform(&self, user: &UserId, operation: Operation) -> Result<Reply, Error> {
+        let _permit = self.permit()?;
+        let core = self.core();
+        if core.store.health() != Health::Writable {
+            return Err(self.refuse(Refusal::Gone));
+        }
+        let now_ms = core.store.clock().monotonic_ms();
+        if core.directory.blocked_for_ms(user, now_ms).is_some() {
+            return Err(Error::Quarantined);
+        }
+        let activates = !matches!(
+            operation,
+            Operation::Rotate { .. } | Operation::EndSession { cause: Cause::LoggedOut, .. } | Operation::Delete { .. }
+        );
+        // A worker that stopped took its actors with it. That is no death, and the next try activates the user here.
+        let mut perhaps_done = false;
+        for _ in 0..2 {
+            let lease = match core.directory.lease(user, now_ms) {
+                Some(lease) => lease,
+                None if !activates => match self.perform_directly(user, &operation).await {
+                    Err(Error::Refused(_)) if perhaps_done => return Ok(Reply::Done),
+                    answer => return answer,
+                },
+                None if core.store.registry().record(user).is_none() => return Err(self.refuse(Refusal::Gone)),
+                None => activate(core, self.worker.number, &self.worker.completions, user),
+            };
+            let guard = LeaseGuard { core, id: *user, incarnation: lease.incarnation };
+            let progress = Progress::default();
+            match lease.address.send(Perform(operation.clone(), progress.clone())).await {
+                Ok(Err(Error::Refused(refusal))) if !perhaps_done => {
+                    return Err(self.refuse(refusal));
+                }
+                Ok(Err(Error::Refused(_))) => return Ok(Reply::Done),
+                Ok(answer) => return answer,
+                Err(_) if progress.died() => return Err(Error::OutcomeUnknown),
+                Err(_) => {
+                    perhaps_done |= progress.was_submitted() && operation.ends_something();
+                    drop(guard);
+                    core.directory.forget(user, lease.incarnation);
+                }
+            }
+        }
+        Err(Error::OutcomeUnknown)
+    }
+
+    async fn perform_directly(&self, user: &UserId, operation: &Operation) -> Result<Reply, Error> {
+        let core = self.core();
+        for _ in 0..2 {
+            let now = core.store.clock().now();
+            let state = core.store.load(user).ok_or_else(|| self.refuse(Refusal::Gone))?;
+            let decision = state.decide(operation, now, &core.policy).map_err(|refusal| self.refuse(refusal))?;
+            let set = state.op(&decision).map(|(cause, op)| ChangeSet { cause, at: now, ops: vec![op] });
+            let (_, reply) = state.after(decision);
+            let Some(set) = set else { return Ok(reply) };
+            let (reply_to, outcome) = self.worker.completions.register(1);
+            core.store.commit(vec![set], reply_to);
+            match outcome.await.first() {
+                Some(Outcome::Done) => return Ok(reply),
+                Some(Outcome::Conflict { .. }) => {}
+                Some(Outcome::Failed) | None => return Err(Error::OutcomeUnknown),
+            }
+        }
+        Err(Error::Busy)
+    }
+}

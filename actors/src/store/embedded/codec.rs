@@ -1,0 +1,371 @@
+//! The bytes of effects, journal frames and snapshot entries. Versioned, with golden bytes below.
+
+use std::sync::Arc;
+
+use crate::domain::{Cause, Extension, Record, ServiceTime, UserId};
+use crate::registry::Item;
+use crate::store::apply::Effect;
+
+/// The bytes are intact but not in a format that this version reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not in a format that this version reads")]
+pub(super) struct DecodeError;
+
+mod effect_tag {
+    pub(super) const PUT_USER: u8 = 1;
+    pub(super) const REMOVE_USER: u8 = 2;
+    pub(super) const PUT_EXTENSION: u8 = 3;
+    pub(super) const REMOVE_EXTENSION: u8 = 4;
+    pub(super) const TOUCH: u8 = 5;
+    /// the general forms, by which later versions write their families
+    pub(super) const PUT: u8 = 6;
+    pub(super) const REMOVE: u8 = 7;
+}
+
+/// Begins every frame: what a search for frames behind damage looks for first.
+pub(super) const FRAME_MAGIC: [u8; 4] = *b"PbFr";
+/// magic, length of the rest behind the checksum u32, CRC-32C of that rest u32
+const FRAME_HEAD: usize = 12;
+/// sequence u64, service time u32, wall time u64, kind u8
+const FRAME_FIXED: usize = 21;
+/// Begins every journal: magic, version, generation, CRC-32C.
+const JOURNAL_MAGIC: [u8; 6] = *b"PBYJRN";
+const JOURNAL_VERSION: u16 = 1;
+pub(super) const JOURNAL_HEAD: usize = 20;
+
+/// Cause number of a set of touches, which no caller proposes.
+const TOUCHES: u8 = 0;
+
+/// Whether a frame is an ordinary one, or the last of a process that stopped in order and had no failed write behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FrameKind {
+    Group = 0,
+    Closed = 1,
+}
+
+/// One group, as written.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub(super) seq: u64,
+    pub(super) service: ServiceTime,
+    pub(super) wall_ms: u64,
+    pub(super) kind: FrameKind,
+    pub(super) effects: Vec<Effect>,
+}
+
+pub(super) fn journal_head(generation: u64) -> [u8; JOURNAL_HEAD] {
+    let mut head = [0; JOURNAL_HEAD];
+    head[..6].copy_from_slice(&JOURNAL_MAGIC);
+    head[6..8].copy_from_slice(&JOURNAL_VERSION.to_be_bytes());
+    head[8..16].copy_from_slice(&generation.to_be_bytes());
+    let crc = crc32c::crc32c(&head[..16]);
+    head[16..].copy_from_slice(&crc.to_be_bytes());
+    head
+}
+
+/// A frame being filled, set by set.
+pub(super) struct FrameWriter {
+    bytes: Vec<u8>,
+}
+
+impl FrameWriter {
+    pub(super) fn new() -> Self {
+        Self { bytes: vec![0; FRAME_HEAD + FRAME_FIXED] }
+    }
+
+    pub(super) fn has_sets(&self) -> bool {
+        self.bytes.len() > FRAME_HEAD + FRAME_FIXED
+    }
+
+    pub(super) fn set(&mut self, cause: Cause, at: ServiceTime, effects: &[Effect]) {
+        self.set_numbered(cause as u8, at, effects);
+    }
+
+    pub(super) fn touches(&mut self, at: ServiceTime, effects: &[Effect]) {
+        self.set_numbered(TOUCHES, at, effects);
+    }
+
+    /// cause u8, time u32, number of effects u32, effects
+    fn set_numbered(&mut self, cause: u8, at: ServiceTime, effects: &[Effect]) {
+        self.bytes.push(cause);
+        self.bytes.extend(at.to_be_bytes());
+        self.bytes.extend(length(effects.len()));
+        for effect in effects {
+            put_effect(&mut self.bytes, effect);
+        }
+    }
+
+    pub(super) fn finish(mut self, seq: u64, service: ServiceTime, wall_ms: u64, kind: FrameKind) -> Vec<u8> {
+        let fixed = &mut self.bytes[FRAME_HEAD..];
+        fixed[..8].copy_from_slice(&seq.to_be_bytes());
+        fixed[8..12].copy_from_slice(&service.to_be_bytes());
+        fixed[12..20].copy_from_slice(&wall_ms.to_be_bytes());
+        fixed[20] = kind as u8;
+        let (head, rest) = self.bytes.split_at_mut(FRAME_HEAD);
+        head[..4].copy_from_slice(&FRAME_MAGIC);
+        head[4..8].copy_from_slice(&length(rest.len()));
+        // the length is under the checksum too: a wrong one must not look like a frame
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&head[4..8]), rest);
+        head[8..12].copy_from_slice(&crc.to_be_bytes());
+        self.bytes
+    }
+}
+
+/// What stands at the front of some bytes of a journal.
+pub(super) enum FrameAt<'a> {
+    /// A frame that verifies: its body, and the length of it all.
+    Verified(&'a [u8], usize),
+    /// Nothing that verifies.
+    Bad,
+}
+
+pub(super) fn frame_at(bytes: &[u8]) -> FrameAt<'_> {
+    let Some((head, rest)) = bytes.split_at_checked(FRAME_HEAD) else { return FrameAt::Bad };
+    let mut input = Input(&head[4..]);
+    let (Ok(len), Ok(crc)) = (input.u32(), input.u32()) else { return FrameAt::Bad };
+    let len = len as usize;
+    if head[..4] != FRAME_MAGIC || len < FRAME_FIXED || len > rest.len() {
+        return FrameAt::Bad;
+    }
+    let body = &rest[..len];
+    if crc32c::crc32c_append(crc32c::crc32c(&head[4..8]), body) != crc {
+        return FrameAt::Bad;
+    }
+    FrameAt::Verified(body, FRAME_HEAD + len)
+}
+
+pub(super) fn decode_frame(body: &[u8]) -> Result<Frame, DecodeError> {
+    let mut input = Input(body);
+    let (seq, service, wall_ms) = (input.u64()?, input.u32()?, input.u64()?);
+    let kind = match input.u8()? {
+        0 => FrameKind::Group,
+        1 => FrameKind::Closed,
+        _ => return Err(DecodeError),
+    };
+    let mut effects = Vec::new();
+    while !input.0.is_empty() {
+        let _cause = input.u8()?;
+        let _at = input.u32()?;
+        for _ in 0..input.u32()? {
+            effects.push(take_effect(&mut input)?);
+        }
+    }
+    Ok(Frame { seq, service, wall_ms, kind, effects })
+}
+
+pub(super) fn is_journal_head(bytes: &[u8], generation: u64) -> bool {
+    bytes.get(..JOURNAL_HEAD).is_some_and(|head| head == journal_head(generation))
+}
+
+fn length(n: usize) -> [u8; 4] {
+    // what a group holds is bounded far below 4 GiB by the bounds on requests and on groups
+    u32::try_from(n).unwrap_or(u32::MAX).to_be_bytes()
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend(length(bytes.len()));
+    out.extend(bytes);
+}
+
+fn put_effect(out: &mut Vec<u8>, effect: &Effect) {
+    let mut id = |tag: u8, id: &UserId| {
+        out.push(tag);
+        out.extend(id.as_bytes());
+    };
+    match effect {
+        Effect::PutUser(user, record) => {
+            id(effect_tag::PUT_USER, user);
+            out.extend(record.to_bytes());
+        }
+        Effect::RemoveUser(user) => id(effect_tag::REMOVE_USER, user),
+        Effect::PutExtension(user, bytes) => {
+            id(effect_tag::PUT_EXTENSION, user);
+            put_bytes(out, bytes);
+        }
+        Effect::RemoveExtension(user) => id(effect_tag::REMOVE_EXTENSION, user),
+        Effect::Touch(user, at) => {
+            id(effect_tag::TOUCH, user);
+            out.extend(at.to_be_bytes());
+        }
+        Effect::PutUnknown(family, key, value) => {
+            out.extend([effect_tag::PUT, *family]);
+            put_bytes(out, key);
+            put_bytes(out, value);
+        }
+        Effect::RemoveUnknown(family, key) => {
+            out.extend([effect_tag::REMOVE, *family]);
+            put_bytes(out, key);
+        }
+    }
+}
+
+fn take_effect(input: &mut Input<'_>) -> Result<Effect, DecodeError> {
+    Ok(match input.u8()? {
+        effect_tag::PUT_USER => Effect::PutUser(input.id()?, Record::from_bytes(&input.array()?)),
+        effect_tag::REMOVE_USER => Effect::RemoveUser(input.id()?),
+        effect_tag::PUT_EXTENSION => Effect::PutExtension(input.id()?, readable_extension(input.bytes()?)?),
+        effect_tag::REMOVE_EXTENSION => Effect::RemoveExtension(input.id()?),
+        effect_tag::TOUCH => Effect::Touch(input.id()?, input.u32()?),
+        effect_tag::PUT => Effect::PutUnknown(input.u8()?, input.bytes()?.into(), input.bytes()?.into()),
+        effect_tag::REMOVE => Effect::RemoveUnknown(input.u8()?, input.bytes()?.into()),
+        _ => return Err(DecodeError),
+    })
+}
+
+/// Refuses an extension record that nobody could read later: half a user would look like one who never linked anything.
+fn readable_extension(bytes: &[u8]) -> Result<Arc<[u8]>, DecodeError> {
+    Extension::decode(bytes).map_err(|_| DecodeError)?;
+    Ok(bytes.into())
+}
+
+/// Appends one entry of a snapshot: family u8, key length u16, value length u32, key, value.
+pub(super) fn put_item(out: &mut Vec<u8>, item: &Item) {
+    use crate::domain::Family;
+    let mut entry = |family: u8, key: &[u8], value: &[u8]| {
+        out.push(family);
+        out.extend(u16::try_from(key.len()).unwrap_or(u16::MAX).to_be_bytes());
+        out.extend(length(value.len()));
+        out.extend(key);
+        out.extend(value);
+    };
+    match item {
+        Item::User(id, record) => entry(Family::USER.0, id.as_bytes(), &record.to_bytes()),
+        Item::Extension(id, bytes) => entry(Family::EXTENSION.0, id.as_bytes(), bytes),
+        Item::Unknown(family, key, value) => entry(*family, key, value),
+    }
+}
+
+/// Takes entries off the front of a snapshot's stream; what is left is the beginning of the next one.
+pub(super) fn take_items(bytes: &[u8], mut take: impl FnMut(Item)) -> Result<usize, DecodeError> {
+    use crate::domain::Family;
+    let mut input = Input(bytes);
+    loop {
+        let before = input.0.len();
+        let (Ok(family), Ok(key_len), Ok(value_len)) = (input.u8(), input.u16(), input.u32()) else {
+            return Ok(bytes.len() - before);
+        };
+        let (Ok(key), Ok(value)) = (input.take(key_len.into()), input.take(value_len as usize)) else {
+            return Ok(bytes.len() - before);
+        };
+        let id = || Ok(UserId::from_bytes(key.try_into().map_err(|_| DecodeError)?));
+        take(match Family(family) {
+            Family::USER => Item::User(id()?, Record::from_bytes(value.try_into().map_err(|_| DecodeError)?)),
+            Family::EXTENSION => Item::Extension(id()?, readable_extension(value)?),
+            Family(family) => Item::Unknown(family, key.into(), value.into()),
+        });
+    }
+}
+
+/// Bytes being read from the front.
+pub(super) struct Input<'a>(pub(super) &'a [u8]);
+
+impl<'a> Input<'a> {
+    pub(super) fn take(&mut self, n: usize) -> Result<&'a [u8], DecodeError> {
+        let (head, rest) = self.0.split_at_checked(n).ok_or(DecodeError)?;
+        self.0 = rest;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        self.take(N)?.try_into().map_err(|_| DecodeError)
+    }
+
+    pub(super) fn u8(&mut self) -> Result<u8, DecodeError> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    fn u16(&mut self) -> Result<u16, DecodeError> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, DecodeError> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64, DecodeError> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+        let n = self.u32()?;
+        self.take(n as usize)
+    }
+
+    fn id(&mut self) -> Result<UserId, DecodeError> {
+        self.array().map(UserId::from_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::SessionKind;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn the_bytes_of_a_frame_are_as_they_always_were() {
+        let id = UserId::from_bytes([0x11; 16]);
+        let effects = [
+            Effect::PutUser(id, Record::new(7, SessionKind::AppServices)),
+            Effect::PutExtension(id, Arc::from([1u8])),
+            Effect::RemoveExtension(id),
+            Effect::RemoveUser(id),
+            Effect::PutUnknown(200, [1].into(), [2, 3].into()),
+            Effect::RemoveUnknown(200, [1].into()),
+        ];
+        let mut frame = FrameWriter::new();
+        frame.set(Cause::Created, 7, &effects);
+        frame.touches(8, &[Effect::Touch(id, 9)]);
+        let bytes = frame.finish(3, 8, 1_700_000_000_000, FrameKind::Group);
+        assert_eq!(
+            hex(&bytes),
+            "50624672000000a957157ba90000000000000003000000080000018bcfe5680000010000000700000006011111111111111111111111111111111100000007000000070000000100000010031111111111111111111111111111111100000001010411111111111111111111111111111111021111111111111111111111111111111106c8000000010100000002020307c80000000101000000000800000001051111111111111111111111111111111100000009"
+        );
+        let FrameAt::Verified(body, len) = frame_at(&bytes) else { panic!("it verifies") };
+        assert_eq!(len, bytes.len());
+        let frame = decode_frame(body).unwrap();
+        assert_eq!((frame.seq, frame.service, frame.wall_ms), (3, 8, 1_700_000_000_000));
+        assert_eq!(frame.effects[..6], effects);
+        assert_eq!(hex(&journal_head(5)), "5042594a524e000100000000000000052601539e");
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_noticed() {
+        let mut frame = FrameWriter::new();
+        frame.touches(8, &[Effect::Touch(UserId::from_bytes([1; 16]), 9)]);
+        let bytes = frame.finish(3, 8, 9, FrameKind::Closed);
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(frame_at(&flipped), FrameAt::Bad), "bit {bit}");
+        }
+        for n in 0..bytes.len() {
+            assert!(matches!(frame_at(&bytes[..n]), FrameAt::Bad), "{n} bytes");
+        }
+    }
+
+    #[test]
+    fn snapshot_entries_round_trip_across_any_cut() {
+        let id = UserId::from_bytes([0x22; 16]);
+        let items = [
+            Item::User(id, Record::new(1, SessionKind::V1)),
+            Item::Extension(id, Arc::from([1u8])),
+            Item::Unknown(200, [1, 2].into(), vec![3; 20].into()),
+        ];
+        let mut bytes = Vec::new();
+        items.iter().for_each(|item| put_item(&mut bytes, item));
+        assert_eq!(
+            hex(&bytes),
+            "010010000000102222222222222222222222222222222200000001000000010000000100000020020010000000012222222222222222222222222222222201c800020000001401020303030303030303030303030303030303030303"
+        );
+        for cut in 0..bytes.len() {
+            let mut seen = Vec::new();
+            let used = take_items(&bytes[..cut], |item| seen.push(item)).unwrap();
+            take_items(&bytes[used..], |item| seen.push(item)).unwrap();
+            assert_eq!(seen, items);
+        }
+    }
+}

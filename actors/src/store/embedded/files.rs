@@ -1,0 +1,120 @@
+//! The file layer: the few operations by which the store touches the disk, so that tests can fail, record and tear them.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// What the store asks of a file system. Nothing is durable before its `sync`.
+pub trait Files: Send + Sync + 'static {
+    /// Makes a folder; one that is there already is fine.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes a folder's entries durable.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// The names in a folder, in any order.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+    /// A whole file.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// Writes a whole file anew, not yet durable.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+    /// Makes a file's content durable.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn sync_file(&self, path: &Path) -> io::Result<()>;
+    /// Puts a file or folder in the place of another.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file or a folder with all in it.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Opens a file to write at its end.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn open_append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>>;
+}
+
+/// A file that only grows.
+pub trait AppendFile: Send {
+    /// Writes all of it at the end, not yet durable.
+    ///
+    /// # Errors
+    /// The file system's; a part may have been written.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Makes everything written so far durable.
+    ///
+    /// # Errors
+    /// The file system's; what is durable is then unknown.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// The real file system.
+#[derive(Default)]
+pub struct Disk;
+
+impl Files for Disk {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        fs::write(path, bytes)
+    }
+
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+    }
+
+    fn open_append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
+        Ok(Box::new(OpenOptions::new().create(true).append(true).open(path)?))
+    }
+}
+
+impl AppendFile for File {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}

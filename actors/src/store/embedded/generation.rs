@@ -1,0 +1,154 @@
+//! Generations: a new journal, a snapshot of everything before it, and then `CURRENT`. The snapshotter is a plain thread
+//! that lives for one generation.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::files::{AppendFile, Files};
+use super::snapshot::{self, Meta};
+use super::{Message, Shared, journal};
+use crate::registry::Item;
+
+/// What the snapshotter tells the writer.
+pub(super) enum Progress {
+    /// The new journal is durable. The writer goes over to it (or, while the old one is broken, keeps it for later) and
+    /// answers through the gate.
+    Prepared { journal: Box<dyn AppendFile>, gate: Arc<Gate> },
+    /// `CURRENT` names the new generation.
+    Complete { snapshot_bytes: u64 },
+    /// The new generation cannot be completed.
+    Failed { why: String },
+}
+
+/// Where the snapshotter waits for the writer to be between two groups.
+#[derive(Default)]
+pub(super) struct Gate {
+    meta: Mutex<Option<Meta>>,
+    opened: Condvar,
+}
+
+impl Gate {
+    pub(super) fn open(&self, meta: Meta) {
+        *self.meta.lock() = Some(meta);
+        self.opened.notify_all();
+    }
+
+    fn wait(&self, shared: &Shared) -> Result<Meta, String> {
+        let mut meta = self.meta.lock();
+        loop {
+            if let Some(meta) = *meta {
+                return Ok(meta);
+            }
+            if shared.stopped.load(Ordering::Acquire) {
+                return Err("the store is closing".to_owned());
+            }
+            self.opened.wait_for(&mut meta, std::time::Duration::from_millis(100));
+        }
+    }
+}
+
+pub(super) fn folder(dir: &Path, generation: u64) -> PathBuf {
+    dir.join(format!("gen-{generation:010}"))
+}
+
+/// The numbers of the generations in a data folder, ascending.
+pub(super) fn list(files: &dyn Files, dir: &Path) -> std::io::Result<Vec<u64>> {
+    let mut numbers: Vec<u64> =
+        files.list(dir)?.iter().filter_map(|name| name.strip_prefix("gen-")?.parse().ok()).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+const CURRENT: &str = "CURRENT";
+
+/// Makes `CURRENT` name this generation, durably and in one step.
+pub(super) fn set_current(files: &dyn Files, dir: &Path, generation: u64) -> std::io::Result<()> {
+    let (path, new) = (dir.join(CURRENT), dir.join("CURRENT.new"));
+    let line = format!("passerby 1 gen-{generation:010}");
+    files.write(&new, format!("{line} {:08x}\n", crc32c::crc32c(line.as_bytes())).as_bytes())?;
+    files.sync_file(&new)?;
+    files.rename(&new, &path)?;
+    files.sync_dir(dir)
+}
+
+/// The generation that `CURRENT` names; `None` if there is no such file.
+pub(super) fn current(files: &dyn Files, dir: &Path) -> Result<Option<u64>, super::OpenError> {
+    let path = dir.join(CURRENT);
+    let bytes = match files.read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(super::OpenError::Io { what: path, error }),
+    };
+    let number = std::str::from_utf8(&bytes).ok().and_then(|text| {
+        let (line, crc) = text.strip_suffix('\n')?.rsplit_once(' ')?;
+        let intact = u32::from_str_radix(crc, 16).ok()? == crc32c::crc32c(line.as_bytes());
+        intact.then(|| line.strip_prefix("passerby 1 gen-")?.parse().ok()).flatten()
+    });
+    let damaged = || super::OpenError::Damaged { what: path, why: "it names no generation".to_owned() };
+    number.map(Some).ok_or_else(damaged)
+}
+
+/// Makes a generation: prepares its journal, waits until the writer has gone over to it, writes the snapshot, and lets
+/// `CURRENT` name it. Runs on a thread of its own and always ends with a message.
+pub(super) fn make(shared: &Arc<Shared>, files: &dyn Files, dir: &Path, generation: u64) {
+    let progress = match try_make(shared, files, dir, generation) {
+        Ok(snapshot_bytes) => Progress::Complete { snapshot_bytes },
+        Err(why) => Progress::Failed { why },
+    };
+    shared.send(Message::Generation(progress));
+}
+
+fn try_make(shared: &Arc<Shared>, files: &dyn Files, dir: &Path, generation: u64) -> Result<u64, String> {
+    let journal = journal::begin(files, dir, generation).map_err(|error| error.to_string())?;
+    let gate = Arc::new(Gate::default());
+    shared.send(Message::Generation(Progress::Prepared { journal, gate: Arc::clone(&gate) }));
+    let meta = gate.wait(shared)?;
+    write_and_name(shared, files, dir, generation, meta)
+}
+
+fn write_and_name(shared: &Shared, files: &dyn Files, dir: &Path, generation: u64, meta: Meta) -> Result<u64, String> {
+    let path = folder(dir, generation).join("snapshot");
+    let mut held = |page: &mut dyn FnMut() -> Vec<Item>| {
+        let before = shared.clock.monotonic_us();
+        let items = page();
+        let us = shared.clock.monotonic_us().saturating_sub(before);
+        shared.stats.longest_page_us.fetch_max(us, Ordering::Relaxed);
+        items
+    };
+    let bytes = snapshot::write(files, &path, &shared.registry, meta, &mut held)?;
+    let name = || {
+        files.sync_dir(&folder(dir, generation))?;
+        set_current(files, dir, generation)
+    };
+    name().map_err(|error| error.to_string())?;
+    remove_others(files, dir, generation);
+    Ok(bytes)
+}
+
+/// Removes generations that nothing names any more: older than `kept`.
+fn remove_others(files: &dyn Files, dir: &Path, kept: u64) {
+    for number in list(files, dir).unwrap_or_default().into_iter().filter(|number| *number < kept) {
+        if let Err(error) = files.remove(&folder(dir, number)) {
+            tracing::warn!(generation = number, %error, "an old generation could not be removed");
+        }
+    }
+}
+
+/// Writes a generation while nothing else is running: the first one, or one that recovery salvaged.
+pub(super) fn make_alone(
+    files: &dyn Files,
+    dir: &Path,
+    generation: u64,
+    registry: &crate::registry::Registry,
+    meta: Meta,
+) -> Result<(), String> {
+    let io = |error: std::io::Error| error.to_string();
+    journal::begin(files, dir, generation).map_err(io)?;
+    let folder = folder(dir, generation);
+    snapshot::write(files, &folder.join("snapshot"), registry, meta, |page| page())?;
+    files.sync_dir(&folder).map_err(io)?;
+    set_current(files, dir, generation).map_err(io)
+}

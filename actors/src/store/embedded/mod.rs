@@ -1,0 +1,281 @@
+//! The embedded store: one writer thread, a journal file, and generations with sled snapshots.
+//!
+//! `data/LOCK` is held for the life of the process. `data/CURRENT` names the newest complete generation.
+//! `data/gen-NNNN/journal` holds groups, `data/gen-NNNN/snapshot/` every record at the journal's beginning.
+
+mod codec;
+pub mod files;
+mod generation;
+mod journal;
+mod recovery;
+mod snapshot;
+mod writer;
+
+pub use recovery::{Inspection, inspect, salvage};
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use parking_lot::{Condvar, Mutex};
+
+use self::files::Files;
+use super::completion::ReplyTo;
+use super::{Health, Store, Watcher};
+use crate::domain::{ChangeSet, Clock, ServiceClock, ServiceTime, UserId};
+use crate::registry::Registry;
+
+/// What an acknowledged change survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// A loss of power: every group is synced to the disk before it is answered.
+    Fsync,
+    /// The end of the process, but not of the machine.
+    Os,
+}
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What an acknowledged change survives.
+    pub durability: Durability,
+    /// How many users the registry's maps are laid out for.
+    pub max_users: usize,
+    /// A new generation begins when the journal is longer than this (bytes) and than half the snapshot.
+    pub min_journal_bytes: u64,
+    /// A new generation begins at the latest after this many seconds of service, so that erased data leaves the disk.
+    pub max_generation_age_s: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Fsync,
+            max_users: 1_000_000,
+            min_journal_bytes: 64 << 20,
+            max_generation_age_s: 86_400,
+        }
+    }
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("the data folder {} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// Something that must be readable is not. The folder was left as it is.
+    #[error("{}: {why}; `passerby recover` shows what can be read", what.display())]
+    Damaged {
+        /// The file or folder.
+        what: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The file system refused.
+    #[error("{}: {error}", what.display())]
+    Io {
+        /// The file or folder.
+        what: PathBuf,
+        /// What it said.
+        error: std::io::Error,
+    },
+}
+
+impl OpenError {
+    fn io(what: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.to_owned();
+        move |error| Self::Io { what, error }
+    }
+}
+
+/// Figures of the store since it was opened, for metrics.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Groups made durable.
+    pub groups: AtomicU64,
+    /// Change sets done.
+    pub sets_done: AtomicU64,
+    /// Change sets that found something else than they named.
+    pub sets_conflicted: AtomicU64,
+    /// Change sets whose outcome is unknown.
+    pub sets_failed: AtomicU64,
+    /// Failed writes and syncs of the journal.
+    pub write_failures: AtomicU64,
+    /// Generations completed.
+    pub generations: AtomicU64,
+    /// Generations that could not be completed.
+    pub generation_failures: AtomicU64,
+    /// Bytes in the current journal.
+    pub journal_bytes: AtomicU64,
+    /// The longest time a map was held for a snapshot (microseconds).
+    pub longest_page_us: AtomicU64,
+}
+
+/// What handles and threads of one store share.
+struct Shared {
+    registry: Registry,
+    clock: ServiceClock,
+    stats: Stats,
+    queue: Mutex<Vec<Message>>,
+    arrived: Condvar,
+    failing: AtomicBool,
+    stopped: AtomicBool,
+    watcher: Mutex<Option<Arc<dyn Watcher>>>,
+}
+
+/// What the writer is sent.
+enum Message {
+    Commit(Vec<ChangeSet>, ReplyTo),
+    Touch(UserId, ServiceTime),
+    /// Begin a new generation now.
+    NewGeneration,
+    /// From the snapshotter.
+    Generation(generation::Progress),
+    Stop,
+}
+
+impl Shared {
+    fn send(&self, message: Message) {
+        self.queue.lock().push(message);
+        self.arrived.notify_one();
+    }
+}
+
+/// The store of one data folder.
+pub struct EmbeddedStore {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    opened: Opened,
+}
+
+/// What was found when the store was opened.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Opened {
+    /// Users in the registry.
+    pub users: usize,
+    /// Groups read from journals.
+    pub groups: u64,
+    /// Bytes cut off a journal's torn end.
+    pub torn_bytes: u64,
+    /// With [`Durability::Os`]: what was lost, in one sentence.
+    pub loss: Option<String>,
+    /// Whether the folder was empty.
+    pub fresh: bool,
+}
+
+impl EmbeddedStore {
+    /// Opens a data folder, making it if need be, and starts its writer.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the folder is then as it was.
+    pub fn open(dir: &Path, options: Options, files: Arc<dyn Files>, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let lock = lock(dir, &*files)?;
+        let registry = Registry::new(options.max_users);
+        let recovered = recovery::recover(dir, &options, &*files, &registry, &*clock)?;
+        let opened = recovered.opened.clone();
+        let shared = Arc::new(Shared {
+            registry,
+            clock: ServiceClock::resume(clock, recovered.last_times),
+            stats: Stats::default(),
+            queue: Mutex::default(),
+            arrived: Condvar::new(),
+            failing: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            watcher: Mutex::default(),
+        });
+        let writer = writer::Writer::new(Arc::clone(&shared), files, dir.to_owned(), options, recovered, lock);
+        let spawned = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run());
+        let writer = Mutex::new(Some(spawned.map_err(OpenError::io(dir))?));
+        Ok(Self { shared, writer, opened })
+    }
+
+    /// What was found when it was opened.
+    pub fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
+    /// Figures since it was opened.
+    pub fn stats(&self) -> &Stats {
+        &self.shared.stats
+    }
+
+    /// Begins a new generation, unless one is under way. [`Stats::generations`] tells when it is complete.
+    pub fn new_generation(&self) {
+        self.shared.send(Message::NewGeneration);
+    }
+
+    /// Makes the writer look at the clock now; it does so by itself once a second.
+    pub fn nudge(&self) {
+        let _queue = self.shared.queue.lock();
+        self.shared.arrived.notify_one();
+    }
+
+    /// Answers what is waiting, ends the journal in order and waits for the threads.
+    pub fn stop(&self) {
+        let Some(writer) = self.writer.lock().take() else { return };
+        self.shared.send(Message::Stop);
+        if writer.join().is_err() {
+            tracing::error!("the store's writer died");
+        }
+    }
+}
+
+impl Drop for EmbeddedStore {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Store for EmbeddedStore {
+    fn registry(&self) -> &Registry {
+        &self.shared.registry
+    }
+
+    fn clock(&self) -> &ServiceClock {
+        &self.shared.clock
+    }
+
+    fn commit(&self, sets: Vec<ChangeSet>, reply: ReplyTo) {
+        if self.shared.stopped.load(Ordering::Acquire) {
+            return; // dropping the reply answers `Failed`
+        }
+        self.shared.send(Message::Commit(sets, reply));
+    }
+
+    fn note_touch(&self, id: UserId, at: ServiceTime) {
+        if self.health() == Health::Writable {
+            self.shared.queue.lock().push(Message::Touch(id, at));
+        }
+    }
+
+    fn health(&self) -> Health {
+        if self.shared.stopped.load(Ordering::Acquire) {
+            Health::Stopped
+        } else if self.shared.failing.load(Ordering::Acquire) {
+            Health::Failing
+        } else {
+            Health::Writable
+        }
+    }
+
+    fn watch(&self, watcher: Arc<dyn Watcher>) {
+        *self.shared.watcher.lock() = Some(watcher);
+    }
+}
+
+/// Takes the data folder for this process, for as long as the file stays open.
+fn lock(dir: &Path, files: &dyn Files) -> Result<std::fs::File, OpenError> {
+    files.create_dir(dir).map_err(OpenError::io(dir))?;
+    let path = dir.join("LOCK");
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(OpenError::io(&path))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| OpenError::InUse(dir.to_owned()))?;
+    Ok(file)
+}

@@ -1,0 +1,327 @@
+//! Recovery: from files to the registry, refusing what is damaged; and salvage, for an operator who accepts the loss.
+
+use std::path::{Path, PathBuf};
+
+use super::codec::{self, FrameKind};
+use super::files::{AppendFile, Files};
+use super::generation::{self, folder};
+use super::snapshot::{self, Meta};
+use super::{Durability, OpenError, Opened, Options, journal};
+use crate::domain::clock::FIRST_SERVICE_TIME;
+use crate::domain::{Clock, ServiceTime};
+use crate::registry::Registry;
+
+/// What the writer goes on from.
+pub(super) struct Recovered {
+    pub(super) opened: Opened,
+    /// Service and wall time as last written; none at the first start.
+    pub(super) last_times: Option<(ServiceTime, u64)>,
+    pub(super) journal: Box<dyn AppendFile>,
+    pub(super) journal_bytes: u64,
+    pub(super) next_seq: u64,
+    pub(super) snapshot_bytes: u64,
+    pub(super) highest_generation: u64,
+    /// The journal is newer than the snapshot: a generation was under way.
+    pub(super) unfinished: bool,
+}
+
+/// What has been read so far.
+struct Reading<'a> {
+    registry: &'a Registry,
+    next_seq: u64,
+    times: (ServiceTime, u64),
+    groups: u64,
+    closed: bool,
+}
+
+impl<'a> Reading<'a> {
+    fn new(registry: &'a Registry, meta: &Meta) -> Self {
+        let times = (meta.service, meta.wall_ms);
+        Self { registry, next_seq: meta.first_seq, times, groups: 0, closed: false }
+    }
+
+    fn apply(&mut self, frame: codec::Frame) {
+        self.next_seq = frame.seq + 1;
+        self.times = (self.times.0.max(frame.service), frame.wall_ms);
+        self.groups += 1;
+        self.closed = frame.kind == FrameKind::Closed;
+        for effect in frame.effects {
+            effect.apply(self.registry);
+        }
+    }
+}
+
+fn damaged(what: &Path, why: impl Into<String>) -> OpenError {
+    OpenError::Damaged { what: what.to_owned(), why: why.into() }
+}
+
+/// Fills an empty registry from the folder.
+pub(super) fn recover(
+    dir: &Path,
+    options: &Options,
+    files: &dyn Files,
+    registry: &Registry,
+    clock: &dyn Clock,
+) -> Result<Recovered, OpenError> {
+    let generations = generation::list(files, dir).map_err(OpenError::io(dir))?;
+    let Some(current) = generation::current(files, dir)? else {
+        return first_start(dir, &generations, files, registry, clock);
+    };
+    if !generations.contains(&current) {
+        return Err(damaged(&folder(dir, current), "CURRENT names it, and it is missing"));
+    }
+    let snapshot_path = folder(dir, current).join("snapshot");
+    let meta = snapshot::load(files, &snapshot_path, registry)?;
+    snapshot::sync_tree(files, &snapshot_path).map_err(OpenError::io(&snapshot_path))?;
+    let snapshot_bytes = u64::from(meta.pages) * 7 * 1024;
+
+    let mut journals = Vec::new();
+    for &number in generations.iter().filter(|number| **number >= current) {
+        let path = folder(dir, number).join("journal");
+        match files.read(&path) {
+            Ok(bytes) => journals.push((number, path, bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && number > current => {}
+            Err(error) => return Err(OpenError::Io { what: path, error }),
+        }
+    }
+    // newer journals without frames belong to generations that were never begun
+    while journals.len() > 1 && journals.last().is_some_and(|(_, _, bytes)| !journal::holds_frames(bytes)) {
+        journals.pop();
+    }
+
+    let mut reading = Reading::new(registry, &meta);
+    let mut opened = Opened::default();
+    let last = journals.len() - 1;
+    let mut end = (0, 0);
+    for (i, (number, path, bytes)) in journals.iter().enumerate() {
+        if !codec::is_journal_head(bytes, *number) {
+            return Err(damaged(path, "it does not begin as a journal of this generation"));
+        }
+        let extent = journal::read_frames(path, bytes, journal::EMPTY, |frame| {
+            if frame.seq != reading.next_seq {
+                return Err(damaged(path, format!("group {} is missing", reading.next_seq)));
+            }
+            reading.apply(frame);
+            Ok(())
+        })?;
+        end = (i, extent.good_bytes);
+        if extent.bad_bytes == 0 {
+            continue;
+        }
+        opened.torn_bytes = extent.bad_bytes as u64;
+        if extent.resumes_at.is_some() || i < last {
+            let at = extent.good_bytes;
+            if options.durability == Durability::Fsync {
+                return Err(damaged(path, format!("it is damaged at byte {at}, and groups follow")));
+            }
+            opened.loss = Some(format!("{} was cut at byte {at}: what was written after it is lost", path.display()));
+        }
+        break;
+    }
+
+    let (last_journal, good_bytes) = end;
+    let (number, path, bytes) = &journals[last_journal];
+    opened.users = registry.len();
+    opened.groups = reading.groups;
+    // Unless the last process ended in order, what was just read may be in the page cache alone, behind a sync that failed:
+    // it is written anew before anything follows it.
+    if !reading.closed || good_bytes < bytes.len() {
+        let new = path.with_extension("new");
+        let rewrite = || {
+            files.write(&new, &bytes[..good_bytes])?;
+            files.sync_file(&new)?;
+            files.rename(&new, path)?;
+            files.sync_dir(&folder(dir, *number))
+        };
+        rewrite().map_err(OpenError::io(path))?;
+    }
+    for &other in generations.iter().filter(|other| **other < current || **other > *number) {
+        files.remove(&folder(dir, other)).map_err(OpenError::io(dir))?;
+    }
+    files.sync_dir(dir).map_err(OpenError::io(dir))?;
+    Ok(Recovered {
+        last_times: Some(reading.times),
+        journal: files.open_append(path).map_err(OpenError::io(path))?,
+        journal_bytes: good_bytes as u64,
+        next_seq: reading.next_seq,
+        snapshot_bytes,
+        highest_generation: generations.last().copied().unwrap_or(*number),
+        unfinished: *number != current,
+        opened,
+    })
+}
+
+fn first_start(
+    dir: &Path,
+    generations: &[u64],
+    files: &dyn Files,
+    registry: &Registry,
+    clock: &dyn Clock,
+) -> Result<Recovered, OpenError> {
+    const FIRST: u64 = 1;
+    for &number in generations {
+        let path = folder(dir, number);
+        let holds_data = files.read(&path.join("journal")).is_ok_and(|bytes| journal::holds_frames(&bytes));
+        if number != FIRST || holds_data {
+            return Err(damaged(&dir.join("CURRENT"), "it is missing, and there is data"));
+        }
+        // a first start that was cut short
+        files.remove(&path).map_err(OpenError::io(&path))?;
+    }
+    let meta = Meta { first_seq: 1, service: FIRST_SERVICE_TIME, wall_ms: clock.wall_ms(), pages: 0, users: 0 };
+    let path = folder(dir, FIRST);
+    let failed = |why: String| OpenError::Io { what: path.clone(), error: std::io::Error::other(why) };
+    generation::make_alone(files, dir, FIRST, registry, meta).map_err(failed)?;
+    let journal = path.join("journal");
+    Ok(Recovered {
+        opened: Opened { fresh: true, ..Opened::default() },
+        last_times: None,
+        journal: files.open_append(&journal).map_err(OpenError::io(&journal))?,
+        journal_bytes: journal::EMPTY as u64,
+        next_seq: meta.first_seq,
+        snapshot_bytes: 0,
+        highest_generation: FIRST,
+        unfinished: false,
+    })
+}
+
+/// What can be read of a data folder, damaged or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// One sentence for each file of interest.
+    pub findings: Vec<String>,
+    /// How many users all that can be read amounts to.
+    pub users: usize,
+    /// Whether everything that must be readable is.
+    pub intact: bool,
+}
+
+/// Reads what can be read, changing nothing of ours.
+///
+/// # Errors
+/// The folder is in use, or cannot be listed.
+pub fn inspect(dir: &Path, options: &Options, files: &dyn Files) -> Result<Inspection, OpenError> {
+    let _lock = super::lock(dir, files)?;
+    Ok(read_all(dir, options, files)?.inspection)
+}
+
+/// Writes all that can be read as a new generation, and moves the old files to `damaged-NNNN/`. Answers what was found and
+/// where the old files are.
+///
+/// # Errors
+/// The folder is in use or cannot be written.
+pub fn salvage(
+    dir: &Path,
+    options: &Options,
+    files: &dyn Files,
+    clock: &dyn Clock,
+) -> Result<(Inspection, PathBuf), OpenError> {
+    let _lock = super::lock(dir, files)?;
+    let found = read_all(dir, options, files)?;
+    let generations = generation::list(files, dir).map_err(OpenError::io(dir))?;
+    let new = generations.last().map_or(1, |last| last + 1);
+    let (service, wall_ms) = found.times.unwrap_or((FIRST_SERVICE_TIME, clock.wall_ms()));
+    let meta = Meta { first_seq: found.next_seq, service, wall_ms, pages: 0, users: 0 };
+    generation::make_alone(files, dir, new, &found.registry, meta)
+        .map_err(|why| OpenError::Io { what: folder(dir, new), error: std::io::Error::other(why) })?;
+    let kept = dir.join(format!("damaged-{new:010}"));
+    files.create_dir(&kept).map_err(OpenError::io(&kept))?;
+    for number in generations {
+        let from = folder(dir, number);
+        let to = kept.join(from.file_name().unwrap_or_default());
+        files.rename(&from, &to).map_err(OpenError::io(&from))?;
+    }
+    files.sync_dir(&kept).and_then(|()| files.sync_dir(dir)).map_err(OpenError::io(dir))?;
+    Ok((found.inspection, kept))
+}
+
+struct Found {
+    registry: Registry,
+    inspection: Inspection,
+    times: Option<(ServiceTime, u64)>,
+    next_seq: u64,
+}
+
+/// The newest snapshot that can be read, and every frame that verifies in its journal and all later ones.
+fn read_all(dir: &Path, options: &Options, files: &dyn Files) -> Result<Found, OpenError> {
+    let generations = generation::list(files, dir).map_err(OpenError::io(dir))?;
+    let mut findings = Vec::new();
+    let mut intact = true;
+    let current = match generation::current(files, dir) {
+        Ok(current) => current,
+        Err(error) => {
+            findings.push(error.to_string());
+            None
+        }
+    };
+    findings.push(match current {
+        Some(number) => format!("CURRENT names generation {number}"),
+        None => "CURRENT names no generation".to_owned(),
+    });
+    intact &= current.is_some_and(|current| generations.contains(&current));
+
+    let mut base = None;
+    for &number in generations.iter().rev() {
+        // a newer generation than CURRENT names was never complete
+        if base.is_some() || current.is_some_and(|current| number > current) {
+            continue;
+        }
+        let registry = Registry::new(options.max_users);
+        match snapshot::load(files, &folder(dir, number).join("snapshot"), &registry) {
+            Ok(meta) => {
+                findings.push(format!("snapshot of generation {number}: {} users", meta.users));
+                base = Some((number, registry, meta));
+            }
+            Err(error) => {
+                intact &= current != Some(number);
+                findings.push(error.to_string());
+            }
+        }
+    }
+    let nothing = Meta { first_seq: 1, service: FIRST_SERVICE_TIME, wall_ms: 0, pages: 0, users: 0 };
+    let (from, registry, meta) = base.unwrap_or_else(|| (0, Registry::new(options.max_users), nothing));
+    let mut reading = Reading::new(&registry, &meta);
+    for &number in generations.iter().filter(|number| **number >= from) {
+        let path = folder(dir, number).join("journal");
+        let bytes = match files.read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                intact &= current.is_some_and(|current| number > current);
+                findings.push(format!("{}: {error}", path.display()));
+                continue;
+            }
+        };
+        let (mut at, mut bad) = (journal::EMPTY.min(bytes.len()), 0);
+        let before = reading.groups;
+        let expected = reading.next_seq;
+        let mut gap = false;
+        loop {
+            let extent = journal::read_frames(&path, &bytes, at, |frame| {
+                gap |= frame.seq != reading.next_seq;
+                reading.apply(frame);
+                Ok(())
+            });
+            let Ok(extent) = extent else {
+                findings.push(format!("{}: written by another version from byte {at} on", path.display()));
+                intact = false;
+                break;
+            };
+            let Some(next) = extent.resumes_at else {
+                bad += extent.bad_bytes;
+                break;
+            };
+            bad += next - extent.good_bytes;
+            intact = false;
+            at = next;
+        }
+        intact &= !gap;
+        findings.push(format!(
+            "journal of generation {number}: {} groups from {expected} on, {bad} bytes cannot be read{}",
+            reading.groups - before,
+            if gap { ", and groups are missing" } else { "" }
+        ));
+    }
+    let (times, next_seq) = ((meta.pages > 0 || reading.groups > 0).then_some(reading.times), reading.next_seq);
+    let users = registry.len();
+    Ok(Found { inspection: Inspection { findings, users, intact }, registry, times, next_seq })
+}

@@ -1,0 +1,350 @@
+//! The writer: one thread that checks, appends, syncs, applies and only then answers, one group at a time.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::codec::{FrameKind, FrameWriter};
+use super::files::{AppendFile, Files};
+use super::generation::{self, Progress};
+use super::recovery::Recovered;
+use super::snapshot::Meta;
+use super::{Durability, Message, Options, Shared, journal};
+use crate::domain::{Cause, ChangeSet, Outcome, UserId};
+use crate::store::apply::Effect;
+use crate::store::check::Group;
+use crate::store::completion::{Applied, CompletionQueue, ReplyTo};
+
+/// The writer looks at the clock at least this often.
+const TICK: Duration = Duration::from_secs(1);
+/// With nothing to write, the times are written this often (milliseconds).
+const IDLE_FRAME_MS: u64 = 60_000;
+/// After a failure, a new generation is tried this often (milliseconds).
+const RETRY_MS: u64 = 1000;
+/// A group takes at most this many sets: its memory and the time of its sync are bounded.
+const MAX_GROUP_SETS: usize = 16_384;
+
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    files: Arc<dyn Files>,
+    dir: PathBuf,
+    options: Options,
+    /// None after a failed write: that journal is never written or synced again, since a sync that is tried again can lie.
+    journal: Option<Box<dyn AppendFile>>,
+    journal_bytes: u64,
+    next_seq: u64,
+    snapshot_bytes: u64,
+    highest_generation: u64,
+    generation_began: u32,
+    snapshotter: Option<JoinHandle<()>>,
+    /// A durable, empty journal that waits for `CURRENT` to name it before it takes a group.
+    journal_in_waiting: Option<Box<dyn AppendFile>>,
+    last_write_ms: u64,
+    last_try_ms: u64,
+    /// When a generation that failed although the journal works may be tried again.
+    not_before_ms: u64,
+    waiting: VecDeque<(Vec<ChangeSet>, ReplyTo)>,
+    touches: Vec<Effect>,
+    generation_wanted: bool,
+    stopping: bool,
+    /// Held for as long as the writer lives.
+    _lock: std::fs::File,
+}
+
+impl Writer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        files: Arc<dyn Files>,
+        dir: PathBuf,
+        options: Options,
+        recovered: Recovered,
+        lock: std::fs::File,
+    ) -> Self {
+        let (now_ms, service) = (shared.clock.monotonic_ms(), shared.clock.now());
+        shared.stats.journal_bytes.store(recovered.journal_bytes, Ordering::Relaxed);
+        Self {
+            files,
+            dir,
+            options,
+            journal: Some(recovered.journal),
+            journal_bytes: recovered.journal_bytes,
+            next_seq: recovered.next_seq,
+            snapshot_bytes: recovered.snapshot_bytes,
+            highest_generation: recovered.highest_generation,
+            generation_began: service,
+            snapshotter: None,
+            journal_in_waiting: None,
+            last_write_ms: now_ms,
+            last_try_ms: now_ms,
+            not_before_ms: 0,
+            waiting: VecDeque::new(),
+            touches: Vec::new(),
+            generation_wanted: recovered.unfinished,
+            stopping: false,
+            shared,
+            _lock: lock,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        loop {
+            self.receive();
+            if !self.waiting.is_empty() || !self.touches.is_empty() {
+                self.write_group();
+            } else if self.stopping {
+                break;
+            }
+            self.keep_time();
+            self.begin_generation_if_due();
+        }
+        self.close();
+    }
+
+    /// Takes what has arrived, waiting for it if there is nothing left to do.
+    fn receive(&mut self) {
+        let messages = {
+            let mut queue = self.shared.queue.lock();
+            if queue.is_empty() && self.waiting.is_empty() && !self.stopping {
+                self.shared.arrived.wait_for(&mut queue, TICK);
+            }
+            std::mem::take(&mut *queue)
+        };
+        for message in messages {
+            match message {
+                Message::Commit(sets, reply) => self.waiting.push_back((sets, reply)),
+                Message::Touch(id, at) => self.touches.push(Effect::Touch(id, at)),
+                Message::NewGeneration => self.generation_wanted = true,
+                Message::Generation(progress) => self.on_progress(progress),
+                Message::Stop => self.stopping = true,
+            }
+        }
+    }
+
+    fn write_group(&mut self) {
+        if self.journal.is_none() {
+            return self.fail_waiting();
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut group = Group::new(&shared.registry);
+        let mut frame = FrameWriter::new();
+        let mut replies = Vec::new();
+        let mut changed: Vec<(UserId, Cause)> = Vec::new();
+        let mut sets_taken = 0;
+        while sets_taken < MAX_GROUP_SETS
+            && let Some((sets, reply)) = self.waiting.pop_front()
+        {
+            sets_taken += sets.len();
+            let mut outcomes = Vec::with_capacity(sets.len());
+            for set in sets {
+                let (cause, at, before) = (set.cause, set.at, group.effects.len());
+                outcomes.push(match group.add(set) {
+                    Ok(()) => {
+                        let effects = &group.effects[before..];
+                        frame.set(cause, at, effects);
+                        changed.extend(effects.iter().filter_map(|effect| Some((effect.changed_user()?, cause))));
+                        Outcome::Done
+                    }
+                    Err(op) => Outcome::Conflict { op },
+                });
+            }
+            replies.push((reply, outcomes));
+        }
+        let mut effects = group.effects;
+        if !self.touches.is_empty() {
+            let touches = std::mem::take(&mut self.touches);
+            frame.touches(shared.clock.now(), &touches);
+            // the registry has shown them all along
+        }
+        if frame.has_sets() && !self.append(frame, FrameKind::Group) {
+            for (_, outcomes) in &mut replies {
+                outcomes.iter_mut().filter(|outcome| **outcome == Outcome::Done).for_each(|o| *o = Outcome::Failed);
+            }
+            effects.clear();
+            changed.clear();
+        }
+        for effect in effects {
+            effect.apply(&shared.registry);
+        }
+        self.answer(replies, &changed);
+    }
+
+    /// Appends and syncs one group. A failure ends the journal, and is logged here.
+    fn append(&mut self, frame: FrameWriter, kind: FrameKind) -> bool {
+        let (service, wall_ms) = (self.shared.clock.now(), self.shared.clock.wall_ms());
+        let bytes = frame.finish(self.next_seq, service, wall_ms, kind);
+        let Some(journal) = &mut self.journal else { return false };
+        let sync = self.options.durability == Durability::Fsync || kind == FrameKind::Closed;
+        let written = journal.append(&bytes).and_then(|()| if sync { journal.sync() } else { Ok(()) });
+        match written {
+            Ok(()) => {
+                self.next_seq += 1;
+                self.journal_bytes += bytes.len() as u64;
+                self.last_write_ms = self.shared.clock.monotonic_ms();
+                self.shared.stats.journal_bytes.store(self.journal_bytes, Ordering::Relaxed);
+                self.shared.stats.groups.fetch_add(1, Ordering::Relaxed);
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "the journal could not be written; changes are refused until a new generation is complete");
+                self.shared.stats.write_failures.fetch_add(1, Ordering::Relaxed);
+                self.shared.failing.store(true, Ordering::Release);
+                self.journal = None;
+                self.last_try_ms = self.shared.clock.monotonic_ms();
+                false
+            }
+        }
+    }
+
+    fn fail_waiting(&mut self) {
+        self.touches.clear();
+        let failed = |(sets, reply): (Vec<ChangeSet>, ReplyTo)| (reply, vec![Outcome::Failed; sets.len()]);
+        let replies = self.waiting.drain(..).map(failed).collect();
+        self.answer(replies, &[]);
+    }
+
+    /// Delivers outcomes and notices, and wakes each worker once.
+    fn answer(&self, replies: Vec<(ReplyTo, Vec<Outcome>)>, changed: &[(UserId, Cause)]) {
+        let stats = &self.shared.stats;
+        let mut queues: Vec<Arc<CompletionQueue>> = Vec::new();
+        let mut to_wake = |queue: Arc<CompletionQueue>| {
+            if !queues.iter().any(|known| Arc::ptr_eq(known, &queue)) {
+                queues.push(queue);
+            }
+        };
+        let watcher = self.shared.watcher.lock().clone();
+        if let Some(watcher) = watcher {
+            for &(id, cause) in changed {
+                if let Some(queue) = watcher.queue_of(&id) {
+                    queue.push_applied(Applied { id, cause });
+                    to_wake(queue);
+                }
+            }
+        }
+        for (reply, outcomes) in replies {
+            for outcome in &outcomes {
+                let counter = match outcome {
+                    Outcome::Done => &stats.sets_done,
+                    Outcome::Conflict { .. } => &stats.sets_conflicted,
+                    Outcome::Failed => &stats.sets_failed,
+                };
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+            to_wake(reply.deliver(outcomes));
+        }
+        queues.iter().for_each(|queue| queue.wake());
+    }
+
+    /// Writes the times once a minute when idle, so that a restart knows how far service had come.
+    fn keep_time(&mut self) {
+        let now_ms = self.shared.clock.monotonic_ms();
+        if let Some(jump_ms) = self.shared.clock.wall_jump_ms() {
+            tracing::warn!(jump_ms, "the wall clock jumped; nobody's deadline moves");
+        }
+        if self.journal.is_some() && now_ms.saturating_sub(self.last_write_ms) >= IDLE_FRAME_MS {
+            self.append(FrameWriter::new(), FrameKind::Group);
+        }
+    }
+
+    fn begin_generation_if_due(&mut self) {
+        if self.snapshotter.is_some() || self.stopping {
+            return;
+        }
+        let now_ms = self.shared.clock.monotonic_ms();
+        let age_s = self.shared.clock.now().saturating_sub(self.generation_began);
+        let due = if self.journal.is_none() {
+            now_ms.saturating_sub(self.last_try_ms) >= RETRY_MS
+        } else {
+            (self.generation_wanted && now_ms >= self.not_before_ms)
+                || self.journal_bytes > self.options.min_journal_bytes.max(self.snapshot_bytes / 2)
+                || age_s >= self.options.max_generation_age_s
+        };
+        if !due {
+            return;
+        }
+        self.highest_generation += 1;
+        self.last_try_ms = now_ms;
+        self.generation_wanted = false;
+        let (shared, files, dir) = (Arc::clone(&self.shared), Arc::clone(&self.files), self.dir.clone());
+        let generation = self.highest_generation;
+        let make = move || generation::make(&shared, &*files, &dir, generation);
+        match std::thread::Builder::new().name("store-snapshotter".to_owned()).spawn(make) {
+            Ok(thread) => self.snapshotter = Some(thread),
+            Err(error) => tracing::error!(%error, "no thread for a new generation"),
+        }
+    }
+
+    fn on_progress(&mut self, progress: Progress) {
+        match progress {
+            Progress::Prepared { journal, gate } => {
+                let (service, wall_ms) = (self.shared.clock.now(), self.shared.clock.wall_ms());
+                gate.open(Meta { first_seq: self.next_seq, service, wall_ms, pages: 0, users: 0 });
+                if self.journal.is_some() {
+                    self.go_over_to(journal);
+                } else {
+                    self.journal_in_waiting = Some(journal);
+                }
+            }
+            Progress::Complete { snapshot_bytes } => {
+                self.end_snapshotter();
+                self.snapshot_bytes = snapshot_bytes;
+                self.generation_began = self.shared.clock.now();
+                self.shared.stats.generations.fetch_add(1, Ordering::Relaxed);
+                if let Some(journal) = self.journal_in_waiting.take() {
+                    self.go_over_to(journal);
+                    self.shared.failing.store(false, Ordering::Release);
+                    tracing::info!("a new generation is complete; changes are accepted again");
+                }
+            }
+            Progress::Failed { why } => {
+                self.end_snapshotter();
+                self.journal_in_waiting = None;
+                self.shared.stats.generation_failures.fetch_add(1, Ordering::Relaxed);
+                self.last_try_ms = self.shared.clock.monotonic_ms();
+                self.generation_wanted = true;
+                self.not_before_ms = self.last_try_ms + IDLE_FRAME_MS;
+                if self.journal.is_none() {
+                    self.remove_unfinished();
+                }
+                if !self.stopping {
+                    tracing::error!(why, "a new generation could not be completed");
+                }
+            }
+        }
+    }
+
+    /// What a failed generation left behind would stand in the way of the next one when the disk is full. It stays if
+    /// `CURRENT` may name it, as after a rename that could not be synced.
+    fn remove_unfinished(&self) {
+        let unfinished = self.highest_generation;
+        if matches!(generation::current(&*self.files, &self.dir), Ok(Some(named)) if named != unfinished)
+            && let Err(error) = self.files.remove(&generation::folder(&self.dir, unfinished))
+        {
+            tracing::debug!(%error, "an unfinished generation could not be removed");
+        }
+    }
+
+    fn go_over_to(&mut self, journal: Box<dyn AppendFile>) {
+        self.journal = Some(journal);
+        self.journal_bytes = journal::EMPTY as u64;
+        self.shared.stats.journal_bytes.store(self.journal_bytes, Ordering::Relaxed);
+    }
+
+    fn end_snapshotter(&mut self) {
+        if let Some(thread) = self.snapshotter.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the snapshotter died");
+        }
+    }
+
+    fn close(mut self) {
+        self.shared.stopped.store(true, Ordering::Release);
+        self.append(FrameWriter::new(), FrameKind::Closed);
+        self.end_snapshotter();
+        // what came in after the last group: dropping it answers `Failed`
+        self.shared.queue.lock().clear();
+    }
+}
