@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::Core;
+use super::{Core, Error};
 use crate::domain::{Cause, ChangeSet, Op, Outcome, UserId};
 use crate::store::{Completions, Health};
 
@@ -169,7 +169,7 @@ pub struct JanitorHandle {
 
 impl JanitorHandle {
     /// Starts the janitor. Needs a running actix system.
-    pub async fn start(core: Arc<Core>) -> Result<Self, crate::handle::Error> {
+    pub async fn start(core: Arc<Core>) -> Result<Self, Error> {
         let (arbiter, stats) = (Arbiter::new(), Arc::new(SweepStats::default()));
         let (started, address) = tokio::sync::oneshot::channel();
         let for_sweep = Arc::clone(&stats);
@@ -181,7 +181,7 @@ impl JanitorHandle {
             let sweep = Rc::new(Sweep { core, completions, stats: for_sweep, place });
             drop(started.send(Janitor { sweep }.start()));
         });
-        let address = address.await.map_err(|_| crate::handle::Error::Stopping)?;
+        let address = address.await.map_err(|_| Error::Stopping)?;
         Ok(Self { arbiter, address, stats })
     }
 
@@ -194,8 +194,8 @@ impl JanitorHandle {
     ///
     /// # Errors
     /// The janitor has ended.
-    pub async fn sweep(&self, pages: usize) -> Result<Swept, crate::handle::Error> {
-        self.address.send(SweepPages(pages)).await.map_err(|_| crate::handle::Error::Stopping)
+    pub async fn sweep(&self, pages: usize) -> Result<Swept, Error> {
+        self.address.send(SweepPages(pages)).await.map_err(|_| Error::Stopping)
     }
 }
 

@@ -1,9 +1,11 @@
 //! The actors: a supervisor per worker, a session actor per live user, the janitor. What they share is the [`Core`].
 
+mod error;
 mod janitor;
 mod session;
 mod supervisor;
 
+pub use error::Error;
 pub use janitor::{JanitorHandle, SweepStats, Swept};
 pub(crate) use session::{Perform, Progress, Session};
 pub use supervisor::IdForm;

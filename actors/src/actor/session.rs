@@ -11,9 +11,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use super::Core;
+use super::{Core, Error};
 use crate::domain::{ChangeSet, Operation, Outcome, Refusal, Reply, UserId, UserState};
-use crate::handle::Error;
 use crate::store::{Applied, Completions};
 
 type Answer = Result<Reply, Error>;

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::Core;
 use super::session::{Notice, Rest, Session};
+use super::{Core, Error};
 use crate::domain::{Cause, ChangeSet, Op, Record, SessionKind, UserId};
-use crate::handle::Error;
 use crate::registry::Lease;
 use crate::store::{Applied, Completions, Health, ReplyTo};
 

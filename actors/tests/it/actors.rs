@@ -1,0 +1,203 @@
+//! Session actors: order, leases, rest, death, and what happens when a worker stops.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use passerby_actors::actor::Limits;
+use passerby_actors::domain::{DeviceId, Operation, Refusal, SessionKind};
+use passerby_actors::handle::{Error, Handle, IdForm};
+use passerby_actors::store::Store;
+
+use crate::support::{Running, World, until};
+
+async fn login(running: &Running) -> passerby_actors::handle::LoggedIn {
+    running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap()
+}
+
+#[actix_rt::test]
+async fn a_user_is_live_while_something_stateful_happens_and_rests_after() {
+    let mut world = World::new(1);
+    world.limits.idle_ms = 4;
+    let running = world.open();
+    let user = login(&running).await;
+    running.handle.rotate(&user.user, user.number, 0).await.unwrap();
+    assert_eq!(running.core.live_users(), 0, "a resting user's refresh activates nobody");
+    let second = running.handle.open_session(&user.user, SessionKind::Cookie, DeviceId([3; 12])).await.unwrap();
+    assert_eq!((second.number, running.core.live_users()), (2, 1));
+    world.clock.advance_s(1);
+    until("the actor rests", || running.core.live_users() == 0).await;
+    assert_eq!(running.core.stats().passivations.load(Ordering::SeqCst), 1);
+    assert_eq!(running.handle.load(&user.user).unwrap().sessions().len(), 2, "rest loses nothing");
+    running.handle.end_session(&user.user, 2).await.unwrap();
+    assert_eq!(running.core.stats().activations.load(Ordering::SeqCst), 2);
+}
+
+#[actix_rt::test]
+async fn operations_of_one_user_happen_in_order_and_are_folded_while_one_is_in_flight() {
+    let world = World::new(1);
+    let running = world.open();
+    let user = login(&running).await;
+    let opened = (0..50).map(|_| running.handle.open_session(&user.user, SessionKind::V1, DeviceId::default()));
+    let numbers: Vec<u32> =
+        futures_util::future::join_all(opened).await.into_iter().map(|session| session.unwrap().number).collect();
+    assert_eq!(numbers, (2..52).collect::<Vec<_>>());
+    let groups = running.store.stats().groups.load(Ordering::SeqCst);
+    assert!(groups < 10, "fifty operations took {groups} groups");
+}
+
+#[actix_rt::test]
+async fn at_most_max_live_users_are_live() {
+    let mut world = World::new(1);
+    world.limits = Limits { max_live: 16, ..Limits::default() };
+    let running = world.open();
+    for n in 0..50 {
+        let user = login(&running).await;
+        running.handle.disable(&user.user).await.unwrap();
+        world.clock.advance_s(1);
+        assert!(running.core.live_users() <= 16, "after {n}");
+    }
+}
+
+#[actix_rt::test]
+async fn disabling_refuses_every_token_and_enabling_lifts_it() {
+    let world = World::new(1);
+    let running = world.open();
+    let user = login(&running).await;
+    let check = || running.handle.check(&user.user, &user.session, Some(user.epoch)).map(drop);
+    running.handle.disable(&user.user).await.unwrap();
+    assert_eq!(check(), Err(Error::Refused(Refusal::Disabled)));
+    let rotated = running.handle.rotate(&user.user, user.number, 0).await;
+    assert_eq!(rotated, Err(Error::Refused(Refusal::Disabled)));
+    running.handle.enable(&user.user).await.unwrap();
+    assert_eq!(check(), Ok(()));
+    running.handle.end_all(&user.user).await.unwrap();
+    assert_eq!(check(), Err(Error::Refused(Refusal::Gone)));
+    until("the actor of a user who is gone ends", || running.core.live_users() == 0).await;
+}
+
+#[actix_rt::test]
+async fn a_change_made_elsewhere_reaches_the_live_actor() {
+    let world = World::new(1);
+    let running = world.open();
+    let other = Handle::new(Arc::clone(&running.core));
+    let user = login(&running).await;
+    running.handle.open_session(&user.user, SessionKind::V1, DeviceId::default()).await.unwrap();
+    other.end_session(&user.user, 1).await.unwrap();
+    assert_eq!(running.handle.end_session(&user.user, 1).await, Err(Error::Refused(Refusal::SessionEnded)));
+    assert_eq!(running.core.stats().activations.load(Ordering::SeqCst), 1, "both workers use the one actor");
+}
+
+#[actix_rt::test]
+async fn a_panic_in_a_session_actor_takes_nothing_with_it() {
+    let mut world = World::new(1);
+    let deadly = Arc::new(AtomicBool::new(false));
+    let armed = Arc::clone(&deadly);
+    world.before_operation = Some(Arc::new(move |_, operation| {
+        assert!(!(armed.load(Ordering::SeqCst) && *operation == Operation::Disable), "injected");
+    }));
+    let running = world.open();
+    let (victim, bystander) = (login(&running).await, login(&running).await);
+    running.handle.enable(&bystander.user).await.unwrap();
+
+    deadly.store(true, Ordering::SeqCst);
+    for _ in 0..2 {
+        assert_eq!(running.handle.disable(&victim.user).await, Err(Error::OutcomeUnknown));
+        // the next message finds a fresh actor
+        running.handle.enable(&victim.user).await.unwrap();
+    }
+    running.handle.check(&victim.user, &victim.session, None).unwrap();
+
+    // the third death within a minute: stateful calls are refused for five minutes, token checks go on
+    assert_eq!(running.handle.disable(&victim.user).await, Err(Error::OutcomeUnknown));
+    assert_eq!(running.core.stats().deaths.load(Ordering::SeqCst), 3);
+    assert_eq!(running.handle.enable(&victim.user).await, Err(Error::Quarantined));
+    running.handle.check(&victim.user, &victim.session, None).unwrap();
+    running.handle.enable(&bystander.user).await.unwrap();
+    deadly.store(false, Ordering::SeqCst);
+    world.clock.advance_s(299);
+    assert_eq!(running.handle.disable(&victim.user).await, Err(Error::Quarantined));
+    world.clock.advance_s(1);
+    running.handle.disable(&victim.user).await.unwrap();
+}
+
+#[test]
+fn a_worker_that_stops_takes_its_actors_and_they_are_activated_elsewhere() {
+    let system = actix_rt::System::new();
+    system.block_on(async {
+        let world = World::new(1);
+        let running = world.open();
+        let user = login(&running).await;
+        let worker = actix_rt::Arbiter::new();
+        let (core, id) = (Arc::clone(&running.core), user.user);
+        let (done, activated) = tokio::sync::oneshot::channel();
+        worker.spawn(async move {
+            let handle = Handle::new(core);
+            handle.open_session(&id, SessionKind::V1, DeviceId::default()).await.unwrap();
+            drop(done.send(()));
+            std::future::pending::<()>().await;
+        });
+        activated.await.unwrap();
+        assert_eq!(running.core.live_users(), 1);
+        worker.stop();
+        worker.join().unwrap();
+        let session = running.handle.open_session(&id, SessionKind::V1, DeviceId::default()).await.unwrap();
+        assert_eq!(session.number, 3, "nothing is lost");
+        assert_eq!(running.core.stats().deaths.load(Ordering::SeqCst), 0, "and nobody died");
+    });
+}
+
+#[actix_rt::test]
+async fn without_a_permit_nothing_is_begun() {
+    let mut world = World::new(1);
+    world.limits.permits = 4;
+    let running = world.open();
+    let logins = (0..20).map(|_| running.handle.login(SessionKind::V1, IdForm::Object));
+    let answers = futures_util::future::join_all(logins).await;
+    let refused = answers.iter().filter(|answer| **answer == Err(Error::Overloaded)).count();
+    assert_eq!((refused, running.store.registry().len()), (16, 4));
+    login(&running).await;
+}
+
+#[actix_rt::test]
+async fn at_capacity_only_what_would_make_a_user_is_refused() {
+    let mut world = World::new(1);
+    world.limits.max_users = 2;
+    let running = world.open();
+    let (first, second) = (login(&running).await, login(&running).await);
+    assert_eq!(running.handle.login(SessionKind::V1, IdForm::Object).await, Err(Error::Capacity));
+    running.handle.check(&first.user, &first.session, None).unwrap();
+    running.handle.delete(&second.user).await.unwrap();
+    login(&running).await;
+}
+
+/// S7: logout races with refreshes, checks and changes in flight; there is no resurrection.
+#[actix_rt::test]
+async fn a_thousand_logouts_race_with_writes_in_flight_and_nobody_comes_back() {
+    let world = World::new(7);
+    let running = world.open();
+    for race in 0..1000 {
+        let user = login(&running).await;
+        if race % 2 == 0 {
+            running.handle.open_session(&user.user, SessionKind::V1, DeviceId::default()).await.unwrap();
+        }
+        let handle = &running.handle;
+        let (_, out, _, _, check) = futures_util::join!(
+            handle.rotate(&user.user, user.number, 0),
+            handle.delete(&user.user),
+            handle.rotate(&user.user, user.number, 0),
+            handle.disable(&user.user),
+            async { handle.check(&user.user, &user.session, None).map(drop) },
+        );
+        assert!(matches!(out, Ok(()) | Err(Error::Busy)), "race {race}: {out:?}");
+        if out.is_err() {
+            handle.delete(&user.user).await.unwrap();
+        }
+        drop(check);
+        assert!(!running.knows(&user.user), "race {race}");
+        let after = handle.check(&user.user, &user.session, None).map(drop);
+        assert_eq!(after, Err(Error::Refused(Refusal::Gone)), "race {race}");
+    }
+    assert_eq!(running.store.registry().len(), 0);
+    running.close();
+    assert_eq!(world.open().store.registry().len(), 0, "nor after a restart");
+}

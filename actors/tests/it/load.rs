@@ -1,0 +1,131 @@
+//! Clients that log in, refresh, log out and delete, and say of each change when it was begun and when it was answered.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use passerby_actors::domain::{SessionKind, UserId};
+use passerby_actors::handle::{Handle, IdForm};
+use passerby_actors::registry::Registry;
+
+use crate::support::Random;
+
+/// One line of what a client saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fact {
+    Created(UserId),
+    RotationBegun(UserId, u16),
+    Rotated(UserId, u16),
+    EndBegun(UserId),
+    Ended(UserId),
+}
+
+impl std::fmt::Display for Fact {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Created(id) => write!(f, "C {id} 0"),
+            Self::RotationBegun(id, n) => write!(f, "r {id} {n}"),
+            Self::Rotated(id, n) => write!(f, "R {id} {n}"),
+            Self::EndBegun(id) => write!(f, "e {id} 0"),
+            Self::Ended(id) => write!(f, "E {id} 0"),
+        }
+    }
+}
+
+impl FromStr for Fact {
+    type Err = ();
+
+    fn from_str(line: &str) -> Result<Self, ()> {
+        let mut words = line.split(' ');
+        let mut word = || words.next().ok_or(());
+        let (tag, id, n) = (word()?, UserId::parse(word()?).map_err(drop)?, word()?.parse().map_err(drop)?);
+        match tag {
+            "C" => Ok(Self::Created(id)),
+            "r" => Ok(Self::RotationBegun(id, n)),
+            "R" => Ok(Self::Rotated(id, n)),
+            "e" => Ok(Self::EndBegun(id)),
+            "E" => Ok(Self::Ended(id)),
+            _ => Err(()),
+        }
+    }
+}
+
+/// One client's life: `operations` changes, or fewer if they begin to fail.
+pub(crate) async fn client(handle: &Handle, mut random: Random, operations: usize, say: &impl Fn(Fact)) {
+    let mut users: Vec<(UserId, u32, u16)> = Vec::new();
+    for _ in 0..operations {
+        let what = random.below(10);
+        if users.is_empty() || what < 5 {
+            let Ok(user) = handle.login(SessionKind::V1, IdForm::TimeOrdered).await else { return };
+            say(Fact::Created(user.user));
+            users.push((user.user, user.number, 0));
+        } else if what < 8 {
+            let at = random.below(users.len());
+            let (id, number, counter) = users[at];
+            say(Fact::RotationBegun(id, counter + 1));
+            let Ok(counter) = handle.rotate(&id, number, counter).await else { return };
+            say(Fact::Rotated(id, counter));
+            users[at].2 = counter;
+        } else {
+            let (id, number, _) = users.swap_remove(random.below(users.len()));
+            say(Fact::EndBegun(id));
+            let ended = if what == 8 { handle.logout(&id, number).await } else { handle.delete(&id).await };
+            if ended.is_err() {
+                return;
+            }
+            say(Fact::Ended(id));
+        }
+    }
+}
+
+/// What must be true of a user after any crash.
+#[derive(Debug, Default)]
+struct Expected {
+    end_begun: bool,
+    ended: bool,
+    rotations: (u16, u16),
+}
+
+/// Everybody who was ever heard of.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger(BTreeMap<UserId, Expected>);
+
+impl Ledger {
+    pub(crate) fn note(&mut self, fact: Fact) {
+        let (Fact::Created(id)
+        | Fact::RotationBegun(id, _)
+        | Fact::Rotated(id, _)
+        | Fact::EndBegun(id)
+        | Fact::Ended(id)) = fact;
+        let user = self.0.entry(id).or_default();
+        match fact {
+            Fact::Created(_) => {}
+            Fact::RotationBegun(_, n) => user.rotations.1 = n,
+            Fact::Rotated(_, n) => user.rotations = (n, n),
+            Fact::EndBegun(_) => user.end_begun = true,
+            Fact::Ended(_) => user.ended = true,
+        }
+    }
+
+    /// Every acknowledged change is there, and nothing that was ended is back. What was under way is settled from now on.
+    pub(crate) fn check(&mut self, registry: &Registry, context: &str) {
+        self.0.retain(|id, user| {
+            let record = registry.record(id);
+            if user.ended {
+                assert_eq!(record, None, "{context}: {id} was ended and is back");
+            } else if let Some(record) = record {
+                let (least, most) = user.rotations;
+                let counter = record.refresh_counter;
+                assert!((least..=most).contains(&counter), "{context}: {id} is at {counter}, not {least}..={most}");
+                *user = Expected { rotations: (counter, counter), ..Expected::default() };
+            } else {
+                assert!(user.end_begun, "{context}: {id} was acknowledged and is lost");
+                user.ended = true;
+            }
+            true
+        });
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}

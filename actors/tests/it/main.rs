@@ -1,0 +1,16 @@
+//! The core's tests from outside: the port's conformance, the actors, expiry, and what survives crashes.
+
+#![allow(missing_docs, clippy::missing_panics_doc)]
+
+mod actors;
+mod architecture;
+mod conformance;
+mod crash;
+mod expiry;
+mod failures;
+mod faulty;
+mod load;
+mod model;
+mod power_loss;
+mod recovery;
+mod support;
