@@ -179,7 +179,8 @@ pub(super) struct Key {
 
 enum Signer {
     Ed25519(Ed25519KeyPair),
-    Hmac(hmac::Key),
+    // boxed: it is far larger than the other
+    Hmac(Box<hmac::Key>),
 }
 
 impl Key {
@@ -231,7 +232,7 @@ impl Key {
             }
             Algorithm::HS256 if secret.len() < MIN_SECRET => return Err(bad("its secret is shorter than 32 bytes")),
             Algorithm::HS256 if is_uniform(&secret) => return Err(bad("its secret is one byte repeated, not random")),
-            Algorithm::HS256 => Signer::Hmac(hmac::Key::new(hmac::HMAC_SHA256, &secret)),
+            Algorithm::HS256 => Signer::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &secret))),
         };
         Ok(Self { id, purpose, algorithm, created_s, secret, signer })
     }
