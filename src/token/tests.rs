@@ -458,3 +458,10 @@ fn a_claim_of_a_later_version_is_passed_over() {
     assert_ne!(later, token);
     assert_eq!(world.tokens.verify_access(&later, NOW).map(|access| access.user), Ok(user()));
 }
+
+#[test]
+fn all_workers_can_share_it() {
+    fn shared<T: Send + Sync + 'static>() {}
+    shared::<Tokens>();
+    shared::<KeyStore>();
+}
