@@ -1,0 +1,525 @@
+//! Signing keys on disk: one small file each, in a folder apart from the store and its backups (S2).
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use passerby_actors::domain::Entropy;
+use serde::{Deserialize, Serialize};
+
+use super::jwt::BASE64;
+use super::key_export;
+use super::keys::{Algorithm, Key, KeyError, KeyId, KeyRing, KeyState, KeyUse};
+
+const SUFFIX: &str = ".json";
+const UNFINISHED: &str = ".tmp";
+
+/// A key as people see it: no secret in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyInfo {
+    /// Its name.
+    pub id: KeyId,
+    /// What it signs.
+    pub purpose: KeyUse,
+    /// How it signs.
+    pub algorithm: Algorithm,
+    /// When it was made, Unix time in seconds.
+    pub created_s: u64,
+    /// Whether it still signs.
+    pub state: KeyState,
+}
+
+/// The folder of key files, and what is in it.
+#[derive(Debug)]
+pub struct KeyStore {
+    dir: PathBuf,
+    /// In order of age.
+    keys: Vec<(Arc<Key>, KeyState)>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyFile {
+    id: String,
+    #[serde(rename = "use")]
+    purpose: KeyUse,
+    alg: Algorithm,
+    created_s: u64,
+    state: KeyState,
+    secret: String,
+}
+
+impl KeyStore {
+    /// Reads the folder, which may be empty or not be there yet. Makes nothing.
+    ///
+    /// # Errors
+    /// A file that cannot be read, that others can read, or that holds no good key.
+    pub fn load(dir: &Path) -> Result<Self, KeyError> {
+        let mut keys = Vec::new();
+        for path in key_files(dir)? {
+            keys.push(read(&path)?);
+        }
+        let mut store = Self { dir: dir.to_owned(), keys };
+        store.settle();
+        Ok(store)
+    }
+
+    /// Reads the folder at start, and makes the keys that are missing. A signing access key of another algorithm than
+    /// the wanted one goes on verifying, and a new one signs. `must_exist`: there are users already, whose tokens the
+    /// missing keys have signed, so nothing is made in their place.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); a missing key that must exist; a folder that cannot be written.
+    pub fn open_or_create(
+        dir: &Path,
+        access: Algorithm,
+        must_exist: bool,
+        entropy: &dyn Entropy,
+        now_s: u64,
+    ) -> Result<Self, KeyError> {
+        let mut store = Self::load(dir)?;
+        for purpose in KeyUse::ALL {
+            let wanted = if purpose == KeyUse::Access { access } else { Algorithm::HS256 };
+            match store.signing(purpose) {
+                Some(key) if key.algorithm == wanted => {}
+                None if must_exist => return Err(KeyError::Missing { purpose, dir: dir.to_owned() }),
+                _ => {
+                    store.add_signing(purpose, wanted, entropy, now_s)?;
+                }
+            }
+        }
+        Ok(store)
+    }
+
+    /// The keys to work with.
+    ///
+    /// # Errors
+    /// A use without a signing key, or one secret in two keys.
+    pub fn ring(&self) -> Result<KeyRing, KeyError> {
+        KeyRing::new(&self.keys)
+    }
+
+    /// All keys, oldest first.
+    pub fn list(&self) -> Vec<KeyInfo> {
+        self.keys.iter().map(|(key, state)| info(key, *state)).collect()
+    }
+
+    /// Makes a new key, which signs from now on; the old one still verifies.
+    ///
+    /// # Errors
+    /// No key of this use to take over from, or a folder that cannot be written.
+    pub fn rotate(&mut self, purpose: KeyUse, entropy: &dyn Entropy, now_s: u64) -> Result<KeyInfo, KeyError> {
+        let algorithm = self.signing(purpose).ok_or(KeyError::NoneSigns(purpose))?.algorithm;
+        self.add_signing(purpose, algorithm, entropy, now_s)
+    }
+
+    /// Takes a key away: what it signed is no longer good.
+    ///
+    /// # Errors
+    /// No such key, the one that signs, or a folder that cannot be written.
+    pub fn retire(&mut self, id: KeyId) -> Result<(), KeyError> {
+        let at = self.keys.iter().position(|(key, _)| key.id == id).ok_or(KeyError::Unknown(id))?;
+        if self.keys[at].1 == KeyState::Signing {
+            return Err(KeyError::StillSigns(id));
+        }
+        let path = self.path(id);
+        fs::remove_file(&path).map_err(at_path(&path))?;
+        self.sync_dir()?;
+        self.keys.remove(at);
+        Ok(())
+    }
+
+    /// All keys, encrypted under the passphrase.
+    ///
+    /// # Errors
+    /// An empty passphrase.
+    pub fn export(&self, passphrase: &str, entropy: &dyn Entropy) -> Result<Vec<u8>, KeyError> {
+        let files: Vec<KeyFile> = self.keys.iter().map(|(key, state)| to_file(key, *state)).collect();
+        let text = serde_json::to_vec(&files).map_err(|_| KeyError::NotAnExport)?;
+        key_export::seal(&text, passphrase, entropy)
+    }
+
+    /// Adds the keys of an export; of each use the newest key signs. Returns how many were new.
+    ///
+    /// # Errors
+    /// Not an export of ours, the wrong passphrase, or a key of the same name but with other content: then nothing is
+    /// imported. A folder that cannot be written: what was written stays, and the import can be repeated.
+    pub fn import(&mut self, bytes: &[u8], passphrase: &str) -> Result<usize, KeyError> {
+        let text = key_export::open(bytes, passphrase)?;
+        let files: Vec<KeyFile> = serde_json::from_slice(&text).map_err(|_| KeyError::NotAnExport)?;
+        let mut new: Vec<(Arc<Key>, KeyState)> = Vec::new();
+        for file in files {
+            let (key, state) = from_file(file).map_err(|reason| match reason {
+                FileError::Key(error) => error,
+                FileError::Text(_) => KeyError::NotAnExport,
+            })?;
+            match self.keys.iter().chain(&new).find(|(other, _)| other.id == key.id) {
+                Some((other, _)) if is_same(other, &key) => {}
+                Some(_) => return Err(KeyError::Clash(key.id)),
+                None => new.push((Arc::new(key), state)),
+            }
+        }
+        self.make_dir()?;
+        for (key, state) in &new {
+            self.write(key, *state)?;
+        }
+        let added = new.len();
+        self.keys.extend(new);
+        for (key, state) in self.settle() {
+            self.write(&key, state)?;
+        }
+        Ok(added)
+    }
+
+    fn signing(&self, purpose: KeyUse) -> Option<&Key> {
+        let signs = |(key, state): &&(Arc<Key>, KeyState)| key.purpose == purpose && *state == KeyState::Signing;
+        self.keys.iter().find(signs).map(|(key, _)| &**key)
+    }
+
+    fn add_signing(
+        &mut self,
+        purpose: KeyUse,
+        algorithm: Algorithm,
+        entropy: &dyn Entropy,
+        now_s: u64,
+    ) -> Result<KeyInfo, KeyError> {
+        // younger than the one before, even if the wall clock went back: the newest signs
+        let created_s = self.signing(purpose).map_or(now_s, |key| now_s.max(key.created_s + 1));
+        let key = Arc::new(Key::generate(purpose, algorithm, entropy, created_s)?);
+        let made = info(&key, KeyState::Signing);
+        self.make_dir()?;
+        // the new key first: a crash in between leaves two that sign, and the newer one is taken
+        self.write(&key, KeyState::Signing)?;
+        self.keys.push((key, KeyState::Signing));
+        for (key, state) in self.settle() {
+            self.write(&key, state)?;
+        }
+        Ok(made)
+    }
+
+    /// Leaves one signing key for each use, the newest. Returns those whose state is now another than in their file.
+    fn settle(&mut self) -> Vec<(Arc<Key>, KeyState)> {
+        self.keys.sort_by_key(|(key, _)| (key.created_s, key.id));
+        let mut changed = Vec::new();
+        for purpose in KeyUse::ALL {
+            let signing = self.keys.iter_mut().rev().filter(|(key, _)| key.purpose == purpose);
+            for (key, state) in signing.filter(|(_, state)| *state == KeyState::Signing).skip(1) {
+                *state = KeyState::Verifying;
+                changed.push((Arc::clone(key), *state));
+            }
+        }
+        changed
+    }
+
+    fn path(&self, id: KeyId) -> PathBuf {
+        self.dir.join(format!("{id}{SUFFIX}"))
+    }
+
+    fn make_dir(&self) -> Result<(), KeyError> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(at_path(&self.dir))
+    }
+
+    /// Whole or not at all, and on the disk when it returns.
+    fn write(&self, key: &Key, state: KeyState) -> Result<(), KeyError> {
+        let path = self.path(key.id);
+        let unfinished = self.dir.join(format!("{}{UNFINISHED}", key.id));
+        let mut text =
+            serde_json::to_vec_pretty(&to_file(key, state)).map_err(|error| at_path(&path)(io::Error::other(error)))?;
+        text.push(b'\n');
+        let write = || {
+            // what a crash left there would keep its mode, so the file is always a new one
+            fs::remove_file(&unfinished).or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            })?;
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            fs::rename(&unfinished, &path)
+        };
+        write().map_err(at_path(&path))?;
+        self.sync_dir()
+    }
+
+    fn sync_dir(&self) -> Result<(), KeyError> {
+        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(at_path(&self.dir))
+    }
+}
+
+/// Why a [`KeyFile`] is not a key.
+enum FileError {
+    Text(&'static str),
+    Key(KeyError),
+}
+
+fn key_files(dir: &Path) -> Result<Vec<PathBuf>, KeyError> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(at_path(dir))?,
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(at_path(dir))?.path();
+        if path.as_os_str().to_string_lossy().ends_with(SUFFIX) {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
+}
+
+fn read(path: &Path) -> Result<(Arc<Key>, KeyState), KeyError> {
+    let unreadable = |reason: String| KeyError::Unreadable { path: path.to_owned(), reason };
+    let mode = fs::metadata(path).map_err(at_path(path))?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyError::Exposed { path: path.to_owned(), mode });
+    }
+    let text = fs::read(path).map_err(at_path(path))?;
+    // serde's own message may quote the text, and the text is a secret
+    let file: KeyFile = serde_json::from_slice(&text)
+        .map_err(|error| unreadable(format!("line {}, column {}", error.line(), error.column())))?;
+    let (key, state) = from_file(file).map_err(|error| match error {
+        FileError::Text(reason) => unreadable(reason.to_owned()),
+        FileError::Key(error) => unreadable(error.to_string()),
+    })?;
+    if path.file_name().is_none_or(|name| name.to_string_lossy() != format!("{}{SUFFIX}", key.id)) {
+        return Err(unreadable(format!("it holds key {}, which has another file name", key.id)));
+    }
+    Ok((Arc::new(key), state))
+}
+
+fn from_file(file: KeyFile) -> Result<(Key, KeyState), FileError> {
+    let id = KeyId::parse(&file.id).ok_or(FileError::Text("its id is not 16 hexadecimal digits"))?;
+    let secret = BASE64.decode(file.secret).map_err(|_| FileError::Text("its secret is not base64url"))?;
+    let key = Key::from_secret(id, file.purpose, file.alg, file.created_s, secret).map_err(FileError::Key)?;
+    Ok((key, file.state))
+}
+
+fn to_file(key: &Key, state: KeyState) -> KeyFile {
+    KeyFile {
+        id: key.id.to_string(),
+        purpose: key.purpose,
+        alg: key.algorithm,
+        created_s: key.created_s,
+        state,
+        secret: BASE64.encode(&key.secret),
+    }
+}
+
+fn info(key: &Key, state: KeyState) -> KeyInfo {
+    KeyInfo { id: key.id, purpose: key.purpose, algorithm: key.algorithm, created_s: key.created_s, state }
+}
+
+fn is_same(one: &Key, other: &Key) -> bool {
+    (one.purpose, one.algorithm, &one.secret) == (other.purpose, other.algorithm, &other.secret)
+}
+
+fn at_path(path: &Path) -> impl Fn(io::Error) -> KeyError {
+    move |source| KeyError::Io { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::keys::tests::Repeatable;
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000;
+
+    struct Folder {
+        root: tempfile::TempDir,
+        entropy: Repeatable,
+    }
+
+    impl Folder {
+        fn new() -> Self {
+            Self { root: tempfile::tempdir().unwrap(), entropy: Repeatable::default() }
+        }
+
+        fn dir(&self) -> PathBuf {
+            self.root.path().join("keys")
+        }
+
+        fn open(&self, access: Algorithm, must_exist: bool) -> Result<KeyStore, KeyError> {
+            KeyStore::open_or_create(&self.dir(), access, must_exist, &self.entropy, NOW)
+        }
+
+        /// Changes the text of the file of the key that signs for `purpose`.
+        fn edit(&self, purpose: KeyUse, change: impl Fn(KeyFile) -> KeyFile) {
+            let store = KeyStore::load(&self.dir()).unwrap();
+            let path = store.path(store.signing(purpose).unwrap().id);
+            let file = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            fs::write(&path, serde_json::to_vec(&change(file)).unwrap()).unwrap();
+        }
+    }
+
+    fn states(store: &KeyStore, purpose: KeyUse) -> Vec<(Algorithm, KeyState)> {
+        let of_use = store.list().into_iter().filter(|key| key.purpose == purpose);
+        of_use.map(|key| (key.algorithm, key.state)).collect()
+    }
+
+    #[test]
+    fn the_first_start_makes_one_key_for_each_use_and_the_second_none() {
+        let folder = Folder::new();
+        let made = folder.open(Algorithm::EdDSA, false).unwrap();
+        assert_eq!(states(&made, KeyUse::Access), [(Algorithm::EdDSA, KeyState::Signing)]);
+        assert_eq!(states(&made, KeyUse::Refresh), [(Algorithm::HS256, KeyState::Signing)]);
+        assert_eq!(states(&made, KeyUse::Cookie), [(Algorithm::HS256, KeyState::Signing)]);
+        made.ring().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&folder.dir()), 0o700);
+        assert!(key_files(&folder.dir()).unwrap().iter().all(|path| mode(path) == 0o600));
+        assert_eq!(fs::read_dir(folder.dir()).unwrap().count(), 3);
+        assert_eq!(folder.open(Algorithm::EdDSA, true).unwrap().list(), made.list());
+    }
+
+    /// S2: keys that users depend on are never made anew in silence.
+    #[test]
+    fn missing_keys_of_existing_users_are_an_error() {
+        let folder = Folder::new();
+        assert!(matches!(folder.open(Algorithm::EdDSA, true), Err(KeyError::Missing { .. })));
+        assert!(!folder.dir().exists());
+        let store = folder.open(Algorithm::EdDSA, false).unwrap();
+        fs::remove_file(store.path(store.signing(KeyUse::Refresh).unwrap().id)).unwrap();
+        let lost = folder.open(Algorithm::EdDSA, true).unwrap_err();
+        assert!(matches!(&lost, KeyError::Missing { purpose: KeyUse::Refresh, .. }));
+        assert!(matches!(KeyStore::load(&folder.dir()).unwrap().ring(), Err(KeyError::NoneSigns(KeyUse::Refresh))));
+    }
+
+    #[test]
+    fn another_access_algorithm_adds_a_key_and_keeps_the_old_one() {
+        let folder = Folder::new();
+        folder.open(Algorithm::EdDSA, false).unwrap();
+        let changed = folder.open(Algorithm::HS256, true).unwrap();
+        let wanted = [(Algorithm::EdDSA, KeyState::Verifying), (Algorithm::HS256, KeyState::Signing)];
+        assert_eq!(states(&changed, KeyUse::Access), wanted);
+        assert_eq!(folder.open(Algorithm::HS256, true).unwrap().list(), changed.list());
+    }
+
+    /// S29: a new key signs, the old one stays until it is retired; the one that signs cannot be.
+    #[test]
+    fn rotation_and_retirement_survive_a_restart() {
+        let folder = Folder::new();
+        let mut store = folder.open(Algorithm::EdDSA, false).unwrap();
+        let old = store.signing(KeyUse::Access).unwrap().id;
+        // the wall clock has gone back
+        let new = store.rotate(KeyUse::Access, &folder.entropy, NOW - 100).unwrap().id;
+        assert_eq!(KeyStore::load(&folder.dir()).unwrap().list(), store.list());
+        assert_eq!(store.signing(KeyUse::Access).unwrap().id, new);
+        assert!(matches!(store.retire(new), Err(KeyError::StillSigns(_))));
+        store.retire(old).unwrap();
+        assert!(matches!(store.retire(old), Err(KeyError::Unknown(_))));
+        assert_eq!(KeyStore::load(&folder.dir()).unwrap().list(), store.list());
+        assert_eq!(store.list().len(), 3);
+    }
+
+    #[test]
+    fn of_two_signing_keys_the_newer_signs() {
+        let folder = Folder::new();
+        let mut store = folder.open(Algorithm::EdDSA, false).unwrap();
+        let old = Arc::clone(&store.keys.iter().find(|(key, _)| key.purpose == KeyUse::Refresh).unwrap().0);
+        let new = store.rotate(KeyUse::Refresh, &folder.entropy, NOW).unwrap().id;
+        // as a crash within the rotation leaves it
+        store.write(&old, KeyState::Signing).unwrap();
+        let after = KeyStore::load(&folder.dir()).unwrap();
+        assert_eq!(after.signing(KeyUse::Refresh).unwrap().id, new);
+        assert_eq!(after.list(), store.list());
+    }
+
+    #[test]
+    fn what_a_crash_left_half_written_is_written_anew() {
+        let folder = Folder::new();
+        let store = folder.open(Algorithm::EdDSA, false).unwrap();
+        let (key, state) = &store.keys[0];
+        let unfinished = folder.dir().join(format!("{}{UNFINISHED}", key.id));
+        fs::write(&unfinished, "{").unwrap();
+        fs::set_permissions(&unfinished, PermissionsExt::from_mode(0o644)).unwrap();
+        assert_eq!(KeyStore::load(&folder.dir()).unwrap().list(), store.list());
+        store.write(key, *state).unwrap();
+        assert!(!unfinished.exists());
+        assert_eq!(KeyStore::load(&folder.dir()).unwrap().list(), store.list());
+    }
+
+    /// S28: start is refused, in one sentence, when a key file is open to others or holds a weak secret.
+    #[test]
+    fn exposed_and_weak_key_files_are_refused() {
+        let folder = Folder::new();
+        let store = folder.open(Algorithm::HS256, false).unwrap();
+        let path = store.path(store.list()[0].id);
+        for mode in [0o640, 0o604, 0o620] {
+            fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            let error = KeyStore::load(&folder.dir()).unwrap_err();
+            assert!(matches!(error, KeyError::Exposed { .. }), "{mode:o}");
+            assert!(error.to_string().contains(&format!("{mode:03o}")), "{error}");
+        }
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        for secret in [BASE64.encode([7; 32]), BASE64.encode("defaultencryptionkey"), "=".to_owned()] {
+            let folder = Folder::new();
+            folder.open(Algorithm::HS256, false).unwrap();
+            folder.edit(KeyUse::Cookie, |file| KeyFile { secret: secret.clone(), ..file });
+            let error = KeyStore::load(&folder.dir()).unwrap_err();
+            assert!(matches!(error, KeyError::Unreadable { .. }), "{error}");
+            assert!(!error.to_string().contains(&secret) || secret == "=", "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_key_is_named_and_its_text_is_not() {
+        let folder = Folder::new();
+        folder.open(Algorithm::EdDSA, false).unwrap();
+        let path = folder.dir().join("stray.json");
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).unwrap();
+        file.write_all(br#"{"secret":"hunter2hunter2", "id": 5}"#).unwrap();
+        let error = KeyStore::load(&folder.dir()).unwrap_err().to_string();
+        assert!(error.contains("stray.json") && !error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn an_export_brings_every_key_to_another_folder() {
+        let (from, to) = (Folder::new(), Folder::new());
+        let mut store = from.open(Algorithm::EdDSA, false).unwrap();
+        store.rotate(KeyUse::Refresh, &from.entropy, NOW + 1).unwrap();
+        let bytes = store.export("passphrase", &from.entropy).unwrap();
+        for (key, _) in &store.keys {
+            let secret = BASE64.encode(&key.secret);
+            assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()));
+        }
+
+        let mut copy = KeyStore::load(&to.dir()).unwrap();
+        assert!(matches!(copy.import(&bytes, "wrong"), Err(KeyError::WrongPassphrase)));
+        assert!(!to.dir().exists());
+        assert_eq!(copy.import(&bytes, "passphrase").unwrap(), 4);
+        assert_eq!(copy.import(&bytes, "passphrase").unwrap(), 0, "again");
+        assert_eq!(to.open(Algorithm::EdDSA, true).unwrap().list(), store.list());
+
+        to.edit(KeyUse::Cookie, |file| KeyFile { secret: BASE64.encode((0..32).collect::<Vec<u8>>()), ..file });
+        let mut other = KeyStore::load(&to.dir()).unwrap();
+        assert!(matches!(other.import(&bytes, "passphrase"), Err(KeyError::Clash(_))));
+    }
+
+    #[test]
+    fn imported_keys_verify_beside_newer_ones_that_sign() {
+        let (from, to) = (Folder::new(), Folder::new());
+        to.entropy.fill(&mut [0; 32]);
+        let bytes = from.open(Algorithm::EdDSA, false).unwrap().export("p", &from.entropy).unwrap();
+        let mut store = KeyStore::open_or_create(&to.dir(), Algorithm::EdDSA, false, &to.entropy, NOW + 50).unwrap();
+        let signing = store.signing(KeyUse::Refresh).unwrap().id;
+        store.import(&bytes, "p").unwrap();
+        assert_eq!(store.signing(KeyUse::Refresh).unwrap().id, signing);
+        assert_eq!(store.list().len(), 6);
+        assert_eq!(KeyStore::load(&to.dir()).unwrap().list(), store.list());
+        store.ring().unwrap();
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let folder = Folder::new();
+        let store = folder.open(Algorithm::EdDSA, false).unwrap();
+        let text = format!("{store:?} {:?} {:?}", store.ring().unwrap(), store.list());
+        for (key, _) in &store.keys {
+            assert!(!text.contains(&BASE64.encode(&key.secret)));
+            assert!(!text.contains(&format!("{:?}", key.secret)));
+        }
+    }
+}

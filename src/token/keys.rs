@@ -1,0 +1,423 @@
+//! Signing keys in memory: what a key is, and which one signs.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use aws_lc_rs::encoding::{AsBigEndian as _, Curve25519SeedBin};
+use aws_lc_rs::hmac;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use passerby_actors::domain::Entropy;
+use serde::{Deserialize, Serialize};
+
+/// Secrets of an HMAC key must have this many bytes at least (RFC 8725 §3.5).
+const MIN_SECRET: usize = 32;
+
+/// No signature of ours is longer.
+pub(super) const MAX_SIGNATURE: usize = 64;
+
+/// A key's name, `kid` in the tokens that it signs. Public.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId([u8; 8]);
+
+impl KeyId {
+    /// Reads 16 lower-case hexadecimal digits and nothing else: a `kid` in a token is a stranger's text.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() != 16 || !text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
+            return None;
+        }
+        u64::from_str_radix(text, 16).ok().map(|number| Self(number.to_be_bytes()))
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What a key signs. A key serves one use alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyUse {
+    /// Access tokens.
+    Access,
+    /// Refresh tokens.
+    Refresh,
+    /// Reader cookies.
+    Cookie,
+}
+
+impl KeyUse {
+    /// Every use.
+    pub const ALL: [Self; 3] = [Self::Access, Self::Refresh, Self::Cookie];
+
+    /// The name in key files and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Refresh => "refresh",
+            Self::Cookie => "cookie",
+        }
+    }
+}
+
+/// How a key signs; fixed when the key is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Algorithm {
+    /// Ed25519: anyone can verify, through the published keys.
+    EdDSA,
+    /// HMAC-SHA256: only we can verify.
+    HS256,
+}
+
+impl Algorithm {
+    /// The name in headers (RFC 7518, RFC 8037) and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EdDSA => "EdDSA",
+            Self::HS256 => "HS256",
+        }
+    }
+}
+
+/// Whether a key still signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyState {
+    /// It signs what is new, and verifies.
+    Signing,
+    /// It verifies what it once signed.
+    Verifying,
+}
+
+/// Why keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file system refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// What was read or written.
+        path: PathBuf,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// Others on this machine may read or write a key file.
+    #[error("{path}: mode {mode:03o} lets others at this key file; it must be 600")]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// A file in the folder is not a key of ours.
+    #[error("{path} is not a key file: {reason}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A key is no good.
+    #[error("key {id}: {reason}")]
+    Bad {
+        /// The key.
+        id: KeyId,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// There are users, but a key that their tokens were made with is not there.
+    #[error("no signing key for {} in {dir}, although there are users already: bring the keys back (keys import), without them every anonymous user is lost", .purpose.name())]
+    Missing {
+        /// What the key would be for.
+        purpose: KeyUse,
+        /// Where it should have been.
+        dir: PathBuf,
+    },
+    /// A use has no signing key.
+    #[error("no signing key for {}", .0.name())]
+    NoneSigns(KeyUse),
+    /// There is no such key.
+    #[error("there is no key {0}")]
+    Unknown(KeyId),
+    /// The key that signs cannot be taken away.
+    #[error("key {0} is the one that signs: rotate first, then retire it")]
+    StillSigns(KeyId),
+    /// An export under no passphrase would be no secret.
+    #[error("the passphrase is empty")]
+    EmptyPassphrase,
+    /// The bytes are not an export of keys.
+    #[error("this is not an export of Passerby keys")]
+    NotAnExport,
+    /// The export was written by a later version.
+    #[error("this export has format {0}, which this version does not know")]
+    UnknownExport(u8),
+    /// The export cannot be opened.
+    #[error("wrong passphrase, or the export is damaged")]
+    WrongPassphrase,
+    /// A key of this name is here already and is another one.
+    #[error("key {0} is here already with other content: nothing was imported")]
+    Clash(KeyId),
+}
+
+/// One key, with what is needed to sign.
+pub(super) struct Key {
+    pub(super) id: KeyId,
+    pub(super) purpose: KeyUse,
+    pub(super) algorithm: Algorithm,
+    pub(super) created_s: u64,
+    /// As in the key file: PKCS #8 for Ed25519, the bytes themselves for HMAC.
+    pub(super) secret: Vec<u8>,
+    signer: Signer,
+}
+
+enum Signer {
+    Ed25519(Ed25519KeyPair),
+    // boxed: it is far larger than the other
+    Hmac(Box<hmac::Key>),
+}
+
+impl Key {
+    /// A new random key.
+    pub(super) fn generate(
+        purpose: KeyUse,
+        algorithm: Algorithm,
+        entropy: &dyn Entropy,
+        created_s: u64,
+    ) -> Result<Self, KeyError> {
+        let mut id = [0; 8];
+        entropy.fill(&mut id);
+        let id = KeyId(id);
+        let mut secret = [0; 32];
+        entropy.fill(&mut secret);
+        let secret = match algorithm {
+            Algorithm::HS256 => secret.to_vec(),
+            Algorithm::EdDSA => Ed25519KeyPair::from_seed_unchecked(&secret)
+                .ok()
+                .and_then(|pair| pair.to_pkcs8v1().ok())
+                .ok_or(KeyError::Bad { id, reason: "the Ed25519 key could not be made" })?
+                .as_ref()
+                .to_vec(),
+        };
+        Self::from_secret(id, purpose, algorithm, created_s, secret)
+    }
+
+    /// A key from its file. Refuses what is not a random key of its kind (S28).
+    pub(super) fn from_secret(
+        id: KeyId,
+        purpose: KeyUse,
+        algorithm: Algorithm,
+        created_s: u64,
+        secret: Vec<u8>,
+    ) -> Result<Self, KeyError> {
+        let bad = |reason| KeyError::Bad { id, reason };
+        if purpose != KeyUse::Access && algorithm != Algorithm::HS256 {
+            return Err(bad("only access keys can be Ed25519"));
+        }
+        let signer = match algorithm {
+            Algorithm::EdDSA => {
+                let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&secret)
+                    .map_err(|_| bad("its secret is not an Ed25519 key in PKCS #8"))?;
+                let seed: Option<Curve25519SeedBin<'_>> = pair.seed().ok().and_then(|seed| seed.as_be_bytes().ok());
+                if seed.is_none_or(|seed| is_uniform(seed.as_ref())) {
+                    return Err(bad("its secret is one byte repeated, not random"));
+                }
+                Signer::Ed25519(pair)
+            }
+            Algorithm::HS256 if secret.len() < MIN_SECRET => return Err(bad("its secret is shorter than 32 bytes")),
+            Algorithm::HS256 if is_uniform(&secret) => return Err(bad("its secret is one byte repeated, not random")),
+            Algorithm::HS256 => Signer::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &secret))),
+        };
+        Ok(Self { id, purpose, algorithm, created_s, secret, signer })
+    }
+
+    /// Signs into `out` and returns what was written.
+    pub(super) fn sign<'a>(&self, message: &[u8], out: &'a mut [u8; MAX_SIGNATURE]) -> &'a [u8] {
+        let (ed, mac);
+        let signature = match &self.signer {
+            Signer::Ed25519(pair) => {
+                ed = pair.sign(message);
+                ed.as_ref()
+            }
+            Signer::Hmac(key) => {
+                mac = hmac::sign(key, message);
+                mac.as_ref()
+            }
+        };
+        out[..signature.len()].copy_from_slice(signature);
+        &out[..signature.len()]
+    }
+
+    /// What others need to verify; `None` for HMAC, where that would be the secret.
+    pub(super) fn public(&self) -> Option<&[u8]> {
+        match &self.signer {
+            Signer::Ed25519(pair) => Some(pair.public_key().as_ref()),
+            Signer::Hmac(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.purpose.name(), self.algorithm.name(), self.id)
+    }
+}
+
+fn is_uniform(bytes: &[u8]) -> bool {
+    bytes.windows(2).all(|pair| pair[0] == pair[1])
+}
+
+/// The keys a server works with: for each use one that signs, and those that still verify.
+#[derive(Debug, Clone)]
+pub struct KeyRing {
+    signing: [Arc<Key>; 3],
+    all: Vec<Arc<Key>>,
+}
+
+impl KeyRing {
+    /// # Errors
+    /// A use without a signing key, or one secret in two keys.
+    pub(super) fn new(keys: &[(Arc<Key>, KeyState)]) -> Result<Self, KeyError> {
+        for (at, (key, _)) in keys.iter().enumerate() {
+            if keys[..at].iter().any(|(other, _)| other.secret == key.secret) {
+                return Err(KeyError::Bad { id: key.id, reason: "another key has the same secret" });
+            }
+        }
+        let signing = |purpose| {
+            keys.iter()
+                .find(|(key, state)| key.purpose == purpose && *state == KeyState::Signing)
+                .map(|(key, _)| Arc::clone(key))
+                .ok_or(KeyError::NoneSigns(purpose))
+        };
+        Ok(Self {
+            signing: [signing(KeyUse::Access)?, signing(KeyUse::Refresh)?, signing(KeyUse::Cookie)?],
+            all: keys.iter().map(|(key, _)| Arc::clone(key)).collect(),
+        })
+    }
+
+    /// The key that signs what is new.
+    pub(super) fn signing(&self, purpose: KeyUse) -> &Arc<Key> {
+        match purpose {
+            KeyUse::Access => &self.signing[0],
+            KeyUse::Refresh => &self.signing[1],
+            KeyUse::Cookie => &self.signing[2],
+        }
+    }
+
+    /// Every key, signing or not.
+    pub(super) fn all(&self) -> &[Arc<Key>] {
+        &self.all
+    }
+
+    /// The key of this name.
+    pub(super) fn find(&self, id: KeyId) -> Option<&Arc<Key>> {
+        self.all.iter().find(|key| key.id == id)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::HashSet;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use aws_lc_rs::digest::{SHA256, digest};
+    use passerby_actors::system::SystemEntropy;
+
+    use super::*;
+
+    /// The same bytes in every run.
+    #[derive(Default)]
+    pub(in super::super) struct Repeatable(AtomicU64);
+
+    impl Entropy for Repeatable {
+        fn fill(&self, out: &mut [u8]) {
+            for chunk in out.chunks_mut(32) {
+                let hash = digest(&SHA256, &self.0.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+                chunk.copy_from_slice(&hash.as_ref()[..chunk.len()]);
+            }
+        }
+    }
+
+    fn hmac_key(secret: Vec<u8>) -> Result<Key, KeyError> {
+        Key::from_secret(KeyId([1; 8]), KeyUse::Refresh, Algorithm::HS256, 0, secret)
+    }
+
+    /// S1: 200 000 keys, no id or secret twice, and no bit of them that never changes.
+    #[test]
+    fn secrets_are_unpredictable() {
+        let entropy = SystemEntropy::default();
+        let (mut seen, mut ids) = (HashSet::new(), HashSet::new());
+        let (mut ones, mut zeros) = ([0_u8; 40], [0_u8; 40]);
+        for _ in 0..200_000 {
+            let key = Key::generate(KeyUse::Cookie, Algorithm::HS256, &entropy, 0).unwrap();
+            for (at, byte) in key.id.0.iter().chain(&key.secret).enumerate() {
+                ones[at] |= byte;
+                zeros[at] |= !byte;
+            }
+            assert!(seen.insert(key.secret));
+            assert!(ids.insert(key.id));
+        }
+        assert_eq!((ones, zeros), ([255; 40], [255; 40]));
+    }
+
+    /// S28: a secret of less than 256 bits, or one that is no random value, is refused.
+    #[test]
+    fn weak_secrets_are_refused() {
+        let good: Vec<u8> = (0..32).collect();
+        assert!(hmac_key(good.clone()).is_ok());
+        for secret in [vec![], good[..31].to_vec(), vec![0; 32], vec![0x41; 64]] {
+            assert!(matches!(hmac_key(secret), Err(KeyError::Bad { .. })));
+        }
+        let zeros = Ed25519KeyPair::from_seed_unchecked(&[0; 32]).unwrap().to_pkcs8v1().unwrap();
+        let ed = |secret: &[u8]| {
+            Key::from_secret(KeyId([1; 8]), KeyUse::Access, Algorithm::EdDSA, 0, secret.to_vec()).map(|_| ())
+        };
+        assert!(matches!(ed(zeros.as_ref()), Err(KeyError::Bad { .. })));
+        assert!(matches!(ed(&good), Err(KeyError::Bad { .. })));
+    }
+
+    /// S28: two keys never share a secret, so no token of one use can pass for another's.
+    #[test]
+    fn a_secret_serves_one_key() {
+        let make = |id, purpose| {
+            let secret = (0..32).collect();
+            let key = Key::from_secret(KeyId([id; 8]), purpose, Algorithm::HS256, 0, secret);
+            (Arc::new(key.unwrap()), KeyState::Signing)
+        };
+        let keys = [make(1, KeyUse::Access), make(2, KeyUse::Refresh), make(3, KeyUse::Cookie)];
+        assert!(matches!(KeyRing::new(&keys), Err(KeyError::Bad { .. })));
+    }
+
+    /// S24: only access keys may be asymmetric, so a public key is never taken for an HMAC secret.
+    #[test]
+    fn refresh_and_cookie_keys_are_hmac() {
+        for purpose in [KeyUse::Refresh, KeyUse::Cookie] {
+            assert!(Key::generate(purpose, Algorithm::EdDSA, &Repeatable::default(), 0).is_err());
+        }
+    }
+
+    /// S25: a key id is 16 hexadecimal digits in one spelling.
+    #[test]
+    fn a_key_id_has_one_spelling() {
+        let id = KeyId([0, 1, 2, 3, 0xfc, 0xfd, 0xfe, 0xff]);
+        assert_eq!(id.to_string(), "00010203fcfdfeff");
+        assert_eq!(KeyId::parse("00010203fcfdfeff"), Some(id));
+        for text in
+            ["", "00010203FCFDFEFF", "00010203fcfdfef", "+0010203fcfdfeff", "../../etc/passwd", "é0010203fcfdfef"]
+        {
+            assert_eq!(KeyId::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let key = hmac_key((100..132).collect()).unwrap();
+        assert_eq!(format!("{key:?}"), "refresh HS256 0101010101010101");
+    }
+}

@@ -1,0 +1,397 @@
+//! Access and refresh tokens: made, verified, and the keys behind them (design §5).
+
+mod cache;
+mod jwt;
+mod key_export;
+mod key_store;
+mod keys;
+
+use std::borrow::Cow;
+use std::mem;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use parking_lot::RwLock;
+use passerby_actors::domain::{DeviceId, SessionId, SessionKind, UserId};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use self::cache::Cache;
+use self::jwt::{BASE64, MAX_TOKEN, Scratch, Signers, TokenType, encode_prefix};
+use self::keys::MAX_SIGNATURE;
+
+pub use self::key_store::{KeyInfo, KeyStore};
+pub use self::keys::{Algorithm, KeyError, KeyId, KeyRing, KeyState, KeyUse};
+
+/// `exp` of refresh tokens, 50 years as the original had it: SDKs look at it, the server goes by the record.
+const REFRESH_LIFETIME_S: u64 = 1_576_800_000;
+
+/// An access token may be issued this far ahead of our clock: clocks differ.
+const MAX_AHEAD_S: u64 = 300;
+
+/// The type and name of the anonymous identity's provider.
+const ANONYMOUS: &str = "anon-user";
+
+/// What an access token says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccessClaims {
+    /// Whom it is for.
+    pub user: UserId,
+    /// The session it belongs to.
+    pub session: SessionId,
+    /// The session's epoch: linking raises it, and earlier tokens fail.
+    pub epoch: u8,
+    /// The client's device; zeros for none.
+    pub device: DeviceId,
+    /// How the session was begun.
+    pub kind: SessionKind,
+    /// Unix time in seconds, by the wall clock.
+    pub issued_at_s: u64,
+    /// Random; makes every token another text.
+    pub jti: [u8; 12],
+}
+
+/// What a refresh token says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RefreshClaims {
+    /// Whom it is for.
+    pub user: UserId,
+    /// The session's public id.
+    pub session: SessionId,
+    /// The session's number.
+    pub number: u32,
+    /// How often the token was rotated.
+    pub counter: u16,
+    /// How the session was begun.
+    pub kind: SessionKind,
+    /// The client's device; zeros for none.
+    pub device: DeviceId,
+    /// Unix time in seconds, by the wall clock.
+    pub issued_at_s: u64,
+}
+
+/// A genuine access token within its time. Whether its session lives is for the record to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// Whom it is for.
+    pub user: UserId,
+    /// The session it belongs to.
+    pub session: SessionId,
+    /// The session's epoch when it was issued.
+    pub epoch: u8,
+    /// How the session was begun.
+    pub kind: SessionKind,
+    /// The client's device; zeros for none.
+    pub device: DeviceId,
+    /// Unix time in seconds.
+    pub issued_at_s: u64,
+    /// Unix time in seconds.
+    pub expires_at_s: u64,
+    /// The key that signed it.
+    pub key: KeyId,
+}
+
+/// A genuine refresh token. Whether its session lives is for the record to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refresh {
+    /// Whom it is for.
+    pub user: UserId,
+    /// The session's public id.
+    pub session: SessionId,
+    /// The session's number.
+    pub number: u32,
+    /// How often the token was rotated.
+    pub counter: u16,
+    /// How the session was begun: an endpoint accepts its own kind alone.
+    pub kind: SessionKind,
+    /// The client's device; zeros for none.
+    pub device: DeviceId,
+}
+
+/// Why a token is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// It is no token of our making.
+    #[error("not a token of ours")]
+    Malformed,
+    /// It names a key that is not, or no longer, ours.
+    #[error("signed with an unknown key")]
+    UnknownKey,
+    /// Its signature is wrong.
+    #[error("wrong signature")]
+    BadSignature,
+    /// It is genuine, but of the other type: an access token for a refresh token, or the reverse.
+    #[error("incorrect token type")]
+    WrongType,
+    /// It is genuine, but made for another application or under another issuer's name.
+    #[error("made for another application or by another issuer")]
+    WrongAudience,
+    /// Its time is over, or has not come by more than clocks differ.
+    #[error("expired")]
+    Expired,
+}
+
+/// Makes and verifies tokens. Shared by all workers.
+pub struct Tokens {
+    signers: RwLock<Signers>,
+    cache: Cache,
+    issuer: String,
+    app_id: String,
+    domain_id: String,
+    access_ttl_s: u64,
+    access_prefix: String,
+    refresh_prefix: String,
+    /// The anonymous identity from behind its id on, as it stands in refresh tokens.
+    identity_end: String,
+}
+
+/// The claims that we read back. Their names are never escaped, their values only where configuration gave them.
+#[derive(Deserialize)]
+struct AccessPayload<'a> {
+    typ: &'a str,
+    #[serde(borrow)]
+    iss: Cow<'a, str>,
+    #[serde(borrow)]
+    aud: Cow<'a, str>,
+    sub: &'a str,
+    iat: u64,
+    exp: u64,
+    sid: &'a str,
+    ep: u8,
+    k: &'a str,
+    baas_device_id: &'a str,
+}
+
+#[derive(Deserialize)]
+struct RefreshPayload<'a> {
+    typ: &'a str,
+    sub: &'a str,
+    baas_id: &'a str,
+    baas_domain_id: &'a str,
+    baas_device_id: &'a str,
+    sno: u32,
+    ctr: u16,
+}
+
+impl Tokens {
+    /// `cache_entries` bounds the cache of verified tokens; 0 turns it off.
+    pub fn new(keys: KeyRing, issuer: String, app_id: String, access_ttl_s: u32, cache_entries: usize) -> Self {
+        let domain_id = derived_id(&[b"domain", app_id.as_bytes()]);
+        let domain = format!(r#""baas_domain_id":"{domain_id}","stitch_domainId":"{domain_id}""#);
+        let (iss, aud) = (json!(issuer), json!(app_id));
+        let access = format!(r#"{{"typ":"access","iss":{iss},"aud":{aud},"client_id":{aud},{domain},"#);
+        let refresh = format!(r#"{{"typ":"refresh","baas_data":null,"stitch_data":null,{domain},"#);
+        let provider = provider_id(&app_id, ANONYMOUS);
+        Self {
+            signers: RwLock::new(Signers::new(keys)),
+            cache: Cache::new(cache_entries),
+            access_ttl_s: access_ttl_s.into(),
+            access_prefix: encode_prefix(access),
+            refresh_prefix: encode_prefix(refresh),
+            identity_end: format!(r#"","provider_type":"{ANONYMOUS}","provider_id":"{provider}"}}"#),
+            issuer,
+            app_id,
+            domain_id,
+        }
+    }
+
+    /// A new access token.
+    pub fn access(&self, claims: &AccessClaims) -> String {
+        let (mut hex, mut user) = ([0; 24], [0; 36]);
+        let mut rest = Scratch::new();
+        rest.text(r#""sub":""#).text(claims.user.encode(&mut user));
+        rest.text(r#"","iat":"#).number(claims.issued_at_s);
+        rest.text(r#","exp":"#).number(claims.issued_at_s.saturating_add(self.access_ttl_s));
+        rest.text(r#","jti":""#).text(DeviceId(claims.jti).encode(&mut hex));
+        rest.text(r#"","sid":""#).text(claims.session.encode(&mut hex));
+        rest.text(r#"","ep":"#).number(claims.epoch.into());
+        rest.text(r#","k":""#).text(kind_name(claims.kind));
+        let device = claims.device.encode(&mut hex);
+        rest.text(r#"","baas_device_id":""#).text(device).text(r#"","stitch_devId":""#).text(device).text(r#""}"#);
+        self.signers.read().sign(TokenType::Access, &self.access_prefix, rest.as_bytes())
+    }
+
+    /// A new refresh token.
+    pub fn refresh(&self, claims: &RefreshClaims) -> String {
+        let (mut hex, mut user) = ([0; 24], [0; 36]);
+        let mut rest = Scratch::new();
+        rest.text(r#""sub":""#).text(claims.user.encode(&mut user));
+        rest.text(r#"","iat":"#).number(claims.issued_at_s);
+        rest.text(r#","exp":"#).number(claims.issued_at_s.saturating_add(REFRESH_LIFETIME_S));
+        rest.text(r#","sno":"#).number(claims.number.into());
+        rest.text(r#","ctr":"#).number(claims.counter.into());
+        let session = claims.session.encode(&mut hex);
+        rest.text(r#","baas_id":""#).text(session).text(r#"","stitch_id":""#).text(session);
+        let device = claims.device.encode(&mut hex);
+        rest.text(r#"","baas_device_id":""#).text(device).text(r#"","stitch_devId":""#).text(device);
+        let identity = claims.user.anonymous_identity();
+        rest.text(r#"","baas_identity":{"id":""#).text(&identity).text(&self.identity_end);
+        rest.text(r#","stitch_ident":{"id":""#).text(&identity).text(&self.identity_end).text("}");
+        self.signers.read().sign(TokenType::Refresh(claims.kind), &self.refresh_prefix, rest.as_bytes())
+    }
+
+    /// What a genuine access token says. `now_wall_s` is Unix time in seconds.
+    ///
+    /// # Errors
+    /// Every [`TokenError`].
+    pub fn verify_access(&self, token: &str, now_wall_s: u64) -> Result<Access, TokenError> {
+        if token.len() > MAX_TOKEN {
+            return Err(TokenError::Malformed);
+        }
+        let fingerprint = Cache::fingerprint(token);
+        if let Some(access) = self.cache.get(&fingerprint) {
+            return access.within_its_time(now_wall_s);
+        }
+        // held until the token is in the cache, so that a key cannot be retired in between
+        let signers = self.signers.read();
+        let (found, key, payload) = signers.open(token)?;
+        if found != TokenType::Access {
+            return Err(TokenError::WrongType);
+        }
+        let access = self.read_access(&payload, key)?.within_its_time(now_wall_s)?;
+        self.cache.put(fingerprint, access);
+        Ok(access)
+    }
+
+    /// What a genuine refresh token says. Its `exp` is not consulted: the record decides.
+    ///
+    /// # Errors
+    /// Every [`TokenError`] but [`TokenError::Expired`].
+    pub fn verify_refresh(&self, token: &str) -> Result<Refresh, TokenError> {
+        if token.len() > MAX_TOKEN {
+            return Err(TokenError::Malformed);
+        }
+        let (found, _, payload) = self.signers.read().open(token)?;
+        match found {
+            TokenType::Refresh(kind) => self.read_refresh(&payload, kind),
+            TokenType::Access => Err(TokenError::WrongType),
+        }
+    }
+
+    /// The tag of a reader cookie's content, under the cookie key that signs now.
+    pub fn cookie_tag(&self, content: &[u8]) -> (KeyId, [u8; 32]) {
+        let signers = self.signers.read();
+        let key = signers.keys.signing(KeyUse::Cookie);
+        let mut tag = [0; 32];
+        tag.copy_from_slice(key.sign(content, &mut [0; MAX_SIGNATURE]));
+        (key.id, tag)
+    }
+
+    /// Whether the cookie key of this name gave the content this tag.
+    pub fn is_cookie_tag(&self, key: KeyId, content: &[u8], tag: &[u8]) -> bool {
+        let signers = self.signers.read();
+        let key = signers.keys.find(key).filter(|key| key.purpose == KeyUse::Cookie);
+        key.is_some_and(|key| verify_slices_are_equal(key.sign(content, &mut [0; MAX_SIGNATURE]), tag).is_ok())
+    }
+
+    /// Works with other keys from now on, after a rotation or a retirement. Tokens of keys that are gone are refused at
+    /// once.
+    pub fn replace_keys(&self, keys: KeyRing) {
+        let kept = keys.clone();
+        let before = mem::replace(&mut *self.signers.write(), Signers::new(keys));
+        // whoever verified under the keys before has put the token into the cache by now
+        for key in before.keys.all().iter().filter(|key| kept.find(key.id).is_none()) {
+            self.cache.retire(key.id);
+        }
+    }
+
+    /// The public keys that access tokens verify with (RFC 7517, RFC 8037). HMAC keys never appear.
+    pub fn jwks(&self) -> Value {
+        let signers = self.signers.read();
+        let keys: Vec<Value> = signers
+            .keys
+            .all()
+            .iter()
+            .filter_map(|key| key.public().map(|public| (key, public)))
+            .map(|(key, public)| {
+                let (alg, kid) = (key.algorithm.name(), key.id.to_string());
+                json!({ "kty": "OKP", "crv": "Ed25519", "alg": alg, "use": "sig", "kid": kid, "x": BASE64.encode(public) })
+            })
+            .collect();
+        json!({ "keys": keys })
+    }
+
+    /// The application's domain id (`baas_domain_id`): 24 hexadecimal digits, derived from the app id.
+    pub fn domain_id(&self) -> &str {
+        &self.domain_id
+    }
+
+    /// The id of a provider (`provider_id`) in this application: 24 hexadecimal digits, derived from both names.
+    pub fn provider_id(&self, provider: &str) -> String {
+        provider_id(&self.app_id, provider)
+    }
+
+    fn read_access(&self, payload: &[u8], key: KeyId) -> Result<Access, TokenError> {
+        let claims: AccessPayload<'_> = serde_json::from_slice(payload).map_err(|_| TokenError::Malformed)?;
+        if claims.typ != "access" {
+            return Err(TokenError::WrongType);
+        }
+        if claims.aud != self.app_id || claims.iss != self.issuer {
+            return Err(TokenError::WrongAudience);
+        }
+        Ok(Access {
+            user: UserId::parse(claims.sub).map_err(|_| TokenError::Malformed)?,
+            session: SessionId::parse(claims.sid).map_err(|_| TokenError::Malformed)?,
+            epoch: claims.ep,
+            kind: kind_of_name(claims.k).ok_or(TokenError::Malformed)?,
+            device: DeviceId::parse(claims.baas_device_id).map_err(|_| TokenError::Malformed)?,
+            issued_at_s: claims.iat,
+            expires_at_s: claims.exp,
+            key,
+        })
+    }
+
+    fn read_refresh(&self, payload: &[u8], kind: SessionKind) -> Result<Refresh, TokenError> {
+        let claims: RefreshPayload<'_> = serde_json::from_slice(payload).map_err(|_| TokenError::Malformed)?;
+        if claims.typ != "refresh" {
+            return Err(TokenError::WrongType);
+        }
+        if claims.baas_domain_id != self.domain_id {
+            return Err(TokenError::WrongAudience);
+        }
+        Ok(Refresh {
+            user: UserId::parse(claims.sub).map_err(|_| TokenError::Malformed)?,
+            session: SessionId::parse(claims.baas_id).map_err(|_| TokenError::Malformed)?,
+            number: claims.sno,
+            counter: claims.ctr,
+            kind,
+            device: DeviceId::parse(claims.baas_device_id).map_err(|_| TokenError::Malformed)?,
+        })
+    }
+}
+
+impl Access {
+    fn within_its_time(self, now_s: u64) -> Result<Self, TokenError> {
+        if now_s >= self.expires_at_s || self.issued_at_s > now_s.saturating_add(MAX_AHEAD_S) {
+            return Err(TokenError::Expired);
+        }
+        Ok(self)
+    }
+}
+
+fn kind_name(kind: SessionKind) -> &'static str {
+    match kind {
+        SessionKind::AppServices => "app",
+        SessionKind::V1 => "v1",
+        SessionKind::Cookie => "cookie",
+    }
+}
+
+fn kind_of_name(name: &str) -> Option<SessionKind> {
+    [SessionKind::AppServices, SessionKind::V1, SessionKind::Cookie].into_iter().find(|kind| kind_name(*kind) == name)
+}
+
+fn provider_id(app_id: &str, provider: &str) -> String {
+    derived_id(&[b"provider", app_id.as_bytes(), &[0], provider.as_bytes()])
+}
+
+/// 24 hexadecimal digits of the SHA-256 of the parts.
+fn derived_id(parts: &[&[u8]]) -> String {
+    let mut bytes = [0; 12];
+    bytes.copy_from_slice(&digest(&SHA256, &parts.concat()).as_ref()[..12]);
+    SessionId(bytes).to_string()
+}
+
+#[cfg(test)]
+mod tests;
