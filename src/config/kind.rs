@@ -42,7 +42,7 @@ impl Kind {
     }
 
     /// What a text from the environment or a flag stands for; [`Kind::accept`] says whether it will do.
-    pub(super) fn from_text(self, text: &str) -> ValueKind {
+    pub(super) fn typed(self, text: &str) -> ValueKind {
         let text = text.trim();
         let as_is = || ValueKind::String(text.to_owned());
         match self {

@@ -105,7 +105,7 @@ pub fn load(
     for (name, text) in environment.iter().filter(|(name, _)| name != PASSPHRASE_ENV) {
         match TABLE.iter().find(|setting| setting.env() == *name) {
             Some(setting) => {
-                layers = put(layers, Layer::Higher, &variable(name), setting.key, &setting.kind.from_text(text))?;
+                layers = put(layers, Layer::Higher, &variable(name), setting.key, &setting.kind.typed(text))?;
             }
             None if is_service_link(name) => {}
             None => return Err(SettingsError::of_source(variable(name), NO_SUCH)),
@@ -116,7 +116,7 @@ pub fn load(
         let (Some(setting), flag) = (setting, format!("flag --{}", key.replace('_', "-"))) else {
             return Err(SettingsError::of_key("flags", *key, NO_SUCH));
         };
-        layers = put(layers, Layer::Higher, &flag, key, &setting.kind.from_text(text))?;
+        layers = put(layers, Layer::Higher, &flag, key, &setting.kind.typed(text))?;
     }
     resolve(layers)
 }
@@ -226,7 +226,7 @@ fn resolve(layers: Layers) -> Result<Loaded, SettingsError> {
 
 fn built_in() -> Result<Layers, SettingsError> {
     TABLE.iter().try_fold(Config::builder(), |layers, setting| match setting.default {
-        Fallback::Value(text) => layers.set_default(setting.key, setting.kind.from_text(text)).map_err(internal),
+        Fallback::Value(text) => layers.set_default(setting.key, setting.kind.typed(text)).map_err(internal),
         Fallback::Unset(_) => Ok(layers),
     })
 }
@@ -270,6 +270,8 @@ fn toml(value: &ValueKind) -> String {
         ValueKind::Array(items) => {
             format!("[{}]", items.iter().map(|item| toml(&item.kind)).collect::<Vec<_>>().join(", "))
         }
+        // JSON's escapes are TOML's too
+        ValueKind::String(text) => serde_json::Value::from(text.as_str()).to_string(),
         other => described(other),
     }
 }

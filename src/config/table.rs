@@ -118,7 +118,7 @@ pub(super) const TABLE: &[Setting] = &[
     flagged(
         "app_dir",
         Kind::Path,
-        Fallback::Unset("none: anon-user is enabled and every other provider is off"),
+        Fallback::Unset("none (anon-user is enabled and every other provider is off)"),
         "An App Services app folder, with root_config.json and auth/providers.json.",
     ),
     flagged(
@@ -136,7 +136,7 @@ pub(super) const TABLE: &[Setting] = &[
     flagged(
         "public_url",
         Kind::PublicUrl,
-        Fallback::Unset("none: the issuer is urn:passerby:APPID, locations follow the request"),
+        Fallback::Unset("none (the issuer is urn:passerby:APPID, locations follow the request)"),
         "The URL under which clients reach the server; it becomes the issuer of tokens.",
     ),
     flagged(
@@ -200,12 +200,11 @@ pub(super) const TABLE: &[Setting] = &[
         "5184000",
         "How long a session of a lasting account lives, however much it is used (60 days).",
     ),
-    number(
+    plain(
         "refresh.grace",
-        (0, 1),
-        "step",
-        "1",
-        "Whether the /v1 refresh token before the current one still gets the current one again.",
+        Kind::Whole { min: 0, max: 1 },
+        Fallback::Value("1"),
+        "Whether (1) or not (0) the /v1 refresh token before the current one still gets the current one again.",
     ),
     number("actors.idle", (1, 86_400), "s", "60", "How long a session actor stays without a message."),
     number(

@@ -98,13 +98,8 @@ fn every_key_is_accepted_from_the_environment_and_explained_with_its_actual_defa
     for setting in TABLE {
         let sample = match setting.default {
             Fallback::Value(value) => {
-                let accepted = setting.kind.accept(&setting.kind.from_text(value));
-                assert_eq!(
-                    accepted,
-                    Ok(setting.kind.from_text(value)),
-                    "{}: the default is in its one form",
-                    setting.key
-                );
+                let accepted = setting.kind.accept(&setting.kind.typed(value));
+                assert_eq!(accepted, Ok(setting.kind.typed(value)), "{}: the default is in its one form", setting.key);
                 value
             }
             Fallback::Unset(_) if setting.key == "public_url" => "https://a.example",
@@ -116,8 +111,8 @@ fn every_key_is_accepted_from_the_environment_and_explained_with_its_actual_defa
         assert!(text.contains(&format!("\n{}\n    {}\n", setting.key, setting.about)), "{}", setting.key);
         assert!(setting.about.ends_with('.') && !setting.about.contains(". "), "{}: one sentence", setting.key);
     }
-    let block = "\nhttp.max_body\n    The longest request body.\n    range: 1024 to 16777216 bytes\n    default: 65536 bytes\n    \
-                 environment PASSERBY_HTTP_MAX_BODY\n";
+    let block = "\nhttp.max_body\n    The longest request body.\n    range: 1024 to 16777216 bytes\n    \
+                 default: 65536 bytes\n    environment PASSERBY_HTTP_MAX_BODY\n";
     assert!(text.contains(block), "{text}");
     let block = "default: 127.0.0.1:8080\n    environment PASSERBY_LISTEN, flag --listen\n";
     assert!(text.contains(block), "{text}");
@@ -156,7 +151,8 @@ fn the_effective_settings_can_be_read_back() {
 fn values_are_brought_into_one_form() {
     let file = "data_dir = \"/srv/p\"\npublic_url = \"https://Auth.Example:443/\"\n\
                 allowed_origins = [\"HTTP://a.example:80\", \"capacitor://localhost\", \"http://[::1]:3000\"]\n\
-                trusted_proxies = [\"10.1.2.3/8\", \"192.0.2.1\", \"fd00::/8\"]\nlimits = \"off\"\n[refresh]\ngrace = 0\n";
+                trusted_proxies = [\"10.1.2.3/8\", \"192.0.2.1\", \"fd00::/8\"]\nlimits = \"off\"\n\
+                [refresh]\ngrace = 0\n";
     let settings = settings(file);
     assert_eq!(settings.keys_dir, Path::new("/srv/p/keys"));
     assert_eq!(settings.public_url.as_deref(), Some("https://auth.example"));

@@ -148,7 +148,10 @@ impl Document {
 mod tests {
     use super::*;
 
-    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    /// A file's name and text.
+    type Named<'a> = (&'a str, &'a str);
+
+    fn folder(files: &[Named]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
             let path = folder.path().join(name);
@@ -166,12 +169,12 @@ mod tests {
 
     #[test]
     fn a_folder_says_what_is_on() {
-        const ON: (&str, &str) =
+        const ON: Named =
             ("auth/providers.json", r#"{"anon-user":{"name":"anon-user","type":"anon-user","disabled":false}}"#);
         let off = r#"{"anon-user":{"name":"anon-user","type":"anon-user","disabled":true}}"#;
         let others_off = r#"{"api-key":{"name":"api-key","type":"api-key","disabled":true},
-            "local-userpass":{"name":"local-userpass","type":"local-userpass","config":{"autoConfirm":true},"disabled":true}}"#;
-        let cases: &[(&[(&str, &str)], bool, &[&str], Option<&str>)] = &[
+            "local-userpass":{"name":"local-userpass","type":"local-userpass","config":{},"disabled":true}}"#;
+        let cases: &[(&[Named], bool, &[&str], Option<&str>)] = &[
             (&[ON], true, &[], None),
             (&[("auth/providers.json", off)], false, &[], None),
             (&[("auth/providers.json", r#"{"anon-user":{}}"#)], true, &[], None),
@@ -251,7 +254,7 @@ mod tests {
 
     #[test]
     fn the_other_files_are_checked_too() {
-        const OFF: (&str, &str) = ("auth/providers.json", "{}");
+        const OFF: Named = ("auth/providers.json", "{}");
         let cases = [
             (("root_config.json", "{"), "is not valid JSON: EOF while parsing an object at line 1 column 1"),
             (
