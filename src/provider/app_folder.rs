@@ -150,6 +150,8 @@ mod tests {
 
     /// A file's name and text.
     type Named<'a> = (&'a str, &'a str);
+    /// A folder's files; whether `anon-user` is on; origins; app id.
+    type Case<'a> = (&'a [Named<'a>], bool, &'a [&'a str], Option<&'a str>);
 
     fn folder(files: &[Named]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -174,7 +176,7 @@ mod tests {
         let off = r#"{"anon-user":{"name":"anon-user","type":"anon-user","disabled":true}}"#;
         let others_off = r#"{"api-key":{"name":"api-key","type":"api-key","disabled":true},
             "local-userpass":{"name":"local-userpass","type":"local-userpass","config":{},"disabled":true}}"#;
-        let cases: &[(&[Named], bool, &[&str], Option<&str>)] = &[
+        let cases: &[Case] = &[
             (&[ON], true, &[], None),
             (&[("auth/providers.json", off)], false, &[], None),
             (&[("auth/providers.json", r#"{"anon-user":{}}"#)], true, &[], None),
