@@ -130,11 +130,13 @@ fn a_worker_that_stops_takes_its_actors_and_they_are_activated_elsewhere() {
         let worker = actix_rt::Arbiter::new();
         let (core, id) = (Arc::clone(&running.core), user.user);
         let (done, activated) = tokio::sync::oneshot::channel();
-        worker.spawn(async move {
-            let handle = Handle::new(core);
-            handle.open_session(&id, SessionKind::V1, DeviceId::default()).await.unwrap();
-            drop(done.send(()));
-            std::future::pending::<()>().await;
+        worker.spawn_fn(move || {
+            actix_rt::spawn(async move {
+                let handle = Handle::new(core);
+                handle.open_session(&id, SessionKind::V1, DeviceId::default()).await.unwrap();
+                drop(done.send(()));
+                std::future::pending::<()>().await;
+            });
         });
         activated.await.unwrap();
         assert_eq!(running.core.live_users(), 1);
@@ -181,7 +183,7 @@ async fn a_thousand_logouts_race_with_writes_in_flight_and_nobody_comes_back() {
             running.handle.open_session(&user.user, SessionKind::V1, DeviceId::default()).await.unwrap();
         }
         let handle = &running.handle;
-        let (_, out, _, _, check) = futures_util::join!(
+        let (_, out, _, _, check) = tokio::join!(
             handle.rotate(&user.user, user.number, 0),
             handle.delete(&user.user),
             handle.rotate(&user.user, user.number, 0),

@@ -132,7 +132,7 @@ async fn touches_race_with_sweeps_logouts_and_logins_and_nobody_comes_back_or_en
         let user = login(&running).await;
         world.clock.advance_s(90 * DAY_S - 1 + round % 2);
         let due = round % 2 == 1;
-        let (sweep, check, logout, other) = futures_util::join!(
+        let (sweep, check, logout, other) = tokio::join!(
             running.sweep(),
             async { running.handle.check(&user.user, &user.session, None) },
             async { if round % 3 == 0 { Some(running.handle.logout(&user.user, user.number).await) } else { None } },

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use passerby_actors::store::Store;
+
 use crate::faulty::Faulty;
 use crate::load::{Fact, Ledger, client};
 use crate::support::{Random, World};

@@ -1,0 +1,251 @@
+//! The settings: one table, read from defaults, `passerby.toml`, the environment and flags, in rising precedence.
+
+mod kind;
+mod load;
+mod memory;
+mod table;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use passerby_actors::domain::Policy;
+use serde::{Deserialize, Deserializer};
+
+pub use self::kind::{canonical_origin, valid_app_id};
+pub use self::load::{ConfigFile, DEFAULT_FILE, Loaded, PASSPHRASE_ENV, environment, load};
+pub use self::memory::default_max_users;
+pub use self::table::explain;
+#[cfg(test)]
+pub(crate) use self::table::flags;
+
+/// Why the server cannot start with this configuration: one line that names the source, the key and the reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: {}{reason}", key.as_ref().map(|key| format!("{key}: ")).unwrap_or_default())]
+pub struct SettingsError {
+    /// Where the value came from: a file, an environment variable or a flag.
+    pub origin: String,
+    /// The key, where it is about one.
+    pub key: Option<String>,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl SettingsError {
+    /// An error about a whole source.
+    pub fn of_source(origin: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { origin: origin.into(), key: None, reason: one_line(&reason.into()) }
+    }
+
+    /// An error about one key of a source.
+    pub fn of_key(origin: impl Into<String>, key: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { origin: origin.into(), key: Some(one_line(&key.into())), reason: one_line(&reason.into()) }
+    }
+}
+
+/// Values and parser messages can hold line breaks; the answer to a bad configuration is one line.
+fn one_line(text: &str) -> String {
+    text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Everything an operator can set, checked.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Address of the public listener; port 0 takes a free one. Default 127.0.0.1:8080.
+    pub listen: SocketAddr,
+    /// Address of the admin listener (health, metrics, admin API). Default 127.0.0.1:8081.
+    pub admin_listen: SocketAddr,
+    /// Folder of journal and snapshots. Default `./data`.
+    pub data_dir: PathBuf,
+    /// Folder of the signing keys. Default `<data_dir>/keys`.
+    pub keys_dir: PathBuf,
+    /// The app id in client paths and tokens: 1 to 64 of `A-Z a-z 0-9 _ -`. Default `passerby`.
+    pub app_id: String,
+    /// An App Services app folder. Default none.
+    pub app_dir: Option<PathBuf>,
+    /// Algorithm of new access tokens. Default `EdDSA`.
+    pub access_alg: AccessAlg,
+    /// What a commit survives. Default `fsync`.
+    pub durability: Durability,
+    /// Scheme, host and port under which clients reach the server, without a slash at the end. Default none.
+    pub public_url: Option<String>,
+    /// Networks whose `X-Forwarded-*` headers are believed. Default none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Origins that browsers may call from, in the form they send; empty allows any. Default empty.
+    pub allowed_origins: Vec<String>,
+    /// HTTP workers, 1 to 1024. Default none: one per core.
+    pub workers: Option<usize>,
+    /// Users at which no more are created, 1 to 4 000 000 000. Default none: see [`default_max_users`].
+    pub max_users: Option<u64>,
+    /// Whether the abuse budgets are in force. Default on.
+    #[serde(deserialize_with = "on_or_off")]
+    pub limits: bool,
+    /// Whether a logout in cookie mode sends `Clear-Site-Data`. Default true.
+    pub clear_site_data: bool,
+    /// When inactive users go.
+    pub expiry: Expiry,
+    /// Sessions of lasting accounts.
+    pub session: SessionRules,
+    /// Refresh tokens of `/v1`.
+    pub refresh: Refresh,
+    /// Session actors.
+    pub actors: Actors,
+    /// Requests in the actors at a time.
+    pub admission: Admission,
+    /// The HTTP listeners.
+    pub http: Http,
+    /// The way out.
+    pub drain: Drain,
+    /// Log lines.
+    pub log: Log,
+}
+
+impl Settings {
+    /// The rules that the domain works by.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            window_s: self.expiry.window_s,
+            touch_granularity_s: self.expiry.touch_granularity_s,
+            session_lifetime_s: self.session.lifetime_s,
+            refresh_grace: self.refresh.grace,
+        }
+    }
+}
+
+/// `expiry.*`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expiry {
+    /// Seconds of inactivity after which an anonymous user is gone, 1 to 315 360 000. Default 7 776 000 (90 days).
+    #[serde(rename = "window")]
+    pub window_s: u32,
+    /// Age in seconds from which a use renews `last_seen`, 0 to 1/24 of the window. Default 3600.
+    #[serde(rename = "touch_granularity")]
+    pub touch_granularity_s: u32,
+}
+
+/// `session.*`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionRules {
+    /// Seconds that a session of a lasting account lives, 1 to 315 360 000. Default 5 184 000 (60 days).
+    #[serde(rename = "lifetime")]
+    pub lifetime_s: u32,
+}
+
+/// `refresh.*`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refresh {
+    /// Whether the refresh token before the current one still gets the current one again (1 or 0). Default yes.
+    #[serde(deserialize_with = "zero_or_one")]
+    pub grace: bool,
+}
+
+/// `actors.*`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Actors {
+    /// How long an actor stays without a message, 1 s to 1 day. Default 60 s.
+    #[serde(deserialize_with = "seconds")]
+    pub idle: Duration,
+    /// Actors alive at a time, 1 to 10 000 000; beyond it the longest idle go. Default 100 000.
+    pub max_live: usize,
+}
+
+/// `admission.*`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admission {
+    /// Stateful requests in progress at a time, for the whole server, 1 to 1 000 000. Default 4096.
+    pub permits: usize,
+}
+
+/// `http.*`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Bytes of a request body, 1024 to 16 777 216. Default 65 536.
+    pub max_body: usize,
+    /// Connections per worker, 1 to 1 000 000. Default 25 000.
+    pub max_connections: usize,
+    /// Time a client has for its request head, and again for its body, 1 s to 300 s. Default 5 s.
+    #[serde(deserialize_with = "seconds")]
+    pub client_timeout: Duration,
+    /// How long an idle connection stays open, 1 s to 3600 s. Default 75 s.
+    #[serde(deserialize_with = "seconds")]
+    pub keep_alive: Duration,
+    /// How long a request waits for its commit, 1 s to 300 s. Default 10 s.
+    #[serde(deserialize_with = "seconds")]
+    pub request_timeout: Duration,
+}
+
+/// `drain.*`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drain {
+    /// Time between `/readyz` turning 503 and the end of accepting, 0 s to 600 s. Default 0 s.
+    #[serde(deserialize_with = "seconds")]
+    pub notice: Duration,
+    /// Time that requests in progress have to finish, 1 s to 3600 s. Default 30 s.
+    #[serde(deserialize_with = "seconds")]
+    pub timeout: Duration,
+}
+
+/// `log.*`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// Form of a line. Default human.
+    pub format: LogFormat,
+    /// Which lines, as tracing filter directives (`info,passerby=debug`). Default `info`.
+    pub filter: String,
+}
+
+/// Algorithm of access tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum AccessAlg {
+    /// Ed25519: anyone can verify with the public keys.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+    /// HMAC with SHA-256: only holders of the secret can verify.
+    #[serde(rename = "HS256")]
+    Hs256,
+}
+
+/// What a commit that was answered survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Power loss.
+    Fsync,
+    /// A killed process, but not power loss.
+    Os,
+}
+
+/// Form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For a person at a terminal.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u64::deserialize(deserializer).map(Duration::from_secs)
+}
+
+fn zero_or_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    u8::deserialize(deserializer).map(|number| number == 1)
+}
+
+fn on_or_off<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    String::deserialize(deserializer).map(|word| word == "on")
+}
+
+#[cfg(test)]
+mod tests;

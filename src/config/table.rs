@@ -1,0 +1,261 @@
+//! The one table of settings: what is accepted, what is checked and what `passerby config --explain` prints.
+
+use super::kind::Kind;
+
+/// One setting.
+#[derive(Debug)]
+pub(super) struct Setting {
+    /// Its key in `passerby.toml`; a dot separates the section.
+    pub(super) key: &'static str,
+    pub(super) kind: Kind,
+    /// What a number counts.
+    pub(super) unit: Option<&'static str>,
+    pub(super) default: Fallback,
+    /// Whether there is a flag for it.
+    pub(super) has_flag: bool,
+    /// What it does, in one sentence.
+    pub(super) about: &'static str,
+}
+
+/// What holds where nothing is set.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fallback {
+    /// This value, read like one from the environment.
+    Value(&'static str),
+    /// No value; the text says what then happens.
+    Unset(&'static str),
+}
+
+impl Setting {
+    /// The setting of a key.
+    pub(super) fn by_key(key: &str) -> Option<&'static Self> {
+        TABLE.iter().find(|setting| setting.key == key)
+    }
+
+    /// `PASSERBY_` and the key.
+    pub(super) fn env(&self) -> String {
+        format!("PASSERBY_{}", self.key.replace('.', "_").to_uppercase())
+    }
+
+    /// `--` and the key.
+    pub(super) fn flag(&self) -> Option<String> {
+        self.has_flag.then(|| format!("--{}", self.key.replace('_', "-")))
+    }
+
+    fn explained(&self) -> String {
+        let unit = self.unit.map(|unit| format!(" {unit}")).unwrap_or_default();
+        let default = match self.default {
+            Fallback::Value("") => "empty".to_owned(),
+            Fallback::Value(value) => format!("{value}{unit}"),
+            Fallback::Unset(meaning) => meaning.to_owned(),
+        };
+        let flag = self.flag().map(|flag| format!(", flag {flag}")).unwrap_or_default();
+        let (key, about, range, env) = (self.key, self.about, self.kind.range(), self.env());
+        format!("\n{key}\n    {about}\n    range: {range}{unit}\n    default: {default}\n    environment {env}{flag}\n")
+    }
+}
+
+/// Every setting with its unit, range, default, environment variable and flag.
+pub fn explain() -> String {
+    let head = "Settings of passerby.toml. An environment variable goes before the file, a flag before both.\n";
+    std::iter::once(head.to_owned()).chain(TABLE.iter().map(Setting::explained)).collect()
+}
+
+/// The flags, in the order of the table.
+#[cfg(test)]
+pub(crate) fn flags() -> Vec<String> {
+    TABLE.iter().filter_map(Setting::flag).collect()
+}
+
+const fn plain(key: &'static str, kind: Kind, default: Fallback, about: &'static str) -> Setting {
+    Setting { key, kind, unit: None, default, has_flag: false, about }
+}
+
+const fn flagged(key: &'static str, kind: Kind, default: Fallback, about: &'static str) -> Setting {
+    Setting { key, kind, unit: None, default, has_flag: true, about }
+}
+
+const fn number(
+    key: &'static str,
+    (min, max): (i64, i64),
+    unit: &'static str,
+    default: &'static str,
+    about: &'static str,
+) -> Setting {
+    let kind = Kind::Whole { min, max };
+    Setting { key, kind, unit: Some(unit), default: Fallback::Value(default), has_flag: false, about }
+}
+
+const TEN_YEARS: i64 = 3650 * 86_400;
+
+/// In the order in which they are explained.
+pub(super) const TABLE: &[Setting] = &[
+    flagged(
+        "listen",
+        Kind::Address,
+        Fallback::Value("127.0.0.1:8080"),
+        "Address of the public listener; port 0 takes a free one.",
+    ),
+    flagged(
+        "admin_listen",
+        Kind::Address,
+        Fallback::Value("127.0.0.1:8081"),
+        "Address of the admin listener with health, metrics and the admin API; keep it private.",
+    ),
+    flagged("data_dir", Kind::Path, Fallback::Value("./data"), "Folder of the journal and the snapshots."),
+    flagged(
+        "keys_dir",
+        Kind::Path,
+        Fallback::Unset("<data_dir>/keys"),
+        "Folder of the signing keys; without them every anonymous user is logged out for ever.",
+    ),
+    flagged(
+        "app_id",
+        Kind::AppId,
+        Fallback::Value("passerby"),
+        "The app id in client paths and tokens; unset, that of the app folder goes before the default.",
+    ),
+    flagged(
+        "app_dir",
+        Kind::Path,
+        Fallback::Unset("none (anon-user is enabled and every other provider is off)"),
+        "An App Services app folder, with root_config.json and auth/providers.json.",
+    ),
+    flagged(
+        "access_alg",
+        Kind::Choice(&["EdDSA", "HS256"]),
+        Fallback::Value("EdDSA"),
+        "Algorithm of new access tokens; only EdDSA can be verified with the published keys.",
+    ),
+    flagged(
+        "durability",
+        Kind::Choice(&["fsync", "os"]),
+        Fallback::Value("fsync"),
+        "What an answered commit survives: fsync power loss, os a killed process.",
+    ),
+    flagged(
+        "public_url",
+        Kind::PublicUrl,
+        Fallback::Unset("none (the issuer is urn:passerby:APPID, locations follow the request)"),
+        "The URL under which clients reach the server; it becomes the issuer of tokens.",
+    ),
+    flagged(
+        "trusted_proxies",
+        Kind::Networks,
+        Fallback::Value(""),
+        "Networks whose X-Forwarded-* headers are believed, read from right to left.",
+    ),
+    plain(
+        "allowed_origins",
+        Kind::Origins,
+        Fallback::Value(""),
+        "Origins that browsers may call from; empty takes allowed_request_origins of the app folder, else any.",
+    ),
+    Setting {
+        key: "workers",
+        kind: Kind::Whole { min: 1, max: 1024 },
+        unit: Some("threads"),
+        default: Fallback::Unset("one per core"),
+        has_flag: true,
+        about: "HTTP workers.",
+    },
+    Setting {
+        key: "max_users",
+        kind: Kind::Whole { min: 1, max: 4_000_000_000 },
+        unit: Some("users"),
+        default: Fallback::Unset("60 % of the memory or the control group's limit, at 72 bytes a user"),
+        has_flag: true,
+        about: "Users at which no more are created; nobody is removed to make room.",
+    },
+    flagged(
+        "limits",
+        Kind::Choice(&["on", "off"]),
+        Fallback::Value("on"),
+        "Whether the abuse budgets are in force; off is for load tests.",
+    ),
+    plain(
+        "clear_site_data",
+        Kind::Flag,
+        Fallback::Value("true"),
+        "Whether a logout in cookie mode tells the browser to clear what the site has stored.",
+    ),
+    number(
+        "expiry.window",
+        (1, TEN_YEARS),
+        "s",
+        "7776000",
+        "Inactivity after which an anonymous user is gone (90 days).",
+    ),
+    number(
+        "expiry.touch_granularity",
+        (0, TEN_YEARS / 24),
+        "s",
+        "3600",
+        "Age from which a use renews last_seen; at most 1/24 of expiry.window.",
+    ),
+    number(
+        "session.lifetime",
+        (1, TEN_YEARS),
+        "s",
+        "5184000",
+        "How long a session of a lasting account lives, however much it is used (60 days).",
+    ),
+    plain(
+        "refresh.grace",
+        Kind::Whole { min: 0, max: 1 },
+        Fallback::Value("1"),
+        "Whether (1) or not (0) the /v1 refresh token before the current one still gets the current one again.",
+    ),
+    number("actors.idle", (1, 86_400), "s", "60", "How long a session actor stays without a message."),
+    number(
+        "actors.max_live",
+        (1, 10_000_000),
+        "actors",
+        "100000",
+        "Session actors alive at a time; beyond it the longest idle go first.",
+    ),
+    number(
+        "admission.permits",
+        (1, 1_000_000),
+        "requests",
+        "4096",
+        "Stateful requests in progress at a time; more are answered 503 with Retry-After.",
+    ),
+    number("http.max_body", (1024, 16 << 20), "bytes", "65536", "The longest request body."),
+    number("http.max_connections", (1, 1_000_000), "connections", "25000", "Open connections per worker."),
+    number(
+        "http.client_timeout",
+        (1, 300),
+        "s",
+        "5",
+        "Time a client has to send its request head, and again for its body, before it is cut off.",
+    ),
+    number("http.keep_alive", (1, 3600), "s", "75", "How long a connection without a request stays open."),
+    number(
+        "http.request_timeout",
+        (1, 300),
+        "s",
+        "10",
+        "How long a request waits for its commit before it is answered 503.",
+    ),
+    number(
+        "drain.notice",
+        (0, 600),
+        "s",
+        "0",
+        "Time between /readyz turning 503 and the end of accepting, for load balancers to notice.",
+    ),
+    number("drain.timeout", (1, 3600), "s", "30", "Time that requests in progress have to finish at the end."),
+    plain(
+        "log.format",
+        Kind::Choice(&["human", "json"]),
+        Fallback::Value("human"),
+        "Form of the log lines on standard error.",
+    ),
+    plain(
+        "log.filter",
+        Kind::Filter,
+        Fallback::Value("info"),
+        "Which log lines are written, such as info,passerby=debug.",
+    ),
+];

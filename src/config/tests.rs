@@ -1,0 +1,306 @@
+//! The settings as an operator meets them: text in, values or one line of refusal out.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use passerby_actors::domain::Policy;
+use serde_json::json;
+
+use super::table::{Fallback, Setting, TABLE};
+use super::*;
+
+/// Loads a file's text, an environment and flags; the file is called `passerby.toml` in the messages.
+fn load_all(file: &str, variables: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Result<Loaded, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("passerby.toml");
+    std::fs::write(&path, file).unwrap();
+    let flags: Vec<_> = flags.iter().map(|(key, text)| (*key, (*text).to_owned())).collect();
+    let variables = environment(variables.iter().copied()).unwrap();
+    load(&ConfigFile::Named(path.clone()), &variables, &flags)
+        .map_err(|error| error.to_string().replace(&path.display().to_string(), "passerby.toml"))
+}
+
+fn settings(file: &str) -> Settings {
+    load_all(file, &[], &[]).unwrap().settings().clone()
+}
+
+#[test]
+fn nothing_set_gives_the_defaults() {
+    let nowhere = ConfigFile::IfPresent("/nonexistent/passerby.toml".into());
+    let settings = load(&nowhere, &[], &[]).unwrap().settings().clone();
+    let expected = Settings {
+        listen: "127.0.0.1:8080".parse().unwrap(),
+        admin_listen: "127.0.0.1:8081".parse().unwrap(),
+        data_dir: "./data".into(),
+        keys_dir: "./data/keys".into(),
+        app_id: "passerby".into(),
+        app_dir: None,
+        access_alg: AccessAlg::EdDsa,
+        durability: Durability::Fsync,
+        public_url: None,
+        trusted_proxies: vec![],
+        allowed_origins: vec![],
+        workers: None,
+        max_users: None,
+        limits: true,
+        clear_site_data: true,
+        expiry: Expiry { window_s: 90 * 86_400, touch_granularity_s: 3600 },
+        session: SessionRules { lifetime_s: 60 * 86_400 },
+        refresh: Refresh { grace: true },
+        actors: Actors { idle: Duration::from_secs(60), max_live: 100_000 },
+        admission: Admission { permits: 4096 },
+        http: Http {
+            max_body: 65_536,
+            max_connections: 25_000,
+            client_timeout: Duration::from_secs(5),
+            keep_alive: Duration::from_secs(75),
+            request_timeout: Duration::from_secs(10),
+        },
+        drain: Drain { notice: Duration::ZERO, timeout: Duration::from_secs(30) },
+        log: Log { format: LogFormat::Human, filter: "info".into() },
+    };
+    assert_eq!(settings, expected);
+    assert_eq!(settings.policy(), Policy::default());
+}
+
+#[test]
+fn table_and_settings_agree() {
+    // serde names every field of a struct when it meets one that is not there
+    fn fields<T: serde::de::DeserializeOwned + std::fmt::Debug>(section: &str) -> Vec<String> {
+        let error = serde_json::from_value::<T>(json!({ "-": 0 })).unwrap_err().to_string();
+        let (_, known) = error.split_once("expected ").unwrap();
+        known.split('`').skip(1).step_by(2).map(|field| format!("{section}{field}")).collect()
+    }
+    let mut of_struct: BTreeSet<String> = fields::<Settings>("").into_iter().collect();
+    for (section, inside) in [
+        ("expiry", fields::<Expiry>("expiry.")),
+        ("session", fields::<SessionRules>("session.")),
+        ("refresh", fields::<Refresh>("refresh.")),
+        ("actors", fields::<Actors>("actors.")),
+        ("admission", fields::<Admission>("admission.")),
+        ("http", fields::<Http>("http.")),
+        ("drain", fields::<Drain>("drain.")),
+        ("log", fields::<Log>("log.")),
+    ] {
+        assert!(of_struct.remove(section), "{section}");
+        of_struct.extend(inside);
+    }
+    let of_table: BTreeSet<String> = TABLE.iter().map(|setting| setting.key.to_owned()).collect();
+    assert_eq!(of_struct, of_table);
+    assert_eq!(of_table.len(), TABLE.len(), "no key twice");
+    let variables: BTreeSet<String> = TABLE.iter().map(Setting::env).collect();
+    assert_eq!(variables.len(), TABLE.len(), "no variable twice");
+}
+
+#[test]
+fn every_key_is_accepted_from_the_environment_and_explained_with_its_actual_default() {
+    let text = explain();
+    for setting in TABLE {
+        let sample = match setting.default {
+            Fallback::Value(value) => {
+                let accepted = setting.kind.accept(&setting.kind.typed(value));
+                assert_eq!(accepted, Ok(setting.kind.typed(value)), "{}: the default is in its one form", setting.key);
+                value
+            }
+            Fallback::Unset(_) if setting.key == "public_url" => "https://a.example",
+            Fallback::Unset(_) => "7",
+        };
+        let loaded = load_all("", &[(&setting.env(), sample)], &[]).unwrap();
+        let line = format!("# environment variable {}\n", setting.env());
+        assert!(loaded.effective().contains(&line), "{}", setting.key);
+        assert!(text.contains(&format!("\n{}\n    {}\n", setting.key, setting.about)), "{}", setting.key);
+        assert!(setting.about.ends_with('.') && !setting.about.contains(". "), "{}: one sentence", setting.key);
+    }
+    let block = "\nhttp.max_body\n    The longest request body.\n    range: 1024 to 16777216 bytes\n    \
+                 default: 65536 bytes\n    environment PASSERBY_HTTP_MAX_BODY\n";
+    assert!(text.contains(block), "{text}");
+    let block = "default: 127.0.0.1:8080\n    environment PASSERBY_LISTEN, flag --listen\n";
+    assert!(text.contains(block), "{text}");
+}
+
+#[test]
+fn flags_go_before_the_environment_and_that_before_the_file() {
+    let file = "workers = 1\napp_id = \"file\"\ndurability = \"os\"\n[http]\nmax_body = 2000\nkeep_alive = 7\n";
+    let variables = [("PASSERBY_WORKERS", "2"), ("PASSERBY_APP_ID", "env"), ("PASSERBY_HTTP_MAX_BODY", "3000")];
+    let loaded = load_all(file, &variables, &[("workers", "3")]).unwrap();
+    let settings = loaded.settings();
+    assert_eq!(settings.workers, Some(3));
+    assert_eq!(settings.app_id, "env");
+    assert_eq!(settings.durability, Durability::Os);
+    assert_eq!((settings.http.max_body, settings.http.keep_alive), (3000, Duration::from_secs(7)));
+    let lines = loaded.effective();
+    for line in [
+        "workers = 3 # flag --workers\n",
+        "app_id = \"env\" # environment variable PASSERBY_APP_ID\n",
+        "trusted_proxies = [] # default\n",
+        "# max_users is not set: 60 % of",
+    ] {
+        assert!(lines.contains(line), "{line} in {lines}");
+    }
+}
+
+#[test]
+fn the_effective_settings_can_be_read_back() {
+    let file = "allowed_origins = [\"https://a.example\"]\ntrusted_proxies = [\"10.0.0.0/8\"]\nlimits = \"off\"\n";
+    let loaded = load_all(file, &[], &[]).unwrap();
+    let again = load_all(&loaded.effective(), &[], &[]).unwrap();
+    assert_eq!(again.settings(), loaded.settings());
+}
+
+#[test]
+fn values_are_brought_into_one_form() {
+    let file = "data_dir = \"/srv/p\"\npublic_url = \"https://Auth.Example:443/\"\n\
+                allowed_origins = [\"HTTP://a.example:80\", \"capacitor://localhost\", \"http://[::1]:3000\"]\n\
+                trusted_proxies = [\"10.1.2.3/8\", \"192.0.2.1\", \"fd00::/8\"]\nlimits = \"off\"\n\
+                [refresh]\ngrace = 0\n";
+    let settings = settings(file);
+    assert_eq!(settings.keys_dir, Path::new("/srv/p/keys"));
+    assert_eq!(settings.public_url.as_deref(), Some("https://auth.example"));
+    assert_eq!(settings.allowed_origins, ["http://a.example", "capacitor://localhost", "http://[::1]:3000"]);
+    let networks: Vec<_> = settings.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.0.0.0/8", "192.0.2.1/32", "fd00::/8"]);
+    assert!(!settings.limits && !settings.refresh.grace);
+    let loaded = load_all("", &[("PASSERBY_TRUSTED_PROXIES", "10.0.0.1, fd00::1,")], &[]).unwrap();
+    assert_eq!(loaded.settings().trusted_proxies.len(), 2);
+}
+
+#[test]
+fn a_wrong_file_is_refused_in_one_line() {
+    let cases = [
+        ("listen = \"localhost\"", "listen: expected an IP address and a port, found \"localhost\""),
+        ("listen = 8080", "listen: expected an IP address and a port, found 8080"),
+        ("listn = \"127.0.0.1:1\"", "listn: there is no such setting, see `passerby config --explain`"),
+        ("[http]\nbody = 1", "http.body: there is no such setting, see `passerby config --explain`"),
+        ("[htp]\nmax_body = 1", "htp: there is no such setting, see `passerby config --explain`"),
+        ("http = 1", "http: expected a table of settings, found 1"),
+        ("workers = \"two\"", "workers: expected a whole number, found \"two\""),
+        ("workers = 2.5", "workers: expected a whole number, found 2.5"),
+        ("workers = 0", "workers: 0 is not in 1 to 1024"),
+        ("[workers]\nn = 1", "workers: expected a whole number, found a table"),
+        ("access_alg = \"RS256\"", "access_alg: expected EdDSA or HS256, found \"RS256\""),
+        ("limits = true", "limits: expected on or off, found true"),
+        ("clear_site_data = \"yes\"", "clear_site_data: expected true or false, found \"yes\""),
+        ("app_id = \"a/b\"", "app_id: expected 1 to 64 of A-Z a-z 0-9 _ -, found \"a/b\""),
+        ("data_dir = \"\"", "data_dir: expected a path, found \"\""),
+        (
+            "public_url = \"ftp://a.example\"",
+            "public_url: expected http:// or https://, host, port, found \"ftp://a.example\"",
+        ),
+        (
+            "public_url = \"https://a.example/auth\"",
+            "public_url: \"https://a.example/auth\" is not an origin: expected scheme://host[:port] and no more",
+        ),
+        (
+            "allowed_origins = [\"*\"]",
+            "allowed_origins: \"*\" is not an origin: expected scheme://host[:port] and no more",
+        ),
+        (
+            "trusted_proxies = [\"10.0.0.0/33\"]",
+            "trusted_proxies: \"10.0.0.0/33\" is not a network: expected one like 10.0.0.0/8 or fd00::/8",
+        ),
+        ("trusted_proxies = \"10.0.0.1\"", "trusted_proxies: expected a list of networks, found \"10.0.0.1\""),
+        ("trusted_proxies = [1]", "trusted_proxies: expected a list of texts, found 1 in it"),
+        (
+            "[expiry]\nwindow = 43200",
+            "expiry.touch_granularity: 3600 s is more than 1/24 of expiry.window (43200 s): at most 1800 s",
+        ),
+        ("admin_listen = \"127.0.0.1:8080\"", "admin_listen: 127.0.0.1:8080 is the public listener's address"),
+        (
+            "[log]\nfilter = \"passerby=loud\"",
+            "log.filter: \"passerby=loud\" is not a filter: error parsing level filter: expected one of \"off\", \
+             \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5",
+        ),
+    ];
+    for (file, expected) in cases {
+        assert_eq!(load_all(file, &[], &[]).unwrap_err(), format!("passerby.toml: {expected}"), "{file}");
+    }
+    let broken = load_all("workers = = 1", &[], &[]).unwrap_err();
+    assert!(broken.starts_with("passerby.toml: TOML parse error at line 1, column 11: "), "{broken}");
+    assert_eq!(broken.lines().count(), 1);
+}
+
+#[test]
+fn a_wrong_variable_or_flag_is_refused_by_its_name() {
+    let no_such = "there is no such setting, see `passerby config --explain`";
+    let of_variables = [
+        (
+            ("PASSERBY_WORKERS", "two"),
+            "environment variable PASSERBY_WORKERS: workers: expected a whole number, found \"two\"",
+        ),
+        (("PASSERBY_WORKER", "2"), &format!("environment variable PASSERBY_WORKER: {no_such}")),
+        (
+            ("PASSERBY_APP_ID", ""),
+            "environment variable PASSERBY_APP_ID: app_id: expected 1 to 64 of A-Z a-z 0-9 _ -, found \"\"",
+        ),
+        (
+            ("PASSERBY_EXPIRY_TOUCH_GRANULARITY", "324001"),
+            "environment variable PASSERBY_EXPIRY_TOUCH_GRANULARITY: expiry.touch_granularity: \
+             324001 s is more than 1/24 of expiry.window (7776000 s): at most 324000 s",
+        ),
+    ];
+    for (variable, expected) in of_variables {
+        assert_eq!(load_all("", &[variable], &[]).unwrap_err(), expected);
+    }
+    let of_flags = [
+        (("max_users", "-1"), "flag --max-users: max_users: -1 is not in 1 to 4000000000"),
+        (("durability", "none"), "flag --durability: durability: expected fsync or os, found \"none\""),
+        (("log.format", "json"), &format!("flags: log.format: {no_such}")),
+    ];
+    for (flag, expected) in of_flags {
+        assert_eq!(load_all("", &[], &[flag]).unwrap_err(), expected);
+    }
+    // also where a flag goes before it: a value nobody wants is a mistake all the same
+    assert!(load_all("workers = 0", &[], &[("workers", "1")]).is_err());
+}
+
+#[test]
+fn variables_of_others_are_let_be() {
+    let variables = [
+        ("PATH", "/bin"),
+        ("PASSERBY_PASSPHRASE", "secret"),
+        ("PASSERBY_SERVICE_HOST", "10.0.0.1"),
+        ("PASSERBY_SERVICE_PORT_HTTP", "80"),
+        ("PASSERBY_PORT", "tcp://10.0.0.1:80"),
+        ("PASSERBY_ADMIN_PORT_8081_TCP_ADDR", "10.0.0.2"),
+    ];
+    assert!(load_all("", &variables, &[]).is_ok());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_not_utf8_is_refused_only_if_it_is_ours() {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt as _;
+
+    let odd = || OsString::from_vec(vec![0xff]);
+    assert_eq!(environment([("OTHER", odd())]), Ok(vec![]));
+    let error = environment([("PASSERBY_APP_ID", odd())]).unwrap_err().to_string();
+    assert_eq!(error, "environment variable PASSERBY_APP_ID: is not valid UTF-8");
+}
+
+#[test]
+fn a_named_file_must_exist_and_the_default_one_need_not() {
+    let error = load(&ConfigFile::Named("/nonexistent/p.toml".into()), &[], &[]).unwrap_err().to_string();
+    assert_eq!(error, "/nonexistent/p.toml: cannot be read: No such file or directory (os error 2)");
+    assert!(load(&ConfigFile::IfPresent("/nonexistent/p.toml".into()), &[], &[]).is_ok());
+}
+
+#[test]
+fn an_app_folder_goes_before_the_defaults_and_behind_all_else() {
+    let origins = ["https://a.example".to_owned()];
+    let adopt = |file: &str| {
+        let loaded = load_all(file, &[], &[]).unwrap();
+        loaded.adopt("app", Some("todo-abcde"), &origins).unwrap()
+    };
+    let loaded = adopt("");
+    assert_eq!(
+        (loaded.settings().app_id.as_str(), &loaded.settings().allowed_origins[..]),
+        ("todo-abcde", &origins[..])
+    );
+    assert!(loaded.effective().contains("app_id = \"todo-abcde\" # app\n"));
+    let loaded = adopt("app_id = \"passerby\"\nallowed_origins = [\"https://b.example\"]");
+    assert_eq!(loaded.settings().app_id, "passerby");
+    assert_eq!(loaded.settings().allowed_origins, ["https://b.example"]);
+    let unchanged = load_all("", &[], &[]).unwrap().adopt("app", None, &[]).unwrap();
+    assert_eq!(unchanged.settings().app_id, "passerby");
+}
