@@ -37,6 +37,8 @@ struct State {
     /// durable entries that were removed or replaced since: what was behind them
     replaced: BTreeMap<PathBuf, Option<Vec<u8>>>,
     syncs: u64,
+    /// the power goes with this many more appends, after the write and before its sync
+    appends_left: Option<u64>,
 }
 
 pub(crate) struct Faulty {
@@ -50,6 +52,15 @@ impl Faulty {
 
     pub(crate) fn set(&self, mode: Mode) {
         self.state.lock().mode = mode;
+    }
+
+    /// Lets the power go between an append and its sync, `n` appends from now.
+    pub(crate) fn die_at_append(&self, n: u64) {
+        self.state.lock().appends_left = Some(n);
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.state.lock().mode == Mode::Dead
     }
 
     pub(crate) fn syncs(&self) -> u64 {
@@ -237,12 +248,18 @@ struct FaultyAppend {
 
 impl AppendFile for FaultyAppend {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         if let Err(error) = state.may_write() {
             if state.mode == Mode::Full {
                 self.file.append(&bytes[..bytes.len() / 2])?;
             }
             return Err(error);
+        }
+        if let Some(left) = &mut state.appends_left {
+            match left.checked_sub(1) {
+                Some(less) => *left = less,
+                None => state.mode = Mode::Dead,
+            }
         }
         self.file.append(bytes)
     }

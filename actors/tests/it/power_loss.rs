@@ -40,7 +40,7 @@ async fn every_acknowledged_change_survives_two_hundred_losses_of_power() {
                 std::thread::yield_now();
             }
             watched.lose_power(&root, &image, &mut random);
-            drop(opener.join().unwrap());
+            opener.join().unwrap();
             dir = next;
             continue;
         }
@@ -56,12 +56,19 @@ async fn every_acknowledged_change_survives_two_hundred_losses_of_power() {
         let operations = 1 + random.below(60);
         let clients = (0..4).map(|n| client(&running.handle, Random(round * 100 + n), operations, &say));
         let mut load = Box::pin(futures_util::future::join_all(clients));
-        // the power goes in the middle of it, or at its end
+        // the power goes between an append and its sync, in the middle of the load, or at its end
+        if random.one_in(2) {
+            files.die_at_append(random.below(30) as u64);
+        }
         let polls = random.below(120);
         let mut polled = 0;
         std::future::poll_fn(|context| {
             polled += 1;
-            if polled > polls { std::task::Poll::Ready(()) } else { load.as_mut().poll(context).map(drop) }
+            if polled > polls || files.is_dead() {
+                std::task::Poll::Ready(())
+            } else {
+                load.as_mut().poll(context).map(drop)
+            }
         })
         .await;
         if random.one_in(3) {

@@ -291,6 +291,10 @@ fn read_all(dir: &Path, options: &Options, files: &dyn Files) -> Result<Found, O
                 continue;
             }
         };
+        if !codec::is_journal_head(&bytes, number) && (journal::holds_frames(&bytes) || current == Some(number)) {
+            intact = false;
+            findings.push(format!("{}: it does not begin as a journal of this generation", path.display()));
+        }
         let (mut at, mut bad) = (journal::EMPTY.min(bytes.len()), 0);
         let before = reading.groups;
         let expected = reading.next_seq;

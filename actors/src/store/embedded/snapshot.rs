@@ -77,10 +77,10 @@ pub(super) fn write(
 ) -> Result<u64, String> {
     let io = |error: std::io::Error| error.to_string();
     files.create_dir(path).map_err(io)?;
-    let mut written = Meta { pages: 0, users: 0, ..meta };
-    let mut bytes = 0u64;
     let db = open(path)?;
-    guarded(move || {
+    let (written, bytes) = guarded(move || {
+        let mut written = Meta { pages: 0, users: 0, ..meta };
+        let mut bytes = 0u64;
         let mut stream = Vec::new();
         let mut put = |page: &[u8], number: &mut u32| {
             let mut value = crc32c::crc32c(page).to_be_bytes().to_vec();
@@ -105,7 +105,8 @@ pub(super) fn write(
             put(&stream, &mut written.pages)?;
         }
         db.insert(META_KEY, encode_meta(&written)).map_err(|error| error.to_string())?;
-        db.flush().map(drop).map_err(|error| error.to_string())
+        db.flush().map_err(|error| error.to_string())?;
+        Ok((written, bytes))
     })?;
     sync_tree(files, path).map_err(io)?;
     let read = verify(files, path).map_err(|error| error.to_string())?;
