@@ -1,6 +1,16 @@
 //! Passerby: an anonymous-authentication and session server.
+//!
+//! The core (who exists, where they are kept, who acts for them) is the package `passerby-actors`. Here is what makes it a
+//! server: each module may use those before it.
 
-pub mod cli;
 pub mod config;
 pub mod provider;
 pub mod token;
+
+pub mod server;
+
+pub mod http;
+pub mod startup;
+pub mod telemetry;
+
+pub mod cli;

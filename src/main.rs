@@ -1,2 +1,10 @@
-//! x
-fn main() {}
+//! The `passerby` command.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    passerby::cli::run::main(std::env::args_os(), std::env::vars_os())
+}

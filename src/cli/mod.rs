@@ -1,4 +1,6 @@
-//! The command line: what can be typed. What it does is elsewhere.
+//! The command line: what can be typed. What it does is in `run`.
+
+pub mod run;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -97,6 +97,16 @@ pub enum KeyState {
     Verifying,
 }
 
+impl KeyState {
+    /// The word in lists.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Signing => "signing",
+            Self::Verifying => "verifying",
+        }
+    }
+}
+
 /// Why keys cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {

@@ -1,7 +1,5 @@
 //! Who is inactive for the whole window is gone, to the second; who keeps coming never is; the wall clock decides nothing.
 
-use std::sync::Arc;
-
 use passerby_actors::domain::{Refusal, SessionKind};
 use passerby_actors::handle::{Error, IdForm};
 use passerby_actors::store::Store;
@@ -128,7 +126,7 @@ async fn a_round_of_the_sweep_finds_all_who_are_due_and_nobody_else() {
 async fn touches_race_with_sweeps_logouts_and_logins_and_nobody_comes_back_or_ends_early() {
     for round in 0..100u64 {
         let world = World::new(round);
-        let running = Arc::new(world.open());
+        let running = world.open();
         let user = login(&running).await;
         world.clock.advance_s(90 * DAY_S - 1 + round % 2);
         let due = round % 2 == 1;

@@ -1,0 +1,485 @@
+//! The App Services client API, as its SDKs speak it (wire-protocol §0–§4, §8).
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use passerby_actors::domain::{DeviceId, Refusal, SessionId, SessionKind};
+use passerby_actors::handle::{self, IdForm, Live};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::body::{self, BodyError};
+use super::forwarded::Forwarded;
+use super::{Context, JSON, NO_STORE, bearer, retry_after_s};
+use crate::token::{Access, AccessClaims, Refresh, RefreshClaims, TokenError};
+
+/// Carries the same id as an error's `link`.
+pub(crate) const REQUEST_ID: &str = "x-appservices-request-id";
+
+const ANON_USER: &str = "anon-user";
+/// Every provider that SDKs know; core crashes on any other name (wire-protocol §4).
+const PROVIDERS: [&str; 8] = [
+    ANON_USER,
+    "local-userpass",
+    "api-key",
+    "custom-token",
+    "custom-function",
+    "oauth2-google",
+    "oauth2-facebook",
+    "oauth2-apple",
+];
+
+/// Adds the routes.
+pub fn routes(config: &mut web::ServiceConfig) {
+    let other = || web::to(super::method_not_allowed);
+    config.service(
+        web::scope("/api/client/v2.0")
+            .service(web::resource("/app/{app}/location").get(location).default_service(other()))
+            .service(web::resource("/app/{app}/auth/providers/{provider}/login").post(login).default_service(other()))
+            .service(web::resource("/auth/profile").get(profile).default_service(other()))
+            .service(web::resource("/auth/session").post(refresh).delete(logout).default_service(other()))
+            .service(web::resource("/auth/delete").delete(delete).default_service(other())),
+    );
+}
+
+/// An error in App Services form.
+#[derive(Debug)]
+struct ClientError {
+    status: StatusCode,
+    text: String,
+    code: Option<&'static str>,
+    retry_after_s: Option<u16>,
+}
+
+impl ClientError {
+    fn new(status: StatusCode, code: impl Into<Option<&'static str>>, text: impl Into<String>) -> Self {
+        Self { status, text: text.into(), code: code.into(), retry_after_s: None }
+    }
+
+    fn unauthorized(code: impl Into<Option<&'static str>>, text: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, code, text)
+    }
+
+    fn bad_request(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "BadRequest", text)
+    }
+
+    fn invalid_session(text: &str) -> Self {
+        Self::unauthorized("InvalidSession", text)
+    }
+
+    /// The text that realm-web's logOut, removeUser and deleteUser wait for (wire-protocol §0.9).
+    fn dead_refresh_token() -> Self {
+        Self::invalid_session("invalid session: failed to find refresh token")
+    }
+
+    fn unavailable(text: impl Into<String>, code: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, text)
+    }
+}
+
+impl From<BodyError> for ClientError {
+    fn from(error: BodyError) -> Self {
+        let status = match error {
+            BodyError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            BodyError::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            BodyError::Broken | BodyError::NotAnObject => StatusCode::BAD_REQUEST,
+        };
+        Self::new(status, "BadRequest", error.to_string())
+    }
+}
+
+impl From<handle::Error> for ClientError {
+    fn from(error: handle::Error) -> Self {
+        match error {
+            handle::Error::Refused(_) => Self::dead_refresh_token(),
+            handle::Error::Capacity => {
+                Self { retry_after_s: Some(60), ..Self::unavailable("capacity", "ServiceUnavailable") }
+            }
+            other => Self::unavailable(other.to_string(), "ServiceUnavailable"),
+        }
+    }
+}
+
+/// The error body of every endpoint (wire-protocol §2.1).
+#[derive(Serialize, ToSchema)]
+pub struct ErrorBody {
+    /// What happened.
+    #[schema(example = "invalid session: access token expired")]
+    error: String,
+    /// A stable code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "InvalidSession")]
+    error_code: Option<&'static str>,
+    /// Names the request.
+    link: String,
+}
+
+type Answer = Result<HttpResponse, ClientError>;
+
+fn respond(request: &HttpRequest, context: &Context, answer: Answer) -> HttpResponse {
+    let server = &context.server;
+    let mut response = answer.unwrap_or_else(|mut error| {
+        if error.status == StatusCode::UNAUTHORIZED && !server.may_refuse() {
+            // a client drops its identity on a 401: it must mean "known to be dead"
+            error = handle::Error::NotWritable.into();
+        }
+        if error.status == StatusCode::SERVICE_UNAVAILABLE && error.retry_after_s.is_none() {
+            error.retry_after_s = Some(retry_after_s(server));
+        }
+        let id = DeviceId(server.random_id()).to_string();
+        let (domain, app) = (server.tokens.domain_id(), &server.settings.app_id);
+        let link = format!("{}/groups/{domain}/apps/{app}/logs?co_id={id}", origin(request, context, "http"));
+        let body = ErrorBody { error: error.text, error_code: error.code, link };
+        let mut response = json(error.status, &body);
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert(header::HeaderName::from_static(REQUEST_ID), id);
+        }
+        if let Some(seconds) = error.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    });
+    let (name, value) = NO_STORE;
+    response.headers_mut().insert(name, value);
+    server.count_response(response.status().as_u16());
+    response
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> HttpResponse {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => HttpResponse::build(status).insert_header((header::CONTENT_TYPE, JSON)).body(bytes),
+        Err(_) => HttpResponse::InternalServerError().finish(),
+    }
+}
+
+/// Without a body there is no content type: realm-web fails on one (wire-protocol §0.2).
+fn no_content() -> HttpResponse {
+    HttpResponse::NoContent().finish()
+}
+
+pub(super) fn not_found(request: &HttpRequest, context: &Context) -> HttpResponse {
+    respond(request, context, Err(ClientError::new(StatusCode::NOT_FOUND, None, "404 page not found")))
+}
+
+pub(super) fn method_not_allowed(request: &HttpRequest, context: &Context) -> HttpResponse {
+    respond(request, context, Err(ClientError::new(StatusCode::METHOD_NOT_ALLOWED, None, "method not allowed")))
+}
+
+/// Scheme and host as clients reach us; `scheme` is the plain one of the pair (`http` or `ws`).
+fn origin(request: &HttpRequest, context: &Context, scheme: &str) -> String {
+    let settings = &context.server.settings;
+    let (secure, host) = match &settings.public_url {
+        Some(url) => match url.split_once("://") {
+            Some((scheme, host)) => (scheme == "https", host.to_owned()),
+            None => (false, url.clone()),
+        },
+        None => {
+            let forwarded = Forwarded::of(request, &settings.trusted_proxies);
+            (forwarded.scheme == "https", forwarded.host.unwrap_or_else(|| settings.listen.to_string()))
+        }
+    };
+    format!("{scheme}{}://{host}", if secure { "s" } else { "" })
+}
+
+fn check_app(request: &HttpRequest, context: &Context) -> Result<(), ClientError> {
+    let app = request.match_info().get("app").unwrap_or_default();
+    if app == context.server.settings.app_id {
+        return Ok(());
+    }
+    let text = format!("cannot find app using Client App ID '{}'", shown(app));
+    Err(ClientError::new(StatusCode::NOT_FOUND, None, text))
+}
+
+/// Words of the client's in an error of ours: not too many.
+fn shown(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+/// Where the app is served.
+#[derive(Serialize, ToSchema)]
+pub struct Location {
+    #[schema(example = "GLOBAL")]
+    deployment_model: &'static str,
+    #[schema(example = "US-VA")]
+    location: &'static str,
+    /// Prefix of every other request, without a slash at its end.
+    #[schema(example = "http://127.0.0.1:8080")]
+    hostname: String,
+    #[schema(example = "ws://127.0.0.1:8080")]
+    ws_hostname: String,
+}
+
+/// Where the app is served (wire-protocol §1.1).
+#[utoipa::path(get, path = "/api/client/v2.0/app/{app}/location", tag = "App Services",
+    params(("app" = String, Path, description = "the app id")),
+    responses((status = 200, body = Location), (status = 404, body = ErrorBody)))]
+async fn location(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+    let answer = check_app(&request, &context).map(|()| {
+        let mut response = json(
+            StatusCode::OK,
+            &Location {
+                deployment_model: "GLOBAL",
+                location: "US-VA",
+                hostname: origin(&request, &context, "http"),
+                ws_hostname: origin(&request, &context, "ws"),
+            },
+        );
+        if context.server.settings.public_url.is_none() {
+            response.headers_mut().append(header::VARY, HeaderValue::from_static("Host"));
+        }
+        response
+    });
+    respond(&request, &context, answer)
+}
+
+/// A new session, or a linked one.
+#[derive(Serialize, ToSchema)]
+pub struct LoginBody {
+    access_token: String,
+    refresh_token: String,
+    #[schema(example = "636aba021728b6c1c03db7f9")]
+    user_id: String,
+    #[schema(example = "000000000000000000000000")]
+    device_id: String,
+}
+
+/// Logs in. An anonymous login needs no body and always makes a new user (wire-protocol §1.2).
+#[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/{provider}/login", tag = "App Services",
+    params(("app" = String, Path, description = "the app id"), ("provider" = String, Path, description = "`anon-user`")),
+    request_body(content = Option<Object>, description = "`options.device`, all of it optional"),
+    responses((status = 200, body = LoginBody), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
+async fn login(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
+    let answer = try_login(&request, &context, payload).await;
+    respond(&request, &context, answer)
+}
+
+async fn try_login(request: &HttpRequest, context: &Context, payload: web::Payload) -> Answer {
+    let object = body::read_object(context, payload).await?;
+    check_app(request, context)?;
+    let provider = request.match_info().get("provider").unwrap_or_default();
+    let link = request.query_string().split('&').any(|pair| pair == "link=true");
+    if !PROVIDERS.contains(&provider) {
+        let text = format!("auth provider not found: '{}'", shown(provider));
+        return Err(ClientError::new(StatusCode::NOT_FOUND, "AuthProviderNotFound", text));
+    }
+    let server = &context.server;
+    if provider != ANON_USER || !server.providers.anon_user_enabled {
+        let text = format!("authentication via '{provider}' is unsupported");
+        return Err(ClientError::unauthorized("AuthError", &text));
+    }
+    if link {
+        authenticate(request, context)?;
+        return Err(ClientError::bad_request("linking an anonymous identity is not allowed"));
+    }
+    let device = device(&object, || DeviceId(server.random_id()));
+    let login = context.handle.login(SessionKind::AppServices, IdForm::Object);
+    let user = within_time(context, login).await?;
+    let now_s = server.wall_s();
+    let access = AccessClaims {
+        user: user.user,
+        session: user.session,
+        epoch: user.epoch,
+        device,
+        kind: SessionKind::AppServices,
+        issued_at_s: now_s,
+        jti: server.random_id(),
+    };
+    let refresh = RefreshClaims {
+        user: user.user,
+        session: user.session,
+        number: user.number,
+        counter: 0,
+        kind: SessionKind::AppServices,
+        device,
+        issued_at_s: now_s,
+    };
+    let body = LoginBody {
+        access_token: server.tokens.access(&access),
+        refresh_token: server.tokens.refresh(&refresh),
+        user_id: user.user.to_string(),
+        device_id: device.to_string(),
+    };
+    Ok(json(StatusCode::OK, &body))
+}
+
+/// The device id that was sent (EJSON or plain), a new one for a device without, zeros for none (wire-protocol §1.2).
+fn device(body: &Map<String, Value>, mint: impl FnOnce() -> DeviceId) -> DeviceId {
+    let Some(device) = body.get("options").and_then(|options| options.get("device")).filter(|d| d.is_object()) else {
+        return DeviceId::default();
+    };
+    let sent = device.get("deviceId").and_then(|id| id.as_str().or_else(|| id.get("$oid")?.as_str()));
+    let known = sent.and_then(|id| DeviceId::parse(id).ok()).filter(|id| *id != DeviceId::default());
+    known.unwrap_or_else(mint)
+}
+
+async fn within_time<T>(
+    context: &Context,
+    operation: impl Future<Output = Result<T, handle::Error>>,
+) -> Result<T, ClientError> {
+    let limit = context.server.settings.http.request_timeout;
+    match tokio::time::timeout(limit, operation).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(handle::Error::OutcomeUnknown.into()),
+    }
+}
+
+/// The live session of an access token.
+fn authenticate(request: &HttpRequest, context: &Context) -> Result<(Access, Live), ClientError> {
+    let token = bearer(request).ok_or_else(no_token)?;
+    let access = context.server.tokens.verify_access(token, context.server.wall_s()).map_err(|error| match error {
+        TokenError::Expired => ClientError::invalid_session("invalid session: access token expired"),
+        TokenError::WrongType => ClientError::unauthorized(None, "invalid access token: incorrect token type"),
+        // the client refreshes on this text
+        _ => ClientError::unauthorized(None, "unauthorized"),
+    })?;
+    match context.handle.check(&access.user, &access.session, Some(access.epoch)) {
+        Ok(live) => Ok((access, live)),
+        Err(handle::Error::Refused(Refusal::Disabled)) => {
+            Err(ClientError::invalid_session("invalid session: user disabled"))
+        }
+        Err(handle::Error::Refused(_)) => Err(ClientError::invalid_session("invalid session: session not found")),
+        Err(other) => Err(other.into()),
+    }
+}
+
+fn no_token() -> ClientError {
+    ClientError::unauthorized("AuthError", "must authenticate first")
+}
+
+/// The live session of an App Services refresh token.
+fn authenticate_refresh(request: &HttpRequest, context: &Context) -> Result<(Refresh, Live), ClientError> {
+    let wrong_type = || ClientError::unauthorized(None, "invalid refresh token: incorrect token type");
+    let token = bearer(request).ok_or_else(no_token)?;
+    let refresh = context.server.tokens.verify_refresh(token).map_err(|error| match error {
+        TokenError::WrongType => wrong_type(),
+        _ => ClientError::dead_refresh_token(),
+    })?;
+    if refresh.kind != SessionKind::AppServices {
+        return Err(wrong_type());
+    }
+    let live = context.handle.check(&refresh.user, &refresh.session, None)?;
+    Ok((refresh, live))
+}
+
+/// A user's profile.
+#[derive(Serialize, ToSchema)]
+pub struct Profile {
+    #[schema(example = "636aba021728b6c1c03db7f9")]
+    user_id: String,
+    domain_id: String,
+    identities: Vec<ProfileIdentity>,
+    #[schema(value_type = Object)]
+    data: Map<String, Value>,
+    #[serde(rename = "type")]
+    #[schema(example = "normal")]
+    kind: &'static str,
+}
+
+/// One identity of a user.
+#[derive(Serialize, ToSchema)]
+pub struct ProfileIdentity {
+    id: String,
+    #[schema(example = "anon-user")]
+    provider_type: String,
+    provider_id: String,
+}
+
+/// Who the access token's user is (wire-protocol §4).
+#[utoipa::path(get, path = "/api/client/v2.0/auth/profile", tag = "App Services", security(("access_token" = [])),
+    responses((status = 200, body = Profile), (status = 401, body = ErrorBody)))]
+async fn profile(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+    let answer = authenticate(&request, &context).map(|(access, _)| {
+        let tokens = &context.server.tokens;
+        let identity = |kind: &str, id: String| ProfileIdentity {
+            id,
+            provider_type: kind.to_owned(),
+            provider_id: tokens.provider_id(kind),
+        };
+        let linked = context.handle.load(&access.user).and_then(|user| user.extension).map(|e| e.identities);
+        let linked = linked.unwrap_or_default().into_iter().map(|i| identity(&i.key.provider, i.key.external.into()));
+        let identities = std::iter::once(identity(ANON_USER, access.user.anonymous_identity())).chain(linked).collect();
+        let (user_id, domain_id) = (access.user.to_string(), tokens.domain_id().to_owned());
+        json(StatusCode::OK, &Profile { user_id, domain_id, identities, data: Map::new(), kind: "normal" })
+    });
+    respond(&request, &context, answer)
+}
+
+/// A new access token.
+#[derive(Serialize, ToSchema)]
+pub struct RefreshBody {
+    access_token: String,
+}
+
+/// A new access token for the refresh token, which stays as it is (wire-protocol §1.10).
+#[utoipa::path(post, path = "/api/client/v2.0/auth/session", tag = "App Services", security(("refresh_token" = [])),
+    responses((status = 201, body = RefreshBody), (status = 401, body = ErrorBody)))]
+async fn refresh(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
+    let answer = async {
+        body::discard(&context, payload).await?;
+        let (refresh, live) = authenticate_refresh(&request, &context)?;
+        let server = &context.server;
+        let claims = AccessClaims {
+            user: live.user,
+            session: SessionId::derive(&live.user, live.number),
+            epoch: live.epoch,
+            device: refresh.device,
+            kind: live.kind,
+            issued_at_s: server.wall_s(),
+            jti: server.random_id(),
+        };
+        Ok(json(StatusCode::CREATED, &RefreshBody { access_token: server.tokens.access(&claims) }))
+    };
+    respond(&request, &context, answer.await)
+}
+
+/// Ends the refresh token's session; an anonymous user is then gone (wire-protocol §1.11).
+#[utoipa::path(delete, path = "/api/client/v2.0/auth/session", tag = "App Services", security(("refresh_token" = [])),
+    responses((status = 204), (status = 401, body = ErrorBody)))]
+async fn logout(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
+    let answer = async {
+        body::discard(&context, payload).await?;
+        let (_, live) = authenticate_refresh(&request, &context)?;
+        within_time(&context, context.handle.logout(&live.user, live.number)).await?;
+        Ok(no_content())
+    };
+    respond(&request, &context, answer.await)
+}
+
+/// Deletes the access token's user (wire-protocol §1.12).
+#[utoipa::path(delete, path = "/api/client/v2.0/auth/delete", tag = "App Services", security(("access_token" = [])),
+    responses((status = 204), (status = 401, body = ErrorBody)))]
+async fn delete(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
+    let answer = async {
+        body::discard(&context, payload).await?;
+        let (_, live) = authenticate(&request, &context)?;
+        within_time(&context, context.handle.delete(&live.user)).await?;
+        Ok(no_content())
+    };
+    respond(&request, &context, answer.await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_id_is_kept_minted_or_none() {
+        let minted = DeviceId([7; 12]);
+        let sent = DeviceId([0xab; 12]);
+        let cases = [
+            (serde_json::json!({}), DeviceId::default()),
+            (serde_json::json!({"options": {"device": {}}}), minted),
+            (serde_json::json!({"options": {"device": "x"}}), DeviceId::default()),
+            (serde_json::json!({"options": {"device": {"deviceId": {"$oid": sent.to_string()}}}}), sent),
+            (serde_json::json!({"options": {"device": {"deviceId": sent.to_string()}}}), sent),
+            (serde_json::json!({"options": {"device": {"deviceId": "000000000000000000000000"}}}), minted),
+            (serde_json::json!({"options": {"device": {"deviceId": {"$oid": 5}}}}), minted),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(device(body.as_object().unwrap(), || minted), expected, "{body}");
+        }
+    }
+}

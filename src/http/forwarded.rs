@@ -1,0 +1,116 @@
+//! Who is in front of us: the one place that believes `X-Forwarded-*`, and only from trusted proxies (S36).
+
+use std::net::IpAddr;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::HeaderMap;
+use ipnet::IpNet;
+
+/// Where a request came from and where its client thinks it went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forwarded {
+    /// The client's address: the first hop from the right that is not a trusted proxy. `None` if a trusted proxy did not say.
+    pub client: Option<IpAddr>,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// Host and port as the client named them.
+    pub host: Option<String>,
+}
+
+impl Forwarded {
+    /// Reads a request.
+    pub fn of(request: &HttpRequest, trusted: &[IpNet]) -> Self {
+        Self::read(request.peer_addr().map(|peer| peer.ip()), request.headers(), trusted)
+    }
+
+    fn read(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+        let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
+        let peer = peer.map(|address| address.to_canonical());
+        let direct = Self { client: peer, scheme: "http", host: last(headers, "host") };
+        if !peer.as_ref().is_some_and(is_trusted) {
+            return direct;
+        }
+        let hops: Vec<&str> = headers
+            .get_all("x-forwarded-for")
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|v| v.split(','))
+            .collect();
+        // from the right, each hop was named by the one behind it: the first that is not ours is as far as trust goes
+        let client = hops.iter().rev().map(|hop| parse_hop(hop)).find(|hop| !hop.as_ref().is_some_and(is_trusted));
+        Self {
+            client: client.flatten(),
+            scheme: match last(headers, "x-forwarded-proto").as_deref() {
+                Some("https") => "https",
+                _ => direct.scheme,
+            },
+            host: last(headers, "x-forwarded-host").or(direct.host),
+        }
+    }
+}
+
+/// An address, with or without a port.
+fn parse_hop(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bare = text.parse::<IpAddr>().ok();
+    bare.or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip()))
+        .or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse().ok())
+        .map(|address| address.to_canonical())
+}
+
+/// The last value of a header: the one that the nearest hop set. Only what a host or scheme may hold.
+fn last(headers: &HeaderMap, name: &str) -> Option<String> {
+    let value = headers.get_all(name).last()?.to_str().ok()?.rsplit(',').next()?.trim();
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']' | '_');
+    (!value.is_empty() && value.len() <= 255 && value.chars().all(allowed)).then(|| value.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn read(peer: &str, headers: &[(&'static str, &'static str)]) -> Forwarded {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let trusted = ["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
+        Forwarded::read(Some(peer.parse().unwrap()), &map, &trusted)
+    }
+
+    fn client(peer: &str, hops: &[&'static str]) -> Option<String> {
+        let headers: Vec<_> = hops.iter().map(|hop| ("x-forwarded-for", *hop)).collect();
+        read(peer, &headers).client.map(|address| address.to_string())
+    }
+
+    /// S36: a client cannot choose its address, and a missing header is nobody rather than everybody.
+    #[test]
+    fn the_client_is_the_first_hop_from_the_right_that_is_not_ours() {
+        let cases: &[(&str, &[&str], Option<&str>)] = &[
+            ("192.0.2.1", &["203.0.113.9"], Some("192.0.2.1")),
+            ("10.0.0.1", &["203.0.113.9"], Some("203.0.113.9")),
+            ("10.0.0.1", &["1.1.1.1, 203.0.113.9"], Some("203.0.113.9")),
+            ("10.0.0.1", &["1.1.1.1, 203.0.113.9, 10.2.2.2"], Some("203.0.113.9")),
+            ("10.0.0.1", &["1.1.1.1", "203.0.113.9:4711"], Some("203.0.113.9")),
+            ("2001:db8::1", &["[2001:4860::8]"], Some("2001:4860::8")),
+            ("::ffff:10.0.0.1", &["::ffff:203.0.113.9"], Some("203.0.113.9")),
+            ("10.0.0.1", &["203.0.113.9, nonsense"], None),
+            ("10.0.0.1", &["10.0.0.2"], None),
+            ("10.0.0.1", &[], None),
+        ];
+        for (peer, hops, expected) in cases {
+            assert_eq!(client(peer, hops).as_deref(), *expected, "{peer} {hops:?}");
+        }
+    }
+
+    #[test]
+    fn scheme_and_host_are_believed_from_trusted_proxies_alone() {
+        let headers = [("host", "inner:8080"), ("x-forwarded-host", "News.example"), ("x-forwarded-proto", "https")];
+        let from_outside = read("192.0.2.1", &headers);
+        assert_eq!((from_outside.scheme, from_outside.host.as_deref()), ("http", Some("inner:8080")));
+        let from_proxy = read("10.0.0.1", &headers);
+        assert_eq!((from_proxy.scheme, from_proxy.host.as_deref()), ("https", Some("news.example")));
+        assert_eq!(read("10.0.0.1", &[("host", "a\"b")]).host, None);
+    }
+}

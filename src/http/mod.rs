@@ -1,0 +1,106 @@
+//! HTTP: the App Services client API, our own `/v1`, and the operators' endpoints.
+
+pub mod body;
+pub mod client_api;
+pub mod forwarded;
+pub mod openapi;
+pub mod ops;
+pub mod v1;
+
+use std::sync::Arc;
+
+use actix_web::dev::{ServiceFactory, ServiceRequest};
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::middleware::{DefaultHeaders, NormalizePath, TrailingSlash};
+use actix_web::{App, HttpRequest, HttpResponse, web};
+use passerby_actors::handle::Handle;
+
+use crate::server::Server;
+
+/// What a handler has: the shared server and its worker's way into the core.
+#[derive(Clone)]
+pub struct Context {
+    /// Shared by all workers.
+    pub server: Arc<Server>,
+    /// This worker's.
+    pub handle: Handle,
+}
+
+/// `application/json`, exactly: one of the SDKs compares with `==` (wire-protocol §0.1).
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(crate) const NO_STORE: (header::HeaderName, HeaderValue) =
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+
+/// The application of the public listener, for one worker.
+pub fn public_app(
+    server: Arc<Server>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = actix_web::dev::ServiceResponse<impl actix_web::body::MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    let cors = cors(&server.settings.allowed_origins);
+    let handle = Handle::new(Arc::clone(&server.core));
+    App::new()
+        .app_data(web::Data::new(Context { server, handle }))
+        .wrap(cors)
+        .wrap(DefaultHeaders::new().add((header::X_CONTENT_TYPE_OPTIONS, "nosniff")))
+        // realm-web does not trim a slash at the end of its baseUrl (wire-protocol §1)
+        .wrap(NormalizePath::new(TrailingSlash::MergeOnly))
+        .configure(client_api::routes)
+        .configure(v1::routes)
+        .configure(openapi::routes)
+        .default_service(web::to(not_found))
+}
+
+/// Browsers may call from anywhere unless origins are listed; credentials are never allowed, so nothing is reflected (S22).
+fn cors(origins: &[String]) -> actix_cors::Cors {
+    let cors = actix_cors::Cors::default()
+        .allowed_methods(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+        .allowed_headers(["authorization", "content-type", "accept"])
+        .expose_headers([client_api::REQUEST_ID, "retry-after"])
+        .max_age(3600);
+    if origins.is_empty() {
+        return cors.allow_any_origin().send_wildcard();
+    }
+    origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
+}
+
+async fn not_found(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+    if is_client_api(request.path()) {
+        client_api::not_found(&request, &context)
+    } else {
+        v1::Problem::not_found().respond(&context)
+    }
+}
+
+/// For a known path with another method.
+pub(crate) async fn method_not_allowed(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+    if is_client_api(request.path()) {
+        client_api::method_not_allowed(&request, &context)
+    } else {
+        v1::Problem::method_not_allowed().respond(&context)
+    }
+}
+
+fn is_client_api(path: &str) -> bool {
+    path.starts_with("/api/")
+}
+
+/// The token of an `Authorization: Bearer` header; tokens are accepted nowhere else (S19).
+pub(crate) fn bearer(request: &HttpRequest) -> Option<&str> {
+    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// Seconds after which a request that was turned away may come again: jittered, so that not all come at once.
+pub(crate) fn retry_after_s(server: &Server) -> u16 {
+    let mut random = [0];
+    server.entropy.fill(&mut random);
+    1 + u16::from(random[0] % 3)
+}

@@ -1,0 +1,52 @@
+//! The OpenAPI document, generated from the handlers themselves.
+
+use actix_web::http::header;
+use actix_web::{HttpResponse, web};
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+
+use super::{JSON, client_api, v1};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Passerby", description = "Anonymous authentication and sessions"),
+    paths(
+        client_api::location,
+        client_api::login,
+        client_api::profile,
+        client_api::refresh,
+        client_api::logout,
+        client_api::delete,
+        v1::create_session,
+        v1::session,
+        v1::refresh_session,
+        v1::end_session,
+        v1::delete_user,
+        v1::jwks,
+    ),
+    modifiers(&Security)
+)]
+struct Document;
+
+struct Security;
+
+impl utoipa::Modify for Security {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        for name in ["access_token", "refresh_token"] {
+            let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+            components.add_security_scheme(name, SecurityScheme::Http(bearer));
+        }
+    }
+}
+
+/// Adds the route.
+pub fn routes(config: &mut web::ServiceConfig) {
+    let document = web::Bytes::from(Document::openapi().to_json().unwrap_or_default());
+    let serve = move || {
+        let document = document.clone();
+        async move { HttpResponse::Ok().insert_header((header::CONTENT_TYPE, JSON)).body(document) }
+    };
+    let other = web::to(super::method_not_allowed);
+    config.service(web::resource("/openapi.json").get(serve).default_service(other));
+}

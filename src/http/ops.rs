@@ -1,0 +1,134 @@
+//! The admin listener: health, readiness and metrics. It answers from the first moment, also while recovering.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use parking_lot::RwLock;
+use passerby_actors::store::{Health, Store};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::server::Server;
+
+/// How far the process is in its life.
+#[derive(Clone)]
+pub enum Phase {
+    /// The store is being read.
+    Recovering,
+    /// Requests are served.
+    Serving(Arc<Server>),
+    /// It is going: load balancers should look elsewhere.
+    Draining(Arc<Server>),
+}
+
+/// The phase, as the admin listener sees it.
+pub type SharedPhase = Arc<RwLock<Phase>>;
+
+/// Adds the routes.
+pub fn routes(config: &mut web::ServiceConfig) {
+    let other = || web::to(|| async { status(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed") });
+    config
+        .service(web::resource("/healthz").get(healthz).default_service(other()))
+        .service(web::resource("/readyz").get(readyz).default_service(other()))
+        .service(web::resource("/metrics").get(metrics).default_service(other()))
+        .default_service(web::to(|| async { status(StatusCode::NOT_FOUND, "not-found") }));
+}
+
+fn status(code: StatusCode, status: &str) -> HttpResponse {
+    HttpResponse::build(code)
+        .insert_header(super::NO_STORE)
+        .insert_header(("x-content-type-options", "nosniff"))
+        .json(serde_json::json!({ "status": status }))
+}
+
+/// The process lives.
+async fn healthz() -> HttpResponse {
+    status(StatusCode::OK, "alive")
+}
+
+/// Whether requests should be sent here.
+async fn readyz(phase: web::Data<SharedPhase>) -> HttpResponse {
+    let unready = |why| status(StatusCode::SERVICE_UNAVAILABLE, why);
+    match &*phase.read() {
+        Phase::Recovering => unready("recovering"),
+        Phase::Draining(_) => unready("draining"),
+        Phase::Serving(server) if server.store.health() != Health::Writable => unready("not-writable"),
+        Phase::Serving(_) => status(StatusCode::OK, "ready"),
+    }
+}
+
+/// Prometheus text (OpenMetrics 1.0).
+async fn metrics(phase: web::Data<SharedPhase>) -> HttpResponse {
+    let mut registry = Registry::with_prefix("passerby");
+    let phase = phase.read().clone();
+    match &phase {
+        Phase::Recovering => {}
+        Phase::Serving(server) | Phase::Draining(server) => register(&mut registry, server),
+    }
+    let mut text = String::new();
+    if encode(&mut text, &registry).is_err() {
+        return status(StatusCode::INTERNAL_SERVER_ERROR, "metrics-failed");
+    }
+    HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(text)
+}
+
+fn register(registry: &mut Registry, server: &Server) {
+    let mut counter = |name: &str, help: &str, value: &AtomicU64| {
+        registry.register(name, help, ConstCounter::new(value.load(Ordering::Relaxed)));
+    };
+    let actors = server.core.stats();
+    counter("logins", "Users made", &actors.logins);
+    counter("activations", "Session actors begun", &actors.activations);
+    counter("passivations", "Session actors put to rest", &actors.passivations);
+    counter("actor_deaths", "Session actors that died", &actors.deaths);
+    counter("requests_shed", "Operations refused for want of a permit", &actors.shed);
+    counter("refresh_grace_uses", "Uses of the refresh token before the current one", &actors.grace_uses);
+    counter("refresh_reuses", "Sessions ended because a refresh token was used again", &actors.reuses);
+    let store = server.store.stats();
+    counter("groups", "Groups made durable", &store.groups);
+    counter("change_sets_done", "Change sets done", &store.sets_done);
+    counter("change_sets_conflicted", "Change sets that found another version than they named", &store.sets_conflicted);
+    counter("change_sets_failed", "Change sets whose outcome is unknown", &store.sets_failed);
+    counter("write_failures", "Failed writes or syncs of the journal", &store.write_failures);
+    counter("generations", "Generations completed", &store.generations);
+    counter("generation_failures", "Generations that could not be completed", &store.generation_failures);
+    let sweep = server.janitor.stats();
+    counter("sweep_pages", "Registry pages swept", &sweep.pages);
+    counter("users_expired", "Users that were inactive for the whole window", &sweep.expired);
+    for (class, value) in ["1xx", "2xx", "3xx", "4xx", "5xx"].iter().zip(&server.responses) {
+        counter(&format!("http_responses_{class}"), "Responses of this class of status", value);
+    }
+
+    let mut gauge = |name: &str, help: &str, unit: Option<Unit>, value: u64| {
+        let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        match unit {
+            Some(unit) => registry.register_with_unit(name, help, unit, metric),
+            None => registry.register(name, help, metric),
+        }
+    };
+    gauge("users", "Users in the registry", None, server.store.registry().len() as u64);
+    gauge("live_users", "Users with a session actor", None, server.core.live_users() as u64);
+    gauge("writable", "1 if changes can be stored", None, u64::from(server.may_refuse()));
+    let bytes = store.journal_bytes.load(Ordering::Relaxed);
+    gauge("journal", "The journal's length", Some(Unit::Bytes), bytes);
+    let microseconds = || Some(Unit::Other("microseconds".to_owned()));
+    let longest = |value: &AtomicU64| value.load(Ordering::Relaxed);
+    gauge(
+        "longest_snapshot_hold",
+        "Longest a map was held for a snapshot",
+        microseconds(),
+        longest(&store.longest_page_us),
+    );
+    gauge("longest_sweep_hold", "Longest a map was held by the sweep", microseconds(), longest(&sweep.longest_page_us));
+    gauge("sweep_round", "Duration of the last whole sweep", Some(Unit::Seconds), longest(&sweep.round_s));
+    gauge(
+        "service_time",
+        "Seconds of service, by which everything expires",
+        Some(Unit::Seconds),
+        server.clock().now().into(),
+    );
+}

@@ -1,0 +1,62 @@
+//! What all workers of a running server share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use passerby_actors::actor::{Core, JanitorHandle};
+use passerby_actors::domain::{Entropy, ServiceClock};
+use passerby_actors::store::{EmbeddedStore, Health, Store};
+
+use crate::config::Settings;
+use crate::provider::Providers;
+use crate::token::Tokens;
+
+/// A running server.
+pub struct Server {
+    /// What the operator set.
+    pub settings: Settings,
+    /// Which providers are enabled.
+    pub providers: Providers,
+    /// Mints and checks tokens.
+    pub tokens: Tokens,
+    /// The actors' shared part.
+    pub core: Arc<Core>,
+    /// The store, for its figures and its end.
+    pub store: Arc<EmbeddedStore>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// The sweep.
+    pub janitor: JanitorHandle,
+    /// Responses by class of status: 1xx at 0.
+    pub responses: [AtomicU64; 5],
+}
+
+impl Server {
+    /// The clock by which everything ends.
+    pub fn clock(&self) -> &ServiceClock {
+        self.store.clock()
+    }
+
+    /// Unix time in seconds.
+    pub fn wall_s(&self) -> u64 {
+        self.clock().wall_ms() / 1000
+    }
+
+    /// Twelve unpredictable bytes.
+    pub fn random_id(&self) -> [u8; 12] {
+        let mut id = [0; 12];
+        self.entropy.fill(&mut id);
+        id
+    }
+
+    /// Whether anything may be called dead: only while the store can write is a 401 a fact.
+    pub fn may_refuse(&self) -> bool {
+        self.store.health() == Health::Writable
+    }
+
+    pub(crate) fn count_response(&self, status: u16) {
+        if let Some(counter) = self.responses.get(usize::from(status / 100).wrapping_sub(1)) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! From settings to a running server, and from a signal to its end.
+//!
+//! The admin listener answers first; then the store is read; then the public listener accepts. On the way out: `/readyz`
+//! 503, the notice, no new connections, the requests that were read, the last group.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpServer, web};
+use parking_lot::RwLock;
+use passerby_actors::actor::{Core, JanitorHandle, Limits};
+use passerby_actors::domain::{Clock, Entropy};
+use passerby_actors::store::embedded::files::Files;
+use passerby_actors::store::embedded::{Durability, OpenError, Options};
+use passerby_actors::store::{EmbeddedStore, Store};
+
+use crate::config::{self, AccessAlg, Settings, default_max_users};
+use crate::http::{self, ops};
+use crate::provider::Providers;
+use crate::server::Server;
+use crate::token::{Algorithm, KeyError, KeyStore, Tokens};
+
+/// Entries of the verified-token cache: about 20 MB when full.
+const TOKEN_CACHE_ENTRIES: usize = 131_072;
+
+/// Where time, randomness and files come from: the machine's own, or a test's.
+#[derive(Clone)]
+pub struct Ports {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Files.
+    pub files: Arc<dyn Files>,
+}
+
+impl Ports {
+    /// The machine's own.
+    pub fn system() -> Self {
+        Self {
+            clock: Arc::new(passerby_actors::system::SystemClock::default()),
+            entropy: Arc::new(passerby_actors::system::SystemEntropy::default()),
+            files: Arc::new(passerby_actors::store::embedded::files::Disk),
+        }
+    }
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// An address.
+    #[error("{address}: {error}")]
+    Listen {
+        /// Which one.
+        address: SocketAddr,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A thread or a listener.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The actors.
+    #[error(transparent)]
+    Actors(#[from] passerby_actors::handle::Error),
+}
+
+/// How many users are allowed, and the store's options that follow from the settings.
+pub fn store_options(settings: &Settings) -> Options {
+    let read = |path: &std::path::Path| std::fs::read_to_string(path).ok();
+    let max_users = settings.max_users.unwrap_or_else(|| default_max_users(read));
+    Options {
+        durability: match settings.durability {
+            config::Durability::Fsync => Durability::Fsync,
+            config::Durability::Os => Durability::Os,
+        },
+        max_users: usize::try_from(max_users).unwrap_or(usize::MAX),
+        ..Options::default()
+    }
+}
+
+/// The store's algorithm for a setting.
+pub fn algorithm(setting: AccessAlg) -> Algorithm {
+    match setting {
+        AccessAlg::EdDsa => Algorithm::EdDSA,
+        AccessAlg::Hs256 => Algorithm::HS256,
+    }
+}
+
+/// A server whose listeners are bound.
+pub struct Application {
+    server: Arc<Server>,
+    phase: ops::SharedPhase,
+    public: actix_web::dev::Server,
+    admin: ServerHandle,
+    address: SocketAddr,
+    admin_address: SocketAddr,
+}
+
+/// Binds the admin listener, on which `/readyz` says that the store is being read.
+///
+/// # Errors
+/// The address cannot be bound.
+pub fn start_admin(settings: &Settings) -> Result<(ops::SharedPhase, ServerHandle, SocketAddr), StartError> {
+    let address = settings.admin_listen;
+    let phase: ops::SharedPhase = Arc::new(RwLock::new(ops::Phase::Recovering));
+    let shared = web::Data::new(Arc::clone(&phase));
+    let server = HttpServer::new(move || App::new().app_data(shared.clone()).configure(ops::routes))
+        .workers(1)
+        .disable_signals()
+        .bind(address)
+        .map_err(|error| StartError::Listen { address, error })?;
+    let bound = server.addrs().first().copied().unwrap_or(address);
+    let running = server.run();
+    let handle = running.handle();
+    actix_web::rt::spawn(running);
+    Ok((phase, handle, bound))
+}
+
+impl Application {
+    /// Reads keys and store, and binds the public listener.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn build(
+        settings: Settings,
+        providers: Providers,
+        ports: Ports,
+        (phase, admin, admin_address): (ops::SharedPhase, ServerHandle, SocketAddr),
+    ) -> Result<Self, StartError> {
+        let options = store_options(&settings);
+        let max_users = options.max_users;
+        let (dir, files, clock) = (settings.data_dir.clone(), Arc::clone(&ports.files), Arc::clone(&ports.clock));
+        let opening = web::block(move || EmbeddedStore::open(&dir, options, files, clock)).await;
+        let store = Arc::new(opening.map_err(std::io::Error::other)??);
+        report(&store);
+
+        let keys = KeyStore::open_or_create(
+            &settings.keys_dir,
+            algorithm(settings.access_alg),
+            !store.opened().fresh && !store.registry().is_empty(),
+            &*ports.entropy,
+            store.clock().wall_ms() / 1000,
+        )?;
+        let issuer = settings.public_url.clone().unwrap_or_else(|| format!("urn:passerby:{}", settings.app_id));
+        let tokens =
+            Tokens::new(keys.ring()?, issuer, settings.app_id.clone(), http::v1::ACCESS_TTL_S, TOKEN_CACHE_ENTRIES);
+
+        let limits = Limits {
+            idle_ms: u64::try_from(settings.actors.idle.as_millis()).unwrap_or(u64::MAX),
+            max_live: settings.actors.max_live,
+            max_users,
+            permits: settings.admission.permits,
+        };
+        let for_actors = Arc::clone(&store) as Arc<dyn Store>;
+        let core = Core::new(for_actors, settings.policy(), limits, Arc::clone(&ports.entropy), None);
+        let janitor = JanitorHandle::start(Arc::clone(&core)).await?;
+        let entropy = ports.entropy;
+        let responses = Default::default();
+        let server = Arc::new(Server { settings, providers, tokens, core, store, entropy, janitor, responses });
+
+        let (public, address) = listen(&server)?;
+        *phase.write() = ops::Phase::Serving(Arc::clone(&server));
+        Ok(Self { server, phase, public, admin, address, admin_address })
+    }
+
+    /// The public listener's address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The admin listener's address.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// The running server.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// Serves until `stop` resolves, then drains.
+    ///
+    /// # Errors
+    /// The public listener failed.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> std::io::Result<()> {
+        let public = self.public.handle();
+        let mut running = actix_web::rt::spawn(self.public);
+        let ended = tokio::select! {
+            ended = &mut running => Some(ended),
+            () = stop => None,
+        };
+        *self.phase.write() = ops::Phase::Draining(Arc::clone(&self.server));
+        if ended.is_none() {
+            tracing::info!("draining");
+            tokio::time::sleep(self.server.settings.drain.notice).await;
+            public.stop(true).await;
+        }
+        let ended = match ended {
+            Some(ended) => ended,
+            None => running.await,
+        };
+        self.server.store.stop();
+        self.admin.stop(false).await;
+        tracing::info!("stopped");
+        ended.map_err(std::io::Error::other)?
+    }
+}
+
+fn listen(server: &Arc<Server>) -> Result<(actix_web::dev::Server, SocketAddr), StartError> {
+    let address = server.settings.listen;
+    let settings = &server.settings.http;
+    let shared = Arc::clone(server);
+    let mut listener = HttpServer::new(move || http::public_app(Arc::clone(&shared)))
+        .client_request_timeout(settings.client_timeout)
+        .client_disconnect_timeout(Duration::from_secs(1))
+        .keep_alive(settings.keep_alive)
+        .max_connections(settings.max_connections)
+        .shutdown_timeout(server.settings.drain.timeout.as_secs())
+        .disable_signals();
+    if let Some(workers) = server.settings.workers {
+        listener = listener.workers(workers);
+    }
+    let listener = listener.bind(address).map_err(|error| StartError::Listen { address, error })?;
+    let bound = listener.addrs().first().copied().unwrap_or(address);
+    Ok((listener.run(), bound))
+}
+
+fn report(store: &EmbeddedStore) {
+    let opened = store.opened();
+    tracing::info!(users = opened.users, groups = opened.groups, torn_bytes = opened.torn_bytes, "the store is open");
+    if let Some(loss) = &opened.loss {
+        tracing::error!(loss, "acknowledged changes were lost, as os durability allows");
+    }
+}

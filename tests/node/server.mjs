@@ -1,0 +1,384 @@
+// Helpers of the client tests: a real passerby process, and a recording proxy to put before it.
+//
+//   npm ci && PASSERBY_BIN=/absolute/path/to/passerby npm test
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { rmSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import http from "node:http";
+import { tmpdir } from "node:os";
+import { isAbsolute, join } from "node:path";
+import { createInterface } from "node:readline";
+
+// Deadlines, not pauses: each wait below ends with the event it waits for. They only turn a server that hangs into a
+// failure with a reason, and are long because a loaded machine may be slow.
+const START_DEADLINE = 60_000;
+const STOP_DEADLINE = 30_000;
+/** For all the tests of a file together, which take seconds; a client left without an answer fails here. */
+export const SUITE_DEADLINE = 180_000;
+
+const STDERR_LINES_KEPT = 40;
+
+/** The App Services paths that realm-web uses, with the default app id. */
+export const PATHS = {
+  location: "/api/client/v2.0/app/passerby/location",
+  login: "/api/client/v2.0/app/passerby/auth/providers/anon-user/login",
+  profile: "/api/client/v2.0/auth/profile",
+  session: "/api/client/v2.0/auth/session",
+  delete: "/api/client/v2.0/auth/delete",
+};
+
+const running = new Set();
+const homes = new Set();
+
+// A test that fails half-way, or is interrupted, must leave nothing behind. `exit` handlers may not wait, so servers
+// get SIGKILL, by pid. A process that dies of a signal runs no `exit` handlers, hence the two below.
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+  for (const home of homes) {
+    try {
+      rmSync(home, { recursive: true, force: true });
+    } catch {
+      // The server may write its last file just now. It is a temporary folder, and the failure itself is reported.
+    }
+  }
+});
+for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]]) {
+  process.once(signal, () => process.exit(code));
+}
+
+function binary() {
+  const path = process.env.PASSERBY_BIN;
+  assert.ok(path, "set PASSERBY_BIN to the passerby binary that is to be tested");
+  // Servers run in their data folder (see below), where a relative path would mean something else.
+  assert.ok(isAbsolute(path), `PASSERBY_BIN must be an absolute path, not '${path}'`);
+  return path;
+}
+
+/** Only what the test gives may configure the server: nothing inherited from the shell that runs the tests. */
+function cleanEnvironment() {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("PASSERBY_")));
+}
+
+function withDeadline(promise, milliseconds, message) {
+  let timer;
+  const deadline = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(message())), milliseconds);
+  });
+  return Promise.race([promise, deadline]).finally(() => clearTimeout(timer));
+}
+
+/** One passerby process on one data folder; it may be stopped, killed and started again. */
+export class Server {
+  #args;
+  #child = null;
+  #exited = null;
+  #listen = "127.0.0.1:0";
+  #stderr = [];
+
+  constructor(home, args) {
+    this.home = home;
+    homes.add(home);
+    this.#args = args;
+  }
+
+  /** Origin of the public listener, without a trailing slash. The same after a restart. */
+  url = null;
+  /** Origin of the admin listener. Another one after each restart. */
+  adminUrl = null;
+
+  get pid() {
+    return this.#child?.pid;
+  }
+
+  async start() {
+    assert.equal(this.#child, null, "the server is already running");
+    const child = spawn(
+      binary(),
+      [
+        "serve",
+        ...["--listen", this.#listen],
+        ...["--admin-listen", "127.0.0.1:0"],
+        ...["--data-dir", join(this.home, "data")],
+        ...this.#args,
+      ],
+      // Its own folder as working directory: no configuration file that happens to lie about is picked up.
+      { cwd: this.home, env: cleanEnvironment(), stdio: ["ignore", "pipe", "pipe"] },
+    );
+    this.#child = child;
+    running.add(child);
+    // After a failed clean-up the runner skips the others. What they would have ended must not keep this process
+    // alive; it is killed at exit. While something is awaited from the server, the deadline's timer keeps us here.
+    for (const handle of [child, child.stdout, child.stderr]) handle?.unref();
+
+    this.#exited = new Promise((resolve) => {
+      // A binary that cannot be run gives `error` and no `exit`.
+      child.once("error", (error) => resolve({ error }));
+      child.once("exit", (code, signal) => resolve({ code, signal }));
+    }).then((end) => {
+      running.delete(child);
+      this.#child = null;
+      return end;
+    });
+
+    this.#stderr = [];
+    createInterface({ input: child.stderr }).on("line", (line) => {
+      this.#stderr.push(line);
+      if (this.#stderr.length > STDERR_LINES_KEPT) this.#stderr.shift();
+    });
+
+    const announced = new Promise((resolve, reject) => {
+      let adminUrl = null;
+      createInterface({ input: child.stdout }).on("line", (line) => {
+        const [, name, origin] = /^(admin|listening) on (http:\/\/\S+)$/.exec(line) ?? [];
+        if (name === "admin") adminUrl = origin;
+        if (name !== "listening") return;
+        // Whoever watches the start asks the admin listener, so it has to be there first.
+        if (adminUrl === null) reject(new Error("'listening on' was printed before 'admin on'"));
+        else resolve({ adminUrl, url: origin });
+      });
+    });
+    const ended = this.#exited.then((end) => {
+      throw new Error(`the server ended before it was listening: ${this.#describe(end)}`);
+    });
+    ended.catch(() => {}); // it also ends after the race is won, long after anyone looks
+
+    try {
+      const { adminUrl, url } = await withDeadline(Promise.race([announced, ended]), START_DEADLINE, () =>
+        `the server was not listening within ${START_DEADLINE} ms${this.#log()}`,
+      );
+      this.adminUrl = adminUrl;
+      this.url = url;
+      // A client holds on to its base URL, so a restart has to come back on the very same port.
+      this.#listen = new URL(url).host;
+    } catch (error) {
+      child.kill("SIGKILL");
+      throw error;
+    }
+    return this;
+  }
+
+  /** Drains the server and insists on a clean end. */
+  async stop() {
+    const end = await this.#end("SIGTERM");
+    assert.deepEqual(end, { code: 0, signal: null }, `SIGTERM must drain and exit 0: ${this.#describe(end)}`);
+  }
+
+  /** Ends the server with no chance to write anything more. */
+  async kill() {
+    const end = await this.#end("SIGKILL");
+    assert.equal(end.signal, "SIGKILL", `the server had ended by itself: ${this.#describe(end)}`);
+  }
+
+  /** Starts the server again on the same data and the same public port; one that still runs is drained first. */
+  async restart() {
+    if (this.#child !== null) await this.stop();
+    return this.start();
+  }
+
+  /** Ends the server if it still runs and removes its data. */
+  async close() {
+    try {
+      if (this.#child !== null) await this.stop();
+    } finally {
+      await rm(this.home, { recursive: true, force: true });
+      homes.delete(this.home);
+    }
+  }
+
+  async #end(signal) {
+    assert.notEqual(this.#child, null, "the server is not running");
+    const child = this.#child;
+    child.kill(signal);
+    try {
+      return await withDeadline(this.#exited, STOP_DEADLINE, () =>
+        `the server was still there ${STOP_DEADLINE} ms after ${signal}${this.#log()}`,
+      );
+    } catch (error) {
+      child.kill("SIGKILL");
+      throw error;
+    }
+  }
+
+  #describe({ code, signal, error }) {
+    return (error?.message ?? `exit code ${code}, signal ${signal}`) + this.#log();
+  }
+
+  #log() {
+    return this.#stderr.length === 0 ? "" : `\n--- its log ends with\n${this.#stderr.join("\n")}`;
+  }
+}
+
+/**
+ * A running server with data of its own. Given a test context it is closed with that test; otherwise the caller
+ * closes it.
+ */
+export async function startServer(t, ...args) {
+  const server = new Server(await mkdtemp(join(tmpdir(), "passerby-client-test-")), args);
+  t?.after(() => server.close());
+  try {
+    return await server.start();
+  } catch (error) {
+    if (!t) await server.close().catch(() => {});
+    throw error;
+  }
+}
+
+/**
+ * Forwards to a server and writes down what passes, so that a test can say which requests a client made.
+ *
+ * The Host header passes unchanged: the server then names the proxy as the app's location, and the client sends
+ * everything through it. A connection to the server serves one request only, so a server that is restarted behind the
+ * proxy leaves no half-dead connection in anybody's pool.
+ */
+export class RecordingProxy {
+  #canned = [];
+  #http;
+  #maxRequests;
+  #rememberAuthorization;
+  #seen = 0;
+  #server;
+
+  /** What passed since the last `clear`: { method, path, status, contentType, authorization? }, in order of arrival. */
+  requests = [];
+  url = null;
+
+  constructor(server, { rememberAuthorization = false, maxRequests = 40 } = {}) {
+    this.#server = server;
+    this.#rememberAuthorization = rememberAuthorization;
+    this.#maxRequests = maxRequests;
+    this.#http = http.createServer((request, response) => this.#handle(request, response));
+    // As for the server's process: a proxy that nobody closed must not keep this process alive.
+    this.#http.unref();
+    this.#http.on("connection", (socket) => socket.unref());
+  }
+
+  async listen() {
+    this.#http.listen(0, "127.0.0.1");
+    await once(this.#http, "listening");
+    this.url = `http://127.0.0.1:${this.#http.address().port}`;
+    return this;
+  }
+
+  async close() {
+    const closed = once(this.#http, "close");
+    this.#http.close();
+    this.#http.closeAllConnections();
+    await closed;
+  }
+
+  /** The requests as lines "METHOD /path status"; the status is "-" if no answer came. */
+  get lines() {
+    return this.requests.map(({ method, path, status }) => `${method} ${path} ${status ?? "-"}`);
+  }
+
+  count(method, path) {
+    return this.requests.filter((request) => request.method === method && request.path === path).length;
+  }
+
+  clear() {
+    this.requests = [];
+    this.#seen = 0;
+  }
+
+  /** Answers the next such request in the server's place. */
+  answerOnce(method, path, status, body) {
+    this.#canned.push({ method, path, status, body });
+  }
+
+  #handle(request, response) {
+    const record = { method: request.method, path: request.url.replace(/\?.*/, "") };
+    if (this.#rememberAuthorization) record.authorization = request.headers.authorization;
+    this.requests.push(record);
+
+    // realm-web repeats a request without limit as long as refreshing succeeds: a server that invites it to must fail
+    // the test, not hang it. This status is one after which realm-web gives up.
+    this.#seen += 1;
+    if (this.#seen > this.#maxRequests) {
+      return this.#answer(record, request, response, 508, { error: "this client goes round in circles" });
+    }
+    const index = this.#canned.findIndex(({ method, path }) => method === record.method && path === record.path);
+    if (index !== -1) {
+      const [{ status, body }] = this.#canned.splice(index, 1);
+      return this.#answer(record, request, response, status, body);
+    }
+    this.#forward(record, request, response);
+  }
+
+  #answer(record, request, response, status, body) {
+    record.status = status;
+    record.contentType = "application/json";
+    request.resume();
+    response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
+  }
+
+  #forward(record, request, response) {
+    const { connection, "keep-alive": keepAlive, ...headers } = request.headers;
+    const { hostname, port } = new URL(this.#server.url);
+    const forwarded = http.request({
+      agent: false,
+      hostname,
+      port,
+      method: request.method,
+      path: request.url,
+      headers,
+    });
+    forwarded.on("response", (answer) => {
+      record.status = answer.statusCode;
+      record.contentType = answer.headers["content-type"];
+      const { connection, "keep-alive": keepAlive, "transfer-encoding": chunked, ...answerHeaders } = answer.headers;
+      response.writeHead(answer.statusCode, answerHeaders);
+      answer.pipe(response);
+      answer.on("error", () => response.destroy());
+    });
+    // To the client a server that is down has to look like one that is down, not like one that answers an error.
+    forwarded.on("error", () => response.destroy());
+    request.pipe(forwarded);
+  }
+}
+
+/** A proxy before `server` that is closed with the test. */
+export async function startProxy(t, server, options) {
+  const proxy = await new RecordingProxy(server, options).listen();
+  t.after(() => proxy.close());
+  return proxy;
+}
+
+/** A plain request with a token, for what a test does beside the client: { status, contentType, body }. */
+export async function call(origin, method, path, token, body) {
+  const response = await fetch(origin + path, {
+    method,
+    headers: {
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      ...(body === undefined ? {} : { "content-type": "application/json" }),
+    },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  const text = await response.text();
+  return {
+    status: response.status,
+    contentType: response.headers.get("content-type"),
+    body: text === "" ? null : JSON.parse(text),
+  };
+}
+
+/** The text of a token's header or payload as it was signed; `JSON.parse` alone would hide how numbers are written. */
+export function tokenPart(token, index) {
+  const parts = token.split(".");
+  assert.equal(parts.length, 3, "a token has three parts");
+  return Buffer.from(parts[index], "base64url").toString("utf8");
+}
+
+export const tokenHeader = (token) => JSON.parse(tokenPart(token, 0));
+export const tokenClaims = (token) => JSON.parse(tokenPart(token, 1));
+
+/** The token with one character in the middle of one of its parts exchanged, where every bit of it counts. */
+export function spoil(token, part = 2) {
+  const parts = token.split(".");
+  const text = parts[part];
+  const middle = Math.floor(text.length / 2);
+  parts[part] = text.slice(0, middle) + (text[middle] === "A" ? "B" : "A") + text.slice(middle + 1);
+  return parts.join(".");
+}
