@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use actix::{Actor, Addr};
 use tokio::sync::SemaphorePermit;
 
-use crate::actor::{Core, Login, Perform, Progress, Supervisor, activate, pass_on};
+use crate::actor::{Core, Login, Perform, Progress, Supervisor, activate, event, pass_on};
 use crate::domain::{
     Cause, ChangeSet, DeviceId, Flags, Operation, Outcome, Record, Refusal, Reply, ServiceTime, SessionId, SessionKind,
     UserId, UserState,
@@ -125,6 +125,7 @@ impl Handle {
             match outcome.await.first() {
                 Some(Outcome::Done) => {
                     self.core().stats.logins.fetch_add(1, Ordering::Relaxed);
+                    event::changed(&user, Cause::Created);
                     let number = u32::from(record.session_no);
                     let session = SessionId::derive(&user, number);
                     return Ok(LoggedIn { user, number, session, epoch: record.epoch });
@@ -142,7 +143,10 @@ impl Handle {
     /// # Errors
     /// `Refused`: the user is gone or disabled, or the session has ended. While the store cannot write: `NotWritable`.
     pub fn check(&self, user: &UserId, session: &SessionId, epoch: Option<u8>) -> Result<Live, Error> {
-        self.live_session(user, session, epoch).map_err(|refusal| self.refuse(refusal))
+        self.live_session(user, session, epoch).map_err(|refusal| {
+            event::denied(user, refusal);
+            self.refuse(refusal)
+        })
     }
 
     fn live_session(&self, user: &UserId, session: &SessionId, epoch: Option<u8>) -> Result<Live, Refusal> {
@@ -211,7 +215,6 @@ impl Handle {
             }
             _ => {
                 stats.reuses.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(%user, session, cause = Cause::ReuseDetected.name(), "a refresh token was used again; its session has ended");
                 Err(Error::Refused(Refusal::SessionEnded))
             }
         }
@@ -281,8 +284,15 @@ impl Handle {
         }
     }
 
-    /// Performs an operation: through the user's actor if it is live or the operation needs one, otherwise directly.
     async fn perform(&self, user: &UserId, operation: Operation) -> Result<Reply, Error> {
+        let cause = event::cause_of(&operation);
+        let reply = self.route(user, operation).await?;
+        event::changed(user, if reply == Reply::Reused { Cause::ReuseDetected } else { cause });
+        Ok(reply)
+    }
+
+    /// Through the user's actor if it is live or the operation needs one, otherwise directly.
+    async fn route(&self, user: &UserId, operation: Operation) -> Result<Reply, Error> {
         let _permit = self.permit()?;
         let core = self.core();
         if core.store.health() != Health::Writable {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::{Core, Error};
+use super::{Core, Error, event};
 use crate::domain::{Cause, ChangeSet, Op, Outcome, UserId};
 use crate::store::{Completions, Health};
 
@@ -119,7 +119,13 @@ impl Sweep {
             |id: &UserId| ChangeSet { cause: Cause::Expired, at: now, ops: vec![Op::Expire { id: *id, cutoff }] };
         let (reply, outcomes) = self.completions.register(users.len());
         self.core.store.commit(users.iter().map(expire).collect(), reply);
-        let expired = outcomes.await.into_iter().filter(|outcome| *outcome == Outcome::Done).count();
+        let mut expired = 0;
+        for (user, outcome) in users.iter().zip(outcomes.await) {
+            if outcome == Outcome::Done {
+                expired += 1;
+                event::changed(user, Cause::Expired);
+            }
+        }
         self.stats.expired.fetch_add(expired as u64, Ordering::Relaxed);
         if expired > 0 {
             tracing::info!(expired, cause = Cause::Expired.name(), "inactive users are gone");

@@ -1,6 +1,7 @@
 //! The actors: a supervisor per worker, a session actor per live user, the janitor. What they share is the [`Core`].
 
 mod error;
+pub(crate) mod event;
 mod janitor;
 mod session;
 mod supervisor;

@@ -1,0 +1,37 @@
+//! Life-cycle events as log lines, under the target `passerby::events` (S38). What many readers do all day is at level debug;
+//! what an operator wants to hear of is at info and above.
+
+use crate::domain::{Cause, Operation, Refusal, UserId};
+
+const TARGET: &str = "passerby::events";
+
+/// Something happened to a user.
+pub(crate) fn changed(user: &UserId, cause: Cause) {
+    let name = cause.name();
+    match cause {
+        Cause::Created | Cause::Refreshed | Cause::LoggedOut | Cause::DeletedByUser | Cause::Expired => {
+            tracing::debug!(target: TARGET, %user, cause = name, "user changed");
+        }
+        Cause::ReuseDetected => {
+            tracing::warn!(target: TARGET, %user, cause = name, "a refresh token was used again; its session has ended");
+        }
+        _ => tracing::info!(target: TARGET, %user, cause = name, "user changed"),
+    }
+}
+
+/// A token of the user's was refused.
+pub(crate) fn denied(user: &UserId, refusal: Refusal) {
+    tracing::debug!(target: TARGET, %user, cause = "denied", reason = %refusal, "token refused");
+}
+
+/// The cause that an operation has when it is done.
+pub(crate) fn cause_of(operation: &Operation) -> Cause {
+    match operation {
+        Operation::Rotate { .. } => Cause::Refreshed,
+        Operation::EndSession { cause, .. } | Operation::Delete { cause } => *cause,
+        Operation::EndAll => Cause::SessionEnded,
+        Operation::Disable => Cause::Disabled,
+        Operation::Enable => Cause::Enabled,
+        Operation::OpenSession { .. } => Cause::SessionOpened,
+    }
+}

@@ -1,0 +1,370 @@
+//! The binary itself, as a process: kills under load, the drain, exit codes and the commands.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+fn passerby() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_passerby"));
+    // no setting of whoever runs the tests reaches the server
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PASSERBY_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A running server process; killed when dropped.
+struct Process {
+    child: Child,
+    public: String,
+    admin: String,
+}
+
+impl Process {
+    fn start(data: &Path, arguments: &[&str]) -> Self {
+        let mut child = passerby()
+            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workers", "2"])
+            .arg("--data-dir")
+            .arg(data)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut address = |prefix: &str| {
+            let line = lines.next().expect("a line before the end").unwrap();
+            line.strip_prefix(prefix).unwrap_or_else(|| panic!("{line}")).to_owned()
+        };
+        let admin = address("admin on http://");
+        let public = address("listening on http://");
+        Self { child, public, admin }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn stop(mut self) -> Option<i32> {
+        self.signal(Signal::TERM);
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// One keep-alive connection.
+struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+struct Response {
+    status: u16,
+    body: Value,
+}
+
+impl Client {
+    fn connect(address: &str) -> std::io::Result<Self> {
+        Ok(Self { stream: BufReader::new(TcpStream::connect(address)?) })
+    }
+
+    /// `None` if the connection ended before a whole response.
+    fn call(&mut self, method: &str, path: &str, token: Option<&str>) -> Option<Response> {
+        let authorization = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n{authorization}\r\n");
+        self.stream.get_mut().write_all(head.as_bytes()).ok()?;
+        let mut line = String::new();
+        self.stream.read_line(&mut line).ok()?;
+        let status = line.split(' ').nth(1)?.parse().ok()?;
+        let mut length = 0;
+        loop {
+            line.clear();
+            self.stream.read_line(&mut line).ok()?;
+            match line.trim_end().split_once(": ") {
+                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.parse().ok()?,
+                Some(_) => {}
+                None if line == "\r\n" => break,
+                None => return None,
+            }
+        }
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).ok()?;
+        Some(Response { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
+    }
+}
+
+fn call(address: &str, method: &str, path: &str, token: Option<&str>) -> Response {
+    Client::connect(address).unwrap().call(method, path, token).unwrap()
+}
+
+fn text(body: &Value, key: &str) -> String {
+    body[key].as_str().unwrap_or_else(|| panic!("{key} in {body}")).to_owned()
+}
+
+/// What is known of a user: its newest tokens, and whether its end was begun or answered.
+#[derive(Clone)]
+struct Known {
+    access: String,
+    refresh: String,
+    end_begun: bool,
+    ended: bool,
+}
+
+type Book = Arc<Mutex<BTreeMap<String, Known>>>;
+
+/// Logs in, refreshes, logs out and deletes until the server goes away.
+fn live(address: &str, seed: usize, book: &Book, done: &AtomicUsize, stop: &AtomicBool) {
+    let Ok(mut client) = Client::connect(address) else { return };
+    let mut mine: Vec<String> = Vec::new();
+    let mut turn = seed;
+    while !stop.load(Ordering::SeqCst) {
+        turn += 1;
+        if mine.len() < 3 || turn % 3 == 0 {
+            let Some(response) = client.call("POST", "/v1/sessions", None) else { return };
+            assert_eq!(response.status, 201);
+            let (id, access) = (text(&response.body, "user_id"), text(&response.body, "access_token"));
+            let refresh = text(&response.body, "refresh_token");
+            book.lock().unwrap().insert(id.clone(), Known { access, refresh, end_begun: false, ended: false });
+            mine.push(id);
+        } else if turn % 3 == 1 {
+            let id = &mine[turn % mine.len()];
+            let token = book.lock().unwrap()[id].refresh.clone();
+            let Some(response) = client.call("POST", "/v1/session/refresh", Some(&token)) else { return };
+            assert_eq!(response.status, 200, "{}", response.body);
+            let mut book = book.lock().unwrap();
+            let known = book.get_mut(id).unwrap();
+            known.access = text(&response.body, "access_token");
+            known.refresh = text(&response.body, "refresh_token");
+        } else {
+            let id = mine.remove(turn % mine.len());
+            let token = {
+                let mut book = book.lock().unwrap();
+                let known = book.get_mut(&id).unwrap();
+                known.end_begun = true;
+                known.access.clone()
+            };
+            let path = if turn % 2 == 0 { "/v1/session" } else { "/v1/user" };
+            let Some(response) = client.call("DELETE", path, Some(&token)) else { return };
+            assert_eq!(response.status, 204);
+            book.lock().unwrap().get_mut(&id).unwrap().ended = true;
+        }
+        done.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Everything that was answered holds; what was under way is settled from now on.
+fn settle(address: &str, book: &Book, context: &str) {
+    let mut client = Client::connect(address).unwrap();
+    for (id, known) in book.lock().unwrap().iter_mut() {
+        let status = client.call("GET", "/v1/session", Some(&known.access)).unwrap().status;
+        if known.ended {
+            assert_eq!(status, 401, "{context}: {id} was ended and is back");
+        } else if known.end_begun {
+            known.ended = status == 401;
+            known.end_begun = known.ended;
+        } else {
+            assert_eq!(status, 200, "{context}: {id} was acknowledged and is lost");
+            // the refresh token that was answered last is the current one, or the one before
+            let response = client.call("POST", "/v1/session/refresh", Some(&known.refresh)).unwrap();
+            assert_eq!(response.status, 200, "{context}: {id} {}", response.body);
+            known.refresh = text(&response.body, "refresh_token");
+        }
+    }
+}
+
+#[test]
+fn what_was_answered_over_http_survives_kill_nine() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let book = Book::default();
+    for round in 0..8 {
+        let mut process = Process::start(&data, &[]);
+        let address = process.public.clone();
+        settle(&process.public, &book, &format!("round {round}"));
+        let (done, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            for n in 0..8 {
+                let (address, book, done, stop) = (&address, &book, &done, &stop);
+                scope.spawn(move || live(address, n * 31 + round, book, done, stop));
+            }
+            while done.load(Ordering::SeqCst) < 300 + round * 50 {
+                std::thread::yield_now();
+            }
+            process.child.kill().unwrap();
+            process.child.wait().unwrap();
+        });
+    }
+    let process = Process::start(&data, &[]);
+    settle(&process.public, &book, "at the end");
+    assert!(book.lock().unwrap().len() > 500);
+}
+
+#[test]
+fn sigterm_under_load_answers_every_request_that_was_read() {
+    for round in 0..4 {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let mut process = Process::start(&data, &[]);
+        let address = process.public.clone();
+        let book = Book::default();
+        let (done, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        // with one connection, one of the two workers is idle
+        let clients = if round % 2 == 0 { 1 } else { 16 };
+        let code = std::thread::scope(|scope| {
+            for n in 0..clients {
+                let (address, book, done, stop) = (&address, &book, &done, &stop);
+                // `live` asserts each status that it gets
+                scope.spawn(move || live(address, n * 31, book, done, stop));
+            }
+            while done.load(Ordering::SeqCst) < 200 {
+                std::thread::yield_now();
+            }
+            process.signal(Signal::TERM);
+            // clients go on until the server closes on them
+            let code = process.child.wait().unwrap().code();
+            stop.store(true, Ordering::SeqCst);
+            code
+        });
+        assert_eq!(code, Some(0));
+        let process = Process::start(&data, &[]);
+        settle(&process.public, &book, &format!("round {round}"));
+    }
+}
+
+fn run(data: &Path, arguments: &[&str]) -> Output {
+    passerby().args(arguments).arg("--data-dir").arg(data).env("PASSERBY_PASSPHRASE", "correct horse").output().unwrap()
+}
+
+fn words(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn exit_codes_say_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let bad = run(&data, &["serve", "--access-alg", "none"]);
+    assert_eq!(bad.status.code(), Some(64));
+    assert_eq!(words(&bad).lines().count(), 1, "one clear line: {}", words(&bad));
+    assert_eq!(run(&data, &["serve", "--nonsense"]).status.code(), Some(64));
+
+    let process = Process::start(&data, &[]);
+    let second = run(&data, &["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(words(&second).contains("in use by another process"), "{}", words(&second));
+    assert_eq!(call(&process.admin, "GET", "/readyz", None).status, 200);
+    for _ in 0..20 {
+        assert_eq!(call(&process.public, "POST", "/v1/sessions", None).status, 201);
+    }
+    assert_eq!(process.stop(), Some(0));
+    let good = run(&data, &["check"]);
+    assert!(good.status.success() && words(&good).contains("data: good, 20 users"), "{}", words(&good));
+
+    let journal = data.join("gen-0000000001/journal");
+    let mut bytes = std::fs::read(&journal).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&journal, bytes).unwrap();
+    for command in ["serve", "check"] {
+        let refused = run(&data, &[command, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        assert_eq!(refused.status.code(), Some(65), "{}", words(&refused));
+        assert!(words(&refused).contains("passerby recover"), "{}", words(&refused));
+    }
+    assert!(words(&run(&data, &["recover"])).contains("19 users can be read"));
+    assert!(run(&data, &["recover", "--accept-loss"]).status.success());
+    assert!(words(&run(&data, &["check"])).contains("data: good, 19 users"));
+    Process::start(&data, &[]).stop();
+}
+
+/// S2: the store is no credential. Without its keys the server does not start, and with others nobody is logged in.
+#[test]
+fn a_copy_of_the_store_without_the_keys_logs_nobody_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, keys) = (folder.path().join("data"), folder.path().join("keys"));
+    let keys_dir = ["--keys-dir", keys.to_str().unwrap()];
+    let process = Process::start(&data, &keys_dir);
+    let access = text(&call(&process.public, "POST", "/v1/sessions", None).body, "access_token");
+    process.stop();
+    assert!(!data.join("keys").exists());
+    let bytes: Vec<u8> = walk(&data).into_iter().flat_map(|path| std::fs::read(path).unwrap()).collect();
+    let signature = access.rsplit('.').next().unwrap().as_bytes();
+    assert!(!bytes.windows(signature.len()).any(|window| window == signature), "no token is stored");
+
+    let other = folder.path().join("other-keys");
+    let refused = run(&data, &["serve", "--keys-dir", other.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", words(&refused));
+    let strangers = folder.path().join("strangers");
+    Process::start(&strangers, &["--keys-dir", other.to_str().unwrap()]).stop();
+    let process = Process::start(&data, &["--keys-dir", other.to_str().unwrap()]);
+    assert_eq!(call(&process.public, "GET", "/v1/session", Some(&access)).status, 401);
+    process.stop();
+    let process = Process::start(&data, &keys_dir);
+    assert_eq!(call(&process.public, "GET", "/v1/session", Some(&access)).status, 200);
+}
+
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+/// S29: a rotated key signs, the one before verifies, and nobody is refused; retired, it verifies nothing.
+#[test]
+fn keys_are_listed_rotated_retired_exported_and_imported() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let process = Process::start(&data, &[]);
+    let session = call(&process.public, "POST", "/v1/sessions", None).body;
+    let (access, refresh) = (text(&session, "access_token"), text(&session, "refresh_token"));
+    process.stop();
+
+    let before = words(&run(&data, &["keys", "list"]));
+    assert_eq!(before.lines().count(), 3, "{before}");
+    assert!(run(&data, &["keys", "rotate"]).status.success());
+    assert!(run(&data, &["keys", "rotate", "refresh"]).status.success());
+    let process = Process::start(&data, &[]);
+    assert_eq!(call(&process.public, "GET", "/v1/session", Some(&access)).status, 200);
+    assert_eq!(call(&process.public, "GET", "/.well-known/jwks.json", None).body["keys"].as_array().unwrap().len(), 2);
+    let response = call(&process.public, "POST", "/v1/session/refresh", Some(&refresh));
+    assert_eq!(response.status, 200);
+    let newer = text(&response.body, "refresh_token");
+    process.stop();
+
+    let export = folder.path().join("keys.export");
+    let exported = run(&data, &["keys", "export", export.to_str().unwrap()]);
+    assert!(exported.status.success(), "{}", words(&exported));
+    use std::os::unix::fs::PermissionsExt as _;
+    assert_eq!(std::fs::metadata(&export).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let list = words(&run(&data, &["keys", "list"]));
+    let old = list.lines().find(|line| line.contains("refresh") && line.contains("verifying")).unwrap();
+    let old = old.split(' ').next().unwrap();
+    let asked = words(&run(&data, &["keys", "retire", old]));
+    assert!(asked.contains("up to 1 users") && asked.contains("--yes"), "{asked}");
+    assert!(run(&data, &["keys", "retire", old, "--yes"]).status.success());
+    let process = Process::start(&data, &[]);
+    assert_eq!(call(&process.public, "POST", "/v1/session/refresh", Some(&refresh)).status, 401);
+    assert_eq!(call(&process.public, "POST", "/v1/session/refresh", Some(&newer)).status, 200);
+    process.stop();
+
+    let imported = words(&run(&data, &["keys", "import", export.to_str().unwrap()]));
+    assert!(imported.starts_with("1 new keys"), "{imported}");
+    assert_eq!(words(&run(&data, &["keys", "list"])).lines().count(), 5);
+    let wrong = passerby()
+        .args(["keys", "import", export.to_str().unwrap(), "--data-dir", data.to_str().unwrap()])
+        .env("PASSERBY_PASSPHRASE", "wrong")
+        .output()
+        .unwrap();
+    assert_eq!(wrong.status.code(), Some(1), "{}", words(&wrong));
+}
