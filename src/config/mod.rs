@@ -200,7 +200,7 @@ pub struct Drain {
 pub struct Log {
     /// Form of a line. Default human.
     pub format: LogFormat,
-    /// Which lines, as tracing filter directives (`info,passerby=debug`). Default `info`.
+    /// Which lines, as tracing filter directives (`info,passerby=debug`). Default `info,actix_server=warn`.
     pub filter: String,
 }
 

@@ -255,7 +255,7 @@ pub(super) const TABLE: &[Setting] = &[
     plain(
         "log.filter",
         Kind::Filter,
-        Fallback::Value("info"),
+        Fallback::Value("info,actix_server=warn"),
         "Which log lines are written, such as info,passerby=debug.",
     ),
 ];
