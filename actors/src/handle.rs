@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use actix::{Actor, Addr};
 use tokio::sync::SemaphorePermit;
 
-use crate::actor::{Core, Login, Perform, Progress, Supervisor, activate, event, pass_on};
+use crate::actor::{Core, Login, Perform, Progress, Supervisor, activate, event, pass_on, rest_if_gone};
 use crate::domain::{
     Cause, ChangeSet, DeviceId, Flags, Operation, Outcome, Record, Refusal, Reply, ServiceTime, SessionId, SessionKind,
     UserId, UserState,
@@ -295,7 +295,8 @@ impl Handle {
     async fn route(&self, user: &UserId, operation: Operation) -> Result<Reply, Error> {
         let _permit = self.permit()?;
         let core = self.core();
-        if core.store.health() != Health::Writable {
+        // a refresh within its grace changes nothing, and goes on while nothing can be written
+        if core.store.health() != Health::Writable && !matches!(operation, Operation::Rotate { .. }) {
             return Err(self.refuse(Refusal::Gone));
         }
         let now_ms = core.store.clock().monotonic_ms();
@@ -320,16 +321,22 @@ impl Handle {
             };
             let guard = LeaseGuard { core, id: *user, incarnation: lease.incarnation };
             let progress = Progress::default();
-            match lease.address.send(Perform(operation.clone(), progress.clone())).await {
+            let answer = lease.address.send(Perform(operation.clone(), progress.clone())).await;
+            drop(guard);
+            rest_if_gone(core, user);
+            match answer {
                 Ok(Err(Error::Refused(refusal))) if !perhaps_done => {
                     return Err(self.refuse(refusal));
                 }
                 Ok(Err(Error::Refused(_))) => return Ok(Reply::Done),
                 Ok(answer) => return answer,
                 Err(_) if progress.died() => return Err(Error::OutcomeUnknown),
+                // to do it twice would be another thing
+                Err(_) if progress.was_submitted() && !operation.ends_something() => {
+                    return Err(Error::OutcomeUnknown);
+                }
                 Err(_) => {
-                    perhaps_done |= progress.was_submitted() && operation.ends_something();
-                    drop(guard);
+                    perhaps_done |= progress.was_submitted();
                     core.directory.forget(user, lease.incarnation);
                 }
             }
@@ -346,6 +353,9 @@ impl Handle {
             let set = state.op(&decision).map(|(cause, op)| ChangeSet { cause, at: now, ops: vec![op] });
             let (_, reply) = state.after(decision);
             let Some(set) = set else { return Ok(reply) };
+            if core.store.health() != Health::Writable {
+                return Err(self.refuse(Refusal::Gone));
+            }
             let (reply_to, outcome) = self.worker.completions.register(1);
             core.store.commit(vec![set], reply_to);
             match outcome.await.first() {

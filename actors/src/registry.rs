@@ -167,18 +167,13 @@ impl Registry {
     /// A user with all that is kept about them. (Extension records are read once before they get here: by the codec at
     /// recovery, which refuses what it cannot read, and by whoever wrote them.)
     pub fn load(&self, id: &UserId) -> Option<UserState> {
-        loop {
-            let record = self.record(id)?;
-            let bytes = self.extensions.with(id, Arc::clone);
-            // record and extension lie in two maps: what was read together must belong together
-            if self.record(id)?.version == record.version {
-                let extension = match bytes {
-                    None => None,
-                    Some(bytes) => Some(Extension::decode(&bytes).ok()?),
-                };
-                return Some(UserState { id: *id, record, extension });
-            }
-        }
+        // the extension record is read and written under its user's lock, so that the two belong together
+        let (record, bytes) = self.users.with(id, |slot| (slot.record(), self.extensions.with(id, Arc::clone)))?;
+        let extension = match bytes {
+            None => None,
+            Some(bytes) => Some(Extension::decode(&bytes).ok()?),
+        };
+        Some(UserState { id: *id, record, extension })
     }
 
     /// Who has this identity.
@@ -215,7 +210,8 @@ impl Registry {
         found
     }
 
-    /// Copies one page: users first, then their extension records, then (with page 0) what later versions keep.
+    /// Copies one page of each kind: some users, some extension records (of other users: the maps differ), and with page 0
+    /// what later versions keep.
     pub fn page(&self, page: usize) -> Vec<Item> {
         let mut items = Vec::new();
         self.users.visit(page, |id, slot| items.push(Item::User(*id, slot.record())));
@@ -232,14 +228,16 @@ impl Registry {
 
     // The rest is for the store's writer and for recovery alone: they make the registry the journal's durable prefix.
 
-    /// Puts a record; of the two last activities the later one stays.
-    pub(crate) fn put_user(&self, id: UserId, mut record: Record) {
+    /// Puts a record, of the two last activities the later one; and does `with_it` before anybody can look.
+    pub(crate) fn put_user(&self, id: UserId, mut record: Record, with_it: impl FnOnce()) {
         match self.users.map(&id).entry(id) {
             Entry::Occupied(mut entry) => {
+                with_it();
                 record.last_seen = record.last_seen.max(entry.get().last_seen.load(Ordering::Relaxed));
                 entry.insert(Slot::new(&record));
             }
             Entry::Vacant(entry) => {
+                with_it();
                 entry.insert(Slot::new(&record));
                 self.users.len.fetch_add(1, Ordering::Relaxed);
             }
@@ -248,8 +246,11 @@ impl Registry {
 
     /// Takes a user away, with the extension record and the identities in it.
     pub(crate) fn remove_user(&self, id: &UserId) {
-        self.users.remove(id);
-        self.remove_extension(id);
+        if let Entry::Occupied(entry) = self.users.map(id).entry(*id) {
+            self.remove_extension(id);
+            entry.remove();
+            self.users.len.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Puts an extension record and derives the identity index from it.
@@ -404,13 +405,13 @@ impl<A: Clone> Directory<A> {
         removed
     }
 
-    /// The users live on one worker with the time of their last use (ms), the longest idle first.
-    pub fn of_worker(&self, worker: usize) -> Vec<(u64, UserId, u64)> {
+    /// The users live on one worker (or on any) with the time of their last use (ms), the longest idle first.
+    pub fn longest_idle(&self, worker: Option<usize>) -> Vec<(u64, UserId, u64)> {
         let mut found = Vec::new();
         if !self.is_empty() {
             for map in 0..self.live.maps.len() {
                 self.live.visit(map, |id, live| {
-                    if live.worker == worker {
+                    if worker.is_none_or(|worker| live.worker == worker) {
                         found.push((live.last_used_ms, *id, live.incarnation));
                     }
                 });
@@ -474,12 +475,12 @@ mod tests {
     fn a_touch_raises_and_never_revives() {
         let registry = Registry::new(1);
         let id = UserId::from_bytes([1; 16]);
-        registry.put_user(id, Record::new(100, SessionKind::V1));
+        registry.put_user(id, Record::new(100, SessionKind::V1), || {});
         assert_eq!(registry.touch(&id, || 109, 100, 10), Touched::Recent);
         assert_eq!(registry.touch(&id, || 110, 100, 10), Touched::Raised(110));
         assert_eq!(registry.touch(&id, || 210, 100, 10), Touched::Gone, "the deadline itself is too late");
         assert_eq!(registry.record(&id).map(|r| r.last_seen), Some(110));
-        registry.put_user(id, Record::new(90, SessionKind::V1));
+        registry.put_user(id, Record::new(90, SessionKind::V1), || {});
         assert_eq!(registry.record(&id).map(|r| r.last_seen), Some(110), "the later activity stays");
     }
 

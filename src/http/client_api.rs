@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::body::{self, BodyError};
 use super::forwarded::Forwarded;
-use super::{Context, JSON, NO_STORE, bearer, retry_after_s};
+use super::{Context, JSON, NO_STORE, bearer, retry_after_s, within_time};
 use crate::token::{Access, AccessClaims, Refresh, RefreshClaims, TokenError};
 
 /// Carries the same id as an error's `link`.
@@ -313,17 +313,6 @@ fn device(body: &Map<String, Value>, mint: impl FnOnce() -> DeviceId) -> DeviceI
     let sent = device.get("deviceId").and_then(|id| id.as_str().or_else(|| id.get("$oid")?.as_str()));
     let known = sent.and_then(|id| DeviceId::parse(id).ok()).filter(|id| *id != DeviceId::default());
     known.unwrap_or_else(mint)
-}
-
-async fn within_time<T>(
-    context: &Context,
-    operation: impl Future<Output = Result<T, handle::Error>>,
-) -> Result<T, ClientError> {
-    let limit = context.server.settings.http.request_timeout;
-    match tokio::time::timeout(limit, operation).await {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(handle::Error::OutcomeUnknown.into()),
-    }
 }
 
 /// The live session of an access token.

@@ -13,7 +13,7 @@ use actix_web::dev::{ServiceFactory, ServiceRequest};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::{DefaultHeaders, NormalizePath, TrailingSlash};
 use actix_web::{App, HttpRequest, HttpResponse, web};
-use passerby_actors::handle::Handle;
+use passerby_actors::handle::{self, Handle};
 
 use crate::server::Server;
 
@@ -103,4 +103,13 @@ pub(crate) fn retry_after_s(server: &Server) -> u16 {
     let mut random = [0];
     server.entropy.fill(&mut random);
     1 + u16::from(random[0] % 3)
+}
+
+/// Waits for an operation as long as `http.request_timeout` allows; it goes on by itself beyond that.
+pub(crate) async fn within_time<T>(
+    context: &Context,
+    operation: impl Future<Output = Result<T, handle::Error>>,
+) -> Result<T, handle::Error> {
+    let limit = context.server.settings.http.request_timeout;
+    tokio::time::timeout(limit, operation).await.unwrap_or(Err(handle::Error::OutcomeUnknown))
 }

@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
 
 use super::body::{self, BodyError};
-use super::{Context, JSON, NO_STORE, bearer, retry_after_s};
+use super::{Context, JSON, NO_STORE, bearer, retry_after_s, within_time};
 use crate::token::{AccessClaims, RefreshClaims, TokenError};
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -204,16 +204,6 @@ fn tokens(context: &Context, live: &LiveSession, counter: u16) -> SessionTokens 
 
 /// What tokens are made from.
 type LiveSession = handle::LoggedIn;
-
-async fn within_time<T>(
-    context: &Context,
-    operation: impl Future<Output = Result<T, handle::Error>>,
-) -> Result<T, Problem> {
-    match tokio::time::timeout(context.server.settings.http.request_timeout, operation).await {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(handle::Error::OutcomeUnknown.into()),
-    }
-}
 
 /// Logs a new anonymous user in. The body may be left out; `mode` may be `bearer`.
 #[utoipa::path(post, path = "/v1/sessions", tag = "Passerby",

@@ -131,7 +131,7 @@ fn live(address: &str, seed: usize, book: &Book, done: &AtomicUsize, stop: &Atom
     let mut turn = seed;
     while !stop.load(Ordering::SeqCst) {
         turn += 1;
-        if mine.len() < 3 || turn % 3 == 0 {
+        if mine.len() < 3 || turn.is_multiple_of(3) {
             let Some(response) = client.call("POST", "/v1/sessions", None) else { return };
             assert_eq!(response.status, 201);
             let (id, access) = (text(&response.body, "user_id"), text(&response.body, "access_token"));
@@ -155,7 +155,7 @@ fn live(address: &str, seed: usize, book: &Book, done: &AtomicUsize, stop: &Atom
                 known.end_begun = true;
                 known.access.clone()
             };
-            let path = if turn % 2 == 0 { "/v1/session" } else { "/v1/user" };
+            let path = if turn.is_multiple_of(2) { "/v1/session" } else { "/v1/user" };
             let Some(response) = client.call("DELETE", path, Some(&token)) else { return };
             assert_eq!(response.status, 204);
             book.lock().unwrap().get_mut(&id).unwrap().ended = true;

@@ -10,7 +10,7 @@ pub use error::Error;
 pub use janitor::{JanitorHandle, SweepStats, Swept};
 pub(crate) use session::{Perform, Progress, Session};
 pub use supervisor::IdForm;
-pub(crate) use supervisor::{Login, Supervisor, activate, pass_on};
+pub(crate) use supervisor::{Login, Supervisor, activate, pass_on, rest_if_gone};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -139,7 +139,7 @@ impl Core {
         if let Some(queue) = self.queues.write().get_mut(worker) {
             *queue = None;
         }
-        for (_, id, incarnation) in self.directory.of_worker(worker) {
+        for (_, id, incarnation) in self.directory.longest_idle(Some(worker)) {
             self.directory.forget(&id, incarnation);
         }
     }

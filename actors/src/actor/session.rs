@@ -169,15 +169,16 @@ impl Session {
     /// Answers a batch. What comes after a conflict was decided on a state that never was: it goes back to the front.
     fn settle(&mut self, batch: Vec<Decided>, outcomes: &[Outcome]) {
         let mut again = VecDeque::new();
-        let mut failed = false;
+        let (mut failed, mut conflicted) = (false, false);
         for mut decided in batch {
-            if !again.is_empty() {
+            if conflicted {
                 again.push_back(decided.waiting);
                 continue;
             }
             let outcome =
                 decided.set.map_or(Outcome::Done, |set| outcomes.get(set).copied().unwrap_or(Outcome::Failed));
             failed |= outcome == Outcome::Failed;
+            conflicted |= matches!(outcome, Outcome::Conflict { .. });
             let answer = match (outcome, decided.verdict) {
                 _ if failed => Err(Error::OutcomeUnknown),
                 (Outcome::Conflict { .. }, _) if decided.waiting.conflicts == 0 => {
@@ -185,17 +186,14 @@ impl Session {
                     again.push_back(decided.waiting);
                     continue;
                 }
-                (Outcome::Conflict { .. }, _) => {
-                    self.cached = None;
-                    Err(Error::Busy)
-                }
+                (Outcome::Conflict { .. }, _) => Err(Error::Busy),
                 (_, Ok(reply)) => Ok(reply),
                 (_, Err(refusal)) => Err(Error::Refused(refusal)),
             };
             // the asker may have gone away; what was done stays done
             drop(decided.waiting.answer.send(answer));
         }
-        if failed || !again.is_empty() {
+        if failed || conflicted {
             self.cached = None;
         }
         again.extend(self.waiting.drain(..));
@@ -224,10 +222,9 @@ impl Handler<Notice> for Session {
     fn handle(&mut self, Notice(applied): Notice, context: &mut Self::Context) {
         if self.core.store.registry().record(&self.id).is_none() {
             tracing::debug!(user = %self.id, cause = applied.cause.name(), "the user is gone, and its actor ends");
-            if self.core.directory.retire(&self.id, u64::MAX).is_some() {
-                self.resting = true;
-                self.pump(context);
-            }
+            // whoever holds a lease lets the actor rest when it gives it back
+            self.resting |= self.core.directory.retire(&self.id, u64::MAX).is_some();
+            self.pump(context);
         }
     }
 }

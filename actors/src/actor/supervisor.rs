@@ -50,7 +50,7 @@ impl Supervisor {
         let clock = self.core.store.clock();
         let now_ms = clock.monotonic_ms();
         let since_ms = now_ms.saturating_sub(self.core.limits.idle_ms);
-        let live = self.core.directory.of_worker(self.worker);
+        let live = self.core.directory.longest_idle(Some(self.worker));
         rest(&self.core, live.iter().take_while(|(used_ms, ..)| *used_ms <= since_ms).map(|(_, id, _)| id), since_ms);
         self.core.directory.forget_old_deaths(now_ms);
     }
@@ -73,7 +73,7 @@ pub(crate) fn activate(
 ) -> Lease<Addr<Session>> {
     let now_ms = core.store.clock().monotonic_ms();
     if core.directory.len() >= core.limits.max_live {
-        let live = core.directory.of_worker(worker);
+        let live = core.directory.longest_idle(None);
         let surplus = core.directory.len() - core.limits.max_live + core.limits.max_live.div_ceil(LET_GO_PART);
         rest(core, live.iter().take(surplus).map(|(_, id, _)| id), now_ms);
     }
@@ -82,6 +82,13 @@ pub(crate) fn activate(
         core.stats.activations.fetch_add(1, Ordering::Relaxed);
         Session::new(Arc::clone(core), Rc::clone(completions), *id, incarnation).start()
     })
+}
+
+/// Lets the actor of a user who is gone rest, if nobody else is using it.
+pub(crate) fn rest_if_gone(core: &Core, id: &UserId) {
+    if core.store.registry().record(id).is_none() {
+        rest(core, std::iter::once(id), u64::MAX);
+    }
 }
 
 /// Passes a notice on to its user's actor, if it is still live.

@@ -154,6 +154,20 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// Whom it is about.
+    pub fn user(&self) -> UserId {
+        match self {
+            Self::Create { id, .. }
+            | Self::Update { id, .. }
+            | Self::Remove { id, .. }
+            | Self::Expire { id, .. }
+            | Self::Claim { user: id, .. }
+            | Self::Touch { id, .. } => *id,
+        }
+    }
+}
+
 /// Operations that happen together or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeSet {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::clock::ServiceTime;
 use super::ids::DeviceId;
+use super::reader::{Reader, Short};
 use super::record::SessionKind;
 
 /// The one table of section tags. A number is never given twice; sections with unknown tags are kept as they are.
@@ -14,6 +15,12 @@ pub mod tag {
     pub const IDENTITIES: u16 = 2;
     /// When an imported user was made: Unix time in milliseconds, u64.
     pub const CREATED: u16 = 3;
+}
+
+impl From<Short> for DecodeError {
+    fn from(_: Short) -> Self {
+        Self
+    }
 }
 
 const FORMAT: u8 = 1;
@@ -108,7 +115,7 @@ impl Extension {
     /// # Errors
     /// Another format, or bytes that end too early.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut input = Input(bytes);
+        let mut input = Reader(bytes);
         if input.u8()? != FORMAT {
             return Err(DecodeError);
         }
@@ -119,7 +126,7 @@ impl Extension {
             match tag {
                 tag::SESSIONS => extension.sessions = Some(decode_sessions(section)?),
                 tag::IDENTITIES => extension.identities = decode_identities(section)?,
-                tag::CREATED => extension.created_ms = Some(Input(section).u64()?),
+                tag::CREATED => extension.created_ms = Some(Reader(section).u64()?),
                 _ => {
                     extension.unknown.insert(tag, section.into());
                 }
@@ -144,7 +151,7 @@ fn encode_sessions(sessions: &Sessions) -> Box<[u8]> {
 }
 
 fn decode_sessions(bytes: &[u8]) -> Result<Sessions, DecodeError> {
-    let mut input = Input(bytes);
+    let mut input = Reader(bytes);
     let mut sessions = Sessions { highest: input.u32()?, list: Vec::new() };
     while !input.0.is_empty() {
         sessions.list.push(Session {
@@ -171,59 +178,23 @@ fn encode_identities(identities: &[Identity]) -> Box<[u8]> {
 }
 
 fn decode_identities(bytes: &[u8]) -> Result<Vec<Identity>, DecodeError> {
-    let mut input = Input(bytes);
+    let mut input = Reader(bytes);
     let mut identities = Vec::new();
     while !input.0.is_empty() {
-        let key = IdentityKey { provider: input.text()?, external: input.text()? };
+        let key = IdentityKey { provider: text(&mut input)?, external: text(&mut input)? };
         identities.push(Identity { key, linked: input.u32()? });
     }
     Ok(identities)
+}
+
+fn text(input: &mut Reader<'_>) -> Result<Box<str>, DecodeError> {
+    std::str::from_utf8(input.bytes()?).map(Into::into).map_err(|_| DecodeError)
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     // a section is bounded far below 4 GiB by the limits on what a request may bring
     out.extend(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
     out.extend(bytes);
-}
-
-/// Bytes being read from the front.
-struct Input<'a>(&'a [u8]);
-
-impl<'a> Input<'a> {
-    fn take(&mut self, n: usize) -> Result<&'a [u8], DecodeError> {
-        let (head, rest) = self.0.split_at_checked(n).ok_or(DecodeError)?;
-        self.0 = rest;
-        Ok(head)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        self.take(N)?.try_into().map_err(|_| DecodeError)
-    }
-
-    fn u8(&mut self) -> Result<u8, DecodeError> {
-        Ok(self.array::<1>()?[0])
-    }
-
-    fn u16(&mut self) -> Result<u16, DecodeError> {
-        self.array().map(u16::from_be_bytes)
-    }
-
-    fn u32(&mut self) -> Result<u32, DecodeError> {
-        self.array().map(u32::from_be_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, DecodeError> {
-        self.array().map(u64::from_be_bytes)
-    }
-
-    fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
-        let n = usize::try_from(self.u32()?).map_err(|_| DecodeError)?;
-        self.take(n)
-    }
-
-    fn text(&mut self) -> Result<Box<str>, DecodeError> {
-        std::str::from_utf8(self.bytes()?).map(Into::into).map_err(|_| DecodeError)
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ pub mod change;
 pub mod clock;
 pub mod extension;
 pub mod ids;
+pub(crate) mod reader;
 pub mod record;
 pub mod user;
 

@@ -34,10 +34,29 @@ impl Effect {
         }
     }
 
-    /// Does it.
-    pub(crate) fn apply(self, registry: &Registry) {
+    /// Does them all, in order. A record and its extension record change together, for whoever looks meanwhile.
+    pub(crate) fn apply_all(effects: impl IntoIterator<Item = Self>, registry: &Registry) {
+        let mut effects = effects.into_iter().peekable();
+        while let Some(effect) = effects.next() {
+            match effect {
+                Self::PutUser(id, record) => {
+                    let attached = effects.next_if(
+                        |next| matches!(next, Self::PutExtension(of, _) | Self::RemoveExtension(of) if *of == id),
+                    );
+                    registry.put_user(id, record, || {
+                        if let Some(attached) = attached {
+                            attached.apply(registry);
+                        }
+                    });
+                }
+                other => other.apply(registry),
+            }
+        }
+    }
+
+    fn apply(self, registry: &Registry) {
         match self {
-            Self::PutUser(id, record) => registry.put_user(id, record),
+            Self::PutUser(id, record) => registry.put_user(id, record, || {}),
             Self::RemoveUser(id) => registry.remove_user(&id),
             Self::PutExtension(id, bytes) => registry.put_extension(id, bytes),
             Self::RemoveExtension(id) => registry.remove_extension(&id),

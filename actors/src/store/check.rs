@@ -6,7 +6,9 @@ use std::hash::Hash;
 use foldhash::fast::RandomState;
 
 use super::apply::Effect;
-use crate::domain::{ChangeSet, Extension, ExtensionChange, Flags, IdentityKey, Op, Record, UserId};
+use crate::domain::{
+    Cause, ChangeSet, Extension, ExtensionChange, Flags, IdentityKey, Op, Outcome, Record, ServiceTime, UserId,
+};
 use crate::registry::Registry;
 
 /// The sets of one group that have passed, as the registry will be when they are applied.
@@ -52,7 +54,7 @@ impl<'a> Group<'a> {
     }
 
     /// Adds a set if every operation finds what it names; otherwise changes nothing and answers the first that does not.
-    pub(super) fn add(&mut self, set: ChangeSet) -> Result<(), usize> {
+    fn add(&mut self, set: ChangeSet) -> Result<(), usize> {
         let effects_before = self.effects.len();
         for (i, op) in set.ops.into_iter().enumerate() {
             if self.add_op(op).is_none() {
@@ -67,6 +69,32 @@ impl<'a> Group<'a> {
         self.identities.keep();
         self.owned.keep();
         Ok(())
+    }
+
+    /// Decides the sets of one commit in order and tells `accepted` of each that is done. After a conflict, later sets on the
+    /// same user conflict too: they were proposed on top of one that never was.
+    pub(super) fn decide(
+        &mut self,
+        sets: Vec<ChangeSet>,
+        mut accepted: impl FnMut(Cause, ServiceTime, &[Effect]),
+    ) -> Vec<Outcome> {
+        let mut conflicted: Vec<UserId> = Vec::new();
+        let decide = |set: ChangeSet| {
+            let users: Vec<UserId> = set.ops.iter().map(Op::user).collect();
+            let (cause, at, before) = (set.cause, set.at, self.effects.len());
+            let rests_on_conflict = !conflicted.is_empty() && users.iter().any(|user| conflicted.contains(user));
+            match if rests_on_conflict { Err(0) } else { self.add(set) } {
+                Ok(()) => {
+                    accepted(cause, at, &self.effects[before..]);
+                    Outcome::Done
+                }
+                Err(op) => {
+                    conflicted.extend(users);
+                    Outcome::Conflict { op }
+                }
+            }
+        };
+        sets.into_iter().map(decide).collect()
     }
 
     fn user(&self, id: &UserId) -> Option<Record> {
@@ -116,7 +144,9 @@ impl<'a> Group<'a> {
                 self.identities.set(identity, Some(user));
             }
             Op::Touch { id, at } => {
-                if self.user(&id).is_some() {
+                if let Some(mut record) = self.user(&id) {
+                    record.last_seen = record.last_seen.max(at);
+                    self.users.set(id, Some(record));
                     self.effects.push(Effect::Touch(id, at));
                 }
             }

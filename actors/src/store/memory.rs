@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::apply::Effect;
 use super::check::Group;
 use super::completion::{Applied, ReplyTo};
 use super::{Health, Store, Watcher};
-use crate::domain::{ChangeSet, Clock, Outcome, ServiceClock, ServiceTime, UserId};
+use crate::domain::{ChangeSet, Clock, ServiceClock, ServiceTime, UserId};
 use crate::registry::Registry;
 
 /// Forgets everything when dropped.
@@ -36,25 +37,17 @@ impl Store for MemoryStore {
 
     fn commit(&self, sets: Vec<ChangeSet>, reply: ReplyTo) {
         let watcher = self.watcher.lock();
-        let mut outcomes = Vec::with_capacity(sets.len());
-        for set in sets {
-            let cause = set.cause;
-            let mut group = Group::new(&self.registry);
-            if let Err(op) = group.add(set) {
-                outcomes.push(Outcome::Conflict { op });
-                continue;
+        let mut group = Group::new(&self.registry);
+        let mut changed = Vec::new();
+        let outcomes = group.decide(sets, |cause, _, effects| {
+            changed.extend(effects.iter().filter_map(|effect| Some(Applied { id: effect.changed_user()?, cause })));
+        });
+        Effect::apply_all(group.effects, &self.registry);
+        for applied in changed {
+            if let Some(queue) = watcher.as_ref().and_then(|watcher| watcher.queue_of(&applied.id)) {
+                queue.push_applied(applied);
+                queue.wake();
             }
-            for effect in group.effects {
-                let changed = effect.changed_user();
-                effect.apply(&self.registry);
-                if let (Some(id), Some(watcher)) = (changed, &*watcher)
-                    && let Some(queue) = watcher.queue_of(&id)
-                {
-                    queue.push_applied(Applied { id, cause });
-                    queue.wake();
-                }
-            }
-            outcomes.push(Outcome::Done);
         }
         reply.deliver(outcomes).wake();
     }

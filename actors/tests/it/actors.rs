@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use passerby_actors::actor::Limits;
-use passerby_actors::domain::{DeviceId, Operation, Refusal, SessionKind};
+use passerby_actors::domain::{DeviceId, Operation, Refusal, SessionId, SessionKind};
 use passerby_actors::handle::{Error, Handle, IdForm};
 use passerby_actors::store::Store;
 
@@ -72,7 +72,7 @@ async fn disabling_refuses_every_token_and_enabling_lifts_it() {
     assert_eq!(check(), Ok(()));
     running.handle.end_all(&user.user).await.unwrap();
     assert_eq!(check(), Err(Error::Refused(Refusal::Gone)));
-    until("the actor of a user who is gone ends", || running.core.live_users() == 0).await;
+    assert_eq!(running.core.live_users(), 0, "the actor of a user who is gone ends with it");
 }
 
 #[actix_rt::test]
@@ -170,6 +170,72 @@ async fn at_capacity_only_what_would_make_a_user_is_refused() {
     running.handle.check(&first.user, &first.session, None).unwrap();
     running.handle.delete(&second.user).await.unwrap();
     login(&running).await;
+}
+
+/// S7: two workers change the same user at once, directly and through its actor: each change that was answered stays.
+#[test]
+fn what_ended_stays_ended_while_two_workers_change_the_same_user() {
+    let system = actix_rt::System::new();
+    system.block_on(async {
+        let world = World::new(3);
+        let running = world.open();
+        for race in 0..300 {
+            let user = login(&running).await;
+            for _ in 0..5 {
+                running.handle.open_session(&user.user, SessionKind::V1, DeviceId::default()).await.unwrap();
+            }
+            // every other user rests, so that some changes go past an actor that others activate meanwhile
+            if race % 2 == 0 {
+                let elsewhere = Handle::new(Arc::clone(&running.core));
+                elsewhere.disable(&user.user).await.unwrap();
+                elsewhere.enable(&user.user).await.unwrap();
+            }
+            let workers: Vec<_> = (0..2u32)
+                .map(|worker| {
+                    let (core, id) = (Arc::clone(&running.core), user.user);
+                    std::thread::spawn(move || {
+                        actix_rt::System::new().block_on(async {
+                            let (handle, mine) = (Handle::new(core), worker * 3 + 1);
+                            tokio::join!(
+                                handle.logout(&id, mine),
+                                handle.end_session(&id, mine + 1),
+                                handle.rotate(&id, mine + 2, 0),
+                                async {
+                                    for _ in 0..50 {
+                                        // a live user is never called dead, whatever is written meanwhile
+                                        handle.check(&id, &SessionId::derive(&id, mine + 2), None).unwrap();
+                                        tokio::task::yield_now().await;
+                                    }
+                                },
+                            )
+                        })
+                    })
+                })
+                .collect();
+            // this thread's actors go on meanwhile
+            until("both are done", || workers.iter().all(std::thread::JoinHandle::is_finished)).await;
+            let answers: Vec<_> = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
+            let found = running.handle.load(&user.user).unwrap().sessions();
+            for (worker, (out, ended, rotated, ())) in (0..).zip(answers) {
+                let mine = worker * 3 + 1;
+                let session = |number| found.iter().find(|session| session.number == number);
+                for (number, answer) in [(mine, out), (mine + 1, ended)] {
+                    match answer {
+                        Ok(()) => assert_eq!(session(number), None, "race {race}: {number} was ended and is back"),
+                        Err(Error::Busy | Error::OutcomeUnknown) => {}
+                        other => panic!("race {race}: {other:?}"),
+                    }
+                }
+                match rotated {
+                    Ok(counter) => {
+                        assert_eq!(session(mine + 2).map(|s| s.refresh_counter), Some(counter), "race {race}")
+                    }
+                    Err(Error::Busy | Error::OutcomeUnknown) => {}
+                    other => panic!("race {race}: {other:?}"),
+                }
+            }
+        }
+    });
 }
 
 /// S7: logout races with refreshes, checks and changes in flight; there is no resurrection.

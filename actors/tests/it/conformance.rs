@@ -90,10 +90,9 @@ async fn conforms(store: Arc<dyn Store>) {
 
     // an update never brings back who is gone, and a removed id may be made again
     let remove = |seen| vec![Op::Remove { id: id(1), seen }];
-    assert_eq!(
-        subject.commit(vec![remove(1), remove(2), update(2), vec![create(1)]]).await,
-        [conflict(0), DONE, conflict(0), DONE]
-    );
+    assert_eq!(subject.commit(vec![remove(1)]).await, [conflict(0)]);
+    assert_eq!(subject.commit(vec![remove(2), vec![create(1)]]).await, [DONE, DONE]);
+    assert_eq!(subject.commit(vec![update(2)]).await, [conflict(0)]);
     assert_eq!(record(1).map(|r| r.version), Some(0));
 
     // touch names no version, takes the maximum, and never makes anybody
@@ -101,12 +100,16 @@ async fn conforms(store: Arc<dyn Store>) {
     assert_eq!(subject.commit(vec![touch(1, 150), touch(1, 120), touch(9, 150)]).await, [DONE, DONE, DONE]);
     assert_eq!((record(1).map(|r| r.last_seen), record(9)), (Some(150), None));
 
-    // expire: anonymous, and last seen at the cutoff or before
+    // a touch before it in the same commit counts for an expire
     let expire = |n, cutoff| vec![Op::Expire { id: id(n), cutoff }];
-    assert_eq!(
-        subject.commit(vec![expire(1, 149), expire(1, 150), expire(1, 150)]).await,
-        [conflict(0), DONE, conflict(0)]
-    );
+    assert_eq!(subject.commit(vec![touch(1, 151), expire(1, 150)]).await, [DONE, conflict(0)]);
+    // what was proposed on top of a set that conflicted conflicts too, even where its version fits by chance
+    assert_eq!(subject.commit(vec![update(5), update(0), vec![create(7)]]).await, [conflict(0), conflict(0), DONE]);
+    assert_eq!(subject.commit(vec![vec![Op::Remove { id: id(7), seen: 0 }]]).await, [DONE]);
+
+    // expire: anonymous, and last seen at the cutoff or before
+    assert_eq!(subject.commit(vec![expire(1, 150)]).await, [conflict(0)]);
+    assert_eq!(subject.commit(vec![expire(1, 151), expire(1, 151)]).await, [DONE, conflict(0)]);
 
     // identities are unique, also within a group, and a claim of one's own holds
     assert_eq!(subject.commit(vec![vec![create(4)], vec![create(5)], vec![create(6)]]).await, [DONE; 3]);

@@ -26,7 +26,8 @@ async fn a_failing_disk_gives_errors_and_calls_nobody_dead_and_then_heals() {
         assert_eq!(handle.login(SessionKind::V1, IdForm::Object).await, Err(Error::OutcomeUnknown), "{mode:?}");
         assert_eq!(running.store.health(), Health::Failing);
         assert_eq!(handle.login(SessionKind::V1, IdForm::Object).await, Err(Error::NotWritable));
-        assert_eq!(handle.rotate(&v1.user, v1.number, 0).await, Err(Error::NotWritable));
+        let rotated = handle.rotate(&v1.user, v1.number, 0).await;
+        assert!(matches!(rotated, Err(Error::NotWritable | Error::OutcomeUnknown)), "{rotated:?}");
         assert_eq!(handle.logout(&v1.user, v1.number).await, Err(Error::NotWritable));
         // checks of live users go on, and nobody is told that they are dead, not even who is
         handle.check(&sdk.user, &sdk.session, Some(sdk.epoch)).unwrap();
@@ -73,6 +74,38 @@ async fn a_failure_while_a_generation_is_made_loses_nothing() {
         let again = world.open();
         assert!(again.knows(&user.user) && again.knows(&late.user), "{mode:?}");
     }
+}
+
+#[actix_rt::test]
+async fn a_journal_that_has_taken_groups_outlives_its_generations_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Faulty::new();
+    let world = World::over(&folder.path().join("data"), 1, files.clone());
+    let running = world.open();
+    let mut users = Vec::new();
+    for _ in 0..20 {
+        users.push(running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap());
+    }
+    // the snapshot fails once the new journal has taken over, and then the journal fails too
+    files.fail_snapshots(true);
+    running.store.new_generation();
+    until("it failed", || running.store.stats().generation_failures.load(Ordering::SeqCst) > 0).await;
+    users.push(running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap());
+    running.handle.delete(&users[0].user).await.unwrap();
+    files.set(Mode::SyncsFail);
+    assert!(running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.is_err());
+    world.clock.advance_s(2);
+    running.store.nudge();
+    until("healing failed", || running.store.stats().generation_failures.load(Ordering::SeqCst) > 1).await;
+    running.close();
+    files.set(Mode::Works);
+    files.fail_snapshots(false);
+    let again = world.open();
+    assert!(users[1..].iter().all(|user| again.knows(&user.user)), "what was acknowledged is there");
+    assert!(!again.knows(&users[0].user), "and who was deleted is not");
+    until("the generation is made up for", || again.store.stats().generations.load(Ordering::SeqCst) > 0).await;
+    let generations = std::fs::read_dir(&world.dir).unwrap().filter(|e| e.as_ref().unwrap().path().is_dir()).count();
+    assert_eq!(generations, 1, "what was given up is cleared away");
 }
 
 /// Once for real: a file system of 4 MiB that is filled up and then freed.

@@ -39,6 +39,7 @@ struct State {
     syncs: u64,
     /// the power goes with this many more appends, after the write and before its sync
     appends_left: Option<u64>,
+    fail_snapshots: bool,
 }
 
 pub(crate) struct Faulty {
@@ -57,6 +58,11 @@ impl Faulty {
     /// Lets the power go between an append and its sync, `n` appends from now.
     pub(crate) fn die_at_append(&self, n: u64) {
         self.state.lock().appends_left = Some(n);
+    }
+
+    /// Lets syncs under `snapshot/` fail, and nothing else.
+    pub(crate) fn fail_snapshots(&self, on: bool) {
+        self.state.lock().fail_snapshots = on;
     }
 
     pub(crate) fn is_dead(&self) -> bool {
@@ -209,6 +215,9 @@ impl Files for Faulty {
     fn sync_file(&self, path: &Path) -> io::Result<()> {
         let state = &mut *self.state.lock();
         state.may_sync()?;
+        if state.fail_snapshots && path.components().any(|part| part.as_os_str() == "snapshot") {
+            return Err(io::Error::other("input/output error"));
+        }
         state.synced.insert(path.to_owned(), std::fs::read(path)?);
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use passerby_actors::domain::{SessionKind, UserId};
+use passerby_actors::domain::{DeviceId, Session, SessionKind, UserId};
 use passerby_actors::handle::{Handle, IdForm};
 use passerby_actors::registry::Registry;
 
@@ -13,6 +13,9 @@ use crate::support::Random;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fact {
     Created(UserId),
+    /// another session, so that there is an extension record
+    OpenBegun(UserId, u16),
+    Opened(UserId, u16),
     RotationBegun(UserId, u16),
     Rotated(UserId, u16),
     EndBegun(UserId),
@@ -23,6 +26,8 @@ impl std::fmt::Display for Fact {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Created(id) => write!(f, "C {id} 0"),
+            Self::OpenBegun(id, n) => write!(f, "o {id} {n}"),
+            Self::Opened(id, n) => write!(f, "O {id} {n}"),
             Self::RotationBegun(id, n) => write!(f, "r {id} {n}"),
             Self::Rotated(id, n) => write!(f, "R {id} {n}"),
             Self::EndBegun(id) => write!(f, "e {id} 0"),
@@ -40,6 +45,8 @@ impl FromStr for Fact {
         let (tag, id, n) = (word()?, UserId::parse(word()?).map_err(drop)?, word()?.parse().map_err(drop)?);
         match tag {
             "C" => Ok(Self::Created(id)),
+            "o" => Ok(Self::OpenBegun(id, n)),
+            "O" => Ok(Self::Opened(id, n)),
             "r" => Ok(Self::RotationBegun(id, n)),
             "R" => Ok(Self::Rotated(id, n)),
             "e" => Ok(Self::EndBegun(id)),
@@ -58,6 +65,14 @@ pub(crate) async fn client(handle: &Handle, mut random: Random, operations: usiz
             let Ok(user) = handle.login(SessionKind::V1, IdForm::TimeOrdered).await else { return };
             say(Fact::Created(user.user));
             users.push((user.user, user.number, 0));
+        } else if what < 6 {
+            let id = users[random.below(users.len())].0;
+            let sessions = handle.load(&id).map_or(0, |user| user.sessions().len() as u16);
+            say(Fact::OpenBegun(id, sessions + 1));
+            if handle.open_session(&id, SessionKind::V1, DeviceId::default()).await.is_err() {
+                return;
+            }
+            say(Fact::Opened(id, sessions + 1));
         } else if what < 8 {
             let at = random.below(users.len());
             let (id, number, counter) = users[at];
@@ -68,7 +83,9 @@ pub(crate) async fn client(handle: &Handle, mut random: Random, operations: usiz
         } else {
             let (id, number, _) = users.swap_remove(random.below(users.len()));
             say(Fact::EndBegun(id));
-            let ended = if what == 8 { handle.logout(&id, number).await } else { handle.delete(&id).await };
+            let sessions = handle.load(&id).map_or(0, |user| user.sessions().len());
+            let ended =
+                if what == 8 && sessions == 1 { handle.logout(&id, number).await } else { handle.delete(&id).await };
             if ended.is_err() {
                 return;
             }
@@ -83,6 +100,7 @@ struct Expected {
     end_begun: bool,
     ended: bool,
     rotations: (u16, u16),
+    sessions: (u16, u16),
 }
 
 /// Everybody who was ever heard of.
@@ -92,13 +110,17 @@ pub(crate) struct Ledger(BTreeMap<UserId, Expected>);
 impl Ledger {
     pub(crate) fn note(&mut self, fact: Fact) {
         let (Fact::Created(id)
+        | Fact::OpenBegun(id, _)
+        | Fact::Opened(id, _)
         | Fact::RotationBegun(id, _)
         | Fact::Rotated(id, _)
         | Fact::EndBegun(id)
         | Fact::Ended(id)) = fact;
         let user = self.0.entry(id).or_default();
         match fact {
-            Fact::Created(_) => {}
+            Fact::Created(_) => user.sessions = (1, 1),
+            Fact::OpenBegun(_, n) => user.sessions.1 = n,
+            Fact::Opened(_, n) => user.sessions = (n, n),
             Fact::RotationBegun(_, n) => user.rotations.1 = n,
             Fact::Rotated(_, n) => user.rotations = (n, n),
             Fact::EndBegun(_) => user.end_begun = true,
@@ -108,15 +130,19 @@ impl Ledger {
 
     /// Every acknowledged change is there, and nothing that was ended is back. What was under way is settled from now on.
     pub(crate) fn check(&mut self, registry: &Registry, context: &str) {
+        let one = |sessions: &[Session]| sessions.iter().find(|s| s.number == 1).map(|s| s.refresh_counter);
         self.0.retain(|id, user| {
-            let record = registry.record(id);
+            let found = registry.load(id).map(|user| user.sessions());
             if user.ended {
-                assert_eq!(record, None, "{context}: {id} was ended and is back");
-            } else if let Some(record) = record {
+                assert_eq!(found, None, "{context}: {id} was ended and is back");
+            } else if let Some(sessions) = found {
+                let (least, most) = user.sessions;
+                let count = sessions.len() as u16;
+                assert!((least..=most).contains(&count), "{context}: {id} has {count} sessions, not {least}..={most}");
                 let (least, most) = user.rotations;
-                let counter = record.refresh_counter;
+                let counter = one(&sessions).expect("the first session");
                 assert!((least..=most).contains(&counter), "{context}: {id} is at {counter}, not {least}..={most}");
-                *user = Expected { rotations: (counter, counter), ..Expected::default() };
+                *user = Expected { rotations: (counter, counter), sessions: (count, count), ..Expected::default() };
             } else {
                 assert!(user.end_begun, "{context}: {id} was acknowledged and is lost");
                 user.ended = true;

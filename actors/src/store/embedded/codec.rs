@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::domain::reader::{Reader, Short};
 use crate::domain::{Cause, Extension, Record, ServiceTime, UserId};
 use crate::registry::Item;
 use crate::store::apply::Effect;
@@ -10,6 +11,12 @@ use crate::store::apply::Effect;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not in a format that this version reads")]
 pub(super) struct DecodeError;
+
+impl From<Short> for DecodeError {
+    fn from(_: Short) -> Self {
+        Self
+    }
+}
 
 mod effect_tag {
     pub(super) const PUT_USER: u8 = 1;
@@ -121,7 +128,7 @@ pub(super) enum FrameAt<'a> {
 
 pub(super) fn frame_at(bytes: &[u8]) -> FrameAt<'_> {
     let Some((head, rest)) = bytes.split_at_checked(FRAME_HEAD) else { return FrameAt::Bad };
-    let mut input = Input(&head[4..]);
+    let mut input = Reader(&head[4..]);
     let (Ok(len), Ok(crc)) = (input.u32(), input.u32()) else { return FrameAt::Bad };
     let len = len as usize;
     if head[..4] != FRAME_MAGIC || len < FRAME_FIXED || len > rest.len() {
@@ -135,7 +142,7 @@ pub(super) fn frame_at(bytes: &[u8]) -> FrameAt<'_> {
 }
 
 pub(super) fn decode_frame(body: &[u8]) -> Result<Frame, DecodeError> {
-    let mut input = Input(body);
+    let mut input = Reader(body);
     let (seq, service, wall_ms) = (input.u64()?, input.u32()?, input.u64()?);
     let kind = match input.u8()? {
         0 => FrameKind::Group,
@@ -199,13 +206,17 @@ fn put_effect(out: &mut Vec<u8>, effect: &Effect) {
     }
 }
 
-fn take_effect(input: &mut Input<'_>) -> Result<Effect, DecodeError> {
+fn id(input: &mut Reader<'_>) -> Result<UserId, DecodeError> {
+    Ok(UserId::from_bytes(input.array()?))
+}
+
+fn take_effect(input: &mut Reader<'_>) -> Result<Effect, DecodeError> {
     Ok(match input.u8()? {
-        effect_tag::PUT_USER => Effect::PutUser(input.id()?, Record::from_bytes(&input.array()?)),
-        effect_tag::REMOVE_USER => Effect::RemoveUser(input.id()?),
-        effect_tag::PUT_EXTENSION => Effect::PutExtension(input.id()?, readable_extension(input.bytes()?)?),
-        effect_tag::REMOVE_EXTENSION => Effect::RemoveExtension(input.id()?),
-        effect_tag::TOUCH => Effect::Touch(input.id()?, input.u32()?),
+        effect_tag::PUT_USER => Effect::PutUser(id(input)?, Record::from_bytes(&input.array()?)),
+        effect_tag::REMOVE_USER => Effect::RemoveUser(id(input)?),
+        effect_tag::PUT_EXTENSION => Effect::PutExtension(id(input)?, readable_extension(input.bytes()?)?),
+        effect_tag::REMOVE_EXTENSION => Effect::RemoveExtension(id(input)?),
+        effect_tag::TOUCH => Effect::Touch(id(input)?, input.u32()?),
         effect_tag::PUT => Effect::PutUnknown(input.u8()?, input.bytes()?.into(), input.bytes()?.into()),
         effect_tag::REMOVE => Effect::RemoveUnknown(input.u8()?, input.bytes()?.into()),
         _ => return Err(DecodeError),
@@ -238,7 +249,7 @@ pub(super) fn put_item(out: &mut Vec<u8>, item: &Item) {
 /// Takes entries off the front of a snapshot's stream; what is left is the beginning of the next one.
 pub(super) fn take_items(bytes: &[u8], mut take: impl FnMut(Item)) -> Result<usize, DecodeError> {
     use crate::domain::Family;
-    let mut input = Input(bytes);
+    let mut input = Reader(bytes);
     loop {
         let before = input.0.len();
         let (Ok(family), Ok(key_len), Ok(value_len)) = (input.u8(), input.u16(), input.u32()) else {
@@ -247,52 +258,12 @@ pub(super) fn take_items(bytes: &[u8], mut take: impl FnMut(Item)) -> Result<usi
         let (Ok(key), Ok(value)) = (input.take(key_len.into()), input.take(value_len as usize)) else {
             return Ok(bytes.len() - before);
         };
-        let id = || Ok(UserId::from_bytes(key.try_into().map_err(|_| DecodeError)?));
+        let id = || Ok::<_, DecodeError>(UserId::from_bytes(key.try_into().map_err(|_| DecodeError)?));
         take(match Family(family) {
             Family::USER => Item::User(id()?, Record::from_bytes(value.try_into().map_err(|_| DecodeError)?)),
             Family::EXTENSION => Item::Extension(id()?, readable_extension(value)?),
             Family(family) => Item::Unknown(family, key.into(), value.into()),
         });
-    }
-}
-
-/// Bytes being read from the front.
-pub(super) struct Input<'a>(pub(super) &'a [u8]);
-
-impl<'a> Input<'a> {
-    pub(super) fn take(&mut self, n: usize) -> Result<&'a [u8], DecodeError> {
-        let (head, rest) = self.0.split_at_checked(n).ok_or(DecodeError)?;
-        self.0 = rest;
-        Ok(head)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        self.take(N)?.try_into().map_err(|_| DecodeError)
-    }
-
-    pub(super) fn u8(&mut self) -> Result<u8, DecodeError> {
-        Ok(self.array::<1>()?[0])
-    }
-
-    fn u16(&mut self) -> Result<u16, DecodeError> {
-        self.array().map(u16::from_be_bytes)
-    }
-
-    pub(super) fn u32(&mut self) -> Result<u32, DecodeError> {
-        self.array().map(u32::from_be_bytes)
-    }
-
-    pub(super) fn u64(&mut self) -> Result<u64, DecodeError> {
-        self.array().map(u64::from_be_bytes)
-    }
-
-    fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
-        let n = self.u32()?;
-        self.take(n as usize)
-    }
-
-    fn id(&mut self) -> Result<UserId, DecodeError> {
-        self.array().map(UserId::from_bytes)
     }
 }
 

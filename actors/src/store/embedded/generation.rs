@@ -121,6 +121,8 @@ fn write_and_name(shared: &Shared, files: &dyn Files, dir: &Path, generation: u6
     let bytes = snapshot::write(files, &path, &shared.registry, meta, &mut held)?;
     let name = || {
         files.sync_dir(&folder(dir, generation))?;
+        // under `os` durability: what the snapshot shows of this journal's groups must not be all that is left of them
+        files.sync_file(&folder(dir, generation).join("journal"))?;
         set_current(files, dir, generation)
     };
     name().map_err(|error| error.to_string())?;
@@ -137,7 +139,8 @@ fn remove_others(files: &dyn Files, dir: &Path, kept: u64) {
     }
 }
 
-/// Writes a generation while nothing else is running: the first one, or one that recovery salvaged.
+/// Writes a generation while nothing else is running: the first one, or one that recovery salvaged. The caller lets
+/// `CURRENT` name it.
 pub(super) fn make_alone(
     files: &dyn Files,
     dir: &Path,
@@ -149,6 +152,5 @@ pub(super) fn make_alone(
     journal::begin(files, dir, generation).map_err(io)?;
     let folder = folder(dir, generation);
     snapshot::write(files, &folder.join("snapshot"), registry, meta, |page| page())?;
-    files.sync_dir(&folder).map_err(io)?;
-    set_current(files, dir, generation).map_err(io)
+    files.sync_dir(&folder).map_err(io)
 }

@@ -55,9 +55,7 @@ pub(super) fn begin(files: &dyn Files, dir: &Path, generation: u64) -> std::io::
     files.sync_file(&path)?;
     files.sync_dir(&folder)?;
     files.sync_dir(dir)?;
-    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        files.sync_dir(parent)?;
-    }
+    files.sync_dir(super::parent(dir))?;
     files.open_append(&path)
 }
 

@@ -138,8 +138,22 @@ enum Message {
 
 impl Shared {
     fn send(&self, message: Message) {
-        self.queue.lock().push(message);
-        self.arrived.notify_one();
+        let mut queue = self.queue.lock();
+        // dropping a commit's reply answers `Failed`
+        if !self.stopped.load(Ordering::Acquire) {
+            queue.push(message);
+            self.arrived.notify_one();
+        }
+    }
+
+    /// From now on nothing is taken; what has come in since the last group is answered `Failed`.
+    fn stop(&self) {
+        let left = {
+            let mut queue = self.queue.lock();
+            self.stopped.store(true, Ordering::Release);
+            std::mem::take(&mut *queue)
+        };
+        drop(left);
     }
 }
 
@@ -216,6 +230,9 @@ impl EmbeddedStore {
     pub fn stop(&self) {
         let Some(writer) = self.writer.lock().take() else { return };
         self.shared.send(Message::Stop);
+        if writer.thread().id() == std::thread::current().id() {
+            return; // the writer itself let go of the last handle: it ends by itself
+        }
         if writer.join().is_err() {
             tracing::error!("the store's writer died");
         }
@@ -238,15 +255,13 @@ impl Store for EmbeddedStore {
     }
 
     fn commit(&self, sets: Vec<ChangeSet>, reply: ReplyTo) {
-        if self.shared.stopped.load(Ordering::Acquire) {
-            return; // dropping the reply answers `Failed`
-        }
         self.shared.send(Message::Commit(sets, reply));
     }
 
     fn note_touch(&self, id: UserId, at: ServiceTime) {
-        if self.health() == Health::Writable {
-            self.shared.queue.lock().push(Message::Touch(id, at));
+        let mut queue = self.shared.queue.lock();
+        if !self.shared.stopped.load(Ordering::Acquire) {
+            queue.push(Message::Touch(id, at));
         }
     }
 
@@ -265,9 +280,18 @@ impl Store for EmbeddedStore {
     }
 }
 
+/// The folder that a path's entry is in.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Takes the data folder for this process, for as long as the file stays open.
 fn lock(dir: &Path, files: &dyn Files) -> Result<std::fs::File, OpenError> {
+    let new: Vec<&Path> = dir.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
     files.create_dir(dir).map_err(OpenError::io(dir))?;
+    for path in new {
+        files.sync_dir(parent(path)).map_err(OpenError::io(path))?;
+    }
     let path = dir.join("LOCK");
     let file = std::fs::OpenOptions::new()
         .create(true)

@@ -10,6 +10,7 @@ use super::{Durability, OpenError, Opened, Options, journal};
 use crate::domain::clock::FIRST_SERVICE_TIME;
 use crate::domain::{Clock, ServiceTime};
 use crate::registry::Registry;
+use crate::store::apply::Effect;
 
 /// What the writer goes on from.
 pub(super) struct Recovered {
@@ -19,6 +20,8 @@ pub(super) struct Recovered {
     pub(super) journal: Box<dyn AppendFile>,
     pub(super) journal_bytes: u64,
     pub(super) next_seq: u64,
+    /// Service time at which the snapshot was begun.
+    pub(super) generation_began: ServiceTime,
     pub(super) snapshot_bytes: u64,
     pub(super) highest_generation: u64,
     /// The journal is newer than the snapshot: a generation was under way.
@@ -45,9 +48,7 @@ impl<'a> Reading<'a> {
         self.times = (self.times.0.max(frame.service), frame.wall_ms);
         self.groups += 1;
         self.closed = frame.kind == FrameKind::Closed;
-        for effect in frame.effects {
-            effect.apply(self.registry);
-        }
+        Effect::apply_all(frame.effects, self.registry);
     }
 }
 
@@ -84,10 +85,8 @@ pub(super) fn recover(
             Err(error) => return Err(OpenError::Io { what: path, error }),
         }
     }
-    // newer journals without frames belong to generations that were never begun
-    while journals.len() > 1 && journals.last().is_some_and(|(_, _, bytes)| !journal::holds_frames(bytes)) {
-        journals.pop();
-    }
+    // newer journals without frames belong to generations that were never begun, or given up
+    journals.retain(|(number, _, bytes)| *number == current || journal::holds_frames(bytes));
 
     let mut reading = Reading::new(registry, &meta);
     let mut opened = Opened::default();
@@ -135,7 +134,9 @@ pub(super) fn recover(
         };
         rewrite().map_err(OpenError::io(path))?;
     }
-    for &other in generations.iter().filter(|other| **other < current || **other > *number) {
+    // what CURRENT names must be durable before what it named earlier goes
+    files.sync_dir(dir).map_err(OpenError::io(dir))?;
+    for &other in generations.iter().filter(|other| !journals.iter().any(|(kept, ..)| kept == *other)) {
         files.remove(&folder(dir, other)).map_err(OpenError::io(dir))?;
     }
     files.sync_dir(dir).map_err(OpenError::io(dir))?;
@@ -144,6 +145,7 @@ pub(super) fn recover(
         journal: files.open_append(path).map_err(OpenError::io(path))?,
         journal_bytes: good_bytes as u64,
         next_seq: reading.next_seq,
+        generation_began: meta.service,
         snapshot_bytes,
         highest_generation: generations.last().copied().unwrap_or(*number),
         unfinished: *number != current,
@@ -161,7 +163,10 @@ fn first_start(
     const FIRST: u64 = 1;
     for &number in generations {
         let path = folder(dir, number);
-        let holds_data = files.read(&path.join("journal")).is_ok_and(|bytes| journal::holds_frames(&bytes));
+        let holds_data = match files.read(&path.join("journal")) {
+            Ok(bytes) => journal::holds_frames(&bytes),
+            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+        };
         if number != FIRST || holds_data {
             return Err(damaged(&dir.join("CURRENT"), "it is missing, and there is data"));
         }
@@ -172,6 +177,7 @@ fn first_start(
     let path = folder(dir, FIRST);
     let failed = |why: String| OpenError::Io { what: path.clone(), error: std::io::Error::other(why) };
     generation::make_alone(files, dir, FIRST, registry, meta).map_err(failed)?;
+    generation::set_current(files, dir, FIRST).map_err(OpenError::io(dir))?;
     let journal = path.join("journal");
     Ok(Recovered {
         opened: Opened { fresh: true, ..Opened::default() },
@@ -179,6 +185,7 @@ fn first_start(
         journal: files.open_append(&journal).map_err(OpenError::io(&journal))?,
         journal_bytes: journal::EMPTY as u64,
         next_seq: meta.first_seq,
+        generation_began: meta.service,
         snapshot_bytes: 0,
         highest_generation: FIRST,
         unfinished: false,
@@ -231,7 +238,12 @@ pub fn salvage(
         let to = kept.join(from.file_name().unwrap_or_default());
         files.rename(&from, &to).map_err(OpenError::io(&from))?;
     }
-    files.sync_dir(&kept).and_then(|()| files.sync_dir(dir)).map_err(OpenError::io(dir))?;
+    // only now: until then the old files are the ones that count
+    let name = || {
+        files.sync_dir(&kept)?;
+        generation::set_current(files, dir, new)
+    };
+    name().map_err(OpenError::io(dir))?;
     Ok((found.inspection, kept))
 }
 
@@ -262,8 +274,8 @@ fn read_all(dir: &Path, options: &Options, files: &dyn Files) -> Result<Found, O
 
     let mut base = None;
     for &number in generations.iter().rev() {
-        // a newer generation than CURRENT names was never complete
-        if base.is_some() || current.is_some_and(|current| number > current) {
+        // a newer generation than CURRENT names was never complete, unless a salvage was cut short
+        if base.is_some() || current.is_some_and(|current| number > current && generations.contains(&current)) {
             continue;
         }
         let registry = Registry::new(options.max_users);

@@ -9,9 +9,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use super::OpenError;
-use super::codec::{self, Input};
+use super::codec;
 use super::files::Files;
 use crate::domain::ServiceTime;
+use crate::domain::reader::Reader;
 use crate::registry::{Item, Registry};
 
 const PAGE_BYTES: usize = 7 * 1024;
@@ -132,7 +133,7 @@ pub(super) fn load(files: &dyn Files, path: &Path, registry: &Registry) -> Resul
         let used = codec::take_items(&left, |item| match item {
             Item::User(id, record) => {
                 users += 1;
-                registry.put_user(id, record);
+                registry.put_user(id, record, || {});
             }
             Item::Extension(id, bytes) => registry.put_extension(id, bytes),
             Item::Unknown(family, key, value) => registry.put_unknown(family, key, value),
@@ -209,7 +210,7 @@ fn encode_meta(meta: &Meta) -> Vec<u8> {
 
 fn decode_meta(bytes: &[u8]) -> Option<Meta> {
     let (body, crc) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
-    let mut input = Input(body);
+    let mut input = Reader(body);
     if crc != crc32c::crc32c(body).to_be_bytes() || input.u8() != Ok(FORMAT) {
         return None;
     }

@@ -44,6 +44,8 @@ pub(super) struct Writer {
     journal_in_waiting: Option<Box<dyn AppendFile>>,
     last_write_ms: u64,
     last_try_ms: u64,
+    /// Whether the newest generation's journal has taken the place of the one before.
+    went_over: bool,
     /// When a generation that failed although the journal works may be tried again.
     not_before_ms: u64,
     waiting: VecDeque<(Vec<ChangeSet>, ReplyTo)>,
@@ -63,7 +65,7 @@ impl Writer {
         recovered: Recovered,
         lock: std::fs::File,
     ) -> Self {
-        let (now_ms, service) = (shared.clock.monotonic_ms(), shared.clock.now());
+        let now_ms = shared.clock.monotonic_ms();
         shared.stats.journal_bytes.store(recovered.journal_bytes, Ordering::Relaxed);
         Self {
             files,
@@ -74,11 +76,12 @@ impl Writer {
             next_seq: recovered.next_seq,
             snapshot_bytes: recovered.snapshot_bytes,
             highest_generation: recovered.highest_generation,
-            generation_began: service,
+            generation_began: recovered.generation_began,
             snapshotter: None,
             journal_in_waiting: None,
             last_write_ms: now_ms,
             last_try_ms: now_ms,
+            went_over: false,
             not_before_ms: 0,
             waiting: VecDeque::new(),
             touches: Vec::new(),
@@ -92,7 +95,7 @@ impl Writer {
     pub(super) fn run(mut self) {
         loop {
             self.receive();
-            if !self.waiting.is_empty() || !self.touches.is_empty() {
+            if !self.waiting.is_empty() || (self.journal.is_some() && !self.touches.is_empty()) {
                 self.write_group();
             } else if self.stopping {
                 break;
@@ -115,7 +118,11 @@ impl Writer {
         for message in messages {
             match message {
                 Message::Commit(sets, reply) => self.waiting.push_back((sets, reply)),
-                Message::Touch(id, at) => self.touches.push(Effect::Touch(id, at)),
+                // with neither, the snapshot that is yet to be begun will show it
+                Message::Touch(id, at) if self.journal.is_some() || self.journal_in_waiting.is_some() => {
+                    self.touches.push(Effect::Touch(id, at));
+                }
+                Message::Touch(..) => {}
                 Message::NewGeneration => self.generation_wanted = true,
                 Message::Generation(progress) => self.on_progress(progress),
                 Message::Stop => self.stopping = true,
@@ -137,19 +144,10 @@ impl Writer {
             && let Some((sets, reply)) = self.waiting.pop_front()
         {
             sets_taken += sets.len();
-            let mut outcomes = Vec::with_capacity(sets.len());
-            for set in sets {
-                let (cause, at, before) = (set.cause, set.at, group.effects.len());
-                outcomes.push(match group.add(set) {
-                    Ok(()) => {
-                        let effects = &group.effects[before..];
-                        frame.set(cause, at, effects);
-                        changed.extend(effects.iter().filter_map(|effect| Some((effect.changed_user()?, cause))));
-                        Outcome::Done
-                    }
-                    Err(op) => Outcome::Conflict { op },
-                });
-            }
+            let outcomes = group.decide(sets, |cause, at, effects| {
+                frame.set(cause, at, effects);
+                changed.extend(effects.iter().filter_map(|effect| Some((effect.changed_user()?, cause))));
+            });
             replies.push((reply, outcomes));
         }
         let mut effects = group.effects;
@@ -160,14 +158,12 @@ impl Writer {
         }
         if frame.has_sets() && !self.append(frame, FrameKind::Group) {
             for (_, outcomes) in &mut replies {
-                outcomes.iter_mut().filter(|outcome| **outcome == Outcome::Done).for_each(|o| *o = Outcome::Failed);
+                outcomes.fill(Outcome::Failed);
             }
             effects.clear();
             changed.clear();
         }
-        for effect in effects {
-            effect.apply(&shared.registry);
-        }
+        Effect::apply_all(effects, &shared.registry);
         self.answer(replies, &changed);
     }
 
@@ -188,18 +184,27 @@ impl Writer {
                 true
             }
             Err(error) => {
-                tracing::error!(%error, "the journal could not be written; changes are refused until a new generation is complete");
-                self.shared.stats.write_failures.fetch_add(1, Ordering::Relaxed);
-                self.shared.failing.store(true, Ordering::Release);
-                self.journal = None;
-                self.last_try_ms = self.shared.clock.monotonic_ms();
+                if kind == FrameKind::Closed {
+                    // It may be readable and yet not on the disk: a torn end behind it makes the next start write it anew.
+                    drop(journal.append(&[0]));
+                }
+                self.on_failed_write(&error);
                 false
             }
         }
     }
 
-    fn fail_waiting(&mut self) {
+    /// Ends the journal: a sync that is tried again can lie.
+    fn on_failed_write(&mut self, error: &std::io::Error) {
+        tracing::error!(%error, "the journal could not be written; changes are refused until a new generation is complete");
+        self.shared.stats.write_failures.fetch_add(1, Ordering::Relaxed);
+        self.shared.failing.store(true, Ordering::Release);
+        self.journal = None;
         self.touches.clear();
+        self.last_try_ms = self.shared.clock.monotonic_ms();
+    }
+
+    fn fail_waiting(&mut self) {
         let failed = |(sets, reply): (Vec<ChangeSet>, ReplyTo)| (reply, vec![Outcome::Failed; sets.len()]);
         let replies = self.waiting.drain(..).map(failed).collect();
         self.answer(replies, &[]);
@@ -257,9 +262,10 @@ impl Writer {
         let due = if self.journal.is_none() {
             now_ms.saturating_sub(self.last_try_ms) >= RETRY_MS
         } else {
-            (self.generation_wanted && now_ms >= self.not_before_ms)
-                || self.journal_bytes > self.options.min_journal_bytes.max(self.snapshot_bytes / 2)
-                || age_s >= self.options.max_generation_age_s
+            now_ms >= self.not_before_ms
+                && (self.generation_wanted
+                    || self.journal_bytes > self.options.min_journal_bytes.max(self.snapshot_bytes / 2)
+                    || age_s >= self.options.max_generation_age_s)
         };
         if !due {
             return;
@@ -267,6 +273,7 @@ impl Writer {
         self.highest_generation += 1;
         self.last_try_ms = now_ms;
         self.generation_wanted = false;
+        self.went_over = false;
         let (shared, files, dir) = (Arc::clone(&self.shared), Arc::clone(&self.files), self.dir.clone());
         let generation = self.highest_generation;
         let make = move || generation::make(&shared, &*files, &dir, generation);
@@ -281,7 +288,15 @@ impl Writer {
             Progress::Prepared { journal, gate } => {
                 let (service, wall_ms) = (self.shared.clock.now(), self.shared.clock.wall_ms());
                 gate.open(Meta { first_seq: self.next_seq, service, wall_ms, pages: 0, users: 0 });
+                // what is behind it is never synced again
+                if self.options.durability == Durability::Os
+                    && let Some(old) = &mut self.journal
+                    && let Err(error) = old.sync()
+                {
+                    self.on_failed_write(&error);
+                }
                 if self.journal.is_some() {
+                    self.went_over = true;
                     self.go_over_to(journal);
                 } else {
                     self.journal_in_waiting = Some(journal);
@@ -301,13 +316,12 @@ impl Writer {
             Progress::Failed { why } => {
                 self.end_snapshotter();
                 self.journal_in_waiting = None;
+                self.touches.retain(|_| self.journal.is_some());
                 self.shared.stats.generation_failures.fetch_add(1, Ordering::Relaxed);
                 self.last_try_ms = self.shared.clock.monotonic_ms();
                 self.generation_wanted = true;
                 self.not_before_ms = self.last_try_ms + IDLE_FRAME_MS;
-                if self.journal.is_none() {
-                    self.remove_unfinished();
-                }
+                self.remove_unfinished();
                 if !self.stopping {
                     tracing::error!(why, "a new generation could not be completed");
                 }
@@ -316,11 +330,13 @@ impl Writer {
     }
 
     /// What a failed generation left behind would stand in the way of the next one when the disk is full. It stays if
-    /// `CURRENT` may name it, as after a rename that could not be synced.
+    /// `CURRENT` may name it, as after a rename that could not be synced; and a journal that has taken groups always stays.
     fn remove_unfinished(&self) {
         let unfinished = self.highest_generation;
+        let folder = generation::folder(&self.dir, unfinished);
+        let left_behind = if self.went_over { folder.join("snapshot") } else { folder };
         if matches!(generation::current(&*self.files, &self.dir), Ok(Some(named)) if named != unfinished)
-            && let Err(error) = self.files.remove(&generation::folder(&self.dir, unfinished))
+            && let Err(error) = self.files.remove(&left_behind)
         {
             tracing::debug!(%error, "an unfinished generation could not be removed");
         }
@@ -341,10 +357,15 @@ impl Writer {
     }
 
     fn close(mut self) {
-        self.shared.stopped.store(true, Ordering::Release);
+        self.shared.stop();
         self.append(FrameWriter::new(), FrameKind::Closed);
         self.end_snapshotter();
-        // what came in after the last group: dropping it answers `Failed`
-        self.shared.queue.lock().clear();
+    }
+}
+
+impl Drop for Writer {
+    /// Also when it dies: nobody waits for ever.
+    fn drop(&mut self) {
+        self.shared.stop();
     }
 }
