@@ -47,15 +47,37 @@ async fn a_body_that_is_too_long_is_refused_and_one_that_just_fits_is_not() {
                 let answer = server.call(what).body(fitting.clone()).send().await;
                 assert!(matches!(answer.status, 200 | 201 | 401), "{what} {answer:?}");
             }
-            // a length that is only announced, and one that is not
-            let head = |length: &str| format!("{} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{length}\r\n\r\n", LOGIN);
-            let announced = head("Content-Length: 1000000000") + &"x".repeat(70_000);
-            let chunk = format!("11171\r\n{}\r\n", "x".repeat(0x11171));
-            let chunked = head("Transfer-Encoding: chunked") + &chunk;
-            for bytes in [announced, chunked] {
+            // a length that is only announced
+            let announced = head(LOGIN, "Content-Length: 1000000000") + &"x".repeat(70_000);
+            let answer = exchange(server.address, announced.into_bytes(), false).await;
+            assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+            assert!(answer.contains("content-type: application/json\r\n"), "{answer}");
+        })
+        .await;
+}
+
+fn head(what: &str, length: &str) -> String {
+    format!("{what} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{length}\r\n\r\n")
+}
+
+/// A chunked body that never ends must not hold its connection: neither one too long, nor one too slow, nor one that nobody reads.
+#[actix_web::test]
+async fn a_chunked_body_without_end_is_cut_off() {
+    let long = format!("11171\r\n{}\r\n", "x".repeat(0x11171));
+    World::new()
+        .set("http.client_timeout", "1")
+        .serve(async |server| {
+            for (what, body, status) in [
+                (LOGIN, long.as_str(), 413),
+                (CREATE, long.as_str(), 413),
+                (LOGIN, "5\r\n{", 408),
+                (PROFILE, "5\r\n{", 401),
+                ("POST /nowhere", "5\r\n{", 404),
+            ] {
+                let bytes = head(what, "Transfer-Encoding: chunked") + body;
                 let answer = exchange(server.address, bytes.into_bytes(), false).await;
-                assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
-                assert!(answer.contains("content-type: application/json\r\n"), "{answer}");
+                assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{what} {answer}");
+                assert!(answer.contains("json\r\n"), "{what} {answer}");
             }
         })
         .await;
@@ -275,7 +297,7 @@ async fn exchange(address: SocketAddr, bytes: Vec<u8>, half: bool) -> String {
 
 fn exchange_now(address: SocketAddr, bytes: &[u8], half: bool) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     // a server that has answered may close before everything is written
     let written = stream.write_all(bytes);
     if half && written.is_ok() {
@@ -285,7 +307,7 @@ fn exchange_now(address: SocketAddr, bytes: &[u8], half: bool) -> Vec<u8> {
     match stream.read_to_end(&mut answer) {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-        Err(error) => panic!("{error} after {answer:?}"),
+        Err(error) => panic!("the connection stays open ({error}) after {}", String::from_utf8_lossy(&answer)),
     }
     answer
 }
@@ -495,6 +517,13 @@ async fn arbitrary_bytes_never_break_the_server() {
             assert_eq!(server.call(VIEW).bearer(&v1.access).send().await.status, 200);
             assert_eq!(server.call(ROTATE).bearer(&v1.refresh).send().await.status, 200);
             assert_eq!(server.metric("passerby_http_responses_5xx_total").await, 0);
+            let reached = async |class: &str| server.metric(&format!("passerby_http_responses_{class}_total")).await;
+            let (good, bad) = (reached("2xx").await, reached("4xx").await);
+            println!("{good} requests were good, {bad} bad");
+            assert!(
+                good > u64::from(cases()) / 50 && bad > u64::from(cases()) / 5,
+                "{good} {bad}: too few reach a handler"
+            );
             assert_eq!(server.metric("passerby_actor_deaths_total").await, 0);
         })
         .await;

@@ -161,6 +161,9 @@ async fn a_logout_that_races_with_other_requests_wins() {
         .await;
 }
 
+/// Endpoints, `Authorization`, and the code and text that it gets.
+type Case<'a> = (&'a [&'a str], Option<&'a str>, Option<&'a str>, &'a str);
+
 #[actix_web::test]
 async fn requests_without_a_good_token_get_the_texts_of_the_protocol() {
     World::new()
@@ -169,7 +172,7 @@ async fn requests_without_a_good_token_get_the_texts_of_the_protocol() {
             let spoiled = |token: &str| format!("{}{}", &token[..token.len() - 3], "AAA");
             let (no_access, no_refresh) = (spoiled(&tokens.access), spoiled(&tokens.refresh));
             let other_alg = tokens.access.replacen(tokens.access.split('.').next().unwrap(), "eyJhbGciOiJub25lIn0", 1);
-            let cases: [(&[&str], Option<&str>, Option<&str>, &str); 9] = [
+            let cases: [Case<'_>; 9] = [
                 (&[PROFILE, DELETE, REFRESH, LOGOUT, LINK], None, Some("AuthError"), NO_TOKEN),
                 (&[PROFILE, DELETE, REFRESH, LOGOUT, LINK], Some("Basic dTpw"), Some("AuthError"), NO_TOKEN),
                 (&[PROFILE, DELETE, REFRESH, LOGOUT, LINK], Some("Bearer"), Some("AuthError"), NO_TOKEN),
@@ -524,17 +527,19 @@ async fn answers_with_tokens_are_not_stored() {
         .await;
 }
 
+type Pairs = &'static [(&'static str, &'static str)];
+
 /// S36: what a proxy says is believed only from those that are trusted.
 #[actix_web::test]
 async fn location_answers_how_the_client_reached_us() {
-    let forwarded = [("x-forwarded-host", "app.example"), ("x-forwarded-proto", "https")];
-    let cases: [(&[(&str, &str)], &[(&str, &str)], &str, bool); 7] = [
+    const FORWARDED: Pairs = &[("x-forwarded-host", "app.example"), ("x-forwarded-proto", "https")];
+    let cases: [(Pairs, Pairs, &str, bool); 7] = [
         (&[], &[], "http://{own}", true),
         (&[], &[("host", "news.example:9000")], "http://news.example:9000", true),
-        (&[], &forwarded, "http://{own}", true),
-        (&[("trusted_proxies", "10.0.0.0/8")], &forwarded, "http://{own}", true),
-        (&[("trusted_proxies", "127.0.0.0/8")], &forwarded, "https://app.example", true),
-        (&[("public_url", "https://news.example")], &forwarded, "https://news.example", false),
+        (&[], FORWARDED, "http://{own}", true),
+        (&[("trusted_proxies", "10.0.0.0/8")], FORWARDED, "http://{own}", true),
+        (&[("trusted_proxies", "127.0.0.0/8")], FORWARDED, "https://app.example", true),
+        (&[("public_url", "https://news.example")], FORWARDED, "https://news.example", false),
         (&[("public_url", "http://localhost:1234")], &[], "http://localhost:1234", false),
     ];
     for (settings, headers, expected, varies) in cases {
