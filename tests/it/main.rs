@@ -1,4 +1,5 @@
-//! The server from outside.
+//! The server's tests from outside: a real server on a free port, real HTTP, and time under control.
+
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -7,4 +8,17 @@
     reason = "a test may fail"
 )]
 
+mod bad_input;
+mod client_api;
+mod failing;
+#[allow(dead_code, reason = "shared with the core's tests")]
+#[path = "../../actors/tests/it/faulty.rs"]
+mod faulty;
+mod metrics;
 mod process;
+mod secrets;
+#[allow(dead_code, reason = "shared with the core's tests")]
+#[path = "../../actors/tests/it/support.rs"]
+mod support;
+mod v1;
+mod world;
