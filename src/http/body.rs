@@ -1,6 +1,14 @@
 //! Request bodies: read whole, within a bound and a time, whatever the content type says.
 
-use actix_web::web;
+use std::pin::Pin;
+use std::task;
+
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::{Method, header};
+use actix_web::middleware::Next;
+use actix_web::{HttpMessage as _, HttpRequest, web};
+use futures_util::StreamExt as _;
 use serde_json::{Map, Value};
 
 use super::Context;
@@ -26,8 +34,12 @@ pub enum BodyError {
 ///
 /// # Errors
 /// [`BodyError`].
-pub async fn read_object(context: &Context, payload: web::Payload) -> Result<Map<String, Value>, BodyError> {
-    let bytes = read(context, payload).await?;
+pub async fn read_object(
+    request: &HttpRequest,
+    context: &Context,
+    payload: web::Payload,
+) -> Result<Map<String, Value>, BodyError> {
+    let bytes = read(request, context, payload).await?;
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Map::new());
     }
@@ -41,17 +53,75 @@ pub async fn read_object(context: &Context, payload: web::Payload) -> Result<Map
 ///
 /// # Errors
 /// [`BodyError`].
-pub async fn discard(context: &Context, payload: web::Payload) -> Result<(), BodyError> {
-    read(context, payload).await.map(drop)
+pub async fn discard(request: &HttpRequest, context: &Context, payload: web::Payload) -> Result<(), BodyError> {
+    read(request, context, payload).await.map(drop)
 }
 
-async fn read(context: &Context, payload: web::Payload) -> Result<web::Bytes, BodyError> {
+async fn read(request: &HttpRequest, context: &Context, mut payload: web::Payload) -> Result<web::Bytes, BodyError> {
     let http = &context.server.settings.http;
-    let read = tokio::time::timeout(http.client_timeout, payload.to_bytes_limited(http.max_body));
-    match read.await {
-        Err(_) => Err(BodyError::TooSlow),
-        Ok(Err(_)) => Err(BodyError::TooLarge(http.max_body)),
-        Ok(Ok(Err(_))) => Err(BodyError::Broken),
-        Ok(Ok(Ok(bytes))) => Ok(bytes),
+    let read = tokio::time::timeout(http.client_timeout, read_up_to(&mut payload, http.max_body)).await;
+    let read = read.unwrap_or(Err(BodyError::TooSlow));
+    if read.is_err() {
+        request.extensions_mut().insert(Unread(payload));
+    }
+    read
+}
+
+async fn read_up_to(payload: &mut web::Payload, max: usize) -> Result<web::Bytes, BodyError> {
+    let mut whole = web::Bytes::new();
+    while let Some(part) = payload.next().await {
+        let part = part.map_err(|_| BodyError::Broken)?;
+        if whole.len() + part.len() > max {
+            return Err(BodyError::TooLarge(max));
+        }
+        // nearly always there is one part
+        whole = if whole.is_empty() { part } else { [whole, part].concat().into() };
+    }
+    Ok(whole)
+}
+
+/// A body that was not read to its end. While it lives, actix-http closes the connection after the response; once it is
+/// dropped, actix-http reads a chunked one on for as long as the client likes.
+struct Unread(#[expect(dead_code, reason = "kept, not used")] web::Payload);
+
+/// Middleware: keeps an unread body until its response is written.
+///
+/// # Errors
+/// The inner service's.
+pub async fn hold_unread(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    // the handlers of these methods read none
+    if is_chunked && matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        let payload = request.extract::<web::Payload>().await?;
+        request.extensions_mut().insert(Unread(payload));
+    }
+    let response = next.call(request).await?;
+    let unread = response.request().extensions_mut().remove::<Unread>();
+    Ok(match unread {
+        None => response.map_into_boxed_body(),
+        Some(unread) => response.map_body(|_, body| BoxBody::new(Holding { body: body.boxed(), _unread: unread })),
+    })
+}
+
+struct Holding {
+    body: BoxBody,
+    _unread: Unread,
+}
+
+impl MessageBody for Holding {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> task::Poll<Option<Result<web::Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(context)
     }
 }

@@ -159,6 +159,14 @@ fn no_content() -> HttpResponse {
     HttpResponse::NoContent().finish()
 }
 
+pub(super) fn bad_preflight(request: &HttpRequest, context: &Context) -> HttpResponse {
+    respond(request, context, Err(ClientError::bad_request("this origin may not do this")))
+}
+
+pub(super) fn bad_body(request: &HttpRequest, context: &Context, error: BodyError) -> HttpResponse {
+    respond(request, context, Err(error.into()))
+}
+
 pub(super) fn not_found(request: &HttpRequest, context: &Context) -> HttpResponse {
     respond(request, context, Err(ClientError::new(StatusCode::NOT_FOUND, None, "404 page not found")))
 }
@@ -257,7 +265,7 @@ async fn login(request: HttpRequest, context: web::Data<Context>, payload: web::
 }
 
 async fn try_login(request: &HttpRequest, context: &Context, payload: web::Payload) -> Answer {
-    let object = body::read_object(context, payload).await?;
+    let object = body::read_object(request, context, payload).await?;
     check_app(request, context)?;
     let provider = request.match_info().get("provider").unwrap_or_default();
     let link = request.query_string().split('&').any(|pair| pair == "link=true");
@@ -407,7 +415,7 @@ pub struct RefreshBody {
     responses((status = 201, body = RefreshBody), (status = 401, body = ErrorBody)))]
 async fn refresh(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        body::discard(&context, payload).await?;
+        body::discard(&request, &context, payload).await?;
         let (refresh, live) = authenticate_refresh(&request, &context)?;
         let server = &context.server;
         let claims = AccessClaims {
@@ -429,7 +437,7 @@ async fn refresh(request: HttpRequest, context: web::Data<Context>, payload: web
     responses((status = 204), (status = 401, body = ErrorBody)))]
 async fn logout(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        body::discard(&context, payload).await?;
+        body::discard(&request, &context, payload).await?;
         let (_, live) = authenticate_refresh(&request, &context)?;
         within_time(&context, context.handle.logout(&live.user, live.number)).await?;
         Ok(no_content())
@@ -442,7 +450,7 @@ async fn logout(request: HttpRequest, context: web::Data<Context>, payload: web:
     responses((status = 204), (status = 401, body = ErrorBody)))]
 async fn delete(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        body::discard(&context, payload).await?;
+        body::discard(&request, &context, payload).await?;
         let (_, live) = authenticate(&request, &context)?;
         within_time(&context, context.handle.delete(&live.user)).await?;
         Ok(no_content())

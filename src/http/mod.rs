@@ -9,9 +9,11 @@ pub mod v1;
 
 use std::sync::Arc;
 
-use actix_web::dev::{ServiceFactory, ServiceRequest};
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::middleware::{DefaultHeaders, NormalizePath, TrailingSlash};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::{DefaultHeaders, Next, NormalizePath, TrailingSlash, from_fn};
 use actix_web::{App, HttpRequest, HttpResponse, web};
 use passerby_actors::handle::{self, Handle};
 
@@ -38,7 +40,7 @@ pub fn public_app(
     impl ServiceFactory<
         ServiceRequest,
         Config = (),
-        Response = actix_web::dev::ServiceResponse<impl actix_web::body::MessageBody>,
+        Response = ServiceResponse<impl MessageBody>,
         Error = actix_web::Error,
         InitError = (),
     >,
@@ -48,6 +50,8 @@ pub fn public_app(
     App::new()
         .app_data(web::Data::new(Context { server, handle }))
         .wrap(cors)
+        .wrap(from_fn(shape_refused_preflight))
+        .wrap(from_fn(body::hold_unread))
         .wrap(DefaultHeaders::new().add((header::X_CONTENT_TYPE_OPTIONS, "nosniff")))
         // realm-web does not trim a slash at the end of its baseUrl (wire-protocol §1)
         .wrap(NormalizePath::new(TrailingSlash::MergeOnly))
@@ -70,21 +74,51 @@ fn cors(origins: &[String]) -> actix_cors::Cors {
     origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
 }
 
-async fn not_found(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+async fn not_found(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     if is_client_api(request.path()) {
-        client_api::not_found(&request, &context)
+        match body::discard(&request, &context, payload).await {
+            Ok(()) => client_api::not_found(&request, &context),
+            Err(error) => client_api::bad_body(&request, &context, error),
+        }
     } else {
-        v1::Problem::not_found().respond(&context)
+        let read = body::discard(&request, &context, payload).await;
+        read.map_or_else(v1::Problem::from, |()| v1::Problem::not_found()).respond(&context)
     }
 }
 
 /// For a known path with another method.
-pub(crate) async fn method_not_allowed(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+pub(crate) async fn method_not_allowed(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    payload: web::Payload,
+) -> HttpResponse {
     if is_client_api(request.path()) {
-        client_api::method_not_allowed(&request, &context)
+        match body::discard(&request, &context, payload).await {
+            Ok(()) => client_api::method_not_allowed(&request, &context),
+            Err(error) => client_api::bad_body(&request, &context, error),
+        }
     } else {
-        v1::Problem::method_not_allowed().respond(&context)
+        let read = body::discard(&request, &context, payload).await;
+        read.map_or_else(v1::Problem::from, |()| v1::Problem::method_not_allowed()).respond(&context)
     }
+}
+
+/// Middleware: what the CORS library refuses by itself is plain text; here it gets the form of its API.
+async fn shape_refused_preflight(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let response = next.call(request).await?;
+    let refused = response.status() == StatusCode::BAD_REQUEST && *response.request().method() == Method::OPTIONS;
+    let context = response.request().app_data::<web::Data<Context>>().cloned();
+    let Some(context) = context.filter(|_| refused) else { return Ok(response.map_into_boxed_body()) };
+    let (request, _) = response.into_parts();
+    let shaped = if is_client_api(request.path()) {
+        client_api::bad_preflight(&request, &context)
+    } else {
+        v1::Problem::bad_preflight().respond(&context)
+    };
+    Ok(ServiceResponse::new(request, shaped))
 }
 
 fn is_client_api(path: &str) -> bool {

@@ -71,6 +71,10 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this path does not know this method")
     }
 
+    pub(super) fn bad_preflight() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-preflight", "this origin may not do this")
+    }
+
     pub(super) fn respond(self, context: &Context) -> HttpResponse {
         respond(context, Err(self))
     }
@@ -211,9 +215,9 @@ type LiveSession = handle::LoggedIn;
     responses((status = 201, body = SessionTokens), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json")))]
-async fn create_session(context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
+async fn create_session(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        let body = body::read_object(&context, payload).await?;
+        let body = body::read_object(&request, &context, payload).await?;
         if body.get("mode").is_some_and(|mode| mode != "bearer") {
             return Err(Problem::new(StatusCode::BAD_REQUEST, "unknown-mode", "mode must be \"bearer\""));
         }
@@ -288,7 +292,7 @@ async fn session(request: HttpRequest, context: web::Data<Context>) -> HttpRespo
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 async fn refresh_session(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        body::discard(&context, payload).await?;
+        body::discard(&request, &context, payload).await?;
         let token = bearer(&request).ok_or_else(Problem::no_token)?;
         let refresh = context.server.tokens.verify_refresh(token)?;
         if refresh.kind != SessionKind::V1 {
@@ -308,7 +312,7 @@ async fn refresh_session(request: HttpRequest, context: web::Data<Context>, payl
         (status = 403, body = Problem, content_type = "application/problem+json")))]
 async fn end_session(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        body::discard(&context, payload).await?;
+        body::discard(&request, &context, payload).await?;
         let live = authenticate(&request, &context)?;
         within_time(&context, context.handle.logout(&live.user, live.number)).await?;
         Ok(gone(&context))
@@ -322,7 +326,7 @@ async fn end_session(request: HttpRequest, context: web::Data<Context>, payload:
         (status = 403, body = Problem, content_type = "application/problem+json")))]
 async fn delete_user(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        body::discard(&context, payload).await?;
+        body::discard(&request, &context, payload).await?;
         let live = authenticate(&request, &context)?;
         within_time(&context, context.handle.delete(&live.user)).await?;
         Ok(gone(&context))
