@@ -405,20 +405,32 @@ impl<A: Clone> Directory<A> {
         removed
     }
 
-    /// The users live on one worker (or on any) with the time of their last use (ms), the longest idle first.
-    pub fn longest_idle(&self, worker: Option<usize>) -> Vec<(u64, UserId, u64)> {
+    /// The users live on this worker who were last used at `idle_since_ms` or before, with the incarnation of each.
+    pub fn idle(&self, worker: usize, idle_since_ms: u64) -> Vec<(UserId, u64)> {
         let mut found = Vec::new();
-        if !self.is_empty() {
-            for map in 0..self.live.maps.len() {
-                self.live.visit(map, |id, live| {
-                    if worker.is_none_or(|worker| live.worker == worker) {
-                        found.push((live.last_used_ms, *id, live.incarnation));
-                    }
-                });
+        self.visit(|id, live| {
+            if live.worker == worker && live.last_used_ms <= idle_since_ms {
+                found.push((*id, live.incarnation));
             }
-            found.sort_unstable();
-        }
+        });
         found
+    }
+
+    /// The `count` users, on whichever worker, who were last used the longest ago.
+    pub fn longest_idle(&self, count: usize) -> Vec<UserId> {
+        let mut found = Vec::with_capacity(self.len());
+        self.visit(|id, live| found.push((live.last_used_ms, *id)));
+        if count < found.len() {
+            found.select_nth_unstable(count);
+            found.truncate(count);
+        }
+        found.into_iter().map(|(_, id)| id).collect()
+    }
+
+    fn visit(&self, mut see: impl FnMut(&UserId, &Live<A>)) {
+        if !self.is_empty() {
+            (0..self.live.maps.len()).for_each(|map| self.live.visit(map, &mut see));
+        }
     }
 
     /// Counts a death. Answers for how long (ms) the user's stateful calls are refused, if it died too often.

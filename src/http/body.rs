@@ -57,6 +57,11 @@ pub async fn discard(request: &HttpRequest, context: &Context, payload: web::Pay
     read(request, context, payload).await.map(drop)
 }
 
+/// Leaves a body unread, for a path or method that is not there; the connection then closes.
+pub fn leave(request: &HttpRequest, payload: web::Payload) {
+    request.extensions_mut().insert(Unread(payload));
+}
+
 async fn read(request: &HttpRequest, context: &Context, mut payload: web::Payload) -> Result<web::Bytes, BodyError> {
     let http = &context.server.settings.http;
     let read = tokio::time::timeout(http.client_timeout, read_up_to(&mut payload, http.max_body)).await;

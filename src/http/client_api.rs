@@ -163,10 +163,6 @@ pub(super) fn bad_preflight(request: &HttpRequest, context: &Context) -> HttpRes
     respond(request, context, Err(ClientError::bad_request("this origin may not do this")))
 }
 
-pub(super) fn bad_body(request: &HttpRequest, context: &Context, error: BodyError) -> HttpResponse {
-    respond(request, context, Err(error.into()))
-}
-
 pub(super) fn not_found(request: &HttpRequest, context: &Context) -> HttpResponse {
     respond(request, context, Err(ClientError::new(StatusCode::NOT_FOUND, None, "404 page not found")))
 }

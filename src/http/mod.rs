@@ -75,14 +75,11 @@ fn cors(origins: &[String]) -> actix_cors::Cors {
 }
 
 async fn not_found(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
+    body::leave(&request, payload);
     if is_client_api(request.path()) {
-        match body::discard(&request, &context, payload).await {
-            Ok(()) => client_api::not_found(&request, &context),
-            Err(error) => client_api::bad_body(&request, &context, error),
-        }
+        client_api::not_found(&request, &context)
     } else {
-        let read = body::discard(&request, &context, payload).await;
-        read.map_or_else(v1::Problem::from, |()| v1::Problem::not_found()).respond(&context)
+        v1::Problem::not_found().respond(&context)
     }
 }
 
@@ -92,14 +89,11 @@ pub(crate) async fn method_not_allowed(
     context: web::Data<Context>,
     payload: web::Payload,
 ) -> HttpResponse {
+    body::leave(&request, payload);
     if is_client_api(request.path()) {
-        match body::discard(&request, &context, payload).await {
-            Ok(()) => client_api::method_not_allowed(&request, &context),
-            Err(error) => client_api::bad_body(&request, &context, error),
-        }
+        client_api::method_not_allowed(&request, &context)
     } else {
-        let read = body::discard(&request, &context, payload).await;
-        read.map_or_else(v1::Problem::from, |()| v1::Problem::method_not_allowed()).respond(&context)
+        v1::Problem::method_not_allowed().respond(&context)
     }
 }
 

@@ -248,7 +248,6 @@ async fn the_store_without_the_keys_logs_nobody_in() {
 
 /// S38: what happens to a user is logged with its cause, its user and the time in UTC.
 #[actix_web::test]
-#[ignore = "the events come with actors/src/handle.rs of another branch"]
 async fn the_events_of_a_life_are_log_lines() {
     let captured = Captured::begin();
     World::new()

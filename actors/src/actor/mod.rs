@@ -139,7 +139,7 @@ impl Core {
         if let Some(queue) = self.queues.write().get_mut(worker) {
             *queue = None;
         }
-        for (_, id, incarnation) in self.directory.longest_idle(Some(worker)) {
+        for (id, incarnation) in self.directory.idle(worker, u64::MAX) {
             self.directory.forget(&id, incarnation);
         }
     }

@@ -17,6 +17,8 @@ use crate::store::{Applied, Completions, Health, ReplyTo};
 const LOOKS_PER_IDLE_TIME: u64 = 4;
 /// Beyond `max_live`, this part of it is let go at once, so that the search for the longest idle is seldom.
 const LET_GO_PART: usize = 16;
+/// And never more than this, since somebody waits for it.
+const LET_GO_MOST: usize = 1024;
 
 /// Which form a new user's id takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +52,8 @@ impl Supervisor {
         let clock = self.core.store.clock();
         let now_ms = clock.monotonic_ms();
         let since_ms = now_ms.saturating_sub(self.core.limits.idle_ms);
-        let live = self.core.directory.longest_idle(Some(self.worker));
-        rest(&self.core, live.iter().take_while(|(used_ms, ..)| *used_ms <= since_ms).map(|(_, id, _)| id), since_ms);
+        let idle = self.core.directory.idle(self.worker, since_ms);
+        rest(&self.core, idle.iter().map(|(id, _)| id), since_ms);
         self.core.directory.forget_old_deaths(now_ms);
     }
 }
@@ -73,9 +75,9 @@ pub(crate) fn activate(
 ) -> Lease<Addr<Session>> {
     let now_ms = core.store.clock().monotonic_ms();
     if core.directory.len() >= core.limits.max_live {
-        let live = core.directory.longest_idle(None);
-        let surplus = core.directory.len() - core.limits.max_live + core.limits.max_live.div_ceil(LET_GO_PART);
-        rest(core, live.iter().take(surplus).map(|(_, id, _)| id), now_ms);
+        let surplus = core.directory.len() - core.limits.max_live;
+        let lot = core.limits.max_live.div_ceil(LET_GO_PART).min(LET_GO_MOST);
+        rest(core, core.directory.longest_idle(surplus + lot).iter(), now_ms);
     }
     let incarnation = core.next_incarnation();
     core.directory.lease_or_activate(id, now_ms, worker, incarnation, || {
