@@ -358,13 +358,13 @@ pub(super) mod tests {
         Key::from_secret(KeyId([1; 8]), KeyUse::Refresh, Algorithm::HS256, 0, secret)
     }
 
-    /// S1: 200 000 keys, no id or secret twice, and no bit of them that never changes.
+    /// S1: a million keys, no id or secret twice, and no bit of them that never changes.
     #[test]
     fn secrets_are_unpredictable() {
         let entropy = SystemEntropy::default();
         let (mut seen, mut ids) = (HashSet::new(), HashSet::new());
         let (mut ones, mut zeros) = ([0_u8; 40], [0_u8; 40]);
-        for _ in 0..200_000 {
+        for _ in 0..1_000_000 {
             let key = Key::generate(KeyUse::Cookie, Algorithm::HS256, &entropy, 0).unwrap();
             for (at, byte) in key.id.0.iter().chain(&key.secret).enumerate() {
                 ones[at] |= byte;

@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod client_api;
+mod documents;
 mod failing;
 #[allow(dead_code, reason = "shared with the core's tests")]
 #[path = "../../actors/tests/it/faulty.rs"]

@@ -1,12 +1,13 @@
 //! Session actors: order, leases, rest, death, and what happens when a worker stops.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use passerby_actors::actor::Limits;
-use passerby_actors::domain::{DeviceId, Operation, Refusal, SessionId, SessionKind};
+use passerby_actors::domain::{Cause, ChangeSet, DeviceId, Operation, Outcome, Refusal, SessionId, SessionKind};
 use passerby_actors::handle::{Error, Handle, IdForm};
-use passerby_actors::store::Store;
+use passerby_actors::store::{Completions, Store};
 
 use crate::support::{Running, World, until};
 
@@ -76,15 +77,32 @@ async fn disabling_refuses_every_token_and_enabling_lifts_it() {
 }
 
 #[actix_rt::test]
-async fn a_change_made_elsewhere_reaches_the_live_actor() {
+async fn both_workers_use_the_one_actor_and_a_change_past_it_is_seen() {
     let world = World::new(1);
     let running = world.open();
     let other = Handle::new(Arc::clone(&running.core));
     let user = login(&running).await;
     running.handle.open_session(&user.user, SessionKind::V1, DeviceId::default()).await.unwrap();
-    other.end_session(&user.user, 1).await.unwrap();
+    other.open_session(&user.user, SessionKind::V1, DeviceId::default()).await.unwrap();
+    assert_eq!(running.core.stats().activations.load(Ordering::SeqCst), 1);
+
+    // past the actor, as another node would
+    let commit = async |operation| {
+        let state = running.store.load(&user.user).unwrap();
+        let decision = state.decide(&operation, running.store.clock().now(), &world.policy).unwrap();
+        let (cause, op) = state.op(&decision).unwrap();
+        let completions = Rc::<Completions>::default();
+        let (reply, outcomes) = completions.register(1);
+        actix_rt::spawn(Rc::clone(&completions).run(|_| {}));
+        running.store.commit(vec![ChangeSet { cause, at: 1, ops: vec![op] }], reply);
+        assert_eq!(outcomes.await, [Outcome::Done]);
+    };
+    commit(Operation::EndSession { session: 1, cause: Cause::SessionEnded }).await;
     assert_eq!(running.handle.end_session(&user.user, 1).await, Err(Error::Refused(Refusal::SessionEnded)));
-    assert_eq!(running.core.stats().activations.load(Ordering::SeqCst), 1, "both workers use the one actor");
+    running.handle.end_session(&user.user, 2).await.unwrap();
+    assert_eq!(running.store.stats().sets_conflicted.load(Ordering::SeqCst), 0, "it looked before it proposed");
+    commit(Operation::Delete { cause: Cause::DeletedByAdmin }).await;
+    until("the notice ends the actor", || running.core.live_users() == 0).await;
 }
 
 #[actix_rt::test]
