@@ -168,7 +168,15 @@ fn check(settings: &Settings) -> Result<(), Failure> {
         print("data: none yet; the first start makes it\n");
         return Ok(());
     }
-    let found = embedded::inspect(&settings.data_dir, &startup::store_options(settings), &*Ports::system().files)?;
+    let options = startup::store_options(settings);
+    let found = match embedded::inspect(&settings.data_dir, &options, &*Ports::system().files) {
+        // settings are checked beside a running server before it is started anew with them
+        Err(OpenError::InUse(_)) => {
+            print("data: in use by a running server, so not looked at\n");
+            return Ok(());
+        }
+        found => found?,
+    };
     if found.intact || (found.users == 0 && !settings.data_dir.join("CURRENT").exists()) {
         print(&format!("data: good, {} users\n", found.users));
         return Ok(());
@@ -230,12 +238,16 @@ fn retire(settings: &Settings, store: &mut KeyStore, id: KeyId, yes: bool) -> Re
             }
             crate::token::KeyUse::Refresh | crate::token::KeyUse::Cookie => {
                 let options = startup::store_options(settings);
-                let users = match settings.data_dir.is_dir() {
-                    true => embedded::inspect(&settings.data_dir, &options, &*Ports::system().files)?.users,
-                    false => 0,
+                let inspect = || embedded::inspect(&settings.data_dir, &options, &*Ports::system().files);
+                let users = match settings.data_dir.is_dir().then(inspect).transpose() {
+                    Ok(found) => format!("up to {}", found.map_or(0, |found| found.users)),
+                    Err(OpenError::InUse(_)) => {
+                        "any number of (a running server has the data, so they are not counted)".to_owned()
+                    }
+                    Err(error) => return Err(error.into()),
                 };
                 format!(
-                    "the sessions of up to {users} users end, of whom the anonymous ones cannot come back: \
+                    "the sessions of {users} users end, of whom the anonymous ones cannot come back: \
                      all whose {} was made under it",
                     if key.purpose == crate::token::KeyUse::Cookie { "cookie" } else { "refresh token" }
                 )

@@ -268,6 +268,8 @@ fn exit_codes_say_what_is_wrong() {
     for _ in 0..20 {
         assert_eq!(call(&process.public, "POST", "/v1/sessions", None).status, 201);
     }
+    let beside = run(&data, &["check"]);
+    assert!(beside.status.success() && words(&beside).contains("in use by a running server"), "{}", words(&beside));
     assert_eq!(process.stop(), Some(0));
     let good = run(&data, &["check"]);
     assert!(good.status.success() && words(&good).contains("data: good, 20 users"), "{}", words(&good));
