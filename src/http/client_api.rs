@@ -12,23 +12,11 @@ use utoipa::ToSchema;
 use super::body::{self, BodyError};
 use super::forwarded::Forwarded;
 use super::{Context, JSON, NO_STORE, bearer, retry_after_s, within_time};
+use crate::provider::{ANON_USER, NOT_BUILT};
 use crate::token::{Access, AccessClaims, Refresh, RefreshClaims, TokenError};
 
 /// Carries the same id as an error's `link`.
 pub(crate) const REQUEST_ID: &str = "x-appservices-request-id";
-
-const ANON_USER: &str = "anon-user";
-/// Every provider that SDKs know; core crashes on any other name (wire-protocol §4).
-const PROVIDERS: [&str; 8] = [
-    ANON_USER,
-    "local-userpass",
-    "api-key",
-    "custom-token",
-    "custom-function",
-    "oauth2-google",
-    "oauth2-facebook",
-    "oauth2-apple",
-];
 
 /// Adds the routes.
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -265,7 +253,7 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
     check_app(request, context)?;
     let provider = request.match_info().get("provider").unwrap_or_default();
     let link = request.query_string().split('&').any(|pair| pair == "link=true");
-    if !PROVIDERS.contains(&provider) {
+    if provider != ANON_USER && !NOT_BUILT.contains(&provider) {
         let text = format!("auth provider not found: '{}'", shown(provider));
         return Err(ClientError::new(StatusCode::NOT_FOUND, "AuthProviderNotFound", text));
     }

@@ -6,20 +6,9 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use crate::config::{SettingsError, canonical_origin, valid_app_id};
-use crate::provider::Providers;
+use crate::provider::{ANON_USER, NOT_BUILT, Providers};
 
-const ANON_USER: &str = "anon-user";
 const ANON_USER_OPTIONS: [&str; 3] = ["name", "type", "disabled"];
-/// Providers of App Services that this server does not have.
-const NOT_BUILT: [&str; 7] = [
-    "local-userpass",
-    "api-key",
-    "custom-token",
-    "custom-function",
-    "oauth2-google",
-    "oauth2-facebook",
-    "oauth2-apple",
-];
 
 /// The providers of the app folder `folder`.
 ///

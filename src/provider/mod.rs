@@ -2,6 +2,20 @@
 
 pub mod app_folder;
 
+/// The provider of anonymous users; its name equals its type.
+pub const ANON_USER: &str = "anon-user";
+/// Providers that App Services knows and this server does not have. With [`ANON_USER`] they are every name that SDKs know;
+/// one of them crashes on any other (wire-protocol §4).
+pub const NOT_BUILT: [&str; 7] = [
+    "local-userpass",
+    "api-key",
+    "custom-token",
+    "custom-function",
+    "oauth2-google",
+    "oauth2-facebook",
+    "oauth2-apple",
+];
+
 /// Which providers take logins, and what else an app folder says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Providers {
