@@ -53,6 +53,16 @@ pub enum StartError {
     /// The data folder.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The data folder belongs to another app, whose users would all be refused.
+    #[error("the data folder {} belongs to the app id {found}, not {wanted}", folder.display())]
+    OtherApp {
+        /// The data folder.
+        folder: std::path::PathBuf,
+        /// The app id that it was begun with.
+        found: String,
+        /// The app id of the settings.
+        wanted: String,
+    },
     /// The keys.
     #[error(transparent)]
     Keys(#[from] KeyError),
@@ -141,6 +151,7 @@ impl Application {
         let opening = web::block(move || EmbeddedStore::open(&dir, options, files, clock)).await;
         let store = Arc::new(opening.map_err(std::io::Error::other)??);
         report(&store);
+        claim_folder(&settings, &*ports.files)?;
 
         let keys = KeyStore::open_or_create(
             &settings.keys_dir,
@@ -231,6 +242,29 @@ fn listen(server: &Arc<Server>) -> Result<(actix_web::dev::Server, SocketAddr), 
     let listener = listener.bind(address).map_err(|error| StartError::Listen { address, error })?;
     let bound = listener.addrs().first().copied().unwrap_or(address);
     Ok((listener.run(), bound))
+}
+
+/// Tokens name their app id, so under another one every user of the folder would be refused: the first start writes it
+/// down, and later ones compare.
+fn claim_folder(settings: &Settings, files: &dyn Files) -> Result<(), StartError> {
+    let path = settings.data_dir.join("APP_ID");
+    match files.read(&path) {
+        Ok(found) => {
+            let found = String::from_utf8_lossy(&found).trim().to_owned();
+            if found == settings.app_id {
+                return Ok(());
+            }
+            Err(StartError::OtherApp { folder: settings.data_dir.clone(), found, wanted: settings.app_id.clone() })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let new = path.with_extension("new");
+            files.write(&new, format!("{}\n", settings.app_id).as_bytes())?;
+            files.sync_file(&new)?;
+            files.rename(&new, &path)?;
+            Ok(files.sync_dir(&settings.data_dir)?)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn report(store: &EmbeddedStore) {

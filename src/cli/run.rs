@@ -45,6 +45,7 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Store(error) => error.into(),
+            StartError::OtherApp { .. } => Self::usage(error),
             other => Self::other(other),
         }
     }
@@ -153,7 +154,10 @@ fn recover(settings: &Settings, accept_loss: bool) -> Result<(), Failure> {
     print(&format!("{} users can be read\n", inspection.users));
     let advice = match (inspection.intact, accept_loss) {
         (true, false) => "everything that must be readable is; there is nothing to recover\n",
-        (false, false) => "`passerby recover --accept-loss` gives up the rest and keeps the old files\n",
+        (false, false) => {
+            "`passerby recover --accept-loss` gives up the rest and keeps the old files; \
+             whoever ended in what is given up is back\n"
+        }
         (_, true) => "",
     };
     print(advice);
@@ -177,6 +181,10 @@ fn check(settings: &Settings) -> Result<(), Failure> {
         }
         found => found?,
     };
+    if found.users > 0 {
+        // what `serve` would refuse
+        keys.ring().map_err(Failure::other)?;
+    }
     if found.intact || (found.users == 0 && !settings.data_dir.join("CURRENT").exists()) {
         print(&format!("data: good, {} users\n", found.users));
         return Ok(());

@@ -82,7 +82,7 @@ pub struct Settings {
     /// Whether the abuse budgets are in force. Default on.
     #[serde(deserialize_with = "on_or_off")]
     pub limits: bool,
-    /// Whether a logout in cookie mode sends `Clear-Site-Data`. Default true.
+    /// Whether a logout or deletion on `/v1` sends `Clear-Site-Data`. Default true.
     pub clear_site_data: bool,
     /// When inactive users go.
     pub expiry: Expiry,
@@ -200,7 +200,7 @@ pub struct Drain {
 pub struct Log {
     /// Form of a line. Default human.
     pub format: LogFormat,
-    /// Which lines, as tracing filter directives (`info,passerby=debug`). Default `info,actix_server=warn`.
+    /// Which lines, as tracing filter directives (`info,passerby=debug`). Default `info,actix_server=warn,actix_http=off`.
     pub filter: String,
 }
 

@@ -177,7 +177,7 @@ pub(super) const TABLE: &[Setting] = &[
         "clear_site_data",
         Kind::Flag,
         Fallback::Value("true"),
-        "Whether a logout in cookie mode tells the browser to clear what the site has stored.",
+        "Whether a logout or deletion on /v1 tells the browser to clear what the site has stored.",
     ),
     number(
         "expiry.window",
@@ -255,7 +255,7 @@ pub(super) const TABLE: &[Setting] = &[
     plain(
         "log.filter",
         Kind::Filter,
-        Fallback::Value("info,actix_server=warn"),
+        Fallback::Value("info,actix_server=warn,actix_http=off"),
         "Which log lines are written, such as info,passerby=debug.",
     ),
 ];

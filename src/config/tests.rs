@@ -57,7 +57,7 @@ fn nothing_set_gives_the_defaults() {
             request_timeout: Duration::from_secs(10),
         },
         drain: Drain { notice: Duration::ZERO, timeout: Duration::from_secs(30) },
-        log: Log { format: LogFormat::Human, filter: "info,actix_server=warn".into() },
+        log: Log { format: LogFormat::Human, filter: "info,actix_server=warn,actix_http=off".into() },
     };
     assert_eq!(settings, expected);
     assert_eq!(settings.policy(), Policy::default());

@@ -65,7 +65,7 @@ pub fn public_app(
 fn cors(origins: &[String]) -> actix_cors::Cors {
     let cors = actix_cors::Cors::default()
         .allowed_methods(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-        .allowed_headers(["authorization", "content-type", "accept"])
+        .allow_any_header()
         .expose_headers([client_api::REQUEST_ID, "retry-after"])
         .max_age(3600);
     if origins.is_empty() {

@@ -271,6 +271,11 @@ fn exit_codes_say_what_is_wrong() {
     let beside = run(&data, &["check"]);
     assert!(beside.status.success() && words(&beside).contains("in use by a running server"), "{}", words(&beside));
     assert_eq!(process.stop(), Some(0));
+    let other = run(&data, &["serve", "--app-id", "typo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    assert_eq!(other.status.code(), Some(64));
+    assert!(words(&other).contains("belongs to the app id passerby, not typo"), "{}", words(&other));
+    let without_keys = run(&data, &["check", "--keys-dir", folder.path().join("none").to_str().unwrap()]);
+    assert_eq!(without_keys.status.code(), Some(1), "{}", words(&without_keys));
     let good = run(&data, &["check"]);
     assert!(good.status.success() && words(&good).contains("data: good, 20 users"), "{}", words(&good));
 

@@ -142,7 +142,7 @@ async fn each_kind_of_damage_is_named() {
         ("CURRENT: it is missing, and there is data", |dir, _| std::fs::remove_file(dir.join("CURRENT")).unwrap()),
         ("CURRENT: it names no generation", |dir, _| std::fs::write(dir.join("CURRENT"), "nonsense").unwrap()),
         ("CURRENT names it, and it is missing", |_, generation| std::fs::remove_dir_all(generation).unwrap()),
-        ("No such file", |_, generation| std::fs::remove_file(generation.join("journal")).unwrap()),
+        ("journal: it is missing", |_, generation| std::fs::remove_file(generation.join("journal")).unwrap()),
         ("does not begin as a journal", |_, generation| std::fs::write(generation.join("journal"), [0; 50]).unwrap()),
         ("the snapshot cannot be read", |_, generation| {
             std::fs::write(generation.join("snapshot/db"), vec![7; 100_000]).unwrap();

@@ -82,6 +82,7 @@ pub(super) fn recover(
         match files.read(&path) {
             Ok(bytes) => journals.push((number, path, bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && number > current => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(damaged(&path, "it is missing")),
             Err(error) => return Err(OpenError::Io { what: path, error }),
         }
     }
