@@ -176,6 +176,7 @@ fn check(settings: &Settings) -> Result<(), Failure> {
     let found = match embedded::inspect(&settings.data_dir, &options, &*Ports::system().files) {
         // settings are checked beside a running server before it is started anew with them
         Err(OpenError::InUse(_)) => {
+            keys.ring().map_err(Failure::other)?;
             print("data: in use by a running server, so not looked at\n");
             return Ok(());
         }
@@ -220,6 +221,8 @@ fn keys(settings: &Settings, command: &KeysCommand, environment: &[(OsString, Os
         }
         KeysCommand::Export(KeyFile { file, passphrase_file }) => {
             let passphrase = passphrase(passphrase_file.as_deref(), environment)?;
+            // an export of nothing would be found out when the keys are needed
+            store.ring().map_err(Failure::other)?;
             let bytes = store.export(&passphrase, &*ports.entropy).map_err(Failure::other)?;
             write_private(file, &bytes).map_err(|error| Failure::other(format!("{}: {error}", file.display())))?;
             print(&format!("{} keys are in {}\n", store.list().len(), file.display()));

@@ -171,7 +171,7 @@ pub(super) const TABLE: &[Setting] = &[
         "limits",
         Kind::Choice(&["on", "off"]),
         Fallback::Value("on"),
-        "Whether the abuse budgets are in force; off is for load tests.",
+        "Whether the abuse budgets are in force (there are none yet); off is for load tests.",
     ),
     plain(
         "clear_site_data",

@@ -73,16 +73,15 @@ async fn read(request: &HttpRequest, context: &Context, mut payload: web::Payloa
 }
 
 async fn read_up_to(payload: &mut web::Payload, max: usize) -> Result<web::Bytes, BodyError> {
-    let mut whole = web::Bytes::new();
+    let mut whole = web::BytesMut::new();
     while let Some(part) = payload.next().await {
         let part = part.map_err(|_| BodyError::Broken)?;
         if whole.len() + part.len() > max {
             return Err(BodyError::TooLarge(max));
         }
-        // nearly always there is one part
-        whole = if whole.is_empty() { part } else { [whole, part].concat().into() };
+        whole.extend_from_slice(&part);
     }
-    Ok(whole)
+    Ok(whole.freeze())
 }
 
 /// A body that was not read to its end. While it lives, actix-http closes the connection after the response; once it is

@@ -218,8 +218,16 @@ impl KeyStore {
         self.dir.join(format!("{id}{SUFFIX}"))
     }
 
+    /// Makes the folder, and every new entry on its path durable: without its keys a store's users are lost.
     fn make_dir(&self) -> Result<(), KeyError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(at_path(&self.dir))
+        let is_new = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+        let new: Vec<&Path> = self.dir.ancestors().take_while(is_new).collect();
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(at_path(&self.dir))?;
+        for path in new {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            File::open(parent).and_then(|dir| dir.sync_all()).map_err(at_path(parent))?;
+        }
+        Ok(())
     }
 
     /// Whole or not at all, and on the disk when it returns.
