@@ -267,6 +267,13 @@ fn retire(settings: &Settings, store: &mut KeyStore, id: KeyId, yes: bool) -> Re
         print(&format!("{id}: {loss}\nnothing was done; say --yes to retire it\n"));
         return Ok(());
     }
+    if key.purpose != crate::token::KeyUse::Access && settings.data_dir.is_dir() {
+        let options = startup::store_options(settings);
+        if let Err(OpenError::InUse(_)) = embedded::inspect(&settings.data_dir, &options, &*Ports::system().files) {
+            let why = "a running server may still sign with it, and those sessions would end too: stop it first";
+            return Err(Failure::other(format!("{id}: {why}")));
+        }
+    }
     store.retire(id).map_err(Failure::other)?;
     print(&format!("{id} is retired from the next start on\n"));
     Ok(())

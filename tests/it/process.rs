@@ -359,6 +359,10 @@ fn keys_are_listed_rotated_retired_exported_and_imported() {
     let old = old.split(' ').next().unwrap();
     let asked = words(&run(&data, &["keys", "retire", old]));
     assert!(asked.contains("up to 1 users") && asked.contains("--yes"), "{asked}");
+    let serving = Process::start(&data, &[]);
+    let refused = run(&data, &["keys", "retire", old, "--yes"]);
+    assert!(words(&refused).contains("may still sign"), "{}", words(&refused));
+    serving.stop();
     assert!(run(&data, &["keys", "retire", old, "--yes"]).status.success());
     let process = Process::start(&data, &[]);
     assert_eq!(call(&process.public, "POST", "/v1/session/refresh", Some(&refresh)).status, 401);
