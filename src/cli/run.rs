@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use passerby_actors::store::embedded::{self, OpenError};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Cli, Command, EXIT_USAGE, KeyFile, KeyUse, KeysCommand};
@@ -116,6 +117,7 @@ fn complain(text: &str) {
 
 fn serve(settings: Settings, providers: Providers) -> Result<(), Failure> {
     telemetry::install(&settings.log).map_err(Failure::usage)?;
+    raise_open_files();
     actix_web::rt::System::new().block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(Failure::other)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::other)?;
@@ -134,6 +136,14 @@ fn serve(settings: Settings, providers: Providers) -> Result<(), Failure> {
         };
         application.run_until(stop).await.map_err(Failure::other)
     })
+}
+
+/// Every connection is an open file, and the usual soft limit of 1024 is far below `http.max_connections`.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, soft_limit = limit.current, "the limit on open files could not be raised");
+    }
 }
 
 fn recover(settings: &Settings, accept_loss: bool) -> Result<(), Failure> {
