@@ -228,7 +228,7 @@ pub(super) const TABLE: &[Setting] = &[
         (1, 300),
         "s",
         "5",
-        "Time a client has to send its request head, and again for its body, before it is cut off.",
+        "Time a client has for the first request head of a connection, and for each body, before it is cut off.",
     ),
     number("http.keep_alive", (1, 3600), "s", "75", "How long a connection without a request stays open."),
     number(

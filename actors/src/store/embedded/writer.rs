@@ -153,8 +153,8 @@ impl Writer {
         let mut effects = group.effects;
         if !self.touches.is_empty() {
             let touches = std::mem::take(&mut self.touches);
+            // only for the journal: the registry has shown them all along
             frame.touches(shared.clock.now(), &touches);
-            // the registry has shown them all along
         }
         if frame.has_sets() && !self.append(frame, FrameKind::Group) {
             for (_, outcomes) in &mut replies {
