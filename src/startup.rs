@@ -5,7 +5,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, web};
@@ -177,7 +176,9 @@ impl Application {
         let responses = Default::default();
         let server = Arc::new(Server { settings, providers, tokens, core, store, entropy, janitor, responses });
 
-        let (public, address) = listen(&server)?;
+        let listen = server.settings.listen;
+        let (public, address) =
+            http::listener::bind(&server).map_err(|error| StartError::Listen { address: listen, error })?;
         *phase.write() = ops::Phase::Serving(Arc::clone(&server));
         Ok(Self { server, phase, public, admin, address, admin_address })
     }
@@ -223,25 +224,6 @@ impl Application {
         tracing::info!("stopped");
         ended.map_err(std::io::Error::other)?
     }
-}
-
-fn listen(server: &Arc<Server>) -> Result<(actix_web::dev::Server, SocketAddr), StartError> {
-    let address = server.settings.listen;
-    let settings = &server.settings.http;
-    let shared = Arc::clone(server);
-    let mut listener = HttpServer::new(move || http::public_app(Arc::clone(&shared)))
-        .client_request_timeout(settings.client_timeout)
-        .client_disconnect_timeout(Duration::from_secs(1))
-        .keep_alive(settings.keep_alive)
-        .max_connections(settings.max_connections)
-        .shutdown_timeout(server.settings.drain.timeout.as_secs())
-        .disable_signals();
-    if let Some(workers) = server.settings.workers {
-        listener = listener.workers(workers);
-    }
-    let listener = listener.bind(address).map_err(|error| StartError::Listen { address, error })?;
-    let bound = listener.addrs().first().copied().unwrap_or(address);
-    Ok((listener.run(), bound))
 }
 
 /// Tokens name their app id, so under another one every user of the folder would be refused: the first start writes it

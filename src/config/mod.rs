@@ -171,7 +171,8 @@ pub struct Http {
     pub max_body: usize,
     /// Connections per worker, 1 to 1 000 000. Default 25 000.
     pub max_connections: usize,
-    /// Time a client has for the first request head of a connection, and for each body, 1 s to 300 s. Default 5 s.
+    /// Time a client has for the first request head of a connection, and for each body, 1 s to 300 s. A later head
+    /// that is not finished, or an answer that is not read, ends the connection after twice this and `request_timeout`. Default 5 s.
     #[serde(deserialize_with = "seconds")]
     pub client_timeout: Duration,
     /// How long an idle connection stays open, 1 s to 3600 s. Default 75 s.

@@ -228,7 +228,7 @@ pub(super) const TABLE: &[Setting] = &[
         (1, 300),
         "s",
         "5",
-        "Time a client has for the first request head of a connection, and for each body, before it is cut off.",
+        "Time a client has for the first request head of a connection, and for each body, before it is cut off; with a later head or unread answers it is, after twice this and http.request_timeout.",
     ),
     number("http.keep_alive", (1, 3600), "s", "75", "How long a connection without a request stays open."),
     number(

@@ -3,6 +3,7 @@
 pub mod body;
 pub mod client_api;
 pub mod forwarded;
+pub mod listener;
 pub mod openapi;
 pub mod ops;
 pub mod v1;
