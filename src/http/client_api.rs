@@ -20,14 +20,22 @@ pub(crate) const REQUEST_ID: &str = "x-appservices-request-id";
 
 /// Adds the routes.
 pub fn routes(config: &mut web::ServiceConfig) {
-    let other = || web::to(super::method_not_allowed);
     config.service(
         web::scope("/api/client/v2.0")
-            .service(web::resource("/app/{app}/location").get(location).default_service(other()))
-            .service(web::resource("/app/{app}/auth/providers/{provider}/login").post(login).default_service(other()))
-            .service(web::resource("/auth/profile").get(profile).default_service(other()))
-            .service(web::resource("/auth/session").post(refresh).delete(logout).default_service(other()))
-            .service(web::resource("/auth/delete").delete(delete).default_service(other())),
+            .service(web::resource("/app/{app}/location").get(location).default_service(super::other_method("GET")))
+            .service(
+                web::resource("/app/{app}/auth/providers/{provider}/login")
+                    .post(login)
+                    .default_service(super::other_method("POST")),
+            )
+            .service(web::resource("/auth/profile").get(profile).default_service(super::other_method("GET")))
+            .service(
+                web::resource("/auth/session")
+                    .post(refresh)
+                    .delete(logout)
+                    .default_service(super::other_method("POST, DELETE")),
+            )
+            .service(web::resource("/auth/delete").delete(delete).default_service(super::other_method("DELETE"))),
     );
 }
 

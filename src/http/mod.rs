@@ -84,18 +84,18 @@ async fn not_found(request: HttpRequest, context: web::Data<Context>, payload: w
     }
 }
 
-/// For a known path with another method.
-pub(crate) async fn method_not_allowed(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    body::leave(&request, payload);
-    if is_client_api(request.path()) {
-        client_api::method_not_allowed(&request, &context)
-    } else {
-        v1::Problem::method_not_allowed().respond(&context)
-    }
+/// For a known path with another method than those in `allow` (RFC 9110 §15.5.6).
+pub(crate) fn other_method(allow: &'static str) -> actix_web::Route {
+    web::to(move |request: HttpRequest, context: web::Data<Context>, payload: web::Payload| {
+        body::leave(&request, payload);
+        let mut response = if is_client_api(request.path()) {
+            client_api::method_not_allowed(&request, &context)
+        } else {
+            v1::Problem::method_not_allowed().respond(&context)
+        };
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+        std::future::ready(response)
+    })
 }
 
 /// Middleware: what the CORS library refuses by itself is plain text; here it gets the form of its API.

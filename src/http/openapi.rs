@@ -47,6 +47,5 @@ pub fn routes(config: &mut web::ServiceConfig) {
         let document = document.clone();
         async move { HttpResponse::Ok().insert_header((header::CONTENT_TYPE, JSON)).body(document) }
     };
-    let other = web::to(super::method_not_allowed);
-    config.service(web::resource("/openapi.json").get(serve).default_service(other));
+    config.service(web::resource("/openapi.json").get(serve).default_service(super::other_method("GET")));
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, web};
 use parking_lot::RwLock;
 use passerby_actors::store::{Health, Store};
@@ -30,7 +31,13 @@ pub type SharedPhase = Arc<RwLock<Phase>>;
 
 /// Adds the routes.
 pub fn routes(config: &mut web::ServiceConfig) {
-    let other = || web::to(|| async { status(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed") });
+    let other = || {
+        web::to(|| async {
+            let mut response = status(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed");
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+            response
+        })
+    };
     config
         .service(web::resource("/healthz").get(healthz).default_service(other()))
         .service(web::resource("/readyz").get(readyz).default_service(other()))

@@ -18,13 +18,19 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 
 /// Adds the routes.
 pub fn routes(config: &mut web::ServiceConfig) {
-    let other = || web::to(super::method_not_allowed);
     config
-        .service(web::resource("/v1/sessions").post(create_session).default_service(other()))
-        .service(web::resource("/v1/session").get(session).delete(end_session).default_service(other()))
-        .service(web::resource("/v1/session/refresh").post(refresh_session).default_service(other()))
-        .service(web::resource("/v1/user").delete(delete_user).default_service(other()))
-        .service(web::resource("/.well-known/jwks.json").get(jwks).default_service(other()));
+        .service(web::resource("/v1/sessions").post(create_session).default_service(super::other_method("POST")))
+        .service(
+            web::resource("/v1/session")
+                .get(session)
+                .delete(end_session)
+                .default_service(super::other_method("GET, DELETE")),
+        )
+        .service(
+            web::resource("/v1/session/refresh").post(refresh_session).default_service(super::other_method("POST")),
+        )
+        .service(web::resource("/v1/user").delete(delete_user).default_service(super::other_method("DELETE")))
+        .service(web::resource("/.well-known/jwks.json").get(jwks).default_service(super::other_method("GET")));
 }
 
 /// An error as RFC 9457 wants it.

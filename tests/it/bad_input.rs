@@ -300,6 +300,7 @@ async fn unknown_routes_and_methods_are_answered_in_the_form_of_their_api() {
                     }
                     let answer = server.call(&format!("{method} {path}")).send().await;
                     assert_error(&answer, path, 405);
+                    assert_eq!(answer.header("allow"), Some(known.replace(' ', ", ").as_str()), "{path}");
                 }
             }
             for path in unknown {
