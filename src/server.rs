@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use passerby_actors::actor::{Core, JanitorHandle};
 use passerby_actors::domain::{Entropy, ServiceClock};
+use passerby_actors::histogram::Histogram;
 use passerby_actors::store::{EmbeddedStore, Health, Store};
 
 use crate::config::Settings;
@@ -29,6 +30,8 @@ pub struct Server {
     pub janitor: JanitorHandle,
     /// Responses by class of status: 1xx at 0.
     pub responses: [AtomicU64; 5],
+    /// How long requests took that were answered 503.
+    pub shed: Histogram,
 }
 
 impl Server {
@@ -54,9 +57,12 @@ impl Server {
         self.store.health() == Health::Writable
     }
 
-    pub(crate) fn count_response(&self, status: u16) {
+    pub(crate) fn count_response(&self, status: u16, took_us: u64) {
         if let Some(counter) = self.responses.get(usize::from(status / 100).wrapping_sub(1)) {
             counter.fetch_add(1, Ordering::Relaxed);
+        }
+        if status == 503 {
+            self.shed.record(took_us);
         }
     }
 }

@@ -11,6 +11,7 @@ use actix_web::{App, HttpServer, web};
 use parking_lot::RwLock;
 use passerby_actors::actor::{Core, JanitorHandle, Limits};
 use passerby_actors::domain::{Clock, Entropy};
+use passerby_actors::histogram::Histogram;
 use passerby_actors::store::embedded::files::Files;
 use passerby_actors::store::embedded::{Durability, OpenError, Options};
 use passerby_actors::store::{EmbeddedStore, Store};
@@ -173,8 +174,17 @@ impl Application {
         let core = Core::new(for_actors, settings.policy(), limits, Arc::clone(&ports.entropy), None);
         let janitor = JanitorHandle::start(Arc::clone(&core)).await?;
         let entropy = ports.entropy;
-        let responses = Default::default();
-        let server = Arc::new(Server { settings, providers, tokens, core, store, entropy, janitor, responses });
+        let server = Arc::new(Server {
+            settings,
+            providers,
+            tokens,
+            core,
+            store,
+            entropy,
+            janitor,
+            responses: Default::default(),
+            shed: Histogram::default(),
+        });
 
         let listen = server.settings.listen;
         let (public, address) =

@@ -2,10 +2,11 @@
 //! and the one door through which a server uses all of it (`handle`).
 //!
 //! # Layout
-//! Each module may use those before it and none after it: `domain ← registry ← store ← actor ← handle`. `system` holds
-//! the real clock and randomness, which everything else receives as arguments.
+//! Each module may use those before it and none after it: `domain ← registry ← store ← actor ← handle`. `histogram`
+//! counts durations for all of them; `system` holds the real clock and randomness, which everything else receives as arguments.
 
 pub mod domain;
+pub mod histogram;
 pub mod registry;
 pub mod store;
 

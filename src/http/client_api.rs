@@ -139,7 +139,6 @@ fn respond(request: &HttpRequest, context: &Context, answer: Answer) -> HttpResp
     });
     let (name, value) = NO_STORE;
     response.headers_mut().insert(name, value);
-    server.count_response(response.status().as_u16());
     response
 }
 

@@ -52,6 +52,7 @@ pub fn public_app(
         .app_data(web::Data::new(Context { server, handle }))
         .wrap(cors)
         .wrap(from_fn(shape_refused_preflight))
+        .wrap(from_fn(count))
         .wrap(from_fn(body::hold_unread))
         .wrap(DefaultHeaders::new().add((header::X_CONTENT_TYPE_OPTIONS, "nosniff")))
         // realm-web does not trim a slash at the end of its baseUrl (wire-protocol §1)
@@ -114,6 +115,22 @@ async fn shape_refused_preflight(
         v1::Problem::bad_preflight().respond(&context)
     };
     Ok(ServiceResponse::new(request, shaped))
+}
+
+/// Middleware: counts every response.
+async fn count<B>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<impl MessageBody + use<B>>, actix_web::Error>
+where
+    B: MessageBody + 'static,
+{
+    let Some(context) = request.app_data::<web::Data<Context>>().cloned() else { return next.call(request).await };
+    let clock = context.server.clock();
+    let before_us = clock.monotonic_us();
+    let response = next.call(request).await?;
+    context.server.count_response(response.status().as_u16(), clock.monotonic_us().saturating_sub(before_us));
+    Ok(response)
 }
 
 fn is_client_api(path: &str) -> bool {

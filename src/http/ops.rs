@@ -7,8 +7,11 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, web};
 use parking_lot::RwLock;
+use passerby_actors::histogram::{self, Histogram};
 use passerby_actors::store::{Health, Store};
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
@@ -106,9 +109,6 @@ fn register(registry: &mut Registry, server: &Server) {
     let sweep = server.janitor.stats();
     counter("sweep_pages", "Registry pages swept", &sweep.pages);
     counter("users_expired", "Users that were inactive for the whole window", &sweep.expired);
-    for (class, value) in ["1xx", "2xx", "3xx", "4xx", "5xx"].iter().zip(&server.responses) {
-        counter(&format!("http_responses_{class}"), "Responses of this class of status", value);
-    }
 
     let mut gauge = |name: &str, help: &str, unit: Option<Unit>, value: u64| {
         let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
@@ -122,20 +122,63 @@ fn register(registry: &mut Registry, server: &Server) {
     gauge("writable", "1 if changes can be stored", None, u64::from(server.may_refuse()));
     let bytes = store.journal_bytes.load(Ordering::Relaxed);
     gauge("journal", "The journal's length", Some(Unit::Bytes), bytes);
-    let microseconds = || Some(Unit::Other("microseconds".to_owned()));
-    let longest = |value: &AtomicU64| value.load(Ordering::Relaxed);
-    gauge(
-        "longest_snapshot_hold",
-        "Longest a map was held for a snapshot",
-        microseconds(),
-        longest(&store.longest_page_us),
-    );
-    gauge("longest_sweep_hold", "Longest a map was held by the sweep", microseconds(), longest(&sweep.longest_page_us));
-    gauge("sweep_round", "Duration of the last whole sweep", Some(Unit::Seconds), longest(&sweep.round_s));
+    let round_s = sweep.round_s.load(Ordering::Relaxed);
+    gauge("sweep_round", "Duration of the last whole sweep", Some(Unit::Seconds), round_s);
     gauge(
         "service_time",
         "Seconds of service, by which everything expires",
         Some(Unit::Seconds),
         server.clock().now().into(),
     );
+
+    let mut duration = |name: &str, help: &str, histogram: &Histogram| {
+        registry.register_with_unit(name, help, Unit::Seconds, Durations(histogram.snapshot()));
+    };
+    duration("group", "Time of a group: checked, written, synced, applied, answered", &store.group);
+    duration("snapshot_hold", "Time a map was held for a snapshot", &store.snapshot_hold);
+    duration(
+        "generation_pause",
+        "Time the writer was kept from its next group by a generation",
+        &store.generation_pause,
+    );
+    duration("sweep_hold", "Time a map was held by the sweep", &sweep.hold);
+    duration("sweep_tick", "Time a tick of the sweep looked at maps", &sweep.tick);
+    duration("shed", "Time until a request was answered 503", &server.shed);
+    let classes = std::array::from_fn(|class| server.responses[class].load(Ordering::Relaxed));
+    registry.register("http_responses", "Responses of the public listener by class of status", Responses(classes));
+}
+
+/// A histogram as Prometheus reads it, in seconds.
+#[derive(Debug)]
+struct Durations(histogram::Snapshot);
+
+impl EncodeMetric for Durations {
+    fn encode(&self, mut encoder: MetricEncoder) -> Result<(), std::fmt::Error> {
+        let seconds = |us: u64| us as f64 / 1e6;
+        let bucket = |&(bound, count): &(Option<u64>, u64)| (bound.map_or(f64::MAX, seconds), count);
+        let buckets: Vec<(f64, u64)> = self.0.buckets.iter().map(bucket).collect();
+        let count = self.0.buckets.iter().map(|(_, count)| count).sum();
+        encoder.encode_histogram::<NoLabelSet>(seconds(self.0.sum_us), count, &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
+
+/// Counts of responses: 1xx first.
+#[derive(Debug)]
+struct Responses([u64; 5]);
+
+impl EncodeMetric for Responses {
+    fn encode(&self, mut encoder: MetricEncoder) -> Result<(), std::fmt::Error> {
+        for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(&self.0) {
+            encoder.encode_family(&[("class", class)])?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Counter
+    }
 }

@@ -165,7 +165,6 @@ fn respond(context: &Context, answer: Answer) -> HttpResponse {
     if !response.headers().contains_key(&name) {
         response.headers_mut().insert(name, value);
     }
-    server.count_response(response.status().as_u16());
     response
 }
 

@@ -12,6 +12,7 @@ use actix::prelude::*;
 
 use super::{Core, Error, event};
 use crate::domain::{Cause, ChangeSet, Op, Outcome, UserId};
+use crate::histogram::Histogram;
 use crate::store::{Completions, Health};
 
 const TICK: Duration = Duration::from_secs(1);
@@ -33,8 +34,10 @@ pub struct SweepStats {
     pub expired: AtomicU64,
     /// How long the last whole round took (seconds); 0 before the first.
     pub round_s: AtomicU64,
-    /// The longest time one page was looked at (microseconds).
-    pub longest_page_us: AtomicU64,
+    /// How long a map was held.
+    pub hold: Histogram,
+    /// How long the pages of one tick were looked at.
+    pub tick: Histogram,
 }
 
 /// What a sweep did.
@@ -87,6 +90,9 @@ impl Sweep {
                 swept.expired += self.propose(batch).await;
             }
         }
+        if swept.pages > 0 {
+            self.stats.tick.record(worked_us);
+        }
         swept
     }
 
@@ -99,7 +105,7 @@ impl Sweep {
         });
         let us = clock.monotonic_us().saturating_sub(before_us);
         self.stats.pages.fetch_add(1, Ordering::Relaxed);
-        self.stats.longest_page_us.fetch_max(us, Ordering::Relaxed);
+        self.stats.hold.record(us);
         place.owed = place.owed.saturating_sub(TICKS_PER_ROUND);
         place.next_page += 1;
         if place.next_page == registry.pages() {

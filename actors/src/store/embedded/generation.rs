@@ -114,8 +114,7 @@ fn write_and_name(shared: &Shared, files: &dyn Files, dir: &Path, generation: u6
     let mut held = |page: &mut dyn FnMut() -> Vec<Item>| {
         let before = shared.clock.monotonic_us();
         let items = page();
-        let us = shared.clock.monotonic_us().saturating_sub(before);
-        shared.stats.longest_page_us.fetch_max(us, Ordering::Relaxed);
+        shared.stats.snapshot_hold.record(shared.clock.monotonic_us().saturating_sub(before));
         items
     };
     let bytes = snapshot::write(files, &path, &shared.registry, meta, &mut held)?;

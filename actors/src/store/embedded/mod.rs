@@ -24,6 +24,7 @@ use self::files::Files;
 use super::completion::ReplyTo;
 use super::{Health, Store, Watcher};
 use crate::domain::{ChangeSet, Clock, ServiceClock, ServiceTime, UserId};
+use crate::histogram::Histogram;
 use crate::registry::Registry;
 
 /// What an acknowledged change survives.
@@ -109,8 +110,12 @@ pub struct Stats {
     pub generation_failures: AtomicU64,
     /// Bytes in the current journal.
     pub journal_bytes: AtomicU64,
-    /// The longest time a map was held for a snapshot (microseconds).
-    pub longest_page_us: AtomicU64,
+    /// How long a map was held for a page of a snapshot.
+    pub snapshot_hold: Histogram,
+    /// How long the writer was kept from its next group by a generation.
+    pub generation_pause: Histogram,
+    /// How long a group took: checked, written, synced, applied and answered.
+    pub group: Histogram,
 }
 
 /// What handles and threads of one store share.

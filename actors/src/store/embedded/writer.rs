@@ -96,7 +96,10 @@ impl Writer {
         loop {
             self.receive();
             if !self.waiting.is_empty() || (self.journal.is_some() && !self.touches.is_empty()) {
+                let before_us = self.shared.clock.monotonic_us();
                 self.write_group();
+                let took_us = self.shared.clock.monotonic_us().saturating_sub(before_us);
+                self.shared.stats.group.record(took_us);
             } else if self.stopping {
                 break;
             }
@@ -124,7 +127,12 @@ impl Writer {
                 }
                 Message::Touch(..) => {}
                 Message::NewGeneration => self.generation_wanted = true,
-                Message::Generation(progress) => self.on_progress(progress),
+                Message::Generation(progress) => {
+                    let before_us = self.shared.clock.monotonic_us();
+                    self.on_progress(progress);
+                    let took_us = self.shared.clock.monotonic_us().saturating_sub(before_us);
+                    self.shared.stats.generation_pause.record(took_us);
+                }
                 Message::Stop => self.stopping = true,
             }
         }
