@@ -6,7 +6,6 @@ use std::task;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, header};
-use actix_web::middleware::Next;
 use actix_web::{HttpMessage as _, HttpRequest, web};
 use futures_util::StreamExt as _;
 use serde_json::{Map, Value};
@@ -88,26 +87,28 @@ async fn read_up_to(payload: &mut web::Payload, max: usize) -> Result<web::Bytes
 /// dropped, actix-http reads a chunked one on for as long as the client likes.
 struct Unread(#[expect(dead_code, reason = "kept, not used")] web::Payload);
 
-/// Middleware: keeps an unread body until its response is written.
+/// Before a request is handled: takes a body that no handler would read.
 ///
 /// # Errors
-/// The inner service's.
-pub async fn hold_unread(
-    mut request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+/// actix-web's; none is known.
+pub async fn hold_what_nobody_reads(request: &mut ServiceRequest) -> Result<(), actix_web::Error> {
     // the handlers of these methods read none
-    if is_chunked && matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+        && request.headers().contains_key(header::TRANSFER_ENCODING)
+    {
         let payload = request.extract::<web::Payload>().await?;
         request.extensions_mut().insert(Unread(payload));
     }
-    let response = next.call(request).await?;
+    Ok(())
+}
+
+/// After it was handled: keeps an unread body until the response is written.
+pub fn release_unread(response: ServiceResponse<impl MessageBody + 'static>) -> ServiceResponse {
     let unread = response.request().extensions_mut().remove::<Unread>();
-    Ok(match unread {
+    match unread {
         None => response.map_into_boxed_body(),
         Some(unread) => response.map_body(|_, body| BoxBody::new(Holding { body: body.boxed(), _unread: unread })),
-    })
+    }
 }
 
 struct Holding {

@@ -11,31 +11,28 @@ use utoipa::ToSchema;
 
 use super::body::{self, BodyError};
 use super::forwarded::Forwarded;
-use super::{Context, JSON, NO_STORE, bearer, retry_after_s, within_time};
+use super::plain::PlainObject;
+use super::{Context, JSON, NO_STORE, bearer, other_method, retry_after_s, within_time};
 use crate::provider::{ANON_USER, NOT_BUILT};
 use crate::token::{Access, AccessClaims, Refresh, RefreshClaims, TokenError};
 
 /// Carries the same id as an error's `link`.
 pub(crate) const REQUEST_ID: &str = "x-appservices-request-id";
 
-/// Adds the routes.
+/// Adds the routes. Those without a parameter first: they are found by comparing text.
 pub fn routes(config: &mut web::ServiceConfig) {
+    let profile = web::resource("/auth/profile").get(profile).default_service(other_method("GET"));
+    let session = web::resource("/auth/session").post(refresh).delete(logout);
+    let delete = web::resource("/auth/delete").delete(delete).default_service(other_method("DELETE"));
+    let login = web::resource("/app/{app}/auth/providers/{provider}/login").post(login);
+    let location = web::resource("/app/{app}/location").get(location).default_service(other_method("GET"));
     config.service(
         web::scope("/api/client/v2.0")
-            .service(web::resource("/app/{app}/location").get(location).default_service(super::other_method("GET")))
-            .service(
-                web::resource("/app/{app}/auth/providers/{provider}/login")
-                    .post(login)
-                    .default_service(super::other_method("POST")),
-            )
-            .service(web::resource("/auth/profile").get(profile).default_service(super::other_method("GET")))
-            .service(
-                web::resource("/auth/session")
-                    .post(refresh)
-                    .delete(logout)
-                    .default_service(super::other_method("POST, DELETE")),
-            )
-            .service(web::resource("/auth/delete").delete(delete).default_service(super::other_method("DELETE"))),
+            .service(session.default_service(other_method("POST, DELETE")))
+            .service(profile)
+            .service(delete)
+            .service(login.default_service(other_method("POST")))
+            .service(location),
     );
 }
 
@@ -234,7 +231,8 @@ async fn location(request: HttpRequest, context: web::Data<Context>) -> HttpResp
 }
 
 /// A new session, or a linked one.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what a PlainObject writes")]
 pub struct LoginBody {
     access_token: String,
     refresh_token: String,
@@ -295,13 +293,12 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
         device,
         issued_at_s: now_s,
     };
-    let body = LoginBody {
-        access_token: server.tokens.access(&access),
-        refresh_token: server.tokens.refresh(&refresh),
-        user_id: user.user.to_string(),
-        device_id: device.to_string(),
-    };
-    Ok(json(StatusCode::OK, &body))
+    let body = PlainObject::new()
+        .with("access_token", |out| server.tokens.access_into(&access, out))
+        .with("refresh_token", |out| server.tokens.refresh_into(&refresh, out))
+        .text("user_id", user.user.encode(&mut [0; 36]))
+        .text("device_id", device.encode(&mut [0; 24]));
+    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, JSON)).body(body.finish()))
 }
 
 /// The device id that was sent (EJSON or plain), a new one for a device without, zeros for none (wire-protocol §1.2).

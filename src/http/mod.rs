@@ -6,6 +6,7 @@ pub mod forwarded;
 pub mod listener;
 pub mod openapi;
 pub mod ops;
+mod plain;
 pub mod v1;
 
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use std::sync::Arc;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::http::{Method, StatusCode};
-use actix_web::middleware::{DefaultHeaders, Next, NormalizePath, TrailingSlash, from_fn};
+use actix_web::http::{Method, StatusCode, Uri};
+use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpRequest, HttpResponse, web};
 use passerby_actors::handle::{self, Handle};
 
@@ -51,12 +52,7 @@ pub fn public_app(
     App::new()
         .app_data(web::Data::new(Context { server, handle }))
         .wrap(cors)
-        .wrap(from_fn(shape_refused_preflight))
-        .wrap(from_fn(count))
-        .wrap(from_fn(body::hold_unread))
-        .wrap(DefaultHeaders::new().add((header::X_CONTENT_TYPE_OPTIONS, "nosniff")))
-        // realm-web does not trim a slash at the end of its baseUrl (wire-protocol §1)
-        .wrap(NormalizePath::new(TrailingSlash::MergeOnly))
+        .wrap(from_fn(around))
         .configure(client_api::routes)
         .configure(v1::routes)
         .configure(openapi::routes)
@@ -99,38 +95,59 @@ pub(crate) fn other_method(allow: &'static str) -> actix_web::Route {
     })
 }
 
-/// Middleware: what the CORS library refuses by itself is plain text; here it gets the form of its API.
-async fn shape_refused_preflight(
-    request: ServiceRequest,
+/// Middleware: everything that is the same for every request. One layer, because each costs every request an allocation.
+async fn around(
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let response = next.call(request).await?;
-    let refused = response.status() == StatusCode::BAD_REQUEST && *response.request().method() == Method::OPTIONS;
-    let context = response.request().app_data::<web::Data<Context>>().cloned();
-    let Some(context) = context.filter(|_| refused) else { return Ok(response.map_into_boxed_body()) };
-    let (request, _) = response.into_parts();
-    let shaped = if is_client_api(request.path()) {
-        client_api::bad_preflight(&request, &context)
-    } else {
-        v1::Problem::bad_preflight().respond(&context)
+    let Some(context) = request.app_data::<web::Data<Context>>().cloned() else {
+        return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     };
-    Ok(ServiceResponse::new(request, shaped))
-}
-
-/// Middleware: counts every response.
-async fn count<B>(
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<impl MessageBody + use<B>>, actix_web::Error>
-where
-    B: MessageBody + 'static,
-{
-    let Some(context) = request.app_data::<web::Data<Context>>().cloned() else { return next.call(request).await };
     let clock = context.server.clock();
     let before_us = clock.monotonic_us();
-    let response = next.call(request).await?;
+    merge_slashes(&mut request);
+    body::hold_what_nobody_reads(&mut request).await?;
+    let mut response = shape_refused_preflight(body::release_unread(next.call(request).await?), &context);
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     context.server.count_response(response.status().as_u16(), clock.monotonic_us().saturating_sub(before_us));
     Ok(response)
+}
+
+/// realm-web does not trim a slash at the end of its baseUrl (wire-protocol §1).
+fn merge_slashes(request: &mut ServiceRequest) {
+    if !request.path().contains("//") {
+        return;
+    }
+    let mut path = String::with_capacity(request.path().len());
+    for c in request.path().chars() {
+        if c != '/' || !path.ends_with('/') {
+            path.push(c);
+        }
+    }
+    if let Some(query) = request.uri().query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    let mut parts = request.uri().clone().into_parts();
+    parts.path_and_query = path.parse().ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        request.match_info_mut().get_mut().update(&uri);
+        request.head_mut().uri = uri;
+    }
+}
+
+/// What the CORS library refuses by itself is plain text; here it gets the form of its API.
+fn shape_refused_preflight(response: ServiceResponse, context: &Context) -> ServiceResponse {
+    if response.status() != StatusCode::BAD_REQUEST || *response.request().method() != Method::OPTIONS {
+        return response;
+    }
+    let (request, _) = response.into_parts();
+    let shaped = if is_client_api(request.path()) {
+        client_api::bad_preflight(&request, context)
+    } else {
+        v1::Problem::bad_preflight().respond(context)
+    };
+    ServiceResponse::new(request, shaped)
 }
 
 fn is_client_api(path: &str) -> bool {
@@ -139,10 +156,12 @@ fn is_client_api(path: &str) -> bool {
 
 /// The token of an `Authorization: Bearer` header; tokens are accepted nowhere else (S19).
 pub(crate) fn bearer(request: &HttpRequest) -> Option<&str> {
-    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    let value = request.headers().get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at_checked(SCHEME.len())?;
+    scheme.eq_ignore_ascii_case(SCHEME).then(|| str::from_utf8(token.trim_ascii()).ok()).flatten()
 }
+
+const SCHEME: &[u8] = b"Bearer ";
 
 /// Seconds after which a request that was turned away may come again: jittered, so that not all come at once.
 pub(crate) fn retry_after_s(server: &Server) -> u16 {

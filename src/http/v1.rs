@@ -11,7 +11,8 @@ use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
 
 use super::body::{self, BodyError};
-use super::{Context, JSON, NO_STORE, bearer, retry_after_s, within_time};
+use super::plain::PlainObject;
+use super::{Context, JSON, NO_STORE, bearer, other_method, retry_after_s, within_time};
 use crate::token::{AccessClaims, RefreshClaims, TokenError};
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -19,18 +20,13 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 /// Adds the routes.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
-        .service(web::resource("/v1/sessions").post(create_session).default_service(super::other_method("POST")))
+        .service(web::resource("/v1/sessions").post(create_session).default_service(other_method("POST")))
         .service(
-            web::resource("/v1/session")
-                .get(session)
-                .delete(end_session)
-                .default_service(super::other_method("GET, DELETE")),
+            web::resource("/v1/session").get(session).delete(end_session).default_service(other_method("GET, DELETE")),
         )
-        .service(
-            web::resource("/v1/session/refresh").post(refresh_session).default_service(super::other_method("POST")),
-        )
-        .service(web::resource("/v1/user").delete(delete_user).default_service(super::other_method("DELETE")))
-        .service(web::resource("/.well-known/jwks.json").get(jwks).default_service(super::other_method("GET")));
+        .service(web::resource("/v1/session/refresh").post(refresh_session).default_service(other_method("POST")))
+        .service(web::resource("/v1/user").delete(delete_user).default_service(other_method("DELETE")))
+        .service(web::resource("/.well-known/jwks.json").get(jwks).default_service(other_method("GET")));
 }
 
 /// An error as RFC 9457 wants it.
@@ -176,7 +172,8 @@ fn json(status: StatusCode, content_type: HeaderValue, body: &impl Serialize) ->
 }
 
 /// Tokens of a session.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what a PlainObject writes")]
 pub struct SessionTokens {
     #[schema(example = "0199c4c8-7d2a-7c3f-9c1b-2f6d5e4a3b2c")]
     user_id: String,
@@ -195,20 +192,20 @@ pub struct SessionTokens {
 /// How long an access token is good (seconds): 30 minutes (design §5).
 pub const ACCESS_TTL_S: u32 = 1800;
 
-fn tokens(context: &Context, live: &LiveSession, counter: u16) -> SessionTokens {
+fn tokens(status: StatusCode, context: &Context, live: &LiveSession, counter: u16) -> HttpResponse {
     let (server, kind, device) = (&context.server, SessionKind::V1, DeviceId::default());
     let LiveSession { user, session, number, epoch } = *live;
     let issued_at_s = server.wall_s();
     let access = AccessClaims { user, session, epoch, device, kind, issued_at_s, jti: server.random_id() };
     let refresh = RefreshClaims { user, session, number, counter, kind, device, issued_at_s };
-    SessionTokens {
-        user_id: user.to_string(),
-        session_id: session.to_string(),
-        token_type: "Bearer",
-        access_token: server.tokens.access(&access),
-        expires_in: ACCESS_TTL_S,
-        refresh_token: server.tokens.refresh(&refresh),
-    }
+    let body = PlainObject::new()
+        .text("user_id", user.encode(&mut [0; 36]))
+        .text("session_id", session.encode(&mut [0; 24]))
+        .text("token_type", "Bearer")
+        .with("access_token", |out| server.tokens.access_into(&access, out))
+        .number("expires_in", ACCESS_TTL_S)
+        .with("refresh_token", |out| server.tokens.refresh_into(&refresh, out));
+    HttpResponse::build(status).insert_header((header::CONTENT_TYPE, JSON)).body(body.finish())
 }
 
 /// What tokens are made from.
@@ -231,7 +228,7 @@ async fn create_session(request: HttpRequest, context: web::Data<Context>, paylo
             return Err(Problem::new(StatusCode::FORBIDDEN, "provider-disabled", detail));
         }
         let live = within_time(&context, context.handle.login(SessionKind::V1, IdForm::TimeOrdered)).await?;
-        Ok(json(StatusCode::CREATED, JSON, &tokens(&context, &live, 0)))
+        Ok(tokens(StatusCode::CREATED, &context, &live, 0))
     };
     respond(&context, answer.await)
 }
@@ -306,7 +303,7 @@ async fn refresh_session(request: HttpRequest, context: web::Data<Context>, payl
         let live = context.handle.check(&refresh.user, &refresh.session, None)?;
         let counter = within_time(&context, context.handle.rotate(&live.user, live.number, refresh.counter)).await?;
         let live = LiveSession { user: live.user, number: live.number, session: refresh.session, epoch: live.epoch };
-        Ok(json(StatusCode::OK, JSON, &tokens(&context, &live, counter)))
+        Ok(tokens(StatusCode::OK, &context, &live, counter))
     };
     respond(&context, answer.await)
 }

@@ -85,8 +85,9 @@ impl Signers {
         Self { keys, signing, known }
     }
 
-    /// The finished token. `prefix` is [`encode_prefix`]'s, `rest` the remainder of the payload.
-    pub(super) fn sign(&self, token: TokenType, prefix: &str, rest: &[u8]) -> String {
+    /// Writes the finished token behind what `out` holds. `prefix` is [`encode_prefix`]'s, `rest` the remainder of the
+    /// payload.
+    pub(super) fn sign(&self, token: TokenType, prefix: &str, rest: &[u8], out: &mut String) {
         let [access, app, v1, cookie] = &self.signing;
         let header = match token {
             TokenType::Access => access,
@@ -95,16 +96,16 @@ impl Signers {
             TokenType::Refresh(SessionKind::Cookie) => cookie,
         };
         let length = header.text.len() + prefix.len() + (rest.len() * 4).div_ceil(3) + MAX_SIGNATURE_TEXT + 2;
-        let mut out = String::with_capacity(length);
+        out.reserve(length);
+        let start = out.len();
         out.push_str(&header.text);
         out.push('.');
         out.push_str(prefix);
-        BASE64.encode_string(rest, &mut out);
+        BASE64.encode_string(rest, out);
         let mut signature = [0; MAX_SIGNATURE];
-        let signature = header.key.sign(out.as_bytes(), &mut signature);
+        let signature = header.key.sign(&out.as_bytes()[start..], &mut signature);
         out.push('.');
-        BASE64.encode_string(signature, &mut out);
-        out
+        BASE64.encode_string(signature, out);
     }
 
     /// The type, key and payload of a token that one of our keys signed.

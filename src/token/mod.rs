@@ -198,6 +198,13 @@ impl Tokens {
 
     /// A new access token.
     pub fn access(&self, claims: &AccessClaims) -> String {
+        let mut out = String::new();
+        self.access_into(claims, &mut out);
+        out
+    }
+
+    /// Writes a new access token behind what `out` holds.
+    pub fn access_into(&self, claims: &AccessClaims, out: &mut String) {
         let (mut hex, mut user) = ([0; 24], [0; 36]);
         let mut rest = Scratch::new();
         rest.text(r#""sub":""#).text(claims.user.encode(&mut user));
@@ -209,11 +216,18 @@ impl Tokens {
         rest.text(r#","k":""#).text(kind_name(claims.kind));
         let device = claims.device.encode(&mut hex);
         rest.text(r#"","baas_device_id":""#).text(device).text(r#"","stitch_devId":""#).text(device).text(r#""}"#);
-        self.signers.read().sign(TokenType::Access, &self.access_prefix, rest.as_bytes())
+        self.signers.read().sign(TokenType::Access, &self.access_prefix, rest.as_bytes(), out);
     }
 
     /// A new refresh token.
     pub fn refresh(&self, claims: &RefreshClaims) -> String {
+        let mut out = String::new();
+        self.refresh_into(claims, &mut out);
+        out
+    }
+
+    /// Writes a new refresh token behind what `out` holds.
+    pub fn refresh_into(&self, claims: &RefreshClaims, out: &mut String) {
         let (mut hex, mut user) = ([0; 24], [0; 36]);
         let mut rest = Scratch::new();
         rest.text(r#""sub":""#).text(claims.user.encode(&mut user));
@@ -228,7 +242,7 @@ impl Tokens {
         let identity = claims.user.anonymous_identity();
         rest.text(r#"","baas_identity":{"id":""#).text(&identity).text(&self.identity_end);
         rest.text(r#","stitch_ident":{"id":""#).text(&identity).text(&self.identity_end).text("}");
-        self.signers.read().sign(TokenType::Refresh(claims.kind), &self.refresh_prefix, rest.as_bytes())
+        self.signers.read().sign(TokenType::Refresh(claims.kind), &self.refresh_prefix, rest.as_bytes(), out);
     }
 
     /// What a genuine access token says. `now_wall_s` is Unix time in seconds.
