@@ -72,7 +72,7 @@ impl World {
     /// Commits these sets as one message, which the writer never splits: exactly one group if it is idle.
     async fn commit(&self, sets: Vec<ChangeSet>) {
         let (reply, outcomes) = self.completions.register(sets.len());
-        self.store().commit(sets, reply);
+        self.store().commit(sets.into(), reply);
         assert!(outcomes.await.iter().all(|outcome| *outcome == Outcome::Done));
     }
 

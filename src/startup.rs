@@ -169,6 +169,7 @@ impl Application {
             max_live: settings.actors.max_live,
             max_users,
             permits: settings.admission.permits,
+            commit_timeout: settings.http.request_timeout,
         };
         let for_actors = Arc::clone(&store) as Arc<dyn Store>;
         let core = Core::new(for_actors, settings.policy(), limits, Arc::clone(&ports.entropy), None);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use actix::{Actor, Addr};
-use tokio::sync::SemaphorePermit;
+use smallvec::smallvec;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::actor::{Core, Login, Perform, Progress, Supervisor, activate, event, pass_on, rest_if_gone};
 use crate::domain::{
@@ -95,8 +96,8 @@ impl Handle {
         &self.worker.core
     }
 
-    fn permit(&self) -> Result<SemaphorePermit<'_>, Error> {
-        self.core().permits.try_acquire().map_err(|_| {
+    fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.core().permits).try_acquire_owned().map_err(|_| {
             self.core().stats.shed.fetch_add(1, Ordering::Relaxed);
             Error::Overloaded
         })
@@ -116,13 +117,13 @@ impl Handle {
     /// # Errors
     /// `Capacity`, or any that is not `Refused`.
     pub async fn login(&self, kind: SessionKind, form: IdForm) -> Result<LoggedIn, Error> {
-        let _permit = self.permit()?;
         // an id that exists already would be one in 2^64: trying twice is plenty
         for _ in 0..2 {
+            let permit = self.permit()?;
             let (reply, outcome) = self.worker.completions.register(1);
-            let login = self.worker.supervisor.send(Login { kind, form, reply });
+            let login = self.worker.supervisor.send(Login { kind, form, reply: reply.holding(permit) });
             let (user, record) = login.await.map_err(|_| Error::Stopping)??;
-            match outcome.await.first() {
+            match outcome.within(self.core().limits.commit_timeout).await.first() {
                 Some(Outcome::Done) => {
                     self.core().stats.logins.fetch_add(1, Ordering::Relaxed);
                     event::changed(&user, Cause::Created);
@@ -293,7 +294,7 @@ impl Handle {
 
     /// Through the user's actor if it is live or the operation needs one, otherwise directly.
     async fn route(&self, user: &UserId, operation: Operation) -> Result<Reply, Error> {
-        let _permit = self.permit()?;
+        let mut permit = Some(self.permit()?);
         let core = self.core();
         // a refresh within its grace changes nothing, and goes on while nothing can be written
         if core.store.health() != Health::Writable && !matches!(operation, Operation::Rotate { .. }) {
@@ -312,7 +313,7 @@ impl Handle {
         for _ in 0..2 {
             let lease = match core.directory.lease(user, now_ms) {
                 Some(lease) => lease,
-                None if !activates => match self.perform_directly(user, &operation).await {
+                None if !activates => match self.perform_directly(user, &operation, permit.take()).await {
                     Err(Error::Refused(_)) if perhaps_done => return Ok(Reply::Done),
                     answer => return answer,
                 },
@@ -321,7 +322,7 @@ impl Handle {
             };
             let guard = LeaseGuard { core, id: *user, incarnation: lease.incarnation };
             let progress = Progress::default();
-            let answer = lease.address.send(Perform(operation.clone(), progress.clone())).await;
+            let answer = lease.address.send(Perform(operation.clone(), progress.clone(), permit.take())).await;
             drop(guard);
             rest_if_gone(core, user);
             match answer {
@@ -344,7 +345,12 @@ impl Handle {
         Err(Error::OutcomeUnknown)
     }
 
-    async fn perform_directly(&self, user: &UserId, operation: &Operation) -> Result<Reply, Error> {
+    async fn perform_directly(
+        &self,
+        user: &UserId,
+        operation: &Operation,
+        mut permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<Reply, Error> {
         let core = self.core();
         for _ in 0..2 {
             let now = core.store.clock().now();
@@ -356,8 +362,11 @@ impl Handle {
             if core.store.health() != Health::Writable {
                 return Err(self.refuse(Refusal::Gone));
             }
-            let (reply_to, outcome) = self.worker.completions.register(1);
-            core.store.commit(vec![set], reply_to);
+            let (mut reply_to, outcome) = self.worker.completions.register(1);
+            if let Some(permit) = permit.take() {
+                reply_to = reply_to.holding(permit);
+            }
+            core.store.commit(smallvec![set], reply_to);
             match outcome.await.first() {
                 Some(Outcome::Done) => return Ok(reply),
                 Some(Outcome::Conflict { .. }) => {}

@@ -272,8 +272,7 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
         return Err(ClientError::bad_request("linking an anonymous identity is not allowed"));
     }
     let device = device(&object, || DeviceId(server.random_id()));
-    let login = context.handle.login(SessionKind::AppServices, IdForm::Object);
-    let user = within_time(context, login).await?;
+    let user = context.handle.login(SessionKind::AppServices, IdForm::Object).await?;
     let now_s = server.wall_s();
     let access = AccessClaims {
         user: user.user,

@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn it_is_json_as_a_serializer_writes_it() {
-        let object = PlainObject::new().text("a", "x-1").with("b", |out| out.push_str("y")).number("c", 1800);
+        let object = PlainObject::new().text("a", "x-1").with("b", |out| out.push('y')).number("c", 1800);
         let expected = serde_json::json!({"a": "x-1", "b": "y", "c": 1800});
         assert_eq!(object.finish(), expected.to_string());
         assert_eq!(PlainObject::new().finish(), "{}");

@@ -227,7 +227,7 @@ async fn create_session(request: HttpRequest, context: web::Data<Context>, paylo
             let detail = "anonymous logins are switched off";
             return Err(Problem::new(StatusCode::FORBIDDEN, "provider-disabled", detail));
         }
-        let live = within_time(&context, context.handle.login(SessionKind::V1, IdForm::TimeOrdered)).await?;
+        let live = context.handle.login(SessionKind::V1, IdForm::TimeOrdered).await?;
         Ok(tokens(StatusCode::CREATED, &context, &live, 0))
     };
     respond(&context, answer.await)

@@ -14,6 +14,7 @@ pub(crate) use supervisor::{Login, Supervisor, activate, pass_on, rest_if_gone};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use actix::Addr;
 use parking_lot::RwLock;
@@ -34,11 +35,19 @@ pub struct Limits {
     pub max_users: usize,
     /// At most this many stateful operations are under way.
     pub permits: usize,
+    /// How long a login waits for its commit.
+    pub commit_timeout: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { idle_ms: 60_000, max_live: 100_000, max_users: usize::MAX, permits: 4096 }
+        Self {
+            idle_ms: 60_000,
+            max_live: 100_000,
+            max_users: usize::MAX,
+            permits: 4096,
+            commit_timeout: Duration::from_secs(10),
+        }
     }
 }
 
@@ -71,7 +80,7 @@ pub struct Core {
     pub(crate) limits: Limits,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) directory: Directory<Addr<Session>>,
-    pub(crate) permits: Semaphore,
+    pub(crate) permits: Arc<Semaphore>,
     pub(crate) stats: ActorStats,
     pub(crate) before_operation: Option<BeforeOperation>,
     queues: RwLock<Vec<Option<Arc<CompletionQueue>>>>,
@@ -93,7 +102,7 @@ impl Core {
             limits,
             entropy,
             directory: Directory::default(),
-            permits: Semaphore::new(limits.permits),
+            permits: Arc::new(Semaphore::new(limits.permits)),
             stats: ActorStats::default(),
             before_operation,
             queues: RwLock::default(),

@@ -9,18 +9,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use actix::prelude::*;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{Core, Error};
 use crate::domain::{ChangeSet, Operation, Outcome, Refusal, Reply, UserId, UserState};
-use crate::store::{Applied, Completions};
+use crate::store::{Applied, Completions, Sets};
 
 type Answer = Result<Reply, Error>;
 
-/// Performs an operation on the actor's user.
+/// Performs an operation on the actor's user. The permit is held until it is answered, whether or not somebody waits.
 #[derive(Message)]
 #[rtype(result = "Result<Reply, Error>")]
-pub(crate) struct Perform(pub(crate) Operation, pub(crate) Progress);
+pub(crate) struct Perform(pub(crate) Operation, pub(crate) Progress, pub(crate) Option<OwnedSemaphorePermit>);
 
 /// Notice: a change to the actor's user was applied.
 #[derive(Message)]
@@ -56,6 +56,7 @@ impl Progress {
 }
 
 struct Waiting {
+    _permit: Option<OwnedSemaphorePermit>,
     operation: Operation,
     progress: Progress,
     conflicts: u8,
@@ -121,7 +122,7 @@ impl Session {
         let (now, core) = (self.core.store.clock().now(), Arc::clone(&self.core));
         let mut state = self.current();
         self.cached.clone_from(&state);
-        let (mut sets, mut batch) = (Vec::new(), Vec::new());
+        let (mut sets, mut batch) = (Sets::new(), Vec::new());
         for waiting in self.waiting.drain(..) {
             waiting.progress.set(Progress::DECIDING);
             if let Some(before) = &core.before_operation {
@@ -208,9 +209,9 @@ impl Actor for Session {
 impl Handler<Perform> for Session {
     type Result = ResponseFuture<Answer>;
 
-    fn handle(&mut self, Perform(operation, progress): Perform, context: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Perform(operation, progress, _permit): Perform, context: &mut Self::Context) -> Self::Result {
         let (answer, answered) = oneshot::channel();
-        self.waiting.push_back(Waiting { operation, progress, conflicts: 0, answer });
+        self.waiting.push_back(Waiting { _permit, operation, progress, conflicts: 0, answer });
         self.pump(context);
         Box::pin(async move { answered.await.unwrap_or(Err(Error::OutcomeUnknown)) })
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
+use smallvec::smallvec;
 
 use super::session::{Notice, Rest, Session};
 use super::{Core, Error};
@@ -146,7 +147,7 @@ impl Handler<Login> for Supervisor {
         let now = clock.now();
         let record = Record::new(now, login.kind);
         let ops = vec![Op::Create { id, record, extension: None }];
-        store.commit(vec![ChangeSet { cause: Cause::Created, at: now, ops }], login.reply);
+        store.commit(smallvec![ChangeSet { cause: Cause::Created, at: now, ops }], login.reply);
         Ok((id, record))
     }
 }

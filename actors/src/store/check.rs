@@ -5,7 +5,9 @@ use std::hash::Hash;
 
 use foldhash::fast::RandomState;
 
+use super::Sets;
 use super::apply::Effect;
+use super::completion::Outcomes;
 use crate::domain::{
     Cause, ChangeSet, Extension, ExtensionChange, Flags, IdentityKey, Op, Outcome, Record, ServiceTime, UserId,
 };
@@ -73,11 +75,7 @@ impl<'a> Group<'a> {
 
     /// Decides the sets of one commit in order and tells `accepted` of each that is done. After a conflict, later sets on the
     /// same user conflict too: they were proposed on top of one that never was.
-    pub(super) fn decide(
-        &mut self,
-        sets: Vec<ChangeSet>,
-        mut accepted: impl FnMut(Cause, ServiceTime, &[Effect]),
-    ) -> Vec<Outcome> {
+    pub(super) fn decide(&mut self, sets: Sets, mut accepted: impl FnMut(Cause, ServiceTime, &[Effect])) -> Outcomes {
         let mut conflicted: Vec<UserId> = Vec::new();
         let decide = |set: ChangeSet| {
             let users: Vec<UserId> = set.ops.iter().map(Op::user).collect();

@@ -5,9 +5,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
+use smallvec::{SmallVec, smallvec};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::domain::{Cause, Outcome, UserId};
 
@@ -20,8 +24,14 @@ pub struct Applied {
     pub cause: Cause,
 }
 
+/// One outcome for each set of a commit. Most commits are one set.
+pub type Outcomes = SmallVec<[Outcome; 1]>;
+
+/// How often waiters look whether their time is over: one timer for a worker instead of one for each request.
+const TICK: Duration = Duration::from_millis(250);
+
 enum Completion {
-    Outcomes(usize, Vec<Outcome>),
+    Outcomes(usize, Outcomes),
     Applied(Applied),
 }
 
@@ -48,11 +58,19 @@ pub struct ReplyTo {
     slot: usize,
     sets: usize,
     answered: bool,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl ReplyTo {
+    /// Keeps a permit until the outcomes are there, also when nobody waits for them any more: the permits then bound what
+    /// is queued at a store that stalls.
+    pub fn holding(mut self, permit: OwnedSemaphorePermit) -> Self {
+        self.permit = Some(permit);
+        self
+    }
+
     /// Delivers without waking; the writer wakes each queue once per group.
-    pub(super) fn deliver(mut self, outcomes: Vec<Outcome>) -> Arc<CompletionQueue> {
+    pub(super) fn deliver(mut self, outcomes: Outcomes) -> Arc<CompletionQueue> {
         self.answered = true;
         self.queue.completions.lock().push(Completion::Outcomes(self.slot, outcomes));
         Arc::clone(&self.queue)
@@ -62,7 +80,7 @@ impl ReplyTo {
 impl Drop for ReplyTo {
     fn drop(&mut self) {
         if !self.answered {
-            let failed = Completion::Outcomes(self.slot, vec![Outcome::Failed; self.sets]);
+            let failed = Completion::Outcomes(self.slot, smallvec![Outcome::Failed; self.sets]);
             self.queue.completions.lock().push(failed);
             self.queue.wake();
         }
@@ -71,8 +89,11 @@ impl Drop for ReplyTo {
 
 enum Slot {
     Free(Option<usize>),
-    Waiting(Option<Waker>),
-    Ready(Vec<Outcome>),
+    /// Until the outcomes are there, or until this tick.
+    Waiting(Option<Waker>, u64),
+    /// The time is over and the outcomes are not there.
+    Late,
+    Ready(Outcomes),
     Abandoned,
 }
 
@@ -80,6 +101,7 @@ enum Slot {
 struct Slots {
     slots: Vec<Slot>,
     free: Option<usize>,
+    ticks: u64,
 }
 
 /// A worker's side of its queue: the commits it waits for.
@@ -104,22 +126,25 @@ impl Completions {
                 if let Slot::Free(next) = slots.slots[slot] {
                     slots.free = next;
                 }
-                slots.slots[slot] = Slot::Waiting(None);
+                slots.slots[slot] = Slot::Waiting(None, u64::MAX);
                 slot
             }
             None => {
-                slots.slots.push(Slot::Waiting(None));
+                slots.slots.push(Slot::Waiting(None, u64::MAX));
                 slots.slots.len() - 1
             }
         };
-        let reply = ReplyTo { queue: Arc::clone(&self.queue), slot, sets, answered: false };
-        (reply, Waiter { completions: Rc::clone(self), slot, done: false })
+        let reply = ReplyTo { queue: Arc::clone(&self.queue), slot, sets, answered: false, permit: None };
+        (reply, Waiter { completions: Rc::clone(self), slot, sets, done: false })
     }
 
     /// Hands results to their waiters for as long as it is polled, and notices to `on_applied`.
     pub async fn run(self: Rc<Self>, on_applied: impl Fn(Applied)) {
         let mut taken = Vec::new();
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         std::future::poll_fn(|context| {
+            self.tick(&mut ticks, context);
             self.queue.waker.register(context.waker());
             std::mem::swap(&mut taken, &mut *self.queue.completions.lock());
             for completion in taken.drain(..) {
@@ -133,14 +158,32 @@ impl Completions {
         .await;
     }
 
-    fn complete(&self, slot: usize, outcomes: Vec<Outcome>) {
+    fn tick(&self, ticks: &mut Interval, context: &mut Context<'_>) {
+        while ticks.poll_tick(context).is_ready() {
+            let slots = &mut *self.slots.borrow_mut();
+            slots.ticks += 1;
+            for slot in &mut slots.slots {
+                if let Slot::Waiting(waker, until) = slot
+                    && *until <= slots.ticks
+                {
+                    if let Some(waker) = waker.take() {
+                        waker.wake();
+                    }
+                    *slot = Slot::Late;
+                }
+            }
+        }
+    }
+
+    fn complete(&self, slot: usize, outcomes: Outcomes) {
         let slots = &mut *self.slots.borrow_mut();
         match std::mem::replace(&mut slots.slots[slot], Slot::Ready(outcomes)) {
-            Slot::Waiting(waker) => {
+            Slot::Waiting(waker, _) => {
                 if let Some(waker) = waker {
                     waker.wake();
                 }
             }
+            Slot::Late => {}
             _ => slots.release(slot),
         }
     }
@@ -157,13 +200,30 @@ impl Slots {
 pub struct Waiter {
     completions: Rc<Completions>,
     slot: usize,
+    sets: usize,
     done: bool,
 }
 
-impl Future for Waiter {
-    type Output = Vec<Outcome>;
+impl Waiter {
+    /// Gives `Failed`, the outcome being unknown, if the outcomes are not there after this time (half a second more at
+    /// most).
+    pub fn within(self, limit: Duration) -> Self {
+        let ticks = limit.as_millis().div_ceil(TICK.as_millis());
+        {
+            let slots = &mut *self.completions.slots.borrow_mut();
+            if let Slot::Waiting(_, until) = &mut slots.slots[self.slot] {
+                // the first tick may come at once
+                *until = slots.ticks.saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX)).saturating_add(1);
+            }
+        }
+        self
+    }
+}
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Vec<Outcome>> {
+impl Future for Waiter {
+    type Output = Outcomes;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcomes> {
         let slot = self.slot;
         let outcomes = {
             let slots = &mut *self.completions.slots.borrow_mut();
@@ -173,7 +233,11 @@ impl Future for Waiter {
                     slots.release(slot);
                     outcomes
                 }
-                Slot::Waiting(waker) => {
+                Slot::Late => {
+                    slots.slots[slot] = Slot::Abandoned;
+                    smallvec![Outcome::Failed; self.sets]
+                }
+                Slot::Waiting(waker, _) => {
                     if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
                         *waker = Some(context.waker().clone());
                     }

@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use super::apply::Effect;
 use super::check::Group;
 use super::completion::{Applied, ReplyTo};
-use super::{Health, Store, Watcher};
-use crate::domain::{ChangeSet, Clock, ServiceClock, ServiceTime, UserId};
+use super::{Health, Sets, Store, Watcher};
+use crate::domain::{Clock, ServiceClock, ServiceTime, UserId};
 use crate::registry::Registry;
 
 /// Forgets everything when dropped.
@@ -35,7 +35,7 @@ impl Store for MemoryStore {
         &self.clock
     }
 
-    fn commit(&self, sets: Vec<ChangeSet>, reply: ReplyTo) {
+    fn commit(&self, sets: Sets, reply: ReplyTo) {
         let watcher = self.watcher.lock();
         let mut group = Group::new(&self.registry);
         let mut changed = Vec::new();

@@ -10,11 +10,13 @@ pub mod embedded;
 mod memory;
 
 pub use apply::Effect;
-pub use completion::{Applied, CompletionQueue, Completions, ReplyTo};
+pub use completion::{Applied, CompletionQueue, Completions, Outcomes, ReplyTo};
 pub use embedded::EmbeddedStore;
 pub use memory::MemoryStore;
 
 use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use crate::domain::{ChangeSet, IdentityKey, ServiceClock, ServiceTime, UserId, UserState};
 use crate::registry::Registry;
@@ -29,6 +31,9 @@ pub enum Health {
     /// The store is closed.
     Stopped,
 }
+
+/// The sets of one commit. Most commits are one set.
+pub type Sets = SmallVec<[ChangeSet; 1]>;
 
 /// Hears which users a group changed, to tell their actors. Safety does not rest on it.
 pub trait Watcher: Send + Sync {
@@ -46,7 +51,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Proposes change sets, to be decided one by one in this order. The outcomes, one for each set, go to `reply` once
     /// they are durable.
-    fn commit(&self, sets: Vec<ChangeSet>, reply: ReplyTo);
+    fn commit(&self, sets: Sets, reply: ReplyTo);
 
     /// Writes an activity that the registry already shows, with the next group; nobody waits for it.
     fn note_touch(&self, id: UserId, at: ServiceTime);

@@ -94,8 +94,8 @@ async fn both_workers_use_the_one_actor_and_a_change_past_it_is_seen() {
         let completions = Rc::<Completions>::default();
         let (reply, outcomes) = completions.register(1);
         actix_rt::spawn(Rc::clone(&completions).run(|_| {}));
-        running.store.commit(vec![ChangeSet { cause, at: 1, ops: vec![op] }], reply);
-        assert_eq!(outcomes.await, [Outcome::Done]);
+        running.store.commit(vec![ChangeSet { cause, at: 1, ops: vec![op] }].into(), reply);
+        assert_eq!(outcomes.await[..], [Outcome::Done]);
     };
     commit(Operation::EndSession { session: 1, cause: Cause::SessionEnded }).await;
     assert_eq!(running.handle.end_session(&user.user, 1).await, Err(Error::Refused(Refusal::SessionEnded)));

@@ -27,7 +27,7 @@ impl Subject {
         let (reply, outcomes) = self.completions.register(sets.len());
         let set = |ops| ChangeSet { cause: Cause::Linked, at: 1, ops };
         self.store.commit(sets.into_iter().map(set).collect(), reply);
-        outcomes.await
+        outcomes.await.into_vec()
     }
 }
 
@@ -136,7 +136,7 @@ async fn conforms(store: Arc<dyn Store>) {
     // a waiter who goes away cancels nothing
     let (reply, outcome) = subject.completions.register(1);
     drop(outcome);
-    store.commit(vec![ChangeSet { cause: Cause::Created, at: 1, ops: vec![create(8)] }], reply);
+    store.commit(vec![ChangeSet { cause: Cause::Created, at: 1, ops: vec![create(8)] }].into(), reply);
     assert_eq!(subject.commit(vec![vec![create(8)]]).await, [conflict(0)]);
     assert_eq!(store.registry().len(), 3);
 }

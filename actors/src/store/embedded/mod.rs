@@ -22,8 +22,8 @@ use parking_lot::{Condvar, Mutex};
 
 use self::files::Files;
 use super::completion::ReplyTo;
-use super::{Health, Store, Watcher};
-use crate::domain::{ChangeSet, Clock, ServiceClock, ServiceTime, UserId};
+use super::{Health, Sets, Store, Watcher};
+use crate::domain::{Clock, ServiceClock, ServiceTime, UserId};
 use crate::histogram::Histogram;
 use crate::registry::Registry;
 
@@ -123,7 +123,7 @@ struct Shared {
     registry: Registry,
     clock: ServiceClock,
     stats: Stats,
-    queue: Mutex<Vec<Message>>,
+    queue: Mutex<Queue>,
     arrived: Condvar,
     failing: AtomicBool,
     stopped: AtomicBool,
@@ -132,7 +132,7 @@ struct Shared {
 
 /// What the writer is sent.
 enum Message {
-    Commit(Vec<ChangeSet>, ReplyTo),
+    Commit(Sets, ReplyTo),
     Touch(UserId, ServiceTime),
     /// Begin a new generation now.
     NewGeneration,
@@ -141,13 +141,23 @@ enum Message {
     Stop,
 }
 
+/// What the writer has been sent and has not yet taken.
+#[derive(Default)]
+struct Queue {
+    messages: Vec<Message>,
+    /// How many messages the writer sleeps for.
+    wanted: usize,
+}
+
 impl Shared {
     fn send(&self, message: Message) {
         let mut queue = self.queue.lock();
         // dropping a commit's reply answers `Failed`
         if !self.stopped.load(Ordering::Acquire) {
-            queue.push(message);
-            self.arrived.notify_one();
+            queue.messages.push(message);
+            if queue.messages.len() >= queue.wanted {
+                self.arrived.notify_one();
+            }
         }
     }
 
@@ -156,7 +166,7 @@ impl Shared {
         let left = {
             let mut queue = self.queue.lock();
             self.stopped.store(true, Ordering::Release);
-            std::mem::take(&mut *queue)
+            std::mem::take(&mut queue.messages)
         };
         drop(left);
     }
@@ -259,14 +269,14 @@ impl Store for EmbeddedStore {
         &self.shared.clock
     }
 
-    fn commit(&self, sets: Vec<ChangeSet>, reply: ReplyTo) {
+    fn commit(&self, sets: Sets, reply: ReplyTo) {
         self.shared.send(Message::Commit(sets, reply));
     }
 
     fn note_touch(&self, id: UserId, at: ServiceTime) {
         let mut queue = self.shared.queue.lock();
         if !self.shared.stopped.load(Ordering::Acquire) {
-            queue.push(Message::Touch(id, at));
+            queue.messages.push(Message::Touch(id, at));
         }
     }
 

@@ -7,16 +7,19 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use smallvec::smallvec;
+
 use super::codec::{FrameKind, FrameWriter};
 use super::files::{AppendFile, Files};
 use super::generation::{self, Progress};
 use super::recovery::Recovered;
 use super::snapshot::Meta;
 use super::{Durability, Message, Options, Shared, journal};
-use crate::domain::{Cause, ChangeSet, Outcome, UserId};
+use crate::domain::{Cause, Outcome, UserId};
+use crate::store::Sets;
 use crate::store::apply::Effect;
 use crate::store::check::Group;
-use crate::store::completion::{Applied, CompletionQueue, ReplyTo};
+use crate::store::completion::{Applied, CompletionQueue, Outcomes, ReplyTo};
 
 /// The writer looks at the clock at least this often.
 const TICK: Duration = Duration::from_secs(1);
@@ -24,6 +27,10 @@ const TICK: Duration = Duration::from_secs(1);
 const IDLE_FRAME_MS: u64 = 60_000;
 /// After a failure, a new generation is tried this often (milliseconds).
 const RETRY_MS: u64 = 1000;
+/// After a group of this many sets, the writer waits for as many before the next one, but no longer than this: under load
+/// a larger group costs each of its sets less, and somebody who is alone waits for nobody.
+const MANY_SETS: usize = 16;
+const LINGER: Duration = Duration::from_micros(500);
 /// A group takes at most this many sets: its memory and the time of its sync are bounded.
 const MAX_GROUP_SETS: usize = 16_384;
 
@@ -48,7 +55,9 @@ pub(super) struct Writer {
     went_over: bool,
     /// When a generation that failed although the journal works may be tried again.
     not_before_ms: u64,
-    waiting: VecDeque<(Vec<ChangeSet>, ReplyTo)>,
+    waiting: VecDeque<(Sets, ReplyTo)>,
+    /// Sets of the group before, by which the next is judged.
+    last_group_sets: usize,
     touches: Vec<Effect>,
     generation_wanted: bool,
     stopping: bool,
@@ -84,6 +93,7 @@ impl Writer {
             went_over: false,
             not_before_ms: 0,
             waiting: VecDeque::new(),
+            last_group_sets: 0,
             touches: Vec::new(),
             generation_wanted: recovered.unfinished,
             stopping: false,
@@ -113,10 +123,17 @@ impl Writer {
     fn receive(&mut self) {
         let messages = {
             let mut queue = self.shared.queue.lock();
-            if queue.is_empty() && self.waiting.is_empty() && !self.stopping {
+            if queue.messages.is_empty() && self.waiting.is_empty() && !self.stopping {
+                queue.wanted = 1;
                 self.shared.arrived.wait_for(&mut queue, TICK);
             }
-            std::mem::take(&mut *queue)
+            // a few more may be under way from where these came from
+            if self.last_group_sets >= MANY_SETS && queue.messages.len() < self.last_group_sets && !self.stopping {
+                queue.wanted = self.last_group_sets;
+                self.shared.arrived.wait_for(&mut queue, LINGER);
+            }
+            queue.wanted = usize::MAX;
+            std::mem::take(&mut queue.messages)
         };
         for message in messages {
             match message {
@@ -158,6 +175,7 @@ impl Writer {
             });
             replies.push((reply, outcomes));
         }
+        self.last_group_sets = sets_taken;
         let mut effects = group.effects;
         if !self.touches.is_empty() {
             let touches = std::mem::take(&mut self.touches);
@@ -213,13 +231,13 @@ impl Writer {
     }
 
     fn fail_waiting(&mut self) {
-        let failed = |(sets, reply): (Vec<ChangeSet>, ReplyTo)| (reply, vec![Outcome::Failed; sets.len()]);
+        let failed = |(sets, reply): (Sets, ReplyTo)| (reply, smallvec![Outcome::Failed; sets.len()]);
         let replies = self.waiting.drain(..).map(failed).collect();
         self.answer(replies, &[]);
     }
 
     /// Delivers outcomes and notices, and wakes each worker once.
-    fn answer(&self, replies: Vec<(ReplyTo, Vec<Outcome>)>, changed: &[(UserId, Cause)]) {
+    fn answer(&self, replies: Vec<(ReplyTo, Outcomes)>, changed: &[(UserId, Cause)]) {
         let stats = &self.shared.stats;
         let mut queues: Vec<Arc<CompletionQueue>> = Vec::new();
         let mut to_wake = |queue: Arc<CompletionQueue>| {
