@@ -559,7 +559,8 @@ async fn arbitrary_bytes_never_break_the_server() {
             assert_eq!(server.call(VIEW).bearer(&v1.access).send().await.status, 200);
             assert_eq!(server.call(ROTATE).bearer(&v1.refresh).send().await.status, 200);
             assert_eq!(server.metric("passerby_http_responses_total{class=\"5xx\"}").await, 0);
-            let reached = async |class: &str| server.metric(&format!("passerby_http_responses_{class}_total")).await;
+            let responses = |class: &str| format!("passerby_http_responses_total{{class=\"{class}\"}}");
+            let reached = async |class: &str| server.metric(&responses(class)).await;
             let (good, bad) = (reached("2xx").await, reached("4xx").await);
             println!("{good} requests were good, {bad} bad");
             assert!(
