@@ -72,7 +72,8 @@ struct Prepared {
 
 enum Access {
     Ed25519(Ed25519KeyPair),
-    Hmac(hmac::Key),
+    // boxed: it is far larger than the other
+    Hmac(Box<hmac::Key>),
 }
 
 struct Signer {
@@ -88,7 +89,7 @@ impl Signer {
         let access = if signatures.is_ed25519 {
             Access::Ed25519(Ed25519KeyPair::from_seed_unchecked(&secret).unwrap())
         } else {
-            Access::Hmac(hmac::Key::new(hmac::HMAC_SHA256, &secret))
+            Access::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &secret)))
         };
         let refresh = hmac::Key::new(hmac::HMAC_SHA256, &secret);
         Self {

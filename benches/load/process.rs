@@ -62,7 +62,7 @@ impl Process {
         }
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workers", "2"]);
         command.args(["--durability", "fsync", "--limits", "off", "--access-alg", algorithm]);
-        command.arg("--data-dir").arg(data).current_dir(data.parent().unwrap()).stderr(Stdio::null());
+        command.arg("--data-dir").arg(data).current_dir(data.parent().unwrap()).env("PASSERBY_LOG_FILTER", "warn");
         Self::start(&mut command, "listening on http://")
     }
 

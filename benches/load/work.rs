@@ -132,7 +132,7 @@ impl Work for Prepared {
 /// Refresh tokens that are replaced at every use, each used again when all others had their turn.
 pub(crate) struct Rotating {
     tokens: VecDeque<Vec<u8>>,
-    /// Emptied tokens, so that none is allocated anew.
+    /// Used ones, whose memory is used again.
     spare: Vec<Vec<u8>>,
     template: Template,
     request: Vec<u8>,
@@ -147,16 +147,17 @@ impl Rotating {
 
 impl Work for Rotating {
     fn next(&mut self) -> (Kind, &[u8]) {
-        let mut token = self.tokens.pop_front().expect("more sessions than connections, and no failures");
+        // the token of a request that failed is lost; when all are, used ones show it as failures
+        let token = self.tokens.pop_front().or_else(|| self.spare.pop()).unwrap_or_default();
         self.request.clear();
         self.template.write(&token, &mut self.request);
-        token.clear();
         self.spare.push(token);
         (Kind::Refresh, &self.request)
     }
 
     fn answered(&mut self, _: Kind, _: &[u8], body: &[u8]) {
         let mut token = self.spare.pop().unwrap_or_default();
+        token.clear();
         token.extend_from_slice(field(body, "refresh_token"));
         self.tokens.push_back(token);
     }
