@@ -1,0 +1,105 @@
+//! The processes that are measured: the release server, the peers and Redis.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+/// Processor time.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cpu {
+    ticks: u64,
+}
+
+impl Cpu {
+    fn of(pid: &str) -> Self {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        // the name, which may hold anything, ends at the last bracket; proc(5) numbers utime 14 and stime 15
+        let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
+        Self { ticks: [fields[11], fields[12]].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum() }
+    }
+
+    pub(crate) fn of_this_process() -> Self {
+        Self::of("self")
+    }
+
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self { ticks: self.ticks - before.ticks }
+    }
+
+    pub(crate) fn seconds(self) -> f64 {
+        self.ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+    }
+}
+
+/// A running process; killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    /// Open as long as we live: a peer ends with it, however we end.
+    _stdin: Option<ChildStdin>,
+    pub(crate) address: String,
+}
+
+impl Process {
+    /// Starts it and waits for the line that says where it listens.
+    fn start(command: &mut Command, listening: &str) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let found = lines.find_map(|line| line.split_once(listening).map(|(_, address)| address.to_owned()));
+        let address = found.unwrap_or_else(|| panic!("{command:?} ended at once"));
+        // whatever else it says must have somewhere to go
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { _stdin: child.stdin.take(), child, address }
+    }
+
+    /// The release server on a data folder of its own, with two workers.
+    pub(crate) fn server(data: &Path, algorithm: &str) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_passerby"));
+        // no setting of whoever runs the bench reaches the server
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PASSERBY_")) {
+            command.env_remove(name);
+        }
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workers", "2"]);
+        command.args(["--durability", "fsync", "--limits", "off", "--access-alg", algorithm]);
+        command.arg("--data-dir").arg(data).current_dir(data.parent().unwrap()).env("PASSERBY_LOG_FILTER", "warn");
+        Self::start(&mut command, "listening on http://")
+    }
+
+    /// This program again, as a peer (see `peer`).
+    pub(crate) fn peer(arguments: &[&str]) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        Self::start(command.arg("--peer").args(arguments), "listening on http://")
+    }
+
+    /// A Redis that writes every change to its file, and syncs it every second or always.
+    pub(crate) fn redis(folder: &Path, sync: &str) -> Self {
+        fs::create_dir_all(folder).unwrap();
+        // Redis cannot choose a port by itself
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--port", &port, "--appendonly", "yes", "--appendfsync", sync]);
+        // no snapshots and no rewrite of the file meanwhile, in its favour
+        command.args(["--save", "", "--auto-aof-rewrite-percentage", "0"]).arg("--dir").arg(folder);
+        let mut process = Self::start(&mut command, "Ready to accept connections");
+        process.address = format!("127.0.0.1:{port}");
+        process
+    }
+
+    pub(crate) fn cpu(&self) -> Cpu {
+        Cpu::of(&self.child.id().to_string())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Whether there is a Redis to measure against.
+pub(crate) fn has_redis() -> bool {
+    let version = Command::new("redis-server").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    version.is_ok_and(|status| status.success())
+}
