@@ -1,0 +1,151 @@
+//! The server under test, over a disk that takes 50 ms for each sync of the journal.
+
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use passerby::config::{self, ConfigFile};
+use passerby::provider::Providers;
+use passerby::startup::{self, Application, Ports};
+use passerby::telemetry;
+use passerby_actors::domain::Clock;
+use passerby_actors::store::embedded::files::{AppendFile, Disk, Files};
+use passerby_actors::system::SystemClock;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+/// How long a sync of the journal takes.
+pub(crate) const SYNC: Duration = Duration::from_millis(50);
+/// A login waits for the sync under way and for its own: of this many, all are answered in two syncs.
+pub(crate) const PERMITS: usize = 300;
+
+/// Where the server listens.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Addresses {
+    pub(crate) public: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+/// Says where it listens, and serves until standard input ends.
+pub(crate) fn serve(folder: &Path) {
+    let set = |key: &str, value: &str| (format!("PASSERBY_{key}"), value.to_owned());
+    let settings = [
+        set("LISTEN", "127.0.0.1:0"),
+        set("ADMIN_LISTEN", "127.0.0.1:0"),
+        set("DATA_DIR", &folder.join("data").display().to_string()),
+        set("WORKERS", "2"),
+        set("LIMITS", "off"),
+        set("ADMISSION_PERMITS", &PERMITS.to_string()),
+        set("LOG_FILTER", "warn"),
+    ];
+    let nowhere = ConfigFile::IfPresent(folder.join("passerby.toml"));
+    let settings = config::load(&nowhere, &settings, &[]).unwrap().settings().clone();
+    telemetry::install(&settings.log).unwrap();
+    actix_rt::System::new().block_on(async {
+        let admin = startup::start_admin(&settings).unwrap();
+        let ports = Ports { files: Arc::new(SlowDisk), ..Ports::system() };
+        let application = Application::build(settings, Providers::default(), ports, admin).await.unwrap();
+        let addresses = Addresses { public: application.address(), admin: application.admin_address() };
+        say(&serde_json::to_string(&addresses).unwrap());
+        let (stop, stopped) = oneshot::channel();
+        std::thread::spawn(move || {
+            io::stdin().read_to_end(&mut Vec::new()).unwrap();
+            stop.send(()).unwrap();
+        });
+        application.run_until(async { stopped.await.unwrap() }).await.unwrap();
+    });
+}
+
+#[expect(clippy::print_stdout, reason = "the load generator reads it")]
+fn say(line: &str) {
+    println!("{line}");
+}
+
+/// The disk, but for the syncs of a journal.
+struct SlowDisk;
+
+struct SlowAppend {
+    file: Box<dyn AppendFile>,
+    clock: SystemClock,
+}
+
+impl AppendFile for SlowAppend {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.append(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let end_us = self.clock.monotonic_us() + SYNC.as_micros() as u64;
+        self.file.sync()?;
+        // a parked thread may wake up early
+        loop {
+            let left_us = end_us.saturating_sub(self.clock.monotonic_us());
+            if left_us == 0 {
+                return Ok(());
+            }
+            std::thread::park_timeout(Duration::from_micros(left_us));
+        }
+    }
+}
+
+impl Files for SlowDisk {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        Disk.create_dir(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        Disk.sync_dir(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        Disk.list(path)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        Disk.read(path)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        Disk.write(path, bytes)
+    }
+
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        Disk.sync_file(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Disk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        Disk.remove(path)
+    }
+
+    fn open_append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
+        Ok(Box::new(SlowAppend { file: Disk.open_append(path)?, clock: SystemClock::default() }))
+    }
+}
+
+/// What the server says of its 503s.
+pub(crate) struct Shed {
+    /// The bound of the bucket in which the slowest lies.
+    pub(crate) slowest_s: f64,
+    pub(crate) mean_s: f64,
+}
+
+/// Reads the histogram of 503s out of `/metrics`.
+pub(crate) fn shed_seconds(metrics: &str) -> Shed {
+    let value = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
+    let named = |name: &str| metrics.lines().find(|line| line.starts_with(name)).map(value).unwrap();
+    let (sum, count) = (named("passerby_shed_seconds_sum"), named("passerby_shed_seconds_count"));
+    let bound = |line: &str| {
+        let text = line.strip_prefix("passerby_shed_seconds_bucket{le=\"")?.split('"').next()?;
+        Some(if text == "+Inf" { f64::INFINITY } else { text.parse().unwrap() })
+    };
+    // buckets count all below their bound
+    let all = metrics.lines().filter_map(|line| Some((bound(line)?, value(line))));
+    let slowest_s = all.filter(|(_, below)| *below >= count).map(|(bound, _)| bound).fold(f64::INFINITY, f64::min);
+    Shed { slowest_s, mean_s: sum / count.max(1.0) }
+}

@@ -1,0 +1,143 @@
+//! Calls of a handle: as many as possible (closed loop), or at a rate whatever the answers take (open loop).
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use passerby_actors::domain::{Clock, SessionId, SessionKind, UserId};
+use passerby_actors::handle::{Handle, IdForm};
+use passerby_actors::system::SystemClock;
+
+use crate::ask::Call;
+use crate::id;
+use crate::shared::Pacer;
+
+pub(crate) const KIND: SessionKind = SessionKind::V1;
+const IN_FLIGHT: u64 = 256;
+/// Checks between two looks at the clock.
+const CHECKS: usize = 1024;
+
+/// Spreads numbers over all 64 bits, no two to the same (SplitMix64).
+pub(crate) fn mix(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// The number of the `rank`-th of `active` users, who are spread over `of`.
+fn spread(rank: u64, active: u64, of: u64) -> u64 {
+    rank * (of / active) + mix(rank) % (of / active)
+}
+
+/// Ranks from 0 drawn by Zipf's law with the exponent 0.99, as in the design's targets.
+fn zipf(count: u64, draws: u64) -> Vec<u64> {
+    let mut sum = 0.0;
+    let sums: Vec<f64> = (1..=count)
+        .map(|rank| {
+            sum += (rank as f64).powf(-0.99);
+            sum
+        })
+        .collect();
+    let draw = |n| {
+        let at = mix(n) as f64 / u64::MAX as f64 * sum;
+        sums.partition_point(|&below| below < at) as u64
+    };
+    // the popular ones are not neighbours
+    (0..draws).map(|n| mix(draw(n).min(count - 1)) % count).collect()
+}
+
+/// Calls a second with 256 in flight, and the users that this made.
+pub(crate) async fn closed_loop(handle: &Handle, call: Call, ms: u64) -> (f64, Vec<UserId>) {
+    let clock = SystemClock::default();
+    let end_us = ms * 1000;
+    let (calls, made) = (Cell::new(0u64), RefCell::new(Vec::new()));
+    match call {
+        Call::Login => {
+            let caller = async || {
+                while clock.monotonic_us() < end_us {
+                    let user = handle.login(KIND, IdForm::Object).await.unwrap().user;
+                    made.borrow_mut().push(user);
+                    calls.set(calls.get() + 1);
+                }
+            };
+            join_all((0..IN_FLIGHT).map(|_| caller())).await;
+        }
+        Call::Refresh { active, of } => {
+            let caller = async |first: u64| {
+                // each has users of its own: two refreshes of one at once would be another question
+                let mut ranks = (first..active).step_by(IN_FLIGHT as usize).cycle();
+                while clock.monotonic_us() < end_us {
+                    let user = id(spread(ranks.next().unwrap(), active, of));
+                    let counter = handle.load(&user).unwrap().record.refresh_counter;
+                    assert_eq!(handle.rotate(&user, 1, counter).await, Ok(counter.wrapping_add(1)));
+                    calls.set(calls.get() + 1);
+                }
+            };
+            join_all((0..IN_FLIGHT).map(caller)).await;
+        }
+        Call::Check { active, of } => {
+            let tokens: Vec<_> = (0..active)
+                .map(|rank| id(spread(rank, active, of)))
+                .map(|user| (user, SessionId::derive(&user, 1)))
+                .collect();
+            let draws = zipf(active, 1 << 20);
+            let begin_us = clock.monotonic_us();
+            for draws in draws.chunks(CHECKS).cycle() {
+                for &rank in draws {
+                    let (user, session) = &tokens[rank as usize];
+                    handle.check(user, session, Some(0)).unwrap();
+                }
+                calls.set(calls.get() + draws.len() as u64);
+                if clock.monotonic_us() - begin_us >= end_us {
+                    break;
+                }
+            }
+            return (calls.get() as f64 / (clock.monotonic_us() - begin_us) as f64 * 1e6, Vec::new());
+        }
+    }
+    (calls.get() as f64 / clock.monotonic_us() as f64 * 1e6, made.into_inner())
+}
+
+/// What became of the logins of an open loop.
+#[derive(Default)]
+pub(crate) struct Logins {
+    /// From the intended time to the answer (microseconds).
+    pub(crate) took_us: Vec<u64>,
+    pub(crate) shed: u64,
+}
+
+/// Logs in at `rate` a second until `until` is over.
+pub(crate) async fn open_loop<T>(handle: &Handle, rate: f64, until: impl Future<Output = T>) -> (Logins, T) {
+    let (pacer, mut arrivals) = Pacer::start(rate);
+    let pacer = Rc::new(pacer);
+    let logins = Rc::<RefCell<Logins>>::default();
+    let under_way = Rc::<Cell<u64>>::default();
+    let receive = async {
+        while let Some(numbers) = arrivals.recv().await {
+            for n in numbers {
+                let (handle, pacer) = (handle.clone(), Rc::clone(&pacer));
+                let (logins, under_way) = (Rc::clone(&logins), Rc::clone(&under_way));
+                under_way.set(under_way.get() + 1);
+                actix_rt::spawn(async move {
+                    match handle.login(KIND, IdForm::Object).await {
+                        Ok(_) => logins.borrow_mut().took_us.push(pacer.since_due_us(n)),
+                        Err(_) => logins.borrow_mut().shed += 1,
+                    }
+                    under_way.set(under_way.get() - 1);
+                });
+            }
+        }
+    };
+    let disturb = async {
+        let done = until.await;
+        pacer.stop();
+        done
+    };
+    let ((), done) = futures_util::future::join(receive, disturb).await;
+    while under_way.get() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    (logins.take(), done)
+}

@@ -1,0 +1,356 @@
+//! What does a user cost, and does anything cost more when there are many? `cargo bench --bench scale -- --users 10000000`.
+//!
+//! Users are made through the ordinary commit path, on a fresh folder and with `fsync`, in a process of its own, so that its
+//! memory is that of a server without HTTP. Then: memory and disk for each user, also while a generation is written; the
+//! restart with the longest journal that triggers no generation, from a cold page cache; logins, checks and refreshes a
+//! second beside a store with nobody else in it, round about; what the sweep costs; how long logins take at half the rate
+//! that is possible (open loop: from the time at which they were to begin) while users expire and while a generation is
+//! written; and disk use through rounds of churn.
+//!
+//! `--smoke` is for CI: 200 000 users in less than a minute. Below a million users, the journal's least length is scaled
+//! down with them, since it would be most of the disk. The exit code is 1 if memory, disk or an answer is not as it
+//! must be; speed is only printed.
+#![allow(clippy::unwrap_used, reason = "a bench has nobody to hand an error to")]
+
+mod ask;
+mod load;
+mod server;
+#[path = "../shared/mod.rs"]
+mod shared;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use passerby::config::default_max_users;
+use passerby_actors::domain::UserId;
+use passerby_actors::store::embedded::Options;
+
+use crate::ask::{Ask, Call, Disturbance, Latency, Numbers, Opened, Opening, Pauses, Peaks, Server, Swept};
+use crate::shared::{AtLeast, AtMost, Report, Weight, mib, quantile};
+
+/// The server's: it is what is measured.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A user in a snapshot: family, lengths of key and value, id, record.
+const ENCODED_BYTES: u64 = 1 + 2 + 4 + 16 + 16;
+const MILLION: u64 = 1_000_000;
+const SMOKE_USERS: u64 = 200_000;
+/// Users who are checked and refreshed.
+const ACTIVE: u64 = 200_000;
+const CHURN_ROUNDS: u64 = 10;
+/// What a process may grow by while it writes a generation, however few users it has: sled's cache and buffers.
+const GENERATION_MEMORY: u64 = 48 << 20;
+
+#[derive(Parser)]
+struct Arguments {
+    /// How many users.
+    #[arg(long, default_value_t = MILLION)]
+    users: u64,
+    /// Few users and short rounds, for CI.
+    #[arg(long)]
+    smoke: bool,
+    /// Without the rounds of churn.
+    #[arg(long)]
+    skip_churn: bool,
+    /// Given by `cargo bench`, and not by `cargo test`.
+    #[arg(long, hide = true)]
+    bench: bool,
+    /// Be the measured process.
+    #[arg(long, hide = true)]
+    serve: Option<String>,
+}
+
+/// The id of a user, from its number.
+fn id(number: u64) -> UserId {
+    UserId::object(1_800_000_000, load::mix(number).to_be_bytes())
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(opening) = &arguments.serve {
+        server::serve(opening);
+        return ExitCode::SUCCESS;
+    }
+    if !arguments.bench {
+        return ExitCode::SUCCESS;
+    }
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let mut scenario = Scenario::new(&arguments, folder.path());
+    scenario.grow();
+    scenario.restart();
+    scenario.rates();
+    if !arguments.skip_churn {
+        scenario.churn();
+    }
+    let wrong = scenario.wrong as f64;
+    scenario.report.targeted("answers that were wrong", wrong, "", AtMost(0.0), Weight::Bound);
+    if scenario.report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+struct Scenario {
+    users: u64,
+    /// As many as are made or expire at a time.
+    part: u64,
+    rounds: usize,
+    round_ms: u64,
+    latency_ms: u64,
+    opening: Opening,
+    /// Nobody in it.
+    empty: PathBuf,
+    wrong: u64,
+    report: Report,
+}
+
+impl Scenario {
+    fn new(arguments: &Arguments, folder: &Path) -> Self {
+        let users = if arguments.smoke { SMOKE_USERS } else { arguments.users };
+        let fitting = default_max_users(|path| std::fs::read_to_string(path).ok());
+        let ordinary = Options::default().min_journal_bytes;
+        let opening = Opening {
+            folder: folder.join("full"),
+            max_users: usize::try_from(fitting.max(users)).unwrap(),
+            min_journal_bytes: ordinary * users.min(MILLION) / MILLION,
+        };
+        let (rounds, round_ms, latency_ms) = if arguments.smoke { (3, 400, 1500) } else { (5, 1000, 5000) };
+        let mut report = Report::new("scale");
+        report.detail("users", users);
+        Self {
+            users,
+            part: (users / 10).min(MILLION),
+            rounds,
+            round_ms,
+            latency_ms,
+            opening,
+            empty: folder.join("empty"),
+            wrong: 0,
+            report,
+        }
+    }
+
+    /// Opened so that no generation begins by itself.
+    fn undisturbed(&self, folder: &Path) -> Server {
+        Server::start(&Opening { folder: folder.to_owned(), min_journal_bytes: u64::MAX, ..self.opening.clone() })
+    }
+
+    fn create(&mut self, server: &mut Server, numbers: Numbers, due: bool, what: &str) {
+        self.wrong += server.ask_with_bar::<u64>(Ask::Create { numbers, due }, what, numbers.count());
+    }
+
+    fn log_out(&mut self, server: &mut Server, numbers: Numbers, what: &str) {
+        self.wrong += server.ask_with_bar::<u64>(Ask::LogOut(numbers), what, numbers.count());
+    }
+
+    fn check(&mut self, server: &mut Server, numbers: Numbers, present: bool) {
+        self.wrong += server.ask::<u64>(Ask::Wrong { numbers, present });
+    }
+
+    /// The longest journal that triggers no generation: half the snapshot, whose pages have a checksum each.
+    fn longest_journal(&self) -> u64 {
+        let snapshot = self.users * ENCODED_BYTES;
+        (snapshot / 2 + snapshot / 2 / (7 << 10) * 4).max(self.opening.min_journal_bytes)
+    }
+
+    fn grow(&mut self) {
+        eprintln!("{} users", self.users);
+        let mut server = Server::start(&self.opening);
+        let nobody: u64 = server.ask(Ask::Memory);
+        self.report.figure("memory with nobody", mib(nobody), "MiB");
+        let step = if self.users >= MILLION { MILLION } else { self.users.div_ceil(4) };
+        let mut curve = Vec::new();
+        let mut peaks = Peaks::default();
+        for from in (0..self.users).step_by(usize::try_from(step).unwrap()) {
+            let to = (from + step).min(self.users);
+            self.create(&mut server, Numbers::each(from, to), false, "making users");
+            let memory: u64 = server.ask(Ask::Memory);
+            let per_user = memory.saturating_sub(nobody) as f64 / to as f64;
+            eprintln!("  {to} users: {per_user:.1} B each, {:.0} MiB", mib(memory));
+            curve.push(serde_json::json!({ "users": to, "bytes_per_user": per_user, "resident": memory }));
+            let seen: Peaks = server.ask(Ask::Peaks);
+            // with few users the journal's least length is most of it
+            if from >= MILLION {
+                peaks.disk_at_rest = peaks.disk_at_rest.max(seen.disk_at_rest);
+                peaks.disk_at_peak = peaks.disk_at_peak.max(seen.disk_at_peak);
+            }
+        }
+        self.report.detail("memory_curve", curve);
+        let all = Numbers::each(0, self.users);
+        self.check(&mut server, all, true);
+        self.check(&mut server, Numbers::each(self.users, self.users + self.part), false);
+
+        // the first one ends whatever the growth began
+        server.ask::<u64>(Ask::Generate);
+        let memory: u64 = server.ask(Ask::Memory);
+        let per_user = memory.saturating_sub(nobody) as f64 / self.users as f64;
+        self.report.targeted("memory of a user", per_user, "B", AtMost(72.0), Weight::Speed);
+        self.report.figure("memory of a user, nobody's included", memory as f64 / self.users as f64, "B");
+        server.ask::<Peaks>(Ask::Peaks);
+        let took_ms: u64 = server.ask(Ask::Generate);
+        let seen: Peaks = server.ask(Ask::Peaks);
+        self.report.figure("writing a generation", took_ms as f64 / 1000.0, "s");
+        let grown = seen.memory.saturating_sub(memory);
+        self.report.figure("memory while a generation is written", mib(grown), "MiB more");
+        let most = (memory / 10).max(GENERATION_MEMORY);
+        let what = "the same ÷ what it may be (+10 %, or 48 MiB)";
+        self.report.targeted(what, grown as f64 / most as f64, "", AtMost(1.0), Weight::Bound);
+        self.report.figure("disk of a user after a generation", seen.disk as f64 / self.users as f64, "B");
+
+        let bytes = self.longest_journal();
+        let ask = Ask::FillJournal { users: self.users, bytes };
+        self.wrong += server.ask_with_bar::<u64>(ask, "filling the journal", bytes / 42);
+        let full: Peaks = server.ask(Ask::Peaks);
+        server.ask::<u64>(Ask::Generate);
+        let generated: Peaks = server.ask(Ask::Peaks);
+        let at_rest = peaks.disk_at_rest.max(full.disk_at_rest);
+        let at_peak = peaks.disk_at_peak.max(generated.disk_at_peak);
+        self.report.targeted("disk ÷ records, at rest", at_rest, "", AtMost(3.0), Weight::Bound);
+        self.report.targeted("disk ÷ records, writing a generation", at_peak, "", AtMost(5.0), Weight::Bound);
+
+        let ask = Ask::FillJournal { users: self.users, bytes };
+        self.wrong += server.ask_with_bar::<u64>(ask, "filling the journal", bytes / 42);
+        self.pauses(&mut server, "growing");
+        server.stop();
+    }
+
+    /// What the server's own histograms say.
+    fn pauses(&mut self, server: &mut Server, when: &str) {
+        let pauses: Pauses = server.ask(Ask::Pauses);
+        let mut say = |what: &str, us: u64, most_ms| {
+            let what = format!("{what}, {when}");
+            self.report.targeted(what, us as f64 / 1000.0, "ms", AtMost(most_ms), Weight::Speed);
+        };
+        say("longest hold of a map by a snapshot", pauses.snapshot_hold_us, 1.0);
+        say("longest pause between groups by a generation", pauses.generation_pause_us, 5.0);
+        say("longest hold of a map by the sweep", pauses.sweep_hold_us, 1.0);
+    }
+
+    fn restart(&mut self) {
+        for (cold, what) in [(true, "restart, longest journal, cold page cache"), (false, "restart, again")] {
+            if cold {
+                forget_pages(&self.opening.folder);
+            }
+            let mut server = self.undisturbed(&self.opening.folder);
+            let opened: Opened = server.ask(Ask::Opened);
+            self.wrong += opened.users.abs_diff(self.users);
+            self.report.targeted(what, opened.took_ms as f64 / 1000.0, "s", AtMost(5.0), Weight::Speed);
+            self.report.detail(what, serde_json::to_value(opened).unwrap());
+            self.check(&mut server, Numbers::each(0, self.users), true);
+            server.stop();
+        }
+    }
+
+    fn rates(&mut self) {
+        let mut full = self.undisturbed(&self.opening.folder.clone());
+        let mut empty = self.undisturbed(&self.empty.clone());
+        let memory: u64 = full.ask(Ask::Memory);
+        self.report.figure("memory of a user after the restart", memory as f64 / self.users as f64, "B");
+
+        let active = ACTIVE.min(self.users / 10);
+        let logins = self.compare("logins", &mut empty, &mut full, |_| Call::Login);
+        self.create(&mut empty, Numbers::each(0, active), false, "making users");
+        let users = self.users;
+        let of = |is_full| if is_full { users } else { active };
+        self.compare("checks", &mut empty, &mut full, |is_full| Call::Check { active, of: of(is_full) });
+        self.compare("refreshes", &mut empty, &mut full, |is_full| Call::Refresh { active, of: of(is_full) });
+        empty.stop();
+
+        let swept: Swept = full.ask(Ask::SweepRound);
+        self.wrong += swept.expired;
+        self.report.targeted("sweep, each second", swept.per_tick_us / 1000.0, "ms", AtMost(5.0), Weight::Speed);
+
+        let due = Numbers::each(self.users, self.users + self.part);
+        self.create(&mut full, due, true, "making users who will expire");
+        let quiet = self.latency(&mut full, logins / 2.0, Disturbance::None, "quiet");
+        let expiring = self.latency(&mut full, logins / 2.0, Disturbance::Expiry, "while users expire");
+        self.wrong += expiring.expired.abs_diff(due.count());
+        let generating =
+            self.latency(&mut full, logins / 2.0, Disturbance::Generation, "while a generation is written");
+        for (latency, what) in [(expiring, "while users expire"), (generating, "while a generation is written")] {
+            let ratio = latency.p99_us as f64 / quiet.p99_us.max(1) as f64;
+            self.report.targeted(format!("login p99 {what} ÷ quiet"), ratio, "", AtMost(2.0), Weight::Speed);
+        }
+        self.check(&mut full, due, false);
+        self.check(&mut full, Numbers::each(0, self.users), true);
+        self.pauses(&mut full, "under load");
+        full.stop();
+    }
+
+    /// Calls a second in both, turn by turn. Answers that of the full one.
+    fn compare(&mut self, what: &str, empty: &mut Server, full: &mut Server, call: impl Fn(bool) -> Call) -> f64 {
+        let (mut alone, mut crowded, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..self.rounds {
+            let ms = self.round_ms;
+            let without: f64 = empty.ask(Ask::Rate { call: call(false), ms });
+            let with: f64 = full.ask(Ask::Rate { call: call(true), ms });
+            alone.push(without as u64);
+            crowded.push(with as u64);
+            ratios.push((with / without * 1000.0) as u64);
+        }
+        let (alone, crowded) = (quantile(&mut alone, 0.5) as f64, quantile(&mut crowded, 0.5) as f64);
+        let ratio = quantile(&mut ratios, 0.5) as f64 / 1000.0;
+        self.report.figure(format!("{what}, nobody else"), alone, "/s");
+        self.report.figure(format!("{what}, all users"), crowded, "/s");
+        self.report.targeted(format!("{what}, all users ÷ nobody else"), ratio, "", AtLeast(0.9), Weight::Speed);
+        crowded
+    }
+
+    fn latency(&mut self, server: &mut Server, rate: f64, disturbance: Disturbance, when: &str) -> Latency {
+        let latency: Latency = server.ask(Ask::Latency { rate, ms: self.latency_ms, disturbance });
+        self.wrong += latency.shed;
+        self.report.figure(format!("login p99 {when}"), latency.p99_us as f64 / 1000.0, "ms");
+        self.report.detail(&format!("logins {when}"), serde_json::to_value(latency).unwrap());
+        latency
+    }
+
+    fn churn(&mut self) {
+        let mut server = Server::start(&self.opening);
+        server.ask::<u64>(Ask::Generate);
+        let before: Peaks = server.ask(Ask::Peaks);
+        let mut peaks = Peaks::default();
+        let first = self.users + self.part;
+        let part = self.part;
+        for round in 0..CHURN_ROUNDS {
+            let all = Numbers::each(first + round * part, first + (round + 1) * part);
+            let (half, rest) = (Numbers { step: 2, ..all }, Numbers { from: all.from + 1, step: 2, ..all });
+            self.create(&mut server, all, false, "making users");
+            self.log_out(&mut server, half, "logging half of them out");
+            self.check(&mut server, half, false);
+            self.check(&mut server, rest, true);
+            let seen: Peaks = server.ask(Ask::Peaks);
+            peaks.disk_at_rest = peaks.disk_at_rest.max(seen.disk_at_rest);
+            peaks.disk_at_peak = peaks.disk_at_peak.max(seen.disk_at_peak);
+        }
+        let after: Peaks = server.ask(Ask::Peaks);
+        let memory = after.memory as f64 / after.users.max(1) as f64;
+        self.report.figure("memory of a user after the churn", memory, "B");
+        self.report.targeted("disk ÷ records in churn, at rest", peaks.disk_at_rest, "", AtMost(3.0), Weight::Bound);
+        let what = "disk ÷ records in churn, writing a generation";
+        self.report.targeted(what, peaks.disk_at_peak, "", AtMost(5.0), Weight::Bound);
+        self.wrong += after.users.abs_diff(before.users + CHURN_ROUNDS * part / 2);
+        server.stop();
+
+        let mut server = self.undisturbed(&self.opening.folder.clone());
+        let opened: Opened = server.ask(Ask::Opened);
+        self.wrong += opened.users.abs_diff(after.users);
+        for round in 0..CHURN_ROUNDS {
+            let from = first + round * part;
+            self.check(&mut server, Numbers { from, to: from + part, step: 2 }, false);
+            self.check(&mut server, Numbers { from: from + 1, to: from + part, step: 2 }, true);
+        }
+        server.stop();
+    }
+}
+
+/// Lets the system forget what it holds of the files, as after a restart of the machine.
+fn forget_pages(folder: &Path) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            forget_pages(&path);
+        } else {
+            let file = std::fs::File::open(path).unwrap();
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        }
+    }
+}
