@@ -1,12 +1,13 @@
 //! The registry: every user's compact record in memory, and the directory of live users. The only room for dashmap.
 //!
 //! An array of small maps, chosen by our own bits of a seeded hash: a slice of a sweep, a page of a snapshot and a page of
-//! a listing are one of these maps. Access is by closure, and no guard leaves this file; closures neither call the store
+//! a listing are one of these maps. Some maps are meant to hold up to twice as much as others, so that they do not all
+//! double at the same number of users: memory grows with users and not in steps, and no moment rehashes everything. Access is by closure, and no guard leaves this file; closures neither call the store
 //! nor log. The registry is the durable prefix of the journal, but for `last_seen`.
 
 use std::hash::{BuildHasher, Hash};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -21,6 +22,17 @@ const MIN_MAPS: usize = 512;
 const MAX_ENTRIES_PER_MAP: usize = 20_000;
 /// dashmap takes the top bits of the hash and the table the lowest: the map is chosen by bits that neither uses.
 const MAP_BITS_SHIFT: u32 = 24;
+/// Maps of one size class get equally many keys, those of the next 2^(1/16) times as many.
+const CLASSES: usize = 16;
+/// Hash values are dealt to the classes in this many parts.
+const PARTS: usize = 4096;
+
+/// The class of each part.
+static CLASS_OF_PART: LazyLock<Box<[u8]>> = LazyLock::new(|| {
+    // class c has as large a share of [1, 2) as lies between 2^(c/16) and 2^((c+1)/16)
+    let class = |part: usize| ((1.0 + part as f64 / PARTS as f64).log2() * CLASSES as f64) as u8;
+    (0..PARTS).map(class).collect()
+});
 
 /// Many small concurrent maps behaving as one.
 struct Maps<K, V> {
@@ -37,9 +49,11 @@ impl<K: Eq + Hash, V> Maps<K, V> {
     }
 
     fn map(&self, key: &K) -> &DashMap<K, V, RandomState> {
-        let hash = self.hasher.hash_one(key) >> MAP_BITS_SHIFT;
-        // the number of maps is a power of two, and the bits above it do not matter
-        &self.maps[hash as usize & (self.maps.len() - 1)]
+        let hash = (self.hasher.hash_one(key) >> MAP_BITS_SHIFT) as usize;
+        let class = usize::from(CLASS_OF_PART[hash % PARTS]);
+        // their number is a power of two, and the bits above it do not matter
+        let of_a_class = self.maps.len() / CLASSES;
+        &self.maps[class * of_a_class + (hash / PARTS) % of_a_class]
     }
 
     fn with<R>(&self, key: &K, read: impl FnOnce(&V) -> R) -> Option<R> {
@@ -138,7 +152,7 @@ impl Registry {
         let maps = max_users.div_ceil(MAX_ENTRIES_PER_MAP).max(MIN_MAPS).next_power_of_two();
         Self {
             users: Maps::new(maps),
-            extensions: Maps::new(maps),
+            extensions: Maps::new((maps / 4).max(MIN_MAPS)),
             identities: Maps::new(MIN_MAPS),
             unknown: Maps::new(MIN_MAPS),
         }
@@ -213,7 +227,8 @@ impl Registry {
     /// Copies one page of each kind: some users, some extension records (of other users: the maps differ), and with page 0
     /// what later versions keep.
     pub fn page(&self, page: usize) -> Vec<Item> {
-        let mut items = Vec::new();
+        // before the map is held
+        let mut items = Vec::with_capacity(self.users.maps.get(page).map_or(0, DashMap::len));
         self.users.visit(page, |id, slot| items.push(Item::User(*id, slot.record())));
         self.extensions.visit(page, |id, bytes| items.push(Item::Extension(*id, Arc::clone(bytes))));
         if page == 0 {
@@ -481,6 +496,21 @@ mod tests {
     #[test]
     fn a_resting_user_takes_sixteen_bytes_of_key_and_sixteen_of_value() {
         assert_eq!(size_of::<(UserId, Slot)>(), 32);
+    }
+
+    #[test]
+    fn the_largest_maps_hold_twice_as_much_as_the_smallest() {
+        let registry = Registry::new(1);
+        for number in 0..200_000u128 {
+            let id = UserId::from_bytes((number << 64).to_be_bytes());
+            registry.put_user(id, Record::new(1, SessionKind::V1), || {});
+        }
+        let held: Vec<usize> = registry.users.maps.iter().map(DashMap::len).collect();
+        let (small, large): (usize, usize) = (held[..32].iter().sum(), held[480..].iter().sum());
+        let ratio = large as f64 / small as f64;
+        assert!((1.8..2.05).contains(&ratio), "{ratio}");
+        assert!(held.iter().all(|held| (200..700).contains(held)), "{held:?}");
+        assert_eq!((0..registry.pages()).map(|page| registry.page(page).len()).sum::<usize>(), 200_000);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use passerby_actors::domain::{Cause, ChangeSet, Clock, ExtensionChange, Op, Outc
 use passerby_actors::handle::Handle;
 use passerby_actors::store::embedded::files::Disk;
 use passerby_actors::store::embedded::{Durability, Options};
-use passerby_actors::store::{Completions, EmbeddedStore, Store};
+use passerby_actors::store::{Completions, EmbeddedStore, Outcomes, Store};
 use passerby_actors::system::{SystemClock, SystemEntropy};
 use serde_json::{Value, json};
 
@@ -236,7 +236,7 @@ impl Server {
         let mut ops = ops.peekable();
         while ops.peek().is_some() || !under_way.is_empty() {
             if under_way.len() == COMMITS || ops.peek().is_none() {
-                let outcomes: Vec<Outcome> = under_way.pop_front().unwrap().await;
+                let outcomes: Outcomes = under_way.pop_front().unwrap().await;
                 wrong += outcomes.iter().filter(|outcome| **outcome != Outcome::Done).count() as u64;
                 done += outcomes.len() as u64;
                 say(&Line::Progress(done));
@@ -245,7 +245,7 @@ impl Server {
             let at = self.store.clock().now();
             let sets: Vec<_> = ops.by_ref().take(BATCH).map(|op| ChangeSet { cause, at, ops: vec![op] }).collect();
             let (reply, outcomes) = self.completions.register(sets.len());
-            self.store.commit(sets, reply);
+            self.store.commit(sets.into(), reply);
             under_way.push_back(outcomes);
         }
         wrong

@@ -246,6 +246,20 @@ pub(super) fn put_item(out: &mut Vec<u8>, item: &Item) {
     }
 }
 
+/// How many bytes of a snapshot's stream are whole entries.
+pub(super) fn whole_items(bytes: &[u8]) -> usize {
+    let mut input = Reader(bytes);
+    loop {
+        let before = input.0.len();
+        let (Ok(_), Ok(key_len), Ok(value_len)) = (input.u8(), input.u16(), input.u32()) else {
+            return bytes.len() - before;
+        };
+        if input.take(usize::from(key_len)).is_err() || input.take(value_len as usize).is_err() {
+            return bytes.len() - before;
+        }
+    }
+}
+
 /// Takes entries off the front of a snapshot's stream; what is left is the beginning of the next one.
 pub(super) fn take_items(bytes: &[u8], mut take: impl FnMut(Item)) -> Result<usize, DecodeError> {
     use crate::domain::Family;

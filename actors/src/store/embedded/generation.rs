@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -11,6 +12,9 @@ use super::files::{AppendFile, Files};
 use super::snapshot::{self, Meta};
 use super::{Message, Shared, journal};
 use crate::registry::Item;
+
+/// How long the snapshotter rests after each piece: with pieces of 512 KiB, 10 million users take about seven seconds.
+const SNAPSHOT_PAUSE: Duration = Duration::from_millis(5);
 
 /// What the snapshotter tells the writer.
 pub(super) enum Progress {
@@ -45,7 +49,7 @@ impl Gate {
             if shared.stopped.load(Ordering::Acquire) {
                 return Err("the store is closing".to_owned());
             }
-            self.opened.wait_for(&mut meta, std::time::Duration::from_millis(100));
+            self.opened.wait_for(&mut meta, Duration::from_millis(100));
         }
     }
 }
@@ -112,12 +116,14 @@ fn try_make(shared: &Arc<Shared>, files: &dyn Files, dir: &Path, generation: u64
 fn write_and_name(shared: &Shared, files: &dyn Files, dir: &Path, generation: u64, meta: Meta) -> Result<u64, String> {
     let path = folder(dir, generation).join("snapshot");
     let mut held = |page: &mut dyn FnMut() -> Vec<Item>| {
+        // with a fresh share of the processor: to be interrupted while the map is held would make others wait
+        std::thread::yield_now();
         let before = shared.clock.monotonic_us();
         let items = page();
         shared.stats.snapshot_hold.record(shared.clock.monotonic_us().saturating_sub(before));
         items
     };
-    let bytes = snapshot::write(files, &path, &shared.registry, meta, &mut held)?;
+    let bytes = snapshot::write(files, &path, &shared.registry, meta, SNAPSHOT_PAUSE, &mut held)?;
     let name = || {
         files.sync_dir(&folder(dir, generation))?;
         // under `os` durability: what the snapshot shows of this journal's groups must not be all that is left of them
@@ -150,6 +156,6 @@ pub(super) fn make_alone(
     let io = |error: std::io::Error| error.to_string();
     journal::begin(files, dir, generation).map_err(io)?;
     let folder = folder(dir, generation);
-    snapshot::write(files, &folder.join("snapshot"), registry, meta, |page| page())?;
+    snapshot::write(files, &folder.join("snapshot"), registry, meta, Duration::ZERO, |page| page())?;
     files.sync_dir(&folder).map_err(io)
 }

@@ -54,7 +54,7 @@ impl Default for Options {
         Self {
             durability: Durability::Fsync,
             max_users: 1_000_000,
-            min_journal_bytes: 64 << 20,
+            min_journal_bytes: 32 << 20,
             max_generation_age_s: 86_400,
         }
     }
