@@ -55,6 +55,11 @@ pub(crate) struct Span {
     pub(crate) measured_us: u64,
 }
 
+impl Span {
+    /// For a [`Pace::Count`].
+    pub(crate) const ENDLESS: Self = Self { warm_us: 0, measured_us: u64::MAX };
+}
+
 /// What came of it, without the warm-up.
 pub(crate) struct Measured {
     pub(crate) answers: u64,

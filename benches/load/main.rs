@@ -8,7 +8,8 @@
 //! time that the server itself takes for an answer.
 //!
 //! `--seconds S` of a measurement, `--rounds N`, `--only TEXT,…` (parts of the names of what is done), `--quick`, `--smoke`
-//! (everything once, with figures that mean nothing). The results are also in `target/bench/load.{json,md,svg}`.
+//! (everything once, with figures that mean nothing). `PASSERBY_BIN` names another server binary to measure. The
+//! results are also in `target/bench/load.{json,md,svg}`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench has nobody to hand an error to")]
 #![allow(clippy::print_stdout, reason = "the results")]
 
@@ -128,6 +129,8 @@ struct Row {
     /// Whose processor time it takes; the first is whom we talk to.
     processes: Vec<Rc<Process>>,
     work: Box<dyn Work>,
+    /// Requests that bring the server's cache of verified tokens into the state that this work keeps it in.
+    settling: usize,
     closed: Vec<Measured>,
     open: Vec<(f64, Measured)>,
 }
@@ -139,6 +142,10 @@ impl Row {
 
     fn measure(&mut self, clock: &SystemClock, pace: Pace, span: Span) -> Measured {
         let processes: Vec<&Process> = self.processes.iter().map(Rc::as_ref).collect();
+        if self.settling > 0 {
+            let pace = Pace::Count(self.settling as u64);
+            run(clock, &processes[0].address, CONNECTIONS, pace, Span::ENDLESS, &mut *self.work, &[]);
+        }
         run(clock, &processes[0].address, CONNECTIONS, pace, span, &mut *self.work, &processes)
     }
 
@@ -165,9 +172,8 @@ fn median(figures: impl Iterator<Item = f64>) -> f64 {
 /// Sends one request so many times and shows every answer.
 fn collect(clock: &SystemClock, process: &Process, times: usize, request: Vec<u8>, answered: impl FnMut(&[u8], &[u8])) {
     let mut work = Same { request, kind: Kind::Login, answered };
-    let span = Span { warm_us: 0, measured_us: u64::MAX };
-    let measured =
-        run(clock, &process.address, CONNECTIONS.min(times), Pace::Count(times as u64), span, &mut work, &[]);
+    let (connections, pace) = (CONNECTIONS.min(times), Pace::Count(times as u64));
+    let measured = run(clock, &process.address, connections, pace, Span::ENDLESS, &mut work, &[]);
     assert_eq!(measured.failed, 0, "{:?}", measured.failure);
 }
 
@@ -273,8 +279,11 @@ impl Side {
             Subject::Signing => &self.signing,
             _ => &self.server,
         };
-        let (closed, open) = (Vec::new(), Vec::new());
-        Row { doing, algorithm: self.algorithm, subject, processes: vec![Rc::clone(process)], work, closed, open }
+        let is_cached = subject == Subject::Passerby && [CHECK, DAY].contains(&doing);
+        let settling = if is_cached { 2 * self.checks.len() } else { 0 };
+        let processes = vec![Rc::clone(process)];
+        let (algorithm, closed, open) = (self.algorithm, Vec::new(), Vec::new());
+        Row { doing, algorithm, subject, processes, work, settling, closed, open }
     }
 
     /// Refresh tokens for two of [`Rotating`]; the bare peer knows but one.
@@ -359,7 +368,8 @@ impl Sessions {
 
     fn row(&self, doing: &'static str, work: Box<dyn Work>) -> Row {
         let processes = vec![Rc::clone(&self.peer), Rc::clone(&self.redis)];
-        Row { doing, algorithm: "", subject: self.subject, processes, work, closed: Vec::new(), open: Vec::new() }
+        let (algorithm, subject, settling, closed, open) = ("", self.subject, 0, Vec::new(), Vec::new());
+        Row { doing, algorithm, subject, processes, work, settling, closed, open }
     }
 }
 

@@ -53,9 +53,11 @@ impl Process {
         Self { _stdin: child.stdin.take(), child, address }
     }
 
-    /// The release server on a data folder of its own, with two workers.
+    /// The release server on a data folder of its own, with two workers: that of `PASSERBY_BIN` if it is set. Cargo's own
+    /// for the benches is built with what the dev-dependencies add to shared ones (cookies, HTTP/2, tokio's test clock).
     pub(crate) fn server(data: &Path, algorithm: &str) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_passerby"));
+        let binary = std::env::var_os("PASSERBY_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_passerby").into());
+        let mut command = Command::new(binary);
         // no setting of whoever runs the bench reaches the server
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PASSERBY_")) {
             command.env_remove(name);

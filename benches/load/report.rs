@@ -280,6 +280,9 @@ fn plot(rows: &[Row], when: &str) -> String {
     for (doing, title) in [(LOGIN_APP, "Anonymous logins a second, durable"), (CHECK, "Token checks a second")] {
         let mut shown: Vec<&Row> = rows.iter().filter(|row| row.doing == doing).filter(is_shown).collect();
         shown.sort_by_key(is_peer);
+        if shown.is_empty() {
+            continue;
+        }
         let most = shown.iter().map(|row| row.rate()).fold(1.0, f64::max);
         text(&mut out, 20.0, y, heading, title);
         y += STEP;
