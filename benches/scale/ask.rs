@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use passerby_actors::histogram::Histogram;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -126,12 +127,33 @@ pub(crate) struct Swept {
     pub(crate) expired: u64,
 }
 
-/// The longest of each (microseconds).
+/// What a histogram of the server's says (microseconds).
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Pause {
+    pub(crate) longest_us: u64,
+    /// The bound of the bucket with all but one in a thousand.
+    pub(crate) p999_us: u64,
+}
+
+impl Pause {
+    pub(crate) fn of(histogram: &Histogram) -> Self {
+        let snapshot = histogram.snapshot();
+        let all: u64 = snapshot.buckets.iter().map(|(_, count)| count).sum();
+        let mut below = 0;
+        let reached = snapshot.buckets.iter().find(|(_, count)| {
+            below += count;
+            below as f64 >= all as f64 * 0.999
+        });
+        let bound = reached.and_then(|(bound, _)| *bound).unwrap_or(u64::MAX);
+        Self { longest_us: snapshot.longest_us, p999_us: bound.min(snapshot.longest_us) }
+    }
+}
+
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Pauses {
-    pub(crate) snapshot_hold_us: u64,
-    pub(crate) sweep_hold_us: u64,
-    pub(crate) generation_pause_us: u64,
+    pub(crate) snapshot_hold: Pause,
+    pub(crate) sweep_hold: Pause,
+    pub(crate) generation_pause: Pause,
 }
 
 /// What a process says.
