@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use passerby_actors::histogram::Histogram;
@@ -154,6 +155,7 @@ pub(crate) struct Pauses {
     pub(crate) snapshot_hold: Pause,
     pub(crate) sweep_hold: Pause,
     pub(crate) generation_pause: Pause,
+    pub(crate) group: Pause,
 }
 
 /// What a process says.
@@ -188,7 +190,7 @@ impl Server {
         self.ask_watching(ask, |_| {})
     }
 
-    /// Asks, and shows how far it is of `total`.
+    /// Asks, and shows how far it is of `total`; if that is 0, for how long it has been at it.
     pub(crate) fn ask_with_bar<T: DeserializeOwned>(&mut self, ask: Ask, what: &str, total: u64) -> T {
         let bar = bar(what, total);
         let answer = self.ask_watching(ask, |done| bar.set_position(done));
@@ -224,9 +226,14 @@ impl Drop for Server {
     }
 }
 
-fn bar(what: &str, total: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg} {bar:30} {human_pos} of {human_len}, {eta} left").unwrap();
-    ProgressBar::new(total).with_style(style).with_message(what.to_owned())
+/// Progress towards a total, or, if that is 0, the time that has gone by.
+pub(crate) fn bar(what: &str, total: u64) -> ProgressBar {
+    let template =
+        if total == 0 { "{msg}, {elapsed}" } else { "{msg} {bar:30} {human_pos} of {human_len}, {eta} left" };
+    let style = ProgressStyle::with_template(template).unwrap();
+    let bar = ProgressBar::new(total).with_style(style).with_message(what.to_owned());
+    bar.enable_steady_tick(Duration::from_secs(1));
+    bar
 }
 
 /// Bytes that a folder's files take on the disk, and whether a generation is being written in it.

@@ -45,8 +45,10 @@ const ACTIVE: u64 = 200_000;
 /// over HTTP the same cores reach about a quarter.
 const PARTS_OF_RATE: [f64; 2] = [2.0, 8.0];
 const CHURN_ROUNDS: u64 = 10;
-/// What a process may grow by while it writes a generation, however few users it has: sled's cache and buffers.
-const GENERATION_MEMORY: u64 = 48 << 20;
+/// The design's targets of memory are for this many.
+const TARGETED: u64 = 10 * MILLION;
+/// What a process with fewer may grow by while it writes a generation.
+const GENERATION_MEMORY: u64 = 96 << 20;
 
 #[derive(Parser)]
 struct Arguments {
@@ -168,6 +170,12 @@ impl Scenario {
         (snapshot / 2 + snapshot / 2 / (7 << 10) * 4).max(self.opening.min_journal_bytes)
     }
 
+    /// At rest, and while a generation is written. With fewer users than the targets are for, the 10 MB that sled takes for
+    /// any snapshot are a good part of it.
+    fn disk_bounds(&self) -> (f64, f64) {
+        if self.users >= MILLION { (3.0, 5.0) } else { (5.0, 8.0) }
+    }
+
     fn grow(&mut self) {
         eprintln!("{} users", self.users);
         let mut server = Server::start(&self.opening);
@@ -195,26 +203,28 @@ impl Scenario {
         self.check(&mut server, all, true);
         self.check(&mut server, Numbers::each(self.users, self.users + self.part), false);
 
-        // the first one ends whatever the growth began
-        server.ask::<u64>(Ask::Generate);
-        let memory: u64 = server.ask(Ask::Memory);
-        let per_user = memory.saturating_sub(nobody) as f64 / self.users as f64;
-        if self.users >= 10 * MILLION {
+        let before: u64 = server.ask(Ask::Memory);
+        self.report.figure("memory of a user, grown", before.saturating_sub(nobody) as f64 / self.users as f64, "B");
+        server.ask::<Peaks>(Ask::Peaks);
+        let took_ms: u64 = server.ask_with_bar(Ask::Generate, "writing a generation", 0);
+        let seen: Peaks = server.ask(Ask::Peaks);
+        let after: u64 = server.ask(Ask::Memory);
+        self.report.figure("writing a generation", took_ms as f64 / 1000.0, "s");
+        let grown = seen.memory.saturating_sub(before);
+        self.report.figure("memory while a generation is written", mib(grown), "MiB more");
+        let (most, what) = match self.users >= TARGETED {
+            true => (before / 10, "the same ÷ what it may be: a tenth"),
+            false => (GENERATION_MEMORY, "the same ÷ what it may be: 96 MiB"),
+        };
+        self.report.targeted(what, grown as f64 / most as f64, "", AtMost(1.0), Weight::Bound);
+        let per_user = after.saturating_sub(nobody) as f64 / self.users as f64;
+        if self.users >= TARGETED {
             self.report.targeted("memory of a user", per_user, "B", AtMost(72.0), Weight::Speed);
         } else {
             // the tables are laid out for as many as the machine holds
             self.report.figure("memory of a user", per_user, "B");
         }
-        self.report.figure("memory of a user, nobody's included", memory as f64 / self.users as f64, "B");
-        server.ask::<Peaks>(Ask::Peaks);
-        let took_ms: u64 = server.ask(Ask::Generate);
-        let seen: Peaks = server.ask(Ask::Peaks);
-        self.report.figure("writing a generation", took_ms as f64 / 1000.0, "s");
-        let grown = seen.memory.saturating_sub(memory);
-        self.report.figure("memory while a generation is written", mib(grown), "MiB more");
-        let most = (memory / 10).max(GENERATION_MEMORY);
-        let what = "the same ÷ what it may be (+10 %, or 48 MiB)";
-        self.report.targeted(what, grown as f64 / most as f64, "", AtMost(1.0), Weight::Bound);
+        self.report.figure("memory of a user, nobody's included", after as f64 / self.users as f64, "B");
         self.report.figure("disk of a user after a generation", seen.disk as f64 / self.users as f64, "B");
 
         let bytes = self.longest_journal();
@@ -226,8 +236,9 @@ impl Scenario {
         let generated: Peaks = server.ask(Ask::Peaks);
         let at_rest = peaks.disk_at_rest.max(full.disk_at_rest);
         let at_peak = peaks.disk_at_peak.max(generated.disk_at_peak);
-        self.report.targeted("disk ÷ records, at rest", at_rest, "", AtMost(3.0), Weight::Bound);
-        self.report.targeted("disk ÷ records, writing a generation", at_peak, "", AtMost(5.0), Weight::Bound);
+        let (most_at_rest, most_at_peak) = self.disk_bounds();
+        self.report.targeted("disk ÷ records, at rest", at_rest, "", AtMost(most_at_rest), Weight::Bound);
+        self.report.targeted("disk ÷ records, writing a generation", at_peak, "", AtMost(most_at_peak), Weight::Bound);
 
         let ask = Ask::FillJournal { users: self.users, bytes };
         let wrong = server.ask_with_bar(ask, "filling the journal", bytes / CHANGE_BYTES);
@@ -248,6 +259,8 @@ impl Scenario {
         say("hold of a map by a snapshot", pauses.snapshot_hold, 1.0);
         say("pause between groups by a generation", pauses.generation_pause, 5.0);
         say("hold of a map by the sweep", pauses.sweep_hold, 1.0);
+        self.report.figure(format!("a group, {when}: longest"), pauses.group.longest_us as f64 / 1000.0, "ms");
+        self.report.figure(format!("a group, {when}: p99.9"), pauses.group.p999_us as f64 / 1000.0, "ms");
     }
 
     fn restart(&mut self) {
@@ -256,7 +269,7 @@ impl Scenario {
                 forget_pages(&self.opening.folder);
             }
             let mut server = self.undisturbed(&self.opening.folder);
-            let opened: Opened = server.ask(Ask::Opened);
+            let opened: Opened = server.ask_with_bar(Ask::Opened, what, 0);
             self.wrong(opened.users.abs_diff(self.users), "users after the restart");
             self.report.targeted(what, opened.took_ms as f64 / 1000.0, "s", AtMost(5.0), Weight::Speed);
             self.report.detail(what, serde_json::to_value(opened).unwrap());
@@ -301,8 +314,8 @@ impl Scenario {
         let (mut alone, mut crowded, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..self.rounds {
             let ms = self.round_ms;
-            let without: f64 = empty.ask(Ask::Rate { call: call(false), ms });
-            let with: f64 = full.ask(Ask::Rate { call: call(true), ms });
+            let without: f64 = empty.ask_with_bar(Ask::Rate { call: call(false), ms }, what, 0);
+            let with: f64 = full.ask_with_bar(Ask::Rate { call: call(true), ms }, what, 0);
             alone.push(without as u64);
             crowded.push(with as u64);
             ratios.push((with / without * 1000.0) as u64);
@@ -330,7 +343,8 @@ impl Scenario {
     }
 
     fn latency(&mut self, server: &mut Server, rate: f64, disturbance: Disturbance, when: &str) -> Latency {
-        let latency: Latency = server.ask(Ask::Latency { rate, ms: self.latency_ms, disturbance });
+        let ask = Ask::Latency { rate, ms: self.latency_ms, disturbance };
+        let latency: Latency = server.ask_with_bar(ask, &format!("logins {when}"), 0);
         self.report.figure(format!("login p99 {when}"), latency.p99_us as f64 / 1000.0, "ms");
         if latency.shed > 0 {
             let part = latency.shed as f64 / (latency.logins + latency.shed) as f64 * 100.0;
@@ -362,9 +376,16 @@ impl Scenario {
         let after: Peaks = server.ask(Ask::Peaks);
         let memory = after.memory as f64 / after.users.max(1) as f64;
         self.report.figure("memory of a user after the churn", memory, "B");
-        self.report.targeted("disk ÷ records in churn, at rest", peaks.disk_at_rest, "", AtMost(3.0), Weight::Bound);
+        let (most_at_rest, most_at_peak) = self.disk_bounds();
+        self.report.targeted(
+            "disk ÷ records in churn, at rest",
+            peaks.disk_at_rest,
+            "",
+            AtMost(most_at_rest),
+            Weight::Bound,
+        );
         let what = "disk ÷ records in churn, writing a generation";
-        self.report.targeted(what, peaks.disk_at_peak, "", AtMost(5.0), Weight::Bound);
+        self.report.targeted(what, peaks.disk_at_peak, "", AtMost(most_at_peak), Weight::Bound);
         self.wrong(after.users.abs_diff(before.users + CHURN_ROUNDS * part / 2), "users after the churn");
         server.stop();
 

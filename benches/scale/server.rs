@@ -225,6 +225,7 @@ impl Server {
                     snapshot_hold: Pause::of(&stats.snapshot_hold),
                     sweep_hold: Pause::of(&self.janitor.stats().hold),
                     generation_pause: Pause::of(&stats.generation_pause),
+                    group: Pause::of(&stats.group),
                 })
             }
         }
