@@ -3,8 +3,10 @@
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use passerby_actors::histogram::Histogram;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -126,12 +128,34 @@ pub(crate) struct Swept {
     pub(crate) expired: u64,
 }
 
-/// The longest of each (microseconds).
+/// What a histogram of the server's says (microseconds).
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Pause {
+    pub(crate) longest_us: u64,
+    /// The bound of the bucket with all but one in a thousand.
+    pub(crate) p999_us: u64,
+}
+
+impl Pause {
+    pub(crate) fn of(histogram: &Histogram) -> Self {
+        let snapshot = histogram.snapshot();
+        let all: u64 = snapshot.buckets.iter().map(|(_, count)| count).sum();
+        let mut below = 0;
+        let reached = snapshot.buckets.iter().find(|(_, count)| {
+            below += count;
+            below as f64 >= all as f64 * 0.999
+        });
+        let bound = reached.and_then(|(bound, _)| *bound).unwrap_or(u64::MAX);
+        Self { longest_us: snapshot.longest_us, p999_us: bound.min(snapshot.longest_us) }
+    }
+}
+
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Pauses {
-    pub(crate) snapshot_hold_us: u64,
-    pub(crate) sweep_hold_us: u64,
-    pub(crate) generation_pause_us: u64,
+    pub(crate) snapshot_hold: Pause,
+    pub(crate) sweep_hold: Pause,
+    pub(crate) generation_pause: Pause,
+    pub(crate) group: Pause,
 }
 
 /// What a process says.
@@ -166,7 +190,7 @@ impl Server {
         self.ask_watching(ask, |_| {})
     }
 
-    /// Asks, and shows how far it is of `total`.
+    /// Asks, and shows how far it is of `total`; if that is 0, for how long it has been at it.
     pub(crate) fn ask_with_bar<T: DeserializeOwned>(&mut self, ask: Ask, what: &str, total: u64) -> T {
         let bar = bar(what, total);
         let answer = self.ask_watching(ask, |done| bar.set_position(done));
@@ -202,9 +226,14 @@ impl Drop for Server {
     }
 }
 
-fn bar(what: &str, total: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg} {bar:30} {human_pos} of {human_len}, {eta} left").unwrap();
-    ProgressBar::new(total).with_style(style).with_message(what.to_owned())
+/// Progress towards a total, or, if that is 0, the time that has gone by.
+pub(crate) fn bar(what: &str, total: u64) -> ProgressBar {
+    let template =
+        if total == 0 { "{msg}, {elapsed}" } else { "{msg} {bar:30} {human_pos} of {human_len}, {eta} left" };
+    let style = ProgressStyle::with_template(template).unwrap();
+    let bar = ProgressBar::new(total).with_style(style).with_message(what.to_owned());
+    bar.enable_steady_tick(Duration::from_secs(1));
+    bar
 }
 
 /// Bytes that a folder's files take on the disk, and whether a generation is being written in it.

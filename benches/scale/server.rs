@@ -20,16 +20,14 @@ use passerby_actors::store::{Completions, EmbeddedStore, Outcomes, Store};
 use passerby_actors::system::{SystemClock, SystemEntropy};
 use serde_json::{Value, json};
 
-use crate::ask::{Ask, Disturbance, Latency, Line, Opened, Opening, Pauses, Peaks, Swept, disk_use};
+use crate::ask::{Ask, Disturbance, Latency, Line, Opened, Opening, Pause, Pauses, Peaks, Swept, disk_use};
 use crate::load::{self, KIND};
 use crate::shared::{quantile, resident_bytes};
-use crate::{ENCODED_BYTES, id};
+use crate::{CHANGE_BYTES, ENCODED_BYTES, id};
 
 /// Sets in one commit, and commits under way.
 const BATCH: usize = 4096;
 const COMMITS: usize = 4;
-/// A change of one user in the journal: cause, time, number of effects, tag, id, record.
-const CHANGE_BYTES: u64 = 1 + 4 + 4 + 1 + 32;
 /// The due are so long inactive that this is left, and then the clock jumps a little further.
 const DUE_IN_S: u32 = 3600;
 const JUMP_US: u64 = (DUE_IN_S as u64 + 120) * 1_000_000;
@@ -131,6 +129,8 @@ pub(crate) fn serve(opening: &str) {
             say(&Line::Answer(answer));
         }
         server.store.stop();
+        // without the actors' farewells: some were never looked at, because this thread read what it is asked
+        std::process::exit(0);
     });
 }
 
@@ -222,9 +222,10 @@ impl Server {
             Ask::Pauses => {
                 let stats = self.store.stats();
                 json!(Pauses {
-                    snapshot_hold_us: stats.snapshot_hold.snapshot().longest_us,
-                    sweep_hold_us: self.janitor.stats().hold.snapshot().longest_us,
-                    generation_pause_us: stats.generation_pause.snapshot().longest_us,
+                    snapshot_hold: Pause::of(&stats.snapshot_hold),
+                    sweep_hold: Pause::of(&self.janitor.stats().hold),
+                    generation_pause: Pause::of(&stats.generation_pause),
+                    group: Pause::of(&stats.group),
                 })
             }
         }
