@@ -4,6 +4,7 @@
 //! server: each module may use those before it.
 
 pub mod config;
+pub mod memory;
 pub mod provider;
 pub mod token;
 

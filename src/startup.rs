@@ -92,6 +92,7 @@ pub fn store_options(settings: &Settings) -> Options {
             config::Durability::Os => Durability::Os,
         },
         max_users: usize::try_from(max_users).unwrap_or(usize::MAX),
+        give_back: crate::memory::give_back,
         ..Options::default()
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use foldhash::fast::RandomState;
+use foldhash::fast::{FixedState, RandomState};
 
 use crate::domain::{Extension, IdentityKey, Record, ServiceTime, UserId, UserState};
 
@@ -19,7 +19,7 @@ use crate::domain::{Extension, IdentityKey, Record, ServiceTime, UserId, UserSta
 const SHARDS_PER_MAP: usize = 2;
 /// The fewest maps, and how many entries each may hold at `max_users`.
 const MIN_MAPS: usize = 512;
-const MAX_ENTRIES_PER_MAP: usize = 20_000;
+const MAX_ENTRIES_PER_MAP: usize = 400_000;
 /// dashmap takes the top bits of the hash and the table the lowest: the map is chosen by bits that neither uses.
 const MAP_BITS_SHIFT: u32 = 24;
 /// Maps of one size class get equally many keys, those of the next 2^(1/16) times as many.
@@ -35,20 +35,36 @@ static CLASS_OF_PART: LazyLock<Box<[u8]>> = LazyLock::new(|| {
 });
 
 /// Many small concurrent maps behaving as one.
-struct Maps<K, V> {
-    maps: Box<[DashMap<K, V, RandomState>]>,
-    hasher: RandomState,
+struct Maps<K, V, S> {
+    maps: Box<[DashMap<K, V, S>]>,
+    hasher: S,
     len: AtomicUsize,
 }
 
-impl<K: Eq + Hash, V> Maps<K, V> {
+/// By user id, with the same hash in every process: a snapshot is written map by map, so that its users come back map by
+/// map, which caches like. Ids are random and our own, so nobody can make them collide.
+type ById<V> = Maps<UserId, V, FixedState>;
+
+impl<K: Eq + Hash, V, S: BuildHasher + Clone + Default> Maps<K, V, S> {
     fn new(count: usize) -> Self {
-        let hasher = RandomState::default();
-        let map = || DashMap::with_capacity_and_hasher_and_shard_amount(0, hasher.clone(), SHARDS_PER_MAP);
-        Self { maps: (0..count).map(|_| map()).collect(), hasher: hasher.clone(), len: AtomicUsize::new(0) }
+        Self::with_room(count, 0)
     }
 
-    fn map(&self, key: &K) -> &DashMap<K, V, RandomState> {
+    /// With room for about so many entries, of which each map gets its class's share.
+    fn with_room(count: usize, entries: usize) -> Self {
+        let hasher = S::default();
+        let bound = |class: usize| (class as f64 / CLASSES as f64).exp2();
+        let map = |map: usize| {
+            let class = map * CLASSES / count;
+            let share = (bound(class + 1) - bound(class)) / (count / CLASSES) as f64;
+            // and a little more, since chance deals unevenly
+            let room = (entries as f64 * share * 1.01) as usize;
+            DashMap::with_capacity_and_hasher_and_shard_amount(room, hasher.clone(), SHARDS_PER_MAP)
+        };
+        Self { maps: (0..count).map(map).collect(), hasher: hasher.clone(), len: AtomicUsize::new(0) }
+    }
+
+    fn map(&self, key: &K) -> &DashMap<K, V, S> {
         let hash = (self.hasher.hash_one(key) >> MAP_BITS_SHIFT) as usize;
         let class = usize::from(CLASS_OF_PART[hash % PARTS]);
         // their number is a power of two, and the bits above it do not matter
@@ -140,18 +156,23 @@ type UnknownKey = (u8, Box<[u8]>);
 
 /// Every user, and what hangs on users.
 pub struct Registry {
-    users: Maps<UserId, Slot>,
-    extensions: Maps<UserId, Arc<[u8]>>,
-    identities: Maps<IdentityKey, UserId>,
-    unknown: Maps<UnknownKey, Box<[u8]>>,
+    users: ById<Slot>,
+    extensions: ById<Arc<[u8]>>,
+    identities: Maps<IdentityKey, UserId, RandomState>,
+    unknown: Maps<UnknownKey, Box<[u8]>, RandomState>,
 }
 
 impl Registry {
     /// An empty registry whose maps stay small up to `max_users`.
     pub fn new(max_users: usize) -> Self {
+        Self::with_room(max_users, 0)
+    }
+
+    /// The same, with room for so many users at once.
+    pub fn with_room(max_users: usize, users: usize) -> Self {
         let maps = max_users.div_ceil(MAX_ENTRIES_PER_MAP).max(MIN_MAPS).next_power_of_two();
         Self {
-            users: Maps::new(maps),
+            users: Maps::with_room(maps, users),
             extensions: Maps::new((maps / 4).max(MIN_MAPS)),
             identities: Maps::new(MIN_MAPS),
             unknown: Maps::new(MIN_MAPS),
@@ -312,8 +333,8 @@ impl Registry {
 /// An address is handed out with a lease, raised under the entry's lock and lowered by [`Directory::release`]; an entry
 /// leaves only without leases. So an address that turns out closed belonged to an actor that died.
 pub struct Directory<A> {
-    live: Maps<UserId, Live<A>>,
-    deaths: Maps<UserId, Deaths>,
+    live: ById<Live<A>>,
+    deaths: ById<Deaths>,
 }
 
 struct Live<A> {

@@ -149,6 +149,7 @@ impl Server {
             min_journal_bytes: opening.min_journal_bytes,
             // the clock jumps here
             max_generation_age_s: u32::MAX,
+            give_back: passerby::memory::give_back,
         };
         let before_us = clock.monotonic_us();
         let store = EmbeddedStore::open(&opening.folder, options, Arc::new(Disk), Arc::clone(&clock) as Arc<dyn Clock>);

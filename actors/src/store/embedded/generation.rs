@@ -138,7 +138,7 @@ fn write_and_name(shared: &Shared, files: &dyn Files, dir: &Path, generation: u6
 /// Removes generations that nothing names any more: older than `kept`.
 fn remove_others(files: &dyn Files, dir: &Path, kept: u64) {
     for number in list(files, dir).unwrap_or_default().into_iter().filter(|number| *number < kept) {
-        if let Err(error) = files.remove(&folder(dir, number)) {
+        if let Err(error) = files.remove_gently(&folder(dir, number)) {
             tracing::warn!(generation = number, %error, "an old generation could not be removed");
         }
     }

@@ -47,6 +47,8 @@ pub struct Options {
     pub min_journal_bytes: u64,
     /// A new generation begins at the latest after this many seconds of service, so that erased data leaves the disk.
     pub max_generation_age_s: u32,
+    /// Called after much memory was needed for a moment, so that the allocator can give it back to the system.
+    pub give_back: fn(),
 }
 
 impl Default for Options {
@@ -56,6 +58,7 @@ impl Default for Options {
             max_users: 1_000_000,
             min_journal_bytes: 32 << 20,
             max_generation_age_s: 86_400,
+            give_back: || {},
         }
     }
 }
@@ -201,8 +204,8 @@ impl EmbeddedStore {
     /// [`OpenError`]; the folder is then as it was.
     pub fn open(dir: &Path, options: Options, files: Arc<dyn Files>, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let lock = lock(dir, &*files)?;
-        let registry = Registry::new(options.max_users);
-        let recovered = recovery::recover(dir, &options, &*files, &registry, &*clock)?;
+        let (registry, recovered) = recovery::recover(dir, &options, &*files, &*clock)?;
+        (options.give_back)();
         let opened = recovered.opened.clone();
         let shared = Arc::new(Shared {
             registry,

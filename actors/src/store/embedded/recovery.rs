@@ -56,23 +56,22 @@ fn damaged(what: &Path, why: impl Into<String>) -> OpenError {
     OpenError::Damaged { what: what.to_owned(), why: why.into() }
 }
 
-/// Fills an empty registry from the folder.
+/// The registry that the folder holds, and what the writer goes on from.
 pub(super) fn recover(
     dir: &Path,
     options: &Options,
     files: &dyn Files,
-    registry: &Registry,
     clock: &dyn Clock,
-) -> Result<Recovered, OpenError> {
+) -> Result<(Registry, Recovered), OpenError> {
     let generations = generation::list(files, dir).map_err(OpenError::io(dir))?;
     let Some(current) = generation::current(files, dir)? else {
-        return first_start(dir, &generations, files, registry, clock);
+        return first_start(dir, &generations, files, options, clock);
     };
     if !generations.contains(&current) {
         return Err(damaged(&folder(dir, current), "CURRENT names it, and it is missing"));
     }
     let snapshot_path = folder(dir, current).join("snapshot");
-    let meta = snapshot::load(files, &snapshot_path, registry)?;
+    let (meta, registry) = snapshot::load(files, &snapshot_path, options.max_users, Some(clock))?;
     snapshot::sync_tree(files, &snapshot_path).map_err(OpenError::io(&snapshot_path))?;
     let snapshot_bytes = u64::from(meta.pages) * 7 * 1024;
 
@@ -89,7 +88,8 @@ pub(super) fn recover(
     // newer journals without frames belong to generations that were never begun, or given up
     journals.retain(|(number, _, bytes)| *number == current || journal::holds_frames(bytes));
 
-    let mut reading = Reading::new(registry, &meta);
+    let mut reading = Reading::new(&registry, &meta);
+    let mut said_us = clock.monotonic_us();
     let mut opened = Opened::default();
     let last = journals.len() - 1;
     let mut end = (0, 0);
@@ -102,6 +102,11 @@ pub(super) fn recover(
                 return Err(damaged(path, format!("group {} is missing", reading.next_seq)));
             }
             reading.apply(frame);
+            let now_us = clock.monotonic_us();
+            if now_us.saturating_sub(said_us) >= snapshot::SAY_EVERY_US {
+                said_us = now_us;
+                tracing::info!(groups = reading.groups, "reading the journal");
+            }
             Ok(())
         })?;
         end = (i, extent.good_bytes);
@@ -141,7 +146,7 @@ pub(super) fn recover(
         files.remove(&folder(dir, other)).map_err(OpenError::io(dir))?;
     }
     files.sync_dir(dir).map_err(OpenError::io(dir))?;
-    Ok(Recovered {
+    let recovered = Recovered {
         last_times: Some(reading.times),
         journal: files.open_append(path).map_err(OpenError::io(path))?,
         journal_bytes: good_bytes as u64,
@@ -151,16 +156,17 @@ pub(super) fn recover(
         highest_generation: generations.last().copied().unwrap_or(*number),
         unfinished: *number != current,
         opened,
-    })
+    };
+    Ok((registry, recovered))
 }
 
 fn first_start(
     dir: &Path,
     generations: &[u64],
     files: &dyn Files,
-    registry: &Registry,
+    options: &Options,
     clock: &dyn Clock,
-) -> Result<Recovered, OpenError> {
+) -> Result<(Registry, Recovered), OpenError> {
     const FIRST: u64 = 1;
     for &number in generations {
         let path = folder(dir, number);
@@ -177,10 +183,11 @@ fn first_start(
     let meta = Meta { first_seq: 1, service: FIRST_SERVICE_TIME, wall_ms: clock.wall_ms(), pages: 0, users: 0 };
     let path = folder(dir, FIRST);
     let failed = |why: String| OpenError::Io { what: path.clone(), error: std::io::Error::other(why) };
-    generation::make_alone(files, dir, FIRST, registry, meta).map_err(failed)?;
+    let registry = Registry::new(options.max_users);
+    generation::make_alone(files, dir, FIRST, &registry, meta).map_err(failed)?;
     generation::set_current(files, dir, FIRST).map_err(OpenError::io(dir))?;
     let journal = path.join("journal");
-    Ok(Recovered {
+    let recovered = Recovered {
         opened: Opened { fresh: true, ..Opened::default() },
         last_times: None,
         journal: files.open_append(&journal).map_err(OpenError::io(&journal))?,
@@ -190,7 +197,8 @@ fn first_start(
         snapshot_bytes: 0,
         highest_generation: FIRST,
         unfinished: false,
-    })
+    };
+    Ok((registry, recovered))
 }
 
 /// What can be read of a data folder, damaged or not.
@@ -279,9 +287,8 @@ fn read_all(dir: &Path, options: &Options, files: &dyn Files) -> Result<Found, O
         if base.is_some() || current.is_some_and(|current| number > current && generations.contains(&current)) {
             continue;
         }
-        let registry = Registry::new(options.max_users);
-        match snapshot::load(files, &folder(dir, number).join("snapshot"), &registry) {
-            Ok(meta) => {
+        match snapshot::load(files, &folder(dir, number).join("snapshot"), options.max_users, None) {
+            Ok((meta, registry)) => {
                 findings.push(format!("snapshot of generation {number}: {} users", meta.users));
                 base = Some((number, registry, meta));
             }

@@ -7,6 +7,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -16,8 +17,8 @@ use parking_lot::Mutex;
 use super::OpenError;
 use super::codec;
 use super::files::Files;
-use crate::domain::ServiceTime;
 use crate::domain::reader::Reader;
+use crate::domain::{Clock, ServiceTime};
 use crate::registry::{Item, Registry};
 
 const PAGE_BYTES: usize = 7 * 1024;
@@ -27,6 +28,8 @@ const CACHE_BYTES: u64 = 1 << 20;
 /// Loading: records are put by at most so many threads, in chunks of so many bytes.
 const MAX_LOADERS: usize = 8;
 const CHUNK_BYTES: usize = 256 * 1024;
+/// How often somebody who waits is told how far it is (microseconds).
+pub(super) const SAY_EVERY_US: u64 = 2_000_000;
 /// Writing: after so many pages (512 KiB) what was written is synced, and then the disk is left to the journal for a moment.
 /// One sync of everything at the end would hold up every group behind it: 90 ms at 10 M users.
 const PAGES_AT_ONCE: u32 = 73;
@@ -140,11 +143,19 @@ pub(super) fn write(
 
 /// Counts and checks every page.
 fn verify(files: &dyn Files, path: &Path) -> Result<Meta, OpenError> {
-    read(files, path, |_| Ok(()))
+    read(files, path, |_| {}, |_| Ok(()))
 }
 
-/// Reads a snapshot into an empty registry.
-pub(super) fn load(files: &dyn Files, path: &Path, registry: &Registry) -> Result<Meta, OpenError> {
+/// Reads a snapshot into a registry laid out for `max_users`. With a clock, it says every two seconds how far it is.
+pub(super) fn load(
+    files: &dyn Files,
+    path: &Path,
+    max_users: usize,
+    clock: Option<&dyn Clock>,
+) -> Result<(Meta, Registry), OpenError> {
+    let registry = OnceLock::new();
+    let put_all = |chunk: &[u8]| registry.get().map_or(Ok(0), |registry| put_all(chunk, registry));
+    let mut last_said_us = clock.map_or(0, Clock::monotonic_us);
     let users = AtomicU64::new(0);
     let wrong: Mutex<Option<String>> = Mutex::new(None);
     // one thread reads the pages, the others put their records: these touch other users each, so their order is free
@@ -158,7 +169,7 @@ pub(super) fn load(files: &dyn Files, path: &Path, registry: &Registry) -> Resul
                     // in a statement of its own, so that the next thread may take one meanwhile
                     let chunk = taken.lock().recv();
                     let Ok(chunk) = chunk else { return };
-                    match put_all(&chunk, registry) {
+                    match put_all(&chunk) {
                         Ok(count) => drop(users.fetch_add(count, Ordering::Relaxed)),
                         Err(why) => *wrong.lock() = Some(why),
                     }
@@ -166,13 +177,22 @@ pub(super) fn load(files: &dyn Files, path: &Path, registry: &Registry) -> Resul
             });
         }
         let mut stream = Vec::with_capacity(CHUNK_BYTES + PAGE_BYTES);
-        let meta = read(files, path, |page| {
+        let begin = |meta: &Meta| {
+            let users = usize::try_from(meta.users).unwrap_or(0);
+            drop(registry.set(Registry::with_room(max_users, users)));
+        };
+        let meta = read(files, path, begin, |page| {
             stream.extend_from_slice(page);
             if stream.len() >= CHUNK_BYTES {
                 let whole = codec::whole_items(&stream);
                 let left = stream.split_off(whole);
                 // they end when `chunks` is dropped, and not before
                 drop(chunks.send(std::mem::replace(&mut stream, left)));
+                let now_us = clock.map_or(0, Clock::monotonic_us);
+                if now_us.saturating_sub(last_said_us) >= SAY_EVERY_US {
+                    last_said_us = now_us;
+                    tracing::info!(users = users.load(Ordering::Relaxed), "reading the snapshot");
+                }
             }
             Ok(())
         });
@@ -185,10 +205,10 @@ pub(super) fn load(files: &dyn Files, path: &Path, registry: &Registry) -> Resul
     if let Some(why) = wrong.into_inner() {
         return Err(unreadable(path, why));
     }
-    if !left.is_empty() || users.into_inner() != meta.users {
-        return Err(unreadable(path, "its records are not as many as it says"));
+    match registry.into_inner() {
+        Some(registry) if left.is_empty() && users.into_inner() == meta.users => Ok((meta, registry)),
+        _ => Err(unreadable(path, "its records are not as many as it says")),
     }
-    Ok(meta)
 }
 
 /// Puts whole records and answers how many were users.
@@ -206,7 +226,12 @@ fn put_all(chunk: &[u8], registry: &Registry) -> Result<u64, String> {
     Ok(users)
 }
 
-fn read(files: &dyn Files, path: &Path, mut see: impl FnMut(&[u8]) -> Result<(), String>) -> Result<Meta, OpenError> {
+fn read(
+    files: &dyn Files,
+    path: &Path,
+    begin: impl FnOnce(&Meta),
+    mut see: impl FnMut(&[u8]) -> Result<(), String>,
+) -> Result<Meta, OpenError> {
     remove_sled_state(files, path, |name| name.ends_with(".generating"))?;
     // sled can make the rest of its state again from its log, which the checksums below vouch for
     let db = open(path).or_else(|_| {
@@ -217,6 +242,7 @@ fn read(files: &dyn Files, path: &Path, mut see: impl FnMut(&[u8]) -> Result<(),
         guarded(move || {
             let meta = db.get(META_KEY).map_err(|error| error.to_string())?;
             let meta = meta.as_deref().and_then(decode_meta).ok_or("it is not complete")?;
+            begin(&meta);
             for number in 0..meta.pages {
                 let value = db.get(number.to_be_bytes()).map_err(|error| error.to_string())?;
                 let value = value.ok_or_else(|| format!("page {number} is missing"))?;

@@ -302,7 +302,11 @@ impl Writer {
         self.went_over = false;
         let (shared, files, dir) = (Arc::clone(&self.shared), Arc::clone(&self.files), self.dir.clone());
         let generation = self.highest_generation;
-        let make = move || generation::make(&shared, &*files, &dir, generation);
+        let give_back = self.options.give_back;
+        let make = move || {
+            generation::make(&shared, &*files, &dir, generation);
+            give_back();
+        };
         match std::thread::Builder::new().name("store-snapshotter".to_owned()).spawn(make) {
             Ok(thread) => self.snapshotter = Some(thread),
             Err(error) => tracing::error!(%error, "no thread for a new generation"),
