@@ -30,6 +30,8 @@ const MAX_LOADERS: usize = 8;
 const CHUNK_BYTES: usize = 256 * 1024;
 /// How often somebody who waits is told how far it is (microseconds).
 pub(super) const SAY_EVERY_US: u64 = 2_000_000;
+/// Enough to free everything: each moves time on a little and frees some of what is old.
+const EPOCHS: usize = 4096;
 /// Writing: after so many pages (512 KiB) what was written is synced, and then the disk is left to the journal for a moment.
 /// One sync of everything at the end would hold up every group behind it: 90 ms at 10 M users.
 const PAGES_AT_ONCE: u32 = 73;
@@ -138,7 +140,16 @@ pub(super) fn write(
     }
     // opening it may have rewritten files of sled's own
     sync_tree(files, path).map_err(io)?;
+    free_what_sled_left();
     Ok(bytes)
+}
+
+/// Frees what sled has let go of: it does so through crossbeam-epoch, whose time stands still once the database is closed.
+/// At 10 million users that is a tenth of what they take.
+fn free_what_sled_left() {
+    for _ in 0..EPOCHS {
+        crossbeam_epoch::pin().flush();
+    }
 }
 
 /// Counts and checks every page.
@@ -202,6 +213,7 @@ pub(super) fn load(
         (meta, left)
     });
     let meta = meta?;
+    free_what_sled_left();
     if let Some(why) = wrong.into_inner() {
         return Err(unreadable(path, why));
     }
