@@ -311,6 +311,7 @@ fn token(criterion: &mut Criterion) {
         kind: KIND,
         device: DeviceId::default(),
         issued_at_s: NOW_S,
+        lasting: false,
     };
     // always HMAC, whatever signs access tokens, and never in the cache
     let tokens = tokens(Algorithm::EdDSA, 0);

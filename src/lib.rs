@@ -4,7 +4,9 @@
 //! server: each module may use those before it.
 
 pub mod config;
+pub mod mail;
 pub mod memory;
+pub mod outbound;
 pub mod provider;
 pub mod token;
 

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use passerby_actors::actor::{Core, JanitorHandle};
-use passerby_actors::domain::{Entropy, ServiceClock};
+use passerby_actors::actor::{Core, JanitorHandle, LinkerHandle, LoggedIn};
+use passerby_actors::domain::{DeviceId, Entropy, ServiceClock, SessionKind};
 use passerby_actors::histogram::Histogram;
 use passerby_actors::store::{EmbeddedStore, Health, Store};
 
 use crate::config::Settings;
 use crate::provider::Providers;
-use crate::token::Tokens;
+use crate::token::{AccessClaims, RefreshClaims, Tokens};
 
 /// A running server.
 pub struct Server {
@@ -28,6 +28,8 @@ pub struct Server {
     pub entropy: Arc<dyn Entropy>,
     /// The sweep.
     pub janitor: JanitorHandle,
+    /// Links identities, and logs in by them.
+    pub linker: LinkerHandle,
     /// Responses by class of status: 1xx at 0.
     pub responses: [AtomicU64; 5],
     /// How long requests took that were answered 503.
@@ -43,6 +45,21 @@ impl Server {
     /// Unix time in seconds.
     pub fn wall_s(&self) -> u64 {
         self.clock().wall_ms() / 1000
+    }
+
+    /// What the tokens of a session say.
+    pub fn claims(
+        &self,
+        live: &LoggedIn,
+        kind: SessionKind,
+        device: DeviceId,
+        lasting: bool,
+    ) -> (AccessClaims, RefreshClaims) {
+        let LoggedIn { user, session, number, epoch } = *live;
+        let issued_at_s = self.wall_s();
+        let access = AccessClaims { user, session, epoch, device, kind, issued_at_s, jti: self.random_id() };
+        let refresh = RefreshClaims { user, session, number, counter: 0, kind, device, issued_at_s, lasting };
+        (access, refresh)
     }
 
     /// Twelve unpredictable bytes.

@@ -9,16 +9,19 @@ use std::sync::Arc;
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, web};
 use parking_lot::RwLock;
-use passerby_actors::actor::{Core, JanitorHandle, Limits};
+use passerby_actors::actor::{Core, JanitorHandle, Limits, LinkerHandle};
 use passerby_actors::domain::{Clock, Entropy};
 use passerby_actors::histogram::Histogram;
 use passerby_actors::store::embedded::files::Files;
 use passerby_actors::store::embedded::{Durability, OpenError, Options};
 use passerby_actors::store::{EmbeddedStore, Store};
 
-use crate::config::{self, AccessAlg, Settings, default_max_users};
+use crate::config::{self, AccessAlg, Loaded, Settings, SettingsError, default_max_users};
 use crate::http::{self, ops};
+use crate::outbound::{Allowed, Outbound, SystemResolver, system_roots};
 use crate::provider::Providers;
+use crate::provider::app_folder::AppFolder;
+use crate::provider::secrets::Secrets;
 use crate::server::Server;
 use crate::token::{Algorithm, KeyError, KeyStore, Tokens};
 
@@ -105,6 +108,25 @@ pub fn algorithm(setting: AccessAlg) -> Algorithm {
     }
 }
 
+/// The enabled providers, with the secrets that they name and one client for whatever they fetch. Nothing is fetched yet.
+/// `environment` is that of [`config::environment`].
+///
+/// # Errors
+/// Names source, key and reason of whatever is wrong with a provider, the secrets or `outbound.allow`.
+pub fn providers(
+    loaded: &Loaded,
+    folder: &AppFolder,
+    environment: &[(String, String)],
+) -> Result<Providers, SettingsError> {
+    let settings = loaded.settings();
+    let secrets = Secrets::load(environment, settings.secrets_file.as_deref(), settings.app_dir.as_deref())?;
+    let wrong = |reason: String| SettingsError::of_key("settings", "outbound.allow", reason);
+    let allowed = Allowed::parse(&settings.outbound.allow).map_err(wrong)?;
+    let outbound = Outbound::new(allowed, Arc::new(SystemResolver), system_roots())
+        .map_err(|error| SettingsError::of_source("outbound client", error.to_string()))?;
+    Providers::new(folder, loaded.provider_tables(), &settings.app_id, &secrets, &outbound)
+}
+
 /// A server whose listeners are bound.
 pub struct Application {
     server: Arc<Server>,
@@ -175,6 +197,7 @@ impl Application {
         let for_actors = Arc::clone(&store) as Arc<dyn Store>;
         let core = Core::new(for_actors, settings.policy(), limits, Arc::clone(&ports.entropy), None);
         let janitor = JanitorHandle::start(Arc::clone(&core)).await?;
+        let linker = LinkerHandle::start(Arc::clone(&core)).await?;
         let entropy = ports.entropy;
         let server = Arc::new(Server {
             settings,
@@ -184,6 +207,7 @@ impl Application {
             store,
             entropy,
             janitor,
+            linker,
             responses: Default::default(),
             shed: Histogram::default(),
         });

@@ -16,20 +16,7 @@ use crate::domain::{
 use crate::registry::Touched;
 use crate::store::{Completions, Health};
 
-pub use crate::actor::{Error, IdForm};
-
-/// A new user with its first session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LoggedIn {
-    /// The user.
-    pub user: UserId,
-    /// The session's number.
-    pub number: u32,
-    /// The session's public id.
-    pub session: SessionId,
-    /// Its epoch.
-    pub epoch: u8,
-}
+pub use crate::actor::{Error, IdForm, LoggedIn};
 
 /// A live session, as a token check finds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,13 +83,6 @@ impl Handle {
         &self.worker.core
     }
 
-    fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
-        Arc::clone(&self.core().permits).try_acquire_owned().map_err(|_| {
-            self.core().stats.shed.fetch_add(1, Ordering::Relaxed);
-            Error::Overloaded
-        })
-    }
-
     /// A refusal as the caller may pass it on: while the store cannot write, nobody is called dead.
     fn refuse(&self, refusal: Refusal) -> Error {
         match self.core().store.health() {
@@ -119,7 +99,7 @@ impl Handle {
     pub async fn login(&self, kind: SessionKind, form: IdForm) -> Result<LoggedIn, Error> {
         // an id that exists already would be one in 2^64: trying twice is plenty
         for _ in 0..2 {
-            let permit = self.permit()?;
+            let permit = self.core().permit()?;
             let (reply, outcome) = self.worker.completions.register(1);
             let login = self.worker.supervisor.send(Login { kind, form, reply: reply.holding(permit) });
             let (user, record) = login.await.map_err(|_| Error::Stopping)??;
@@ -294,7 +274,7 @@ impl Handle {
 
     /// Through the user's actor if it is live or the operation needs one, otherwise directly.
     async fn route(&self, user: &UserId, operation: Operation) -> Result<Reply, Error> {
-        let mut permit = Some(self.permit()?);
+        let mut permit = Some(self.core().permit()?);
         let core = self.core();
         // a refresh within its grace changes nothing, and goes on while nothing can be written
         if core.store.health() != Health::Writable && !matches!(operation, Operation::Rotate { .. }) {
@@ -356,7 +336,7 @@ impl Handle {
             let now = core.store.clock().now();
             let state = core.store.load(user).ok_or_else(|| self.refuse(Refusal::Gone))?;
             let decision = state.decide(operation, now, &core.policy).map_err(|refusal| self.refuse(refusal))?;
-            let set = state.op(&decision).map(|(cause, op)| ChangeSet { cause, at: now, ops: vec![op] });
+            let set = state.ops(&decision).map(|(cause, ops)| ChangeSet { cause, at: now, ops });
             let (_, reply) = state.after(decision);
             let Some(set) = set else { return Ok(reply) };
             if core.store.health() != Health::Writable {

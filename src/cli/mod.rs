@@ -54,6 +54,9 @@ pub struct SettingsArgs {
     /// App Services app folder with the providers
     #[arg(long, global = true, value_name = "FOLDER")]
     app_dir: Option<String>,
+    /// TOML file with the secrets of providers, mode 0600
+    #[arg(long, global = true, value_name = "FILE")]
+    secrets_file: Option<String>,
     /// Algorithm of access tokens: EdDSA or HS256 [default: EdDSA]
     #[arg(long, global = true, value_name = "ALG")]
     access_alg: Option<String>,
@@ -103,6 +106,7 @@ impl SettingsArgs {
             ("keys_dir", &self.keys_dir),
             ("app_id", &self.app_id),
             ("app_dir", &self.app_dir),
+            ("secrets_file", &self.secrets_file),
             ("access_alg", &self.access_alg),
             ("durability", &self.durability),
             ("public_url", &self.public_url),

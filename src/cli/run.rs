@@ -11,7 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Cli, Command, EXIT_USAGE, KeyFile, KeyUse, KeysCommand};
 use crate::config::{self, Loaded, PASSPHRASE_ENV, Settings};
-use crate::provider::{Providers, app_folder};
+use crate::provider::app_folder::{self, AppFolder};
+use crate::provider::{ANON_USER, Providers};
 use crate::startup::{self, Application, Ports, StartError};
 use crate::telemetry;
 use crate::token::{KeyId, KeyStore};
@@ -83,27 +84,32 @@ fn run(cli: &Cli, environment: &[(OsString, OsString)]) -> Result<(), Failure> {
         print(&config::explain());
         return Ok(());
     }
-    let (loaded, providers) = load(cli, environment)?;
+    let (loaded, folder) = load(cli, environment)?;
     let settings = loaded.settings();
+    // the other commands do without the secrets that these need
+    let providers = || {
+        let environment = config::environment(environment.iter().cloned());
+        environment.and_then(|environment| startup::providers(&loaded, &folder, &environment)).map_err(Failure::usage)
+    };
     match cli.action() {
-        Command::Serve => serve(settings.clone(), providers),
+        Command::Serve => serve(settings.clone(), providers()?),
         Command::Recover { accept_loss } => recover(settings, *accept_loss),
         Command::Keys { command } => keys(settings, command, environment),
         Command::Config { .. } => {
             print(&loaded.effective());
             Ok(())
         }
-        Command::Check => check(settings),
+        Command::Check => check(settings, &providers()?),
     }
 }
 
-fn load(cli: &Cli, environment: &[(OsString, OsString)]) -> Result<(Loaded, Providers), Failure> {
+fn load(cli: &Cli, environment: &[(OsString, OsString)]) -> Result<(Loaded, AppFolder), Failure> {
     let loaded = cli.settings.load(environment.iter().cloned()).map_err(Failure::usage)?;
-    let Some(dir) = loaded.settings().app_dir.clone() else { return Ok((loaded, Providers::default())) };
-    let providers = app_folder::read(&dir).map_err(Failure::usage)?;
+    let Some(dir) = loaded.settings().app_dir.clone() else { return Ok((loaded, AppFolder::default())) };
+    let folder = app_folder::read(&dir).map_err(Failure::usage)?;
     let origin = dir.display().to_string();
-    let adopted = loaded.adopt(&origin, providers.app_id.as_deref(), &providers.allowed_request_origins);
-    Ok((adopted.map_err(Failure::usage)?, providers))
+    let adopted = loaded.adopt(&origin, folder.app_id.as_deref(), &folder.allowed_request_origins);
+    Ok((adopted.map_err(Failure::usage)?, folder))
 }
 
 /// What is printed is a command's answer; a reader who went away does not matter.
@@ -174,8 +180,14 @@ fn recover(settings: &Settings, accept_loss: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn check(settings: &Settings) -> Result<(), Failure> {
+fn check(settings: &Settings, providers: &Providers) -> Result<(), Failure> {
     print("settings and app folder: good\n");
+    let anonymous = providers.anon_user_enabled.then_some(ANON_USER);
+    let enabled: Vec<_> = anonymous.into_iter().chain(providers.names()).collect();
+    print(&format!(
+        "providers: {}\n",
+        if enabled.is_empty() { "none is enabled".to_owned() } else { enabled.join(", ") }
+    ));
     let keys = KeyStore::load(&settings.keys_dir).map_err(Failure::other)?;
     print(&format!("keys: {} in {}\n", keys.list().len(), settings.keys_dir.display()));
     if !settings.data_dir.is_dir() {

@@ -7,6 +7,8 @@ use actix_web::http::uri::Authority;
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
+use crate::outbound::allowed_origin;
+
 /// What a setting's value may be.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
@@ -16,6 +18,7 @@ pub(super) enum Kind {
     PublicUrl,
     Origins,
     Networks,
+    Reachable,
     Choice(&'static [&'static str]),
     Flag,
     Whole { min: i64, max: i64 },
@@ -34,6 +37,10 @@ impl Kind {
             Self::Networks => {
                 "a list of CIDR networks or addresses, with commas in the environment and the flag".to_owned()
             }
+            Self::Reachable => {
+                "a list of https://host[:port], or http://host:port on loopback, with commas in the environment"
+                    .to_owned()
+            }
             Self::Choice(words) => words.join(" or "),
             Self::Flag => "true or false".to_owned(),
             Self::Whole { min, max } => format!("{min} to {max}"),
@@ -48,7 +55,7 @@ impl Kind {
         match self {
             Self::Whole { .. } => text.parse().map_or_else(|_| as_is(), ValueKind::I64),
             Self::Flag => text.parse().map_or_else(|_| as_is(), ValueKind::Boolean),
-            Self::Origins | Self::Networks => ValueKind::Array(
+            Self::Origins | Self::Networks | Self::Reachable => ValueKind::Array(
                 text.split(',')
                     .map(str::trim)
                     .filter(|item| !item.is_empty())
@@ -67,7 +74,10 @@ impl Kind {
             (Self::Flag, ValueKind::Boolean(_)) => Ok(value.clone()),
             (Self::Origins, ValueKind::Array(items)) => each(items, canonical_origin),
             (Self::Networks, ValueKind::Array(items)) => each(items, network),
-            (Self::Origins | Self::Networks | Self::Whole { .. } | Self::Flag, _) => Err(self.expected(value)),
+            (Self::Reachable, ValueKind::Array(items)) => each(items, allowed_origin),
+            (Self::Origins | Self::Networks | Self::Reachable | Self::Whole { .. } | Self::Flag, _) => {
+                Err(self.expected(value))
+            }
             (_, ValueKind::String(text)) => self.accept_text(text).map(ValueKind::String),
             _ => Err(self.expected(value)),
         }
@@ -93,7 +103,7 @@ impl Kind {
                     Err(self.expected(&ValueKind::String(text.to_owned())))
                 };
             }
-            Self::Origins | Self::Networks | Self::Flag | Self::Whole { .. } => false,
+            Self::Origins | Self::Networks | Self::Reachable | Self::Flag | Self::Whole { .. } => false,
         };
         if holds { Ok(text.to_owned()) } else { Err(self.expected(&ValueKind::String(text.to_owned()))) }
     }
@@ -101,7 +111,7 @@ impl Kind {
     fn expected(self, found: &ValueKind) -> String {
         let expected = match self {
             Self::Whole { .. } => "a whole number".to_owned(),
-            Self::Origins => "a list of origins".to_owned(),
+            Self::Origins | Self::Reachable => "a list of origins".to_owned(),
             Self::Networks => "a list of networks".to_owned(),
             Self::Path => "a path".to_owned(),
             _ => self.range(),

@@ -9,12 +9,16 @@ use ::config::{Config, ConfigBuilder, File, FileFormat, Map, Value, ValueKind};
 
 use super::kind::described;
 use super::table::{Fallback, Setting, TABLE};
+use super::tables::ProviderTables;
 use super::{Settings, SettingsError};
 
 /// The file that is read if it exists and no other is named.
 pub const DEFAULT_FILE: &str = "passerby.toml";
-/// Holds the passphrase of `keys export` and `keys import`; the one `PASSERBY_` variable that is no setting.
+/// Holds the passphrase of `keys export` and `keys import`; with [`SECRET_ENV_PREFIX`] the `PASSERBY_` variables that are no
+/// settings.
 pub const PASSPHRASE_ENV: &str = "PASSERBY_PASSPHRASE";
+/// Begins the variables that hold secrets of providers: `my-key` is read from `PASSERBY_SECRET_MY_KEY`.
+pub const SECRET_ENV_PREFIX: &str = "PASSERBY_SECRET_";
 
 type Layers = ConfigBuilder<DefaultState>;
 
@@ -33,12 +37,18 @@ pub struct Loaded {
     layers: Layers,
     merged: Value,
     settings: Settings,
+    provider_tables: ProviderTables,
 }
 
 impl Loaded {
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// The providers that `passerby.toml` configures.
+    pub fn provider_tables(&self) -> &ProviderTables {
+        &self.provider_tables
     }
 
     /// Takes app id and origins of an app folder (`origin` names it) where nothing else sets them.
@@ -53,22 +63,20 @@ impl Loaded {
         if !origins.is_empty() {
             layers = put(layers, Layer::Lowest, origin, "allowed_origins", &ValueKind::from(origins.to_vec()))?;
         }
-        resolve(layers)
+        resolve(layers, self.provider_tables)
     }
 
     /// The settings in force, as lines of TOML with the source of each.
     pub fn effective(&self) -> String {
-        TABLE
-            .iter()
-            .map(|setting| match (find(&self.merged, setting.key), setting.default) {
-                (Some(value), _) => {
-                    format!("{} = {} # {}\n", setting.key, toml(&value.kind), value.origin().unwrap_or("default"))
-                }
-                (None, Fallback::Unset(meaning) | Fallback::Value(meaning)) => {
-                    format!("# {} is not set: {meaning}\n", setting.key)
-                }
-            })
-            .collect()
+        let settings = TABLE.iter().map(|setting| match (find(&self.merged, setting.key), setting.default) {
+            (Some(value), _) => {
+                format!("{} = {} # {}\n", setting.key, toml(&value.kind), value.origin().unwrap_or("default"))
+            }
+            (None, Fallback::Unset(meaning) | Fallback::Value(meaning)) => {
+                format!("# {} is not set: {meaning}\n", setting.key)
+            }
+        });
+        settings.chain([self.provider_tables.effective()]).collect()
     }
 }
 
@@ -101,8 +109,9 @@ pub fn load(
     environment: &[(String, String)],
     flags: &[(&'static str, String)],
 ) -> Result<Loaded, SettingsError> {
-    let mut layers = add_file(built_in()?, file)?;
-    for (name, text) in environment.iter().filter(|(name, _)| name != PASSPHRASE_ENV) {
+    let (mut layers, provider_tables) = add_file(built_in()?, file)?;
+    let is_setting = |name: &str| name != PASSPHRASE_ENV && !name.starts_with(SECRET_ENV_PREFIX);
+    for (name, text) in environment.iter().filter(|(name, _)| is_setting(name)) {
         match TABLE.iter().find(|setting| setting.env() == *name) {
             Some(setting) => {
                 layers = put(layers, Layer::Higher, &variable(name), setting.key, &setting.kind.typed(text))?;
@@ -118,10 +127,10 @@ pub fn load(
         };
         layers = put(layers, Layer::Higher, &flag, key, &setting.kind.typed(text))?;
     }
-    resolve(layers)
+    resolve(layers, provider_tables)
 }
 
-const NO_SUCH: &str = "there is no such setting, see `passerby config --explain`";
+pub(super) const NO_SUCH: &str = "there is no such setting, see `passerby config --explain`";
 
 fn variable(name: &str) -> String {
     format!("environment variable {name}")
@@ -135,13 +144,14 @@ fn is_service_link(name: &str) -> bool {
         || name.split("_PORT_").skip(1).any(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
 }
 
-fn add_file(layers: Layers, file: &ConfigFile) -> Result<Layers, SettingsError> {
+fn add_file(layers: Layers, file: &ConfigFile) -> Result<(Layers, ProviderTables), SettingsError> {
+    let mut providers = ProviderTables::default();
     let (ConfigFile::Named(path) | ConfigFile::IfPresent(path)) = file;
     let name = path.display().to_string();
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound && matches!(file, ConfigFile::IfPresent(_)) => {
-            return Ok(layers);
+            return Ok((layers, providers));
         }
         Err(error) => return Err(SettingsError::of_source(name, format!("cannot be read: {error}"))),
     };
@@ -149,10 +159,11 @@ fn add_file(layers: Layers, file: &ConfigFile) -> Result<Layers, SettingsError> 
         .add_source(File::from_str(text.trim_start_matches('\u{feff}'), FileFormat::Toml))
         .build()
         .map_err(|error| SettingsError::of_source(&name, syntax_error(&error.to_string())))?;
-    match parsed.cache.kind {
-        ValueKind::Table(table) => add_table(layers, &name, "", &table),
-        _ => Ok(layers),
+    let ValueKind::Table(mut table) = parsed.cache.kind else { return Ok((layers, providers)) };
+    if let Some(value) = table.remove("provider") {
+        providers = ProviderTables::read(&name, value)?;
     }
+    Ok((add_table(layers, &name, "", &table)?, providers))
 }
 
 /// The TOML parser draws the line with a marker under it, which is more than one line: its first and last say it all.
@@ -212,7 +223,7 @@ fn put(layers: Layers, layer: Layer, origin: &str, key: &str, value: &ValueKind)
 }
 
 /// What the layers amount to, checked where more than one setting is concerned.
-fn resolve(layers: Layers) -> Result<Loaded, SettingsError> {
+fn resolve(layers: Layers, provider_tables: ProviderTables) -> Result<Loaded, SettingsError> {
     let mut merged = layers.build_cloned().map_err(internal)?.cache;
     if let (None, Some(data_dir)) = (find(&merged, "keys_dir"), find(&merged, "data_dir")) {
         let data_dir = data_dir.clone().into_string().map_err(internal)?;
@@ -221,7 +232,7 @@ fn resolve(layers: Layers) -> Result<Loaded, SettingsError> {
     }
     let settings: Settings = merged.clone().try_deserialize().map_err(internal)?;
     check_together(&settings, &merged)?;
-    Ok(Loaded { layers, merged, settings })
+    Ok(Loaded { layers, merged, settings, provider_tables })
 }
 
 fn built_in() -> Result<Layers, SettingsError> {

@@ -4,6 +4,7 @@ mod kind;
 mod load;
 mod memory;
 mod table;
+mod tables;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,11 +15,12 @@ use passerby_actors::domain::Policy;
 use serde::{Deserialize, Deserializer};
 
 pub use self::kind::{canonical_origin, valid_app_id};
-pub use self::load::{ConfigFile, DEFAULT_FILE, Loaded, PASSPHRASE_ENV, environment, load};
+pub use self::load::{ConfigFile, DEFAULT_FILE, Loaded, PASSPHRASE_ENV, SECRET_ENV_PREFIX, environment, load};
 pub use self::memory::default_max_users;
 pub use self::table::explain;
 #[cfg(test)]
 pub(crate) use self::table::flags;
+pub use self::tables::ProviderTables;
 
 /// Why the server cannot start with this configuration: one line that names the source, the key and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +67,8 @@ pub struct Settings {
     pub app_id: String,
     /// An App Services app folder. Default none.
     pub app_dir: Option<PathBuf>,
+    /// A file with the secrets of providers, beside those of the environment. Default none.
+    pub secrets_file: Option<PathBuf>,
     /// Algorithm of new access tokens. Default `EdDSA`.
     pub access_alg: AccessAlg,
     /// What a commit survives. Default `fsync`.
@@ -90,6 +94,10 @@ pub struct Settings {
     pub session: SessionRules,
     /// Refresh tokens of `/v1`.
     pub refresh: Refresh,
+    /// Linking.
+    pub link: LinkRules,
+    /// What the server itself may fetch.
+    pub outbound: OutboundRules,
     /// Session actors.
     pub actors: Actors,
     /// Requests in the actors at a time.
@@ -110,6 +118,8 @@ impl Settings {
             touch_granularity_s: self.expiry.touch_granularity_s,
             session_lifetime_s: self.session.lifetime_s,
             refresh_grace: self.refresh.grace,
+            max_sessions: self.session.max_per_user,
+            link_ends_session: self.link.end_session,
         }
     }
 }
@@ -133,6 +143,16 @@ pub struct SessionRules {
     /// Seconds that a session of a lasting account lives, 1 to 315 360 000. Default 5 184 000 (60 days).
     #[serde(rename = "lifetime")]
     pub lifetime_s: u32,
+    /// Sessions that a user may have, 1 to 1000; one more ends the oldest. Default 50.
+    pub max_per_user: usize,
+}
+
+/// `link.*`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkRules {
+    /// Whether a link through the App Services API ends the refresh token that its SDKs keep. Default no.
+    pub end_session: bool,
 }
 
 /// `refresh.*`.
@@ -142,6 +162,15 @@ pub struct Refresh {
     /// Whether the refresh token before the current one still gets the current one again (1 or 0). Default yes.
     #[serde(deserialize_with = "zero_or_one")]
     pub grace: bool,
+}
+
+/// `outbound.*`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutboundRules {
+    /// Origins that may have any address, and may be http on loopback: what [`crate::outbound::Allowed`] takes. Default
+    /// empty: https at public addresses alone.
+    pub allow: Vec<String>,
 }
 
 /// `actors.*`.

@@ -1,6 +1,7 @@
 //! The one table of settings: what is accepted, what is checked and what `passerby config --explain` prints.
 
 use super::kind::Kind;
+use super::tables;
 
 /// One setting.
 #[derive(Debug)]
@@ -58,7 +59,7 @@ impl Setting {
 /// Every setting with its unit, range, default, environment variable and flag.
 pub fn explain() -> String {
     let head = "Settings of passerby.toml. An environment variable goes before the file, a flag before both.\n";
-    std::iter::once(head.to_owned()).chain(TABLE.iter().map(Setting::explained)).collect()
+    std::iter::once(head.to_owned()).chain(TABLE.iter().map(Setting::explained)).chain(tables::explain()).collect()
 }
 
 /// The flags, in the order of the table.
@@ -120,6 +121,12 @@ pub(super) const TABLE: &[Setting] = &[
         Kind::Path,
         Fallback::Unset("none (anon-user is enabled and every other provider is off)"),
         "An App Services app folder, with root_config.json and auth/providers.json.",
+    ),
+    flagged(
+        "secrets_file",
+        Kind::Path,
+        Fallback::Unset("none (secrets come from the environment alone)"),
+        "A TOML file of name = \"secret\" for the providers, of mode 0600; PASSERBY_SECRET_NAME goes before it.",
     ),
     flagged(
         "access_alg",
@@ -194,6 +201,19 @@ pub(super) const TABLE: &[Setting] = &[
         "Age from which a use renews last_seen; at most 1/24 of expiry.window.",
     ),
     number(
+        "session.max_per_user",
+        (1, 1000),
+        "sessions",
+        "50",
+        "How many sessions a user may have at a time; one more ends the oldest.",
+    ),
+    plain(
+        "link.end_session",
+        Kind::Flag,
+        Fallback::Value("false"),
+        "Whether linking through the App Services API ends the refresh token that its SDKs keep (they then log in anew).",
+    ),
+    number(
         "session.lifetime",
         (1, TEN_YEARS),
         "s",
@@ -205,6 +225,12 @@ pub(super) const TABLE: &[Setting] = &[
         Kind::Whole { min: 0, max: 1 },
         Fallback::Value("1"),
         "Whether (1) or not (0) the /v1 refresh token before the current one still gets the current one again.",
+    ),
+    plain(
+        "outbound.allow",
+        Kind::Reachable,
+        Fallback::Value(""),
+        "Origins that the server may fetch from wherever they are, such as a private issuer; all else must be https at a public address.",
     ),
     number("actors.idle", (1, 86_400), "s", "60", "How long a session actor stays without a message."),
     number(

@@ -35,6 +35,7 @@ fn nothing_set_gives_the_defaults() {
         keys_dir: "./data/keys".into(),
         app_id: "passerby".into(),
         app_dir: None,
+        secrets_file: None,
         access_alg: AccessAlg::EdDsa,
         durability: Durability::Fsync,
         public_url: None,
@@ -45,8 +46,10 @@ fn nothing_set_gives_the_defaults() {
         limits: true,
         clear_site_data: true,
         expiry: Expiry { window_s: 90 * 86_400, touch_granularity_s: 3600 },
-        session: SessionRules { lifetime_s: 60 * 86_400 },
+        session: SessionRules { lifetime_s: 60 * 86_400, max_per_user: 50 },
         refresh: Refresh { grace: true },
+        link: LinkRules { end_session: false },
+        outbound: OutboundRules { allow: vec![] },
         actors: Actors { idle: Duration::from_secs(60), max_live: 100_000 },
         admission: Admission { permits: 4096 },
         http: Http {
@@ -63,19 +66,22 @@ fn nothing_set_gives_the_defaults() {
     assert_eq!(settings.policy(), Policy::default());
 }
 
+/// The names of a struct's fields, which serde lists when it meets one that is not there.
+fn fields<T: serde::de::DeserializeOwned + std::fmt::Debug>(section: &str) -> Vec<String> {
+    let error = serde_json::from_value::<T>(json!({ "-": 0 })).unwrap_err().to_string();
+    let (_, known) = error.split_once("expected ").unwrap();
+    known.split('`').skip(1).step_by(2).map(|field| format!("{section}{field}")).collect()
+}
+
 #[test]
 fn table_and_settings_agree() {
-    // serde names every field of a struct when it meets one that is not there
-    fn fields<T: serde::de::DeserializeOwned + std::fmt::Debug>(section: &str) -> Vec<String> {
-        let error = serde_json::from_value::<T>(json!({ "-": 0 })).unwrap_err().to_string();
-        let (_, known) = error.split_once("expected ").unwrap();
-        known.split('`').skip(1).step_by(2).map(|field| format!("{section}{field}")).collect()
-    }
     let mut of_struct: BTreeSet<String> = fields::<Settings>("").into_iter().collect();
     for (section, inside) in [
         ("expiry", fields::<Expiry>("expiry.")),
         ("session", fields::<SessionRules>("session.")),
         ("refresh", fields::<Refresh>("refresh.")),
+        ("link", fields::<LinkRules>("link.")),
+        ("outbound", fields::<OutboundRules>("outbound.")),
         ("actors", fields::<Actors>("actors.")),
         ("admission", fields::<Admission>("admission.")),
         ("http", fields::<Http>("http.")),
@@ -116,6 +122,43 @@ fn every_key_is_accepted_from_the_environment_and_explained_with_its_actual_defa
     assert!(text.contains(block), "{text}");
     let block = "default: 127.0.0.1:8080\n    environment PASSERBY_LISTEN, flag --listen\n";
     assert!(text.contains(block), "{text}");
+}
+
+#[test]
+fn the_tables_of_providers_are_explained() {
+    let of_issuers = fields::<crate::provider::oidc::OidcSettings>("provider.oidc.NAME.");
+    let explained: Vec<_> = tables::EXPLAINED.iter().map(|explained| explained.key).collect();
+    assert_eq!(of_issuers, explained.iter().filter(|key| key.contains(".oidc.")).copied().collect::<Vec<_>>());
+    let text = explain();
+    for key in explained {
+        assert!(text.contains(&format!("\n{key}\n    ")), "{key}");
+    }
+    let block = "\nprovider.oidc.NAME.scopes\n    What is asked for beside openid.\n    range: a list of scopes\n    \
+                 default: empty\n    in passerby.toml only\n";
+    assert!(text.contains(block), "{text}");
+}
+
+#[test]
+fn the_tables_of_providers_are_shown_and_can_be_read_back() {
+    let file = "[provider.custom_token]\nmetadata_fields = [{ name = \"a.b\", required = true }]\n\
+                [provider.custom_token.config]\nsigningAlgorithm = \"EdDSA\"\n\
+                [provider.oidc.corp]\nissuer = \"https://a.example\"\nscopes = [\"email\", \"x\"]\n\
+                [provider.oidc.\"a b\"]\nissuer = \"\"\n";
+    let loaded = load_all(file, &[], &[]).unwrap();
+    let lines = loaded.effective();
+    for line in [
+        "provider.custom_token.config.signingAlgorithm = \"EdDSA\" # ",
+        "provider.custom_token.metadata_fields = [{ name = \"a.b\", required = true }] # ",
+        "provider.oidc.corp.scopes = [\"email\", \"x\"] # ",
+        "provider.oidc.\"a b\".issuer = \"\" # ",
+    ] {
+        assert!(lines.contains(line), "{line} in {lines}");
+    }
+    let (tables, again) = (loaded.provider_tables(), load_all(&lines, &[], &[]).unwrap());
+    assert_eq!(again.provider_tables().custom_token, tables.custom_token);
+    assert_eq!(again.provider_tables().oidc, tables.oidc);
+    assert_eq!(tables.oidc.keys().collect::<Vec<_>>(), ["a b", "corp"]);
+    assert!(load_all("", &[("PASSERBY_PROVIDER_OIDC_CORP_ISSUER", "https://a.example")], &[]).is_err());
 }
 
 #[test]
@@ -160,6 +203,9 @@ fn values_are_brought_into_one_form() {
     let networks: Vec<_> = settings.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(networks, ["10.0.0.0/8", "192.0.2.1/32", "fd00::/8"]);
     assert!(!settings.limits && !settings.refresh.grace);
+    let allow = [("PASSERBY_OUTBOUND_ALLOW", "https://IDP.internal:443/, http://127.0.0.1:4000")];
+    let loaded = load_all("", &allow, &[]).unwrap();
+    assert_eq!(loaded.settings().outbound.allow, ["https://idp.internal", "http://127.0.0.1:4000"]);
     let loaded = load_all("", &[("PASSERBY_TRUSTED_PROXIES", "10.0.0.1, fd00::1,")], &[]).unwrap();
     assert_eq!(loaded.settings().trusted_proxies.len(), 2);
 }
@@ -199,6 +245,15 @@ fn a_wrong_file_is_refused_in_one_line() {
             "trusted_proxies: \"10.0.0.0/33\" is not a network: expected one like 10.0.0.0/8 or fd00::/8",
         ),
         ("trusted_proxies = \"10.0.0.1\"", "trusted_proxies: expected a list of networks, found \"10.0.0.1\""),
+        (
+            "[outbound]\nallow = [\"http://idp.example\"]",
+            "outbound.allow: \"http://idp.example\" is not https: http may only name loopback",
+        ),
+        (
+            "[outbound]\nallow = \"https://a.example\"",
+            "outbound.allow: expected a list of origins, found \"https://a.example\"",
+        ),
+        ("secrets_file = 1", "secrets_file: expected a path, found 1"),
         ("trusted_proxies = [1]", "trusted_proxies: expected a list of texts, found 1 in it"),
         (
             "[expiry]\nwindow = 43200",
@@ -258,6 +313,7 @@ fn variables_of_others_are_let_be() {
     let variables = [
         ("PATH", "/bin"),
         ("PASSERBY_PASSPHRASE", "secret"),
+        ("PASSERBY_SECRET_JWT_KEY", "secret"),
         ("PASSERBY_SERVICE_HOST", "10.0.0.1"),
         ("PASSERBY_SERVICE_PORT_HTTP", "80"),
         ("PASSERBY_PORT", "tcp://10.0.0.1:80"),

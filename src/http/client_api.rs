@@ -3,18 +3,21 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use passerby_actors::domain::{DeviceId, Refusal, SessionId, SessionKind};
-use passerby_actors::handle::{self, IdForm, Live};
+use passerby_actors::domain::{DeviceId, Flags, Refusal, SessionId, SessionKind, UserState};
+use passerby_actors::handle::{self, IdForm, Live, LoggedIn};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::body::{self, BodyError};
 use super::forwarded::Forwarded;
+use super::identities;
 use super::plain::PlainObject;
 use super::{Context, JSON, NO_STORE, bearer, other_method, retry_after_s, within_time};
-use crate::provider::{ANON_USER, NOT_BUILT};
-use crate::token::{Access, AccessClaims, Refresh, RefreshClaims, TokenError};
+use crate::provider::ANON_USER;
+use crate::provider::identity::IdentityError;
+use crate::server::Server;
+use crate::token::{Access, AccessClaims, Refresh, TokenError};
 
 /// Carries the same id as an error's `link`.
 pub(crate) const REQUEST_ID: &str = "x-appservices-request-id";
@@ -256,48 +259,88 @@ async fn login(request: HttpRequest, context: web::Data<Context>, payload: web::
 async fn try_login(request: &HttpRequest, context: &Context, payload: web::Payload) -> Answer {
     let object = body::read_object(request, context, payload).await?;
     check_app(request, context)?;
-    let provider = request.match_info().get("provider").unwrap_or_default();
-    let link = request.query_string().split('&').any(|pair| pair == "link=true");
-    if provider != ANON_USER && !NOT_BUILT.contains(&provider) {
-        let text = format!("auth provider not found: '{}'", shown(provider));
-        return Err(ClientError::new(StatusCode::NOT_FOUND, "AuthProviderNotFound", text));
-    }
     let server = &context.server;
-    if provider != ANON_USER || !server.providers.anon_user_enabled {
-        let text = format!("authentication via '{provider}' is unsupported");
-        return Err(ClientError::unauthorized("AuthError", &text));
+    let name = request.match_info().get("provider").unwrap_or_default();
+    let link = request.query_string().split('&').any(|pair| pair == "link=true");
+    if name == ANON_USER && server.providers.anon_user_enabled {
+        if link {
+            authenticate(request, context)?;
+            return Err(ClientError::bad_request("linking an anonymous identity is not allowed"));
+        }
+        let device = device(&object, || DeviceId(server.random_id()));
+        let user = context.handle.login(SessionKind::AppServices, IdForm::Object).await?;
+        return Ok(logged_in(server, &user, device, false));
     }
+    let Some(provider) = server.providers.get(name) else {
+        if server.providers.knows(name) {
+            let text = format!("authentication via '{name}' is unsupported");
+            return Err(ClientError::unauthorized("AuthError", &text));
+        }
+        let text = format!("auth provider not found: '{}'", shown(name));
+        return Err(ClientError::new(StatusCode::NOT_FOUND, "AuthProviderNotFound", text));
+    };
     if link {
-        authenticate(request, context)?;
-        return Err(ClientError::bad_request("linking an anonymous identity is not allowed"));
+        // the session first: what it may not do need not be verified
+        let (access, live) = authenticate(request, context)?;
+        let proof =
+            identities::prove(server, &**provider, &object).await.map_err(|error| refused_proof(&error, true))?;
+        let linked = within_time(context, server.linker.link(access.user, live.number, proof)).await;
+        let linked = linked.map_err(refused_link)?;
+        return Ok(linked_session(server, &linked, &access, live.number));
     }
+    let proof = identities::prove(server, &**provider, &object).await.map_err(|error| refused_proof(&error, false))?;
     let device = device(&object, || DeviceId(server.random_id()));
-    let user = context.handle.login(SessionKind::AppServices, IdForm::Object).await?;
-    let now_s = server.wall_s();
-    let access = AccessClaims {
-        user: user.user,
-        session: user.session,
-        epoch: user.epoch,
-        device,
-        kind: SessionKind::AppServices,
-        issued_at_s: now_s,
-        jti: server.random_id(),
-    };
-    let refresh = RefreshClaims {
-        user: user.user,
-        session: user.session,
-        number: user.number,
-        counter: 0,
-        kind: SessionKind::AppServices,
-        device,
-        issued_at_s: now_s,
-    };
+    let log_in = server.linker.log_in(proof, SessionKind::AppServices, device, IdForm::Object);
+    let user = within_time(context, log_in).await.map_err(|error| match error {
+        handle::Error::Refused(_) => ClientError::unauthorized("UserDisabled", "user disabled"),
+        other => other.into(),
+    })?;
+    Ok(logged_in(server, &user, device, true))
+}
+
+/// Why a credential is not taken: once logged in, realm-web asks again and again after a bare "unauthorized"
+/// (wire-protocol §2.3).
+fn refused_proof(error: &IdentityError, link: bool) -> ClientError {
+    match error {
+        IdentityError::Unavailable(_) => ClientError::unavailable(error.to_string(), "ServiceUnavailable"),
+        _ if error.is_bad_request() => ClientError::bad_request(error.to_string()),
+        _ if link => ClientError::unauthorized("AuthError", "unauthorized: the credential is not accepted"),
+        _ => ClientError::unauthorized("AuthError", "unauthorized"),
+    }
+}
+
+/// Why a link is not made (wire-protocol §2.3, with its recommended answer).
+fn refused_link(error: handle::Error) -> ClientError {
+    match error {
+        handle::Error::Refused(Refusal::IdentityInUse) => {
+            ClientError::unauthorized("AuthError", "unauthorized: a user already exists with the specified provider")
+        }
+        handle::Error::Refused(Refusal::Disabled) => ClientError::invalid_session("invalid session: user disabled"),
+        handle::Error::Refused(_) => ClientError::invalid_session("invalid session: session not found"),
+        other => other.into(),
+    }
+}
+
+fn logged_in(server: &Server, user: &LoggedIn, device: DeviceId, lasting: bool) -> HttpResponse {
+    let (access, refresh) = server.claims(user, SessionKind::AppServices, device, lasting);
     let body = PlainObject::new()
         .with("access_token", |out| server.tokens.access_into(&access, out))
         .with("refresh_token", |out| server.tokens.refresh_into(&refresh, out))
         .text("user_id", user.user.encode(&mut [0; 36]))
         .text("device_id", device.encode(&mut [0; 24]));
-    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, JSON)).body(body.finish()))
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, JSON)).body(body.finish())
+}
+
+/// SDKs keep their refresh token, unless its session goes on under another number (wire-protocol §1.8).
+fn linked_session(server: &Server, linked: &LoggedIn, before: &Access, number: u32) -> HttpResponse {
+    let (access, refresh) = server.claims(linked, before.kind, before.device, true);
+    let mut body = PlainObject::new().with("access_token", |out| server.tokens.access_into(&access, out));
+    if linked.number != number {
+        body = body.with("refresh_token", |out| server.tokens.refresh_into(&refresh, out));
+    }
+    let body =
+        body.text("user_id", linked.user.encode(&mut [0; 36])).text("device_id", before.device.encode(&mut [0; 24]));
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, JSON)).body(body.finish())
 }
 
 /// The device id that was sent (EJSON or plain), a new one for a device without, zeros for none (wire-protocol §1.2).
@@ -375,18 +418,27 @@ pub struct ProfileIdentity {
 #[utoipa::path(get, path = "/api/client/v2.0/auth/profile", tag = "App Services", security(("access_token" = [])),
     responses((status = 200, body = Profile), (status = 401, body = ErrorBody)))]
 async fn profile(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    let answer = authenticate(&request, &context).map(|(access, _)| {
+    let answer = authenticate(&request, &context).map(|(access, live)| {
         let tokens = &context.server.tokens;
         let identity = |kind: &str, id: String| ProfileIdentity {
             id,
             provider_type: kind.to_owned(),
             provider_id: tokens.provider_id(kind),
         };
-        let linked = context.handle.load(&access.user).and_then(|user| user.extension).map(|e| e.identities);
-        let linked = linked.unwrap_or_default().into_iter().map(|i| identity(&i.key.provider, i.key.external.into()));
-        let identities = std::iter::once(identity(ANON_USER, access.user.anonymous_identity())).chain(linked).collect();
+        let user = context.handle.load(&access.user);
+        let linked = user.as_ref().map_or(&[][..], UserState::identities);
+        let mut data = Map::new();
+        for known in linked {
+            if let Ok(Value::Object(told)) = serde_json::from_str(&known.data) {
+                data.extend(told);
+            }
+        }
+        let was_anonymous = !live.record.flags.has(Flags::BORN_LASTING);
+        let anonymous = was_anonymous.then(|| identity(ANON_USER, access.user.anonymous_identity()));
+        let linked = linked.iter().map(|known| identity(identities::sdk_type(known), identities::shown_id(known)));
+        let identities = anonymous.into_iter().chain(linked).collect();
         let (user_id, domain_id) = (access.user.to_string(), tokens.domain_id().to_owned());
-        json(StatusCode::OK, &Profile { user_id, domain_id, identities, data: Map::new(), kind: "normal" })
+        json(StatusCode::OK, &Profile { user_id, domain_id, identities, data, kind: "normal" })
     });
     respond(&request, &context, answer)
 }

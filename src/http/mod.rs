@@ -3,6 +3,7 @@
 pub mod body;
 pub mod client_api;
 pub mod forwarded;
+mod identities;
 pub mod listener;
 pub mod openapi;
 pub mod ops;

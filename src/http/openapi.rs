@@ -22,6 +22,9 @@ use super::{JSON, client_api, v1};
         v1::refresh_session,
         v1::end_session,
         v1::delete_user,
+        v1::list_identities,
+        v1::link_identity,
+        v1::unlink_identity,
         v1::jwks,
     ),
     modifiers(&Security)

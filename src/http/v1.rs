@@ -3,17 +3,22 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use passerby_actors::domain::{DeviceId, Refusal, ServiceTime, SessionId, SessionKind};
-use passerby_actors::handle::{self, IdForm, Live};
+use passerby_actors::actor::Proof;
+use passerby_actors::domain::{DeviceId, Flags, Identity, Refusal, ServiceTime, SessionId, SessionKind};
+use passerby_actors::handle::{self, IdForm, Live, LoggedIn};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
 
 use super::body::{self, BodyError};
+use super::identities;
 use super::plain::PlainObject;
 use super::{Context, JSON, NO_STORE, bearer, other_method, retry_after_s, within_time};
-use crate::token::{AccessClaims, RefreshClaims, TokenError};
+use crate::provider::ANON_USER;
+use crate::provider::identity::IdentityError;
+use crate::token::{RefreshClaims, TokenError};
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -25,6 +30,17 @@ pub fn routes(config: &mut web::ServiceConfig) {
             web::resource("/v1/session").get(session).delete(end_session).default_service(other_method("GET, DELETE")),
         )
         .service(web::resource("/v1/session/refresh").post(refresh_session).default_service(other_method("POST")))
+        .service(
+            web::resource("/v1/user/identities")
+                .get(list_identities)
+                .post(link_identity)
+                .default_service(other_method("GET, POST")),
+        )
+        .service(
+            web::resource("/v1/user/identities/{provider}/{id}")
+                .delete(unlink_identity)
+                .default_service(other_method("DELETE")),
+        )
         .service(web::resource("/v1/user").delete(delete_user).default_service(other_method("DELETE")))
         .service(web::resource("/.well-known/jwks.json").get(jwks).default_service(other_method("GET")));
 }
@@ -103,6 +119,13 @@ impl From<handle::Error> for Problem {
                 Self::new(StatusCode::UNAUTHORIZED, "session-ended", detail)
             }
             handle::Error::Refused(Refusal::WrongKind) => Self::wrong_token(),
+            handle::Error::Refused(Refusal::IdentityInUse) => {
+                Self::new(StatusCode::CONFLICT, "identity-in-use", detail)
+            }
+            handle::Error::Refused(Refusal::NoSuchIdentity) => {
+                Self::new(StatusCode::NOT_FOUND, "no-such-identity", detail)
+            }
+            handle::Error::Refused(Refusal::LastIdentity) => Self::new(StatusCode::CONFLICT, "last-identity", detail),
             handle::Error::Capacity => Self { retry_after_s: Some(60), ..unavailable("capacity") },
             handle::Error::OutcomeUnknown => unavailable("outcome-unknown"),
             handle::Error::NotWritable => unavailable("not-writable"),
@@ -192,15 +215,13 @@ pub struct SessionTokens {
 /// How long an access token is good (seconds): 30 minutes (design §5).
 pub const ACCESS_TTL_S: u32 = 1800;
 
-fn tokens(status: StatusCode, context: &Context, live: &LiveSession, counter: u16) -> HttpResponse {
-    let (server, kind, device) = (&context.server, SessionKind::V1, DeviceId::default());
-    let LiveSession { user, session, number, epoch } = *live;
-    let issued_at_s = server.wall_s();
-    let access = AccessClaims { user, session, epoch, device, kind, issued_at_s, jti: server.random_id() };
-    let refresh = RefreshClaims { user, session, number, counter, kind, device, issued_at_s };
+fn tokens(status: StatusCode, context: &Context, live: &LoggedIn, of: Of) -> HttpResponse {
+    let server = &context.server;
+    let (access, refresh) = server.claims(live, of.kind, DeviceId::default(), of.lasting);
+    let refresh = RefreshClaims { counter: of.counter, ..refresh };
     let body = PlainObject::new()
-        .text("user_id", user.encode(&mut [0; 36]))
-        .text("session_id", session.encode(&mut [0; 24]))
+        .text("user_id", live.user.encode(&mut [0; 36]))
+        .text("session_id", live.session.encode(&mut [0; 24]))
         .text("token_type", "Bearer")
         .with("access_token", |out| server.tokens.access_into(&access, out))
         .number("expires_in", ACCESS_TTL_S)
@@ -208,13 +229,25 @@ fn tokens(status: StatusCode, context: &Context, live: &LiveSession, counter: u1
     HttpResponse::build(status).insert_header((header::CONTENT_TYPE, JSON)).body(body.finish())
 }
 
-/// What tokens are made from.
-type LiveSession = handle::LoggedIn;
+/// What tokens say beyond whose they are.
+struct Of {
+    kind: SessionKind,
+    counter: u16,
+    lasting: bool,
+}
 
-/// Logs a new anonymous user in. The body may be left out; `mode` may be `bearer`.
+/// Of a session that has just begun on this API.
+const fn new_session(lasting: bool) -> Of {
+    Of { kind: SessionKind::V1, counter: 0, lasting }
+}
+
+/// Logs in: without a provider (or with `anon-user`) as a new anonymous user, otherwise as the owner of the identity that
+/// the credential proves, who is made if there is none. The body may be left out; `mode` may be `bearer`.
 #[utoipa::path(post, path = "/v1/sessions", tag = "Passerby",
-    request_body(content = Option<Object>, description = "nothing, or `{\"mode\":\"bearer\"}`"),
+    request_body(content = Option<Object>,
+        description = "nothing, or `mode` (`bearer`), `provider` and what the provider asks for: `token` for `custom-token`, `id_token` for OpenID Connect"),
     responses((status = 201, body = SessionTokens), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 async fn create_session(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
@@ -223,12 +256,153 @@ async fn create_session(request: HttpRequest, context: web::Data<Context>, paylo
         if body.get("mode").is_some_and(|mode| mode != "bearer") {
             return Err(Problem::new(StatusCode::BAD_REQUEST, "unknown-mode", "mode must be \"bearer\""));
         }
-        if !context.server.providers.anon_user_enabled {
-            let detail = "anonymous logins are switched off";
-            return Err(Problem::new(StatusCode::FORBIDDEN, "provider-disabled", detail));
+        if body.get("provider").is_none_or(|provider| provider == ANON_USER) {
+            if !context.server.providers.anon_user_enabled {
+                let detail = "anonymous logins are switched off";
+                return Err(Problem::new(StatusCode::FORBIDDEN, "provider-disabled", detail));
+            }
+            let live = context.handle.login(SessionKind::V1, IdForm::TimeOrdered).await?;
+            return Ok(tokens(StatusCode::CREATED, &context, &live, new_session(false)));
         }
-        let live = context.handle.login(SessionKind::V1, IdForm::TimeOrdered).await?;
-        Ok(tokens(StatusCode::CREATED, &context, &live, 0))
+        let proof = prove(&context, &body).await?;
+        let log_in = context.server.linker.log_in(proof, SessionKind::V1, DeviceId::default(), IdForm::TimeOrdered);
+        let live = within_time(&context, log_in).await?;
+        Ok(tokens(StatusCode::CREATED, &context, &live, new_session(true)))
+    };
+    respond(&context, answer.await)
+}
+
+/// What the credential in a body proves.
+async fn prove(context: &Context, body: &Map<String, Value>) -> Result<Proof, Problem> {
+    let name = body.get("provider").and_then(Value::as_str).unwrap_or_default();
+    let server = &context.server;
+    if name == ANON_USER {
+        let detail = "an anonymous identity cannot be linked";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "anonymous-identity", detail));
+    }
+    let Some(provider) = server.providers.get(name) else {
+        return Err(if server.providers.knows(name) {
+            Problem::new(StatusCode::FORBIDDEN, "provider-disabled", "this provider is switched off")
+        } else {
+            Problem::new(StatusCode::BAD_REQUEST, "unknown-provider", "there is no such provider")
+        });
+    };
+    identities::prove(server, &**provider, body).await.map_err(|error| match error {
+        IdentityError::Unavailable(_) => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "provider-unavailable", error.to_string())
+        }
+        other if other.is_bad_request() => Problem::new(StatusCode::BAD_REQUEST, "bad-credential", other.to_string()),
+        other => Problem::new(StatusCode::UNAUTHORIZED, "invalid-credential", other.to_string()),
+    })
+}
+
+/// An identity of a user.
+#[derive(Serialize, ToSchema)]
+pub struct IdentityView {
+    #[schema(example = "custom-token")]
+    provider: String,
+    /// Who it is at the provider.
+    id: String,
+    /// When it was linked (RFC 3339); for the anonymous identity, when the user was made.
+    #[schema(example = "2026-01-31T12:00:00Z")]
+    linked: String,
+}
+
+/// The identities of a user, in link order.
+#[derive(Serialize, ToSchema)]
+pub struct Identities {
+    identities: Vec<IdentityView>,
+}
+
+/// The access token's user's identities.
+#[utoipa::path(get, path = "/v1/user/identities", tag = "Passerby", security(("access_token" = [])),
+    responses((status = 200, body = Identities), (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json")))]
+async fn list_identities(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+    let answer = authenticate(&request, &context).and_then(|live| {
+        let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
+        let anonymous = IdentityView {
+            provider: ANON_USER.to_owned(),
+            id: user.id.anonymous_identity(),
+            linked: rfc3339(i64::try_from(user.id.created_ms() / 1000).unwrap_or(i64::MAX)),
+        };
+        let was_anonymous = !user.record.flags.has(Flags::BORN_LASTING);
+        let clock = context.server.clock();
+        let linked = user.identities().iter().map(|identity| IdentityView {
+            provider: identity.key.provider.to_string(),
+            id: identities::shown_id(identity),
+            linked: rfc3339(clock.to_wall_s(identity.linked)),
+        });
+        let identities = was_anonymous.then_some(anonymous).into_iter().chain(linked).collect();
+        Ok(json(StatusCode::OK, JSON, &Identities { identities }))
+    });
+    respond(&context, answer)
+}
+
+/// Links the identity that the credential proves to the access token's user, who is from then on a lasting account. The
+/// answer's tokens replace those before. If the identity has another user, `on_conflict` says what happens: `reject` (the
+/// default) changes nothing, `switch` logs in as that user and leaves this one as it is.
+#[utoipa::path(post, path = "/v1/user/identities", tag = "Passerby", security(("access_token" = [])),
+    request_body(content = Object, description = "`provider`, what it asks for, and `on_conflict`"),
+    responses((status = 200, body = SessionTokens), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+async fn link_identity(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
+    let answer = async {
+        let body = body::read_object(&request, &context, payload).await?;
+        let live = authenticate(&request, &context)?;
+        let switch = match body.get("on_conflict").map(Value::as_str) {
+            None | Some(Some("reject")) => false,
+            Some(Some("switch")) => true,
+            _ => {
+                let detail = "on_conflict must be \"reject\" or \"switch\"";
+                return Err(Problem::new(StatusCode::BAD_REQUEST, "unknown-on-conflict", detail));
+            }
+        };
+        let proof = prove(&context, &body).await?;
+        let linker = &context.server.linker;
+        let linked = match within_time(&context, linker.link(live.user, live.number, proof.clone())).await {
+            Err(handle::Error::Refused(Refusal::IdentityInUse)) if switch => {
+                let log_in = linker.log_in(proof, live.kind, DeviceId::default(), IdForm::TimeOrdered);
+                within_time(&context, log_in).await?
+            }
+            linked => linked?,
+        };
+        // of a link that was there already, the session and its refresh token go on
+        let user = context.handle.load(&linked.user);
+        let sessions = user.map(|user| user.sessions()).unwrap_or_default();
+        let counter = sessions.iter().find(|s| s.number == linked.number).map_or(0, |s| s.refresh_counter);
+        Ok(tokens(StatusCode::OK, &context, &linked, Of { kind: live.kind, counter, lasting: true }))
+    };
+    respond(&context, answer.await)
+}
+
+/// Takes an identity off the access token's user; never the last.
+#[utoipa::path(delete, path = "/v1/user/identities/{provider}/{id}", tag = "Passerby", security(("access_token" = [])),
+    params(("provider" = String, Path, description = "as listed"), ("id" = String, Path, description = "as listed")),
+    responses((status = 204), (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+async fn unlink_identity(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    path: web::Path<(String, String)>,
+    payload: web::Payload,
+) -> HttpResponse {
+    let answer = async {
+        body::discard(&request, &context, payload).await?;
+        let live = authenticate(&request, &context)?;
+        let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
+        let (provider, id) = path.into_inner();
+        let named = |identity: &&Identity| *identity.key.provider == *provider && identities::shown_id(identity) == id;
+        let found = user.identities().iter().find(named);
+        let key = found.ok_or(handle::Error::Refused(Refusal::NoSuchIdentity))?.key.clone();
+        within_time(&context, context.server.linker.unlink(live.user, key)).await?;
+        Ok(HttpResponse::NoContent().finish())
     };
     respond(&context, answer.await)
 }
@@ -302,8 +476,9 @@ async fn refresh_session(request: HttpRequest, context: web::Data<Context>, payl
         }
         let live = context.handle.check(&refresh.user, &refresh.session, None)?;
         let counter = within_time(&context, context.handle.rotate(&live.user, live.number, refresh.counter)).await?;
-        let live = LiveSession { user: live.user, number: live.number, session: refresh.session, epoch: live.epoch };
-        Ok(tokens(StatusCode::OK, &context, &live, counter))
+        let lasting = !live.record.is_anonymous();
+        let live = LoggedIn { user: live.user, number: live.number, session: refresh.session, epoch: live.epoch };
+        Ok(tokens(StatusCode::OK, &context, &live, Of { kind: SessionKind::V1, counter, lasting }))
     };
     respond(&context, answer.await)
 }

@@ -1,21 +1,50 @@
 //! Reads an App Services app folder: `root_config.json` (or `realm_config.json`) and `auth/providers.json`.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use crate::config::{SettingsError, canonical_origin, valid_app_id};
-use crate::provider::{ANON_USER, NOT_BUILT, Providers};
+use crate::provider::{ANON_USER, IDENTITY_PROVIDERS, NOT_BUILT};
 
 const ANON_USER_OPTIONS: [&str; 3] = ["name", "type", "disabled"];
 
-/// The providers of the app folder `folder`.
+/// What an app folder says. Its providers are checked when they are made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AppFolder {
+    /// Whether anonymous logins are taken.
+    pub anon_user_enabled: bool,
+    /// Origins that browsers may call from, in the form they send; empty allows any.
+    pub allowed_request_origins: Vec<String>,
+    /// The app id that clients were built with, where the folder tells it.
+    pub app_id: Option<String>,
+    /// The file with the providers, for errors.
+    pub providers_file: String,
+    /// The objects of the enabled [`IDENTITY_PROVIDERS`] there, by name.
+    pub identity: BTreeMap<String, Map<String, Value>>,
+}
+
+impl Default for AppFolder {
+    /// No folder: `anon-user` is enabled.
+    fn default() -> Self {
+        Self {
+            anon_user_enabled: true,
+            allowed_request_origins: Vec::new(),
+            app_id: None,
+            providers_file: String::new(),
+            identity: BTreeMap::new(),
+        }
+    }
+}
+
+/// Reads the app folder `folder`.
 ///
 /// # Errors
 /// Names file, key and reason: a file that is missing or broken, an option that would have to be ignored, a provider
 /// that is enabled there and not built here.
-pub fn read(folder: &Path) -> Result<Providers, SettingsError> {
+pub fn read(folder: &Path) -> Result<AppFolder, SettingsError> {
     if !folder.is_dir() {
         return Err(SettingsError::of_source(folder.display().to_string(), "is not a folder"));
     }
@@ -26,7 +55,8 @@ pub fn read(folder: &Path) -> Result<Providers, SettingsError> {
     let providers = Document::read(folder, "auth/providers.json")?.ok_or_else(|| {
         SettingsError::of_source(folder.join("auth/providers.json").display().to_string(), "is missing")
     })?;
-    Ok(Providers { anon_user_enabled: anon_user_enabled(&providers)?, allowed_request_origins, app_id })
+    let (anon_user_enabled, identity) = enabled(&providers)?;
+    Ok(AppFolder { anon_user_enabled, allowed_request_origins, app_id, providers_file: providers.file, identity })
 }
 
 /// App id and origins; the newer of the two files counts if both are there.
@@ -38,11 +68,15 @@ fn read_root(folder: &Path) -> Result<(Option<String>, Vec<String>), SettingsErr
     root.map_or(Ok((None, Vec::new())), |root| Ok((root.app_id("app_id")?, root.origins()?)))
 }
 
-/// Checks every provider, and answers whether `anon-user` is on. A provider that is not in the file is off.
-fn anon_user_enabled(providers: &Document) -> Result<bool, SettingsError> {
-    let mut anon_user = false;
+/// The enabled providers and their objects.
+type Enabled = (bool, BTreeMap<String, Map<String, Value>>);
+
+/// Looks at every provider: whether `anon-user` is on, and those that prove identities. One that is not in the file is off.
+fn enabled(providers: &Document) -> Result<Enabled, SettingsError> {
+    let (mut anon_user, mut identity) = (false, BTreeMap::new());
     for (key, value) in &providers.content {
-        if key != ANON_USER && !NOT_BUILT.contains(&key.as_str()) {
+        let proves = IDENTITY_PROVIDERS.contains(&key.as_str());
+        if key != ANON_USER && !proves && !NOT_BUILT.contains(&key.as_str()) {
             return Err(providers.wrong(key, "there is no such provider"));
         }
         let Value::Object(options) = value else {
@@ -71,12 +105,14 @@ fn anon_user_enabled(providers: &Document) -> Result<bool, SettingsError> {
                 return Err(providers.wrong(&format!("{key}.{option}"), reason));
             }
             anon_user = !disabled;
+        } else if proves && !disabled {
+            identity.insert(key.clone(), options.clone());
         } else if !disabled {
             let reason = "is enabled, but this server does not have that provider: set \"disabled\" to true";
             return Err(providers.wrong(key, reason));
         }
     }
-    Ok(anon_user)
+    Ok((anon_user, identity))
 }
 
 /// One JSON object of the folder.
@@ -154,8 +190,8 @@ mod tests {
 
     #[test]
     fn without_a_folder_only_anonymous_logins_are_on() {
-        let expected = Providers { anon_user_enabled: true, allowed_request_origins: vec![], app_id: None };
-        assert_eq!(Providers::default(), expected);
+        let none = AppFolder::default();
+        assert!(none.anon_user_enabled && none.identity.is_empty() && none.app_id.is_none());
     }
 
     #[test]
@@ -204,6 +240,17 @@ mod tests {
     }
 
     #[test]
+    fn providers_that_prove_identities_are_found_if_they_are_enabled() {
+        let text = r#"{"custom-token":{"name":"custom-token","type":"custom-token","disabled":false,"config":{}},
+            "oauth2-google":{"disabled":true,"config":7},"oauth2-apple":{}}"#;
+        let folder = folder(&[("auth/providers.json", text)]);
+        let read = read(folder.path()).unwrap();
+        assert_eq!(read.identity.keys().collect::<Vec<_>>(), ["custom-token", "oauth2-apple"]);
+        assert!(read.identity["custom-token"].contains_key("config"));
+        assert_eq!(read.providers_file, folder.path().join("auth/providers.json").display().to_string());
+    }
+
+    #[test]
     fn what_cannot_be_honoured_is_refused_with_file_key_and_reason() {
         let cases = [
             (
@@ -226,8 +273,8 @@ mod tests {
                 r#"local-userpass: is enabled, but this server does not have that provider: set "disabled" to true"#,
             ),
             (
-                r#"{"oauth2-apple":{"name":"oauth2-apple","type":"oauth2-apple"}}"#,
-                r#"oauth2-apple: is enabled, but this server does not have that provider: set "disabled" to true"#,
+                r#"{"oauth2-facebook":{"name":"oauth2-facebook","type":"oauth2-facebook"}}"#,
+                r#"oauth2-facebook: is enabled, but this server does not have that provider: set "disabled" to true"#,
             ),
             (r#"{"anon-user":{"disabled":true}"#, "is not valid JSON: EOF while parsing an object at line 1 column 30"),
             ("[]", "expected a JSON object"),

@@ -27,6 +27,9 @@ pub use self::keys::{Algorithm, KeyError, KeyId, KeyRing, KeyState, KeyUse};
 /// `exp` of refresh tokens, 50 years as the original had it: SDKs look at it, the server goes by the record.
 const REFRESH_LIFETIME_S: u64 = 1_576_800_000;
 
+/// The same of lasting accounts through App Services, for information alone.
+const LASTING_REFRESH_LIFETIME_S: u64 = 60 * 86_400;
+
 /// An access token may be issued this far ahead of our clock: clocks differ.
 const MAX_AHEAD_S: u64 = 300;
 
@@ -69,6 +72,8 @@ pub struct RefreshClaims {
     pub device: DeviceId,
     /// Unix time in seconds, by the wall clock.
     pub issued_at_s: u64,
+    /// Whether the user is a lasting account: its token shows an earlier `exp` and no anonymous identity.
+    pub lasting: bool,
 }
 
 /// A genuine access token within its time. Whether its session lives is for the record to say.
@@ -228,17 +233,27 @@ impl Tokens {
 
     /// Writes a new refresh token behind what `out` holds.
     pub fn refresh_into(&self, claims: &RefreshClaims, out: &mut String) {
+        let lifetime_s = if claims.lasting { LASTING_REFRESH_LIFETIME_S } else { REFRESH_LIFETIME_S };
         let (mut hex, mut user) = ([0; 24], [0; 36]);
         let mut rest = Scratch::new();
         rest.text(r#""sub":""#).text(claims.user.encode(&mut user));
         rest.text(r#"","iat":"#).number(claims.issued_at_s);
-        rest.text(r#","exp":"#).number(claims.issued_at_s.saturating_add(REFRESH_LIFETIME_S));
+        rest.text(r#","exp":"#).number(claims.issued_at_s.saturating_add(lifetime_s));
         rest.text(r#","sno":"#).number(claims.number.into());
         rest.text(r#","ctr":"#).number(claims.counter.into());
         let session = claims.session.encode(&mut hex);
         rest.text(r#","baas_id":""#).text(session).text(r#"","stitch_id":""#).text(session);
         let device = claims.device.encode(&mut hex);
         rest.text(r#"","baas_device_id":""#).text(device).text(r#"","stitch_devId":""#).text(device);
+        if claims.lasting {
+            rest.text(r#""}"#);
+            return self.signers.read().sign(
+                TokenType::Refresh(claims.kind),
+                &self.refresh_prefix,
+                rest.as_bytes(),
+                out,
+            );
+        }
         let identity = claims.user.anonymous_identity();
         rest.text(r#"","baas_identity":{"id":""#).text(&identity).text(&self.identity_end);
         rest.text(r#","stitch_ident":{"id":""#).text(&identity).text(&self.identity_end).text("}");

@@ -73,6 +73,7 @@ fn refresh_claims(kind: SessionKind) -> RefreshClaims {
         kind,
         device: DeviceId([0xcd; 12]),
         issued_at_s: NOW,
+        lasting: false,
     }
 }
 

@@ -639,3 +639,18 @@ async fn three_years_of_use_keep_a_user_with_its_first_refresh_token() {
             .await;
     }
 }
+
+#[actix_web::test]
+async fn a_server_has_the_providers_of_its_file() {
+    let file = "[provider.custom_token]\nconfig = { signingAlgorithm = \"HS256\" }\n\
+                secret_config = { signingKeys = [\"shared\"] }\n\
+                [provider.oidc.corp]\nissuer = \"https://idp.example\"\nclient_id = \"c\"\n";
+    World::new()
+        .secret("SHARED", "0123456789abcdef0123456789abcdef")
+        .file(file)
+        .serve(async |server| {
+            let names: Vec<_> = server.server.providers.names().collect();
+            assert_eq!(names, ["custom-token", "oidc-corp"]);
+        })
+        .await;
+}

@@ -379,3 +379,34 @@ fn keys_are_listed_rotated_retired_exported_and_imported() {
         .unwrap();
     assert_eq!(wrong.status.code(), Some(1), "{}", words(&wrong));
 }
+
+/// A provider whose secret is missing stops `serve` and `check` in one line that shows no secret; keys and settings
+/// can be looked after without it.
+#[test]
+fn a_provider_without_its_secret_is_refused_at_start() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (data, app, secrets) =
+        (folder.path().join("data"), folder.path().join("app"), folder.path().join("secrets.toml"));
+    std::fs::create_dir_all(app.join("auth")).unwrap();
+    let providers = r#"{"custom-token":{"name":"custom-token","type":"custom-token","disabled":false,
+        "config":{"signingAlgorithm":"HS256"},"secret_config":{"signingKeys":["jwt-key"]}}}"#;
+    std::fs::write(app.join("auth/providers.json"), providers).unwrap();
+    let app = app.to_str().unwrap();
+    for command in ["serve", "check"] {
+        let refused = run(&data, &[command, "--app-dir", app]);
+        assert_eq!(refused.status.code(), Some(64), "{}", words(&refused));
+        let line = words(&refused);
+        assert!(
+            line.contains("providers.json: custom-token.secret_config.signingKeys: there is no secret \"jwt-key\""),
+            "{line}"
+        );
+        assert_eq!(line.trim().lines().count(), 1, "{line}");
+    }
+    assert!(run(&data, &["config", "--app-dir", app]).status.success());
+    std::fs::write(&secrets, "jwt-key = \"0123456789abcdef0123456789abcdef\"\n").unwrap();
+    std::fs::set_permissions(&secrets, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let good = run(&data, &["check", "--app-dir", app, "--secrets-file", secrets.to_str().unwrap()]);
+    assert!(words(&good).contains("providers: custom-token\n"), "{}", words(&good));
+}

@@ -10,7 +10,7 @@ use actix_web::http::header::HeaderMap;
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Bytes;
 use passerby::config::{self, ConfigFile};
-use passerby::provider::Providers;
+use passerby::provider::app_folder::AppFolder;
 use passerby::server::Server;
 use passerby::startup::{self, Application, Ports};
 use passerby_actors::domain::{SessionId, SessionKind, UserId};
@@ -47,7 +47,7 @@ pub(crate) struct World {
     files: Arc<dyn Files>,
     entropy: Arc<SeededEntropy>,
     settings: Vec<(String, String)>,
-    providers: Providers,
+    app_folder: AppFolder,
     folder: tempfile::TempDir,
 }
 
@@ -65,7 +65,7 @@ impl World {
             disk,
             entropy: SeededEntropy::new(seed),
             settings: Vec::new(),
-            providers: Providers::default(),
+            app_folder: AppFolder::default(),
             folder,
         };
         let data_dir = world.data_dir().display().to_string();
@@ -86,7 +86,19 @@ impl World {
 
     /// With the anonymous provider switched off.
     pub(crate) fn without_anonymous_logins(mut self) -> Self {
-        self.providers.anon_user_enabled = false;
+        self.app_folder.anon_user_enabled = false;
+        self
+    }
+
+    /// With a secret for providers; `name` as in the environment variable.
+    pub(crate) fn secret(mut self, name: &str, text: &str) -> Self {
+        self.settings.push((format!("PASSERBY_SECRET_{name}"), text.to_owned()));
+        self
+    }
+
+    /// With this text as `passerby.toml`.
+    pub(crate) fn file(self, text: &str) -> Self {
+        std::fs::write(self.folder.path().join("passerby.toml"), text).unwrap();
         self
     }
 
@@ -101,8 +113,12 @@ impl World {
     }
 
     pub(crate) fn settings(&self) -> config::Settings {
-        let nowhere = ConfigFile::IfPresent(self.folder.path().join("passerby.toml"));
-        config::load(&nowhere, &self.settings, &[]).unwrap().settings().clone()
+        self.loaded().settings().clone()
+    }
+
+    fn loaded(&self) -> config::Loaded {
+        let file = ConfigFile::IfPresent(self.folder.path().join("passerby.toml"));
+        config::load(&file, &self.settings, &[]).unwrap()
     }
 
     pub(crate) fn ports(&self) -> Ports {
@@ -118,9 +134,11 @@ impl World {
     }
 
     pub(crate) async fn start(&self) -> TestServer {
-        let settings = self.settings();
+        let loaded = self.loaded();
+        let settings = loaded.settings().clone();
+        let providers = startup::providers(&loaded, &self.app_folder, &self.settings).unwrap();
         let admin = startup::start_admin(&settings).unwrap();
-        let application = Application::build(settings, self.providers.clone(), self.ports(), admin).await.unwrap();
+        let application = Application::build(settings, providers, self.ports(), admin).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         TestServer {
             address: application.address(),
@@ -198,6 +216,7 @@ impl TestServer {
             device: Default::default(),
             issued_at_s: self.server.wall_s(),
             counter: 0,
+            lasting: false,
             user,
             number,
         })

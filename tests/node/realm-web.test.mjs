@@ -3,11 +3,8 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-import Realm from "realm-web";
-
+import { Credentials, MongoDBRealmError, newApp, newStorage, store } from "./client.mjs";
 import { call, PATHS, spoil, startProxy, startServer, SUITE_DEADLINE, tokenClaims } from "./server.mjs";
-
-const { App, Credentials, getEnvironment, MongoDBRealmError, setEnvironment } = Realm;
 
 const LOGIN = `POST ${PATHS.login} 200`;
 const LOCATION = `GET ${PATHS.location} 200`;
@@ -24,24 +21,6 @@ const DEAD_SESSION = {
   error: "invalid session: failed to find refresh token",
   error_code: "InvalidSession",
 };
-
-/** What a page reload, another app on the device or a new process finds again: the SDK's own storage, in memory. */
-const MemoryStorage = getEnvironment().defaultStorage.constructor;
-const newStorage = () => new MemoryStorage();
-
-/**
- * An app on a storage of its own. The storage is put in as the environment's default, where a browser has its
- * localStorage, and not into the configuration: that is to be the id and the base URL and nothing else.
- */
-function newApp(baseUrl, storage = newStorage(), id = "passerby") {
-  setEnvironment({ ...getEnvironment(), defaultStorage: storage });
-  return new App({ id, baseUrl });
-}
-
-/** Changes a stored token, behind the back of any app that has already read it. */
-function store(storage, user, key, value) {
-  storage.set(`app(passerby):user(${user.id}):${key}`, value);
-}
 
 function assertDead(answer) {
   assert.equal(answer.status, 401);

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { rmSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import http from "node:http";
 import { tmpdir } from "node:os";
 import { isAbsolute, join } from "node:path";
@@ -74,14 +74,16 @@ function withDeadline(promise, milliseconds, message) {
 export class Server {
   #args;
   #child = null;
+  #environment;
   #exited = null;
   #listen = "127.0.0.1:0";
   #stderr = [];
 
-  constructor(home, args) {
+  constructor(home, args, environment = {}) {
     this.home = home;
     homes.add(home);
     this.#args = args;
+    this.#environment = environment;
   }
 
   /** Origin of the public listener, without a trailing slash. The same after a restart. */
@@ -105,7 +107,7 @@ export class Server {
         ...this.#args,
       ],
       // Its own folder as working directory: no configuration file that happens to lie about is picked up.
-      { cwd: this.home, env: cleanEnvironment(), stdio: ["ignore", "pipe", "pipe"] },
+      { cwd: this.home, env: { ...cleanEnvironment(), ...this.#environment }, stdio: ["ignore", "pipe", "pipe"] },
     );
     this.#child = child;
     running.add(child);
@@ -211,12 +213,9 @@ export class Server {
   }
 }
 
-/**
- * A running server with data of its own. Given a test context it is closed with that test; otherwise the caller
- * closes it.
- */
-export async function startServer(t, ...args) {
-  const server = new Server(await mkdtemp(join(tmpdir(), "passerby-client-test-")), args);
+const newHome = () => mkdtemp(join(tmpdir(), "passerby-client-test-"));
+
+async function started(t, server) {
   t?.after(() => server.close());
   try {
     return await server.start();
@@ -224,6 +223,29 @@ export async function startServer(t, ...args) {
     if (!t) await server.close().catch(() => {});
     throw error;
   }
+}
+
+/**
+ * A running server with data of its own. Given a test context it is closed with that test; otherwise the caller
+ * closes it.
+ */
+export async function startServer(t, ...args) {
+  return started(t, new Server(await newHome(), args));
+}
+
+/**
+ * The same with an App Services app folder: `providers` becomes its `auth/providers.json`, and `secrets` are what the
+ * environment holds, by the names that the folder has for them.
+ */
+export async function startServerWithApp(t, providers, secrets = {}) {
+  const home = await newHome();
+  const app = join(home, "app");
+  await mkdir(join(app, "auth"), { recursive: true });
+  await writeFile(join(app, "root_config.json"), JSON.stringify({ name: "client-tests" }));
+  await writeFile(join(app, "auth", "providers.json"), JSON.stringify(providers));
+  const variable = (name) => `PASSERBY_SECRET_${name.toUpperCase().replaceAll("-", "_")}`;
+  const environment = Object.fromEntries(Object.entries(secrets).map(([name, text]) => [variable(name), text]));
+  return started(t, new Server(home, ["--app-dir", app], environment));
 }
 
 /**

@@ -32,6 +32,8 @@ pub(crate) fn cause_of(operation: &Operation) -> Cause {
         Operation::EndAll => Cause::SessionEnded,
         Operation::Disable => Cause::Disabled,
         Operation::Enable => Cause::Enabled,
-        Operation::OpenSession { .. } => Cause::SessionOpened,
+        Operation::OpenSession { .. } | Operation::LogIn { .. } => Cause::SessionOpened,
+        Operation::Link { .. } => Cause::Linked,
+        Operation::Unlink { .. } => Cause::Unlinked,
     }
 }

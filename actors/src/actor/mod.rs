@@ -3,11 +3,13 @@
 mod error;
 pub(crate) mod event;
 mod janitor;
+mod linker;
 mod session;
 mod supervisor;
 
 pub use error::Error;
 pub use janitor::{JanitorHandle, SweepStats, Swept};
+pub use linker::{LinkStats, LinkerHandle, LoggedIn, Proof};
 pub(crate) use session::{Perform, Progress, Session};
 pub use supervisor::IdForm;
 pub(crate) use supervisor::{Login, Supervisor, activate, pass_on, rest_if_gone};
@@ -18,7 +20,7 @@ use std::time::Duration;
 
 use actix::Addr;
 use parking_lot::RwLock;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::domain::{Entropy, Operation, Policy, UserId};
 use crate::registry::Directory;
@@ -130,6 +132,35 @@ impl Core {
     /// How many users are live.
     pub fn live_users(&self) -> usize {
         self.directory.len()
+    }
+
+    /// A permit for one stateful operation.
+    ///
+    /// # Errors
+    /// `Overloaded`: as many are under way as are allowed.
+    pub(crate) fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
+            self.stats.shed.fetch_add(1, Ordering::Relaxed);
+            Error::Overloaded
+        })
+    }
+
+    /// An id that nobody has had.
+    pub(crate) fn new_id(&self, form: IdForm) -> UserId {
+        let clock = self.store.clock();
+        match form {
+            IdForm::Object => {
+                let mut random = [0; 8];
+                self.entropy.fill(&mut random);
+                // an ObjectId's time is 32 bits of seconds, which last until 2106
+                UserId::object(u32::try_from(clock.wall_ms() / 1000).unwrap_or(u32::MAX), random)
+            }
+            IdForm::TimeOrdered => {
+                let mut random = [0; 10];
+                self.entropy.fill(&mut random);
+                UserId::time_ordered(clock.wall_ms(), random)
+            }
+        }
     }
 
     pub(crate) fn next_incarnation(&self) -> u64 {

@@ -137,9 +137,9 @@ impl Session {
                         Err(refusal)
                     }
                     Ok(decision) => {
-                        if let Some((cause, op)) = user.op(&decision) {
+                        if let Some((cause, ops)) = user.ops(&decision) {
                             set = Some(sets.len());
-                            sets.push(ChangeSet { cause, at: now, ops: vec![op] });
+                            sets.push(ChangeSet { cause, at: now, ops });
                         }
                         let (next, reply) = user.after(decision);
                         state = next;

@@ -130,21 +130,8 @@ impl Handler<Login> for Supervisor {
         if store.health() != Health::Writable {
             return Err(Error::NotWritable);
         }
-        let (clock, entropy) = (store.clock(), &self.core.entropy);
-        let id = match login.form {
-            IdForm::Object => {
-                let mut random = [0; 8];
-                entropy.fill(&mut random);
-                // an ObjectId's time is 32 bits of seconds, which last until 2106
-                UserId::object(u32::try_from(clock.wall_ms() / 1000).unwrap_or(u32::MAX), random)
-            }
-            IdForm::TimeOrdered => {
-                let mut random = [0; 10];
-                entropy.fill(&mut random);
-                UserId::time_ordered(clock.wall_ms(), random)
-            }
-        };
-        let now = clock.now();
+        let id = self.core.new_id(login.form);
+        let now = store.clock().now();
         let record = Record::new(now, login.kind);
         let ops = vec![Op::Create { id, record, extension: None }];
         store.commit(smallvec![ChangeSet { cause: Cause::Created, at: now, ops }], login.reply);

@@ -46,10 +46,12 @@ pub enum Cause {
     SessionEnded = 12,
     /// A refresh token was used again beyond its grace: the session ended.
     ReuseDetected = 13,
+    /// An identity was taken off the user.
+    Unlinked = 14,
 }
 
 impl Cause {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Created,
         Self::Refreshed,
         Self::Linked,
@@ -63,6 +65,7 @@ impl Cause {
         Self::SessionOpened,
         Self::SessionEnded,
         Self::ReuseDetected,
+        Self::Unlinked,
     ];
 
     /// The cause with this number; `None` for an unknown one.
@@ -86,6 +89,7 @@ impl Cause {
             Self::SessionOpened => "session-opened",
             Self::SessionEnded => "session-ended",
             Self::ReuseDetected => "reuse-detected",
+            Self::Unlinked => "unlinked",
         }
     }
 }

@@ -15,6 +15,8 @@ pub mod tag {
     pub const IDENTITIES: u16 = 2;
     /// When an imported user was made: Unix time in milliseconds, u64.
     pub const CREATED: u16 = 3;
+    /// What the provider of each identity tells about the person: JSON objects, in the order of the identities.
+    pub const IDENTITY_DATA: u16 = 4;
 }
 
 impl From<Short> for DecodeError {
@@ -74,6 +76,8 @@ pub struct Identity {
     pub key: IdentityKey,
     /// When it was linked.
     pub linked: ServiceTime,
+    /// What the provider tells about the person: a JSON object, or nothing.
+    pub data: Box<str>,
 }
 
 /// The sections of one user.
@@ -98,6 +102,11 @@ impl Extension {
         }
         if !self.identities.is_empty() {
             sections.insert(tag::IDENTITIES, encode_identities(&self.identities));
+        }
+        if self.identities.iter().any(|identity| !identity.data.is_empty()) {
+            let mut data = Vec::new();
+            self.identities.iter().for_each(|identity| put_bytes(&mut data, identity.data.as_bytes()));
+            sections.insert(tag::IDENTITY_DATA, data.into());
         }
         if let Some(ms) = self.created_ms {
             sections.insert(tag::CREATED, Box::new(ms.to_be_bytes()));
@@ -127,6 +136,13 @@ impl Extension {
                 tag::SESSIONS => extension.sessions = Some(decode_sessions(section)?),
                 tag::IDENTITIES => extension.identities = decode_identities(section)?,
                 tag::CREATED => extension.created_ms = Some(Reader(section).u64()?),
+                // the tags ascend, so the identities are there
+                tag::IDENTITY_DATA => {
+                    let mut data = Reader(section);
+                    for identity in &mut extension.identities {
+                        identity.data = text(&mut data)?;
+                    }
+                }
                 _ => {
                     extension.unknown.insert(tag, section.into());
                 }
@@ -182,7 +198,7 @@ fn decode_identities(bytes: &[u8]) -> Result<Vec<Identity>, DecodeError> {
     let mut identities = Vec::new();
     while !input.0.is_empty() {
         let key = IdentityKey { provider: text(&mut input)?, external: text(&mut input)? };
-        identities.push(Identity { key, linked: input.u32()? });
+        identities.push(Identity { key, linked: input.u32()?, data: "".into() });
     }
     Ok(identities)
 }
@@ -215,7 +231,11 @@ mod tests {
                     anonymous_at_start: true,
                 }],
             }),
-            identities: vec![Identity { key: IdentityKey { provider: "p".into(), external: "é".into() }, linked: 8 }],
+            identities: vec![Identity {
+                key: IdentityKey { provider: "p".into(), external: "é".into() },
+                linked: 8,
+                data: "{}".into(),
+            }],
             created_ms: Some(1),
             unknown: BTreeMap::from([(900, vec![1, 2].into())]),
         }
@@ -230,6 +250,7 @@ mod tests {
             0, 0, 0, 3, 2, 0, 0, 0, 7, 1, 0, 9, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 1,
             0, 2, 0, 0, 0, 15, 0, 0, 0, 1, b'p', 0, 0, 0, 2, 0xc3, 0xa9, 0, 0, 0, 8,
             0, 3, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 1,
+            0, 4, 0, 0, 0, 6, 0, 0, 0, 2, b'{', b'}',
             3, 132, 0, 0, 0, 2, 1, 2,
         ];
         assert_eq!(&*example().encode(), golden);
@@ -239,7 +260,7 @@ mod tests {
     #[test]
     fn cut_bytes_are_an_error_and_never_a_panic() {
         let bytes = example().encode();
-        let whole_sections = [1, 36, 57, 71];
+        let whole_sections = [1, 36, 57, 71, 83];
         for n in 0..bytes.len() {
             assert_eq!(Extension::decode(&bytes[..n]).is_ok(), whole_sections.contains(&n), "{n}");
         }

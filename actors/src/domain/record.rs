@@ -34,6 +34,8 @@ impl Flags {
     pub const EXTENDED: u8 = 4;
     /// Made when a reader came back with a lazy cookie.
     pub const MADE_LAZILY: u8 = 8;
+    /// Made by a login with an identity: never was anonymous.
+    pub const BORN_LASTING: u8 = 64;
     const KIND_SHIFT: u8 = 4;
     const KIND_MASK: u8 = 0b11 << Self::KIND_SHIFT;
 

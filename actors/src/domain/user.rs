@@ -2,7 +2,7 @@
 
 use super::change::{Cause, ExtensionChange, Op};
 use super::clock::ServiceTime;
-use super::extension::{Extension, Session, Sessions};
+use super::extension::{Extension, Identity, IdentityKey, Session, Sessions};
 use super::ids::{DeviceId, UserId};
 use super::record::{Flags, Record, SessionKind};
 
@@ -17,11 +17,22 @@ pub struct Policy {
     pub session_lifetime_s: u32,
     /// Whether the refresh token before the current one still gets the current one again (S32).
     pub refresh_grace: bool,
+    /// How many sessions a user may have; one more ends the oldest.
+    pub max_sessions: usize,
+    /// Whether linking through the App Services API ends the refresh token that SDKs keep (S5).
+    pub link_ends_session: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { window_s: 90 * 86_400, touch_granularity_s: 3600, session_lifetime_s: 60 * 86_400, refresh_grace: true }
+        Self {
+            window_s: 90 * 86_400,
+            touch_granularity_s: 3600,
+            session_lifetime_s: 60 * 86_400,
+            refresh_grace: true,
+            max_sessions: 50,
+            link_ends_session: false,
+        }
     }
 }
 
@@ -71,6 +82,31 @@ pub enum Operation {
         /// The client's device id; zeros for none.
         device: DeviceId,
     },
+    /// Begins a session of a lasting account on the strength of one of its identities.
+    LogIn {
+        /// The identity that was proved.
+        identity: IdentityKey,
+        /// What its provider tells now (a JSON object, or nothing).
+        data: Box<str>,
+        /// The session's kind.
+        kind: SessionKind,
+        /// The client's device id; zeros for none.
+        device: DeviceId,
+    },
+    /// Adds an identity, which makes an anonymous user a lasting account (design §1.6).
+    Link {
+        /// The identity that was proved.
+        identity: IdentityKey,
+        /// What its provider tells (a JSON object, or nothing).
+        data: Box<str>,
+        /// The number of the session that asks.
+        session: u32,
+    },
+    /// Takes an identity off a lasting account; never its last.
+    Unlink {
+        /// Which one.
+        identity: IdentityKey,
+    },
 }
 
 impl Operation {
@@ -94,6 +130,8 @@ pub enum Reply {
     Reused,
     /// The new session.
     Opened(Session),
+    /// The session that asked, as it goes on after a link.
+    Linked(Session),
     /// It is done.
     Done,
 }
@@ -113,6 +151,15 @@ pub enum Refusal {
     /// The session is of another kind than the endpoint serves.
     #[error("the session is of another kind")]
     WrongKind,
+    /// The identity belongs to another user.
+    #[error("the identity belongs to another user")]
+    IdentityInUse,
+    /// The user does not have the identity.
+    #[error("the user does not have this identity")]
+    NoSuchIdentity,
+    /// Without it nobody could log in as this user any more.
+    #[error("the last identity cannot be taken away")]
+    LastIdentity,
 }
 
 /// What follows from an operation.
@@ -188,33 +235,132 @@ impl UserState {
             Operation::Disable => Ok(self.disabled(true, Cause::Disabled)),
             Operation::Enable => Ok(self.disabled(false, Cause::Enabled)),
             Operation::OpenSession { kind, device } => {
-                if self.record.flags.has(Flags::DISABLED) {
-                    return Err(Refusal::Disabled);
-                }
-                let mut list = self.sessions();
-                let highest = self
-                    .extension
-                    .as_ref()
-                    .and_then(|extension| extension.sessions.as_ref())
-                    .map_or(u32::from(self.record.session_no), |sessions| sessions.highest);
-                let opened = Session {
-                    number: highest + 1,
-                    kind: *kind,
-                    started: now,
-                    epoch: 0,
-                    refresh_counter: 0,
-                    device: *device,
-                    anonymous_at_start: self.record.is_anonymous(),
-                };
-                list.push(opened.clone());
-                let next = self.with_sessions(Sessions { highest: opened.number, list });
+                let (next, opened) = self.open_session(*kind, *device, now, policy)?;
                 Ok(Decision::Replace { next, cause: Cause::SessionOpened, reply: Reply::Opened(opened) })
             }
+            Operation::LogIn { identity, data, kind, device } => {
+                self.identity(identity).ok_or(Refusal::NoSuchIdentity)?;
+                let (mut next, opened) = self.open_session(*kind, *device, now, policy)?;
+                let identities = next.extension.iter_mut().flat_map(|extension| &mut extension.identities);
+                identities.filter(|known| known.key == *identity).for_each(|known| known.data.clone_from(data));
+                Ok(Decision::Replace { next, cause: Cause::SessionOpened, reply: Reply::Opened(opened) })
+            }
+            Operation::Link { identity, data, session } => self.link(identity, data, *session, now, policy),
+            Operation::Unlink { identity } => self.unlink(identity),
         }
     }
 
-    /// The operation that carries a decision out, seen from this state; `None` if nothing changes.
-    pub fn op(&self, decision: &Decision) -> Option<(Cause, Op)> {
+    /// A user who is made by an identity: a lasting account with its first session.
+    pub fn lasting(
+        id: UserId,
+        identity: IdentityKey,
+        data: Box<str>,
+        (kind, device): (SessionKind, DeviceId),
+        now: ServiceTime,
+    ) -> (Self, Session) {
+        let session =
+            Session { number: 1, kind, started: now, epoch: 0, refresh_counter: 0, device, anonymous_at_start: false };
+        let bare = Self { id, record: Record::new(now, kind), extension: None };
+        let mut user = bare.with_sessions(Sessions { highest: 1, list: vec![session.clone()] });
+        user.record.flags = user.record.flags.with(Flags::LASTING, true).with(Flags::BORN_LASTING, true);
+        user.extension.get_or_insert_default().identities.push(Identity { key: identity, linked: now, data });
+        (user, session)
+    }
+
+    /// The identities besides the anonymous one, in link order.
+    pub fn identities(&self) -> &[Identity] {
+        self.extension.as_ref().map_or(&[], |extension| &extension.identities)
+    }
+
+    fn identity(&self, key: &IdentityKey) -> Option<&Identity> {
+        self.identities().iter().find(|identity| identity.key == *key)
+    }
+
+    /// The highest session number ever given.
+    fn highest_session(&self) -> u32 {
+        let sessions = self.extension.as_ref().and_then(|extension| extension.sessions.as_ref());
+        sessions.map_or(u32::from(self.record.session_no), |sessions| sessions.highest)
+    }
+
+    fn open_session(
+        &self,
+        kind: SessionKind,
+        device: DeviceId,
+        now: ServiceTime,
+        policy: &Policy,
+    ) -> Result<(Self, Session), Refusal> {
+        if self.record.flags.has(Flags::DISABLED) {
+            return Err(Refusal::Disabled);
+        }
+        let mut list = self.sessions();
+        list.retain(|session| self.is_live(session, now, policy));
+        // they are in order of their number: the oldest first
+        let surplus = (list.len() + 1).saturating_sub(policy.max_sessions.max(1));
+        list.drain(..surplus.min(list.len()));
+        let opened = Session {
+            number: self.highest_session() + 1,
+            kind,
+            started: now,
+            epoch: 0,
+            refresh_counter: 0,
+            device,
+            anonymous_at_start: self.record.is_anonymous(),
+        };
+        list.push(opened.clone());
+        Ok((self.with_sessions(Sessions { highest: opened.number, list }), opened))
+    }
+
+    /// Design §5, "Linking and the old tokens" (S5): the session that asks goes on under another number or epoch, so that
+    /// tokens from before the link are worth nothing; others end if they began while the user was anonymous.
+    fn link(
+        &self,
+        identity: &IdentityKey,
+        data: &str,
+        number: u32,
+        now: ServiceTime,
+        policy: &Policy,
+    ) -> Result<Decision, Refusal> {
+        if self.record.flags.has(Flags::DISABLED) {
+            return Err(Refusal::Disabled);
+        }
+        let asking = self.session(number, now, policy).ok_or(Refusal::SessionEnded)?;
+        if self.identity(identity).is_some() {
+            return Ok(Decision::Keep(Reply::Linked(asking)));
+        }
+        let mut highest = self.highest_session();
+        let mut going_on = Session { started: now, anonymous_at_start: false, ..asking };
+        if going_on.kind == SessionKind::AppServices && !policy.link_ends_session {
+            going_on.epoch = going_on.epoch.wrapping_add(1);
+        } else {
+            highest += 1;
+            going_on = Session { number: highest, epoch: 0, refresh_counter: 0, ..going_on };
+        }
+        let mut list = self.sessions();
+        list.retain(|session| session.number != number && !session.anonymous_at_start);
+        list.push(going_on.clone());
+        list.sort_by_key(|session| session.number);
+        let mut next = self.with_sessions(Sessions { highest, list });
+        next.record.flags = next.record.flags.with(Flags::LASTING, true);
+        let linked = Identity { key: identity.clone(), linked: now, data: data.into() };
+        next.extension.get_or_insert_default().identities.push(linked);
+        Ok(Decision::Replace { next, cause: Cause::Linked, reply: Reply::Linked(going_on) })
+    }
+
+    fn unlink(&self, key: &IdentityKey) -> Result<Decision, Refusal> {
+        self.identity(key).ok_or(Refusal::NoSuchIdentity)?;
+        if self.identities().len() == 1 {
+            return Err(Refusal::LastIdentity);
+        }
+        let mut next = self.clone();
+        if let Some(extension) = &mut next.extension {
+            extension.identities.retain(|identity| identity.key != *key);
+        }
+        Ok(Decision::Replace { next, cause: Cause::Unlinked, reply: Reply::Done })
+    }
+
+    /// The operations that carry a decision out, seen from this state; `None` if nothing changes. A new identity is claimed
+    /// first: then a conflict at an operation before the last is one about an identity.
+    pub fn ops(&self, decision: &Decision) -> Option<(Cause, Vec<Op>)> {
         match decision {
             Decision::Keep(_) => None,
             Decision::Replace { next, cause, .. } => {
@@ -223,9 +369,15 @@ impl UserState {
                 } else {
                     next.extension.as_ref().map_or(ExtensionChange::Remove, |e| ExtensionChange::Put(e.encode()))
                 };
-                Some((*cause, Op::Update { id: self.id, seen: self.record.version, record: next.record, extension }))
+                let new = next.identities().iter().filter(|identity| self.identity(&identity.key).is_none());
+                let claim = |identity: &Identity| Op::Claim { identity: identity.key.clone(), user: self.id };
+                let mut ops: Vec<Op> = new.map(claim).collect();
+                ops.push(Op::Update { id: self.id, seen: self.record.version, record: next.record, extension });
+                Some((*cause, ops))
             }
-            Decision::Remove { cause, .. } => Some((*cause, Op::Remove { id: self.id, seen: self.record.version })),
+            Decision::Remove { cause, .. } => {
+                Some((*cause, vec![Op::Remove { id: self.id, seen: self.record.version }]))
+            }
         }
     }
 
@@ -313,7 +465,15 @@ mod tests {
     use super::*;
 
     const POLICY: Policy =
-        Policy { window_s: 1000, touch_granularity_s: 10, session_lifetime_s: 500, refresh_grace: true };
+        Policy { window_s: 1000, touch_granularity_s: 10, session_lifetime_s: 500, max_sessions: 3, ..DEFAULTS };
+    const DEFAULTS: Policy = Policy {
+        window_s: 0,
+        touch_granularity_s: 0,
+        session_lifetime_s: 0,
+        refresh_grace: true,
+        max_sessions: 0,
+        link_ends_session: false,
+    };
 
     fn user(kind: SessionKind) -> UserState {
         UserState { id: UserId::from_bytes([7; 16]), record: Record::new(100, kind), extension: None }

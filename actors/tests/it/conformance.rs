@@ -44,7 +44,7 @@ fn key(name: &str) -> IdentityKey {
 }
 
 fn with_identities(names: &[&str]) -> Box<[u8]> {
-    let identities = names.iter().map(|name| Identity { key: key(name), linked: 1 }).collect();
+    let identities = names.iter().map(|name| Identity { key: key(name), linked: 1, data: "".into() }).collect();
     Extension { identities, ..Extension::default() }.encode()
 }
 

@@ -15,6 +15,7 @@ mod crash;
 mod expiry;
 mod failures;
 mod faulty;
+mod linking;
 mod load;
 mod model;
 mod power_loss;

@@ -1,0 +1,269 @@
+//! `[mail]` of `passerby.toml`, checked.
+
+use actix_web::http::Uri;
+use serde::Deserialize;
+
+use super::{MailAddress, Subject};
+use crate::config::SettingsError;
+
+/// `mail.*`: either an SMTP server or a webhook. Passwords and keys are not here, only the names of the secrets that
+/// hold them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MailSettings {
+    /// The sender: `address` or `Name <address>`. Needed for SMTP.
+    pub from: Option<String>,
+    /// `smtps://host[:port]` (TLS from the start, port 465) or `smtp://host[:port]` (STARTTLS, which must be offered,
+    /// port 587; on this machine without TLS).
+    pub smtp: Option<String>,
+    /// User name at the SMTP server.
+    pub smtp_username: Option<String>,
+    /// Name of the secret that holds the password.
+    pub smtp_password_secret: Option<String>,
+    /// Address of a webhook that sends the mails.
+    pub webhook: Option<String>,
+    /// Name of the secret that holds its signing key (`whsec_…`).
+    pub webhook_secret: Option<String>,
+}
+
+/// How mails are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plan {
+    /// Through an SMTP server.
+    Smtp(SmtpPlan),
+    /// By a webhook.
+    Webhook {
+        /// Where to.
+        url: String,
+        /// The secret that holds the signing key.
+        secret: String,
+    },
+}
+
+/// An SMTP server and how it is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SmtpPlan {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// What keeps others from reading along.
+    pub security: Security,
+    /// Sender.
+    pub from: MailAddress,
+    /// The sender's name.
+    pub from_name: Option<String>,
+    /// For servers that want one.
+    pub login: Option<SmtpLogin>,
+}
+
+/// An account at an SMTP server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SmtpLogin {
+    /// User name.
+    pub username: String,
+    /// The secret that holds the password.
+    pub password_secret: String,
+}
+
+/// What keeps others from reading along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Security {
+    /// TLS from the start.
+    Tls,
+    /// STARTTLS; without it nothing is sent.
+    StartTls,
+    /// The server is on this machine.
+    Local,
+}
+
+impl MailSettings {
+    /// What they say; `None` if no mail can be sent. `origin` names their source.
+    ///
+    /// # Errors
+    /// Names the key that is wrong, missing or without effect.
+    pub fn plan(&self, origin: &str) -> Result<Option<Plan>, SettingsError> {
+        self.read().map_err(|(key, reason)| SettingsError::of_key(origin, format!("mail.{key}"), reason))
+    }
+
+    fn read(&self) -> Result<Option<Plan>, (&'static str, String)> {
+        let only_with = |key: &'static str, value: &Option<String>, other: &str| match value {
+            Some(_) => Err((key, format!("has no effect without mail.{other}"))),
+            None => Ok(()),
+        };
+        match (&self.smtp, &self.webhook) {
+            (Some(_), Some(_)) => Err(("webhook", "there is mail.smtp already: set one of them".to_owned())),
+            (None, None) => {
+                only_with("from", &self.from, "smtp")?;
+                only_with("smtp_username", &self.smtp_username, "smtp")?;
+                only_with("smtp_password_secret", &self.smtp_password_secret, "smtp")?;
+                only_with("webhook_secret", &self.webhook_secret, "webhook")?;
+                Ok(None)
+            }
+            (Some(smtp), None) => {
+                only_with("webhook_secret", &self.webhook_secret, "webhook")?;
+                self.smtp_plan(smtp).map(|plan| Some(Plan::Smtp(plan)))
+            }
+            (None, Some(url)) => {
+                only_with("from", &self.from, "smtp")?;
+                only_with("smtp_username", &self.smtp_username, "smtp")?;
+                only_with("smtp_password_secret", &self.smtp_password_secret, "smtp")?;
+                let secret = self.webhook_secret.clone();
+                let secret = secret.ok_or(("webhook_secret", "is missing: webhooks are signed".to_owned()))?;
+                // a webhook's address may hold a key, so it is not repeated
+                let uri: Option<Uri> = url.parse().ok();
+                let scheme = uri.as_ref().and_then(Uri::scheme_str);
+                if !matches!(scheme, Some("https" | "http")) {
+                    return Err(("webhook", "expected an https:// address".to_owned()));
+                }
+                Ok(Some(Plan::Webhook { url: url.clone(), secret }))
+            }
+        }
+    }
+
+    fn smtp_plan(&self, smtp: &str) -> Result<SmtpPlan, (&'static str, String)> {
+        let wrong = || ("smtp", "expected smtps://host[:port] or smtp://host[:port] and no more".to_owned());
+        let uri: Uri = smtp.parse().map_err(|_| wrong())?;
+        let authority = uri.authority().ok_or_else(wrong)?.as_str();
+        if authority.contains('@') {
+            let reason = "holds a user name: that is mail.smtp_username, and the password a secret";
+            return Err(("smtp", reason.to_owned()));
+        }
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let rest = smtp.split_once("://").map_or("", |(_, rest)| rest).trim_end_matches('/');
+        if host.is_empty() || rest != authority {
+            return Err(wrong());
+        }
+        let local = matches!(host, "localhost" | "127.0.0.1" | "::1");
+        let (security, port) = match uri.scheme_str() {
+            Some("smtps") => (Security::Tls, 465),
+            Some("smtp") if local => (Security::Local, 587),
+            Some("smtp") => (Security::StartTls, 587),
+            _ => return Err(wrong()),
+        };
+        let from = self.from.as_ref().ok_or(("from", "is missing: mails need a sender".to_owned()))?;
+        let (from_name, from) = sender(from).ok_or(("from", "expected address or Name <address>".to_owned()))?;
+        let login = match (&self.smtp_username, &self.smtp_password_secret) {
+            (None, None) => None,
+            (Some(username), Some(password_secret)) => {
+                Some(SmtpLogin { username: username.clone(), password_secret: password_secret.clone() })
+            }
+            (Some(_), None) => return Err(("smtp_password_secret", "is missing beside mail.smtp_username".to_owned())),
+            (None, Some(_)) => return Err(("smtp_username", "is missing beside mail.smtp_password_secret".to_owned())),
+        };
+        let port = uri.port_u16().unwrap_or(port);
+        Ok(SmtpPlan { host: host.to_owned(), port, security, from, from_name, login })
+    }
+}
+
+/// `Name <address>` or `address`.
+fn sender(text: &str) -> Option<(Option<String>, MailAddress)> {
+    match text.strip_suffix('>').and_then(|text| text.rsplit_once('<')) {
+        None => MailAddress::parse(text).ok().map(|address| (None, address)),
+        Some((name, address)) => {
+            // a name is put into a header like a subject
+            let name = Subject::parse(name.trim().trim_matches('"')).ok()?;
+            MailAddress::parse(address).ok().map(|address| (Some(name.as_str().to_owned()), address))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(pairs: &[(&str, &str)]) -> Result<MailSettings, serde_json::Error> {
+        let table: serde_json::Map<String, serde_json::Value> =
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect();
+        serde_json::from_value(table.into())
+    }
+
+    fn plan(pairs: &[(&str, &str)]) -> Result<Option<Plan>, String> {
+        set(pairs).unwrap().plan("passerby.toml").map_err(|error| error.to_string())
+    }
+
+    const FROM: (&str, &str) = ("from", "no-reply@app.example");
+
+    #[test]
+    fn smtp_servers_and_how_they_are_reached() {
+        let cases = [
+            ("smtps://mail.example", "mail.example", 465, Security::Tls),
+            ("smtps://mail.example:2465/", "mail.example", 2465, Security::Tls),
+            ("smtp://mail.example", "mail.example", 587, Security::StartTls),
+            ("smtp://192.0.2.1:25", "192.0.2.1", 25, Security::StartTls),
+            ("smtp://localhost:1025", "localhost", 1025, Security::Local),
+            ("smtp://[::1]:1025", "::1", 1025, Security::Local),
+            ("smtps://127.0.0.1", "127.0.0.1", 465, Security::Tls),
+        ];
+        for (smtp, host, port, security) in cases {
+            let expected = SmtpPlan {
+                host: host.to_owned(),
+                port,
+                security,
+                from: MailAddress::parse(FROM.1).unwrap(),
+                from_name: None,
+                login: None,
+            };
+            assert_eq!(plan(&[("smtp", smtp), FROM]), Ok(Some(Plan::Smtp(expected))), "{smtp}");
+        }
+    }
+
+    #[test]
+    fn senders_may_have_a_name_and_servers_a_login() {
+        let from = ("from", "The App, Inc. <no-reply@app.example>");
+        let login = [("smtp_username", "app"), ("smtp_password_secret", "smtp")];
+        let Ok(Some(Plan::Smtp(plan))) = plan(&[("smtp", "smtps://mail.example"), from, login[0], login[1]]) else {
+            panic!("no plan");
+        };
+        assert_eq!(plan.from_name.as_deref(), Some("The App, Inc."));
+        assert_eq!(plan.from.as_str(), "no-reply@app.example");
+        let expected = SmtpLogin { username: "app".to_owned(), password_secret: "smtp".to_owned() };
+        assert_eq!(plan.login, Some(expected));
+    }
+
+    #[test]
+    fn a_webhook_needs_an_address_and_a_secret() {
+        let webhook = ("webhook", "https://mail.example/hook?x=y");
+        let expected = Plan::Webhook { url: webhook.1.to_owned(), secret: "hook".to_owned() };
+        assert_eq!(plan(&[webhook, ("webhook_secret", "hook")]), Ok(Some(expected)));
+        assert_eq!(plan(&[]), Ok(None));
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_refused_with_key_and_reason() {
+        const SMTP: (&str, &str) = ("smtp", "smtps://mail.example");
+        const HOOK: (&str, &str) = ("webhook", "https://mail.example");
+        let form = "mail.smtp: expected smtps://host[:port] or smtp://host[:port] and no more";
+        let cases: &[(&[(&str, &str)], &str)] = &[
+            (&[SMTP, FROM, HOOK], "mail.webhook: there is mail.smtp already: set one of them"),
+            (&[SMTP], "mail.from: is missing: mails need a sender"),
+            (&[SMTP, ("from", "nobody")], "mail.from: expected address or Name <address>"),
+            (&[SMTP, ("from", "A\r\nBcc: b@c.d <a@b.c>")], "mail.from: expected address or Name <address>"),
+            (&[SMTP, FROM, ("smtp_username", "a")], "mail.smtp_password_secret: is missing beside mail.smtp_username"),
+            (
+                &[SMTP, FROM, ("smtp_password_secret", "a")],
+                "mail.smtp_username: is missing beside mail.smtp_password_secret",
+            ),
+            (&[SMTP, FROM, ("webhook_secret", "a")], "mail.webhook_secret: has no effect without mail.webhook"),
+            (&[FROM], "mail.from: has no effect without mail.smtp"),
+            (&[("smtp_username", "a")], "mail.smtp_username: has no effect without mail.smtp"),
+            (&[HOOK], "mail.webhook_secret: is missing: webhooks are signed"),
+            (&[HOOK, FROM, ("webhook_secret", "a")], "mail.from: has no effect without mail.smtp"),
+            (&[("webhook", "ftp://x"), ("webhook_secret", "a")], "mail.webhook: expected an https:// address"),
+            (
+                &[("smtp", "smtps://app:hunter22@mail.example"), FROM],
+                "mail.smtp: holds a user name: that is mail.smtp_username, and the password a secret",
+            ),
+            (&[("smtp", "https://mail.example"), FROM], form),
+            (&[("smtp", "mail.example:25"), FROM], form),
+            (&[("smtp", "smtp://mail.example?tls=none"), FROM], form),
+            (&[("smtp", "smtp://mail.example/x"), FROM], form),
+            (&[("smtp", ""), FROM], form),
+        ];
+        for (pairs, expected) in cases {
+            assert_eq!(plan(pairs), Err(format!("passerby.toml: {expected}")), "{pairs:?}");
+        }
+        let error = set(&[("smpt", "x")]).unwrap_err().to_string();
+        assert!(error.contains("unknown field `smpt`"), "{error}");
+    }
+}

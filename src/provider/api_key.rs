@@ -1,0 +1,194 @@
+//! API keys: their format, their hash, their names.
+//!
+//! `psb_`, 54 random characters of `0-9 A-Z a-z` (321 bits), 6 characters of checksum: 64 in all, as App Services keys
+//! have (wire-protocol §1.5). `psb_[0-9A-Za-z]{60}` finds them in what should not hold them, and the checksum (the
+//! first four bytes of the SHA-256 of all that precedes it, in base 62) tells a scanner without asking us that it found
+//! a key.
+
+use std::fmt;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use passerby_actors::domain::Entropy;
+use zeroize::Zeroizing;
+
+/// What every key begins with.
+pub const PREFIX: &str = "psb_";
+/// Keys that one user may have (wire-protocol §1.14).
+pub const MOST_PER_USER: usize = 20;
+/// Characters of a key's name; App Services tells no limit.
+pub const LONGEST_NAME: usize = 64;
+
+const SECRET: usize = 54;
+const CHECKSUM: usize = 6;
+const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// A new key, seen by its owner once. Wiped when dropped; shown only by [`ApiKey::text`].
+pub struct ApiKey(Zeroizing<String>);
+
+impl ApiKey {
+    /// A new key.
+    pub fn new(entropy: &dyn Entropy) -> Self {
+        let mut text = Zeroizing::new(String::with_capacity(PREFIX.len() + SECRET + CHECKSUM));
+        text.push_str(PREFIX);
+        let mut bytes = Zeroizing::new([0_u8; SECRET]);
+        while text.len() < PREFIX.len() + SECRET {
+            entropy.fill(bytes.as_mut());
+            // of a byte's 256 values the first 4 × 62 are used, so that every character is equally likely
+            let characters = bytes.iter().filter(|byte| **byte < 248).map(|byte| DIGITS[usize::from(byte % 62)]);
+            let missing = PREFIX.len() + SECRET - text.len();
+            text.extend(characters.take(missing).map(char::from));
+        }
+        let checksum = checksum(&text);
+        text.extend(checksum.map(char::from));
+        Self(text)
+    }
+
+    /// The key in clear, for its owner.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// What to store.
+    pub fn hash(&self) -> ApiKeyHash {
+        ApiKeyHash::of(&self.0)
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(..)")
+    }
+}
+
+/// SHA-256 of a key: what is stored, and by what it is found (S2). Looking it up gives nothing away by its time: who
+/// varies a key cannot foresee how its hash varies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ApiKeyHash([u8; 32]);
+
+impl ApiKeyHash {
+    /// Of a text that claims to be a key; `None` if it has not the form of one, which needs no look at the store.
+    pub fn parse(text: &str) -> Option<Self> {
+        let body = text.strip_prefix(PREFIX)?;
+        if body.len() != SECRET + CHECKSUM || !body.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return None;
+        }
+        let (secret, given) = text.split_at(PREFIX.len() + SECRET);
+        (given.as_bytes() == checksum(secret)).then(|| Self::of(text))
+    }
+
+    /// As it was stored.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// To be stored.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    fn of(text: &str) -> Self {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+        Self(hash)
+    }
+}
+
+/// The name does not meet [`check_name`]; the text is that of App Services (wire-protocol §2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("can only contain ASCII letters, numbers, underscores, and hyphens")]
+pub struct NameError;
+
+/// Whether a key may have this name: 1 to [`LONGEST_NAME`] of `A-Z a-z 0-9 _ -` (wire-protocol §1.14).
+///
+/// # Errors
+/// [`NameError`] if not.
+pub fn check_name(name: &str) -> Result<(), NameError> {
+    let holds = (1..=LONGEST_NAME).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    if holds { Ok(()) } else { Err(NameError) }
+}
+
+fn checksum(text: &str) -> [u8; CHECKSUM] {
+    let digest = digest(&SHA256, text.as_bytes());
+    let mut number = digest.as_ref().iter().take(4).fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
+    let mut checksum = [0; CHECKSUM];
+    for character in checksum.iter_mut().rev() {
+        *character = DIGITS[(number % 62) as usize];
+        number /= 62;
+    }
+    checksum
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use passerby_actors::system::SystemEntropy;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_recognised_and_its_hash_is_the_same_each_time() {
+        let mut seen = HashSet::new();
+        let mut characters = vec![HashSet::new(); SECRET];
+        for _ in 0..2000 {
+            let key = ApiKey::new(&SystemEntropy::default());
+            assert_eq!(key.text().len(), 64);
+            assert_eq!(ApiKeyHash::parse(key.text()), Some(key.hash()));
+            assert_eq!(ApiKeyHash::from_bytes(*key.hash().as_bytes()), key.hash());
+            assert!(seen.insert(key.hash()));
+            let secret = &key.text().as_bytes()[PREFIX.len()..PREFIX.len() + SECRET];
+            for (position, character) in characters.iter_mut().zip(secret) {
+                position.insert(*character);
+            }
+        }
+        assert!(characters.iter().all(|position| position.len() == 62), "every character can be everywhere");
+    }
+
+    /// Scanners are told this format, so it may not change by accident. Computed with Python's hashlib.
+    #[test]
+    fn the_format_is_fixed() {
+        struct Counting;
+        impl Entropy for Counting {
+            fn fill(&self, out: &mut [u8]) {
+                for (number, byte) in (244_u8..=255).chain(0..).zip(out) {
+                    *byte = number;
+                }
+            }
+        }
+        let key = ApiKey::new(&Counting);
+        assert_eq!(key.text(), "psb_wxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefwxyz01231YQk2i");
+    }
+
+    #[test]
+    fn one_wrong_character_anywhere_makes_it_no_key() {
+        let key = ApiKey::new(&SystemEntropy::default());
+        let text = key.text();
+        for at in 0..text.len() {
+            let mut bytes = text.as_bytes().to_vec();
+            bytes[at] = if bytes[at] == b'x' { b'y' } else { b'x' };
+            assert_eq!(ApiKeyHash::parse(std::str::from_utf8(&bytes).unwrap()), None, "{at}");
+        }
+        let multibyte = format!("{PREFIX}{}", "é".repeat(30));
+        for other in ["", PREFIX, &text[1..], &text[..63], &format!("{text}0"), &multibyte] {
+            assert_eq!(ApiKeyHash::parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn names_are_as_app_services_wants_them() {
+        let longest = "a".repeat(LONGEST_NAME);
+        for name in ["a", "My_Key-1", "0", longest.as_str()] {
+            assert_eq!(check_name(name), Ok(()), "{name}");
+        }
+        let too_long = "a".repeat(LONGEST_NAME + 1);
+        for name in ["", " ", "my key", "ключ", "a.b", "a\n", "a/b", too_long.as_str()] {
+            assert_eq!(check_name(name), Err(NameError), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_never_shown() {
+        assert_eq!(format!("{:?}", ApiKey::new(&SystemEntropy::default())), "ApiKey(..)");
+    }
+}

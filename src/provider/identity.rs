@@ -1,0 +1,108 @@
+//! What a provider other than `anon-user` proves: that the caller is this person there.
+
+use futures_util::future::LocalBoxFuture;
+use serde_json::{Map, Value};
+
+use super::fetched::FetchError;
+
+/// The longest external id in bytes; OpenID Connect allows a subject 255.
+pub const MAX_EXTERNAL: usize = 1024;
+
+/// A provider whose credentials prove who somebody is there.
+pub trait IdentityProvider: Send + Sync {
+    /// The name under which clients log in; it is also the type of its identities.
+    fn name(&self) -> &str;
+
+    /// The identity that the credentials (the fields of a login's body; those that are not the provider's are none of its
+    /// business) prove at `now_s` (Unix seconds). The future stays on its thread, as requests do.
+    ///
+    /// # Errors
+    /// Says why they prove nothing.
+    fn verify<'a>(
+        &'a self,
+        credentials: &'a Map<String, Value>,
+        now_s: u64,
+    ) -> LocalBoxFuture<'a, Result<VerifiedIdentity, IdentityError>>;
+}
+
+/// The text in a field of the credentials that must be there.
+pub(super) fn text<'a>(credentials: &'a Map<String, Value>, field: &'static str) -> Result<&'a str, IdentityError> {
+    credentials.get(field).and_then(Value::as_str).ok_or(IdentityError::Field(field))
+}
+
+/// An identity that its provider has vouched for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VerifiedIdentity {
+    /// The provider's type as clients know it: `custom-token`, `oauth2-google`, …
+    pub provider: String,
+    /// Who it is there, unique within the provider: 1 to [`MAX_EXTERNAL`] bytes.
+    pub external: String,
+    /// What the provider tells about the person, as far as the configuration asks for it.
+    pub data: Map<String, Value>,
+}
+
+/// Why a credential proves nothing. Holds nothing of the credential.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// The credentials lack this field, or it is no text.
+    #[error("the credentials need the text {0:?}")]
+    Field(&'static str),
+    /// The credentials are of another kind than the provider takes here; this field shows it.
+    #[error("credentials with {0:?} are not taken here, only an ID token in \"id_token\"")]
+    OtherKind(&'static str),
+    /// Not a token of the kind that is taken here.
+    #[error("the token is malformed")]
+    Malformed,
+    /// Signed with an algorithm that is not the configured one, or not at all.
+    #[error("the token's algorithm is not accepted")]
+    Algorithm,
+    /// The token names a key that its issuer does not publish.
+    #[error("the token's key is unknown")]
+    UnknownKey,
+    /// The signature does not verify.
+    #[error("the token's signature is invalid")]
+    BadSignature,
+    /// `exp` has passed.
+    #[error("the token has expired")]
+    Expired,
+    /// `nbf` is still to come.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// A claim that every token needs is missing or not of its type.
+    #[error("the token's claim {0} is missing or wrong")]
+    Claim(&'static str),
+    /// The token is for somebody else.
+    #[error("the token's audience is not accepted")]
+    Audience,
+    /// The token, or the answer, comes from somebody else.
+    #[error("the token's issuer is not accepted")]
+    Issuer,
+    /// The token belongs to another login.
+    #[error("the token's nonce is not the one of this login")]
+    Nonce,
+    /// A required metadata field is missing.
+    #[error("the token has no value for the required field {0:?}")]
+    MissingField(String),
+    /// A metadata field's value is too long.
+    #[error("the token's value for the field {0:?} is too long")]
+    FieldTooLong(String),
+    /// No e-mail address that is verified and in one of the domains.
+    #[error("the account is not of an accepted domain")]
+    Domain,
+    /// The redirect URI is not in the provider's list.
+    #[error("the redirect URI is not one of the provider's")]
+    RedirectUri,
+    /// The issuer does not take the authorization code.
+    #[error("the issuer refuses the authorization code")]
+    CodeRefused,
+    /// The issuer cannot be asked now; the credential may be good.
+    #[error(transparent)]
+    Unavailable(#[from] FetchError),
+}
+
+impl IdentityError {
+    /// Whether the request is wrong (400) rather than what it would prove.
+    pub fn is_bad_request(&self) -> bool {
+        matches!(self, Self::Field(_) | Self::OtherKind(_))
+    }
+}

@@ -1,0 +1,209 @@
+//! Which claims of a token become data of the user (`metadata_fields` of App Services).
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::identity::IdentityError;
+use super::options::Options;
+use crate::config::SettingsError;
+
+/// The longest name of a field in characters, as App Services documents it.
+const MAX_NAME: usize = 64;
+/// The longest value of a field in bytes of JSON (wire-protocol §7.4).
+const MAX_VALUE: usize = 4096;
+
+/// The fields that a provider fills.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MetadataFields(Vec<Field>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Field {
+    /// Where the value is in the token, from the outermost key inwards.
+    path: Vec<String>,
+    /// What it is called in the user's data.
+    name: String,
+    required: bool,
+}
+
+/// One field as it is configured.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FieldSettings {
+    /// Where the value is in the token: keys with dots between them; `\.` is a dot in a key.
+    pub name: String,
+    /// What it is called in the user's data, 1 to 64 characters. Default: the last key of `name`.
+    pub field_name: Option<String>,
+    /// Whether a token without it is refused. Default false.
+    #[serde(default)]
+    pub required: bool,
+}
+
+impl MetadataFields {
+    /// Checks the fields of a configuration.
+    ///
+    /// # Errors
+    /// In words, what is wrong with the first bad one.
+    pub fn new(fields: impl IntoIterator<Item = FieldSettings>) -> Result<Self, String> {
+        let mut checked = Self::default();
+        for field in fields {
+            let path = split(&field.name).ok_or_else(|| format!("{:?} is not a path of keys", field.name))?;
+            let name = field.field_name.or_else(|| path.last().cloned()).unwrap_or_default();
+            checked.push(Field { path, name, required: field.required })?;
+        }
+        Ok(checked)
+    }
+
+    /// The list `metadata_fields` in `auth/providers.json`.
+    pub(super) fn read(provider: &Options<'_>) -> Result<Self, SettingsError> {
+        let sections = provider.sections("metadata_fields", &["required", "name", "field_name"])?;
+        let fields: Result<Vec<_>, SettingsError> = sections
+            .iter()
+            .map(|section| {
+                Ok(FieldSettings {
+                    name: section.required("name")?.to_owned(),
+                    field_name: section.text("field_name")?.map(str::to_owned),
+                    required: section.flag("required")?,
+                })
+            })
+            .collect();
+        Self::new(fields?).map_err(|reason| provider.wrong("metadata_fields", reason))
+    }
+
+    /// The same list where only the names in `known` exist, each with the claim that it stands for.
+    pub(super) fn read_known(provider: &Options<'_>, known: &[(&str, &str)]) -> Result<Self, SettingsError> {
+        let mut fields = Self::default();
+        for section in provider.sections("metadata_fields", &["required", "name"])? {
+            let name = section.required("name")?;
+            let Some((_, claim)) = known.iter().find(|(known, _)| *known == name) else {
+                let names: Vec<_> = known.iter().map(|(known, _)| *known).collect();
+                return Err(section.wrong("name", format!("{name:?} is not one of {}", names.join(", "))));
+            };
+            let field =
+                Field { path: vec![(*claim).to_owned()], name: name.to_owned(), required: section.flag("required")? };
+            fields.push(field).map_err(|reason| section.wrong("name", reason))?;
+        }
+        Ok(fields)
+    }
+
+    fn push(&mut self, field: Field) -> Result<(), String> {
+        if !(1..=MAX_NAME).contains(&field.name.chars().count()) {
+            return Err(format!("{:?} is not a name of 1 to {MAX_NAME} characters", field.name));
+        }
+        if self.0.iter().any(|other| other.name == field.name) {
+            return Err(format!("two fields are called {:?}", field.name));
+        }
+        self.0.push(field);
+        Ok(())
+    }
+
+    /// Whether a field takes its value from one of these claims.
+    pub(super) fn use_any(&self, claims: &[&str]) -> bool {
+        self.0.iter().any(|field| field.path.first().is_some_and(|key| claims.contains(&key.as_str())))
+    }
+
+    /// The user's data from a token's claims.
+    pub(super) fn extract(&self, claims: &Map<String, Value>) -> Result<Map<String, Value>, IdentityError> {
+        let mut data = Map::new();
+        for field in &self.0 {
+            match find(claims, &field.path) {
+                Some(value) if value.to_string().len() > MAX_VALUE => {
+                    return Err(IdentityError::FieldTooLong(field.name.clone()));
+                }
+                Some(value) => drop(data.insert(field.name.clone(), value.clone())),
+                None if field.required => return Err(IdentityError::MissingField(field.name.clone())),
+                None => {}
+            }
+        }
+        Ok(data)
+    }
+}
+
+/// `None` if a key is empty or a backslash stands before anything but a dot or a backslash.
+fn split(path: &str) -> Option<Vec<String>> {
+    let mut keys = vec![String::new()];
+    let mut characters = path.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '.' => keys.push(String::new()),
+            '\\' => keys.last_mut()?.push(characters.next().filter(|next| ['.', '\\'].contains(next))?),
+            other => keys.last_mut()?.push(other),
+        }
+    }
+    keys.iter().all(|key| !key.is_empty()).then_some(keys)
+}
+
+/// A value that is null counts as missing.
+fn find<'a>(claims: &'a Map<String, Value>, path: &[String]) -> Option<&'a Value> {
+    let (first, rest) = path.split_first()?;
+    let found = rest.iter().try_fold(claims.get(first)?, |value, key| value.as_object()?.get(key));
+    found.filter(|value| !value.is_null())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn field(name: &str, field_name: Option<&str>, required: bool) -> FieldSettings {
+        FieldSettings { name: name.to_owned(), field_name: field_name.map(str::to_owned), required }
+    }
+
+    fn extract(fields: &[FieldSettings], claims: &Value) -> Result<Value, IdentityError> {
+        let fields = MetadataFields::new(fields.iter().cloned()).unwrap();
+        fields.extract(claims.as_object().unwrap()).map(Value::Object)
+    }
+
+    #[test]
+    fn fields_are_found_by_their_path() {
+        let claims = json!({
+            "user": { "name": "Jean", "aliases": ["a", "b"], "none": null, "deep": { "city": "Digne" } },
+            "valid.json.key": { "nested_key": "val" },
+            "back\\slash": 1,
+        });
+        let cases = [
+            (field("user.name", None, true), json!({ "name": "Jean" })),
+            (field("user.name", Some("full name"), true), json!({ "full name": "Jean" })),
+            (field("user.aliases", None, false), json!({ "aliases": ["a", "b"] })),
+            (field("user.deep.city", None, false), json!({ "city": "Digne" })),
+            (field(r"valid\.json\.key.nested_key", None, false), json!({ "nested_key": "val" })),
+            (field(r"back\\slash", None, false), json!({ "back\\slash": 1 })),
+            (field("user.none", None, false), json!({})),
+            (field("user.name.first", None, false), json!({})),
+            (field("nowhere", None, false), json!({})),
+        ];
+        for (field, expected) in cases {
+            assert_eq!(extract(std::slice::from_ref(&field), &claims), Ok(expected), "{field:?}");
+        }
+        for missing in ["nowhere", "user.none", "user.name.first"] {
+            let error = extract(&[field(missing, Some("x"), true)], &claims).unwrap_err();
+            assert_eq!(error, IdentityError::MissingField("x".to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_value_has_at_most_so_many_bytes() {
+        let claims = |length: usize| json!({ "a": "x".repeat(length - 2) });
+        assert!(extract(&[field("a", None, false)], &claims(MAX_VALUE)).is_ok());
+        let error = extract(&[field("a", None, false)], &claims(MAX_VALUE + 1)).unwrap_err();
+        assert_eq!(error, IdentityError::FieldTooLong("a".to_owned()));
+    }
+
+    #[test]
+    fn fields_that_cannot_be_meant_are_refused() {
+        let long = "x".repeat(MAX_NAME + 1);
+        for fields in [
+            vec![field("", None, false)],
+            vec![field("a..b", None, false)],
+            vec![field(".a", None, false)],
+            vec![field("a.", None, false)],
+            vec![field(r"a\b", None, false)],
+            vec![field(r"a\", None, false)],
+            vec![field("a", Some(""), false)],
+            vec![field("a", Some(&long), false)],
+            vec![field("a.x", None, false), field("b.x", None, false)],
+        ] {
+            assert!(MetadataFields::new(fields.clone()).is_err(), "{fields:?}");
+        }
+    }
+}

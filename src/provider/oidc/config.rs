@@ -1,0 +1,215 @@
+//! The configuration of OpenID Connect providers: App Services' own, and any other issuer.
+
+use openidconnect::IssuerUrl;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use url::{Host, Url};
+
+use super::{OAUTH2_APPLE, OAUTH2_GOOGLE};
+use crate::config::SettingsError;
+use crate::provider::metadata::{FieldSettings, MetadataFields};
+use crate::provider::options::Options;
+use crate::provider::secrets::{Secret, Secrets};
+
+const GOOGLE: &str = "https://accounts.google.com";
+const APPLE: &str = "https://appleid.apple.com";
+
+/// What App Services calls the fields of a Google account, and the claims that hold them.
+const GOOGLE_FIELDS: [(&str, &str); 5] = [
+    ("name", "name"),
+    ("first_name", "given_name"),
+    ("last_name", "family_name"),
+    ("picture", "picture"),
+    ("email", "email"),
+];
+
+/// Who may have asked for a token that a client hands over (`azp`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parties {
+    /// The client of the configuration.
+    ClientAlone,
+    /// Also others, as long as the client is the only audience: Google gives an Android app a token whose `aud` is the
+    /// web client and whose `azp` is the app, and tells servers to check `aud`.
+    AppsOfTheClient,
+}
+
+/// One provider's configuration, checked.
+#[derive(Debug, Clone)]
+pub struct OidcConfig {
+    pub(super) provider: String,
+    pub(super) issuer: IssuerUrl,
+    pub(super) client_id: String,
+    pub(super) client_secret: Option<Secret>,
+    pub(super) redirect_uris: Vec<String>,
+    /// Beside `openid`.
+    pub(super) scopes: Vec<String>,
+    /// In lower case; empty allows any account.
+    pub(super) domains: Vec<String>,
+    pub(super) fields: MetadataFields,
+    pub(super) parties: Parties,
+}
+
+/// Any issuer, as `passerby.toml` names it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OidcSettings {
+    /// The issuer's URL, exactly as its tokens have it.
+    pub issuer: String,
+    /// The client that this server is to the issuer.
+    pub client_id: String,
+    /// The name of the secret that holds the client's secret. Default none: a public client.
+    pub client_secret: Option<String>,
+    /// Where a login in the browser may end, byte for byte. Default none: there is no such login.
+    #[serde(default)]
+    pub redirect_uris: Vec<String>,
+    /// What is asked for beside `openid`. Default nothing.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Domains of verified e-mail addresses that may log in. Default any account.
+    #[serde(default)]
+    pub domain_restrictions: Vec<String>,
+    /// Claims that become data of the user. Default none.
+    #[serde(default)]
+    pub metadata_fields: Vec<FieldSettings>,
+}
+
+impl OidcConfig {
+    /// Reads the object `oauth2-google` of the app folder's file `file`.
+    ///
+    /// # Errors
+    /// Names file, key and reason of whatever is wrong or would have to be ignored.
+    pub fn google(file: &str, content: &Map<String, Value>, secrets: &Secrets) -> Result<Self, SettingsError> {
+        let provider = Options::new(file, OAUTH2_GOOGLE, content);
+        let known = ["name", "type", "disabled", "config", "secret_config", "metadata_fields", "redirect_uris"];
+        provider.only(&[known.as_slice(), &["domain_restrictions"]].concat())?;
+        let config = provider.section("config", &["clientId", "openId"])?;
+        if !config.flag("openId")? {
+            return Err(config.wrong("openId", "must be true: Google accounts log in by OpenID Connect alone"));
+        }
+        let fields = MetadataFields::read_known(&provider, &GOOGLE_FIELDS)?;
+        let domains = provider.texts("domain_restrictions")?;
+        let domains = checked_domains(&domains).map_err(|reason| provider.wrong("domain_restrictions", reason))?;
+        let mut scopes = Vec::new();
+        if fields.use_any(&["email"]) || !domains.is_empty() {
+            scopes.push("email".to_owned());
+        }
+        if fields.use_any(&["name", "given_name", "family_name", "picture"]) {
+            scopes.push("profile".to_owned());
+        }
+        let base = Self::app_services(&provider, &config, OAUTH2_GOOGLE, GOOGLE, secrets)?;
+        Ok(Self { scopes, domains, fields, parties: Parties::AppsOfTheClient, ..base })
+    }
+
+    /// Reads the object `oauth2-apple` of the app folder's file `file`. Name and address are not asked for: Apple would
+    /// then answer by a form of another site, with which browsers send no cookie.
+    ///
+    /// # Errors
+    /// Names file, key and reason of whatever is wrong or would have to be ignored.
+    pub fn apple(file: &str, content: &Map<String, Value>, secrets: &Secrets) -> Result<Self, SettingsError> {
+        let provider = Options::new(file, OAUTH2_APPLE, content);
+        provider.only(&["name", "type", "disabled", "config", "secret_config", "redirect_uris"])?;
+        let config = provider.section("config", &["clientId"])?;
+        Self::app_services(&provider, &config, OAUTH2_APPLE, APPLE, secrets)
+    }
+
+    fn app_services(
+        provider: &Options<'_>,
+        config: &Options<'_>,
+        name: &str,
+        issuer: &str,
+        secrets: &Secrets,
+    ) -> Result<Self, SettingsError> {
+        let secret_config = provider.section("secret_config", &["clientSecret"])?;
+        let secret = secret_config.required("clientSecret")?;
+        let secret = secrets.get(secret).map_err(|reason| secret_config.wrong("clientSecret", reason))?;
+        let redirect_uris = provider.texts("redirect_uris")?;
+        Ok(Self {
+            provider: name.to_owned(),
+            issuer: checked_issuer(issuer).map_err(|reason| config.wrong("issuer", reason))?,
+            client_id: config.required("clientId")?.to_owned(),
+            client_secret: Some(secret.clone()),
+            redirect_uris: checked_redirects(&redirect_uris)
+                .map_err(|reason| provider.wrong("redirect_uris", reason))?,
+            scopes: Vec::new(),
+            domains: Vec::new(),
+            fields: MetadataFields::default(),
+            parties: Parties::ClientAlone,
+        })
+    }
+
+    /// The issuer `name` (1 to 32 of `a-z 0-9 -`) as `source` configures it under `provider.oidc.NAME`; clients know the
+    /// provider as `oidc-NAME`.
+    ///
+    /// # Errors
+    /// Names source, key and reason of whatever is wrong.
+    pub fn issuer(source: &str, name: &str, settings: OidcSettings, secrets: &Secrets) -> Result<Self, SettingsError> {
+        let wrong = |key: &str| {
+            let key = format!("provider.oidc.{name}{}{key}", if key.is_empty() { "" } else { "." });
+            move |reason: String| SettingsError::of_key(source, &key, reason)
+        };
+        let named = (1..=32).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        if !named {
+            return Err(wrong("")("expected a name of 1 to 32 of a-z 0-9 -".to_owned()));
+        }
+        if settings.client_id.is_empty() {
+            return Err(wrong("client_id")("is empty".to_owned()));
+        }
+        let plain = |scope: &&String| !scope.is_empty() && scope.bytes().all(|byte| byte.is_ascii_graphic());
+        if let Some(scope) = settings.scopes.iter().find(|scope| !plain(scope)) {
+            return Err(wrong("scopes")(format!("{scope:?} is not a scope")));
+        }
+        let secret = settings.client_secret.as_deref().map(|name| secrets.get(name).cloned()).transpose();
+        Ok(Self {
+            provider: format!("oidc-{name}"),
+            issuer: checked_issuer(&settings.issuer).map_err(wrong("issuer"))?,
+            client_id: settings.client_id,
+            client_secret: secret.map_err(wrong("client_secret"))?,
+            redirect_uris: checked_redirects(&settings.redirect_uris).map_err(wrong("redirect_uris"))?,
+            scopes: settings.scopes.into_iter().filter(|scope| scope != "openid").collect(),
+            domains: checked_domains(&settings.domain_restrictions).map_err(wrong("domain_restrictions"))?,
+            fields: MetadataFields::new(settings.metadata_fields).map_err(wrong("metadata_fields"))?,
+            parties: Parties::ClientAlone,
+        })
+    }
+}
+
+/// OpenID Connect Core §2: scheme, host, port and path. What `outbound` allows is checked when the provider is made.
+fn checked_issuer(text: &str) -> Result<IssuerUrl, String> {
+    let wrong = || format!("{text:?} is not an issuer: expected a URL without query and fragment");
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic()) && !text.contains(['?', '#', '@']);
+    IssuerUrl::new(text.to_owned()).ok().filter(|_| plain).ok_or_else(wrong)
+}
+
+/// https, or http on loopback for development; no fragment (RFC 6749 §3.1.2) and no user name.
+fn checked_redirects<S: AsRef<str>>(uris: &[S]) -> Result<Vec<String>, String> {
+    let check = |uri: &S| {
+        let text = uri.as_ref();
+        let secure = |url: &Url| match (url.scheme(), url.host()) {
+            ("https", Some(_)) => true,
+            ("http", Some(Host::Domain(name))) => name == "localhost",
+            ("http", Some(Host::Ipv4(address))) => address.is_loopback(),
+            ("http", Some(Host::Ipv6(address))) => address.is_loopback(),
+            _ => false,
+        };
+        let plain = |url: &Url| url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+        match Url::parse(text) {
+            Ok(url) if secure(&url) && plain(&url) => Ok(text.to_owned()),
+            _ => Err(format!("{text:?} is not a redirect URI: expected https, or http on loopback, and no fragment")),
+        }
+    };
+    uris.iter().map(check).collect()
+}
+
+fn checked_domains<S: AsRef<str>>(domains: &[S]) -> Result<Vec<String>, String> {
+    let check = |domain: &S| {
+        let text = domain.as_ref();
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+        if text.bytes().all(plain) && !text.is_empty() && !text.starts_with('.') && !text.ends_with('.') {
+            Ok(text.to_ascii_lowercase())
+        } else {
+            Err(format!("{text:?} is not a domain"))
+        }
+    };
+    domains.iter().map(check).collect()
+}
