@@ -11,7 +11,7 @@ use super::SettingsError;
 use super::kind::described;
 use super::load::NO_SUCH;
 
-/// The providers that `passerby.toml` configures. Each key is in [`EXPLAINED`]; no table has an environment variable or
+/// The providers that `passerby.toml` configures. Each key is in `EXPLAINED`; no table has an environment variable or
 /// a flag.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ProviderTables {
