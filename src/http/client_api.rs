@@ -315,6 +315,9 @@ fn refused_link(error: handle::Error) -> ClientError {
         handle::Error::Refused(Refusal::IdentityInUse) => {
             ClientError::unauthorized("AuthError", "unauthorized: a user already exists with the specified provider")
         }
+        handle::Error::Refused(Refusal::TooManyIdentities) => {
+            ClientError::unauthorized("AuthError", "unauthorized: the user has too many identities")
+        }
         handle::Error::Refused(Refusal::Disabled) => ClientError::invalid_session("invalid session: user disabled"),
         handle::Error::Refused(_) => ClientError::invalid_session("invalid session: session not found"),
         other => other.into(),

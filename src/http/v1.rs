@@ -125,6 +125,9 @@ impl From<handle::Error> for Problem {
             handle::Error::Refused(Refusal::NoSuchIdentity) => {
                 Self::new(StatusCode::NOT_FOUND, "no-such-identity", detail)
             }
+            handle::Error::Refused(Refusal::TooManyIdentities) => {
+                Self::new(StatusCode::CONFLICT, "too-many-identities", detail)
+            }
             handle::Error::Refused(Refusal::LastIdentity) => Self::new(StatusCode::CONFLICT, "last-identity", detail),
             handle::Error::Capacity => Self { retry_after_s: Some(60), ..unavailable("capacity") },
             handle::Error::OutcomeUnknown => unavailable("outcome-unknown"),

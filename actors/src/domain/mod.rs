@@ -13,4 +13,4 @@ pub use clock::{Clock, Entropy, ServiceClock, ServiceTime};
 pub use extension::{Extension, Identity, IdentityKey, Session, Sessions};
 pub use ids::{DeviceId, SessionId, UserId};
 pub use record::{Flags, Record, SessionKind};
-pub use user::{Decision, Operation, Policy, Refusal, Reply, UserState};
+pub use user::{Decision, MAX_IDENTITIES, Operation, Policy, Refusal, Reply, UserState};

@@ -36,6 +36,9 @@ impl Default for Policy {
     }
 }
 
+/// How many identities a user may have: each check of a token reads them.
+pub const MAX_IDENTITIES: usize = 20;
+
 /// A user as loaded from the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserState {
@@ -157,6 +160,9 @@ pub enum Refusal {
     /// The user does not have the identity.
     #[error("the user does not have this identity")]
     NoSuchIdentity,
+    /// The user has as many identities as one may have.
+    #[error("the user has too many identities")]
+    TooManyIdentities,
     /// Without it nobody could log in as this user any more.
     #[error("the last identity cannot be taken away")]
     LastIdentity,
@@ -326,6 +332,9 @@ impl UserState {
         let asking = self.session(number, now, policy).ok_or(Refusal::SessionEnded)?;
         if self.identity(identity).is_some() {
             return Ok(Decision::Keep(Reply::Linked(asking)));
+        }
+        if self.identities().len() >= MAX_IDENTITIES {
+            return Err(Refusal::TooManyIdentities);
         }
         let mut highest = self.highest_session();
         let mut going_on = Session { started: now, anonymous_at_start: false, ..asking };

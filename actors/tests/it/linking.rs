@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use passerby_actors::actor::{LinkerHandle, Proof};
-use passerby_actors::domain::{DeviceId, IdentityKey, Refusal, SessionKind, UserId};
+use passerby_actors::domain::{DeviceId, IdentityKey, MAX_IDENTITIES, Refusal, SessionKind, UserId};
 use passerby_actors::handle::{Error, IdForm, LoggedIn};
 use passerby_actors::store::Store;
 
@@ -141,6 +141,20 @@ async fn logins_by_one_new_identity_at_once_make_one_user_and_sessions_are_bound
     let sessions = running.handle.load(&made[0].user).unwrap().sessions();
     assert_eq!(sessions.len(), 5);
     assert!(sessions.windows(2).all(|pair| pair[0].number + 1 == pair[1].number), "the oldest went");
+}
+
+#[actix_rt::test]
+async fn a_user_has_a_bounded_number_of_identities() {
+    let world = World::new(6);
+    let running = world.open();
+    let linker = linker(&running).await;
+    let user = anonymous(&running, SessionKind::AppServices).await;
+    for n in 0..MAX_IDENTITIES {
+        linker.link(user.user, user.number, proof(&n.to_string())).await.unwrap();
+    }
+    let one_more = linker.link(user.user, user.number, proof("more")).await;
+    assert_eq!(one_more, Err(Error::Refused(Refusal::TooManyIdentities)));
+    assert_eq!(running.store.resolve(&proof("more").identity), None);
 }
 
 /// Design §6: link ∥ logout, delete, expiry, another link: linked, or gone and the link refused.
