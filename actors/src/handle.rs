@@ -10,13 +10,17 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::actor::{Core, Login, Perform, Progress, Supervisor, activate, event, pass_on, rest_if_gone};
 use crate::domain::{
-    Cause, ChangeSet, DeviceId, Flags, Operation, Outcome, Record, Refusal, Reply, ServiceTime, SessionId, SessionKind,
+    ApiKey, Cause, ChangeSet, DeviceId, Flags, Operation, Outcome, Record, Refusal, Reply, ServiceTime, SessionId, SessionKind,
     UserId, UserState,
 };
 use crate::registry::Touched;
 use crate::store::{Completions, Health};
 
 pub use crate::actor::{Error, IdForm, LoggedIn};
+
+/// How often a change to a resting user looks again when another was faster: nobody gives such changes their order, and the
+/// note that a session is in use may be among them.
+const DIRECT_TRIES: usize = 4;
 
 /// A live session, as a token check finds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +144,7 @@ impl Handle {
         if record.flags.has(Flags::DISABLED) {
             return Err(Refusal::Disabled);
         }
+        let mut unseen = false;
         let live = match record.flags.kind() {
             Some(kind) if record.is_anonymous() => {
                 let number = u32::from(record.session_no);
@@ -155,7 +160,9 @@ impl Handle {
             _ => {
                 let state = store.load(user).ok_or(Refusal::Gone)?;
                 let found = state.sessions().into_iter().find(|s| SessionId::derive(user, s.number) == *session);
-                found.and_then(|s| state.session(s.number, now, policy)).map(|s| Live {
+                let found = found.and_then(|s| state.session(s.number, now, policy));
+                unseen = found.as_ref().is_some_and(|s| now.saturating_sub(s.seen) >= policy.seen_granularity_s());
+                found.map(|s| Live {
                     user: *user,
                     number: s.number,
                     kind: s.kind,
@@ -166,6 +173,9 @@ impl Handle {
             }
         };
         let live = live.filter(|live| epoch.is_none_or(|epoch| epoch == live.epoch)).ok_or(Refusal::SessionEnded)?;
+        if unseen {
+            self.note_seen(*user, live.number);
+        }
         if now.saturating_sub(record.last_seen) >= policy.touch_granularity_s {
             let touched = registry.touch(user, || store.clock().now(), policy.window_s, policy.touch_granularity_s);
             match touched {
@@ -175,6 +185,12 @@ impl Handle {
             }
         }
         Ok(live)
+    }
+
+    /// Writes that a session is in use. Nobody waits for it, and if it fails the next check does it.
+    fn note_seen(&self, user: UserId, session: u32) {
+        let handle = self.clone();
+        actix_rt::spawn(async move { drop(handle.route(&user, Operation::Seen { session }).await) });
     }
 
     /// A user with all that is kept about them, if they live.
@@ -241,6 +257,38 @@ impl Handle {
         self.perform(user, Operation::EndSession { session, cause: Cause::SessionEnded }).await.map(drop)
     }
 
+    /// Ends every session but one.
+    ///
+    /// # Errors
+    /// `Refused`: gone, or that one has ended.
+    pub async fn end_others(&self, user: &UserId, session: u32) -> Result<(), Error> {
+        self.perform(user, Operation::EndOthers { session }).await.map(drop)
+    }
+
+    /// Makes an API key of a lasting account.
+    ///
+    /// # Errors
+    /// `Refused`: gone, anonymous, the name is taken, or there are too many.
+    pub async fn make_key(&self, user: &UserId, key: ApiKey) -> Result<(), Error> {
+        self.perform(user, Operation::MakeKey { key }).await.map(drop)
+    }
+
+    /// Enables or disables an API key. Sessions that it began go on.
+    ///
+    /// # Errors
+    /// `Refused`: there is no such key.
+    pub async fn set_key(&self, user: &UserId, id: DeviceId, disabled: bool) -> Result<(), Error> {
+        self.perform(user, Operation::SetKey { id, disabled }).await.map(drop)
+    }
+
+    /// Takes an API key away. Sessions that it began go on.
+    ///
+    /// # Errors
+    /// `Refused`: there is no such key.
+    pub async fn remove_key(&self, user: &UserId, id: DeviceId) -> Result<(), Error> {
+        self.perform(user, Operation::RemoveKey { id }).await.map(drop)
+    }
+
     /// Ends all sessions, which deletes an anonymous user.
     ///
     /// # Errors
@@ -249,17 +297,19 @@ impl Handle {
         self.perform(user, Operation::EndAll).await.map(drop)
     }
 
-    /// Begins another session of the same user.
+    /// Begins another session of the same user; `beside` is the number of the one that asks for it, which must be live and
+    /// is not ended to make room.
     ///
     /// # Errors
-    /// `Refused`: gone or disabled.
+    /// `Refused`: gone or disabled, or the session that asks has ended.
     pub async fn open_session(
         &self,
         user: &UserId,
         kind: SessionKind,
         device: DeviceId,
+        beside: Option<u32>,
     ) -> Result<crate::domain::Session, Error> {
-        match self.perform(user, Operation::OpenSession { kind, device }).await? {
+        match self.perform(user, Operation::OpenSession { kind, device, beside }).await? {
             Reply::Opened(session) => Ok(session),
             _ => Err(Error::Busy),
         }
@@ -286,7 +336,10 @@ impl Handle {
         }
         let activates = !matches!(
             operation,
-            Operation::Rotate { .. } | Operation::EndSession { cause: Cause::LoggedOut, .. } | Operation::Delete { .. }
+            Operation::Rotate { .. }
+                | Operation::Seen { .. }
+                | Operation::EndSession { cause: Cause::LoggedOut, .. }
+                | Operation::Delete { .. }
         );
         // A worker that stopped took its actors with it. That is no death, and the next try activates the user here.
         let mut perhaps_done = false;
@@ -332,7 +385,7 @@ impl Handle {
         mut permit: Option<OwnedSemaphorePermit>,
     ) -> Result<Reply, Error> {
         let core = self.core();
-        for _ in 0..2 {
+        for _ in 0..DIRECT_TRIES {
             let now = core.store.clock().now();
             let state = core.store.load(user).ok_or_else(|| self.refuse(Refusal::Gone))?;
             let decision = state.decide(operation, now, &core.policy).map_err(|refusal| self.refuse(refusal))?;

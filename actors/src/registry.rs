@@ -13,7 +13,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use foldhash::fast::{FixedState, RandomState};
 
-use crate::domain::{Extension, IdentityKey, Record, ServiceTime, UserId, UserState};
+use crate::domain::{Extension, IdentityKey, Record, ServiceTime, UserId, UserState, ValueKey};
 
 /// dashmap refuses fewer than two shards.
 const SHARDS_PER_MAP: usize = 2;
@@ -147,19 +147,17 @@ pub enum Item {
     User(UserId, Record),
     /// A user's extension record.
     Extension(UserId, Arc<[u8]>),
-    /// A key of a family that this version does not know: number, key, value.
-    Unknown(u8, Box<[u8]>, Box<[u8]>),
+    /// A key of another family, perhaps one of a later version.
+    Value(ValueKey, Arc<[u8]>),
 }
-
-/// Family number and key.
-type UnknownKey = (u8, Box<[u8]>);
 
 /// Every user, and what hangs on users.
 pub struct Registry {
     users: ById<Slot>,
     extensions: ById<Arc<[u8]>>,
     identities: Maps<IdentityKey, UserId, RandomState>,
-    unknown: Maps<UnknownKey, Box<[u8]>, RandomState>,
+    aliases: ById<UserId>,
+    values: Maps<ValueKey, Arc<[u8]>, RandomState>,
 }
 
 impl Registry {
@@ -175,7 +173,8 @@ impl Registry {
             users: Maps::with_room(maps, users),
             extensions: Maps::new((maps / 4).max(MIN_MAPS)),
             identities: Maps::new(MIN_MAPS),
-            unknown: Maps::new(MIN_MAPS),
+            aliases: Maps::new(CLASSES),
+            values: Maps::new(MIN_MAPS),
         }
     }
 
@@ -245,20 +244,40 @@ impl Registry {
         found
     }
 
-    /// Copies one page of each kind: some users, some extension records (of other users: the maps differ), and with page 0
-    /// what later versions keep.
+    /// Whose data the data of this id is now, if its user became part of another.
+    pub fn survivor(&self, id: &UserId) -> Option<UserId> {
+        self.aliases.with(id, |survivor| *survivor)
+    }
+
+    /// The value of a key of another family.
+    pub fn value(&self, key: &ValueKey) -> Option<Arc<[u8]>> {
+        self.values.with(key, Arc::clone)
+    }
+
+    /// How many keys of other families there are.
+    pub fn values(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The values of one page for which `wanted` holds.
+    pub fn select_values(&self, page: usize, wanted: impl Fn(&ValueKey, &[u8]) -> bool) -> Vec<(ValueKey, Arc<[u8]>)> {
+        let mut found = Vec::new();
+        self.values.visit(page, |key, value| {
+            if wanted(key, value) {
+                found.push((key.clone(), Arc::clone(value)));
+            }
+        });
+        found
+    }
+
+    /// Copies one page of each kind: some users, some extension records (of other users: the maps differ), some values.
+    /// There are at least as many pages as maps of each kind.
     pub fn page(&self, page: usize) -> Vec<Item> {
         // before the map is held
         let mut items = Vec::with_capacity(self.users.maps.get(page).map_or(0, DashMap::len));
         self.users.visit(page, |id, slot| items.push(Item::User(*id, slot.record())));
         self.extensions.visit(page, |id, bytes| items.push(Item::Extension(*id, Arc::clone(bytes))));
-        if page == 0 {
-            for map in 0..self.unknown.maps.len() {
-                self.unknown.visit(map, |(family, key), value| {
-                    items.push(Item::Unknown(*family, key.clone(), value.clone()));
-                });
-            }
-        }
+        self.values.visit(page, |key, value| items.push(Item::Value(key.clone(), Arc::clone(value))));
         items
     }
 
@@ -289,26 +308,35 @@ impl Registry {
         }
     }
 
-    /// Puts an extension record and derives the identity index from it.
+    /// Puts an extension record and derives the indexes of identities, keys and aliases from it.
     pub(crate) fn put_extension(&self, id: UserId, bytes: Arc<[u8]>) {
-        let identities = |bytes: &[u8]| Extension::decode(bytes).map(|e| e.identities).unwrap_or_default();
-        let new = identities(&bytes);
+        let read = |bytes: &[u8]| Extension::decode(bytes).unwrap_or_default();
+        let new = read(&bytes);
+        let claims = new.claims();
         if let Some(old) = self.extensions.insert(id, bytes) {
-            for identity in identities(&old).into_iter().filter(|old| !new.contains(old)) {
-                self.identities.remove(&identity.key);
-            }
+            self.forget(&read(&old), &claims);
         }
-        for identity in new {
-            self.identities.insert(identity.key, id);
+        for claim in claims {
+            self.identities.insert(claim, id);
+        }
+        for alias in &new.aliases {
+            self.aliases.insert(alias.id, id);
+        }
+    }
+
+    fn forget(&self, old: &Extension, kept: &[IdentityKey]) {
+        for claim in old.claims().iter().filter(|claim| !kept.contains(claim)) {
+            self.identities.remove(claim);
+        }
+        for alias in &old.aliases {
+            self.aliases.remove(&alias.id);
         }
     }
 
     /// Takes an extension record away and its identities out of the index.
     pub(crate) fn remove_extension(&self, id: &UserId) {
         if let Some(old) = self.extensions.remove(id) {
-            for identity in Extension::decode(&old).map(|e| e.identities).unwrap_or_default() {
-                self.identities.remove(&identity.key);
-            }
+            self.forget(&Extension::decode(&old).unwrap_or_default(), &[]);
         }
     }
 
@@ -317,14 +345,14 @@ impl Registry {
         self.users.with(id, |slot| slot.last_seen.fetch_max(at, Ordering::Relaxed));
     }
 
-    /// Keeps what a later version wrote.
-    pub(crate) fn put_unknown(&self, family: u8, key: Box<[u8]>, value: Box<[u8]>) {
-        self.unknown.insert((family, key), value);
+    /// Puts a value of another family.
+    pub(crate) fn put_value(&self, key: ValueKey, value: Arc<[u8]>) {
+        self.values.insert(key, value);
     }
 
-    /// Forgets what a later version removed.
-    pub(crate) fn remove_unknown(&self, family: u8, key: Box<[u8]>) {
-        self.unknown.remove(&(family, key));
+    /// Takes a value of another family away.
+    pub(crate) fn remove_value(&self, key: &ValueKey) {
+        self.values.remove(key);
     }
 }
 

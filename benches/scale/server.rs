@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use passerby_actors::actor::{Core, JanitorHandle, Limits};
-use passerby_actors::domain::{Cause, ChangeSet, Clock, ExtensionChange, Op, Outcome, Policy, Record, UserId};
+use passerby_actors::domain::{Cause, ChangeSet, Clock, Rewrite, Op, Outcome, Policy, Record, UserId};
 use passerby_actors::handle::Handle;
 use passerby_actors::store::embedded::files::Disk;
 use passerby_actors::store::embedded::{Durability, Options};
@@ -193,7 +193,7 @@ impl Server {
                     let record = self.store.registry().record(&user).unwrap();
                     let seen = record.version;
                     let record = Record { refresh_counter: record.refresh_counter.wrapping_add(1), ..record };
-                    Op::Update { id: user, seen, record, extension: ExtensionChange::Keep }
+                    Op::Update { id: user, seen, record, extension: Rewrite::Keep }
                 };
                 json!(self.commit(Cause::Refreshed, (0..changes).map(refresh)).await)
             }

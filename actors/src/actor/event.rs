@@ -9,13 +9,31 @@ const TARGET: &str = "passerby::events";
 pub(crate) fn changed(user: &UserId, cause: Cause) {
     let name = cause.name();
     match cause {
-        Cause::Created | Cause::Refreshed | Cause::LoggedOut | Cause::DeletedByUser | Cause::Expired => {
+        Cause::Created
+        | Cause::Refreshed
+        | Cause::LoggedOut
+        | Cause::DeletedByUser
+        | Cause::Expired
+        | Cause::SessionSeen => {
             tracing::debug!(target: TARGET, %user, cause = name, "user changed");
         }
         Cause::ReuseDetected => {
             tracing::warn!(target: TARGET, %user, cause = name, "a refresh token was used again; its session has ended");
         }
         _ => tracing::info!(target: TARGET, %user, cause = name, "user changed"),
+    }
+}
+
+/// An anonymous user became part of another.
+pub(crate) fn merged(user: &UserId, into: &UserId) {
+    tracing::info!(target: TARGET, %user, %into, cause = Cause::MergedInto.name(), "user changed");
+}
+
+/// A name's credential changed; the name itself is nobody's business. It may have no user yet.
+pub(crate) fn credential(owner: Option<&UserId>, cause: Cause) {
+    match owner {
+        Some(user) => tracing::info!(target: TARGET, %user, cause = cause.name(), "credential changed"),
+        None => tracing::info!(target: TARGET, cause = cause.name(), "credential changed"),
     }
 }
 
@@ -29,7 +47,11 @@ pub(crate) fn cause_of(operation: &Operation) -> Cause {
     match operation {
         Operation::Rotate { .. } => Cause::Refreshed,
         Operation::EndSession { cause, .. } | Operation::Delete { cause } => *cause,
-        Operation::EndAll => Cause::SessionEnded,
+        Operation::EndAll | Operation::EndOthers { .. } => Cause::SessionEnded,
+        Operation::Seen { .. } => Cause::SessionSeen,
+        Operation::MakeKey { .. } => Cause::KeyMade,
+        Operation::SetKey { .. } => Cause::KeyChanged,
+        Operation::RemoveKey { .. } => Cause::KeyRemoved,
         Operation::Disable => Cause::Disabled,
         Operation::Enable => Cause::Enabled,
         Operation::OpenSession { .. } | Operation::LogIn { .. } => Cause::SessionOpened,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::{Core, Error, event};
-use crate::domain::{Cause, ChangeSet, Op, Outcome, UserId};
+use crate::domain::{Cause, ChangeSet, Credential, Family, Op, Outcome, Rewrite, UserId, ValueKey};
 use crate::histogram::Histogram;
 use crate::store::{Completions, Health};
 
@@ -47,11 +47,16 @@ pub struct Swept {
     pub pages: usize,
     /// Users that expired.
     pub expired: usize,
+    /// Registrations that nobody confirmed and that are gone.
+    pub registrations: usize,
 }
 
 struct Janitor {
     sweep: Rc<Sweep>,
 }
+
+/// A value as it was looked at.
+type Seen = (ValueKey, Arc<[u8]>);
 
 /// A sweep's place in its round.
 struct Sweep {
@@ -83,9 +88,12 @@ impl Sweep {
         let mut swept = Swept::default();
         let mut worked_us = 0;
         while swept.pages < count && worked_us < max_us && self.core.store.health() == Health::Writable {
-            let (expired, us) = self.look_at_next_page();
+            let (expired, given_up, us) = self.look_at_next_page();
             worked_us += us;
             swept.pages += 1;
+            if !given_up.is_empty() {
+                swept.registrations += self.propose_removal(given_up).await;
+            }
             for batch in expired.chunks(BATCH) {
                 swept.expired += self.propose(batch).await;
             }
@@ -96,12 +104,15 @@ impl Sweep {
         swept
     }
 
-    fn look_at_next_page(&self) -> (Vec<UserId>, u64) {
+    fn look_at_next_page(&self) -> (Vec<UserId>, Vec<Seen>, u64) {
         let (store, mut place) = (&self.core.store, self.place.get());
         let (clock, registry) = (store.clock(), store.registry());
         let (before_us, now, window_s) = (clock.monotonic_us(), clock.now(), self.core.policy.window_s);
         let expired = registry.select(place.next_page, |record| {
             record.deadline(window_s).is_some_and(|deadline| now >= deadline.saturating_add(GRACE_S))
+        });
+        let given_up = registry.select_values(place.next_page, |key, bytes| {
+            key.family == Family::CREDENTIAL && Credential::decode(bytes).is_ok_and(|known| known.is_given_up(now))
         });
         let us = clock.monotonic_us().saturating_sub(before_us);
         self.stats.pages.fetch_add(1, Ordering::Relaxed);
@@ -115,7 +126,21 @@ impl Sweep {
             place.round_began_ms = now_ms;
         }
         self.place.set(place);
-        (expired, us)
+        (expired, given_up, us)
+    }
+
+    /// Registrations that nobody confirmed, as they were looked at.
+    async fn propose_removal(&self, given_up: Vec<Seen>) -> usize {
+        let (at, cause) = (self.core.store.clock().now(), Cause::RegistrationExpired);
+        let (reply, outcomes) = self.completions.register(given_up.len());
+        let remove = |(key, seen)| Op::Value { key, seen: Some(seen), change: Rewrite::Remove };
+        let sets = given_up.into_iter().map(|value| ChangeSet { cause, at, ops: vec![remove(value)] });
+        self.core.store.commit(sets.collect(), reply);
+        let removed = outcomes.await.iter().filter(|outcome| **outcome == Outcome::Done).count();
+        if removed > 0 {
+            tracing::info!(removed, cause = cause.name(), "registrations that nobody confirmed are gone");
+        }
+        removed
     }
 
     async fn propose(&self, users: &[UserId]) -> usize {

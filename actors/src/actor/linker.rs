@@ -1,4 +1,5 @@
-//! The linker: turns proofs of identity into accounts. It adds identities to users, takes them off, and logs in by them.
+//! The linker: turns proofs of identity into accounts. It adds identities to users, takes them off, logs in by them, merges
+//! an anonymous user into an account, and keeps the credentials that identities rest on.
 //!
 //! It only proposes, as everybody does: that an identity has one owner is the store's `claim`, and that a user is as it was
 //! looked at is its version. After a conflict it looks again.
@@ -13,14 +14,17 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Core, Error, IdForm, event};
 use crate::domain::{
-    Cause, ChangeSet, DeviceId, IdentityKey, Op, Operation, Outcome, Refusal, Reply, Session, SessionId, SessionKind,
-    UserId, UserState,
+    Cause, ChangeSet, Credential, CredentialChange, Decision, DeviceId, IdentityKey, MergePolicy, Merged, Op, Operation,
+    Outcome, Refusal, Reply, Rewrite, Session, SessionId, SessionKind, UserId, UserState, ValueKey,
 };
 use crate::store::{Completions, Health};
 
 /// How often the linker looks again when others were faster. Of those who change one user at once, one is done in each group:
 /// so many tabs may log in by one identity at the same moment.
 const TRIES: usize = 64;
+
+/// For how long the answer to a merge is given again (seconds; design §6).
+const REPEAT_S: u32 = 600;
 
 /// An identity that its provider has vouched for, and what the provider tells about the person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +33,62 @@ pub struct Proof {
     pub identity: IdentityKey,
     /// A JSON object, or nothing.
     pub data: Box<str>,
+    /// What was looked at to prove it; if that has changed by the time of the commit, nothing is proved.
+    pub rests_on: Option<Witness>,
+    /// Whether it proves a user who exists already, as an API key does: no login makes one.
+    pub of_known_user: bool,
+}
+
+/// A stored value as it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Witness {
+    /// Where it is.
+    pub key: ValueKey,
+    /// What it was.
+    pub value: Arc<[u8]>,
+}
+
+impl Proof {
+    /// A proof that rests on nothing that is kept here.
+    pub fn new(identity: IdentityKey, data: Box<str>) -> Self {
+        Self { identity, data, rests_on: None, of_known_user: false }
+    }
+}
+
+/// What became of the wish to have an identity, merging if it is an account's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Joined {
+    /// Nobody else had it: linked, under the same id.
+    Linked(LoggedIn),
+    /// The user became part of the account; this is a new session of that.
+    Merged(LoggedIn),
+}
+
+/// What a link would do, looked at without doing it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Preview {
+    /// The user has the identity already.
+    Unchanged,
+    /// Nobody has it: it would be linked.
+    Linked,
+    /// It is this user's, and what a merge would make of that one.
+    Owned {
+        /// Who has it.
+        owner: UserId,
+        /// The account after a merge, or why there would be none.
+        merged: Result<Box<UserState>, Refusal>,
+    },
+}
+
+/// Whose sessions a change of a password ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ends {
+    /// Nobody's.
+    Nothing,
+    /// All of the owner's.
+    All,
+    /// All of the owner's but the one with this number.
+    Others(u32),
 }
 
 /// A user with a session.
@@ -62,6 +122,12 @@ pub struct LinkStats {
     pub unlinks: AtomicU64,
     /// Logins by an identity.
     pub logins: AtomicU64,
+    /// Anonymous users who became part of an account.
+    pub merges: AtomicU64,
+    /// Merges whose answer was given again.
+    pub repeats: AtomicU64,
+    /// Changes of credentials: registrations, confirmations, mails asked for, passwords.
+    pub credentials: AtomicU64,
 }
 
 struct Linker {
@@ -123,24 +189,149 @@ impl Work {
         Ok(reply)
     }
 
+    /// The same for an operation that rests on a proof: the set demands that the proof still holds.
+    fn proposal_by(
+        &self,
+        proof: &Proof,
+        user: &UserId,
+        operation: &Operation,
+    ) -> Result<(Option<ChangeSet>, Reply), Error> {
+        let demand = self.demand(proof)?;
+        let (mut set, reply) = self.proposal(user, operation)?;
+        if let Some(set) = &mut set {
+            set.ops.splice(..0, demand);
+        }
+        Ok((set, reply))
+    }
+
+    /// What a set must demand so that the proof holds when it is done.
+    fn demand(&self, proof: &Proof) -> Result<Option<Op>, Error> {
+        let Some(Witness { key, value }) = &proof.rests_on else { return Ok(None) };
+        if self.core.store.registry().value(key).as_ref() != Some(value) {
+            return Err(Error::Refused(Refusal::StaleProof));
+        }
+        Ok(Some(Op::Value { key: key.clone(), seen: Some(Arc::clone(value)), change: Rewrite::Keep }))
+    }
+
     async fn link(&self, link: Link) -> Result<LoggedIn, Error> {
-        let Link { user, session, proof: Proof { identity, data }, permit } = link;
-        let operation = Operation::Link { identity: identity.clone(), data, session };
-        let propose = || match self.core.store.resolve(&identity) {
+        let Link { user, session, proof, permit } = link;
+        let operation = Operation::Link { identity: proof.identity.clone(), data: proof.data.clone(), session };
+        let mut new = false;
+        let propose = || match self.core.store.resolve(&proof.identity) {
             Some(owner) if owner != user => Err(Error::Refused(Refusal::IdentityInUse)),
-            _ => self.proposal(&user, &operation),
+            _ => self.proposal_by(&proof, &user, &operation).inspect(|(set, _)| new = set.is_some()),
         };
         let reply = self.until_done(permit, propose).await.inspect_err(|error| {
             if *error == Error::Refused(Refusal::IdentityInUse) {
                 self.stats.conflicts.fetch_add(1, Ordering::Relaxed);
             }
         })?;
-        self.stats.links.fetch_add(1, Ordering::Relaxed);
-        event::changed(&user, Cause::Linked);
-        match reply {
-            Reply::Linked(session) => Ok(LoggedIn::new(user, &session)),
-            _ => Err(Error::Busy),
+        let Reply::Linked(session) = reply else { return Err(Error::Busy) };
+        if new {
+            self.stats.links.fetch_add(1, Ordering::Relaxed);
+            event::changed(&user, Cause::Linked);
         }
+        Ok(LoggedIn::new(user, &session))
+    }
+
+    /// Links, or makes the user part of the identity's owner.
+    async fn merge(&self, merge: Merge) -> Result<Joined, Error> {
+        let Merge { user, session, proof, opens, policy, permit } = merge;
+        let operation = Operation::Link { identity: proof.identity.clone(), data: proof.data.clone(), session };
+        let (mut seen_owner, mut new) = (None, false);
+        let propose = || {
+            let store = &self.core.store;
+            let owner = store.resolve(&proof.identity).filter(|owner| *owner != user);
+            // an account that vanishes under a merge is not replaced by a link: nobody asked for that (design §6)
+            if seen_owner.is_some() && owner != seen_owner {
+                return Err(Error::Busy);
+            }
+            seen_owner = owner;
+            let Some(owner) = owner else {
+                let (set, reply) = self.proposal_by(&proof, &user, &operation)?;
+                new = set.is_some();
+                let Reply::Linked(session) = reply else { return Err(Error::Busy) };
+                return Ok((set, Joined::Linked(LoggedIn::new(user, &session))));
+            };
+            let demand = self.demand(&proof)?;
+            let now = store.clock().now();
+            let source = store.load(&user).ok_or(Refusal::Gone)?;
+            source.session(session, now, &self.core.policy).ok_or(Refusal::SessionEnded)?;
+            let target = store.load(&owner).ok_or(Error::Busy)?;
+            let merged = policy.merge(&source, &target, opens, now, &self.core.policy)?;
+            let (set, logged_in) = merged_set(demand, &source, &target, merged, now);
+            Ok((Some(set), Joined::Merged(logged_in)))
+        };
+        let joined = self.until_done(permit, propose).await?;
+        match joined {
+            Joined::Linked(_) if new => {
+                self.stats.links.fetch_add(1, Ordering::Relaxed);
+                event::changed(&user, Cause::Linked);
+            }
+            Joined::Linked(_) => {}
+            Joined::Merged(into) => {
+                self.stats.merges.fetch_add(1, Ordering::Relaxed);
+                event::merged(&user, &into.user);
+            }
+        }
+        Ok(joined)
+    }
+
+    /// The answer to a merge once more, for a client that lost it: with another new session.
+    async fn repeat_merge(&self, repeat: RepeatMerge) -> Result<LoggedIn, Error> {
+        let RepeatMerge { source, proof, opens: (kind, device), permit } = repeat;
+        let operation =
+            Operation::LogIn { identity: proof.identity.clone(), data: proof.data.clone(), kind, device };
+        let propose = || {
+            let store = &self.core.store;
+            let owner = store.resolve(&proof.identity).ok_or(Refusal::Gone)?;
+            let survivor = store.registry().survivor(&source).ok_or(Refusal::Gone)?;
+            let state = store.load(&survivor).ok_or(Refusal::Gone)?;
+            let alias = state.aliases().iter().find(|alias| alias.id == source).ok_or(Refusal::Gone)?;
+            if owner != survivor || store.clock().now() >= alias.merged.saturating_add(REPEAT_S) {
+                return Err(Error::Refused(Refusal::Gone));
+            }
+            let (set, reply) = self.proposal_by(&proof, &owner, &operation)?;
+            let Reply::Opened(session) = reply else { return Err(Error::Busy) };
+            Ok((set, LoggedIn::new(owner, &session)))
+        };
+        let logged_in = self.until_done(permit, propose).await?;
+        self.stats.repeats.fetch_add(1, Ordering::Relaxed);
+        event::changed(&logged_in.user, Cause::SessionOpened);
+        Ok(logged_in)
+    }
+
+    /// Changes what an identity rests on, and ends sessions of its owner if that is asked for.
+    async fn change_credential(&self, message: ChangeCredential) -> Result<Credential, Error> {
+        let ChangeCredential { identity, change, ends, permit } = message;
+        let key = ValueKey::credential(&identity);
+        let (cause, mut owner) = (cause_of(&change), None);
+        let propose = || {
+            let store = &self.core.store;
+            let now = store.clock().now();
+            let seen = store.registry().value(&key);
+            let current = seen.as_deref().and_then(|bytes| Credential::decode(bytes).ok());
+            if seen.is_none() && store.registry().len() + store.registry().values() >= self.core.limits.max_users {
+                return Err(Error::Capacity);
+            }
+            let next = Credential::decide(current, &change, now).map_err(Refusal::Credential)?;
+            let mut ops = vec![Op::Value { key: key.clone(), seen, change: Rewrite::Put(next.encode()) }];
+            owner = store.resolve(&identity);
+            let ending = match ends {
+                Ends::Nothing => None,
+                Ends::All => Some(Operation::EndAll),
+                Ends::Others(session) => Some(Operation::EndOthers { session }),
+            };
+            if let (Some(owner), Some(ending)) = (owner, ending) {
+                let (set, _) = self.proposal(&owner, &ending)?;
+                ops.extend(set.into_iter().flat_map(|set| set.ops));
+            }
+            Ok((Some(ChangeSet { cause, at: now, ops }), next))
+        };
+        let next = self.until_done(permit, propose).await?;
+        self.stats.credentials.fetch_add(1, Ordering::Relaxed);
+        event::credential(owner.as_ref(), cause);
+        Ok(next)
     }
 
     async fn unlink(&self, unlink: Unlink) -> Result<(), Error> {
@@ -152,17 +343,22 @@ impl Work {
 
     /// The identity's owner with a new session; if there is none, one is made.
     async fn log_in(&self, log_in: LogIn) -> Result<LoggedIn, Error> {
-        let LogIn { proof: Proof { identity, data }, kind, device, form, permit } = log_in;
+        let LogIn { proof, kind, device, form, permit } = log_in;
+        let Proof { identity, data, .. } = &proof;
         let mut made = false;
         let propose = || {
             let now = self.core.store.clock().now();
-            if let Some(owner) = self.core.store.resolve(&identity) {
+            if let Some(owner) = self.core.store.resolve(identity) {
                 made = false;
                 let operation = Operation::LogIn { identity: identity.clone(), data: data.clone(), kind, device };
-                let (set, reply) = self.proposal(&owner, &operation)?;
+                let (set, reply) = self.proposal_by(&proof, &owner, &operation)?;
                 let Reply::Opened(session) = reply else { return Err(Error::Busy) };
                 return Ok((set, LoggedIn::new(owner, &session)));
             }
+            if proof.of_known_user {
+                return Err(Error::Refused(Refusal::StaleProof));
+            }
+            let demand = self.demand(&proof)?;
             if self.core.store.registry().len() >= self.core.limits.max_users {
                 return Err(Error::Capacity);
             }
@@ -170,16 +366,42 @@ impl Work {
             let id = self.core.new_id(form);
             let (user, session) = UserState::lasting(id, identity.clone(), data.clone(), (kind, device), now);
             let extension = user.extension.as_ref().map(crate::domain::Extension::encode);
-            let ops = vec![
-                Op::Claim { identity: identity.clone(), user: id },
-                Op::Create { id, record: user.record, extension },
-            ];
+            let mut ops: Vec<Op> = demand.into_iter().collect();
+            ops.push(Op::Claim { identity: identity.clone(), user: id });
+            ops.push(Op::Create { id, record: user.record, extension });
             Ok((Some(ChangeSet { cause: Cause::Created, at: now, ops }), LoggedIn::new(id, &session)))
         };
         let logged_in = self.until_done(permit, propose).await?;
         self.stats.logins.fetch_add(1, Ordering::Relaxed);
         event::changed(&logged_in.user, if made { Cause::Created } else { Cause::SessionOpened });
         Ok(logged_in)
+    }
+}
+
+/// The one set of a merge, and what it answers.
+fn merged_set(
+    demand: Option<Op>,
+    source: &UserState,
+    target: &UserState,
+    merged: Merged,
+    now: u32,
+) -> (ChangeSet, LoggedIn) {
+    let Merged { survivor, session } = merged;
+    let logged_in = LoggedIn::new(target.id, &session);
+    let replace = Decision::Replace { next: survivor, cause: Cause::MergedInto, reply: Reply::Opened(session) };
+    let mut ops: Vec<Op> = demand.into_iter().collect();
+    // gone first, so that the alias of the survivor is the last word about its id
+    ops.push(Op::Remove { id: source.id, seen: source.record.version });
+    ops.extend(target.ops(&replace).into_iter().flat_map(|(_, ops)| ops));
+    (ChangeSet { cause: Cause::MergedInto, at: now, ops }, logged_in)
+}
+
+fn cause_of(change: &CredentialChange) -> Cause {
+    match change {
+        CredentialChange::Register { .. } => Cause::Registered,
+        CredentialChange::Confirm(_) => Cause::Confirmed,
+        CredentialChange::RenewConfirm(_) | CredentialChange::BeginReset(_) => Cause::MailAsked,
+        CredentialChange::Reset { .. } | CredentialChange::SetPassword { .. } => Cause::PasswordChanged,
     }
 }
 
@@ -194,6 +416,38 @@ struct Link {
     user: UserId,
     session: u32,
     proof: Proof,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Adds an identity, or makes the user part of its owner.
+#[derive(Message)]
+#[rtype(result = "Result<Joined, Error>")]
+struct Merge {
+    user: UserId,
+    session: u32,
+    proof: Proof,
+    opens: (SessionKind, DeviceId),
+    policy: MergePolicy,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Answers a merge again.
+#[derive(Message)]
+#[rtype(result = "Result<LoggedIn, Error>")]
+struct RepeatMerge {
+    source: UserId,
+    proof: Proof,
+    opens: (SessionKind, DeviceId),
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Changes what an identity rests on.
+#[derive(Message)]
+#[rtype(result = "Result<Credential, Error>")]
+struct ChangeCredential {
+    identity: IdentityKey,
+    change: CredentialChange,
+    ends: Ends,
     permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -230,7 +484,14 @@ macro_rules! handles {
     };
 }
 
-handles!(Link by link, Unlink by unlink, LogIn by log_in);
+handles!(
+    Link by link,
+    Unlink by unlink,
+    LogIn by log_in,
+    Merge by merge,
+    RepeatMerge by repeat_merge,
+    ChangeCredential by change_credential
+);
 
 /// The linker of a core, on a thread of its own. Ends when dropped.
 pub struct LinkerHandle {
@@ -272,6 +533,85 @@ impl LinkerHandle {
     pub async fn link(&self, user: UserId, session: u32, proof: Proof) -> Result<LoggedIn, Error> {
         let permit = Some(self.core.permit()?);
         self.address.send(Link { user, session, proof, permit }).await.map_err(|_| Error::Stopping)?
+    }
+
+    /// Does the same, but makes the user part of the identity's owner if there is one: one change set, after which the
+    /// user's id is an alias of the owner's, its sessions are over, and a new session of the owner is answered.
+    ///
+    /// # Errors
+    /// `Refused`: the user is no anonymous one, the session or the user is gone or disabled, or the owner is disabled.
+    /// `Busy`: the owner vanished meanwhile; nothing was changed.
+    pub async fn merge(
+        &self,
+        user: UserId,
+        session: u32,
+        proof: Proof,
+        opens: (SessionKind, DeviceId),
+        policy: MergePolicy,
+    ) -> Result<Joined, Error> {
+        let permit = Some(self.core.permit()?);
+        let merge = Merge { user, session, proof, opens, policy, permit };
+        self.address.send(merge).await.map_err(|_| Error::Stopping)?
+    }
+
+    /// Answers a merge again, within 10 minutes: `source` is an alias of the very user whom the proof proves.
+    ///
+    /// # Errors
+    /// `Refused(Gone)` if it is not.
+    pub async fn repeat_merge(
+        &self,
+        source: UserId,
+        proof: Proof,
+        opens: (SessionKind, DeviceId),
+    ) -> Result<LoggedIn, Error> {
+        let permit = Some(self.core.permit()?);
+        let repeat = RepeatMerge { source, proof, opens, permit };
+        self.address.send(repeat).await.map_err(|_| Error::Stopping)?
+    }
+
+    /// What linking or merging would do now. Changes nothing.
+    ///
+    /// # Errors
+    /// `Refused`, as the link itself.
+    pub fn preview(
+        &self,
+        user: &UserId,
+        session: u32,
+        proof: &Proof,
+        policy: MergePolicy,
+    ) -> Result<Preview, Error> {
+        let (store, rules) = (&self.core.store, &self.core.policy);
+        let now = store.clock().now();
+        let state = store.load(user).ok_or(Refusal::Gone)?;
+        match store.resolve(&proof.identity).filter(|owner| owner != user) {
+            None => {
+                let (identity, data) = (proof.identity.clone(), proof.data.clone());
+                let decision = state.decide(&Operation::Link { identity, data, session }, now, rules)?;
+                Ok(if matches!(decision, Decision::Keep(_)) { Preview::Unchanged } else { Preview::Linked })
+            }
+            Some(owner) => {
+                let target = store.load(&owner).ok_or(Error::Busy)?;
+                let opens = (SessionKind::V1, DeviceId::default());
+                let merged = policy.merge(&state, &target, opens, now, rules);
+                Ok(Preview::Owned { owner, merged: merged.map(|merged| Box::new(merged.survivor)) })
+            }
+        }
+    }
+
+    /// Changes the credential of a name, and ends sessions of its owner. Answers the credential as it is then. Durable
+    /// when answered.
+    ///
+    /// # Errors
+    /// `Refused`: see [`crate::domain::CredentialRefusal`]. `Capacity`.
+    pub async fn change_credential(
+        &self,
+        identity: IdentityKey,
+        change: CredentialChange,
+        ends: Ends,
+    ) -> Result<Credential, Error> {
+        let permit = Some(self.core.permit()?);
+        let message = ChangeCredential { identity, change, ends, permit };
+        self.address.send(message).await.map_err(|_| Error::Stopping)?
     }
 
     /// Takes an identity off a user.

@@ -9,7 +9,7 @@ mod supervisor;
 
 pub use error::Error;
 pub use janitor::{JanitorHandle, SweepStats, Swept};
-pub use linker::{LinkStats, LinkerHandle, LoggedIn, Proof};
+pub use linker::{Ends, Joined, LinkStats, LinkerHandle, LoggedIn, Preview, Proof, Witness};
 pub(crate) use session::{Perform, Progress, Session};
 pub use supervisor::IdForm;
 pub(crate) use supervisor::{Login, Supervisor, activate, pass_on, rest_if_gone};

@@ -1,5 +1,7 @@
 //! Change sets: what a caller asks the store to change, naming what it saw. All or nothing.
 
+use std::sync::Arc;
+
 use super::clock::ServiceTime;
 use super::extension::IdentityKey;
 use super::ids::UserId;
@@ -14,6 +16,25 @@ impl Family {
     pub const USER: Self = Self(1);
     /// 16-byte id → extension record.
     pub const EXTENSION: Self = Self(2);
+    /// Provider, a zero byte, external id → [`super::Credential`].
+    pub const CREDENTIAL: Self = Self(3);
+}
+
+/// A key of a family that is not a user's record or extension record.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ValueKey {
+    /// Its family.
+    pub family: Family,
+    /// The key.
+    pub key: Box<[u8]>,
+}
+
+impl ValueKey {
+    /// Where the credential of an identity is kept; it goes with the identity.
+    pub fn credential(identity: &IdentityKey) -> Self {
+        let key = [identity.provider.as_bytes(), &[0], identity.external.as_bytes()].concat();
+        Self { family: Family::CREDENTIAL, key: key.into() }
+    }
 }
 
 /// Why something changed: for events, logs and the journal.
@@ -48,10 +69,28 @@ pub enum Cause {
     ReuseDetected = 13,
     /// An identity was taken off the user.
     Unlinked = 14,
+    /// Somebody chose a name and a password.
+    Registered = 15,
+    /// The owner of a mail address confirmed it.
+    Confirmed = 16,
+    /// A mail with a token was asked for.
+    MailAsked = 17,
+    /// A password was changed or reset.
+    PasswordChanged = 18,
+    /// A registration that nobody confirmed is gone.
+    RegistrationExpired = 19,
+    /// An API key was made.
+    KeyMade = 20,
+    /// An API key was enabled or disabled.
+    KeyChanged = 21,
+    /// An API key is gone.
+    KeyRemoved = 22,
+    /// A session was used after a while.
+    SessionSeen = 23,
 }
 
 impl Cause {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 23] = [
         Self::Created,
         Self::Refreshed,
         Self::Linked,
@@ -66,6 +105,15 @@ impl Cause {
         Self::SessionEnded,
         Self::ReuseDetected,
         Self::Unlinked,
+        Self::Registered,
+        Self::Confirmed,
+        Self::MailAsked,
+        Self::PasswordChanged,
+        Self::RegistrationExpired,
+        Self::KeyMade,
+        Self::KeyChanged,
+        Self::KeyRemoved,
+        Self::SessionSeen,
     ];
 
     /// The cause with this number; `None` for an unknown one.
@@ -90,13 +138,22 @@ impl Cause {
             Self::SessionEnded => "session-ended",
             Self::ReuseDetected => "reuse-detected",
             Self::Unlinked => "unlinked",
+            Self::Registered => "registered",
+            Self::Confirmed => "confirmed",
+            Self::MailAsked => "mail-asked",
+            Self::PasswordChanged => "password-changed",
+            Self::RegistrationExpired => "registration-expired",
+            Self::KeyMade => "key-made",
+            Self::KeyChanged => "key-changed",
+            Self::KeyRemoved => "key-removed",
+            Self::SessionSeen => "session-seen",
         }
     }
 }
 
-/// What an update does with the extension record.
+/// What becomes of stored bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ExtensionChange {
+pub enum Rewrite {
     /// Leaves it as it is.
     Keep,
     /// Puts these bytes in its place.
@@ -126,7 +183,7 @@ pub enum Op {
         /// The new record.
         record: Record,
         /// What becomes of the extension record.
-        extension: ExtensionChange,
+        extension: Rewrite,
     },
     /// Takes a user whose version is `seen` away, with all that hangs on it.
     Remove {
@@ -149,6 +206,15 @@ pub enum Op {
         /// Who wants it.
         user: UserId,
     },
+    /// Changes a value that is still the one that the caller looked at; none is one too.
+    Value {
+        /// Where it is.
+        key: ValueKey,
+        /// What the caller looked at.
+        seen: Option<Arc<[u8]>>,
+        /// What becomes of it; kept, the operation only demands that it is still the same.
+        change: Rewrite,
+    },
     /// Raises `last_seen`; names no version and does nothing to a user who is gone.
     Touch {
         /// The user.
@@ -159,15 +225,16 @@ pub enum Op {
 }
 
 impl Op {
-    /// Whom it is about.
-    pub fn user(&self) -> UserId {
+    /// Whom it is about, if it is a user.
+    pub fn user(&self) -> Option<UserId> {
         match self {
+            Self::Value { .. } => None,
             Self::Create { id, .. }
             | Self::Update { id, .. }
             | Self::Remove { id, .. }
             | Self::Expire { id, .. }
             | Self::Claim { user: id, .. }
-            | Self::Touch { id, .. } => *id,
+            | Self::Touch { id, .. } => Some(*id),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::clock::ServiceTime;
-use super::ids::DeviceId;
+use super::ids::{DeviceId, UserId};
 use super::reader::{Reader, Short};
 use super::record::SessionKind;
 
@@ -17,6 +17,12 @@ pub mod tag {
     pub const CREATED: u16 = 3;
     /// What the provider of each identity tells about the person: JSON objects, in the order of the identities.
     pub const IDENTITY_DATA: u16 = 4;
+    /// [`super::ApiKey`] list, in the order in which they were made.
+    pub const API_KEYS: u16 = 5;
+    /// [`super::Alias`] list, in merge order.
+    pub const ALIASES: u16 = 6;
+    /// When each session was last used, in the order of the sessions.
+    pub const SESSIONS_SEEN: u16 = 7;
 }
 
 impl From<Short> for DecodeError {
@@ -41,6 +47,8 @@ pub struct Session {
     pub kind: SessionKind,
     /// When it began.
     pub started: ServiceTime,
+    /// When it was last used; up to `touch_granularity` before the last use.
+    pub seen: ServiceTime,
     /// Access tokens of an earlier epoch fail.
     pub epoch: u8,
     /// How often its refresh token was rotated (`/v1`).
@@ -80,6 +88,43 @@ pub struct Identity {
     pub data: Box<str>,
 }
 
+/// The provider of [`ApiKey`]s.
+pub const API_KEY: &str = "api-key";
+
+/// A key with which its owner's programs log in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Its public id.
+    pub id: DeviceId,
+    /// SHA-256 of the key.
+    pub hash: [u8; 32],
+    /// When it was made.
+    pub made: ServiceTime,
+    /// Whether it is refused for now.
+    pub disabled: bool,
+    /// Its owner's name for it, unique among the owner's.
+    pub name: Box<str>,
+}
+
+impl ApiKey {
+    /// What a key with this hash is found by.
+    pub fn identity(hash: &[u8; 32]) -> IdentityKey {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digits = hash.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        let hex: String = digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect();
+        IdentityKey { provider: API_KEY.into(), external: hex.into() }
+    }
+}
+
+/// The id of an anonymous user who became part of this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Alias {
+    /// The id that is no user's any more.
+    pub id: UserId,
+    /// When.
+    pub merged: ServiceTime,
+}
+
 /// The sections of one user.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Extension {
@@ -89,16 +134,28 @@ pub struct Extension {
     pub identities: Vec<Identity>,
     /// When an imported user was made, Unix time in milliseconds.
     pub created_ms: Option<u64>,
+    /// Keys, in the order in which they were made.
+    pub api_keys: Vec<ApiKey>,
+    /// Ids of users who became part of this one, in merge order.
+    pub aliases: Vec<Alias>,
     /// Sections that this version does not know, kept byte for byte.
     pub unknown: BTreeMap<u16, Box<[u8]>>,
 }
 
 impl Extension {
+    /// Everything in it that nobody else may have: identities and keys.
+    pub fn claims(&self) -> Vec<IdentityKey> {
+        let keys = self.api_keys.iter().map(|key| ApiKey::identity(&key.hash));
+        self.identities.iter().map(|identity| identity.key.clone()).chain(keys).collect()
+    }
+
     /// A format byte, then sections in ascending order of tag: tag u16, length u32, bytes; all big-endian.
     pub fn encode(&self) -> Box<[u8]> {
         let mut sections: BTreeMap<u16, Box<[u8]>> = self.unknown.clone();
         if let Some(sessions) = &self.sessions {
             sections.insert(tag::SESSIONS, encode_sessions(sessions));
+            let seen = sessions.list.iter().flat_map(|session| session.seen.to_be_bytes());
+            sections.insert(tag::SESSIONS_SEEN, seen.collect());
         }
         if !self.identities.is_empty() {
             sections.insert(tag::IDENTITIES, encode_identities(&self.identities));
@@ -107,6 +164,13 @@ impl Extension {
             let mut data = Vec::new();
             self.identities.iter().for_each(|identity| put_bytes(&mut data, identity.data.as_bytes()));
             sections.insert(tag::IDENTITY_DATA, data.into());
+        }
+        if !self.api_keys.is_empty() {
+            sections.insert(tag::API_KEYS, encode_api_keys(&self.api_keys));
+        }
+        if !self.aliases.is_empty() {
+            let entry = |alias: &Alias| [&alias.id.as_bytes()[..], &alias.merged.to_be_bytes()].concat();
+            sections.insert(tag::ALIASES, self.aliases.iter().flat_map(entry).collect());
         }
         if let Some(ms) = self.created_ms {
             sections.insert(tag::CREATED, Box::new(ms.to_be_bytes()));
@@ -143,6 +207,21 @@ impl Extension {
                         identity.data = text(&mut data)?;
                     }
                 }
+                tag::API_KEYS => extension.api_keys = decode_api_keys(section)?,
+                tag::ALIASES => {
+                    let mut input = Reader(section);
+                    while !input.0.is_empty() {
+                        let id = UserId::from_bytes(input.array()?);
+                        extension.aliases.push(Alias { id, merged: input.u32()? });
+                    }
+                }
+                // the tags ascend, so the sessions are there
+                tag::SESSIONS_SEEN => {
+                    let mut seen = Reader(section);
+                    for session in extension.sessions.iter_mut().flat_map(|sessions| &mut sessions.list) {
+                        session.seen = seen.u32()?;
+                    }
+                }
                 _ => {
                     extension.unknown.insert(tag, section.into());
                 }
@@ -170,10 +249,12 @@ fn decode_sessions(bytes: &[u8]) -> Result<Sessions, DecodeError> {
     let mut input = Reader(bytes);
     let mut sessions = Sessions { highest: input.u32()?, list: Vec::new() };
     while !input.0.is_empty() {
+        let (number, kind, started) = (input.u32()?, input.u8()?, input.u32()?);
         sessions.list.push(Session {
-            number: input.u32()?,
-            kind: SessionKind::from_number(input.u8()?).ok_or(DecodeError)?,
-            started: input.u32()?,
+            number,
+            kind: SessionKind::from_number(kind).ok_or(DecodeError)?,
+            started,
+            seen: started,
             epoch: input.u8()?,
             refresh_counter: input.u16()?,
             device: DeviceId(input.array()?),
@@ -181,6 +262,33 @@ fn decode_sessions(bytes: &[u8]) -> Result<Sessions, DecodeError> {
         });
     }
     Ok(sessions)
+}
+
+fn encode_api_keys(keys: &[ApiKey]) -> Box<[u8]> {
+    let mut out = Vec::new();
+    for key in keys {
+        out.extend(key.id.0);
+        out.extend(key.hash);
+        out.extend(key.made.to_be_bytes());
+        out.push(u8::from(key.disabled));
+        put_bytes(&mut out, key.name.as_bytes());
+    }
+    out.into()
+}
+
+fn decode_api_keys(bytes: &[u8]) -> Result<Vec<ApiKey>, DecodeError> {
+    let mut input = Reader(bytes);
+    let mut keys = Vec::new();
+    while !input.0.is_empty() {
+        keys.push(ApiKey {
+            id: DeviceId(input.array()?),
+            hash: input.array()?,
+            made: input.u32()?,
+            disabled: input.u8()? != 0,
+            name: text(&mut input)?,
+        });
+    }
+    Ok(keys)
 }
 
 fn encode_identities(identities: &[Identity]) -> Box<[u8]> {
@@ -225,6 +333,7 @@ mod tests {
                     number: 3,
                     kind: SessionKind::V1,
                     started: 7,
+                    seen: 11,
                     epoch: 1,
                     refresh_counter: 9,
                     device: DeviceId([5; 12]),
@@ -237,6 +346,14 @@ mod tests {
                 data: "{}".into(),
             }],
             created_ms: Some(1),
+            api_keys: vec![ApiKey {
+                id: DeviceId([6; 12]),
+                hash: [7; 32],
+                made: 12,
+                disabled: true,
+                name: "k".into(),
+            }],
+            aliases: vec![Alias { id: UserId::from_bytes([8; 16]), merged: 13 }],
             unknown: BTreeMap::from([(900, vec![1, 2].into())]),
         }
     }
@@ -251,16 +368,23 @@ mod tests {
             0, 2, 0, 0, 0, 15, 0, 0, 0, 1, b'p', 0, 0, 0, 2, 0xc3, 0xa9, 0, 0, 0, 8,
             0, 3, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 1,
             0, 4, 0, 0, 0, 6, 0, 0, 0, 2, b'{', b'}',
+            0, 5, 0, 0, 0, 54, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6,
+            7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7,
+            0, 0, 0, 12, 1, 0, 0, 0, 1, b'k',
+            0, 6, 0, 0, 0, 20, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 0, 0, 0, 13,
+            0, 7, 0, 0, 0, 4, 0, 0, 0, 11,
             3, 132, 0, 0, 0, 2, 1, 2,
         ];
         assert_eq!(&*example().encode(), golden);
         assert_eq!(Extension::decode(golden), Ok(example()), "sections of later versions are kept too");
+        let without_seen = Extension::decode(&golden[..169]).unwrap();
+        assert_eq!(without_seen.sessions.unwrap().list[0].seen, 7, "before it was written, only the start is known");
     }
 
     #[test]
     fn cut_bytes_are_an_error_and_never_a_panic() {
         let bytes = example().encode();
-        let whole_sections = [1, 36, 57, 71, 83];
+        let whole_sections = [1, 36, 57, 71, 83, 143, 169, 179];
         for n in 0..bytes.len() {
             assert_eq!(Extension::decode(&bytes[..n]).is_ok(), whole_sections.contains(&n), "{n}");
         }

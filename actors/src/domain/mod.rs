@@ -2,15 +2,19 @@
 
 pub mod change;
 pub mod clock;
+pub mod credential;
 pub mod extension;
 pub mod ids;
+pub mod merge;
 pub(crate) mod reader;
 pub mod record;
 pub mod user;
 
-pub use change::{Cause, ChangeSet, ExtensionChange, Family, Op, Outcome};
+pub use change::{Cause, ChangeSet, Family, Op, Outcome, Rewrite, ValueKey};
 pub use clock::{Clock, Entropy, ServiceClock, ServiceTime};
-pub use extension::{Extension, Identity, IdentityKey, Session, Sessions};
+pub use credential::{Credential, CredentialChange, CredentialRefusal, LOCAL_USERPASS, MAIL_TOKEN_S, MailToken};
+pub use extension::{API_KEY, Alias, ApiKey, Extension, Identity, IdentityKey, Session, Sessions};
 pub use ids::{DeviceId, SessionId, UserId};
+pub use merge::{MergePolicy, Merged};
 pub use record::{Flags, Record, SessionKind};
-pub use user::{Decision, MAX_IDENTITIES, Operation, Policy, Refusal, Reply, UserState};
+pub use user::{Decision, MAX_ANONYMOUS_SESSIONS, MAX_API_KEYS, MAX_IDENTITIES, Operation, Policy, Refusal, Reply, UserState};

@@ -1,8 +1,9 @@
 //! A user's state and every change it can go through, as pure functions: the session actor and the direct path both use them.
 
-use super::change::{Cause, ExtensionChange, Op};
+use super::change::{Cause, Op, Rewrite};
 use super::clock::ServiceTime;
-use super::extension::{Extension, Identity, IdentityKey, Session, Sessions};
+use super::credential::{CredentialRefusal, LOCAL_USERPASS};
+use super::extension::{API_KEY, ApiKey, Extension, Identity, IdentityKey, Session, Sessions};
 use super::ids::{DeviceId, UserId};
 use super::record::{Flags, Record, SessionKind};
 
@@ -23,6 +24,13 @@ pub struct Policy {
     pub link_ends_session: bool,
 }
 
+impl Policy {
+    /// How old a session's `seen` must be before a use renews it (seconds); a write each, unlike a touch.
+    pub fn seen_granularity_s(&self) -> u32 {
+        self.touch_granularity_s.max(60)
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -38,6 +46,12 @@ impl Default for Policy {
 
 /// How many identities a user may have: each check of a token reads them.
 pub const MAX_IDENTITIES: usize = 20;
+
+/// How many API keys a user may have (wire-protocol §1.14).
+pub const MAX_API_KEYS: usize = 20;
+
+/// How many sessions an anonymous user may have: its other screens.
+pub const MAX_ANONYMOUS_SESSIONS: usize = 8;
 
 /// A user as loaded from the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +83,16 @@ pub enum Operation {
     },
     /// Ends every session, which deletes an anonymous user.
     EndAll,
+    /// Ends every session but one.
+    EndOthers {
+        /// The number of the one that stays.
+        session: u32,
+    },
+    /// Notes that a session is in use, if that is not known yet.
+    Seen {
+        /// The session's number.
+        session: u32,
+    },
     /// Deletes the user.
     Delete {
         /// [`Cause::DeletedByUser`] or [`Cause::DeletedByAdmin`].
@@ -84,6 +108,8 @@ pub enum Operation {
         kind: SessionKind,
         /// The client's device id; zeros for none.
         device: DeviceId,
+        /// The number of the session that asks for it, which must be live and is not ended to make room.
+        beside: Option<u32>,
     },
     /// Begins a session of a lasting account on the strength of one of its identities.
     LogIn {
@@ -110,12 +136,29 @@ pub enum Operation {
         /// Which one.
         identity: IdentityKey,
     },
+    /// Makes an API key of a lasting account.
+    MakeKey {
+        /// The key.
+        key: ApiKey,
+    },
+    /// Enables or disables an API key.
+    SetKey {
+        /// Its id.
+        id: DeviceId,
+        /// Whether it is refused from now on.
+        disabled: bool,
+    },
+    /// Takes an API key away.
+    RemoveKey {
+        /// Its id.
+        id: DeviceId,
+    },
 }
 
 impl Operation {
     /// Whether finding that there is nothing left to end means that it is done.
     pub fn ends_something(&self) -> bool {
-        matches!(self, Self::EndSession { .. } | Self::EndAll | Self::Delete { .. })
+        matches!(self, Self::EndSession { .. } | Self::EndAll | Self::EndOthers { .. } | Self::Delete { .. })
     }
 }
 
@@ -166,6 +209,33 @@ pub enum Refusal {
     /// Without it nobody could log in as this user any more.
     #[error("the last identity cannot be taken away")]
     LastIdentity,
+    /// The user has an identity of this provider, which allows one.
+    #[error("the user has an identity of this provider already")]
+    ProviderLinked,
+    /// The user is anonymous, and this is for accounts.
+    #[error("the user is anonymous")]
+    Anonymous,
+    /// The user is a lasting account, and this is for anonymous users.
+    #[error("the user is a lasting account, which cannot become part of another")]
+    NotAnonymous,
+    /// As many users as may have become part of this one.
+    #[error("too many users have become part of this one")]
+    TooManyAliases,
+    /// The user has a key of this name.
+    #[error("the user has a key of this name already")]
+    KeyNameTaken,
+    /// The user has as many keys as one may have.
+    #[error("the user has too many keys")]
+    TooManyKeys,
+    /// The user has no such key.
+    #[error("the user does not have this key")]
+    NoSuchKey,
+    /// What was proved does not hold any more: a password was changed, a key disabled.
+    #[error("the credential is not valid any more")]
+    StaleProof,
+    /// A name's credential is not changed.
+    #[error(transparent)]
+    Credential(#[from] CredentialRefusal),
 }
 
 /// What follows from an operation.
@@ -209,6 +279,7 @@ impl UserState {
                 number: u32::from(self.record.session_no),
                 kind,
                 started: self.record.session_started,
+                seen: self.record.last_seen,
                 epoch: self.record.epoch,
                 refresh_counter: self.record.refresh_counter,
                 device: DeviceId::default(),
@@ -234,25 +305,70 @@ impl UserState {
             Operation::Rotate { session, counter } => self.rotate(*session, *counter, now, policy),
             Operation::EndSession { session, cause } => {
                 self.session(*session, now, policy).ok_or(Refusal::SessionEnded)?;
-                Ok(self.without(Some(*session), *cause, Reply::Done))
+                Ok(self.without(|other| other.number != *session, *cause, Reply::Done))
             }
-            Operation::EndAll => Ok(self.without(None, Cause::SessionEnded, Reply::Done)),
+            Operation::EndAll => Ok(self.without(|_| false, Cause::SessionEnded, Reply::Done)),
+            Operation::EndOthers { session } => {
+                self.session(*session, now, policy).ok_or(Refusal::SessionEnded)?;
+                if self.sessions().len() == 1 {
+                    return Ok(Decision::Keep(Reply::Done));
+                }
+                Ok(self.without(|other| other.number == *session, Cause::SessionEnded, Reply::Done))
+            }
+            Operation::Seen { session } => self.seen(*session, now, policy),
             Operation::Delete { cause } => Ok(Decision::Remove { cause: *cause, reply: Reply::Done }),
             Operation::Disable => Ok(self.disabled(true, Cause::Disabled)),
             Operation::Enable => Ok(self.disabled(false, Cause::Enabled)),
-            Operation::OpenSession { kind, device } => {
-                let (next, opened) = self.open_session(*kind, *device, now, policy)?;
+            Operation::OpenSession { kind, device, beside } => {
+                if let Some(asking) = beside {
+                    self.session(*asking, now, policy).ok_or(Refusal::SessionEnded)?;
+                }
+                let (next, opened) = self.open_session((*kind, *device), *beside, now, policy)?;
                 Ok(Decision::Replace { next, cause: Cause::SessionOpened, reply: Reply::Opened(opened) })
             }
             Operation::LogIn { identity, data, kind, device } => {
-                self.identity(identity).ok_or(Refusal::NoSuchIdentity)?;
-                let (mut next, opened) = self.open_session(*kind, *device, now, policy)?;
+                match self.api_keys().iter().find(|key| ApiKey::identity(&key.hash) == *identity) {
+                    Some(key) if key.disabled => return Err(Refusal::StaleProof),
+                    Some(_) => {}
+                    None => drop(self.identity(identity).ok_or(Refusal::NoSuchIdentity)?),
+                }
+                let (mut next, opened) = self.open_session((*kind, *device), None, now, policy)?;
                 let identities = next.extension.iter_mut().flat_map(|extension| &mut extension.identities);
                 identities.filter(|known| known.key == *identity).for_each(|known| known.data.clone_from(data));
                 Ok(Decision::Replace { next, cause: Cause::SessionOpened, reply: Reply::Opened(opened) })
             }
             Operation::Link { identity, data, session } => self.link(identity, data, *session, now, policy),
             Operation::Unlink { identity } => self.unlink(identity),
+            Operation::MakeKey { key } => {
+                let keys = self.api_keys();
+                if self.record.is_anonymous() {
+                    return Err(Refusal::Anonymous);
+                }
+                if keys.iter().any(|known| known.name == key.name) {
+                    return Err(Refusal::KeyNameTaken);
+                }
+                if keys.len() >= MAX_API_KEYS {
+                    return Err(Refusal::TooManyKeys);
+                }
+                let mut keys = keys.to_vec();
+                keys.push(key.clone());
+                Ok(self.with_keys(keys, Cause::KeyMade))
+            }
+            Operation::SetKey { id, disabled } => {
+                let mut keys = self.api_keys().to_vec();
+                let key = keys.iter_mut().find(|key| key.id == *id).ok_or(Refusal::NoSuchKey)?;
+                if key.disabled == *disabled {
+                    return Ok(Decision::Keep(Reply::Done));
+                }
+                key.disabled = *disabled;
+                Ok(self.with_keys(keys, Cause::KeyChanged))
+            }
+            Operation::RemoveKey { id } => {
+                let mut keys = self.api_keys().to_vec();
+                let at = keys.iter().position(|key| key.id == *id).ok_or(Refusal::NoSuchKey)?;
+                keys.remove(at);
+                Ok(self.with_keys(keys, Cause::KeyRemoved))
+            }
         }
     }
 
@@ -265,7 +381,7 @@ impl UserState {
         now: ServiceTime,
     ) -> (Self, Session) {
         let session =
-            Session { number: 1, kind, started: now, epoch: 0, refresh_counter: 0, device, anonymous_at_start: false };
+            Session { number: 1, kind, started: now, seen: now, epoch: 0, refresh_counter: 0, device, anonymous_at_start: false };
         let bare = Self { id, record: Record::new(now, kind), extension: None };
         let mut user = bare.with_sessions(Sessions { highest: 1, list: vec![session.clone()] });
         user.record.flags = user.record.flags.with(Flags::LASTING, true).with(Flags::BORN_LASTING, true);
@@ -278,6 +394,17 @@ impl UserState {
         self.extension.as_ref().map_or(&[], |extension| &extension.identities)
     }
 
+    /// The API keys, in the order in which they were made.
+    pub fn api_keys(&self) -> &[ApiKey] {
+        self.extension.as_ref().map_or(&[], |extension| &extension.api_keys)
+    }
+
+    fn with_keys(&self, keys: Vec<ApiKey>, cause: Cause) -> Decision {
+        let mut next = self.clone();
+        next.extension.get_or_insert_default().api_keys = keys;
+        Decision::Replace { next, cause, reply: Reply::Done }
+    }
+
     fn identity(&self, key: &IdentityKey) -> Option<&Identity> {
         self.identities().iter().find(|identity| identity.key == *key)
     }
@@ -288,10 +415,10 @@ impl UserState {
         sessions.map_or(u32::from(self.record.session_no), |sessions| sessions.highest)
     }
 
-    fn open_session(
+    pub(super) fn open_session(
         &self,
-        kind: SessionKind,
-        device: DeviceId,
+        (kind, device): (SessionKind, DeviceId),
+        beside: Option<u32>,
         now: ServiceTime,
         policy: &Policy,
     ) -> Result<(Self, Session), Refusal> {
@@ -300,17 +427,24 @@ impl UserState {
         }
         let mut list = self.sessions();
         list.retain(|session| self.is_live(session, now, policy));
+        let anonymous = self.record.is_anonymous();
+        let most = policy.max_sessions.min(if anonymous { MAX_ANONYMOUS_SESSIONS } else { usize::MAX });
+        let mut surplus = (list.len() + 1).saturating_sub(most.max(1 + usize::from(beside.is_some())));
         // they are in order of their number: the oldest first
-        let surplus = (list.len() + 1).saturating_sub(policy.max_sessions.max(1));
-        list.drain(..surplus.min(list.len()));
+        list.retain(|session| {
+            let ends = surplus > 0 && Some(session.number) != beside;
+            surplus -= usize::from(ends);
+            !ends
+        });
         let opened = Session {
             number: self.highest_session() + 1,
             kind,
             started: now,
+            seen: now,
             epoch: 0,
             refresh_counter: 0,
             device,
-            anonymous_at_start: self.record.is_anonymous(),
+            anonymous_at_start: anonymous,
         };
         list.push(opened.clone());
         Ok((self.with_sessions(Sessions { highest: opened.number, list }), opened))
@@ -333,11 +467,21 @@ impl UserState {
         if self.identity(identity).is_some() {
             return Ok(Decision::Keep(Reply::Linked(asking)));
         }
+        // somebody's own API key proves nothing new (wire-protocol §7.2)
+        if self.api_keys().iter().any(|key| ApiKey::identity(&key.hash) == *identity) {
+            return Ok(Decision::Keep(Reply::Linked(asking)));
+        }
+        if *identity.provider == *API_KEY {
+            return Err(Refusal::NoSuchIdentity);
+        }
+        if *identity.provider == *LOCAL_USERPASS && self.identities().iter().any(|known| known.key.provider == identity.provider) {
+            return Err(Refusal::ProviderLinked);
+        }
         if self.identities().len() >= MAX_IDENTITIES {
             return Err(Refusal::TooManyIdentities);
         }
         let mut highest = self.highest_session();
-        let mut going_on = Session { started: now, anonymous_at_start: false, ..asking };
+        let mut going_on = Session { started: now, seen: now, anonymous_at_start: false, ..asking };
         if going_on.kind == SessionKind::AppServices && !policy.link_ends_session {
             going_on.epoch = going_on.epoch.wrapping_add(1);
         } else {
@@ -374,13 +518,18 @@ impl UserState {
             Decision::Keep(_) => None,
             Decision::Replace { next, cause, .. } => {
                 let extension = if next.extension == self.extension {
-                    ExtensionChange::Keep
+                    Rewrite::Keep
                 } else {
-                    next.extension.as_ref().map_or(ExtensionChange::Remove, |e| ExtensionChange::Put(e.encode()))
+                    next.extension.as_ref().map_or(Rewrite::Remove, |e| Rewrite::Put(e.encode()))
                 };
-                let new = next.identities().iter().filter(|identity| self.identity(&identity.key).is_none());
-                let claim = |identity: &Identity| Op::Claim { identity: identity.key.clone(), user: self.id };
-                let mut ops: Vec<Op> = new.map(claim).collect();
+                let claims = |user: &Self| user.extension.as_ref().map(Extension::claims).unwrap_or_default();
+                let mut new = claims(next);
+                if !new.is_empty() {
+                    let old = claims(self);
+                    new.retain(|claim| !old.contains(claim));
+                }
+                let claim = |identity: IdentityKey| Op::Claim { identity, user: self.id };
+                let mut ops: Vec<Op> = new.into_iter().map(claim).collect();
                 ops.push(Op::Update { id: self.id, seen: self.record.version, record: next.record, extension });
                 Some((*cause, ops))
             }
@@ -416,7 +565,7 @@ impl UserState {
             1 if policy.refresh_grace => {
                 Ok(Decision::Keep(Reply::Rotated { counter: session.refresh_counter, grace: true }))
             }
-            1.. => Ok(self.without(Some(number), Cause::ReuseDetected, Reply::Reused)),
+            1.. => Ok(self.without(|other| other.number != number, Cause::ReuseDetected, Reply::Reused)),
             // A token ahead of the record is ours, from before a backup was restored: not reuse.
             ..=0 => {
                 let counter = counter.wrapping_add(1);
@@ -428,7 +577,7 @@ impl UserState {
                             .list
                             .iter_mut()
                             .filter(|s| s.number == number)
-                            .for_each(|s| s.refresh_counter = counter);
+                            .for_each(|s| (s.refresh_counter, s.seen) = (counter, now));
                     }
                 }
                 Ok(Decision::Replace { next, cause: Cause::Refreshed, reply: Reply::Rotated { counter, grace: false } })
@@ -436,15 +585,26 @@ impl UserState {
         }
     }
 
-    /// Without one session, or without any. An anonymous user without a session is gone.
-    fn without(&self, number: Option<u32>, cause: Cause, reply: Reply) -> Decision {
+    fn seen(&self, number: u32, now: ServiceTime, policy: &Policy) -> Result<Decision, Refusal> {
+        let session = self.session(number, now, policy).ok_or(Refusal::SessionEnded)?;
+        let mut next = self.clone();
+        let sessions = next.extension.as_mut().and_then(|extension| extension.sessions.as_mut());
+        // the one session of the compact record is as old as its user's last activity
+        let Some(sessions) = sessions.filter(|_| now.saturating_sub(session.seen) >= policy.seen_granularity_s()) else {
+            return Ok(Decision::Keep(Reply::Done));
+        };
+        sessions.list.iter_mut().filter(|known| known.number == number).for_each(|known| known.seen = now);
+        Ok(Decision::Replace { next, cause: Cause::SessionSeen, reply: Reply::Done })
+    }
+
+    /// With only some of its sessions. An anonymous user without a session is gone.
+    fn without(&self, stays: impl Fn(&Session) -> bool, cause: Cause, reply: Reply) -> Decision {
         let mut list = self.sessions();
-        list.retain(|session| number.is_some_and(|number| session.number != number));
+        list.retain(stays);
         if list.is_empty() && self.record.is_anonymous() {
             return Decision::Remove { cause, reply };
         }
-        let highest = self.extension.as_ref().and_then(|e| e.sessions.as_ref()).map_or(0, |sessions| sessions.highest);
-        Decision::Replace { next: self.with_sessions(Sessions { highest, list }), cause, reply }
+        Decision::Replace { next: self.with_sessions(Sessions { highest: self.highest_session(), list }), cause, reply }
     }
 
     /// With its sessions in the extension record, where they stay.
@@ -502,7 +662,7 @@ mod tests {
         assert!(matches!(one.decide(&end(1), 200, &POLICY), Ok(Decision::Remove { cause: Cause::LoggedOut, .. })));
         assert_eq!(one.decide(&end(2), 200, &POLICY), Err(Refusal::SessionEnded));
 
-        let open = Operation::OpenSession { kind: SessionKind::V1, device: DeviceId::default() };
+        let open = Operation::OpenSession { kind: SessionKind::V1, device: DeviceId::default(), beside: None };
         let two = next(one.decide(&open, 200, &POLICY));
         assert_eq!(two.sessions().iter().map(|s| s.number).collect::<Vec<_>>(), [1, 2]);
         let rest = next(two.decide(&end(2), 201, &POLICY));

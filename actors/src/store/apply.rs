@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Record, ServiceTime, UserId};
+use crate::domain::{Record, ServiceTime, UserId, ValueKey};
 use crate::registry::Registry;
 
 /// One unconditional change. Put and remove overwrite and a touch takes the maximum, so replay over a fuzzy snapshot
@@ -19,10 +19,10 @@ pub enum Effect {
     RemoveExtension(UserId),
     /// This user was active.
     Touch(UserId, ServiceTime),
-    /// A key of a later version's family: number, key, value.
-    PutUnknown(u8, Box<[u8]>, Box<[u8]>),
-    /// A key of a later version's family was removed: number, key.
-    RemoveUnknown(u8, Box<[u8]>),
+    /// This key of another family, perhaps one of a later version, has this value.
+    PutValue(ValueKey, Arc<[u8]>),
+    /// This key of another family has none.
+    RemoveValue(ValueKey),
 }
 
 impl Effect {
@@ -61,8 +61,8 @@ impl Effect {
             Self::PutExtension(id, bytes) => registry.put_extension(id, bytes),
             Self::RemoveExtension(id) => registry.remove_extension(&id),
             Self::Touch(id, at) => registry.raise_last_seen(&id, at),
-            Self::PutUnknown(family, key, value) => registry.put_unknown(family, key, value),
-            Self::RemoveUnknown(family, key) => registry.remove_unknown(family, key),
+            Self::PutValue(key, value) => registry.put_value(key, value),
+            Self::RemoveValue(key) => registry.remove_value(&key),
         }
     }
 }

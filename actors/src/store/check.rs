@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
@@ -9,7 +10,7 @@ use super::Sets;
 use super::apply::Effect;
 use super::completion::Outcomes;
 use crate::domain::{
-    Cause, ChangeSet, Extension, ExtensionChange, Flags, IdentityKey, Op, Outcome, Record, ServiceTime, UserId,
+    Cause, ChangeSet, Extension, Flags, IdentityKey, Op, Outcome, Record, Rewrite, ServiceTime, UserId, ValueKey,
 };
 use crate::registry::Registry;
 
@@ -18,8 +19,9 @@ pub(super) struct Group<'a> {
     registry: &'a Registry,
     users: Overlay<UserId, Record>,
     identities: Overlay<IdentityKey, UserId>,
-    /// the identities in each user's extension record
+    /// the identities and keys in each user's extension record
     owned: Overlay<UserId, Vec<IdentityKey>>,
+    values: Overlay<ValueKey, Arc<[u8]>>,
     /// What the group does, in order.
     pub(super) effects: Vec<Effect>,
 }
@@ -52,7 +54,14 @@ impl<K: Eq + Hash + Clone, V: Clone> Overlay<K, V> {
 
 impl<'a> Group<'a> {
     pub(super) fn new(registry: &'a Registry) -> Self {
-        Self { registry, users: Overlay::new(), identities: Overlay::new(), owned: Overlay::new(), effects: Vec::new() }
+        Self {
+            registry,
+            users: Overlay::new(),
+            identities: Overlay::new(),
+            owned: Overlay::new(),
+            values: Overlay::new(),
+            effects: Vec::new(),
+        }
     }
 
     /// Adds a set if every operation finds what it names; otherwise changes nothing and answers the first that does not.
@@ -64,12 +73,14 @@ impl<'a> Group<'a> {
                 self.users.pending.clear();
                 self.identities.pending.clear();
                 self.owned.pending.clear();
+                self.values.pending.clear();
                 return Err(i);
             }
         }
         self.users.keep();
         self.identities.keep();
         self.owned.keep();
+        self.values.keep();
         Ok(())
     }
 
@@ -78,7 +89,7 @@ impl<'a> Group<'a> {
     pub(super) fn decide(&mut self, sets: Sets, mut accepted: impl FnMut(Cause, ServiceTime, &[Effect])) -> Outcomes {
         let mut conflicted: Vec<UserId> = Vec::new();
         let decide = |set: ChangeSet| {
-            let users: Vec<UserId> = set.ops.iter().map(Op::user).collect();
+            let users: Vec<UserId> = set.ops.iter().filter_map(Op::user).collect();
             let (cause, at, before) = (set.cause, set.at, self.effects.len());
             let rests_on_conflict = !conflicted.is_empty() && users.iter().any(|user| conflicted.contains(user));
             match if rests_on_conflict { Err(0) } else { self.add(set) } {
@@ -118,11 +129,11 @@ impl<'a> Group<'a> {
                 self.users.set(id, Some(record));
                 self.effects.push(Effect::PutUser(id, record));
                 match extension {
-                    ExtensionChange::Keep => {}
-                    ExtensionChange::Put(bytes) => self.put_extension(id, bytes),
-                    ExtensionChange::Remove => {
-                        self.free_identities(id);
+                    Rewrite::Keep => {}
+                    Rewrite::Put(bytes) => self.put_extension(id, bytes),
+                    Rewrite::Remove => {
                         self.effects.push(Effect::RemoveExtension(id));
+                        self.free_identities(id, &[]);
                     }
                 }
             }
@@ -141,6 +152,23 @@ impl<'a> Group<'a> {
                 }
                 self.identities.set(identity, Some(user));
             }
+            Op::Value { key, seen, change } => {
+                if self.value(&key) != seen {
+                    return None;
+                }
+                match change {
+                    Rewrite::Keep => {}
+                    Rewrite::Put(bytes) => {
+                        let bytes: Arc<[u8]> = bytes.into();
+                        self.values.set(key.clone(), Some(Arc::clone(&bytes)));
+                        self.effects.push(Effect::PutValue(key, bytes));
+                    }
+                    Rewrite::Remove => {
+                        self.values.set(key.clone(), None);
+                        self.effects.push(Effect::RemoveValue(key));
+                    }
+                }
+            }
             Op::Touch { id, at } => {
                 if let Some(mut record) = self.user(&id) {
                     record.last_seen = record.last_seen.max(at);
@@ -152,33 +180,47 @@ impl<'a> Group<'a> {
         Some(())
     }
 
+    fn value(&self, key: &ValueKey) -> Option<Arc<[u8]>> {
+        self.values.get(key, || self.registry.value(key))
+    }
+
     fn remove(&mut self, id: UserId) {
-        if self.user(&id).is_some_and(|record| record.flags.has(Flags::EXTENDED)) {
-            self.free_identities(id);
-        }
+        let extended = self.user(&id).is_some_and(|record| record.flags.has(Flags::EXTENDED));
         self.users.set(id, None);
         self.effects.push(Effect::RemoveUser(id));
-    }
-
-    fn put_extension(&mut self, id: UserId, bytes: Box<[u8]>) {
-        let identities = Extension::decode(&bytes).map(|e| e.identities).unwrap_or_default();
-        self.free_identities(id);
-        for identity in &identities {
-            self.identities.set(identity.key.clone(), Some(id));
+        if extended {
+            self.free_identities(id, &[]);
         }
-        self.owned.set(id, Some(identities.into_iter().map(|identity| identity.key).collect()));
-        self.effects.push(Effect::PutExtension(id, bytes.into()));
     }
 
-    /// Sets free the identities that this user has so far, in the registry or by an earlier set of the group.
-    fn free_identities(&mut self, id: UserId) {
+    /// Comes right behind its user's record, and what follows from it comes after: see [`Effect::apply_all`].
+    fn put_extension(&mut self, id: UserId, bytes: Box<[u8]>) {
+        let claims = Extension::decode(&bytes).map(|extension| extension.claims()).unwrap_or_default();
+        self.effects.push(Effect::PutExtension(id, bytes.into()));
+        self.free_identities(id, &claims);
+        for claim in &claims {
+            self.identities.set(claim.clone(), Some(id));
+        }
+        self.owned.set(id, Some(claims));
+    }
+
+    /// Sets free the identities that this user has so far, in the registry or by an earlier set of the group, but for those
+    /// that are kept. With an identity goes its credential.
+    fn free_identities(&mut self, id: UserId, kept: &[IdentityKey]) {
         let stored = || {
             let extended = self.registry.record(&id).is_some_and(|record| record.flags.has(Flags::EXTENDED));
             let user = if extended { self.registry.load(&id) } else { None };
-            let identities = user.and_then(|user| user.extension).map(|e| e.identities).unwrap_or_default();
-            Some(identities.into_iter().map(|identity| identity.key).collect())
+            user.and_then(|user| user.extension).map(|extension| extension.claims())
         };
         for key in self.owned.get(&id, stored).unwrap_or_default() {
+            if kept.contains(&key) {
+                continue;
+            }
+            let credential = ValueKey::credential(&key);
+            if self.value(&credential).is_some() {
+                self.values.set(credential.clone(), None);
+                self.effects.push(Effect::RemoveValue(credential));
+            }
             self.identities.set(key, None);
         }
         self.owned.set(id, None);

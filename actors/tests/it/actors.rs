@@ -23,7 +23,7 @@ async fn a_user_is_live_while_something_stateful_happens_and_rests_after() {
     let user = login(&running).await;
     running.handle.rotate(&user.user, user.number, 0).await.unwrap();
     assert_eq!(running.core.live_users(), 0, "a resting user's refresh activates nobody");
-    let second = running.handle.open_session(&user.user, SessionKind::Cookie, DeviceId([3; 12])).await.unwrap();
+    let second = running.handle.open_session(&user.user, SessionKind::Cookie, DeviceId([3; 12]), None).await.unwrap();
     assert_eq!((second.number, running.core.live_users()), (2, 1));
     world.clock.advance_s(1);
     until("the actor rests", || running.core.live_users() == 0).await;
@@ -38,7 +38,7 @@ async fn operations_of_one_user_happen_in_order_and_are_folded_while_one_is_in_f
     let world = World::new(1);
     let running = world.open();
     let user = login(&running).await;
-    let opened = (0..50).map(|_| running.handle.open_session(&user.user, SessionKind::V1, DeviceId::default()));
+    let opened = (0..50).map(|_| running.handle.open_session(&user.user, SessionKind::V1, DeviceId::default(), None));
     let numbers: Vec<u32> =
         futures_util::future::join_all(opened).await.into_iter().map(|session| session.unwrap().number).collect();
     assert_eq!(numbers, (2..52).collect::<Vec<_>>());
@@ -82,8 +82,8 @@ async fn both_workers_use_the_one_actor_and_a_change_past_it_is_seen() {
     let running = world.open();
     let other = Handle::new(Arc::clone(&running.core));
     let user = login(&running).await;
-    running.handle.open_session(&user.user, SessionKind::V1, DeviceId::default()).await.unwrap();
-    other.open_session(&user.user, SessionKind::V1, DeviceId::default()).await.unwrap();
+    running.handle.open_session(&user.user, SessionKind::V1, DeviceId::default(), None).await.unwrap();
+    other.open_session(&user.user, SessionKind::V1, DeviceId::default(), None).await.unwrap();
     assert_eq!(running.core.stats().activations.load(Ordering::SeqCst), 1);
 
     // past the actor, as another node would
@@ -151,7 +151,7 @@ fn a_worker_that_stops_takes_its_actors_and_they_are_activated_elsewhere() {
         worker.spawn_fn(move || {
             actix_rt::spawn(async move {
                 let handle = Handle::new(core);
-                handle.open_session(&id, SessionKind::V1, DeviceId::default()).await.unwrap();
+                handle.open_session(&id, SessionKind::V1, DeviceId::default(), None).await.unwrap();
                 done.send(()).unwrap();
                 std::future::pending::<()>().await;
             });
@@ -160,7 +160,7 @@ fn a_worker_that_stops_takes_its_actors_and_they_are_activated_elsewhere() {
         assert_eq!(running.core.live_users(), 1);
         worker.stop();
         worker.join().unwrap();
-        let session = running.handle.open_session(&id, SessionKind::V1, DeviceId::default()).await.unwrap();
+        let session = running.handle.open_session(&id, SessionKind::V1, DeviceId::default(), None).await.unwrap();
         assert_eq!(session.number, 3, "nothing is lost");
         assert_eq!(running.core.stats().deaths.load(Ordering::SeqCst), 0, "and nobody died");
     });
@@ -200,7 +200,7 @@ fn what_ended_stays_ended_while_two_workers_change_the_same_user() {
         for race in 0..300 {
             let user = login(&running).await;
             for _ in 0..5 {
-                running.handle.open_session(&user.user, SessionKind::V1, DeviceId::default()).await.unwrap();
+                running.handle.open_session(&user.user, SessionKind::V1, DeviceId::default(), None).await.unwrap();
             }
             // every other user rests, so that some changes go past an actor that others activate meanwhile
             if race % 2 == 0 {
@@ -264,7 +264,7 @@ async fn a_thousand_logouts_race_with_writes_in_flight_and_nobody_comes_back() {
     for race in 0..1000 {
         let user = login(&running).await;
         if race % 2 == 0 {
-            running.handle.open_session(&user.user, SessionKind::V1, DeviceId::default()).await.unwrap();
+            running.handle.open_session(&user.user, SessionKind::V1, DeviceId::default(), None).await.unwrap();
         }
         let handle = &running.handle;
         let (_, out, _, _, check) = tokio::join!(

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use passerby_actors::domain::{
-    Cause, ChangeSet, Extension, ExtensionChange, Flags, Identity, IdentityKey, Op, Outcome, Record, SessionKind,
+    Cause, ChangeSet, Extension, Rewrite, Flags, Identity, IdentityKey, Op, Outcome, Record, SessionKind,
     UserId,
 };
 use passerby_actors::store::{Completions, MemoryStore, Store};
@@ -52,7 +52,7 @@ fn link(n: u8, seen: u16, names: &[&str]) -> Vec<Op> {
     let mut record = Record::new(0, SessionKind::V1);
     record.flags = record.flags.with(Flags::LASTING, true).with(Flags::EXTENDED, true);
     let claims = names.iter().map(|name| Op::Claim { identity: key(name), user: id(n) });
-    let update = Op::Update { id: id(n), seen, record, extension: ExtensionChange::Put(with_identities(names)) };
+    let update = Op::Update { id: id(n), seen, record, extension: Rewrite::Put(with_identities(names)) };
     claims.chain([update]).collect()
 }
 
@@ -77,7 +77,7 @@ async fn conforms(store: Arc<dyn Store>) {
             id: id(1),
             seen,
             record: Record { refresh_counter: 7, ..Record::new(5, SessionKind::V1) },
-            extension: ExtensionChange::Keep,
+            extension: Rewrite::Keep,
         }]
     };
     assert_eq!(subject.commit(vec![update(0), update(1), update(1)]).await, [DONE, DONE, conflict(0)]);
@@ -128,7 +128,7 @@ async fn conforms(store: Arc<dyn Store>) {
         id: id(6),
         seen: 1,
         record: Record::new(0, SessionKind::V1),
-        extension: ExtensionChange::Remove,
+        extension: Rewrite::Remove,
     }];
     assert_eq!(subject.commit(vec![bare]).await, [DONE]);
     assert_eq!((store.resolve(&key("a")), store.load(&id(6)).unwrap().extension), (None, None));

@@ -20,7 +20,7 @@ async fn a_failing_disk_gives_errors_and_calls_nobody_dead_and_then_heals() {
         let handle = &running.handle;
         let v1 = handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap();
         let sdk = handle.login(SessionKind::AppServices, IdForm::Object).await.unwrap();
-        handle.open_session(&v1.user, SessionKind::V1, DeviceId::default()).await.unwrap();
+        handle.open_session(&v1.user, SessionKind::V1, DeviceId::default(), None).await.unwrap();
 
         files.set(mode);
         assert_eq!(handle.login(SessionKind::V1, IdForm::Object).await, Err(Error::OutcomeUnknown), "{mode:?}");

@@ -13,7 +13,7 @@ use crate::support::{Random, Running, World};
 
 fn proof(external: &str) -> Proof {
     let identity = IdentityKey { provider: "custom-token".into(), external: external.into() };
-    Proof { identity, data: r#"{"name":"N"}"#.into() }
+    Proof::new(identity, r#"{"name":"N"}"#.into())
 }
 
 async fn anonymous(running: &Running, kind: SessionKind) -> LoggedIn {
@@ -77,7 +77,7 @@ async fn a_link_replaces_the_session_that_asks_and_ends_those_begun_anonymously(
     let linker = linker(&running).await;
 
     let v1 = anonymous(&running, SessionKind::V1).await;
-    let planted = running.handle.open_session(&v1.user, SessionKind::V1, DeviceId::default()).await.unwrap();
+    let planted = running.handle.open_session(&v1.user, SessionKind::V1, DeviceId::default(), None).await.unwrap();
     let after = linker.link(v1.user, v1.number, proof("v1")).await.unwrap();
     assert_eq!((after.user, after.number), (v1.user, planted.number + 1), "the same user under another number");
     assert_eq!(running.handle.check(&v1.user, &v1.session, None).unwrap_err(), ENDED);

@@ -69,7 +69,7 @@ pub(crate) async fn client(handle: &Handle, mut random: Random, operations: usiz
             let id = users[random.below(users.len())].0;
             let sessions = handle.load(&id).map_or(0, |user| user.sessions().len() as u16);
             say(Fact::OpenBegun(id, sessions + 1));
-            if handle.open_session(&id, SessionKind::V1, DeviceId::default()).await.is_err() {
+            if handle.open_session(&id, SessionKind::V1, DeviceId::default(), None).await.is_err() {
                 return;
             }
             say(Fact::Opened(id, sessions + 1));

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use passerby_actors::domain::{DeviceId, Refusal, SessionId, SessionKind, UserId};
+use passerby_actors::actor::{Joined, LinkerHandle, Proof};
+use passerby_actors::domain::{
+    DeviceId, IdentityKey, MAX_ANONYMOUS_SESSIONS, MergePolicy, Operation, Refusal, SessionId, SessionKind, UserId,
+};
 use passerby_actors::handle::{Error, IdForm};
 use passerby_actors::store::Store;
 
@@ -13,14 +16,74 @@ use crate::support::{Random, Running, World};
 const OPERATIONS: usize = 10_000;
 const WINDOW_S: u64 = 10_000;
 const GRANULARITY_S: u64 = 100;
+const LIFETIME_S: u64 = 20_000;
+const MAX_SESSIONS: usize = 5;
+/// How many identities of another provider are to be had at a time, and how many more come with each step.
+const PEOPLE: usize = 12;
+const STEPS_PER_PERSON: usize = 100;
+
+#[derive(Debug, Clone, PartialEq)]
+struct Session {
+    kind: SessionKind,
+    counter: u16,
+    started: u64,
+    anonymous: bool,
+}
 
 #[derive(Debug, Clone, Default)]
 struct User {
     last_seen: u64,
     disabled: bool,
+    lasting: bool,
     highest: u32,
-    /// number → kind and counter
-    sessions: BTreeMap<u32, (SessionKind, u16)>,
+    sessions: BTreeMap<u32, Session>,
+    identities: Vec<usize>,
+    aliases: Vec<UserId>,
+}
+
+impl User {
+    fn live(&self, number: u32, now: u64) -> Result<&Session, Refusal> {
+        let session = self.sessions.get(&number);
+        session.filter(|s| !self.lasting || now < s.started + LIFETIME_S).ok_or(Refusal::SessionEnded)
+    }
+
+    fn open(&mut self, kind: SessionKind, now: u64) -> Result<u32, Refusal> {
+        if self.disabled {
+            return Err(Refusal::Disabled);
+        }
+        let lasting = self.lasting;
+        self.sessions.retain(|_, s| !lasting || now < s.started + LIFETIME_S);
+        let most = if lasting { MAX_SESSIONS } else { MAX_SESSIONS.min(MAX_ANONYMOUS_SESSIONS) };
+        while self.sessions.len() >= most {
+            self.sessions.pop_first();
+        }
+        self.highest += 1;
+        self.sessions.insert(self.highest, Session { kind, counter: 0, started: now, anonymous: !lasting });
+        Ok(self.highest)
+    }
+
+    /// Whether it is new.
+    fn link(&mut self, number: u32, person: usize, now: u64) -> Result<u32, Refusal> {
+        if self.disabled {
+            return Err(Refusal::Disabled);
+        }
+        let asking = self.live(number, now)?.clone();
+        if self.identities.contains(&person) {
+            return Ok(number);
+        }
+        self.identities.push(person);
+        self.sessions.retain(|n, s| *n != number && !s.anonymous);
+        let number = if asking.kind == SessionKind::AppServices {
+            number
+        } else {
+            self.highest += 1;
+            self.highest
+        };
+        let counter = if asking.kind == SessionKind::AppServices { asking.counter } else { 0 };
+        self.sessions.insert(number, Session { kind: asking.kind, counter, started: now, anonymous: false });
+        self.lasting = true;
+        Ok(number)
+    }
 }
 
 struct Model {
@@ -33,7 +96,7 @@ struct Model {
 impl Model {
     fn alive(&mut self, id: &UserId) -> Option<&mut User> {
         let now = self.now;
-        self.users.get_mut(id).filter(|user| now < user.last_seen + WINDOW_S)
+        self.users.get_mut(id).filter(|user| user.lasting || now < user.last_seen + WINDOW_S)
     }
 
     fn check(&mut self, id: &UserId, number: u32) -> Result<(), Refusal> {
@@ -42,7 +105,7 @@ impl Model {
         if user.disabled {
             return Err(Refusal::Disabled);
         }
-        user.sessions.get(&number).ok_or(Refusal::SessionEnded)?;
+        user.live(number, now)?;
         if now - user.last_seen >= GRANULARITY_S {
             user.last_seen = now;
         }
@@ -50,11 +113,13 @@ impl Model {
     }
 
     fn rotate(&mut self, id: &UserId, number: u32, counter: u16) -> Result<u16, Refusal> {
+        let now = self.now;
         let user = self.alive(id).ok_or(Refusal::Gone)?;
         if user.disabled {
             return Err(Refusal::Disabled);
         }
-        let (kind, current) = user.sessions.get_mut(&number).ok_or(Refusal::SessionEnded)?;
+        user.live(number, now)?;
+        let Session { kind, counter: current, .. } = user.sessions.get_mut(&number).ok_or(Refusal::SessionEnded)?;
         if *kind != SessionKind::V1 {
             return Err(Refusal::WrongKind);
         }
@@ -66,16 +131,61 @@ impl Model {
                 return Err(Refusal::SessionEnded);
             }
         }
-        Ok(self.users[id].sessions[&number].1)
+        Ok(self.users[id].sessions[&number].counter)
     }
 
     fn end(&mut self, id: &UserId, number: u32) -> Result<(), Refusal> {
+        let now = self.now;
         let user = self.alive(id).ok_or(Refusal::Gone)?;
-        user.sessions.remove(&number).ok_or(Refusal::SessionEnded)?;
-        if user.sessions.is_empty() {
+        user.live(number, now)?;
+        user.sessions.remove(&number);
+        if user.sessions.is_empty() && !user.lasting {
             self.users.remove(id);
         }
         Ok(())
+    }
+
+    fn end_all(&mut self, id: &UserId) -> Result<(), Refusal> {
+        let user = self.alive(id).ok_or(Refusal::Gone)?;
+        user.sessions.clear();
+        if !user.lasting {
+            self.users.remove(id);
+        }
+        Ok(())
+    }
+
+    fn owner(&self, person: usize) -> Option<UserId> {
+        self.users.iter().find(|(_, user)| user.identities.contains(&person)).map(|(id, _)| *id)
+    }
+
+    fn link(&mut self, id: &UserId, number: u32, person: usize) -> Result<u32, Refusal> {
+        let now = self.now;
+        if self.owner(person).is_some_and(|owner| owner != *id) {
+            return Err(Refusal::IdentityInUse);
+        }
+        self.alive(id).ok_or(Refusal::Gone)?.link(number, person, now)
+    }
+
+    /// Who has a new session, and which.
+    fn merge(&mut self, id: &UserId, number: u32, person: usize) -> Result<(UserId, u32), Refusal> {
+        let now = self.now;
+        let Some(owner) = self.owner(person).filter(|owner| owner != id) else {
+            return self.link(id, number, person).map(|number| (*id, number));
+        };
+        let source = self.users.get(id).ok_or(Refusal::Gone)?;
+        source.live(number, now)?;
+        let source = self.alive(id).ok_or(Refusal::Gone)?;
+        if source.lasting {
+            return Err(Refusal::NotAnonymous);
+        }
+        if source.disabled {
+            return Err(Refusal::Disabled);
+        }
+        let target = self.users.get_mut(&owner).expect("the owner");
+        let opened = target.open(SessionKind::V1, now)?;
+        target.aliases.push(*id);
+        self.users.remove(id);
+        Ok((owner, opened))
     }
 
     fn remove(&mut self, id: &UserId) -> Result<(), Refusal> {
@@ -94,26 +204,38 @@ async fn ten_thousand_random_operations_agree_with_a_plain_map() {
     let mut world = World::new(seed);
     world.policy.window_s = WINDOW_S as u32;
     world.policy.touch_granularity_s = GRANULARITY_S as u32;
+    world.policy.session_lifetime_s = LIFETIME_S as u32;
+    world.policy.max_sessions = MAX_SESSIONS;
     world.limits.max_live = 20;
-    world.before_operation = Some(Arc::new(move |_, _| assert!(!armed.swap(false, Ordering::SeqCst), "injected")));
+    world.before_operation = Some(Arc::new(move |_, operation| {
+        let aside = matches!(operation, Operation::Seen { .. });
+        assert!(aside || !armed.swap(false, Ordering::SeqCst), "injected");
+    }));
     let mut running = world.open();
+    let mut linker = LinkerHandle::start(Arc::clone(&running.core)).await.unwrap();
     let mut model = Model { now: 1_000_000, users: HashMap::new(), known: Vec::new() };
-    let (mut expired, mut deaths) = (0, 0);
+    let (mut expired, mut deaths, mut linked, mut merged) = (0, 0, 0, 0);
     for step in 0..OPERATIONS {
         let id = match model.known.len() {
             0 => UserId::from_bytes([1; 16]),
             n => model.known[n - 1 - random.below(n.min(40))],
         };
-        let number = 1 + random.below(3) as u32;
+        let numbers: Vec<u32> =
+            model.users.get(&id).map(|user| user.sessions.keys().copied().collect()).unwrap_or_default();
+        let number = match numbers.len() {
+            n if n > 0 && !random.one_in(5) => numbers[random.below(n)],
+            _ => 1 + random.below(3) as u32,
+        };
+        let person = step / STEPS_PER_PERSON + random.below(PEOPLE);
         let handle = &running.handle;
         let refused = |result: Result<(), Refusal>| result.map_err(Error::Refused);
         let seen = format!("seed {seed}, step {step}, {id}");
-        match random.below(100) {
+        match random.below(120) {
             0..25 => {
                 let kind = if random.one_in(2) { SessionKind::V1 } else { SessionKind::AppServices };
                 let user = handle.login(kind, IdForm::TimeOrdered).await.unwrap();
-                let fresh =
-                    User { last_seen: model.now, highest: 1, sessions: [(1, (kind, 0))].into(), ..User::default() };
+                let mut fresh = User { last_seen: model.now, ..User::default() };
+                assert_eq!(fresh.open(kind, model.now), Ok(1));
                 assert!(model.users.insert(user.user, fresh).is_none());
                 model.known.push(user.user);
             }
@@ -128,7 +250,7 @@ async fn ten_thousand_random_operations_agree_with_a_plain_map() {
             }
             62..67 => assert_eq!(handle.logout(&id, number).await, refused(model.end(&id, number)), "{seen}: logout"),
             67..69 => assert_eq!(handle.delete(&id).await, refused(model.remove(&id)), "{seen}: delete"),
-            69..71 => assert_eq!(handle.end_all(&id).await, refused(model.remove(&id)), "{seen}: end all"),
+            69..71 => assert_eq!(handle.end_all(&id).await, refused(model.end_all(&id)), "{seen}: end all"),
             71..75 => {
                 let on = random.one_in(2);
                 let got = if on { handle.disable(&id).await } else { handle.enable(&id).await };
@@ -136,16 +258,10 @@ async fn ten_thousand_random_operations_agree_with_a_plain_map() {
                 assert_eq!(got, refused(expected), "{seen}: disable {on}");
             }
             75..82 => {
-                let got = handle.open_session(&id, SessionKind::V1, DeviceId::default()).await.map(|s| s.number);
-                let expected = match model.alive(&id) {
-                    None => Err(Refusal::Gone),
-                    Some(user) if user.disabled => Err(Refusal::Disabled),
-                    Some(user) => {
-                        user.highest += 1;
-                        user.sessions.insert(user.highest, (SessionKind::V1, 0));
-                        Ok(user.highest)
-                    }
-                };
+                let got = handle.open_session(&id, SessionKind::V1, DeviceId::default(), None).await.map(|s| s.number);
+                let now = model.now;
+                let opened = model.alive(&id).ok_or(Refusal::Gone).map(|user| user.open(SessionKind::V1, now));
+                let expected = opened.and_then(|opened| opened);
                 assert_eq!(got, expected.map_err(Error::Refused), "{seen}: open");
             }
             82..94 => {
@@ -154,12 +270,12 @@ async fn ten_thousand_random_operations_agree_with_a_plain_map() {
                 model.now += seconds;
             }
             94..96 => {
-                let due = |user: &User| model.now >= user.last_seen + WINDOW_S + 60;
+                let due = |user: &User| !user.lasting && model.now >= user.last_seen + WINDOW_S + 60;
                 let expected = model.users.values().filter(|user| due(user)).count();
                 assert_eq!(running.sweep().await, expected, "{seen}: sweep");
                 expired += expected;
                 let now = model.now;
-                model.users.retain(|_, user| now < user.last_seen + WINDOW_S + 60);
+                model.users.retain(|_, user| user.lasting || now < user.last_seen + WINDOW_S + 60);
             }
             96..97 => {
                 deadly.store(true, Ordering::SeqCst);
@@ -172,9 +288,69 @@ async fn ten_thousand_random_operations_agree_with_a_plain_map() {
                 }
             }
             97..99 => running.new_generation().await,
+            99..106 => {
+                let got = linker.link(id, number, proof(person)).await.map(|session| session.number);
+                let expected = model.link(&id, number, person);
+                linked += usize::from(expected.is_ok());
+                assert_eq!(got, expected.map_err(Error::Refused), "{seen}: link {person}");
+            }
+            106..111 => {
+                let policy = MergePolicy::default();
+                let opens = (SessionKind::V1, DeviceId::default());
+                let got = match linker.merge(id, number, proof(person), opens, policy).await {
+                    Ok(Joined::Linked(session) | Joined::Merged(session)) => Ok((session.user, session.number)),
+                    Err(error) => Err(error),
+                };
+                let expected = model.merge(&id, number, person);
+                merged += usize::from(expected.is_ok_and(|(survivor, _)| survivor != id));
+                assert_eq!(got, expected.map_err(Error::Refused), "{seen}: merge {person}");
+            }
+            111..115 => {
+                let now = model.now;
+                let got = linker.log_in(proof(person), SessionKind::V1, DeviceId::default(), IdForm::TimeOrdered).await;
+                match model.owner(person) {
+                    Some(owner) => {
+                        let opened = model.users.get_mut(&owner).expect("the owner").open(SessionKind::V1, now);
+                        let expected = opened.map(|number| (owner, number)).map_err(Error::Refused);
+                        assert_eq!(got.map(|session| (session.user, session.number)), expected, "{seen}: log in");
+                    }
+                    None => {
+                        let made = got.unwrap_or_else(|error| panic!("{seen}: log in: {error}"));
+                        let identities = vec![person];
+                        let mut user = User { last_seen: now, lasting: true, identities, ..User::default() };
+                        assert_eq!(user.open(SessionKind::V1, now), Ok(made.number), "{seen}: log in");
+                        assert!(model.users.insert(made.user, user).is_none());
+                        model.known.push(made.user);
+                    }
+                }
+            }
+            115..118 => {
+                let got = linker.unlink(id, proof(person).identity).await;
+                let expected = match model.alive(&id) {
+                    None => Err(Refusal::Gone),
+                    Some(user) if !user.identities.contains(&person) => Err(Refusal::NoSuchIdentity),
+                    Some(user) if user.identities.len() == 1 => Err(Refusal::LastIdentity),
+                    Some(user) => {
+                        user.identities.retain(|identity| *identity != person);
+                        Ok(())
+                    }
+                };
+                assert_eq!(got, refused(expected), "{seen}: unlink {person}");
+            }
+            118..119 => {
+                let now = model.now;
+                let got = handle.end_others(&id, number).await;
+                let expected = match model.alive(&id) {
+                    None => Err(Refusal::Gone),
+                    Some(user) => user.live(number, now).map(drop).map(|()| user.sessions.retain(|n, _| *n == number)),
+                };
+                assert_eq!(got, refused(expected), "{seen}: end others");
+            }
             _ => {
+                drop(linker);
                 running.close();
                 running = world.open();
+                linker = LinkerHandle::start(Arc::clone(&running.core)).await.unwrap();
             }
         }
         if step % 500 == 0 {
@@ -183,7 +359,13 @@ async fn ten_thousand_random_operations_agree_with_a_plain_map() {
     }
     running.close();
     agree(&world.open(), &mut model, "at the end, after a restart");
-    assert!(expired > 50 && deaths > 20, "{expired} expired, {deaths} deaths");
+    let counted = format!("{expired} expired, {deaths} deaths, {linked} linked, {merged} merged");
+    assert!(expired > 50 && deaths > 20 && linked > 50 && merged > 20, "{counted}");
+}
+
+fn proof(person: usize) -> Proof {
+    let identity = IdentityKey { provider: "custom-token".into(), external: person.to_string().into() };
+    Proof::new(identity, "".into())
 }
 
 fn agree(running: &Running, model: &mut Model, context: &str) {
@@ -193,9 +375,19 @@ fn agree(running: &Running, model: &mut Model, context: &str) {
         let state = running.handle.load(&id);
         assert_eq!(state.is_some(), expected.is_some(), "{context}: {id}");
         if let (Some(state), Some(expected)) = (state, expected) {
-            let sessions: BTreeMap<_, _> =
-                state.sessions().into_iter().map(|s| (s.number, (s.kind, s.refresh_counter))).collect();
-            assert_eq!(sessions, expected.sessions, "{context}: {id}");
+            let sessions: Vec<_> = state.sessions().into_iter().map(|s| (s.number, s.kind, s.refresh_counter)).collect();
+            let wanted: Vec<_> = expected.sessions.iter().map(|(number, s)| (*number, s.kind, s.counter)).collect();
+            assert_eq!(sessions, wanted, "{context}: {id}");
+            let identities: Vec<_> = state.identities().iter().map(|identity| identity.key.clone()).collect();
+            let wanted: Vec<_> = expected.identities.iter().map(|person| proof(*person).identity).collect();
+            assert_eq!(identities, wanted, "{context}: {id}");
+            let aliases: Vec<_> = state.aliases().iter().map(|alias| alias.id).collect();
+            assert_eq!(aliases, expected.aliases, "{context}: {id}");
         }
+        let survivor = model.users.iter().find(|(_, user)| user.aliases.contains(&id)).map(|(survivor, _)| *survivor);
+        assert_eq!(running.store.registry().survivor(&id), survivor, "{context}: {id}");
+    }
+    for person in 0..OPERATIONS / STEPS_PER_PERSON + PEOPLE {
+        assert_eq!(running.store.resolve(&proof(person).identity), model.owner(person), "{context}: {person}");
     }
 }

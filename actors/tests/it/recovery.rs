@@ -53,7 +53,7 @@ async fn a_restart_finds_everybody_through_journals_and_generations() {
     for round in 0..6 {
         users.extend(logins(&running, 20).await);
         let extended = users[round * 20];
-        running.handle.open_session(&extended, SessionKind::AppServices, DeviceId([9; 12])).await.unwrap();
+        running.handle.open_session(&extended, SessionKind::AppServices, DeviceId([9; 12]), None).await.unwrap();
         if round % 2 == 0 {
             running.new_generation().await;
         }

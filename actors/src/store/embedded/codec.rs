@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::reader::{Reader, Short};
-use crate::domain::{Cause, Extension, Record, ServiceTime, UserId};
+use crate::domain::{Cause, Credential, Extension, Family, Record, ServiceTime, UserId, ValueKey};
 use crate::registry::Item;
 use crate::store::apply::Effect;
 
@@ -24,7 +24,7 @@ mod effect_tag {
     pub(super) const PUT_EXTENSION: u8 = 3;
     pub(super) const REMOVE_EXTENSION: u8 = 4;
     pub(super) const TOUCH: u8 = 5;
-    /// the general forms, by which later versions write their families
+    /// the general forms, for every other family, also of later versions
     pub(super) const PUT: u8 = 6;
     pub(super) const REMOVE: u8 = 7;
 }
@@ -194,13 +194,13 @@ fn put_effect(out: &mut Vec<u8>, effect: &Effect) {
             id(effect_tag::TOUCH, user);
             out.extend(at.to_be_bytes());
         }
-        Effect::PutUnknown(family, key, value) => {
-            out.extend([effect_tag::PUT, *family]);
+        Effect::PutValue(ValueKey { family, key }, value) => {
+            out.extend([effect_tag::PUT, family.0]);
             put_bytes(out, key);
             put_bytes(out, value);
         }
-        Effect::RemoveUnknown(family, key) => {
-            out.extend([effect_tag::REMOVE, *family]);
+        Effect::RemoveValue(ValueKey { family, key }) => {
+            out.extend([effect_tag::REMOVE, family.0]);
             put_bytes(out, key);
         }
     }
@@ -217,10 +217,27 @@ fn take_effect(input: &mut Reader<'_>) -> Result<Effect, DecodeError> {
         effect_tag::PUT_EXTENSION => Effect::PutExtension(id(input)?, readable_extension(input.bytes()?)?),
         effect_tag::REMOVE_EXTENSION => Effect::RemoveExtension(id(input)?),
         effect_tag::TOUCH => Effect::Touch(id(input)?, input.u32()?),
-        effect_tag::PUT => Effect::PutUnknown(input.u8()?, input.bytes()?.into(), input.bytes()?.into()),
-        effect_tag::REMOVE => Effect::RemoveUnknown(input.u8()?, input.bytes()?.into()),
+        effect_tag::PUT => {
+            let key = value_key(input)?;
+            let value = input.bytes()?;
+            readable_value(&key, value)?;
+            Effect::PutValue(key, value.into())
+        }
+        effect_tag::REMOVE => Effect::RemoveValue(value_key(input)?),
         _ => return Err(DecodeError),
     })
+}
+
+fn value_key(input: &mut Reader<'_>) -> Result<ValueKey, DecodeError> {
+    Ok(ValueKey { family: Family(input.u8()?), key: input.bytes()?.into() })
+}
+
+/// Refuses a value of ours that nobody could read later.
+fn readable_value(key: &ValueKey, value: &[u8]) -> Result<(), DecodeError> {
+    match key.family {
+        Family::CREDENTIAL => Credential::decode(value).map(drop).map_err(|_| DecodeError),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses an extension record that nobody could read later: half a user would look like one who never linked anything.
@@ -231,7 +248,6 @@ fn readable_extension(bytes: &[u8]) -> Result<Arc<[u8]>, DecodeError> {
 
 /// Appends one entry of a snapshot: family u8, key length u16, value length u32, key, value.
 pub(super) fn put_item(out: &mut Vec<u8>, item: &Item) {
-    use crate::domain::Family;
     let mut entry = |family: u8, key: &[u8], value: &[u8]| {
         out.push(family);
         out.extend(u16::try_from(key.len()).unwrap_or(u16::MAX).to_be_bytes());
@@ -242,7 +258,7 @@ pub(super) fn put_item(out: &mut Vec<u8>, item: &Item) {
     match item {
         Item::User(id, record) => entry(Family::USER.0, id.as_bytes(), &record.to_bytes()),
         Item::Extension(id, bytes) => entry(Family::EXTENSION.0, id.as_bytes(), bytes),
-        Item::Unknown(family, key, value) => entry(*family, key, value),
+        Item::Value(key, value) => entry(key.family.0, &key.key, value),
     }
 }
 
@@ -262,7 +278,6 @@ pub(super) fn whole_items(bytes: &[u8]) -> usize {
 
 /// Takes entries off the front of a snapshot's stream; what is left is the beginning of the next one.
 pub(super) fn take_items(bytes: &[u8], mut take: impl FnMut(Item)) -> Result<usize, DecodeError> {
-    use crate::domain::Family;
     let mut input = Reader(bytes);
     loop {
         let before = input.0.len();
@@ -276,7 +291,11 @@ pub(super) fn take_items(bytes: &[u8], mut take: impl FnMut(Item)) -> Result<usi
         take(match Family(family) {
             Family::USER => Item::User(id()?, Record::from_bytes(value.try_into().map_err(|_| DecodeError)?)),
             Family::EXTENSION => Item::Extension(id()?, readable_extension(value)?),
-            Family(family) => Item::Unknown(family, key.into(), value.into()),
+            family => {
+                let key = ValueKey { family, key: key.into() };
+                readable_value(&key, value)?;
+                Item::Value(key, value.into())
+            }
         });
     }
 }
@@ -285,6 +304,10 @@ pub(super) fn take_items(bytes: &[u8], mut take: impl FnMut(Item)) -> Result<usi
 mod tests {
     use super::*;
     use crate::domain::SessionKind;
+
+    fn key(family: u8, key: &[u8]) -> ValueKey {
+        ValueKey { family: Family(family), key: key.into() }
+    }
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -298,8 +321,8 @@ mod tests {
             Effect::PutExtension(id, Arc::from([1u8])),
             Effect::RemoveExtension(id),
             Effect::RemoveUser(id),
-            Effect::PutUnknown(200, [1].into(), [2, 3].into()),
-            Effect::RemoveUnknown(200, [1].into()),
+            Effect::PutValue(key(200, &[1]), Arc::from([2u8, 3])),
+            Effect::RemoveValue(key(200, &[1])),
         ];
         let mut frame = FrameWriter::new();
         frame.set(Cause::Created, 7, &effects);
@@ -338,7 +361,7 @@ mod tests {
         let items = [
             Item::User(id, Record::new(1, SessionKind::V1)),
             Item::Extension(id, Arc::from([1u8])),
-            Item::Unknown(200, [1, 2].into(), vec![3; 20].into()),
+            Item::Value(key(200, &[1, 2]), vec![3; 20].into()),
         ];
         let mut bytes = Vec::new();
         items.iter().for_each(|item| put_item(&mut bytes, item));

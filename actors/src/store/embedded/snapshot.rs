@@ -232,7 +232,7 @@ fn put_all(chunk: &[u8], registry: &Registry) -> Result<u64, String> {
             registry.put_user(id, record, || {});
         }
         Item::Extension(id, bytes) => registry.put_extension(id, bytes),
-        Item::Unknown(family, key, value) => registry.put_unknown(family, key, value),
+        Item::Value(key, value) => registry.put_value(key, value),
     })
     .map_err(|error| error.to_string())?;
     Ok(users)

@@ -1,0 +1,76 @@
+//! Merging: what becomes of what an anonymous user has when it becomes part of an account (design §6).
+
+use super::clock::ServiceTime;
+use super::extension::{Alias, Session};
+use super::ids::DeviceId;
+use super::record::{Flags, SessionKind};
+use super::user::{Policy, Refusal, UserState};
+
+/// How many users may become part of one: each check of one of its tokens reads their ids.
+pub const MAX_ALIASES: usize = 256;
+
+/// How the data of the two become one. Every kind of data that users have is decided here and nowhere else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MergePolicy {
+    /// Whether the account counts as made when the older of the two was; otherwise it keeps its own date.
+    pub oldest_created: bool,
+}
+
+/// What an account is after a merge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merged {
+    /// The account; the store sets the version.
+    pub survivor: UserState,
+    /// Its new session.
+    pub session: Session,
+}
+
+impl MergePolicy {
+    /// The account `target` with all that the anonymous user `source` has, and with a new session. The id of the source
+    /// becomes an alias, and its sessions end with it.
+    ///
+    /// # Errors
+    /// The source is a lasting account, or one of them is gone or disabled, or too many have become part of the target.
+    pub fn merge(
+        self,
+        source: &UserState,
+        target: &UserState,
+        session: (SessionKind, DeviceId),
+        now: ServiceTime,
+        policy: &Policy,
+    ) -> Result<Merged, Refusal> {
+        if source.record.is_expired(now, policy.window_s) {
+            return Err(Refusal::Gone);
+        }
+        if !source.record.is_anonymous() {
+            return Err(Refusal::NotAnonymous);
+        }
+        if source.record.flags.has(Flags::DISABLED) {
+            return Err(Refusal::Disabled);
+        }
+        let (mut survivor, session) = target.open_session(session, None, now, policy)?;
+        let extension = survivor.extension.get_or_insert_default();
+        if extension.aliases.len() >= MAX_ALIASES {
+            return Err(Refusal::TooManyAliases);
+        }
+        // what was merged into an anonymous user goes along, so that no alias ever leads to another
+        let inherited = source.extension.iter().flat_map(|extension| &extension.aliases).copied();
+        extension.aliases.extend(inherited.chain([Alias { id: source.id, merged: now }]));
+        if self.oldest_created && source.created_ms() < target.created_ms() {
+            extension.created_ms = Some(source.created_ms());
+        }
+        Ok(Merged { survivor, session })
+    }
+}
+
+impl UserState {
+    /// When the user was made, Unix time in milliseconds.
+    pub fn created_ms(&self) -> u64 {
+        self.extension.as_ref().and_then(|extension| extension.created_ms).unwrap_or_else(|| self.id.created_ms())
+    }
+
+    /// Ids of users who became part of this one, in merge order.
+    pub fn aliases(&self) -> &[Alias] {
+        self.extension.as_ref().map_or(&[], |extension| &extension.aliases)
+    }
+}
