@@ -3,14 +3,86 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use passerby_actors::actor::{Core, JanitorHandle, LinkerHandle, LoggedIn};
-use passerby_actors::domain::{DeviceId, Entropy, ServiceClock, SessionKind};
+use passerby_actors::actor::{Core, JanitorHandle, LinkerHandle, LoggedIn, Proof};
+use passerby_actors::domain::{DeviceId, Entropy, MergePolicy, ServiceClock, SessionKind, UserId};
 use passerby_actors::histogram::Histogram;
 use passerby_actors::store::{EmbeddedStore, Health, Store};
 
 use crate::config::Settings;
+use crate::mail::Mailer;
 use crate::provider::Providers;
+use crate::provider::codes::{CodeKind, Codes, Limits};
+use crate::provider::local_userpass::LocalUserpass;
+use crate::provider::oidc::PendingLogin;
 use crate::token::{AccessClaims, RefreshClaims, Tokens};
+
+/// Names, passwords and the mails about them, as far as they are configured.
+pub struct Accounts {
+    /// Sends mails.
+    pub mailer: Option<Mailer>,
+    /// Registers names and checks passwords.
+    pub userpass: Option<Arc<LocalUserpass>>,
+}
+
+/// Whose session a transfer code continues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transfer {
+    /// The user.
+    pub user: UserId,
+    /// The number of the session that asked for the code.
+    pub session: u32,
+}
+
+/// A login in a browser that was sent to its issuer.
+pub struct SentLogin {
+    /// The provider's name.
+    pub provider: String,
+    /// What the issuer's answer must fit.
+    pub pending: PendingLogin,
+    /// Where the browser ends.
+    pub redirect_uri: String,
+    /// SHA-256 in base64url of what only the page that began it knows.
+    pub challenge: String,
+}
+
+/// A login in a browser that came back.
+#[derive(Debug, Clone)]
+pub struct FinishedLogin {
+    /// The provider's name.
+    pub provider: String,
+    /// What it proved.
+    pub proof: Proof,
+    /// As in [`SentLogin`].
+    pub challenge: String,
+}
+
+/// Codes that work once, in memory: they end with the process.
+pub struct OneTimeCodes {
+    /// For another session of the same user.
+    pub transfers: Codes<UserId, Transfer>,
+    /// For a browser that comes back from an issuer.
+    pub sent: Codes<(), SentLogin>,
+    /// For the page that a finished login ends on.
+    pub finished: Codes<(), FinishedLogin>,
+}
+
+impl Default for OneTimeCodes {
+    fn default() -> Self {
+        let limits = |lifetime_s, most_per_owner| Limits { lifetime_s, most: 100_000, most_per_owner };
+        Self {
+            transfers: Codes::new(CodeKind::Transfer, limits(TRANSFER_CODE_S, 8)),
+            sent: Codes::new(CodeKind::OidcState, limits(SENT_LOGIN_S, 1)),
+            finished: Codes::new(CodeKind::Login, limits(LOGIN_CODE_S, 1)),
+        }
+    }
+}
+
+/// How long a transfer code is good (seconds).
+pub const TRANSFER_CODE_S: u32 = 120;
+/// How long somebody may take at an issuer (seconds).
+pub const SENT_LOGIN_S: u32 = 600;
+/// How long the code of a finished login is good (seconds).
+pub const LOGIN_CODE_S: u32 = 60;
 
 /// A running server.
 pub struct Server {
@@ -29,7 +101,11 @@ pub struct Server {
     /// The sweep.
     pub janitor: JanitorHandle,
     /// Links identities, and logs in by them.
-    pub linker: LinkerHandle,
+    pub linker: Arc<LinkerHandle>,
+    /// Names and passwords.
+    pub accounts: Accounts,
+    /// Codes that work once.
+    pub codes: OneTimeCodes,
     /// Responses by class of status: 1xx at 0.
     pub responses: [AtomicU64; 5],
     /// How long requests took that were answered 503.
@@ -67,6 +143,11 @@ impl Server {
         let mut id = [0; 12];
         self.entropy.fill(&mut id);
         id
+    }
+
+    /// How the data of two users become one.
+    pub fn merge_policy(&self) -> MergePolicy {
+        MergePolicy { oldest_created: self.settings.merge.oldest_created }
     }
 
     /// Whether anything may be called dead: only while the store can write is a 401 a fact.

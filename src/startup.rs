@@ -15,18 +15,28 @@ use passerby_actors::histogram::Histogram;
 use passerby_actors::store::embedded::files::Files;
 use passerby_actors::store::embedded::{Durability, OpenError, Options};
 use passerby_actors::store::{EmbeddedStore, Store};
+use zeroize::Zeroizing;
 
 use crate::config::{self, AccessAlg, Loaded, Settings, SettingsError, default_max_users};
 use crate::http::{self, ops};
+use crate::mail::{AnyTransport, Mailer, Plan, Smtp, Webhook};
 use crate::outbound::{Allowed, Outbound, SystemResolver, system_roots};
 use crate::provider::Providers;
+use crate::provider::api_key::ApiKeys;
 use crate::provider::app_folder::AppFolder;
+use crate::provider::identity::IdentityProvider;
+use crate::provider::local_userpass::{self, LocalUserpass};
+use crate::provider::password::{Cost, PasswordError, Passwords, Pool};
 use crate::provider::secrets::Secrets;
-use crate::server::Server;
+use crate::provider::userpass_config::UserpassConfig;
+use crate::server::{Accounts, OneTimeCodes, Server};
 use crate::token::{Algorithm, KeyError, KeyStore, Tokens};
 
 /// Entries of the verified-token cache: about 20 MB when full.
 const TOKEN_CACHE_ENTRIES: usize = 131_072;
+
+/// How long the end waits for mails that are being delivered.
+const MAIL_DRAIN: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Where time, randomness and files come from: the machine's own, or a test's.
 #[derive(Clone)]
@@ -80,6 +90,9 @@ pub enum StartError {
     /// A thread or a listener.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// The threads that hash passwords.
+    #[error(transparent)]
+    Passwords(#[from] PasswordError),
     /// The actors.
     #[error(transparent)]
     Actors(#[from] passerby_actors::handle::Error),
@@ -120,11 +133,68 @@ pub fn providers(
 ) -> Result<Providers, SettingsError> {
     let settings = loaded.settings();
     let secrets = Secrets::load(environment, settings.secrets_file.as_deref(), settings.app_dir.as_deref())?;
-    let wrong = |reason: String| SettingsError::of_key("settings", "outbound.allow", reason);
-    let allowed = Allowed::parse(&settings.outbound.allow).map_err(wrong)?;
+    let unreachable = |reason: String| SettingsError::of_key("settings", "outbound.allow", reason);
+    let allowed = Allowed::parse(&settings.outbound.allow).map_err(unreachable)?;
     let outbound = Outbound::new(allowed, Arc::new(SystemResolver), system_roots())
         .map_err(|error| SettingsError::of_source("outbound client", error.to_string()))?;
-    Providers::new(folder, loaded.provider_tables(), &settings.app_id, &secrets, &outbound)
+    let mut providers = Providers::new(folder, loaded.provider_tables(), &settings.app_id, &secrets, &outbound)?;
+    let wrong = |key: &str, reason: String| SettingsError::of_key("settings", key, reason);
+    providers.mail = match settings.mail.plan("settings")? {
+        None => None,
+        Some(Plan::Smtp(plan)) => {
+            let password = plan.login.as_ref().map(|login| secrets.get(&login.password_secret)).transpose();
+            let password = password.map_err(|reason| wrong("mail.smtp_password_secret", reason))?;
+            let password = password.map(|secret| Zeroizing::new(secret.expose().to_owned()));
+            let smtp = Smtp::new(&plan, password).map_err(|error| wrong("mail.smtp", error.to_string()))?;
+            Some(Arc::new(AnyTransport::Smtp(Box::new(smtp))))
+        }
+        Some(Plan::Webhook { url, secret }) => {
+            outbound.check(&url).map_err(|error| wrong("mail.webhook", error.to_string()))?;
+            let secret = secrets.get(&secret).map_err(|reason| wrong("mail.webhook_secret", reason))?;
+            let webhook = Webhook::new(&url, secret.expose(), outbound);
+            let webhook = webhook.map_err(|error| wrong("mail.webhook_secret", error.to_string()))?;
+            Some(Arc::new(AnyTransport::Webhook(Box::new(webhook))))
+        }
+    };
+    if providers.mail.is_none() && providers.userpass.as_ref().is_some_and(UserpassConfig::sends_mail) {
+        let reason = "is missing: local-userpass has to send mails (or set mail.webhook)";
+        return Err(wrong("mail.smtp", reason.to_owned()));
+    }
+    if providers.has_browser_login() && settings.public_url.is_none() {
+        let reason = "is missing: a provider with redirect_uris has to send browsers back here";
+        return Err(wrong("public_url", reason.to_owned()));
+    }
+    Ok(providers)
+}
+
+/// Starts what `local-userpass` and `api-key` need: threads for passwords, the queue of mails.
+fn start_accounts(
+    providers: &mut Providers,
+    store: &Arc<dyn Store>,
+    linker: &Arc<LinkerHandle>,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<Accounts, StartError> {
+    let mailer = providers.mail.clone().map(|transport| {
+        let (mailer, deliveries) = Mailer::new(transport, Arc::clone(clock), Arc::clone(entropy));
+        actix_web::rt::spawn(deliveries.run());
+        mailer
+    });
+    if providers.api_keys {
+        providers.add(Arc::new(ApiKeys::new(Arc::clone(store))));
+    }
+    let Some(config) = providers.userpass.clone() else { return Ok(Accounts { mailer, userpass: None }) };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let passwords = Passwords::start(Cost::default(), Pool::for_cores(cores), Arc::clone(entropy))?;
+    let parts = local_userpass::Parts {
+        mailer: mailer.clone(),
+        linker: Arc::clone(linker),
+        store: Arc::clone(store),
+        entropy: Arc::clone(entropy),
+    };
+    let userpass = LocalUserpass::new(config, passwords, parts);
+    providers.add(Arc::clone(&userpass) as Arc<dyn IdentityProvider>);
+    Ok(Accounts { mailer, userpass: Some(userpass) })
 }
 
 /// A server whose listeners are bound.
@@ -164,7 +234,7 @@ impl Application {
     /// [`StartError`].
     pub async fn build(
         settings: Settings,
-        providers: Providers,
+        mut providers: Providers,
         ports: Ports,
         (phase, admin, admin_address): (ops::SharedPhase, ServerHandle, SocketAddr),
     ) -> Result<Self, StartError> {
@@ -195,9 +265,10 @@ impl Application {
             commit_timeout: settings.http.request_timeout,
         };
         let for_actors = Arc::clone(&store) as Arc<dyn Store>;
-        let core = Core::new(for_actors, settings.policy(), limits, Arc::clone(&ports.entropy), None);
+        let core = Core::new(Arc::clone(&for_actors), settings.policy(), limits, Arc::clone(&ports.entropy), None);
         let janitor = JanitorHandle::start(Arc::clone(&core)).await?;
-        let linker = LinkerHandle::start(Arc::clone(&core)).await?;
+        let linker = Arc::new(LinkerHandle::start(Arc::clone(&core)).await?);
+        let accounts = start_accounts(&mut providers, &for_actors, &linker, &ports.clock, &ports.entropy)?;
         let entropy = ports.entropy;
         let server = Arc::new(Server {
             settings,
@@ -208,6 +279,8 @@ impl Application {
             entropy,
             janitor,
             linker,
+            accounts,
+            codes: OneTimeCodes::default(),
             responses: Default::default(),
             shed: Histogram::default(),
         });
@@ -250,6 +323,10 @@ impl Application {
             tracing::info!("draining");
             tokio::time::sleep(self.server.settings.drain.notice).await;
             public.stop(true).await;
+            if let Some(mailer) = &self.server.accounts.mailer {
+                // those that wait for another try are lost; their tokens can be asked for again
+                drop(tokio::time::timeout(MAIL_DRAIN, mailer.drained()).await);
+            }
         }
         let ended = match ended {
             Some(ended) => ended,

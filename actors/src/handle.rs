@@ -10,8 +10,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::actor::{Core, Login, Perform, Progress, Supervisor, activate, event, pass_on, rest_if_gone};
 use crate::domain::{
-    ApiKey, Cause, ChangeSet, DeviceId, Flags, Operation, Outcome, Record, Refusal, Reply, ServiceTime, SessionId, SessionKind,
-    UserId, UserState,
+    ApiKey, Cause, ChangeSet, DeviceId, Flags, Operation, Outcome, Record, Refusal, Reply, ServiceTime, SessionId,
+    SessionKind, UserId, UserState,
 };
 use crate::registry::Touched;
 use crate::store::{Completions, Health};

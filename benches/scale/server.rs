@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use passerby_actors::actor::{Core, JanitorHandle, Limits};
-use passerby_actors::domain::{Cause, ChangeSet, Clock, Rewrite, Op, Outcome, Policy, Record, UserId};
+use passerby_actors::domain::{Cause, ChangeSet, Clock, Op, Outcome, Policy, Record, Rewrite, UserId};
 use passerby_actors::handle::Handle;
 use passerby_actors::store::embedded::files::Disk;
 use passerby_actors::store::embedded::{Durability, Options};

@@ -14,6 +14,8 @@ use crate::outbound::allowed_origin;
 pub(super) enum Kind {
     Address,
     Path,
+    Text,
+    PageUrl,
     AppId,
     PublicUrl,
     Origins,
@@ -31,6 +33,8 @@ impl Kind {
         match self {
             Self::Address => "an IP address and a port".to_owned(),
             Self::Path => "a path, relative to the working directory".to_owned(),
+            Self::Text => "a text".to_owned(),
+            Self::PageUrl => "an https:// address, or http:// on this machine, without fragment".to_owned(),
             Self::AppId => "1 to 64 of A-Z a-z 0-9 _ -".to_owned(),
             Self::PublicUrl => "http:// or https://, host, port".to_owned(),
             Self::Origins => "a list of scheme://host[:port], with commas in the environment".to_owned(),
@@ -87,6 +91,8 @@ impl Kind {
         let holds = match self {
             Self::Address => text.parse::<SocketAddr>().is_ok(),
             Self::Path => !text.is_empty(),
+            Self::Text => !text.trim().is_empty(),
+            Self::PageUrl => page(text),
             Self::AppId => valid_app_id(text),
             Self::Choice(words) => words.contains(&text),
             Self::Filter => {
@@ -163,6 +169,14 @@ pub fn canonical_origin(text: &str) -> Result<String, String> {
         (_, None) | ("http", Some(80)) | ("https", Some(443)) => format!("{scheme}://{host}"),
         (_, Some(port)) => format!("{scheme}://{host}:{port}"),
     })
+}
+
+/// A page to which a link with a code may lead: what is secret in a link must not be read on the way.
+fn page(text: &str) -> bool {
+    let Ok(url) = url::Url::parse(text) else { return false };
+    let local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    let safe = url.scheme() == "https" || (local && url.scheme() == "http");
+    safe && url.has_host() && url.fragment().is_none() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// A network, or a single address as a network of one.

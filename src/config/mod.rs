@@ -96,6 +96,16 @@ pub struct Settings {
     pub refresh: Refresh,
     /// Linking.
     pub link: LinkRules,
+    /// Merging.
+    pub merge: MergeRules,
+    /// Transfer codes.
+    #[serde(default)]
+    pub transfer: TransferRules,
+    /// What logins tell.
+    pub auth: AuthRules,
+    /// How mails are sent.
+    #[serde(default)]
+    pub mail: MailSettings,
     /// What the server itself may fetch.
     pub outbound: OutboundRules,
     /// Session actors.
@@ -145,6 +155,54 @@ pub struct SessionRules {
     pub lifetime_s: u32,
     /// Sessions that a user may have, 1 to 1000; one more ends the oldest. Default 50.
     pub max_per_user: usize,
+    /// Seconds after its start in which a session of a lasting account may change how the account is logged in to on `/v1`
+    /// (S40), 0 to 315 360 000; 0 is always. Default 86 400 (a day).
+    #[serde(rename = "fresh")]
+    pub fresh_s: u32,
+}
+
+/// `merge.*`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MergeRules {
+    /// Whether an account takes the date of the oldest user who became part of it. Default no.
+    pub oldest_created: bool,
+}
+
+/// `transfer.*`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TransferRules {
+    /// The app's page that takes a transfer code in its fragment. Default none: codes come without a URL.
+    pub page: Option<String>,
+}
+
+/// `auth.*`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthRules {
+    /// Whether the App Services API too answers the same for known and unknown names. Default no: it answers as it always did.
+    pub hide_accounts: bool,
+}
+
+/// `mail.*`: either an SMTP server or a webhook. Passwords and keys are not here, only the names of the secrets that
+/// hold them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MailSettings {
+    /// The sender: `address` or `Name <address>`. Needed for SMTP.
+    pub from: Option<String>,
+    /// `smtps://host[:port]` (TLS from the start, port 465) or `smtp://host[:port]` (STARTTLS, which must be offered,
+    /// port 587; on this machine without TLS).
+    pub smtp: Option<String>,
+    /// User name at the SMTP server.
+    pub smtp_username: Option<String>,
+    /// Name of the secret that holds the password.
+    pub smtp_password_secret: Option<String>,
+    /// Address of a webhook that sends the mails.
+    pub webhook: Option<String>,
+    /// Name of the secret that holds its signing key (`whsec_…`).
+    pub webhook_secret: Option<String>,
 }
 
 /// `link.*`.

@@ -19,6 +19,10 @@ pub struct ProviderTables {
     pub origin: String,
     /// `provider.custom_token`: `config`, `secret_config` and `metadata_fields` as in `auth/providers.json`.
     pub custom_token: Option<Map<String, Value>>,
+    /// `provider.local_userpass`, in the form of the object `local-userpass` of `auth/providers.json`.
+    pub local_userpass: Option<Map<String, Value>>,
+    /// `provider.api_key.enabled`.
+    pub api_keys: bool,
     /// `provider.oidc.NAME`, by name.
     pub oidc: BTreeMap<String, Map<String, Value>>,
 }
@@ -55,6 +59,13 @@ pub(super) const EXPLAINED: &[Explained] = &[
         "a list of tables with name, field_name and required, as in auth/providers.json",
         "empty",
     ),
+    key(
+        "provider.local_userpass.config",
+        "How people register with a mail address and a password.",
+        "a table with autoConfirm, emailConfirmationUrl, confirmEmailSubject, resetPasswordUrl and resetPasswordSubject, as in auth/providers.json",
+        "none (local-userpass is off)",
+    ),
+    key("provider.api_key.enabled", "Whether users of lasting accounts may make API keys.", "true or false", "false"),
     key(
         "provider.oidc.NAME.issuer",
         "An OpenID Connect issuer, exactly as its tokens have it; clients know the provider as oidc-NAME.",
@@ -116,6 +127,26 @@ impl ProviderTables {
                     }
                     read.custom_token = Some(read.json(&key, table)?);
                 }
+                "local_userpass" => {
+                    let table = read.table(&key, value)?;
+                    if let Some(option) = table.keys().find(|option| *option != "config") {
+                        return Err(SettingsError::of_key(origin, format!("{key}.{option}"), NO_SUCH));
+                    }
+                    read.local_userpass = Some(read.json(&key, table)?);
+                }
+                "api_key" => {
+                    for (option, value) in read.table(&key, value)? {
+                        let key = format!("{key}.{option}");
+                        match (option.as_str(), &value.kind) {
+                            ("enabled", ValueKind::Boolean(on)) => read.api_keys = *on,
+                            ("enabled", other) => {
+                                let reason = format!("expected true or false, found {}", described(other));
+                                return Err(SettingsError::of_key(origin, key, reason));
+                            }
+                            _ => return Err(SettingsError::of_key(origin, key, NO_SUCH)),
+                        }
+                    }
+                }
                 "oidc" => {
                     for (name, value) in read.table(&key, value)? {
                         let key = format!("{key}.{name}");
@@ -151,6 +182,12 @@ impl ProviderTables {
         let mut out = String::new();
         if let Some(table) = &self.custom_token {
             self.lines("provider.custom_token", table, &mut out);
+        }
+        if let Some(table) = &self.local_userpass {
+            self.lines("provider.local_userpass", table, &mut out);
+        }
+        if self.api_keys {
+            out.push_str(&format!("provider.api_key.enabled = true # {}\n", self.origin));
         }
         for (name, table) in &self.oidc {
             self.lines(&format!("provider.oidc.{}", bare(name)), table, &mut out);

@@ -46,7 +46,11 @@ fn nothing_set_gives_the_defaults() {
         limits: true,
         clear_site_data: true,
         expiry: Expiry { window_s: 90 * 86_400, touch_granularity_s: 3600 },
-        session: SessionRules { lifetime_s: 60 * 86_400, max_per_user: 50 },
+        session: SessionRules { lifetime_s: 60 * 86_400, max_per_user: 50, fresh_s: 86_400 },
+        merge: MergeRules { oldest_created: false },
+        transfer: TransferRules::default(),
+        auth: AuthRules { hide_accounts: false },
+        mail: MailSettings::default(),
         refresh: Refresh { grace: true },
         link: LinkRules { end_session: false },
         outbound: OutboundRules { allow: vec![] },
@@ -81,6 +85,10 @@ fn table_and_settings_agree() {
         ("session", fields::<SessionRules>("session.")),
         ("refresh", fields::<Refresh>("refresh.")),
         ("link", fields::<LinkRules>("link.")),
+        ("merge", fields::<MergeRules>("merge.")),
+        ("transfer", fields::<TransferRules>("transfer.")),
+        ("auth", fields::<AuthRules>("auth.")),
+        ("mail", fields::<MailSettings>("mail.")),
         ("outbound", fields::<OutboundRules>("outbound.")),
         ("actors", fields::<Actors>("actors.")),
         ("admission", fields::<Admission>("admission.")),
@@ -108,7 +116,7 @@ fn every_key_is_accepted_from_the_environment_and_explained_with_its_actual_defa
                 assert_eq!(accepted, Ok(setting.kind.typed(value)), "{}: the default is in its one form", setting.key);
                 value
             }
-            Fallback::Unset(_) if setting.key == "public_url" => "https://a.example",
+            Fallback::Unset(_) if matches!(setting.key, "public_url" | "transfer.page") => "https://a.example",
             Fallback::Unset(_) => "7",
         };
         let loaded = load_all("", &[(&setting.env(), sample)], &[]).unwrap();

@@ -1,10 +1,13 @@
-//! Identities as both APIs show them, and the step from a credential to a proof.
+//! Identities and keys as both APIs show them, and the step from a credential to a proof.
+
+use std::net::IpAddr;
 
 use passerby_actors::actor::Proof;
-use passerby_actors::domain::{Identity, IdentityKey};
+use passerby_actors::domain::{ApiKey as Stored, DeviceId, Identity, IdentityKey};
 use serde_json::{Map, Value};
 
-use crate::provider::identity::{IdentityError, IdentityProvider};
+use crate::provider::api_key::ApiKey;
+use crate::provider::identity::{Asked, IdentityError, IdentityProvider, VerifiedIdentity};
 use crate::provider::{IDENTITY_PROVIDERS, NOT_BUILT};
 use crate::server::Server;
 
@@ -16,11 +19,18 @@ pub(crate) async fn prove(
     server: &Server,
     provider: &dyn IdentityProvider,
     body: &Map<String, Value>,
+    client: IpAddr,
 ) -> Result<Proof, IdentityError> {
-    let verified = provider.verify(body, server.wall_s()).await?;
+    let asked = Asked { now_s: server.wall_s(), client };
+    provider.verify(body, asked).await.map(proof_of)
+}
+
+/// What the linker takes.
+pub(crate) fn proof_of(verified: VerifiedIdentity) -> Proof {
     let data = if verified.data.is_empty() { String::new() } else { Value::Object(verified.data).to_string() };
     let identity = IdentityKey { provider: verified.provider.into(), external: verified.external.into() };
-    Ok(Proof { identity, data: data.into() })
+    let VerifiedIdentity { rests_on, of_known_user, .. } = verified;
+    Proof { identity, data: data.into(), rests_on, of_known_user }
 }
 
 /// The id as people know it: without the issuer that makes it unique here.
@@ -38,4 +48,17 @@ pub(crate) fn shown_id(identity: &Identity) -> String {
 pub(crate) fn sdk_type(identity: &Identity) -> &str {
     let name = &*identity.key.provider;
     if IDENTITY_PROVIDERS.contains(&name) || NOT_BUILT.contains(&name) { name } else { "custom-token" }
+}
+
+/// A new API key of this name: what is kept of it, and the key itself.
+pub(crate) fn new_key(server: &Server, name: &str) -> (Stored, ApiKey) {
+    let secret = ApiKey::new(&*server.entropy);
+    let key = Stored {
+        id: DeviceId(server.random_id()),
+        hash: *secret.hash().as_bytes(),
+        made: server.clock().now(),
+        disabled: false,
+        name: name.into(),
+    };
+    (key, secret)
 }

@@ -10,6 +10,7 @@ pub mod ops;
 mod plain;
 pub mod v1;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -20,6 +21,7 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpRequest, HttpResponse, web};
 use passerby_actors::handle::{self, Handle};
 
+use self::forwarded::Forwarded;
 use crate::server::Server;
 
 /// What a handler has: the shared server and its worker's way into the core.
@@ -163,6 +165,12 @@ pub(crate) fn bearer(request: &HttpRequest) -> Option<&str> {
 }
 
 const SCHEME: &[u8] = b"Bearer ";
+
+/// Where a request came from. A trusted proxy that does not say is one nameless client.
+pub(crate) fn client(request: &HttpRequest, context: &Context) -> IpAddr {
+    let forwarded = Forwarded::of(request, &context.server.settings.trusted_proxies);
+    forwarded.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
 
 /// Seconds after which a request that was turned away may come again: jittered, so that not all come at once.
 pub(crate) fn retry_after_s(server: &Server) -> u16 {

@@ -19,6 +19,8 @@ pub enum MailKind {
     Confirm,
     /// To set a new password.
     Reset,
+    /// To tell somebody who registers again that they have an account, and let them set a new password.
+    Known,
 }
 
 impl MailKind {
@@ -27,6 +29,7 @@ impl MailKind {
         match self {
             Self::Confirm => "confirm",
             Self::Reset => "reset",
+            Self::Known => "known",
         }
     }
 
@@ -34,6 +37,10 @@ impl MailKind {
         match self {
             Self::Confirm => "To confirm your e-mail address, open this link:",
             Self::Reset => "To choose a new password, open this link:",
+            Self::Known => {
+                "Somebody, perhaps you, tried to register with this address. It has an account already: log in with its \
+                 password.\n\nIf you have forgotten it, choose a new one here:"
+            }
         }
     }
 }

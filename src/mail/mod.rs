@@ -22,9 +22,11 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use passerby_actors::domain::{Clock, Entropy};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use crate::outbound::Outbound;
+
 pub use self::address::{AddressError, MailAddress};
 pub use self::message::{Mail, MailKind, Page, Subject};
-pub use self::settings::{MailSettings, Plan, Security, SmtpLogin, SmtpPlan};
+pub use self::settings::{Plan, Security, SmtpLogin, SmtpPlan};
 pub use self::smtp::{Smtp, SmtpError};
 pub use self::webhook::{Post, PostError, Webhook, WebhookSecretError};
 
@@ -102,6 +104,23 @@ struct Shared {
     refused: AtomicU64,
 }
 
+/// Whichever transport is configured.
+pub enum AnyTransport {
+    /// An SMTP server.
+    Smtp(Box<Smtp>),
+    /// A webhook.
+    Webhook(Box<Webhook<Outbound>>),
+}
+
+impl Transport for Arc<AnyTransport> {
+    async fn deliver(&self, letter: &Letter, now_ms: u64) -> Result<(), Failure> {
+        match &**self {
+            AnyTransport::Smtp(smtp) => smtp.deliver(letter, now_ms).await,
+            AnyTransport::Webhook(webhook) => webhook.deliver(letter, now_ms).await,
+        }
+    }
+}
+
 /// The other end of the queue, which somebody has to [`Deliveries::run`].
 pub struct Deliveries<T> {
     queue: mpsc::UnboundedReceiver<(Letter, OwnedSemaphorePermit)>,
@@ -144,6 +163,13 @@ impl Mailer {
             self.shared.refused.fetch_add(1, Ordering::Relaxed);
         }
         queued
+    }
+
+    /// Waits until nothing waits: everything is delivered or given up.
+    pub async fn drained(&self) {
+        let all = u32::try_from(MOST_WAITING).unwrap_or(u32::MAX);
+        // an error would say that nobody delivers any more
+        drop(self.room.acquire_many(all).await);
     }
 
     /// What became of the mails.

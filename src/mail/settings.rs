@@ -1,30 +1,9 @@
 //! `[mail]` of `passerby.toml`, checked.
 
 use actix_web::http::Uri;
-use serde::Deserialize;
 
 use super::{MailAddress, Subject};
-use crate::config::SettingsError;
-
-/// `mail.*`: either an SMTP server or a webhook. Passwords and keys are not here, only the names of the secrets that
-/// hold them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct MailSettings {
-    /// The sender: `address` or `Name <address>`. Needed for SMTP.
-    pub from: Option<String>,
-    /// `smtps://host[:port]` (TLS from the start, port 465) or `smtp://host[:port]` (STARTTLS, which must be offered,
-    /// port 587; on this machine without TLS).
-    pub smtp: Option<String>,
-    /// User name at the SMTP server.
-    pub smtp_username: Option<String>,
-    /// Name of the secret that holds the password.
-    pub smtp_password_secret: Option<String>,
-    /// Address of a webhook that sends the mails.
-    pub webhook: Option<String>,
-    /// Name of the secret that holds its signing key (`whsec_…`).
-    pub webhook_secret: Option<String>,
-}
+use crate::config::{MailSettings, SettingsError};
 
 /// How mails are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
 use super::{Failure, Letter, Transport};
+use crate::outbound::Outbound;
 
 /// What secrets begin with.
 const SECRET_PREFIX: &str = "whsec_";
@@ -27,6 +28,17 @@ pub trait Post {
         headers: &[(&'static str, String)],
         body: Vec<u8>,
     ) -> impl Future<Output = Result<u16, PostError>>;
+}
+
+impl Post for Outbound {
+    async fn post(&self, url: &str, headers: &[(&'static str, String)], body: Vec<u8>) -> Result<u16, PostError> {
+        let mut request = hyper::Request::post(url);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let request = request.body(body).map_err(|error| PostError(error.to_string()))?;
+        self.send(request).await.map(|answer| answer.status().as_u16()).map_err(|error| PostError(error.to_string()))
+    }
 }
 
 /// There was no answer. In words for the log, without anything of the request.

@@ -6,15 +6,19 @@
 //! a key.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use passerby_actors::domain::Entropy;
+use futures_util::future::LocalBoxFuture;
+use passerby_actors::domain::{API_KEY, ApiKey as Stored, Entropy};
+use passerby_actors::store::Store;
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
+
+use super::identity::{Asked, IdentityError, IdentityProvider, VerifiedIdentity, text};
 
 /// What every key begins with.
 pub const PREFIX: &str = "psb_";
-/// Keys that one user may have (wire-protocol §1.14).
-pub const MOST_PER_USER: usize = 20;
 /// Characters of a key's name; App Services tells no limit.
 pub const LONGEST_NAME: usize = 64;
 
@@ -90,6 +94,41 @@ impl ApiKeyHash {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
         Self(hash)
+    }
+}
+
+/// The provider: a key proves its owner, who exists already.
+pub struct ApiKeys {
+    store: Arc<dyn Store>,
+}
+
+impl ApiKeys {
+    /// Looks keys up here.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+}
+
+impl IdentityProvider for ApiKeys {
+    fn name(&self) -> &str {
+        API_KEY
+    }
+
+    fn verify<'a>(
+        &'a self,
+        credentials: &'a Map<String, Value>,
+        _: Asked,
+    ) -> LocalBoxFuture<'a, Result<VerifiedIdentity, IdentityError>> {
+        Box::pin(async move {
+            let hash = ApiKeyHash::parse(text(credentials, "key")?).ok_or(IdentityError::Key)?;
+            let identity = Stored::identity(hash.as_bytes());
+            let owner = self.store.resolve(&identity).and_then(|owner| self.store.load(&owner));
+            let owner = owner.ok_or(IdentityError::Key)?;
+            let key = owner.api_keys().iter().find(|key| key.hash == *hash.as_bytes() && !key.disabled);
+            key.ok_or(IdentityError::Key)?;
+            let proved = VerifiedIdentity::of(API_KEY, identity.external.into(), Map::new());
+            Ok(VerifiedIdentity { of_known_user: true, ..proved })
+        })
     }
 }
 

@@ -269,8 +269,8 @@ mod tests {
             (r#"{"anon-user":true}"#, "anon-user: expected an object, found true"),
             (r#"{"anon_user":{}}"#, "anon_user: there is no such provider"),
             (
-                r#"{"local-userpass":{"name":"local-userpass","type":"local-userpass","disabled":false}}"#,
-                r#"local-userpass: is enabled, but this server does not have that provider: set "disabled" to true"#,
+                r#"{"custom-function":{"name":"custom-function","type":"custom-function","disabled":false}}"#,
+                r#"custom-function: is enabled, but this server does not have that provider: set "disabled" to true"#,
             ),
             (
                 r#"{"oauth2-facebook":{"name":"oauth2-facebook","type":"oauth2-facebook"}}"#,

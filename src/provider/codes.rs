@@ -193,6 +193,17 @@ impl<O: Clone + Eq + Hash, P> Codes<O, P> {
         inner.remove(&hash).map(|entry| entry.payload)
     }
 
+    /// What the code is worth, without using it up.
+    pub fn peek(&self, text: &str, now: ServiceTime) -> Option<P>
+    where
+        P: Clone,
+    {
+        let hash = CodeHash::parse(self.kind, text)?;
+        let mut inner = self.inner.lock();
+        inner.end_expired(now);
+        inner.by_hash.get(&hash).map(|entry| entry.payload.clone())
+    }
+
     /// Ends every code of this owner: the user is gone, or has logged out everywhere.
     pub fn end_all_of(&self, owner: &O) {
         self.inner.lock().make_room(owner, 1);

@@ -1,12 +1,26 @@
 //! What a provider other than `anon-user` proves: that the caller is this person there.
 
+use std::net::IpAddr;
+
 use futures_util::future::LocalBoxFuture;
+use passerby_actors::actor::Witness;
 use serde_json::{Map, Value};
 
 use super::fetched::FetchError;
+use super::password::PasswordError;
+use super::throttle::Throttled;
 
 /// The longest external id in bytes; OpenID Connect allows a subject 255.
 pub const MAX_EXTERNAL: usize = 1024;
+
+/// The circumstances of a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// Unix time in seconds.
+    pub now_s: u64,
+    /// Where the request came from, as far as trusted proxies tell.
+    pub client: IpAddr,
+}
 
 /// A provider whose credentials prove who somebody is there.
 pub trait IdentityProvider: Send + Sync {
@@ -14,14 +28,14 @@ pub trait IdentityProvider: Send + Sync {
     fn name(&self) -> &str;
 
     /// The identity that the credentials (the fields of a login's body; those that are not the provider's are none of its
-    /// business) prove at `now_s` (Unix seconds). The future stays on its thread, as requests do.
+    /// business) prove now. The future stays on its thread, as requests do.
     ///
     /// # Errors
     /// Says why they prove nothing.
     fn verify<'a>(
         &'a self,
         credentials: &'a Map<String, Value>,
-        now_s: u64,
+        asked: Asked,
     ) -> LocalBoxFuture<'a, Result<VerifiedIdentity, IdentityError>>;
 }
 
@@ -39,6 +53,17 @@ pub struct VerifiedIdentity {
     pub external: String,
     /// What the provider tells about the person, as far as the configuration asks for it.
     pub data: Map<String, Value>,
+    /// What is kept here that it rests on, as it was looked at.
+    pub rests_on: Option<Witness>,
+    /// Whether it proves a user who exists already: no login makes one.
+    pub of_known_user: bool,
+}
+
+impl VerifiedIdentity {
+    /// An identity that rests on nothing that is kept here.
+    pub fn of(provider: &str, external: String, data: Map<String, Value>) -> Self {
+        Self { provider: provider.to_owned(), external, data, rests_on: None, of_known_user: false }
+    }
 }
 
 /// Why a credential proves nothing. Holds nothing of the credential.
@@ -95,6 +120,24 @@ pub enum IdentityError {
     /// The issuer does not take the authorization code.
     #[error("the issuer refuses the authorization code")]
     CodeRefused,
+    /// Not the name's password, or there is no such name.
+    #[error("the name or the password is wrong")]
+    Password,
+    /// The right password, but nobody has confirmed the address.
+    #[error("the address is not confirmed")]
+    NotConfirmed,
+    /// Not a key, or one that is disabled or gone.
+    #[error("the key is not accepted")]
+    Key,
+    /// Not a code that can still be used, or not by this browser.
+    #[error("the code is not accepted")]
+    Code,
+    /// Too many attempts.
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
+    /// The password cannot be checked now; it may be right.
+    #[error(transparent)]
+    Passwords(#[from] PasswordError),
     /// The issuer cannot be asked now; the credential may be good.
     #[error(transparent)]
     Unavailable(#[from] FetchError),

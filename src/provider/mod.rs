@@ -6,6 +6,7 @@ pub mod codes;
 pub mod custom_token;
 pub mod fetched;
 pub mod identity;
+pub mod local_userpass;
 pub mod metadata;
 pub mod oidc;
 mod options;
@@ -18,39 +19,57 @@ mod tests;
 pub mod throttle;
 pub mod userpass_config;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use passerby_actors::domain::{API_KEY, LOCAL_USERPASS};
 use serde_json::{Map, Value};
 
 use self::app_folder::AppFolder;
 use self::custom_token::{CUSTOM_TOKEN, CustomToken, CustomTokenConfig};
 use self::identity::IdentityProvider;
 use self::oidc::{OAUTH2_APPLE, OAUTH2_GOOGLE, Oidc, OidcConfig, OidcSettings};
+use self::options::Options;
 use self::secrets::Secrets;
+use self::userpass_config::UserpassConfig;
 use crate::config::{ProviderTables, SettingsError};
+use crate::mail::AnyTransport;
 use crate::outbound::Outbound;
 
 /// The provider of anonymous users; its name equals its type.
 pub const ANON_USER: &str = "anon-user";
 /// Providers of an app folder that prove an identity here.
-pub const IDENTITY_PROVIDERS: [&str; 3] = [CUSTOM_TOKEN, OAUTH2_GOOGLE, OAUTH2_APPLE];
+pub const IDENTITY_PROVIDERS: [&str; 5] = [CUSTOM_TOKEN, OAUTH2_GOOGLE, OAUTH2_APPLE, LOCAL_USERPASS, API_KEY];
 /// Providers that App Services knows and this server does not have. With [`ANON_USER`] and [`IDENTITY_PROVIDERS`] they are
 /// every name that SDKs know; one of them crashes on any other (wire-protocol §4).
-pub const NOT_BUILT: [&str; 4] = ["local-userpass", "api-key", "custom-function", "oauth2-facebook"];
+pub const NOT_BUILT: [&str; 2] = ["custom-function", "oauth2-facebook"];
 
 /// Which providers take logins. Cheap to clone.
 #[derive(Clone)]
 pub struct Providers {
     /// Whether anonymous logins are taken.
     pub anon_user_enabled: bool,
-    identity: Arc<BTreeMap<String, Arc<dyn IdentityProvider>>>,
+    /// How people register, if they can.
+    pub userpass: Option<UserpassConfig>,
+    /// Whether users may have keys.
+    pub api_keys: bool,
+    /// What sends mails, if anything does.
+    pub mail: Option<Arc<AnyTransport>>,
+    identity: BTreeMap<String, Arc<dyn IdentityProvider>>,
+    oidc: BTreeMap<String, Arc<Oidc>>,
 }
 
 impl Default for Providers {
     /// Without any configuration: `anon-user` is enabled and everything else is off.
     fn default() -> Self {
-        Self { anon_user_enabled: true, identity: Arc::default() }
+        Self {
+            anon_user_enabled: true,
+            userpass: None,
+            api_keys: false,
+            mail: None,
+            identity: BTreeMap::new(),
+            oidc: BTreeMap::new(),
+        }
     }
 }
 
@@ -67,23 +86,30 @@ impl Providers {
         secrets: &Secrets,
         outbound: &Outbound,
     ) -> Result<Self, SettingsError> {
-        let mut identity: Vec<Arc<dyn IdentityProvider>> = Vec::new();
+        let mut made = Self { anon_user_enabled: folder.anon_user_enabled, ..Self::default() };
         let custom_token = |file: &str, path: &str, content: &Map<String, Value>| {
             let config = CustomTokenConfig::read(file, path, content, app_id, secrets)?;
-            Ok::<_, SettingsError>(Arc::new(CustomToken::new(config, outbound.clone(), file)?))
+            Ok::<_, SettingsError>(
+                Arc::new(CustomToken::new(config, outbound.clone(), file)?) as Arc<dyn IdentityProvider>
+            )
         };
         let file = folder.providers_file.as_str();
         for (name, content) in &folder.identity {
-            identity.push(match name.as_str() {
-                CUSTOM_TOKEN => custom_token(file, name, content)?,
+            match name.as_str() {
+                CUSTOM_TOKEN => made.add(custom_token(file, name, content)?),
                 OAUTH2_GOOGLE => {
-                    Arc::new(Oidc::new(OidcConfig::google(file, content, secrets)?, outbound.clone(), file)?)
+                    made.add_oidc(Oidc::new(OidcConfig::google(file, content, secrets)?, outbound.clone(), file)?);
                 }
                 OAUTH2_APPLE => {
-                    Arc::new(Oidc::new(OidcConfig::apple(file, content, secrets)?, outbound.clone(), file)?)
+                    made.add_oidc(Oidc::new(OidcConfig::apple(file, content, secrets)?, outbound.clone(), file)?);
+                }
+                LOCAL_USERPASS => made.userpass = Some(UserpassConfig::read(file, name, content)?),
+                API_KEY => {
+                    Options::new(file, name, content).only(&["name", "type", "disabled"])?;
+                    made.api_keys = true;
                 }
                 _ => return Err(SettingsError::of_key(file, name, "there is no such provider")),
-            });
+            }
         }
         let origin = tables.origin.as_str();
         if let Some(content) = &tables.custom_token {
@@ -91,18 +117,46 @@ impl Providers {
             if folder.identity.contains_key(CUSTOM_TOKEN) {
                 return Err(SettingsError::of_key(origin, KEY, format!("{file} configures {CUSTOM_TOKEN} too")));
             }
-            identity.push(custom_token(origin, KEY, content)?);
+            made.add(custom_token(origin, KEY, content)?);
         }
+        if let Some(content) = &tables.local_userpass {
+            const KEY: &str = "provider.local_userpass";
+            if made.userpass.is_some() {
+                return Err(SettingsError::of_key(origin, KEY, format!("{file} configures {LOCAL_USERPASS} too")));
+            }
+            made.userpass = Some(UserpassConfig::read(origin, KEY, content)?);
+        }
+        made.api_keys |= tables.api_keys;
         for (name, content) in &tables.oidc {
             let wrong = |error: serde_json::Error| {
                 SettingsError::of_key(origin, format!("provider.oidc.{name}"), error.to_string())
             };
             let settings: OidcSettings = serde_json::from_value(Value::Object(content.clone())).map_err(wrong)?;
             let config = OidcConfig::issuer(origin, name, settings, secrets)?;
-            identity.push(Arc::new(Oidc::new(config, outbound.clone(), origin)?));
+            made.add_oidc(Oidc::new(config, outbound.clone(), origin)?);
         }
-        let identity = identity.into_iter().map(|provider| (provider.name().to_owned(), provider)).collect();
-        Ok(Self { anon_user_enabled: folder.anon_user_enabled, identity: Arc::new(identity) })
+        Ok(made)
+    }
+
+    /// Takes a provider that proves identities.
+    pub fn add(&mut self, provider: Arc<dyn IdentityProvider>) {
+        self.identity.insert(provider.name().to_owned(), provider);
+    }
+
+    fn add_oidc(&mut self, provider: Oidc) {
+        let provider = Arc::new(provider);
+        self.oidc.insert(provider.name().to_owned(), Arc::clone(&provider));
+        self.add(provider);
+    }
+
+    /// The enabled OpenID Connect provider of this name.
+    pub fn oidc(&self, name: &str) -> Option<&Arc<Oidc>> {
+        self.oidc.get(name)
+    }
+
+    /// Whether browsers log in through one of the providers.
+    pub fn has_browser_login(&self) -> bool {
+        self.oidc.values().any(|provider| provider.has_browser_login())
     }
 
     /// The enabled provider of this name, if it proves identities.
@@ -112,7 +166,10 @@ impl Providers {
 
     /// The names of the enabled providers that prove identities, in their order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.identity.keys().map(String::as_str)
+        let of_the_server = [(LOCAL_USERPASS, self.userpass.is_some()), (API_KEY, self.api_keys)];
+        let of_the_server = of_the_server.into_iter().filter(|(_, on)| *on).map(|(name, _)| name);
+        let names: BTreeSet<&str> = self.identity.keys().map(String::as_str).chain(of_the_server).collect();
+        names.into_iter()
     }
 
     /// Whether there is a provider of this name: enabled here, or known to App Services and off or not built.

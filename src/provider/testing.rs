@@ -1,5 +1,7 @@
 //! Keys and tokens of other systems, for tests. Made with the cryptography alone, not with the library under test.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
@@ -10,6 +12,13 @@ use aws_lc_rs::signature::{
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD as BASE64};
 use serde_json::{Value, json};
+
+use super::identity::Asked;
+
+/// The circumstances of a login at this time (Unix seconds).
+pub(super) fn asked(now_s: u64) -> Asked {
+    Asked { now_s, client: IpAddr::V4(Ipv4Addr::LOCALHOST) }
+}
 
 /// A key that signs tokens.
 pub(super) enum Signer {

@@ -84,13 +84,13 @@ fn a_provider_is_known_if_sdks_or_the_file_name_it() {
 
 #[tokio::test]
 async fn an_enabled_provider_verifies() {
-    use super::testing::Signer;
+    use super::testing::{Signer, asked};
 
     let providers = build(json!({ "custom-token": custom_token() }), "").unwrap_or_default();
     let claims = json!({ "sub": "1", "aud": "app-abcde", "exp": 1_800_000_600 });
     let token = Signer::shared("0123456789abcdef0123456789abcdef").token("k", &claims);
     let credentials = object(json!({ "token": token }));
-    let identity = providers.get("custom-token").unwrap().verify(&credentials, 1_800_000_000).await.unwrap();
+    let identity = providers.get("custom-token").unwrap().verify(&credentials, asked(1_800_000_000)).await.unwrap();
     assert_eq!((identity.provider.as_str(), identity.external.as_str()), ("custom-token", "1"));
 }
 

@@ -5,7 +5,6 @@ use serde_json::{Map, Value};
 use crate::config::SettingsError;
 use crate::mail::{Page, Subject};
 
-const PROVIDER: &str = "local-userpass";
 const TOP: [&str; 4] = ["name", "type", "disabled", "config"];
 
 /// How people register with e-mail address and password.
@@ -41,15 +40,15 @@ impl UserpassConfig {
         self.reset.is_some() || self.confirmation != Confirmation::Automatic
     }
 
-    /// Reads the provider's object; `file` names its file. `name`, `type` and `disabled` are read elsewhere.
+    /// Reads the provider's object, which `path` leads to in the file that `file` names. `name`, `type` and `disabled` are read elsewhere.
     ///
     /// # Errors
     /// Names file, key and reason: an option that is unknown or wrong, a function that would have to be run, a page
     /// that is missing.
-    pub fn read(file: &str, options: &Map<String, Value>) -> Result<Self, SettingsError> {
+    pub fn read(file: &str, path: &str, options: &Map<String, Value>) -> Result<Self, SettingsError> {
         if let Some(option) = options.keys().find(|option| !TOP.contains(&option.as_str())) {
             let reason = "there is no such option, local-userpass has only name, type, disabled and config";
-            return Err(SettingsError::of_key(file, format!("{PROVIDER}.{option}"), reason));
+            return Err(SettingsError::of_key(file, format!("{path}.{option}"), reason));
         }
         let none = Map::new();
         let config = match options.get("config") {
@@ -57,16 +56,17 @@ impl UserpassConfig {
             Some(Value::Object(config)) => config,
             Some(other) => {
                 let reason = format!("expected an object, found {other}");
-                return Err(SettingsError::of_key(file, format!("{PROVIDER}.config"), reason));
+                return Err(SettingsError::of_key(file, format!("{path}.config"), reason));
             }
         };
-        Config { file, values: config }.read()
+        Config { file, path, values: config }.read()
     }
 }
 
 /// The object under `config`.
 struct Config<'a> {
     file: &'a str,
+    path: &'a str,
     values: &'a Map<String, Value>,
 }
 
@@ -149,7 +149,7 @@ impl Config<'_> {
     }
 
     fn wrong(&self, key: &str, reason: impl Into<String>) -> SettingsError {
-        SettingsError::of_key(self.file, format!("{PROVIDER}.config.{key}"), reason)
+        SettingsError::of_key(self.file, format!("{}.config.{key}", self.path), reason)
     }
 }
 
@@ -159,7 +159,7 @@ mod tests {
 
     fn read(text: &str) -> Result<UserpassConfig, String> {
         let Value::Object(options) = serde_json::from_str(text).unwrap() else { panic!("{text}") };
-        UserpassConfig::read("auth/providers.json", &options).map_err(|error| error.to_string())
+        UserpassConfig::read("auth/providers.json", "local-userpass", &options).map_err(|error| error.to_string())
     }
 
     fn config(text: &str) -> Result<UserpassConfig, String> {

@@ -14,8 +14,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Core, Error, IdForm, event};
 use crate::domain::{
-    Cause, ChangeSet, Credential, CredentialChange, Decision, DeviceId, IdentityKey, MergePolicy, Merged, Op, Operation,
-    Outcome, Refusal, Reply, Rewrite, Session, SessionId, SessionKind, UserId, UserState, ValueKey,
+    Cause, ChangeSet, Credential, CredentialChange, Decision, DeviceId, IdentityKey, MergePolicy, Merged, Op,
+    Operation, Outcome, Refusal, Reply, Rewrite, Session, SessionId, SessionKind, UserId, UserState, ValueKey,
 };
 use crate::store::{Completions, Health};
 
@@ -280,8 +280,7 @@ impl Work {
     /// The answer to a merge once more, for a client that lost it: with another new session.
     async fn repeat_merge(&self, repeat: RepeatMerge) -> Result<LoggedIn, Error> {
         let RepeatMerge { source, proof, opens: (kind, device), permit } = repeat;
-        let operation =
-            Operation::LogIn { identity: proof.identity.clone(), data: proof.data.clone(), kind, device };
+        let operation = Operation::LogIn { identity: proof.identity.clone(), data: proof.data.clone(), kind, device };
         let propose = || {
             let store = &self.core.store;
             let owner = store.resolve(&proof.identity).ok_or(Refusal::Gone)?;
@@ -573,13 +572,7 @@ impl LinkerHandle {
     ///
     /// # Errors
     /// `Refused`, as the link itself.
-    pub fn preview(
-        &self,
-        user: &UserId,
-        session: u32,
-        proof: &Proof,
-        policy: MergePolicy,
-    ) -> Result<Preview, Error> {
+    pub fn preview(&self, user: &UserId, session: u32, proof: &Proof, policy: MergePolicy) -> Result<Preview, Error> {
         let (store, rules) = (&self.core.store, &self.core.policy);
         let now = store.clock().now();
         let state = store.load(user).ok_or(Refusal::Gone)?;

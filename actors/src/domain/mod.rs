@@ -17,4 +17,6 @@ pub use extension::{API_KEY, Alias, ApiKey, Extension, Identity, IdentityKey, Se
 pub use ids::{DeviceId, SessionId, UserId};
 pub use merge::{MergePolicy, Merged};
 pub use record::{Flags, Record, SessionKind};
-pub use user::{Decision, MAX_ANONYMOUS_SESSIONS, MAX_API_KEYS, MAX_IDENTITIES, Operation, Policy, Refusal, Reply, UserState};
+pub use user::{
+    Decision, MAX_ANONYMOUS_SESSIONS, MAX_API_KEYS, MAX_IDENTITIES, Operation, Policy, Refusal, Reply, UserState,
+};

@@ -380,8 +380,16 @@ impl UserState {
         (kind, device): (SessionKind, DeviceId),
         now: ServiceTime,
     ) -> (Self, Session) {
-        let session =
-            Session { number: 1, kind, started: now, seen: now, epoch: 0, refresh_counter: 0, device, anonymous_at_start: false };
+        let session = Session {
+            number: 1,
+            kind,
+            started: now,
+            seen: now,
+            epoch: 0,
+            refresh_counter: 0,
+            device,
+            anonymous_at_start: false,
+        };
         let bare = Self { id, record: Record::new(now, kind), extension: None };
         let mut user = bare.with_sessions(Sessions { highest: 1, list: vec![session.clone()] });
         user.record.flags = user.record.flags.with(Flags::LASTING, true).with(Flags::BORN_LASTING, true);
@@ -474,7 +482,9 @@ impl UserState {
         if *identity.provider == *API_KEY {
             return Err(Refusal::NoSuchIdentity);
         }
-        if *identity.provider == *LOCAL_USERPASS && self.identities().iter().any(|known| known.key.provider == identity.provider) {
+        if *identity.provider == *LOCAL_USERPASS
+            && self.identities().iter().any(|known| known.key.provider == identity.provider)
+        {
             return Err(Refusal::ProviderLinked);
         }
         if self.identities().len() >= MAX_IDENTITIES {
@@ -590,7 +600,8 @@ impl UserState {
         let mut next = self.clone();
         let sessions = next.extension.as_mut().and_then(|extension| extension.sessions.as_mut());
         // the one session of the compact record is as old as its user's last activity
-        let Some(sessions) = sessions.filter(|_| now.saturating_sub(session.seen) >= policy.seen_granularity_s()) else {
+        let Some(sessions) = sessions.filter(|_| now.saturating_sub(session.seen) >= policy.seen_granularity_s())
+        else {
             return Ok(Decision::Keep(Reply::Done));
         };
         sessions.list.iter_mut().filter(|known| known.number == number).for_each(|known| known.seen = now);

@@ -4,8 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use passerby_actors::domain::{
-    Cause, ChangeSet, Extension, Rewrite, Flags, Identity, IdentityKey, Op, Outcome, Record, SessionKind,
-    UserId,
+    Cause, ChangeSet, Extension, Flags, Identity, IdentityKey, Op, Outcome, Record, Rewrite, SessionKind, UserId,
 };
 use passerby_actors::store::{Completions, MemoryStore, Store};
 
@@ -124,12 +123,8 @@ async fn conforms(store: Arc<dyn Store>) {
     let gone = vec![Op::Remove { id: id(4), seen: 2 }];
     assert_eq!(subject.commit(vec![link(5, 0, &["a"]), gone, link(6, 0, &["a"])]).await, [conflict(0), DONE, DONE]);
     assert_eq!(store.resolve(&key("a")), Some(id(6)));
-    let bare = vec![Op::Update {
-        id: id(6),
-        seen: 1,
-        record: Record::new(0, SessionKind::V1),
-        extension: Rewrite::Remove,
-    }];
+    let bare =
+        vec![Op::Update { id: id(6), seen: 1, record: Record::new(0, SessionKind::V1), extension: Rewrite::Remove }];
     assert_eq!(subject.commit(vec![bare]).await, [DONE]);
     assert_eq!((store.resolve(&key("a")), store.load(&id(6)).unwrap().extension), (None, None));
 

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use passerby_actors::actor::{LinkerHandle, Proof};
-use passerby_actors::domain::{DeviceId, IdentityKey, MAX_IDENTITIES, Refusal, SessionKind, UserId};
+use passerby_actors::actor::{Ends, Joined, LinkerHandle, Preview, Proof, Witness};
+use passerby_actors::domain::{
+    API_KEY, ApiKey, Credential, CredentialChange, CredentialRefusal, DeviceId, IdentityKey, MAIL_TOKEN_S,
+    MAX_ANONYMOUS_SESSIONS, MAX_IDENTITIES, MailToken, MergePolicy, Refusal, SessionKind, UserId, ValueKey,
+};
 use passerby_actors::handle::{Error, IdForm, LoggedIn};
 use passerby_actors::store::Store;
 
@@ -208,4 +211,285 @@ async fn links_race_with_logouts_deletions_expiry_and_each_other() {
 async fn swapped<A, B>(first: impl Future<Output = A>, second: impl Future<Output = B>) -> (B, A) {
     let (a, b) = tokio::join!(first, second);
     (b, a)
+}
+
+const OPENS: (SessionKind, DeviceId) = (SessionKind::V1, DeviceId([0; 12]));
+const GONE: Error = Error::Refused(Refusal::Gone);
+
+async fn merge(linker: &LinkerHandle, user: &LoggedIn, proof: Proof) -> Result<Joined, Error> {
+    linker.merge(user.user, user.number, proof, OPENS, MergePolicy::default()).await
+}
+
+/// Design §6: one set; the id becomes an alias, the sessions end, nobody else notices; and the answer can be had again.
+#[actix_rt::test]
+async fn an_anonymous_user_becomes_part_of_the_account_that_has_the_identity() {
+    let world = World::new(7);
+    let running = world.open();
+    let linker = linker(&running).await;
+    let account = log_in(&linker, "a").await.unwrap();
+    let guest = anonymous(&running, SessionKind::AppServices).await;
+    let policy = MergePolicy { oldest_created: true };
+
+    let preview = linker.preview(&guest.user, guest.number, &proof("a"), policy).unwrap();
+    let Preview::Owned { owner, merged: Ok(after) } = preview else { panic!("{preview:?}") };
+    assert_eq!((owner, after.aliases()[0].id), (account.user, guest.user));
+    assert!(running.knows(&guest.user), "a look changes nothing");
+
+    let Ok(Joined::Merged(into)) = merge(&linker, &guest, proof("a")).await else { panic!("it is merged") };
+    assert_eq!(into.user, account.user);
+    assert!(running.handle.check(&into.user, &into.session, Some(into.epoch)).is_ok());
+    assert!(running.handle.check(&account.user, &account.session, Some(account.epoch)).is_ok(), "it goes on");
+    assert_eq!(running.handle.check(&guest.user, &guest.session, None).unwrap_err(), GONE);
+    assert_eq!(running.handle.rotate(&guest.user, guest.number, 0).await, Err(GONE), "an alias is no subject");
+    assert_eq!(running.store.registry().survivor(&guest.user), Some(account.user));
+
+    // the answer was lost: the same again, but only with the right proof and for ten minutes
+    let again = linker.repeat_merge(guest.user, proof("a"), OPENS).await.unwrap();
+    assert_eq!((again.user, again.number), (into.user, into.number + 1));
+    assert_eq!(linker.repeat_merge(guest.user, proof("b"), OPENS).await, Err(GONE));
+    let stranger = log_in(&linker, "b").await.unwrap();
+    assert_eq!(linker.repeat_merge(guest.user, proof("b"), OPENS).await, Err(GONE));
+    world.clock.advance_s(599);
+    assert!(linker.repeat_merge(guest.user, proof("a"), OPENS).await.is_ok());
+    world.clock.advance_s(1);
+    assert_eq!(linker.repeat_merge(guest.user, proof("a"), OPENS).await, Err(GONE));
+
+    // only an anonymous user can be merged away
+    let lasting = merge(&linker, &stranger, proof("a")).await;
+    assert_eq!(lasting, Err(Error::Refused(Refusal::NotAnonymous)));
+    // nobody's identity is simply linked, one's own is there already
+    let other = anonymous(&running, SessionKind::V1).await;
+    let Ok(Joined::Linked(linked)) = merge(&linker, &other, proof("c")).await else { panic!("it is linked") };
+    assert_eq!(merge(&linker, &linked, proof("c")).await, Ok(Joined::Linked(linked)));
+
+    running.store.stop();
+    let running = world.open();
+    assert_eq!(running.store.registry().survivor(&guest.user), Some(account.user), "after a restart too");
+    running.new_generation().await;
+    running.store.stop();
+    let running = world.open();
+    assert_eq!(running.store.registry().survivor(&guest.user), Some(account.user), "and from a snapshot");
+    running.handle.delete(&account.user).await.unwrap();
+    assert_eq!(running.store.registry().survivor(&guest.user), None, "an alias goes with its survivor");
+}
+
+/// Design §6: merge ∥ logout of the source → merged, or gone; merge ∥ delete of the target → merged and then deleted, or
+/// refused with the source as it was; two merges into one account → both.
+#[actix_rt::test]
+async fn merges_race_with_logouts_deletions_and_each_other() {
+    let mut world = World::new(8);
+    world.options.max_users = 10_000;
+    let running = world.open();
+    let linker = linker(&running).await;
+    let mut random = Random(8);
+    let mut seen = BTreeMap::new();
+    for round in 0..300 {
+        let external = format!("m{round}");
+        let account = log_in(&linker, &external).await.unwrap();
+        let (guest, other) =
+            (anonymous(&running, SessionKind::V1).await, anonymous(&running, SessionKind::AppServices).await);
+        let merging = merge(&linker, &guest, proof(&external));
+        let against = async {
+            match round % 3 {
+                0 => running.handle.logout(&guest.user, guest.number).await,
+                1 => running.handle.delete(&account.user).await,
+                _ => merge(&linker, &other, proof(&external)).await.map(drop),
+            }
+        };
+        let (merged, against) =
+            if random.one_in(2) { tokio::join!(merging, against) } else { swapped(against, merging).await };
+        let survivor = running.store.registry().survivor(&guest.user);
+        let (guest_lives, account_lives) = (running.knows(&guest.user), running.knows(&account.user));
+        let what = match (round % 3, &merged, &against) {
+            (0, Ok(Joined::Merged(_)), Err(_)) => {
+                assert!(!guest_lives && survivor == Some(account.user), "{round}");
+                "merged before the logout"
+            }
+            (0, Err(Error::Refused(_)), Ok(())) => {
+                assert!(!guest_lives && survivor.is_none(), "{round}");
+                "logged out before the merge"
+            }
+            (1, Ok(Joined::Merged(_)), Ok(())) => {
+                assert!(!guest_lives && !account_lives && survivor.is_none(), "{round}");
+                "merged before the deletion"
+            }
+            (1, Err(Error::Busy), Ok(())) => {
+                assert!(guest_lives && !account_lives, "{round}");
+                assert!(running.handle.check(&guest.user, &guest.session, Some(guest.epoch)).is_ok(), "{round}");
+                "refused, the target being deleted"
+            }
+            // the deletion was over before the merge began to look: there was nobody to merge with
+            (1, Ok(Joined::Linked(_)), Ok(())) => "linked after the deletion",
+            (2, Ok(Joined::Merged(_)), Ok(())) => {
+                let aliases = running.handle.load(&account.user).unwrap().aliases().len();
+                assert!(!guest_lives && !running.knows(&other.user) && aliases == 2, "{round}");
+                "both merged"
+            }
+            other => panic!("{round}: {other:?}"),
+        };
+        *seen.entry(what).or_insert(0) += 1;
+    }
+    assert!(seen.len() >= 5, "{seen:?}");
+}
+
+/// Eight sessions; one more ends the oldest, never the one that asks.
+#[actix_rt::test]
+async fn an_anonymous_user_has_at_most_eight_sessions_and_the_one_that_asks_stays() {
+    let world = World::new(9);
+    let running = world.open();
+    let user = anonymous(&running, SessionKind::V1).await;
+    for _ in 0..MAX_ANONYMOUS_SESSIONS + 2 {
+        running.handle.open_session(&user.user, SessionKind::V1, DeviceId::default(), Some(user.number)).await.unwrap();
+    }
+    let numbers: Vec<u32> = running.handle.load(&user.user).unwrap().sessions().iter().map(|s| s.number).collect();
+    assert_eq!(numbers, [1, 5, 6, 7, 8, 9, 10, 11]);
+    running.handle.end_others(&user.user, 7).await.unwrap();
+    assert_eq!(running.handle.load(&user.user).unwrap().sessions().len(), 1);
+    let beside = running.handle.open_session(&user.user, SessionKind::V1, DeviceId::default(), Some(1)).await;
+    assert_eq!(beside.unwrap_err(), ENDED, "a code ends with the session that asked for it");
+}
+
+/// A session's last use is known, by the hour, and costs the check nothing.
+#[actix_rt::test]
+async fn the_last_use_of_each_session_is_written_after_a_while() {
+    let world = World::new(10);
+    let running = world.open();
+    let user = anonymous(&running, SessionKind::V1).await;
+    let second = running.handle.open_session(&user.user, SessionKind::V1, DeviceId::default(), None).await.unwrap();
+    let began = second.seen;
+    world.clock.advance_s(3600);
+    let id = passerby_actors::domain::SessionId::derive(&user.user, second.number);
+    running.handle.check(&user.user, &id, None).unwrap();
+    let seen = || running.handle.load(&user.user).unwrap().sessions().iter().map(|s| s.seen).collect::<Vec<_>>();
+    crate::support::until("the use is written", || seen()[1] == began + 3600).await;
+    assert_eq!(seen()[0], began, "the other was not used");
+    running.store.stop();
+    let running = world.open();
+    assert_eq!(running.handle.load(&user.user).unwrap().sessions()[1].seen, began + 3600);
+}
+
+fn register(password: &str) -> CredentialChange {
+    CredentialChange::Register { name: "a@b".into(), password: password.into(), confirm: None, over_pending: false }
+}
+
+/// What the provider would make of the credential as it is now.
+fn proof_by_password(running: &Running) -> Proof {
+    let identity = Credential::identity("a@b");
+    let key = ValueKey::credential(&identity);
+    let value = running.store.registry().value(&key).expect("the credential");
+    Proof { rests_on: Some(Witness { key, value }), ..Proof::new(identity, "".into()) }
+}
+
+/// A password that was changed between the check and the commit proves nothing; a reset ends every session; and a credential
+/// goes with its identity.
+#[actix_rt::test]
+async fn a_credential_is_what_logins_rest_on_and_goes_with_its_identity() {
+    let world = World::new(11);
+    let running = world.open();
+    let linker = linker(&running).await;
+    let identity = Credential::identity("a@b");
+    let change = |change, ends| linker.change_credential(identity.clone(), change, ends);
+    change(register("one"), Ends::Nothing).await.unwrap();
+    let taken = change(register("two"), Ends::Nothing).await;
+    assert_eq!(taken, Err(Error::Refused(Refusal::Credential(CredentialRefusal::Taken))));
+    assert_eq!(running.store.registry().len(), 0, "registering makes no user");
+
+    let stale = proof_by_password(&running);
+    let log_in = |proof| linker.log_in(proof, SessionKind::V1, DeviceId::default(), IdForm::TimeOrdered);
+    let user = log_in(stale.clone()).await.unwrap();
+    let device = log_in(stale.clone()).await.unwrap();
+    assert_eq!(device.user, user.user);
+    let set = CredentialChange::SetPassword { seen: "one".into(), password: "two".into() };
+    change(set.clone(), Ends::Others(device.number)).await.unwrap();
+    assert_eq!(running.handle.check(&user.user, &user.session, None).unwrap_err(), ENDED);
+    assert!(running.handle.check(&user.user, &device.session, None).is_ok());
+    assert_eq!(log_in(stale.clone()).await, Err(Error::Refused(Refusal::StaleProof)));
+    let guest = anonymous(&running, SessionKind::V1).await;
+    assert_eq!(merge(&linker, &guest, stale).await, Err(Error::Refused(Refusal::StaleProof)));
+    assert_eq!(change(set, Ends::Nothing).await, Err(Error::Refused(Refusal::Credential(CredentialRefusal::Changed))));
+
+    let token = MailToken { hash: [1; 32], expires: running.store.clock().now() + MAIL_TOKEN_S };
+    change(CredentialChange::BeginReset(token), Ends::Nothing).await.unwrap();
+    running.store.stop();
+    let running = world.open();
+    let linker = self::linker(&running).await;
+    let reset = || CredentialChange::Reset { token: token.hash, password: "three".into() };
+    linker.change_credential(identity.clone(), reset(), Ends::All).await.unwrap();
+    assert_eq!(running.handle.load(&user.user).unwrap().sessions(), []);
+    let used = linker.change_credential(identity.clone(), reset(), Ends::All).await;
+    assert_eq!(used, Err(Error::Refused(Refusal::Credential(CredentialRefusal::BadToken))));
+
+    let proof = proof_by_password(&running);
+    let again = linker.log_in(proof.clone(), SessionKind::V1, DeviceId::default(), IdForm::TimeOrdered).await.unwrap();
+    assert_eq!(again.user, user.user);
+    running.handle.delete(&user.user).await.unwrap();
+    assert_eq!(running.store.registry().value(&ValueKey::credential(&identity)), None, "it went with its user");
+    let late = linker.log_in(proof, SessionKind::V1, DeviceId::default(), IdForm::TimeOrdered).await;
+    assert_eq!(late, Err(Error::Refused(Refusal::StaleProof)));
+    running.store.stop();
+    assert_eq!(world.open().store.registry().values(), 0);
+}
+
+#[actix_rt::test]
+async fn registrations_that_nobody_confirms_are_swept() {
+    let world = World::new(12);
+    let running = world.open();
+    let linker = linker(&running).await;
+    let confirm = Some(MailToken { hash: [1; 32], expires: running.store.clock().now() + MAIL_TOKEN_S });
+    let change = CredentialChange::Register { name: "a@b".into(), password: "x".into(), confirm, over_pending: false };
+    linker.change_credential(Credential::identity("a@b"), change, Ends::Nothing).await.unwrap();
+    world.clock.advance_s(30 * 86_400 - 1);
+    running.sweep().await;
+    assert_eq!(running.store.registry().values(), 1);
+    world.clock.advance_s(1);
+    running.sweep().await;
+    assert_eq!(running.store.registry().values(), 0);
+}
+
+#[actix_rt::test]
+async fn an_api_key_finds_its_owner_until_it_is_disabled_or_gone() {
+    let world = World::new(13);
+    let running = world.open();
+    let linker = linker(&running).await;
+    let key = |n: u8, name: &str| ApiKey {
+        id: DeviceId([n; 12]),
+        hash: [n; 32],
+        made: running.store.clock().now(),
+        disabled: false,
+        name: name.into(),
+    };
+    let of = |n: u8| {
+        let identity = ApiKey::identity(&[n; 32]);
+        assert_eq!(&*identity.provider, API_KEY);
+        Proof { of_known_user: true, ..Proof::new(identity, "".into()) }
+    };
+    let log_in_by = |n: u8| linker.log_in(of(n), SessionKind::V1, DeviceId::default(), IdForm::TimeOrdered);
+    let guest = anonymous(&running, SessionKind::V1).await;
+    let refused = |refusal| Err(Error::Refused(refusal));
+    assert_eq!(running.handle.make_key(&guest.user, key(1, "a")).await, refused(Refusal::Anonymous));
+    let owner = log_in(&linker, "owner").await.unwrap();
+    running.handle.make_key(&owner.user, key(1, "a")).await.unwrap();
+    assert_eq!(running.handle.make_key(&owner.user, key(2, "a")).await, refused(Refusal::KeyNameTaken));
+    for n in 2..=20 {
+        running.handle.make_key(&owner.user, key(n, &n.to_string())).await.unwrap();
+    }
+    assert_eq!(running.handle.make_key(&owner.user, key(21, "b")).await, refused(Refusal::TooManyKeys));
+
+    assert_eq!(log_in_by(1).await.unwrap().user, owner.user);
+    assert_eq!(log_in_by(99).await, Err(Error::Refused(Refusal::StaleProof)), "no login makes a user of a key");
+    assert_eq!(linker.link(guest.user, guest.number, of(1)).await, Err(IN_USE));
+    assert_eq!(linker.link(owner.user, owner.number, of(1)).await, Ok(owner), "one's own is nothing new");
+    assert_eq!(linker.link(guest.user, guest.number, of(99)).await, Err(Error::Refused(Refusal::NoSuchIdentity)));
+    running.handle.set_key(&owner.user, DeviceId([1; 12]), true).await.unwrap();
+    assert_eq!(log_in_by(1).await, Err(Error::Refused(Refusal::StaleProof)));
+    running.handle.set_key(&owner.user, DeviceId([1; 12]), false).await.unwrap();
+    running.handle.remove_key(&owner.user, DeviceId([2; 12])).await.unwrap();
+    assert_eq!(log_in_by(2).await, Err(Error::Refused(Refusal::StaleProof)));
+    running.store.stop();
+    let running = world.open();
+    let linker = self::linker(&running).await;
+    let log_in_by = |n: u8| linker.log_in(of(n), SessionKind::V1, DeviceId::default(), IdForm::TimeOrdered);
+    assert_eq!(log_in_by(1).await.unwrap().user, owner.user);
+    running.handle.delete(&owner.user).await.unwrap();
+    assert_eq!(log_in_by(1).await, Err(Error::Refused(Refusal::StaleProof)));
 }

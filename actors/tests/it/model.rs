@@ -375,7 +375,8 @@ fn agree(running: &Running, model: &mut Model, context: &str) {
         let state = running.handle.load(&id);
         assert_eq!(state.is_some(), expected.is_some(), "{context}: {id}");
         if let (Some(state), Some(expected)) = (state, expected) {
-            let sessions: Vec<_> = state.sessions().into_iter().map(|s| (s.number, s.kind, s.refresh_counter)).collect();
+            let sessions: Vec<_> =
+                state.sessions().into_iter().map(|s| (s.number, s.kind, s.refresh_counter)).collect();
             let wanted: Vec<_> = expected.sessions.iter().map(|(number, s)| (*number, s.kind, s.counter)).collect();
             assert_eq!(sessions, wanted, "{context}: {id}");
             let identities: Vec<_> = state.identities().iter().map(|identity| identity.key.clone()).collect();

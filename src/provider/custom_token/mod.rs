@@ -12,7 +12,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, er
 use serde_json::{Map, Value};
 
 use super::fetched::{FetchError, Fetched, fetch_json};
-use super::identity::{IdentityError, IdentityProvider, MAX_EXTERNAL, VerifiedIdentity, text};
+use super::identity::{Asked, IdentityError, IdentityProvider, MAX_EXTERNAL, VerifiedIdentity, text};
 use super::metadata::MetadataFields;
 use super::options::Options;
 use super::secrets::Secrets;
@@ -215,7 +215,7 @@ impl CustomToken {
             _ => return Err(IdentityError::Claim("sub")),
         };
         let data = self.config.fields.extract(&claims)?;
-        Ok(VerifiedIdentity { provider: CUSTOM_TOKEN.to_owned(), external, data })
+        Ok(VerifiedIdentity::of(CUSTOM_TOKEN, external, data))
     }
 
     async fn signed_by_published(
@@ -282,9 +282,9 @@ impl IdentityProvider for CustomToken {
     fn verify<'a>(
         &'a self,
         credentials: &'a Map<String, Value>,
-        now_s: u64,
+        asked: Asked,
     ) -> LocalBoxFuture<'a, Result<VerifiedIdentity, IdentityError>> {
-        Box::pin(async move { self.verify_token(text(credentials, "token")?, now_s).await })
+        Box::pin(async move { self.verify_token(text(credentials, "token")?, asked.now_s).await })
     }
 }
 

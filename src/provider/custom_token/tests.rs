@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use super::super::fetched::{MAX_AGE_S, REFRESH_INTERVAL_S};
-use super::super::testing::Signer;
+use super::super::testing::{Signer, asked};
 use super::*;
 use crate::outbound::testing::{Script, Server, client, json as json_answer};
 
@@ -413,7 +413,7 @@ async fn the_token_is_a_text_in_the_field_token() {
     let signer = Signer::ed();
     let provider = signing(&signer);
     assert_eq!(provider.name(), "custom-token");
-    let verify = async |credentials: Value| provider.verify(credentials.as_object().unwrap(), NOW).await;
+    let verify = async |credentials: Value| provider.verify(credentials.as_object().unwrap(), asked(NOW)).await;
     let token = signer.token("any", &claims());
     let identity = verify(json!({ "token": token, "options": { "device": {} } })).await.unwrap();
     assert_eq!(identity.external, "24601");

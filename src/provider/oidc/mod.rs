@@ -30,7 +30,7 @@ use serde_json::{Map, Value};
 use self::config::Parties;
 pub use self::config::{OidcConfig, OidcSettings};
 use super::fetched::{FetchError, Fetched};
-use super::identity::{IdentityError, IdentityProvider, MAX_EXTERNAL, VerifiedIdentity, text};
+use super::identity::{Asked, IdentityError, IdentityProvider, MAX_EXTERNAL, VerifiedIdentity, text};
 use crate::config::SettingsError;
 use crate::outbound::{Outbound, OutboundError};
 
@@ -89,6 +89,11 @@ impl Oidc {
         };
         outbound.check(&config.issuer).map_err(wrong)?;
         Ok(Self { config, outbound, issuer: Fetched::new() })
+    }
+
+    /// Whether browsers can log in: there is where to send them back to.
+    pub fn has_browser_login(&self) -> bool {
+        !self.config.redirect_uris.is_empty()
     }
 
     /// The redirect URI that was asked for, if it is byte for byte one of the provider's list. Without a question, the
@@ -220,7 +225,7 @@ impl Oidc {
             return Err(IdentityError::Claim("sub"));
         }
         let data = self.config.fields.extract(&claims)?;
-        Ok(VerifiedIdentity { provider: self.config.provider.clone(), external, data })
+        Ok(VerifiedIdentity::of(&self.config.provider, external, data))
     }
 
     /// The subject of a token with the right signature, issuer, audience, times and nonce.
@@ -334,7 +339,7 @@ impl IdentityProvider for Oidc {
     fn verify<'a>(
         &'a self,
         credentials: &'a Map<String, Value>,
-        now_s: u64,
+        asked: Asked,
     ) -> LocalBoxFuture<'a, Result<VerifiedIdentity, IdentityError>> {
         Box::pin(async move {
             // what else SDKs send (wire-protocol §1.7)
@@ -344,7 +349,7 @@ impl IdentityProvider for Oidc {
                 return Err(IdentityError::OtherKind(field));
             }
             let nonce = credentials.contains_key("nonce").then(|| text(credentials, "nonce")).transpose()?;
-            self.verify_id_token(text(credentials, "id_token")?, nonce, now_s).await
+            self.verify_id_token(text(credentials, "id_token")?, nonce, asked.now_s).await
         })
     }
 }

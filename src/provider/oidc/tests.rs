@@ -8,7 +8,7 @@ use url::Url;
 
 use super::super::fetched::REFRESH_INTERVAL_S;
 use super::super::secrets::Secrets;
-use super::super::testing::Signer;
+use super::super::testing::{Signer, asked};
 use super::*;
 use crate::outbound::testing::{Answer, Received, Script, Server, answer, client, json as json_answer};
 
@@ -547,7 +547,7 @@ async fn a_client_hands_over_an_id_token_and_nothing_else() {
     let world = World::new(vec![signer.jwk("k")]).await;
     let provider = world.provider();
     assert_eq!(provider.name(), "oidc-local");
-    let verify = async |credentials: Value| provider.verify(object(&credentials), NOW).await;
+    let verify = async |credentials: Value| provider.verify(object(&credentials), asked(NOW)).await;
     let token = signer.token("k", &world.claims_with(json!({ "nonce": "n" })));
     verify(json!({ "id_token": token, "options": {} })).await.unwrap();
     verify(json!({ "id_token": token, "nonce": "n" })).await.unwrap();

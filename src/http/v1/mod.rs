@@ -3,9 +3,12 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use passerby_actors::actor::Proof;
-use passerby_actors::domain::{DeviceId, Flags, Identity, Refusal, ServiceTime, SessionId, SessionKind};
+use passerby_actors::actor::{Joined, Preview, Proof};
+use passerby_actors::domain::{
+    CredentialRefusal, DeviceId, Flags, Identity, Refusal, ServiceTime, SessionId, SessionKind, UserId, UserState,
+};
 use passerby_actors::handle::{self, IdForm, Live, LoggedIn};
+use passerby_actors::store::Store as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -15,10 +18,17 @@ use utoipa::ToSchema;
 use super::body::{self, BodyError};
 use super::identities;
 use super::plain::PlainObject;
-use super::{Context, JSON, NO_STORE, bearer, other_method, retry_after_s, within_time};
+use super::{Context, JSON, NO_STORE, bearer, client, other_method, retry_after_s, within_time};
 use crate::provider::ANON_USER;
 use crate::provider::identity::IdentityError;
+use crate::provider::throttle::Throttled;
+use crate::server::Transfer;
 use crate::token::{RefreshClaims, TokenError};
+
+pub(crate) mod api_keys;
+pub(crate) mod browser_login;
+pub(crate) mod sessions;
+pub(crate) mod userpass;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -42,7 +52,11 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .default_service(other_method("DELETE")),
         )
         .service(web::resource("/v1/user").delete(delete_user).default_service(other_method("DELETE")))
-        .service(web::resource("/.well-known/jwks.json").get(jwks).default_service(other_method("GET")));
+        .service(web::resource("/.well-known/jwks.json").get(jwks).default_service(other_method("GET")))
+        .configure(sessions::routes)
+        .configure(userpass::routes)
+        .configure(api_keys::routes)
+        .configure(browser_login::routes);
 }
 
 /// An error as RFC 9457 wants it.
@@ -81,6 +95,18 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, code, detail)
     }
 
+    fn provider_disabled() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "provider-disabled", "this provider is switched off")
+    }
+
+    fn unknown_provider() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "unknown-provider", "there is no such provider")
+    }
+
+    fn missing_field(field: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-field", format!("the body needs the text {field:?}"))
+    }
+
     pub(super) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "there is nothing at this path")
     }
@@ -109,6 +135,29 @@ impl From<BodyError> for Problem {
     }
 }
 
+impl From<Throttled> for Problem {
+    fn from(error: Throttled) -> Self {
+        let retry_after_s = Some(u16::try_from(error.retry_after_s).unwrap_or(u16::MAX));
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        Self { retry_after_s, ..Self::new(status, "too-many-attempts", error.to_string()) }
+    }
+}
+
+impl From<IdentityError> for Problem {
+    fn from(error: IdentityError) -> Self {
+        let detail = error.to_string();
+        match error {
+            IdentityError::Throttled(throttled) => throttled.into(),
+            IdentityError::Unavailable(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "provider-unavailable", detail),
+            IdentityError::Passwords(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail),
+            error if error.is_bad_request() => Self::new(StatusCode::BAD_REQUEST, "bad-credential", detail),
+            // the right password of an address that waits would tell whether the address was free
+            IdentityError::NotConfirmed => IdentityError::Password.into(),
+            _ => Self::new(StatusCode::UNAUTHORIZED, "invalid-credential", detail),
+        }
+    }
+}
+
 impl From<handle::Error> for Problem {
     fn from(error: handle::Error) -> Self {
         let detail = error.to_string();
@@ -129,6 +178,25 @@ impl From<handle::Error> for Problem {
                 Self::new(StatusCode::CONFLICT, "too-many-identities", detail)
             }
             handle::Error::Refused(Refusal::LastIdentity) => Self::new(StatusCode::CONFLICT, "last-identity", detail),
+            handle::Error::Refused(Refusal::ProviderLinked) => {
+                Self::new(StatusCode::CONFLICT, "provider-linked", detail)
+            }
+            handle::Error::Refused(Refusal::Anonymous) => Self::new(StatusCode::FORBIDDEN, "anonymous", detail),
+            handle::Error::Refused(Refusal::NotAnonymous) => Self::new(StatusCode::CONFLICT, "not-anonymous", detail),
+            handle::Error::Refused(Refusal::TooManyAliases) => {
+                Self::new(StatusCode::CONFLICT, "too-many-aliases", detail)
+            }
+            handle::Error::Refused(Refusal::KeyNameTaken) => Self::new(StatusCode::CONFLICT, "key-name-taken", detail),
+            handle::Error::Refused(Refusal::TooManyKeys) => Self::new(StatusCode::CONFLICT, "too-many-keys", detail),
+            handle::Error::Refused(Refusal::NoSuchKey) => Self::new(StatusCode::NOT_FOUND, "no-such-key", detail),
+            handle::Error::Refused(Refusal::StaleProof) => {
+                Self::new(StatusCode::UNAUTHORIZED, "invalid-credential", detail)
+            }
+            handle::Error::Refused(Refusal::Credential(refusal)) => match refusal {
+                CredentialRefusal::BadToken => Self::new(StatusCode::BAD_REQUEST, "bad-token", detail),
+                CredentialRefusal::ExpiredToken => Self::new(StatusCode::BAD_REQUEST, "expired-token", detail),
+                _ => Self::new(StatusCode::CONFLICT, "credential-changed", detail),
+            },
             handle::Error::Capacity => Self { retry_after_s: Some(60), ..unavailable("capacity") },
             handle::Error::OutcomeUnknown => unavailable("outcome-unknown"),
             handle::Error::NotWritable => unavailable("not-writable"),
@@ -218,7 +286,24 @@ pub struct SessionTokens {
 /// How long an access token is good (seconds): 30 minutes (design §5).
 pub const ACCESS_TTL_S: u32 = 1800;
 
-fn tokens(status: StatusCode, context: &Context, live: &LoggedIn, of: Of) -> HttpResponse {
+/// Tokens of a session, and who became part of its user.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what a PlainObject writes")]
+pub struct LinkAnswer {
+    #[serde(flatten)]
+    #[schema(inline)]
+    tokens: SessionTokens,
+    /// After a merge: the id that is an alias from now on.
+    merged_user_id: Option<String>,
+}
+
+fn tokens(
+    status: StatusCode,
+    context: &Context,
+    live: &LoggedIn,
+    of: Of,
+    merged_user: Option<&UserId>,
+) -> HttpResponse {
     let server = &context.server;
     let (access, refresh) = server.claims(live, of.kind, DeviceId::default(), of.lasting);
     let refresh = RefreshClaims { counter: of.counter, ..refresh };
@@ -229,6 +314,10 @@ fn tokens(status: StatusCode, context: &Context, live: &LoggedIn, of: Of) -> Htt
         .with("access_token", |out| server.tokens.access_into(&access, out))
         .number("expires_in", ACCESS_TTL_S)
         .with("refresh_token", |out| server.tokens.refresh_into(&refresh, out));
+    let body = match merged_user {
+        None => body,
+        Some(user) => body.text("merged_user_id", user.encode(&mut [0; 36])),
+    };
     HttpResponse::build(status).insert_header((header::CONTENT_TYPE, JSON)).body(body.finish())
 }
 
@@ -248,10 +337,11 @@ const fn new_session(lasting: bool) -> Of {
 /// the credential proves, who is made if there is none. The body may be left out; `mode` may be `bearer`.
 #[utoipa::path(post, path = "/v1/sessions", tag = "Passerby",
     request_body(content = Option<Object>,
-        description = "nothing, or `mode` (`bearer`), `provider` and what the provider asks for: `token` for `custom-token`, `id_token` for OpenID Connect"),
+        description = "nothing, or `mode` (`bearer`), `provider` and what the provider asks for: `email` and `password` for `local-userpass`, `key` for `api-key`, `token` for `custom-token`, `id_token` or `code` and `code_verifier` for OpenID Connect, `code` for `transfer`"),
     responses((status = 201, body = SessionTokens), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 async fn create_session(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
@@ -265,18 +355,45 @@ async fn create_session(request: HttpRequest, context: web::Data<Context>, paylo
                 return Err(Problem::new(StatusCode::FORBIDDEN, "provider-disabled", detail));
             }
             let live = context.handle.login(SessionKind::V1, IdForm::TimeOrdered).await?;
-            return Ok(tokens(StatusCode::CREATED, &context, &live, new_session(false)));
+            return Ok(tokens(StatusCode::CREATED, &context, &live, new_session(false), None));
         }
-        let proof = prove(&context, &body).await?;
+        if body.get("provider").is_some_and(|provider| provider == TRANSFER) {
+            return transferred(&context, &body).await;
+        }
+        let proof = prove(&request, &context, &body, false).await?;
         let log_in = context.server.linker.log_in(proof, SessionKind::V1, DeviceId::default(), IdForm::TimeOrdered);
         let live = within_time(&context, log_in).await?;
-        Ok(tokens(StatusCode::CREATED, &context, &live, new_session(true)))
+        Ok(tokens(StatusCode::CREATED, &context, &live, new_session(true), None))
     };
     respond(&context, answer.await)
 }
 
-/// What the credential in a body proves.
-async fn prove(context: &Context, body: &Map<String, Value>) -> Result<Proof, Problem> {
+/// What [`create_session`] calls a code of `POST /v1/session/transfer`.
+const TRANSFER: &str = "transfer";
+
+/// Another session of the user whose session gave the code out, if that one still lives.
+async fn transferred(context: &Context, body: &Map<String, Value>) -> Answer {
+    let server = &context.server;
+    let code = body.get("code").and_then(Value::as_str).ok_or_else(|| Problem::missing_field("code"))?;
+    let refused = || Problem::from(IdentityError::Code);
+    let Transfer { user, session } = server.codes.transfers.redeem(code, server.clock().now()).ok_or_else(refused)?;
+    let opening = context.handle.open_session(&user, SessionKind::V1, DeviceId::default(), Some(session));
+    let opened = match within_time(context, opening).await {
+        Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => return Err(refused()),
+        other => other?,
+    };
+    let (session, lasting) = (SessionId::derive(&user, opened.number), !opened.anonymous_at_start);
+    let live = LoggedIn { user, number: opened.number, session, epoch: opened.epoch };
+    Ok(tokens(StatusCode::CREATED, context, &live, new_session(lasting), None))
+}
+
+/// What the credential in a body proves. `peek` leaves a code that works once as it is.
+async fn prove(
+    request: &HttpRequest,
+    context: &Context,
+    body: &Map<String, Value>,
+    peek: bool,
+) -> Result<Proof, Problem> {
     let name = body.get("provider").and_then(Value::as_str).unwrap_or_default();
     let server = &context.server;
     if name == ANON_USER {
@@ -285,18 +402,37 @@ async fn prove(context: &Context, body: &Map<String, Value>) -> Result<Proof, Pr
     }
     let Some(provider) = server.providers.get(name) else {
         return Err(if server.providers.knows(name) {
-            Problem::new(StatusCode::FORBIDDEN, "provider-disabled", "this provider is switched off")
+            Problem::provider_disabled()
         } else {
-            Problem::new(StatusCode::BAD_REQUEST, "unknown-provider", "there is no such provider")
+            Problem::unknown_provider()
         });
     };
-    identities::prove(server, &**provider, body).await.map_err(|error| match error {
-        IdentityError::Unavailable(_) => {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "provider-unavailable", error.to_string())
+    if body.contains_key("code") && server.providers.oidc(name).is_some() {
+        return Ok(browser_login::finished(context, name, body, peek)?);
+    }
+    Ok(identities::prove(server, &**provider, body, client(request, context)).await?)
+}
+
+/// Design §6: what happens if the identity has another user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnConflict {
+    Reject,
+    Switch,
+    Merge,
+}
+
+impl OnConflict {
+    fn of(body: &Map<String, Value>) -> Result<Self, Problem> {
+        match body.get("on_conflict").map(Value::as_str) {
+            None | Some(Some("reject")) => Ok(Self::Reject),
+            Some(Some("switch")) => Ok(Self::Switch),
+            Some(Some("merge")) => Ok(Self::Merge),
+            _ => {
+                let detail = "on_conflict must be \"reject\", \"switch\" or \"merge\"";
+                Err(Problem::new(StatusCode::BAD_REQUEST, "unknown-on-conflict", detail))
+            }
         }
-        other if other.is_bad_request() => Problem::new(StatusCode::BAD_REQUEST, "bad-credential", other.to_string()),
-        other => Problem::new(StatusCode::UNAUTHORIZED, "invalid-credential", other.to_string()),
-    })
+    }
 }
 
 /// An identity of a user.
@@ -324,11 +460,8 @@ pub struct Identities {
 async fn list_identities(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = authenticate(&request, &context).and_then(|live| {
         let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
-        let anonymous = IdentityView {
-            provider: ANON_USER.to_owned(),
-            id: user.id.anonymous_identity(),
-            linked: rfc3339(i64::try_from(user.id.created_ms() / 1000).unwrap_or(i64::MAX)),
-        };
+        let anonymous =
+            IdentityView { provider: ANON_USER.to_owned(), id: user.id.anonymous_identity(), linked: made(&user) };
         let was_anonymous = !user.record.flags.has(Flags::BORN_LASTING);
         let clock = context.server.clock();
         let linked = user.identities().iter().map(|identity| IdentityView {
@@ -342,44 +475,139 @@ async fn list_identities(request: HttpRequest, context: web::Data<Context>) -> H
     respond(&context, answer)
 }
 
+/// What a link would do.
+#[derive(Serialize, ToSchema)]
+pub struct LinkPreview {
+    /// `unchanged`: the user has the identity. `linked`: nobody has it. `rejected`, `switched`, `merged`: another user has it.
+    #[schema(example = "merged")]
+    outcome: &'static str,
+    /// Whose session the answer would be.
+    user_id: String,
+    /// Who would become part of that user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merged_user_id: Option<String>,
+    /// When the user of the answer would count as made (RFC 3339), if it were a merge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<String>,
+    /// Why it would be rejected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+fn preview(context: &Context, live: &Live, proof: &Proof, on_conflict: OnConflict) -> Answer {
+    let server = &context.server;
+    let found = server.linker.preview(&live.user, live.number, proof, server.merge_policy())?;
+    let bare = |outcome, user: UserId| LinkPreview {
+        outcome,
+        user_id: user.to_string(),
+        merged_user_id: None,
+        created: None,
+        reason: None,
+    };
+    let view = match (found, on_conflict) {
+        (Preview::Unchanged, _) => bare("unchanged", live.user),
+        (Preview::Linked, _) => bare("linked", live.user),
+        (Preview::Owned { .. }, OnConflict::Reject) => {
+            LinkPreview { reason: Some(Refusal::IdentityInUse.to_string()), ..bare("rejected", live.user) }
+        }
+        (Preview::Owned { owner, .. }, OnConflict::Switch) => bare("switched", owner),
+        (Preview::Owned { merged: Err(refusal), .. }, OnConflict::Merge) => {
+            LinkPreview { reason: Some(refusal.to_string()), ..bare("rejected", live.user) }
+        }
+        (Preview::Owned { owner, merged: Ok(survivor) }, OnConflict::Merge) => LinkPreview {
+            merged_user_id: Some(live.user.to_string()),
+            created: Some(made(&survivor)),
+            ..bare("merged", owner)
+        },
+    };
+    Ok(json(StatusCode::OK, JSON, &view))
+}
+
 /// Links the identity that the credential proves to the access token's user, who is from then on a lasting account. The
 /// answer's tokens replace those before. If the identity has another user, `on_conflict` says what happens: `reject` (the
-/// default) changes nothing, `switch` logs in as that user and leaves this one as it is.
+/// default) changes nothing, `switch` logs in as that user and leaves this one as it is, `merge` makes this one, who must be
+/// anonymous, part of that one: its data joins, its id becomes an alias, its sessions end, and the answer is a session of
+/// that user with `merged_user_id`. A merge whose answer was lost can be asked for again within 10 minutes, with the token
+/// that it ended. `dry_run` answers what would happen and does nothing.
 #[utoipa::path(post, path = "/v1/user/identities", tag = "Passerby", security(("access_token" = [])),
-    request_body(content = Object, description = "`provider`, what it asks for, and `on_conflict`"),
-    responses((status = 200, body = SessionTokens), (status = 400, body = Problem, content_type = "application/problem+json"),
+    request_body(content = Object, description = "`provider`, what it asks for, `on_conflict`, `dry_run`"),
+    responses((status = 200, body = LinkAnswer), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 async fn link_identity(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         let body = body::read_object(&request, &context, payload).await?;
-        let live = authenticate(&request, &context)?;
-        let switch = match body.get("on_conflict").map(Value::as_str) {
-            None | Some(Some("reject")) => false,
-            Some(Some("switch")) => true,
-            _ => {
-                let detail = "on_conflict must be \"reject\" or \"switch\"";
-                return Err(Problem::new(StatusCode::BAD_REQUEST, "unknown-on-conflict", detail));
+        let on_conflict = OnConflict::of(&body)?;
+        let dry_run = match body.get("dry_run") {
+            None => false,
+            Some(Value::Bool(dry_run)) => *dry_run,
+            Some(_) => {
+                let detail = "dry_run must be true or false";
+                return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-field", detail));
             }
         };
-        let proof = prove(&context, &body).await?;
-        let linker = &context.server.linker;
-        let linked = match within_time(&context, linker.link(live.user, live.number, proof.clone())).await {
-            Err(handle::Error::Refused(Refusal::IdentityInUse)) if switch => {
-                let log_in = linker.log_in(proof, live.kind, DeviceId::default(), IdForm::TimeOrdered);
-                within_time(&context, log_in).await?
+        let live = match authenticate(&request, &context) {
+            Ok(live) => live,
+            Err(problem) if on_conflict == OnConflict::Merge && !dry_run => {
+                return merge_again(&request, &context, &body, problem).await;
             }
-            linked => linked?,
+            Err(problem) => return Err(problem),
+        };
+        fresh(&context, &live)?;
+        let proof = prove(&request, &context, &body, dry_run).await?;
+        if dry_run {
+            return preview(&context, &live, &proof, on_conflict);
+        }
+        let (server, opens) = (&context.server, (live.kind, DeviceId::default()));
+        let linked = match on_conflict {
+            OnConflict::Merge => {
+                let merge = server.linker.merge(live.user, live.number, proof, opens, server.merge_policy());
+                match within_time(&context, merge).await? {
+                    Joined::Linked(linked) => linked,
+                    Joined::Merged(into) => return Ok(merged(&context, &into, live.kind, &live.user)),
+                }
+            }
+            OnConflict::Switch | OnConflict::Reject => {
+                match within_time(&context, server.linker.link(live.user, live.number, proof.clone())).await {
+                    Err(handle::Error::Refused(Refusal::IdentityInUse)) if on_conflict == OnConflict::Switch => {
+                        let log_in = server.linker.log_in(proof, live.kind, DeviceId::default(), IdForm::TimeOrdered);
+                        within_time(&context, log_in).await?
+                    }
+                    linked => linked?,
+                }
+            }
         };
         // of a link that was there already, the session and its refresh token go on
         let user = context.handle.load(&linked.user);
         let sessions = user.map(|user| user.sessions()).unwrap_or_default();
         let counter = sessions.iter().find(|s| s.number == linked.number).map_or(0, |s| s.refresh_counter);
-        Ok(tokens(StatusCode::OK, &context, &linked, Of { kind: live.kind, counter, lasting: true }))
+        Ok(tokens(StatusCode::OK, &context, &linked, Of { kind: live.kind, counter, lasting: true }, None))
     };
     respond(&context, answer.await)
+}
+
+fn merged(context: &Context, into: &LoggedIn, kind: SessionKind, source: &UserId) -> HttpResponse {
+    tokens(StatusCode::OK, context, into, Of { kind, counter: 0, lasting: true }, Some(source))
+}
+
+/// The answer to a merge once more, for a client that lost it: its user is an alias of the very user whom the credential
+/// proves (design §6). Otherwise what the token's check said.
+async fn merge_again(request: &HttpRequest, context: &Context, body: &Map<String, Value>, problem: Problem) -> Answer {
+    let server = &context.server;
+    let ended = bearer(request).and_then(|token| server.tokens.verify_access_at_any_time(token).ok());
+    let Some(ended) = ended.filter(|ended| server.store.registry().survivor(&ended.user).is_some()) else {
+        return Err(problem);
+    };
+    let proof = prove(request, context, body, false).await?;
+    let again = server.linker.repeat_merge(ended.user, proof, (ended.kind, DeviceId::default()));
+    match within_time(context, again).await {
+        Ok(into) => Ok(merged(context, &into, ended.kind, &ended.user)),
+        Err(handle::Error::Refused(_)) => Err(problem),
+        Err(other) => Err(other.into()),
+    }
 }
 
 /// Takes an identity off the access token's user; never the last.
@@ -399,6 +627,7 @@ async fn unlink_identity(
     let answer = async {
         body::discard(&request, &context, payload).await?;
         let live = authenticate(&request, &context)?;
+        fresh(&context, &live)?;
         let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
         let (provider, id) = path.into_inner();
         let named = |identity: &&Identity| *identity.key.provider == *provider && identities::shown_id(identity) == id;
@@ -414,6 +643,17 @@ fn authenticate(request: &HttpRequest, context: &Context) -> Result<Live, Proble
     let token = bearer(request).ok_or_else(Problem::no_token)?;
     let access = context.server.tokens.verify_access(token, context.server.wall_s())?;
     Ok(context.handle.check(&access.user, &access.session, Some(access.epoch))?)
+}
+
+/// Whether the session of a lasting account is young enough to change how the account is logged in to (S40).
+fn fresh(context: &Context, live: &Live) -> Result<(), Problem> {
+    let (server, fresh_s) = (&context.server, context.server.settings.session.fresh_s);
+    let age_s = server.clock().now().saturating_sub(live.started);
+    if fresh_s == 0 || live.record.is_anonymous() || age_s < fresh_s {
+        return Ok(());
+    }
+    let detail = "this needs a session that has just begun: log in again";
+    Err(Problem::new(StatusCode::FORBIDDEN, "fresh-login-needed", detail))
 }
 
 /// A session and its user.
@@ -433,6 +673,14 @@ pub struct SessionView {
     /// When the user is gone without further activity (RFC 3339); null for a lasting account.
     #[schema(example = "2026-05-01T12:00:00Z")]
     expires: Option<String>,
+    /// Ids of users who became part of this one, if there are any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    aliases: Vec<String>,
+}
+
+/// When a user was made.
+fn made(user: &UserState) -> String {
+    rfc3339(i64::try_from(user.created_ms() / 1000).unwrap_or(i64::MAX))
 }
 
 fn rfc3339(unix_s: i64) -> String {
@@ -449,14 +697,14 @@ async fn session(request: HttpRequest, context: web::Data<Context>) -> HttpRespo
         let (clock, policy) = (context.server.clock(), context.server.core.policy());
         let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
         let shown = |t: ServiceTime| rfc3339(clock.to_wall_s(t));
-        let created_ms = user.extension.as_ref().and_then(|e| e.created_ms).unwrap_or_else(|| user.id.created_ms());
         let view = SessionView {
             user_id: user.id.to_string(),
             session_id: SessionId::derive(&live.user, live.number).to_string(),
             anonymous: user.record.is_anonymous(),
-            created: rfc3339(i64::try_from(created_ms / 1000).unwrap_or(i64::MAX)),
+            created: made(&user),
             last_seen: shown(user.record.last_seen),
             expires: user.record.deadline(policy.window_s).map(shown),
+            aliases: user.aliases().iter().map(|alias| alias.id.to_string()).collect(),
         };
         Ok(json(StatusCode::OK, JSON, &view))
     });
@@ -481,7 +729,7 @@ async fn refresh_session(request: HttpRequest, context: web::Data<Context>, payl
         let counter = within_time(&context, context.handle.rotate(&live.user, live.number, refresh.counter)).await?;
         let lasting = !live.record.is_anonymous();
         let live = LoggedIn { user: live.user, number: live.number, session: refresh.session, epoch: live.epoch };
-        Ok(tokens(StatusCode::OK, &context, &live, Of { kind: SessionKind::V1, counter, lasting }))
+        Ok(tokens(StatusCode::OK, &context, &live, Of { kind: SessionKind::V1, counter, lasting }, None))
     };
     respond(&context, answer.await)
 }

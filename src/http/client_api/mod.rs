@@ -13,11 +13,15 @@ use super::body::{self, BodyError};
 use super::forwarded::Forwarded;
 use super::identities;
 use super::plain::PlainObject;
-use super::{Context, JSON, NO_STORE, bearer, other_method, retry_after_s, within_time};
+use super::{Context, JSON, NO_STORE, bearer, client, other_method, retry_after_s, within_time};
 use crate::provider::ANON_USER;
 use crate::provider::identity::IdentityError;
+use crate::provider::throttle::Throttled;
 use crate::server::Server;
 use crate::token::{Access, AccessClaims, Refresh, TokenError};
+
+pub(crate) mod api_keys;
+pub(crate) mod userpass;
 
 /// Carries the same id as an error's `link`.
 pub(crate) const REQUEST_ID: &str = "x-appservices-request-id";
@@ -29,14 +33,13 @@ pub fn routes(config: &mut web::ServiceConfig) {
     let delete = web::resource("/auth/delete").delete(delete).default_service(other_method("DELETE"));
     let login = web::resource("/app/{app}/auth/providers/{provider}/login").post(login);
     let location = web::resource("/app/{app}/location").get(location).default_service(other_method("GET"));
-    config.service(
-        web::scope("/api/client/v2.0")
-            .service(session.default_service(other_method("POST, DELETE")))
-            .service(profile)
-            .service(delete)
-            .service(login.default_service(other_method("POST")))
-            .service(location),
-    );
+    let scope = web::scope("/api/client/v2.0")
+        .service(session.default_service(other_method("POST, DELETE")))
+        .service(profile)
+        .service(delete)
+        .service(login.default_service(other_method("POST")))
+        .service(location);
+    config.service(api_keys::routes(userpass::routes(scope)));
 }
 
 /// An error in App Services form.
@@ -70,6 +73,11 @@ impl ClientError {
         Self::invalid_session("invalid session: failed to find refresh token")
     }
 
+    fn throttled(text: String, after_s: u32) -> Self {
+        let retry_after_s = Some(u16::try_from(after_s).unwrap_or(u16::MAX));
+        Self { retry_after_s, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", text) }
+    }
+
     fn unavailable(text: impl Into<String>, code: &'static str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, text)
     }
@@ -83,6 +91,12 @@ impl From<BodyError> for ClientError {
             BodyError::Broken | BodyError::NotAnObject => StatusCode::BAD_REQUEST,
         };
         Self::new(status, "BadRequest", error.to_string())
+    }
+}
+
+impl From<Throttled> for ClientError {
+    fn from(error: Throttled) -> Self {
+        Self::throttled(error.to_string(), error.retry_after_s)
     }
 }
 
@@ -247,10 +261,10 @@ pub struct LoginBody {
 
 /// Logs in. An anonymous login needs no body and always makes a new user (wire-protocol §1.2).
 #[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/{provider}/login", tag = "App Services",
-    params(("app" = String, Path, description = "the app id"), ("provider" = String, Path, description = "`anon-user`")),
-    request_body(content = Option<Object>, description = "`options.device`, all of it optional"),
+    params(("app" = String, Path, description = "the app id"), ("provider" = String, Path, description = "`anon-user`, `local-userpass`, `custom-token`, `api-key`, `oauth2-google`, `oauth2-apple`")),
+    request_body(content = Option<Object>, description = "the provider's credentials, and `options.device`, all of it optional"),
     responses((status = 200, body = LoginBody), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
+        (status = 404, body = ErrorBody), (status = 429, body = ErrorBody), (status = 503, body = ErrorBody)))]
 async fn login(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = try_login(&request, &context, payload).await;
     respond(&request, &context, answer)
@@ -273,8 +287,7 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
     }
     let Some(provider) = server.providers.get(name) else {
         if server.providers.knows(name) {
-            let text = format!("authentication via '{name}' is unsupported");
-            return Err(ClientError::unauthorized("AuthError", &text));
+            return Err(unsupported(name));
         }
         let text = format!("auth provider not found: '{}'", shown(name));
         return Err(ClientError::new(StatusCode::NOT_FOUND, "AuthProviderNotFound", text));
@@ -282,17 +295,19 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
     if link {
         // the session first: what it may not do need not be verified
         let (access, live) = authenticate(request, context)?;
-        let proof =
-            identities::prove(server, &**provider, &object).await.map_err(|error| refused_proof(&error, true))?;
+        let proof = identities::prove(server, &**provider, &object, client(request, context)).await;
+        let proof = proof.map_err(|error| refused_proof(context, &error, true))?;
         let linked = within_time(context, server.linker.link(access.user, live.number, proof)).await;
         let linked = linked.map_err(refused_link)?;
         return Ok(linked_session(server, &linked, &access, live.number));
     }
-    let proof = identities::prove(server, &**provider, &object).await.map_err(|error| refused_proof(&error, false))?;
+    let proof = identities::prove(server, &**provider, &object, client(request, context)).await;
+    let proof = proof.map_err(|error| refused_proof(context, &error, false))?;
     let device = device(&object, || DeviceId(server.random_id()));
     let log_in = server.linker.log_in(proof, SessionKind::AppServices, device, IdForm::Object);
     let user = within_time(context, log_in).await.map_err(|error| match error {
-        handle::Error::Refused(_) => ClientError::unauthorized("UserDisabled", "user disabled"),
+        handle::Error::Refused(Refusal::Disabled) => ClientError::unauthorized("UserDisabled", "user disabled"),
+        handle::Error::Refused(_) => ClientError::unauthorized("AuthError", "unauthorized"),
         other => other.into(),
     })?;
     Ok(logged_in(server, &user, device, true))
@@ -300,13 +315,25 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
 
 /// Why a credential is not taken: once logged in, realm-web asks again and again after a bare "unauthorized"
 /// (wire-protocol §2.3).
-fn refused_proof(error: &IdentityError, link: bool) -> ClientError {
-    match error {
-        IdentityError::Unavailable(_) => ClientError::unavailable(error.to_string(), "ServiceUnavailable"),
-        _ if error.is_bad_request() => ClientError::bad_request(error.to_string()),
-        _ if link => ClientError::unauthorized("AuthError", "unauthorized: the credential is not accepted"),
-        _ => ClientError::unauthorized("AuthError", "unauthorized"),
-    }
+fn refused_proof(context: &Context, error: &IdentityError, link: bool) -> ClientError {
+    let hides = context.server.settings.auth.hide_accounts;
+    let code = match error {
+        IdentityError::Unavailable(_) | IdentityError::Passwords(_) => {
+            return ClientError::unavailable(error.to_string(), "ServiceUnavailable");
+        }
+        IdentityError::Throttled(throttled) => return (*throttled).into(),
+        _ if error.is_bad_request() => return ClientError::bad_request(error.to_string()),
+        IdentityError::Password => "InvalidPassword",
+        IdentityError::NotConfirmed if hides => "InvalidPassword",
+        _ => "AuthError",
+    };
+    let text = if link { "unauthorized: the credential is not accepted" } else { "unauthorized" };
+    ClientError::unauthorized(code, text)
+}
+
+/// A provider that is off, or not built (wire-protocol §8.2).
+fn unsupported(name: &str) -> ClientError {
+    ClientError::unauthorized("AuthError", &format!("authentication via '{name}' is unsupported"))
 }
 
 /// Why a link is not made (wire-protocol §2.3, with its recommended answer).
@@ -317,6 +344,12 @@ fn refused_link(error: handle::Error) -> ClientError {
         }
         handle::Error::Refused(Refusal::TooManyIdentities) => {
             ClientError::unauthorized("AuthError", "unauthorized: the user has too many identities")
+        }
+        handle::Error::Refused(Refusal::ProviderLinked) => {
+            ClientError::bad_request("linking a local-userpass identity is not allowed when one is already linked")
+        }
+        handle::Error::Refused(Refusal::StaleProof | Refusal::NoSuchIdentity) => {
+            ClientError::unauthorized("AuthError", "unauthorized: the credential is not accepted")
         }
         handle::Error::Refused(Refusal::Disabled) => ClientError::invalid_session("invalid session: user disabled"),
         handle::Error::Refused(_) => ClientError::invalid_session("invalid session: session not found"),

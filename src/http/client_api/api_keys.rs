@@ -1,0 +1,176 @@
+//! A user's API keys on the App Services path, with the refresh token (wire-protocol §1.14).
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use passerby_actors::domain::{API_KEY, ApiKey as Stored, DeviceId, Refusal};
+use passerby_actors::handle::{self, Live};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{ClientError, ErrorBody, authenticate_refresh, json, no_content, respond, unsupported};
+use crate::http::{Context, body, identities, other_method, within_time};
+use crate::provider::api_key::check_name;
+
+/// Adds the routes to the scope of the API.
+pub(super) fn routes(scope: actix_web::Scope) -> actix_web::Scope {
+    let keys = web::resource("/auth/api_keys").get(list_keys).post(create_key);
+    let key = web::resource("/auth/api_keys/{id}").get(fetch_key).delete(delete_key);
+    scope
+        .service(keys.default_service(other_method("GET, POST")))
+        .service(key.default_service(other_method("GET, DELETE")))
+        .service(web::resource("/auth/api_keys/{id}/enable").put(enable_key).default_service(other_method("PUT")))
+        .service(web::resource("/auth/api_keys/{id}/disable").put(disable_key).default_service(other_method("PUT")))
+}
+
+/// An API key.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct KeyBody {
+    #[serde(rename = "_id")]
+    #[schema(example = "636aba021728b6c1c03db7f9")]
+    id: String,
+    /// The key itself, in the answer that makes it and never again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    name: String,
+    disabled: bool,
+}
+
+impl KeyBody {
+    fn of(key: &Stored) -> Self {
+        Self { id: key.id.to_string(), key: None, name: key.name.to_string(), disabled: key.disabled }
+    }
+}
+
+fn not_found() -> ClientError {
+    ClientError::new(StatusCode::NOT_FOUND, "APIKeyNotFound", "API key not found")
+}
+
+fn refused(error: handle::Error) -> ClientError {
+    match error {
+        handle::Error::Refused(Refusal::NoSuchKey) => not_found(),
+        handle::Error::Refused(Refusal::KeyNameTaken) => {
+            ClientError::new(StatusCode::CONFLICT, "APIKeyAlreadyExists", "API key with name already exists")
+        }
+        handle::Error::Refused(Refusal::TooManyKeys) => ClientError::bad_request("a user may have at most 20 API keys"),
+        handle::Error::Refused(Refusal::Anonymous) => ClientError::bad_request("anonymous users may not have API keys"),
+        other => other.into(),
+    }
+}
+
+/// The refresh token's session, if there are keys here.
+async fn asked(request: &HttpRequest, context: &Context, payload: web::Payload) -> Result<Live, ClientError> {
+    body::discard(request, context, payload).await?;
+    allowed(request, context)
+}
+
+fn allowed(request: &HttpRequest, context: &Context) -> Result<Live, ClientError> {
+    let (_, live) = authenticate_refresh(request, context)?;
+    if context.server.providers.api_keys { Ok(live) } else { Err(unsupported(API_KEY)) }
+}
+
+fn id(request: &HttpRequest) -> Result<DeviceId, ClientError> {
+    DeviceId::parse(request.match_info().get("id").unwrap_or_default()).map_err(|_| not_found())
+}
+
+/// Makes a key. It is shown here and never again.
+#[utoipa::path(post, path = "/api/client/v2.0/auth/api_keys", tag = "App Services", security(("refresh_token" = [])),
+    request_body(content = Object, description = "`name`: ASCII letters, digits, `_`, `-`"),
+    responses((status = 201, body = KeyBody), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+        (status = 409, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(crate) async fn create_key(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    payload: web::Payload,
+) -> HttpResponse {
+    let answer = async {
+        let body = body::read_object(&request, &context, payload).await?;
+        let live = allowed(&request, &context)?;
+        let name = body.get("name").and_then(Value::as_str).unwrap_or_default();
+        check_name(name)
+            .map_err(|error| ClientError::new(StatusCode::BAD_REQUEST, "InvalidParameter", error.to_string()))?;
+        let (key, secret) = identities::new_key(&context.server, name);
+        within_time(&context, context.handle.make_key(&live.user, key.clone())).await.map_err(refused)?;
+        let body = KeyBody { key: Some(secret.text().to_owned()), ..KeyBody::of(&key) };
+        Ok(json(StatusCode::CREATED, &body))
+    };
+    respond(&request, &context, answer.await)
+}
+
+/// The user's keys.
+#[utoipa::path(get, path = "/api/client/v2.0/auth/api_keys", tag = "App Services", security(("refresh_token" = [])),
+    responses((status = 200, body = [KeyBody]), (status = 401, body = ErrorBody)))]
+pub(crate) async fn list_keys(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+    let answer = allowed(&request, &context).map(|live| {
+        let user = context.handle.load(&live.user);
+        let keys: Vec<_> = user.iter().flat_map(|user| user.api_keys()).map(KeyBody::of).collect();
+        json(StatusCode::OK, &keys)
+    });
+    respond(&request, &context, answer)
+}
+
+/// One of the user's keys.
+#[utoipa::path(get, path = "/api/client/v2.0/auth/api_keys/{id}", tag = "App Services",
+    security(("refresh_token" = [])), params(("id" = String, Path, description = "the key's `_id`")),
+    responses((status = 200, body = KeyBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub(crate) async fn fetch_key(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+    let answer = allowed(&request, &context).and_then(|live| {
+        let (id, user) = (id(&request)?, context.handle.load(&live.user));
+        let key = user.iter().flat_map(|user| user.api_keys()).find(|key| key.id == id);
+        key.map(|key| json(StatusCode::OK, &KeyBody::of(key))).ok_or_else(not_found)
+    });
+    respond(&request, &context, answer)
+}
+
+/// Takes a key away.
+#[utoipa::path(delete, path = "/api/client/v2.0/auth/api_keys/{id}", tag = "App Services",
+    security(("refresh_token" = [])), params(("id" = String, Path, description = "the key's `_id`")),
+    responses((status = 204), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 503, body = ErrorBody)))]
+pub(crate) async fn delete_key(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    payload: web::Payload,
+) -> HttpResponse {
+    let answer = async {
+        let live = asked(&request, &context, payload).await?;
+        within_time(&context, context.handle.remove_key(&live.user, id(&request)?)).await.map_err(refused)?;
+        Ok(no_content())
+    };
+    respond(&request, &context, answer.await)
+}
+
+/// Lets a key log in again.
+#[utoipa::path(put, path = "/api/client/v2.0/auth/api_keys/{id}/enable", tag = "App Services",
+    security(("refresh_token" = [])), params(("id" = String, Path, description = "the key's `_id`")),
+    responses((status = 204), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 503, body = ErrorBody)))]
+pub(crate) async fn enable_key(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    payload: web::Payload,
+) -> HttpResponse {
+    set_key(&request, &context, payload, false).await
+}
+
+/// Refuses a key from now on.
+#[utoipa::path(put, path = "/api/client/v2.0/auth/api_keys/{id}/disable", tag = "App Services",
+    security(("refresh_token" = [])), params(("id" = String, Path, description = "the key's `_id`")),
+    responses((status = 204), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 503, body = ErrorBody)))]
+pub(crate) async fn disable_key(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    payload: web::Payload,
+) -> HttpResponse {
+    set_key(&request, &context, payload, true).await
+}
+
+async fn set_key(request: &HttpRequest, context: &Context, payload: web::Payload, disabled: bool) -> HttpResponse {
+    let answer = async {
+        let live = asked(request, context, payload).await?;
+        within_time(context, context.handle.set_key(&live.user, id(request)?, disabled)).await.map_err(refused)?;
+        Ok(no_content())
+    };
+    respond(request, context, answer.await)
+}

@@ -1,0 +1,187 @@
+//! Names and passwords on the App Services path (wire-protocol §1.13). An `Authorization` header is ignored: realm-web sends
+//! whatever token it has (§0.10).
+
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use passerby_actors::domain::{CredentialRefusal, LOCAL_USERPASS, Refusal};
+use passerby_actors::handle;
+use serde_json::{Map, Value};
+
+use super::{ClientError, ErrorBody, check_app, no_content, respond, shown, unsupported};
+use crate::http::{Context, body, client, other_method};
+use crate::provider::local_userpass::{Answer, LocalUserpass, UserpassError};
+use crate::provider::password::Password;
+
+/// Adds the routes to the scope of the API.
+pub(super) fn routes(scope: actix_web::Scope) -> actix_web::Scope {
+    let at = |path: &str| web::resource(format!("/app/{{app}}/auth/providers/local-userpass/{path}"));
+    let post = || other_method("POST");
+    scope
+        .service(at("register").post(register).default_service(post()))
+        .service(at("confirm").post(confirm).default_service(post()))
+        .service(at("confirm/send").post(send_confirmation).default_service(post()))
+        .service(at("confirm/call").post(send_confirmation).default_service(post()))
+        .service(at("reset").post(reset).default_service(post()))
+        .service(at("reset/send").post(send_reset).default_service(post()))
+        .service(at("reset/call").post(call_reset).default_service(post()))
+}
+
+impl From<UserpassError> for ClientError {
+    fn from(error: UserpassError) -> Self {
+        let credential = match error {
+            UserpassError::Core(handle::Error::Refused(Refusal::Credential(refusal))) => Some(refusal),
+            _ => None,
+        };
+        let text = error.to_string();
+        match (error, credential) {
+            (_, Some(CredentialRefusal::Taken)) => {
+                Self::new(StatusCode::CONFLICT, "AccountNameInUse", "name already in use")
+            }
+            (_, Some(CredentialRefusal::Unknown)) => Self::new(StatusCode::NOT_FOUND, "UserNotFound", "user not found"),
+            (_, Some(CredentialRefusal::AlreadyConfirmed)) => {
+                Self::new(StatusCode::BAD_REQUEST, "UserAlreadyConfirmed", "already confirmed")
+            }
+            (_, Some(CredentialRefusal::BadToken | CredentialRefusal::Changed)) => {
+                Self::bad_request("invalid token data")
+            }
+            (_, Some(CredentialRefusal::ExpiredToken)) => {
+                let text = "userpass token is expired or invalid";
+                Self::new(StatusCode::BAD_REQUEST, "UserpassTokenInvalid", text)
+            }
+            (UserpassError::Throttled(throttled), _) => throttled.into(),
+            (UserpassError::Passwords(_) | UserpassError::Mail(_), _) => Self::unavailable(text, "ServiceUnavailable"),
+            (UserpassError::Core(error), _) => error.into(),
+            _ => Self::bad_request(text),
+        }
+    }
+}
+
+/// The body, and the provider that it is for.
+async fn asked<'a>(
+    request: &HttpRequest,
+    context: &'a Context,
+    payload: web::Payload,
+) -> Result<(Map<String, Value>, &'a Arc<LocalUserpass>), ClientError> {
+    let body = body::read_object(request, context, payload).await?;
+    check_app(request, context)?;
+    let userpass = context.server.accounts.userpass.as_ref().ok_or_else(|| unsupported(LOCAL_USERPASS))?;
+    Ok((body, userpass))
+}
+
+fn text<'a>(body: &'a Map<String, Value>, field: &str) -> Result<&'a str, ClientError> {
+    let missing = || ClientError::bad_request(format!("the body needs the text {field:?}"));
+    body.get(field).and_then(Value::as_str).ok_or_else(missing)
+}
+
+fn password(body: &Map<String, Value>) -> Result<Password, ClientError> {
+    text(body, "password").map(|text| Password::new(text.to_owned()))
+}
+
+fn tells(context: &Context) -> Answer {
+    if context.server.settings.auth.hide_accounts { Answer::Uniform } else { Answer::Documented }
+}
+
+/// Registers a name with a password; the user is made at the first login (wire-protocol §1.13).
+#[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/register", tag = "App Services",
+    params(("app" = String, Path, description = "the app id")),
+    request_body(content = Object, description = "`email` and `password` (6 to 128 characters)"),
+    responses((status = 201), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 429, body = ErrorBody),
+        (status = 503, body = ErrorBody)))]
+pub(crate) async fn register(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
+    let answer = async {
+        let (body, userpass) = asked(&request, &context, payload).await?;
+        let (email, password) = (text(&body, "email")?, password(&body)?);
+        userpass.register(email, password, client(&request, &context), tells(&context)).await?;
+        // without a body there is no content type (wire-protocol §0.2)
+        Ok(HttpResponse::Created().finish())
+    };
+    respond(&request, &context, answer.await)
+}
+
+/// Confirms the address that a mail was sent to.
+#[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/confirm", tag = "App Services",
+    params(("app" = String, Path, description = "the app id")),
+    request_body(content = Object, description = "`token` and `tokenId`"),
+    responses((status = 204), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 429, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(crate) async fn confirm(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
+    let answer = async {
+        let (body, userpass) = asked(&request, &context, payload).await?;
+        userpass.confirm(text(&body, "tokenId")?, text(&body, "token")?, client(&request, &context)).await?;
+        Ok(no_content())
+    };
+    respond(&request, &context, answer.await)
+}
+
+/// Mails another link to confirm an address. `confirm/call`, which would run a function, does the same.
+#[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/confirm/send",
+    tag = "App Services", params(("app" = String, Path, description = "the app id")),
+    request_body(content = Object, description = "`email`"),
+    responses((status = 204), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 429, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(crate) async fn send_confirmation(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    payload: web::Payload,
+) -> HttpResponse {
+    let answer = async {
+        let (body, userpass) = asked(&request, &context, payload).await?;
+        let email = text(&body, "email")?;
+        match userpass.resend_confirmation(email, client(&request, &context), tells(&context)).await {
+            Err(UserpassError::NoConfirmation) => Err(ClientError::bad_request(format!(
+                "cannot run confirmation for {}: automatic confirmation is enabled",
+                shown(email)
+            ))),
+            other => Ok(other.map(|()| no_content())?),
+        }
+    };
+    respond(&request, &context, answer.await)
+}
+
+/// Sets another password by what stood in a mail's link; every session of the user ends.
+#[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/reset", tag = "App Services",
+    params(("app" = String, Path, description = "the app id")),
+    request_body(content = Object, description = "`token`, `tokenId` and `password` (6 to 128 characters)"),
+    responses((status = 204), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 429, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(crate) async fn reset(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
+    let answer = async {
+        let (body, userpass) = asked(&request, &context, payload).await?;
+        let (id, token) = (text(&body, "tokenId")?, text(&body, "token")?);
+        userpass.reset(id, token, password(&body)?, client(&request, &context)).await?;
+        Ok(no_content())
+    };
+    respond(&request, &context, answer.await)
+}
+
+/// Mails a link to choose another password.
+#[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/reset/send",
+    tag = "App Services", params(("app" = String, Path, description = "the app id")),
+    request_body(content = Object, description = "`email`"),
+    responses((status = 204), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 429, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(crate) async fn send_reset(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    payload: web::Payload,
+) -> HttpResponse {
+    let answer = async {
+        let (body, userpass) = asked(&request, &context, payload).await?;
+        userpass.ask_for_reset(text(&body, "email")?, client(&request, &context), tells(&context)).await?;
+        Ok(no_content())
+    };
+    respond(&request, &context, answer.await)
+}
+
+/// There are no functions here that could reset a password.
+async fn call_reset(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
+    let answer = async {
+        let (body, _) = asked(&request, &context, payload).await?;
+        let email = shown(text(&body, "email")?);
+        Err(ClientError::bad_request(format!("failed to reset password for user \"{email}\": resets are by mail")))
+    };
+    respond(&request, &context, answer.await)
+}

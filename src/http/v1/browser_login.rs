@@ -1,0 +1,199 @@
+//! Logging in in the browser at an OpenID Connect issuer: authorization code with PKCE, bound to the browser by a cookie.
+//!
+//! The page makes a secret, keeps it, and sends the browser to `/v1/providers/{provider}/login` with the secret's SHA-256. The
+//! issuer sends it back here, and from here it goes on to the page with a code that works once, for a minute, and only
+//! together with the page's secret: in `POST /v1/sessions` or `POST /v1/user/identities`. No token is ever in a URL.
+
+use actix_web::cookie::time::Duration;
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use passerby_actors::actor::Proof;
+use serde_json::{Map, Value};
+use url::{Url, form_urlencoded};
+
+use super::{Problem, respond};
+use crate::http::{Context, identities, other_method};
+use crate::provider::identity::IdentityError;
+use crate::server::{FinishedLogin, SENT_LOGIN_S, SentLogin};
+
+/// Where issuers send browsers back to, under `public_url`.
+const CALLBACK: &str = "/v1/providers/callback";
+/// Characters of the issuer's `state` in the cookie's name, so that two tabs do not take each other's.
+const NAMED_BY: usize = 12;
+
+/// Adds the routes.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(web::resource(CALLBACK).get(callback).default_service(other_method("GET")))
+        .service(web::resource("/v1/providers/{provider}/login").get(begin).default_service(other_method("GET")));
+}
+
+/// The first of each of the query's parameters.
+fn query(request: &HttpRequest) -> Map<String, Value> {
+    let mut found = Map::new();
+    for (name, value) in form_urlencoded::parse(request.query_string().as_bytes()) {
+        found.entry(name.into_owned()).or_insert_with(|| Value::from(value.into_owned()));
+    }
+    found
+}
+
+fn text<'a>(query: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    query.get(name).and_then(Value::as_str)
+}
+
+/// `__Host-` wherever there is TLS; loopback without TLS has no secure cookies (design §5).
+fn cookie(context: &Context, state: &str, value: String) -> Cookie<'static> {
+    let secure = context.server.settings.public_url.as_ref().is_some_and(|url| url.starts_with("https://"));
+    let prefix = if secure { "__Host-" } else { "" };
+    let named_by: String = state.chars().take(NAMED_BY).collect();
+    Cookie::build(format!("{prefix}passerby-login-{named_by}"), value)
+        .path("/")
+        .http_only(true)
+        .secure(secure)
+        .same_site(SameSite::Lax)
+        .finish()
+}
+
+/// 302, without a trace in caches or in the next page's `Referer`.
+fn go_to(url: &str) -> Result<HttpResponse, Problem> {
+    let internal = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the browser cannot be sent on");
+    let location = HeaderValue::from_str(url).map_err(internal)?;
+    let mut response = HttpResponse::Found().insert_header((header::LOCATION, location)).finish();
+    let no_referrer = HeaderValue::from_static("no-referrer");
+    response.headers_mut().insert(HeaderName::from_static("referrer-policy"), no_referrer);
+    Ok(response)
+}
+
+/// Sends the browser to the issuer.
+#[utoipa::path(get, path = "/v1/providers/{provider}/login", tag = "Passerby",
+    params(("provider" = String, Path, description = "`oauth2-google`, `oauth2-apple` or `oidc-NAME`"),
+        ("code_challenge" = String, Query, description = "SHA-256 of the page's secret (43 to 128 of A-Z a-z 0-9 - . _ ~) in base64url"),
+        ("redirect_uri" = Option<String>, Query, description = "one of the provider's list, byte for byte; the only one if it is left out")),
+    responses((status = 302), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn begin(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+    let answer = async {
+        let server = &context.server;
+        let name = request.match_info().get("provider").unwrap_or_default();
+        let provider = server.providers.oidc(name).filter(|provider| provider.has_browser_login());
+        let provider = provider.ok_or_else(|| {
+            if server.providers.knows(name) { Problem::provider_disabled() } else { Problem::unknown_provider() }
+        })?;
+        let query = query(&request);
+        let challenge = text(&query, "code_challenge")
+            .filter(|text| URL_SAFE_NO_PAD.decode(text).is_ok_and(|hash| hash.len() == SHA256.output_len()));
+        let challenge = challenge.ok_or_else(|| {
+            let detail = "code_challenge must be the SHA-256 of the page's secret in base64url";
+            Problem::new(StatusCode::BAD_REQUEST, "bad-code-challenge", detail)
+        })?;
+        let redirect_uri = provider.redirect_uri(text(&query, "redirect_uri"));
+        let redirect_uri = redirect_uri
+            .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "bad-redirect-uri", error.to_string()))?;
+        let callback = format!("{}{CALLBACK}", server.settings.public_url.as_deref().unwrap_or_default());
+        let (url, pending) = provider.begin(&callback, &*server.entropy, server.wall_s()).await?;
+        let state = pending.state().to_owned();
+        let sent = SentLogin {
+            provider: name.to_owned(),
+            pending,
+            redirect_uri: redirect_uri.to_owned(),
+            challenge: challenge.to_owned(),
+        };
+        let code = server.codes.sent.issue(None, sent, server.clock().now(), &*server.entropy);
+        let code =
+            code.map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", error.to_string()))?;
+        let mut cookie = cookie(&context, &state, code.text().to_owned());
+        cookie.set_max_age(Duration::seconds(SENT_LOGIN_S.into()));
+        with_cookie(go_to(&url)?, &cookie)
+    };
+    respond(&context, answer.await)
+}
+
+fn with_cookie(mut response: HttpResponse, cookie: &Cookie<'_>) -> Result<HttpResponse, Problem> {
+    let internal = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the cookie cannot be set");
+    let value = HeaderValue::from_str(&cookie.encoded().to_string()).map_err(internal)?;
+    response.headers_mut().append(header::SET_COOKIE, value);
+    Ok(response)
+}
+
+/// Takes the browser back from the issuer and sends it on to the page, with `code` or with `error`: `access_denied` (at the
+/// issuer), `login_failed`, `temporarily_unavailable`.
+#[utoipa::path(get, path = "/v1/providers/callback", tag = "Passerby",
+    params(("state" = String, Query, description = "as the issuer was given it"),
+        ("code" = Option<String>, Query, description = "the issuer's"),
+        ("error" = Option<String>, Query, description = "the issuer's")),
+    responses((status = 302), (status = 400, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn callback(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+    let answer = async {
+        let server = &context.server;
+        let (query, now) = (query(&request), server.clock().now());
+        let state = text(&query, "state").unwrap_or_default();
+        let mut cookie = cookie(&context, state, String::new());
+        let kept = request.cookie(cookie.name()).map(|kept| kept.value().to_owned()).unwrap_or_default();
+        let sent = server.codes.sent.redeem(&kept, now);
+        let sent =
+            sent.filter(|sent| verify_slices_are_equal(sent.pending.state().as_bytes(), state.as_bytes()).is_ok());
+        let sent = sent.ok_or_else(|| {
+            let detail = "this browser did not begin this login, or too long ago: begin again";
+            Problem::new(StatusCode::BAD_REQUEST, "unknown-login", detail)
+        })?;
+        let SentLogin { provider: name, pending, redirect_uri, challenge } = sent;
+        let outcome = match (text(&query, "code"), text(&query, "error")) {
+            (_, Some("access_denied")) => Err("access_denied"),
+            (Some(code), None) => {
+                let provider = server.providers.oidc(&name).ok_or_else(Problem::unknown_provider)?;
+                match provider.finish(pending, code, text(&query, "iss"), server.wall_s()).await {
+                    Ok(verified) => Ok(identities::proof_of(verified)),
+                    Err(IdentityError::Unavailable(error)) => {
+                        tracing::warn!(provider = name, %error, "a login in the browser could not be finished");
+                        Err("temporarily_unavailable")
+                    }
+                    Err(error) => {
+                        tracing::info!(provider = name, %error, "a login in the browser was refused");
+                        Err("login_failed")
+                    }
+                }
+            }
+            _ => Err("login_failed"),
+        };
+        let issued = outcome.and_then(|proof| {
+            let finished = FinishedLogin { provider: name, proof, challenge };
+            let code = server.codes.finished.issue(None, finished, now, &*server.entropy);
+            code.map_err(|_| "temporarily_unavailable")
+        });
+        let mut url = Url::parse(&redirect_uri)
+            .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string()))?;
+        match &issued {
+            Ok(code) => url.query_pairs_mut().append_pair("code", code.text()),
+            Err(error) => url.query_pairs_mut().append_pair("error", error),
+        };
+        cookie.make_removal();
+        with_cookie(go_to(url.as_str())?, &cookie)
+    };
+    respond(&context, answer.await)
+}
+
+/// What a code of a finished login proves to the page that has its secret. `peek` leaves the code as it is.
+pub(super) fn finished(
+    context: &Context,
+    provider: &str,
+    credentials: &Map<String, Value>,
+    peek: bool,
+) -> Result<Proof, IdentityError> {
+    let code = text(credentials, "code").ok_or(IdentityError::Field("code"))?;
+    let secret = text(credentials, "code_verifier").ok_or(IdentityError::Field("code_verifier"))?;
+    let (codes, now) = (&context.server.codes.finished, context.server.clock().now());
+    let finished = if peek { codes.peek(code, now) } else { codes.redeem(code, now) };
+    let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, secret.as_bytes()));
+    let finished = finished.filter(|finished| {
+        finished.provider == provider
+            && verify_slices_are_equal(finished.challenge.as_bytes(), challenge.as_bytes()).is_ok()
+    });
+    finished.map(|finished| finished.proof).ok_or(IdentityError::Code)
+}

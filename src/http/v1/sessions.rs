@@ -1,0 +1,156 @@
+//! A user's own sessions, and another one on another screen.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use passerby_actors::domain::{Refusal, SessionId};
+use passerby_actors::handle;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Problem, authenticate, gone, json, respond, rfc3339};
+use crate::http::{Context, JSON, body, other_method, within_time};
+use crate::server::{TRANSFER_CODE_S, Transfer};
+
+/// Adds the routes.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    let all = web::resource("/v1/user/sessions").get(list_sessions).delete(end_other_sessions);
+    config
+        .service(all.default_service(other_method("GET, DELETE")))
+        .service(
+            web::resource("/v1/user/sessions/{id}").delete(end_one_session).default_service(other_method("DELETE")),
+        )
+        .service(web::resource("/v1/session/transfer").post(transfer).default_service(other_method("POST")));
+}
+
+/// One of a user's sessions.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SessionEntry {
+    #[schema(example = "636aba021728b6c1c03db7f9")]
+    session_id: String,
+    /// Whether it is the one that asks.
+    current: bool,
+    /// When it began (RFC 3339); linking begins it anew.
+    #[schema(example = "2026-01-31T12:00:00Z")]
+    created: String,
+    /// When it was last used (RFC 3339), up to `expiry.touch_granularity` before the last use.
+    #[schema(example = "2026-01-31T12:00:00Z")]
+    last_seen: String,
+    /// Whether the user was anonymous when it began.
+    anonymous: bool,
+}
+
+/// A user's sessions, oldest first.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SessionList {
+    sessions: Vec<SessionEntry>,
+}
+
+/// The access token's user's sessions.
+#[utoipa::path(get, path = "/v1/user/sessions", tag = "Passerby", security(("access_token" = [])),
+    responses((status = 200, body = SessionList),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn list_sessions(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+    let answer = authenticate(&request, &context).and_then(|live| {
+        let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
+        let (clock, policy) = (context.server.clock(), context.server.core.policy());
+        let now = clock.now();
+        let alive = user.sessions().into_iter().filter(|session| user.session(session.number, now, policy).is_some());
+        let sessions = alive.map(|session| SessionEntry {
+            session_id: SessionId::derive(&user.id, session.number).to_string(),
+            current: session.number == live.number,
+            created: rfc3339(clock.to_wall_s(session.started)),
+            last_seen: rfc3339(clock.to_wall_s(session.seen)),
+            anonymous: session.anonymous_at_start,
+        });
+        Ok(json(StatusCode::OK, JSON, &SessionList { sessions: sessions.collect() }))
+    });
+    respond(&context, answer)
+}
+
+/// Ends all other sessions of the access token's user.
+#[utoipa::path(delete, path = "/v1/user/sessions", tag = "Passerby", security(("access_token" = [])),
+    responses((status = 204), (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn end_other_sessions(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    payload: web::Payload,
+) -> HttpResponse {
+    let answer = async {
+        body::discard(&request, &context, payload).await?;
+        let live = authenticate(&request, &context)?;
+        within_time(&context, context.handle.end_others(&live.user, live.number)).await?;
+        Ok(HttpResponse::NoContent().finish())
+    };
+    respond(&context, answer.await)
+}
+
+/// Ends one session of the access token's user; an anonymous user's last ends the user.
+#[utoipa::path(delete, path = "/v1/user/sessions/{id}", tag = "Passerby", security(("access_token" = [])),
+    params(("id" = String, Path, description = "as listed")),
+    responses((status = 204), (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn end_one_session(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    payload: web::Payload,
+) -> HttpResponse {
+    let answer = async {
+        body::discard(&request, &context, payload).await?;
+        let live = authenticate(&request, &context)?;
+        let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
+        let wanted = request.match_info().get("id").unwrap_or_default();
+        let named = |number: u32| SessionId::derive(&user.id, number).to_string() == wanted;
+        let found = user.sessions().into_iter().find(|session| named(session.number));
+        let no_such = || Problem::new(StatusCode::NOT_FOUND, "no-such-session", "the user does not have this session");
+        let number = found.ok_or_else(no_such)?.number;
+        match within_time(&context, context.handle.logout(&live.user, number)).await {
+            // it ended by itself meanwhile
+            Err(handle::Error::Refused(Refusal::SessionEnded)) if number != live.number => {}
+            other => other?,
+        }
+        Ok(if number == live.number { gone(&context) } else { HttpResponse::NoContent().finish() })
+    };
+    respond(&context, answer.await)
+}
+
+/// A code for another session of the same user.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TransferCode {
+    /// Works once, in `POST /v1/sessions` with `provider` `transfer`.
+    code: String,
+    /// Seconds for which it is good.
+    #[schema(example = 120)]
+    expires_in: u32,
+    /// The page `transfer.page` with the code behind `#code=`, for a QR code; only if that is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+}
+
+/// Gives out a code with which another device begins a session of the same user. It ends with the session that asked.
+#[utoipa::path(post, path = "/v1/session/transfer", tag = "Passerby", security(("access_token" = [])),
+    responses((status = 201, body = TransferCode),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn transfer(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
+    let answer = async {
+        body::discard(&request, &context, payload).await?;
+        let live = authenticate(&request, &context)?;
+        let server = &context.server;
+        let worth = Transfer { user: live.user, session: live.number };
+        let issued = server.codes.transfers.issue(Some(live.user), worth, server.clock().now(), &*server.entropy);
+        let full = |error: crate::provider::codes::Full| {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", error.to_string())
+        };
+        let code = issued.map_err(full)?;
+        let url = server.settings.transfer.page.as_ref().map(|page| format!("{page}#code={}", code.text()));
+        let code = TransferCode { code: code.text().to_owned(), expires_in: TRANSFER_CODE_S, url };
+        Ok(json(StatusCode::CREATED, JSON, &code))
+    };
+    respond(&context, answer.await)
+}

@@ -1,0 +1,197 @@
+//! Names and passwords: registering, confirming, resetting, changing. What a name is known for is never told.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::{Map, Value};
+
+use super::{Answer, Problem, authenticate, respond};
+use crate::http::{Context, body, client, other_method};
+use crate::provider::local_userpass::{self, LocalUserpass, UserpassError};
+use crate::provider::password::Password;
+
+/// Adds the routes.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(web::resource("/v1/registrations").post(register).default_service(other_method("POST")))
+        .service(
+            web::resource("/v1/registrations/confirm").post(confirm_registration).default_service(other_method("POST")),
+        )
+        .service(
+            web::resource("/v1/registrations/resend").post(resend_confirmation).default_service(other_method("POST")),
+        )
+        .service(web::resource("/v1/password-resets").post(ask_for_reset).default_service(other_method("POST")))
+        .service(
+            web::resource("/v1/password-resets/confirm").post(reset_password).default_service(other_method("POST")),
+        )
+        .service(web::resource("/v1/user/password").put(change_password).default_service(other_method("PUT")));
+}
+
+impl From<UserpassError> for Problem {
+    fn from(error: UserpassError) -> Self {
+        let detail = error.to_string();
+        let bad = |code| Self::new(StatusCode::BAD_REQUEST, code, detail.clone());
+        match error {
+            UserpassError::Name => bad("bad-name"),
+            UserpassError::Policy(_) => bad("bad-password"),
+            UserpassError::NoConfirmation => bad("no-confirmation"),
+            UserpassError::NoReset => bad("no-reset"),
+            UserpassError::Password => Self::new(StatusCode::FORBIDDEN, "wrong-password", detail),
+            UserpassError::NoPassword => Self::new(StatusCode::CONFLICT, "no-password", detail),
+            UserpassError::Throttled(throttled) => throttled.into(),
+            UserpassError::Passwords(_) | UserpassError::Mail(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
+            }
+            UserpassError::Core(error) => error.into(),
+        }
+    }
+}
+
+fn userpass(context: &Context) -> Result<&std::sync::Arc<LocalUserpass>, Problem> {
+    context.server.accounts.userpass.as_ref().ok_or_else(Problem::provider_disabled)
+}
+
+fn text<'a>(body: &'a Map<String, Value>, field: &'static str) -> Result<&'a str, Problem> {
+    body.get(field).and_then(Value::as_str).ok_or_else(|| Problem::missing_field(field))
+}
+
+fn password(body: &Map<String, Value>, field: &'static str) -> Result<Password, Problem> {
+    text(body, field).map(|text| Password::new(text.to_owned()))
+}
+
+/// 202: whatever follows, follows by mail.
+fn accepted() -> HttpResponse {
+    HttpResponse::Accepted().finish()
+}
+
+/// Registers a mail address with a password. Where addresses are confirmed, a mail follows; a mail to an address that has
+/// an account says so. The answer is the same for every address. No user is made: the first login does that.
+#[utoipa::path(post, path = "/v1/registrations", tag = "Passerby",
+    request_body(content = Object, description = "`email` and `password` (6 to 128 characters)"),
+    responses((status = 202), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn register(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
+    let answer = async {
+        let body = body::read_object(&request, &context, payload).await?;
+        let userpass = userpass(&context)?;
+        let (email, password) = (text(&body, "email")?, password(&body, "password")?);
+        userpass.register(email, password, client(&request, &context), local_userpass::Answer::Uniform).await?;
+        Ok(accepted())
+    };
+    respond(&context, answer.await)
+}
+
+/// Confirms the address that a mail was sent to, by what stood in its link.
+#[utoipa::path(post, path = "/v1/registrations/confirm", tag = "Passerby",
+    request_body(content = Object, description = "`token` and `tokenId`"),
+    responses((status = 204), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn confirm_registration(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    payload: web::Payload,
+) -> HttpResponse {
+    let answer = async {
+        let body = body::read_object(&request, &context, payload).await?;
+        let userpass = userpass(&context)?;
+        userpass.confirm(text(&body, "tokenId")?, text(&body, "token")?, client(&request, &context)).await?;
+        Ok(HttpResponse::NoContent().finish())
+    };
+    respond(&context, answer.await)
+}
+
+/// Mails another link to confirm an address that waits for it. The answer is the same for every address.
+#[utoipa::path(post, path = "/v1/registrations/resend", tag = "Passerby",
+    request_body(content = Object, description = "`email`"),
+    responses((status = 202), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn resend_confirmation(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    payload: web::Payload,
+) -> HttpResponse {
+    let answer = async {
+        let body = body::read_object(&request, &context, payload).await?;
+        let userpass = userpass(&context)?;
+        let uniform = local_userpass::Answer::Uniform;
+        userpass.resend_confirmation(text(&body, "email")?, client(&request, &context), uniform).await?;
+        Ok(accepted())
+    };
+    respond(&context, answer.await)
+}
+
+/// Mails a link to choose another password. The answer is the same for every address.
+#[utoipa::path(post, path = "/v1/password-resets", tag = "Passerby",
+    request_body(content = Object, description = "`email`"),
+    responses((status = 202), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn ask_for_reset(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    payload: web::Payload,
+) -> HttpResponse {
+    let answer = async {
+        let body = body::read_object(&request, &context, payload).await?;
+        let userpass = userpass(&context)?;
+        let uniform = local_userpass::Answer::Uniform;
+        userpass.ask_for_reset(text(&body, "email")?, client(&request, &context), uniform).await?;
+        Ok(accepted())
+    };
+    respond(&context, answer.await)
+}
+
+/// Sets another password by what stood in a mail's link, and ends every session of the user.
+#[utoipa::path(post, path = "/v1/password-resets/confirm", tag = "Passerby",
+    request_body(content = Object, description = "`token`, `tokenId` and `password` (6 to 128 characters)"),
+    responses((status = 204), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn reset_password(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    payload: web::Payload,
+) -> HttpResponse {
+    let answer = async {
+        let body = body::read_object(&request, &context, payload).await?;
+        let userpass = userpass(&context)?;
+        let (id, token) = (text(&body, "tokenId")?, text(&body, "token")?);
+        userpass.reset(id, token, password(&body, "password")?, client(&request, &context)).await?;
+        Ok(HttpResponse::NoContent().finish())
+    };
+    respond(&context, answer.await)
+}
+
+/// Sets another password for who knows the current one, and ends every other session of the user.
+#[utoipa::path(put, path = "/v1/user/password", tag = "Passerby", security(("access_token" = [])),
+    request_body(content = Object, description = "`current_password` and `password` (6 to 128 characters)"),
+    responses((status = 204), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn change_password(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    payload: web::Payload,
+) -> HttpResponse {
+    let answer: Answer = async {
+        let body = body::read_object(&request, &context, payload).await?;
+        let userpass = userpass(&context)?;
+        let live = authenticate(&request, &context)?;
+        let (current, new) = (password(&body, "current_password")?, password(&body, "password")?);
+        let session = (live.user, live.number);
+        userpass.change_password(session, current, new, client(&request, &context)).await?;
+        Ok(HttpResponse::NoContent().finish())
+    }
+    .await;
+    respond(&context, answer)
+}

@@ -1,0 +1,408 @@
+//! `local-userpass`: a name, which is a mail address wherever mails are sent, and a password (wire-protocol §1.3, §1.13).
+//!
+//! Registering makes no user: the first login does. On `/v1`, and with `auth.hide_accounts` on the App Services path too,
+//! answers are *uniform*: neither their content nor their time tells whether a name is known. What a uniform request
+//! does is therefore done after it was answered, unless nothing is mailed (then logging in would tell anyway).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use futures_util::future::LocalBoxFuture;
+use passerby_actors::actor::{Ends, Error, LinkerHandle, Witness};
+use passerby_actors::domain::{
+    Credential, CredentialChange, CredentialRefusal, DeviceId, Entropy, IdentityKey, LOCAL_USERPASS, MAIL_TOKEN_S,
+    MailToken, Refusal, ServiceTime, UserId, ValueKey,
+};
+use passerby_actors::store::{Health, Store};
+use serde_json::{Map, Value};
+
+use super::codes::{Code, CodeHash, CodeKind};
+use super::identity::{Asked, IdentityError, IdentityProvider, VerifiedIdentity, text};
+use super::password::{Password, PasswordError, Passwords, PolicyError, Verdict};
+use super::throttle::{Throttle, Throttled, Tiers};
+use super::userpass_config::{Confirmation, MailLink, UserpassConfig};
+use crate::mail::{Mail, MailAddress, MailKind, Mailer, QueueFull};
+
+/// Characters of a name that is no mail address.
+const LONGEST_NAME: usize = 128;
+/// Entries of each count of attempts: 1.5 MiB in all.
+const THROTTLE_ENTRIES: usize = 1 << 14;
+
+/// Why something about a name was not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UserpassError {
+    /// Nothing that can be a name here.
+    #[error("the name must be an e-mail address")]
+    Name,
+    /// The password is too short or too long.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// There is nothing to confirm in this configuration.
+    #[error("automatic confirmation is enabled")]
+    NoConfirmation,
+    /// Resets are off in this configuration.
+    #[error("passwords cannot be reset by mail here")]
+    NoReset,
+    /// The current password is wrong.
+    #[error("the current password is wrong")]
+    Password,
+    /// The user has no password.
+    #[error("the user has no password")]
+    NoPassword,
+    /// Too many attempts.
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
+    /// Too many passwords are being hashed.
+    #[error(transparent)]
+    Passwords(#[from] PasswordError),
+    /// Too many mails are waiting.
+    #[error(transparent)]
+    Mail(#[from] QueueFull),
+    /// The name's credential does not allow it, or it could not be stored.
+    #[error(transparent)]
+    Core(#[from] Error),
+}
+
+impl From<CredentialRefusal> for UserpassError {
+    fn from(refusal: CredentialRefusal) -> Self {
+        Self::Core(Error::Refused(Refusal::Credential(refusal)))
+    }
+}
+
+/// Whether an answer may tell which names are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It tells.
+    Documented,
+    /// It does not.
+    Uniform,
+}
+
+/// The provider with all that it needs.
+pub struct LocalUserpass {
+    config: UserpassConfig,
+    passwords: Passwords,
+    guesses: Throttle,
+    mails: Throttle,
+    mailer: Option<Mailer>,
+    linker: Arc<LinkerHandle>,
+    store: Arc<dyn Store>,
+    entropy: Arc<dyn Entropy>,
+}
+
+/// What the provider needs of the server.
+pub struct Parts {
+    /// Sends mails; there is one where the configuration needs it.
+    pub mailer: Option<Mailer>,
+    /// Keeps credentials.
+    pub linker: Arc<LinkerHandle>,
+    /// Where they are.
+    pub store: Arc<dyn Store>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl LocalUserpass {
+    /// The provider with this configuration.
+    pub fn new(config: UserpassConfig, passwords: Passwords, parts: Parts) -> Arc<Self> {
+        let Parts { mailer, linker, store, entropy } = parts;
+        let guesses = Throttle::new(Tiers::LOGIN, THROTTLE_ENTRIES, &*entropy);
+        let mails = Throttle::new(Tiers::MAIL, THROTTLE_ENTRIES, &*entropy);
+        Arc::new(Self { config, passwords, guesses, mails, mailer, linker, store, entropy })
+    }
+
+    fn now(&self) -> ServiceTime {
+        self.store.clock().now()
+    }
+
+    /// A name's credential and what it is stored as.
+    fn known(&self, identity: &IdentityKey) -> Option<(Credential, Witness)> {
+        let key = ValueKey::credential(identity);
+        let value = self.store.registry().value(&key)?;
+        Credential::decode(&value).ok().map(|credential| (credential, Witness { key, value }))
+    }
+
+    fn writable(&self) -> Result<(), UserpassError> {
+        if self.store.health() == Health::Writable { Ok(()) } else { Err(Error::NotWritable.into()) }
+    }
+
+    fn token(&self, kind: CodeKind) -> (Code, MailToken) {
+        let (code, hash) = Code::new(kind, &*self.entropy);
+        (code, MailToken { hash: *hash.as_bytes(), expires: self.now().saturating_add(MAIL_TOKEN_S) })
+    }
+
+    fn send(&self, kind: MailKind, name: &str, link: &MailLink, code: &Code) -> Result<(), UserpassError> {
+        let to = MailAddress::parse(name).map_err(|_| UserpassError::Name)?;
+        let token_id = Credential::identity(name).external;
+        let mail = Mail::new(kind, to, &link.subject, &link.page, code.text(), &token_id);
+        let mailer = self.mailer.as_ref().ok_or(QueueFull)?;
+        Ok(mailer.send(mail)?)
+    }
+
+    async fn change(&self, name: &str, change: CredentialChange, ends: Ends) -> Result<Credential, UserpassError> {
+        Ok(self.linker.change_credential(Credential::identity(name), change, ends).await?)
+    }
+
+    /// Registers a name with a password; a mail to confirm the address follows where addresses are confirmed.
+    ///
+    /// # Errors
+    /// Names and passwords that will not do; too many attempts; `Taken` if the answer may tell.
+    pub async fn register(
+        self: &Arc<Self>,
+        name: &str,
+        password: Password,
+        client: IpAddr,
+        answer: Answer,
+    ) -> Result<(), UserpassError> {
+        password.check()?;
+        let Confirmation::Mail(link) = &self.config.confirmation else {
+            if name.is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
+                return Err(UserpassError::Name);
+            }
+            let password = self.passwords.hash(password).await?.into();
+            let change = CredentialChange::Register { name: name.into(), password, confirm: None, over_pending: false };
+            return match self.change(name, change, Ends::Nothing).await {
+                Err(error) if error == CredentialRefusal::Taken.into() && answer == Answer::Uniform => Ok(()),
+                other => other.map(drop),
+            };
+        };
+        MailAddress::parse(name).map_err(|_| UserpassError::Name)?;
+        let _stays_counted = self.mails.admit(Some((LOCAL_USERPASS, name)), client, self.now())?;
+        let password = self.passwords.hash(password).await?.into();
+        let (code, token) = self.token(CodeKind::Confirm);
+        let over_pending = answer == Answer::Uniform;
+        let change = CredentialChange::Register { name: name.into(), password, confirm: Some(token), over_pending };
+        if answer == Answer::Documented {
+            self.change(name, change, Ends::Nothing).await?;
+            return self.send(MailKind::Confirm, name, link, &code);
+        }
+        let (link, name) = (link.clone(), name.to_owned());
+        self.later(move |this| async move {
+            match this.change(&name, change, Ends::Nothing).await {
+                Ok(_) => this.send(MailKind::Confirm, &name, &link, &code),
+                Err(error) if error == CredentialRefusal::Taken.into() => this.mail_reset(&name, MailKind::Known).await,
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    /// Mails another token to confirm the address.
+    ///
+    /// # Errors
+    /// `NoConfirmation`; too many attempts; `Unknown` or `AlreadyConfirmed` if the answer may tell.
+    pub async fn resend_confirmation(
+        self: &Arc<Self>,
+        name: &str,
+        client: IpAddr,
+        answer: Answer,
+    ) -> Result<(), UserpassError> {
+        let Confirmation::Mail(link) = &self.config.confirmation else { return Err(UserpassError::NoConfirmation) };
+        let _stays_counted = self.mails.admit(Some((LOCAL_USERPASS, name)), client, self.now())?;
+        let (link, name) = (link.clone(), name.to_owned());
+        self.told_or_later(answer, move |this| async move {
+            let (code, token) = this.token(CodeKind::Confirm);
+            this.change(&name, CredentialChange::RenewConfirm(token), Ends::Nothing).await?;
+            this.send(MailKind::Confirm, &name, &link, &code)
+        })
+        .await
+    }
+
+    /// Mails a token to choose another password.
+    ///
+    /// # Errors
+    /// `NoReset`; too many attempts; `Unknown` if the answer may tell.
+    pub async fn ask_for_reset(
+        self: &Arc<Self>,
+        name: &str,
+        client: IpAddr,
+        answer: Answer,
+    ) -> Result<(), UserpassError> {
+        if self.config.reset.is_none() {
+            return Err(UserpassError::NoReset);
+        }
+        let _stays_counted = self.mails.admit(Some((LOCAL_USERPASS, name)), client, self.now())?;
+        let name = name.to_owned();
+        self.told_or_later(answer, move |this| async move { this.mail_reset(&name, MailKind::Reset).await }).await
+    }
+
+    async fn mail_reset(&self, name: &str, kind: MailKind) -> Result<(), UserpassError> {
+        let link = self.config.reset.as_ref().ok_or(UserpassError::NoReset)?;
+        let (code, token) = self.token(CodeKind::Reset);
+        self.change(name, CredentialChange::BeginReset(token), Ends::Nothing).await?;
+        self.send(kind, name, link, &code)
+    }
+
+    async fn told_or_later<W: Future<Output = Result<(), UserpassError>> + 'static>(
+        self: &Arc<Self>,
+        answer: Answer,
+        work: impl FnOnce(Arc<Self>) -> W,
+    ) -> Result<(), UserpassError> {
+        match answer {
+            Answer::Documented => work(Arc::clone(self)).await,
+            Answer::Uniform => self.later(work),
+        }
+    }
+
+    /// Does it after the answer. That a name is not known, or known already, is nobody's failure.
+    fn later<W: Future<Output = Result<(), UserpassError>> + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(Arc<Self>) -> W,
+    ) -> Result<(), UserpassError> {
+        self.writable()?;
+        let work = work(Arc::clone(self));
+        actix_web::rt::spawn(async move {
+            match work.await {
+                Ok(()) | Err(UserpassError::NoReset | UserpassError::Core(Error::Refused(_))) => {}
+                Err(error) => tracing::warn!(%error, "a registration or a mail that was promised was not made"),
+            }
+        });
+        Ok(())
+    }
+
+    /// Confirms the address that the token was sent to.
+    ///
+    /// # Errors
+    /// `BadToken`, `ExpiredToken`; too many attempts.
+    pub async fn confirm(&self, token_id: &str, token: &str, client: IpAddr) -> Result<(), UserpassError> {
+        let (identity, hash) = self.mailed(CodeKind::Confirm, token_id, token)?;
+        let attempt = self.guesses.admit(None, client, self.now())?;
+        let change = CredentialChange::Confirm(*hash.as_bytes());
+        let confirmed = self.linker.change_credential(identity, change, Ends::Nothing).await?;
+        self.guesses.succeeded(attempt, self.now());
+        self.guesses.vouch((LOCAL_USERPASS, &confirmed.name), client, self.now());
+        Ok(())
+    }
+
+    /// Sets another password by a token that was mailed, which ends every session of its user.
+    ///
+    /// # Errors
+    /// `BadToken`, `ExpiredToken`; a password that will not do; too many attempts.
+    pub async fn reset(
+        &self,
+        token_id: &str,
+        token: &str,
+        password: Password,
+        client: IpAddr,
+    ) -> Result<(), UserpassError> {
+        password.check()?;
+        let (identity, hash) = self.mailed(CodeKind::Reset, token_id, token)?;
+        let attempt = self.guesses.admit(None, client, self.now())?;
+        let reset = |password: &str| CredentialChange::Reset { token: *hash.as_bytes(), password: password.into() };
+        // a wrong token costs no hashing
+        let current = self.known(&identity).map(|(credential, _)| credential);
+        Credential::decide(current, &reset(""), self.now())?;
+        let password = self.passwords.hash(password).await?;
+        let changed = self.linker.change_credential(identity, reset(&password), Ends::All).await?;
+        self.guesses.succeeded(attempt, self.now());
+        self.guesses.vouch((LOCAL_USERPASS, &changed.name), client, self.now());
+        Ok(())
+    }
+
+    fn mailed(
+        &self,
+        kind: CodeKind,
+        token_id: &str,
+        token: &str,
+    ) -> Result<(IdentityKey, CodeHash), CredentialRefusal> {
+        let id = DeviceId::parse(token_id).map_err(|_| CredentialRefusal::BadToken)?;
+        let hash = CodeHash::parse(kind, token).ok_or(CredentialRefusal::BadToken)?;
+        Ok((IdentityKey { provider: LOCAL_USERPASS.into(), external: id.to_string().into() }, hash))
+    }
+
+    /// Sets another password for who knows the current one (S40), which ends every other session of the user.
+    ///
+    /// # Errors
+    /// `NoPassword`, `Password`; a password that will not do; too many attempts.
+    pub async fn change_password(
+        &self,
+        (user, session): (UserId, u32),
+        current: Password,
+        password: Password,
+        client: IpAddr,
+    ) -> Result<(), UserpassError> {
+        password.check()?;
+        let user = self.store.load(&user).ok_or(Error::Refused(Refusal::Gone))?;
+        let identity = user.identities().iter().find(|identity| *identity.key.provider == *LOCAL_USERPASS);
+        let identity = identity.ok_or(UserpassError::NoPassword)?.key.clone();
+        let (credential, _) = self.known(&identity).ok_or(UserpassError::NoPassword)?;
+        let seen =
+            self.checked(&credential.name, current, Some(&credential), client).await.map_err(|error| match error {
+                IdentityError::Throttled(throttled) => UserpassError::Throttled(throttled),
+                IdentityError::Passwords(error) => UserpassError::Passwords(error),
+                _ => UserpassError::Password,
+            });
+        seen?;
+        let password = self.passwords.hash(password).await?.into();
+        let change = CredentialChange::SetPassword { seen: credential.password, password };
+        self.linker.change_credential(identity, change, Ends::Others(session)).await?;
+        Ok(())
+    }
+
+    /// Checks a password, counting the attempt. Answers whether its hash should be made anew.
+    async fn checked(
+        &self,
+        name: &str,
+        password: Password,
+        known: Option<&Credential>,
+        client: IpAddr,
+    ) -> Result<bool, IdentityError> {
+        let attempt = self.guesses.admit(Some((LOCAL_USERPASS, name)), client, self.now())?;
+        // two names with one id cannot be found, and would not be one person
+        let stored = known.filter(|known| *known.name == *name).map(|known| Arc::from(&*known.password));
+        match self.passwords.verify(password, stored).await {
+            Ok(Verdict::Right { rehash }) => {
+                self.guesses.succeeded(attempt, self.now());
+                Ok(rehash)
+            }
+            Ok(Verdict::Wrong) => Err(IdentityError::Password),
+            Err(error) => {
+                self.guesses.withdraw(attempt);
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn verified(
+        &self,
+        name: &str,
+        password: Password,
+        client: IpAddr,
+    ) -> Result<VerifiedIdentity, IdentityError> {
+        let identity = Credential::identity(name);
+        let known = self.known(&identity);
+        let credential = known.as_ref().map(|(credential, _)| credential);
+        let rehash = self.checked(name, password.clone(), credential, client).await?;
+        let (credential, mut witness) = known.ok_or(IdentityError::Password)?;
+        if !credential.confirmed {
+            return Err(IdentityError::NotConfirmed);
+        }
+        if rehash && let Ok(hash) = self.passwords.hash(password).await {
+            let change = CredentialChange::SetPassword { seen: credential.password, password: hash.into() };
+            if let Ok(newer) = self.linker.change_credential(identity.clone(), change, Ends::Nothing).await {
+                witness.value = newer.encode().into();
+            }
+        }
+        let data = Map::from_iter([("email".to_owned(), Value::from(name))]);
+        let proved = VerifiedIdentity::of(LOCAL_USERPASS, identity.external.into(), data);
+        Ok(VerifiedIdentity { rests_on: Some(witness), ..proved })
+    }
+}
+
+impl IdentityProvider for LocalUserpass {
+    fn name(&self) -> &str {
+        LOCAL_USERPASS
+    }
+
+    /// Takes `username` (as SDKs send it) or `email`, and `password`.
+    fn verify<'a>(
+        &'a self,
+        credentials: &'a Map<String, Value>,
+        asked: Asked,
+    ) -> LocalBoxFuture<'a, Result<VerifiedIdentity, IdentityError>> {
+        Box::pin(async move {
+            let field = if credentials.contains_key("email") { "email" } else { "username" };
+            let (name, password) = (text(credentials, field)?, text(credentials, "password")?);
+            self.verified(name, Password::new(password.to_owned()), asked.client).await
+        })
+    }
+}
