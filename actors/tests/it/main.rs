@@ -13,6 +13,7 @@ mod architecture;
 mod conformance;
 mod crash;
 mod expiry;
+mod failpoints;
 mod failures;
 mod faulty;
 mod linking;

@@ -1,8 +1,9 @@
-// A real OpenID Connect issuer on loopback (oidc-provider) in which everybody is logged in at once.
+// A real OpenID Connect issuer on loopback (oidc-provider) in which everybody is logged in at once, or fills in a form.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import http from "node:http";
+import { text } from "node:stream/consumers";
 
 import { exportJWK, generateKeyPair } from "jose";
 import Provider from "oidc-provider";
@@ -10,14 +11,25 @@ import Provider from "oidc-provider";
 /** The client that passerby is to this issuer. */
 export const CLIENT = { id: "passerby", secret: "a secret that only this test issuer knows" };
 
+const FORM = `<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Log in</title>
+<form method="post">
+  <label>Account <input name="account"></label>
+  <button name="choice" value="log-in">Log in</button>
+  <button name="choice" value="cancel">Cancel</button>
+</form></html>`;
+
 /**
  * An issuer with one confidential client, which must use PKCE.
  *
  * A browser that comes to it is logged in as the next account of `accounts` (the last one again, if there is no other),
- * with no page in between. `claims` are what each account is known by beside `sub`; scopes `email` and `profile` put
+ * with no page in between. With `form` it gets a page instead, on which people say who they are, or that they would
+ * rather not. `host` is a loopback address: another one is another site to a browser. `claims` are what each account is known by beside `sub`; scopes `email` and `profile` put
  * them into the ID token.
  */
 export class Issuer {
+  #form;
+  #host;
   #http;
   #provider;
 
@@ -28,10 +40,12 @@ export class Issuer {
   /** Requests as lines "METHOD /path". */
   requests = [];
 
-  constructor({ accounts = ["somebody"], claims = {} } = {}) {
+  constructor({ accounts = ["somebody"], claims = {}, form = false, host = "127.0.0.1" } = {}) {
     assert.ok(accounts.length > 0, "an issuer needs an account");
     this.accounts = [...accounts];
     this.claims = claims;
+    this.#form = form;
+    this.#host = host;
   }
 
   async listen(redirectUris) {
@@ -39,9 +53,9 @@ export class Issuer {
     // As for a server's process: an issuer that nobody closed must not keep this process alive.
     this.#http.unref();
     this.#http.on("connection", (socket) => socket.unref());
-    this.#http.listen(0, "127.0.0.1");
+    this.#http.listen(0, this.#host);
     await once(this.#http, "listening");
-    this.url = `http://127.0.0.1:${this.#http.address().port}`;
+    this.url = `http://${this.#host}:${this.#http.address().port}`;
     const { privateKey } = await generateKeyPair("RS256", { extractable: true });
     this.#provider = new Provider(this.url, {
       clients: [
@@ -82,13 +96,29 @@ export class Issuer {
   async #handle(request, response) {
     this.requests.push(`${request.method} ${request.url.replace(/\?.*/, "")}`);
     if (!request.url.startsWith("/interaction/")) return this.#provider.callback()(request, response);
+    if (this.#form && request.method === "GET") {
+      response.writeHead(200, { "content-type": "text/html; charset=utf-8" }).end(FORM);
+      return;
+    }
     try {
-      const accountId = this.accounts.length > 1 ? this.accounts.shift() : this.accounts[0];
-      await this.#provider.interactionFinished(request, response, { login: { accountId } });
+      const outcome = this.#form ? await filledIn(request) : { login: { accountId: this.#nextAccount() } };
+      await this.#provider.interactionFinished(request, response, outcome);
     } catch (error) {
       response.writeHead(400, { "content-type": "text/plain" }).end(error.message);
     }
   }
+
+  #nextAccount() {
+    return this.accounts.length > 1 ? this.accounts.shift() : this.accounts[0];
+  }
+}
+
+/** What somebody chose on the form. */
+async function filledIn(request) {
+  const fields = new URLSearchParams(await text(request));
+  if (fields.get("choice") === "cancel") return { error: "access_denied", error_description: "cancelled" };
+  assert.notEqual(fields.get("account") ?? "", "", "the form was sent without an account");
+  return { login: { accountId: fields.get("account") } };
 }
 
 /** An issuer that is closed with the test; `redirectUris` are the client's. */

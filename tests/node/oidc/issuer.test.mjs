@@ -8,26 +8,10 @@ import { createRemoteJWKSet, jwtVerify } from "jose";
 
 import { SUITE_DEADLINE } from "../server.mjs";
 import { CLIENT, startIssuer } from "./issuer.mjs";
+import { Visitor } from "./visitor.mjs";
 
 const CALLBACK = "http://127.0.0.1:1/callback";
 const VERIFIER = "a-verifier-of-at-least-forty-three-characters";
-
-/** Follows redirects with cookies until one leaves the issuer. */
-async function browse(origin, url) {
-  const cookies = new Map();
-  for (let hops = 0; hops < 10; hops += 1) {
-    const cookie = [...cookies].map(([name, value]) => `${name}=${value}`).join("; ");
-    const response = await fetch(url, { redirect: "manual", headers: { cookie } });
-    for (const line of response.headers.getSetCookie()) {
-      const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
-      cookies.set(name, value);
-    }
-    assert.ok([302, 303].includes(response.status), `${response.status}: ${await response.text()}`);
-    url = new URL(response.headers.get("location"), url);
-    if (url.origin !== origin) return url;
-  }
-  assert.fail("the issuer goes round in circles");
-}
 
 test("a browser is logged in without a page", { timeout: SUITE_DEADLINE }, async (t) => {
   const issuer = await startIssuer(t, [CALLBACK], { accounts: ["one", "two"], claims: { email: "a@example.com" } });
@@ -43,7 +27,7 @@ test("a browser is logged in without a page", { timeout: SUITE_DEADLINE }, async
       code_challenge: createHash("sha256").update(VERIFIER).digest("base64url"),
       code_challenge_method: "S256",
     });
-    const back = await browse(issuer.url, url);
+    const back = await new Visitor().follow(url, ({ origin }) => origin !== issuer.url);
     assert.equal(back.origin + back.pathname, CALLBACK);
     assert.equal(back.searchParams.get("state"), "of the client");
     const answer = await fetch(new URL("/token", issuer.url), {
