@@ -106,10 +106,29 @@ fn register(registry: &mut Registry, server: &Server) {
     counter("write_failures", "Failed writes or syncs of the journal", &store.write_failures);
     counter("generations", "Generations completed", &store.generations);
     counter("generation_failures", "Generations that could not be completed", &store.generation_failures);
+    let links = server.linker.stats();
+    counter("links", "Identities linked", &links.links);
+    counter("link_conflicts", "Links refused because the identity has another owner", &links.conflicts);
+    counter("unlinks", "Identities taken off", &links.unlinks);
+    counter("merges", "Anonymous users who became part of an account", &links.merges);
+    counter("merge_repeats", "Merges whose answer was given again", &links.repeats);
+    counter("identity_logins", "Logins by an identity", &links.logins);
+    counter("credential_changes", "Registrations, confirmations, mails asked for, passwords set", &links.credentials);
     let sweep = server.janitor.stats();
     counter("sweep_pages", "Registry pages swept", &sweep.pages);
     counter("users_expired", "Users that were inactive for the whole window", &sweep.expired);
 
+    if let Some(mailer) = &server.accounts.mailer {
+        let counts = mailer.counts();
+        for (name, help, count) in [
+            ("mails_delivered", "Mails taken by the mail server or the webhook", counts.delivered),
+            ("mails_failed", "Mails given up", counts.failed),
+            ("mail_retries", "Tries of a mail beyond the first", counts.retries),
+            ("mails_refused", "Mails refused because too many were waiting", counts.refused),
+        ] {
+            registry.register(name, help, ConstCounter::new(count));
+        }
+    }
     let mut gauge = |name: &str, help: &str, unit: Option<Unit>, value: u64| {
         let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
         match unit {

@@ -8,6 +8,7 @@
     reason = "a test may fail"
 )]
 
+mod accounts;
 mod bad_input;
 mod client_api;
 mod documents;

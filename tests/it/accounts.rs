@@ -1,0 +1,351 @@
+//! Accounts over HTTP: merging with all its conflicts, other screens, a user's own sessions, fresh logins, throttled guesses.
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use passerby_actors::store::Store;
+use serde_json::{Value, json};
+
+use crate::support::DAY_S;
+use crate::world::{Answer, CREATE, END, LOGIN, PROFILE, REFRESH, ROTATE, TestServer, Tokens, VIEW, World};
+
+const IDENTITIES: &str = "POST /v1/user/identities";
+const TRANSFER: &str = "POST /v1/session/transfer";
+const SESSIONS: &str = "GET /v1/user/sessions";
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// A world with JWTs of somebody else, passwords without confirmation, and API keys.
+#[track_caller]
+fn world() -> World {
+    let file = "[provider.custom_token]\nconfig = { audience = \"test\", signingAlgorithm = \"HS256\" }\n\
+                secret_config = { signingKeys = [\"jwt-key\"] }\n\
+                [provider.local_userpass]\nconfig = { autoConfirm = true }\n[provider.api_key]\nenabled = true\n";
+    World::new().file(file).secret("JWT_KEY", SECRET)
+}
+
+/// Somebody else's JWT about this person, good for years of a test's time.
+fn jwt(subject: &str) -> String {
+    let claims = json!({ "sub": subject, "aud": "test", "exp": 4_000_000_000_u32 });
+    let signed = format!(
+        "{}.{}",
+        URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#),
+        URL_SAFE_NO_PAD.encode(claims.to_string())
+    );
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes()), signed.as_bytes());
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
+}
+
+async fn log_in_as(server: &TestServer, subject: &str) -> Tokens {
+    let body = json!({ "provider": "custom-token", "token": jwt(subject) });
+    let answer = server.call(CREATE).body(body.to_string()).send().await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    answer.tokens()
+}
+
+async fn link(server: &TestServer, token: &str, subject: &str, more: Value) -> Answer {
+    let mut body = json!({ "provider": "custom-token", "token": jwt(subject) });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    server.call(IDENTITIES).bearer(token).body(body.to_string()).send().await
+}
+
+async fn view(server: &TestServer, token: &str) -> Value {
+    let answer = server.call(VIEW).bearer(token).send().await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
+#[actix_web::test]
+async fn an_identity_in_use_is_refused_switched_to_or_merged_as_the_caller_says() {
+    world()
+        .serve(async |server| {
+            let account = log_in_as(server, "a").await;
+            let guest = server.log_in_v1().await;
+
+            link(server, &guest.access, "a", json!({})).await.assert_problem(409, "identity-in-use");
+            let answer = link(server, &guest.access, "a", json!({ "on_conflict": "often" })).await;
+            answer.assert_problem(400, "unknown-on-conflict");
+            let dry = async |on_conflict: &str| {
+                let more = json!({ "on_conflict": on_conflict, "dry_run": true });
+                link(server, &guest.access, "a", more).await.json()
+            };
+            assert_eq!(dry("reject").await["outcome"], "rejected");
+            assert_eq!(dry("switch").await, json!({ "outcome": "switched", "user_id": account.user }));
+            let preview = dry("merge").await;
+            assert_eq!(preview["outcome"], "merged");
+            assert_eq!(preview["merged_user_id"], guest.user);
+            assert_eq!(preview["created"], view(server, &account.access).await["created"]);
+            assert_eq!(view(server, &guest.access).await["anonymous"], true, "nothing was done");
+
+            let switched = link(server, &guest.access, "a", json!({ "on_conflict": "switch" })).await.tokens();
+            assert_eq!(switched.user, account.user);
+            assert_eq!(view(server, &guest.access).await["user_id"], guest.user, "the guest stays");
+
+            let answer = link(server, &guest.access, "a", json!({ "on_conflict": "merge" })).await;
+            assert_eq!((answer.status, &answer.json()["merged_user_id"]), (200, &Value::from(guest.user.clone())));
+            let merged = answer.tokens();
+            assert_eq!(merged.user, account.user);
+            assert_eq!(view(server, &merged.access).await["aliases"], json!([guest.user]));
+            assert_eq!(view(server, &account.access).await["user_id"], account.user, "its own session goes on");
+            assert_eq!(server.metric("passerby_merges_total").await, 1);
+
+            // nobody has it: a merge is a link, and again is nothing new
+            let other = server.log_in_v1().await;
+            let linked = link(server, &other.access, "b", json!({ "on_conflict": "merge" })).await;
+            assert_eq!(linked.json().get("merged_user_id"), None);
+            let linked = linked.tokens();
+            assert_eq!(linked.user, other.user);
+            let preview = link(server, &linked.access, "b", json!({ "dry_run": true })).await.json();
+            assert_eq!(preview["outcome"], "unchanged");
+            // an account is not merged away, nor is anybody into a disabled one
+            let answer = link(server, &linked.access, "a", json!({ "on_conflict": "merge" })).await;
+            answer.assert_problem(409, "not-anonymous");
+            let preview = link(server, &linked.access, "a", json!({ "on_conflict": "merge", "dry_run": true })).await;
+            assert_eq!(preview.json()["outcome"], "rejected");
+            let id = passerby_actors::domain::UserId::parse(&account.user).unwrap();
+            server.handle().disable(&id).await.unwrap();
+            let late = server.log_in_v1().await;
+            let answer = link(server, &late.access, "a", json!({ "on_conflict": "merge" })).await;
+            answer.assert_problem(403, "user-disabled");
+            assert_eq!(view(server, &late.access).await["anonymous"], true);
+        })
+        .await;
+}
+
+/// S6, design §6: an alias resolves ids that are data, and is the subject of nothing.
+#[actix_web::test]
+async fn no_token_or_code_from_before_a_merge_is_worth_anything_after_it() {
+    world()
+        .serve(async |server| {
+            let account = log_in_as(server, "a").await;
+            let sdk = server.log_in().await;
+            let code = server.call(TRANSFER).bearer(&sdk.access).send().await.json()["code"].clone();
+            let v1 = server.call(CREATE).body(json!({ "provider": "transfer", "code": code }).to_string()).send().await;
+            let v1 = v1.tokens();
+            assert_eq!(v1.user, sdk.user);
+            let code = server.call(TRANSFER).bearer(&sdk.access).send().await.json()["code"].clone();
+            let merged = link(server, &v1.access, "a", json!({ "on_conflict": "merge" })).await.tokens();
+            assert_eq!(merged.user, account.user);
+
+            for access in [&sdk.access, &v1.access] {
+                server.call(VIEW).bearer(access).send().await.assert_problem(401, "session-ended");
+                let answer = server.call(PROFILE).bearer(access).send().await;
+                answer.assert_client_error(401, Some("InvalidSession"), "invalid session: session not found");
+                server.call(TRANSFER).bearer(access).send().await.assert_problem(401, "session-ended");
+                server.call(END).bearer(access).send().await.assert_problem(401, "session-ended");
+            }
+            server.call(ROTATE).bearer(&v1.refresh).send().await.assert_problem(401, "session-ended");
+            let answer = server.call(REFRESH).bearer(&sdk.refresh).send().await;
+            let dead = "invalid session: failed to find refresh token";
+            answer.assert_client_error(401, Some("InvalidSession"), dead);
+            let cookie = server.cookie_token(&sdk);
+            server.call(ROTATE).bearer(&cookie).send().await.assert_problem(401, "wrong-token");
+            let used = server.call(CREATE).body(json!({ "provider": "transfer", "code": code }).to_string());
+            used.send().await.assert_problem(401, "invalid-credential");
+            link(server, &v1.access, "c", json!({})).await.assert_problem(401, "session-ended");
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn a_merge_whose_answer_was_lost_can_be_asked_for_again_for_ten_minutes() {
+    world()
+        .serve(async |server| {
+            let account = log_in_as(server, "a").await;
+            log_in_as(server, "b").await;
+            let guest = server.log_in_v1().await;
+            let merge = json!({ "on_conflict": "merge" });
+            server.clock.advance_s(1500);
+            let first = link(server, &guest.access, "a", merge.clone()).await.tokens();
+            // by now the token's own time is over too: its signature counts
+            server.clock.advance_s(599);
+            let again = link(server, &guest.access, "a", merge.clone()).await;
+            assert_eq!(again.json()["merged_user_id"], guest.user);
+            let again = again.tokens();
+            assert_eq!(again.user, account.user);
+            assert_ne!(again.refresh, first.refresh);
+            view(server, &again.access).await;
+            // another person's credential, no credential, no merge
+            link(server, &guest.access, "b", merge.clone()).await.assert_problem(401, "token-expired");
+            link(server, &guest.access, "a", json!({})).await.assert_problem(401, "token-expired");
+            server.clock.advance_s(1);
+            link(server, &guest.access, "a", merge).await.assert_problem(401, "token-expired");
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn a_transfer_code_makes_another_session_of_the_same_user_once_and_for_two_minutes() {
+    let world = world().set("transfer.page", "https://app.example/continue?x=1");
+    world
+        .serve(async |server| {
+            let user = server.log_in_v1().await;
+            let ask = async || server.call(TRANSFER).bearer(&user.access).send().await.json();
+            let redeem = async |code: &Value| {
+                let body = json!({ "provider": "transfer", "code": code });
+                server.call(CREATE).body(body.to_string()).send().await
+            };
+            let issued = ask().await;
+            let code = &issued["code"];
+            assert_eq!(issued["expires_in"], 120);
+            let url = format!("https://app.example/continue?x=1#code={}", code.as_str().unwrap());
+            assert_eq!(issued["url"], url);
+            let second = redeem(code).await;
+            assert_eq!(second.status, 201);
+            assert_eq!(second.tokens().user, user.user);
+            redeem(code).await.assert_problem(401, "invalid-credential");
+            redeem(&Value::from("psbt_x")).await.assert_problem(401, "invalid-credential");
+            redeem(&Value::Null).await.assert_problem(400, "bad-field");
+
+            let late = ask().await["code"].clone();
+            server.clock.advance_s(120);
+            redeem(&late).await.assert_problem(401, "invalid-credential");
+            let in_time = ask().await["code"].clone();
+            server.clock.advance_s(119);
+            assert_eq!(redeem(&in_time).await.status, 201);
+
+            // at most eight, and never the caller's
+            for _ in 0..8 {
+                assert_eq!(redeem(&ask().await["code"]).await.status, 201);
+            }
+            let listed = server.call(SESSIONS).bearer(&user.access).send().await.json();
+            let sessions = listed["sessions"].as_array().unwrap();
+            assert_eq!(sessions.len(), 8);
+            assert_eq!(sessions[0]["current"], true, "{listed}");
+
+            // with the session that asked, its code ends
+            let orphan = ask().await["code"].clone();
+            assert_eq!(server.call(END).bearer(&user.access).send().await.status, 204);
+            redeem(&orphan).await.assert_problem(401, "invalid-credential");
+            assert!(server.has_record(&user.user), "the other screens go on");
+        })
+        .await;
+}
+
+/// S11.
+#[actix_web::test]
+async fn a_user_sees_and_ends_its_own_sessions() {
+    world()
+        .serve(async |server| {
+            let guest = server.log_in_v1().await;
+            let first = link(server, &guest.access, "a", json!({})).await.tokens();
+            server.clock.advance_s(600);
+            let second = log_in_as(server, "a").await;
+            let third = log_in_as(server, "a").await;
+            let list = async |token: &str| server.call(SESSIONS).bearer(token).send().await.json()["sessions"].clone();
+            let listed = list(&second.access).await;
+            let entries = listed.as_array().unwrap();
+            assert_eq!(entries.len(), 3);
+            assert_eq!(entries.iter().map(|entry| entry["current"] == true).collect::<Vec<_>>(), [false, true, false]);
+            assert!(entries.iter().all(|entry| entry["anonymous"] == false));
+            assert_eq!(entries[0]["created"], "2023-11-14T22:13:20Z");
+            assert_eq!(entries[1]["created"], "2023-11-14T22:23:20Z");
+            assert_eq!(entries[1]["last_seen"], entries[1]["created"]);
+
+            let end = async |token: &str, id: &Value| {
+                let what = format!("DELETE /v1/user/sessions/{}", id.as_str().unwrap());
+                server.call(&what).bearer(token).send().await
+            };
+            assert_eq!(end(&second.access, &entries[0]["session_id"]).await.status, 204);
+            server.call(VIEW).bearer(&first.access).send().await.assert_problem(401, "session-ended");
+            end(&second.access, &entries[0]["session_id"]).await.assert_problem(404, "no-such-session");
+            end(&second.access, &Value::from("nonsense")).await.assert_problem(404, "no-such-session");
+            let stranger = server.log_in_v1().await;
+            let id = list(&stranger.access).await[0]["session_id"].clone();
+            end(&second.access, &id).await.assert_problem(404, "no-such-session");
+
+            let all = server.call("DELETE /v1/user/sessions").bearer(&second.access).send().await;
+            assert_eq!(all.status, 204);
+            server.call(VIEW).bearer(&third.access).send().await.assert_problem(401, "session-ended");
+            assert_eq!(list(&second.access).await.as_array().unwrap().len(), 1);
+            let all = server.call("DELETE /v1/user/sessions").bearer(&second.access).send().await;
+            assert_eq!(all.status, 204, "again is done already");
+
+            // the last session of an anonymous user is the user
+            let answer = end(&stranger.access, &id).await;
+            assert_eq!((answer.status, answer.header("clear-site-data").is_some()), (204, true));
+            assert!(!server.has_record(&stranger.user));
+        })
+        .await;
+}
+
+/// S40: whoever found an old session open does not become the account's owner.
+#[actix_web::test]
+async fn how_an_account_is_logged_in_to_changes_only_soon_after_a_login() {
+    world()
+        .serve(async |server| {
+            let user = log_in_as(server, "a").await;
+            let guest = server.log_in_v1().await;
+            server.clock.advance_s(DAY_S);
+            let rotate = async |tokens: &Tokens| server.call(ROTATE).bearer(&tokens.refresh).send().await.tokens();
+            let (old, guest) = (rotate(&user).await, rotate(&guest).await);
+            link(server, &old.access, "b", json!({})).await.assert_problem(403, "fresh-login-needed");
+            let unlink = server.call("DELETE /v1/user/identities/custom-token/a").bearer(&old.access).send().await;
+            unlink.assert_problem(403, "fresh-login-needed");
+            let key = server.call("POST /v1/user/api-keys").bearer(&old.access).body(r#"{"name":"k"}"#).send().await;
+            key.assert_problem(403, "fresh-login-needed");
+            let new = log_in_as(server, "a").await;
+            assert_eq!(link(server, &new.access, "b", json!({})).await.status, 200);
+            // an anonymous user has nothing to log in with again
+            assert_eq!(link(server, &guest.access, "c", json!({})).await.status, 200);
+        })
+        .await;
+}
+
+async fn with_password(server: &TestServer, password: &str) -> Answer {
+    let body = json!({ "provider": "local-userpass", "email": "a@example.test", "password": password });
+    server.call(CREATE).body(body.to_string()).send().await
+}
+
+/// S35, S37: guesses cost more and more time, an account is never locked, and the right password clears the count.
+#[actix_web::test]
+async fn guesses_at_a_password_are_throttled_and_a_success_forgives() {
+    world()
+        .serve(async |server| {
+            let body = json!({ "email": "a@example.test", "password": "the right one" }).to_string();
+            let registered = server.call("POST /v1/registrations").body(body.clone()).send().await;
+            assert_eq!((registered.status, registered.body.len()), (202, 0));
+            let again = server.call("POST /v1/registrations").body(body).send().await;
+            assert_eq!(again.status, 202, "whoever asks learns nothing");
+            assert_eq!(with_password(server, "the right one").await.status, 201);
+
+            for _ in 0..6 {
+                with_password(server, "a wrong one").await.assert_problem(401, "invalid-credential");
+            }
+            let throttled = with_password(server, "the right one").await;
+            throttled.assert_problem(429, "too-many-attempts");
+            let wait: u64 = throttled.header("retry-after").unwrap().parse().unwrap();
+            assert_eq!(wait, 1);
+            // the App Services path counts with it
+            let login = LOGIN.replace("anon-user", "local-userpass");
+            let body = json!({ "username": "a@example.test", "password": "the right one" }).to_string();
+            let answer = server.call(&login).body(body.clone()).send().await;
+            answer.assert_client_error(429, Some("TooManyRequests"), "too many attempts, the next is possible in 1 s");
+            // others are not held back
+            let body_of_another = json!({ "username": "b@example.test", "password": "x" }).to_string();
+            let answer = server.call(&login).body(body_of_another).send().await;
+            answer.assert_client_error(401, Some("InvalidPassword"), "unauthorized");
+            server.clock.advance_s(wait);
+            let user = with_password(server, "the right one").await;
+            assert_eq!(user.status, 201, "{user:?}");
+            for _ in 0..5 {
+                with_password(server, "a wrong one").await.assert_problem(401, "invalid-credential");
+            }
+            assert_eq!(with_password(server, "the right one").await.status, 201, "the count began anew");
+
+            let change = async |token: &str, current: &str| {
+                let body = json!({ "current_password": current, "password": "another one" });
+                server.call("PUT /v1/user/password").bearer(token).body(body.to_string()).send().await
+            };
+            let (one, two) = (user.tokens(), with_password(server, "the right one").await.tokens());
+            change(&one.access, "not it").await.assert_problem(403, "wrong-password");
+            assert_eq!(change(&one.access, "the right one").await.status, 204);
+            view(server, &one.access).await;
+            server.call(VIEW).bearer(&two.access).send().await.assert_problem(401, "session-ended");
+            with_password(server, "the right one").await.assert_problem(401, "invalid-credential");
+            assert_eq!(with_password(server, "another one").await.status, 201);
+            let guest = server.log_in_v1().await;
+            change(&guest.access, "x").await.assert_problem(409, "no-password");
+            assert_eq!(server.server.store.registry().values(), 1);
+        })
+        .await;
+}
