@@ -10,8 +10,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::actor::{Core, Login, Perform, Progress, Supervisor, activate, event, pass_on, rest_if_gone};
 use crate::domain::{
-    ApiKey, Cause, ChangeSet, DeviceId, Flags, Operation, Outcome, Record, Refusal, Reply, ServiceTime, SessionId,
-    SessionKind, UserId, UserState,
+    ApiKey, Cause, ChangeSet, DeviceId, Flags, Op, Operation, Outcome, Record, Refusal, Reply, Rewrite, ServiceTime,
+    SessionId, SessionKind, UserId, UserState, ValueKey,
 };
 use crate::registry::Touched;
 use crate::store::{Completions, Health};
@@ -120,6 +120,58 @@ impl Handle {
             }
         }
         Err(Error::Busy)
+    }
+
+    /// An id for a reader who is not made yet.
+    pub fn new_reader_id(&self) -> UserId {
+        self.core().new_id(IdForm::TimeOrdered)
+    }
+
+    /// Makes the reader whom a lazy cookie names, with a cookie session; if it was made before and its first session still
+    /// lives, that is the answer. Durable when answered.
+    ///
+    /// # Errors
+    /// `Refused`: the reader was made and has ended, or was linked: the lazy cookie is worth nothing any more. `Capacity`.
+    pub async fn make_lazily(&self, user: &UserId) -> Result<LoggedIn, Error> {
+        let core = self.core();
+        let known = |user: &UserId| {
+            let number = u32::from(Record::made_lazily(0).session_no);
+            let session = SessionId::derive(user, number);
+            let live = self.live_session(user, &session, None).map_err(|refusal| self.refuse(refusal))?;
+            if live.kind != SessionKind::Cookie || !live.record.flags.has(Flags::MADE_LAZILY) {
+                return Err(self.refuse(Refusal::Gone));
+            }
+            Ok(LoggedIn { user: *user, number, session, epoch: live.epoch })
+        };
+        if core.store.registry().record(user).is_some() {
+            return known(user);
+        }
+        if core.store.health() != Health::Writable {
+            return Err(self.refuse(Refusal::Gone));
+        }
+        if core.store.registry().len() >= core.limits.max_users {
+            return Err(Error::Capacity);
+        }
+        let permit = core.permit()?;
+        let (now, ended) = (core.store.clock().now(), ValueKey::ended_lazy(user));
+        let ops = vec![
+            Op::Value { key: ended, seen: None, change: Rewrite::Keep },
+            Op::Create { id: *user, record: Record::made_lazily(now), extension: None },
+        ];
+        let (reply, outcome) = self.worker.completions.register(1);
+        let set = ChangeSet { cause: Cause::Created, at: now, ops };
+        core.store.commit(smallvec![set], reply.holding(permit));
+        match outcome.within(core.limits.commit_timeout).await.first() {
+            Some(Outcome::Done) => {
+                core.stats.logins.fetch_add(1, Ordering::Relaxed);
+                event::changed(user, Cause::Created);
+                known(user)
+            }
+            Some(Outcome::Conflict { op: 0 }) => Err(self.refuse(Refusal::Gone)),
+            // another request of the same reader was faster
+            Some(Outcome::Conflict { .. }) => known(user),
+            Some(Outcome::Failed) | None => Err(Error::OutcomeUnknown),
+        }
     }
 
     /// Checks that a session is live and marks activity. Enters no mailbox and waits for nothing. `epoch` is an access

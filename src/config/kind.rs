@@ -15,6 +15,7 @@ pub(super) enum Kind {
     Address,
     Path,
     Text,
+    Domain,
     PageUrl,
     AppId,
     PublicUrl,
@@ -34,6 +35,7 @@ impl Kind {
             Self::Address => "an IP address and a port".to_owned(),
             Self::Path => "a path, relative to the working directory".to_owned(),
             Self::Text => "a text".to_owned(),
+            Self::Domain => "a domain name with a dot in it".to_owned(),
             Self::PageUrl => "an https:// address, or http:// on this machine, without fragment".to_owned(),
             Self::AppId => "1 to 64 of A-Z a-z 0-9 _ -".to_owned(),
             Self::PublicUrl => "http:// or https://, host, port".to_owned(),
@@ -92,6 +94,7 @@ impl Kind {
             Self::Address => text.parse::<SocketAddr>().is_ok(),
             Self::Path => !text.is_empty(),
             Self::Text => !text.trim().is_empty(),
+            Self::Domain => domain(text),
             Self::PageUrl => page(text),
             Self::AppId => valid_app_id(text),
             Self::Choice(words) => words.contains(&text),
@@ -169,6 +172,15 @@ pub fn canonical_origin(text: &str) -> Result<String, String> {
         (_, None) | ("http", Some(80)) | ("https", Some(443)) => format!("{scheme}://{host}"),
         (_, Some(port)) => format!("{scheme}://{host}:{port}"),
     })
+}
+
+/// A name that a cookie can be set for.
+fn domain(text: &str) -> bool {
+    let label = |label: &str| {
+        let plain = label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        (1..=63).contains(&label.len()) && plain && !label.starts_with('-') && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.contains('.') && text.split('.').all(label) && text.parse::<IpAddr>().is_err()
 }
 
 /// A page to which a link with a code may lead: what is secret in a link must not be read on the way.

@@ -103,6 +103,8 @@ pub struct Settings {
     pub transfer: TransferRules,
     /// What logins tell.
     pub auth: AuthRules,
+    /// Readers' cookies.
+    pub cookie: CookieRules,
     /// How mails are sent.
     #[serde(default)]
     pub mail: MailSettings,
@@ -175,6 +177,17 @@ pub struct MergeRules {
 pub struct TransferRules {
     /// The app's page that takes a transfer code in its fragment. Default none: codes come without a URL.
     pub page: Option<String>,
+}
+
+/// `cookie.*`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CookieRules {
+    /// The domain whose subdomains share readers, which makes the cookie a `__Secure-` one. Default none: it is the host's own.
+    #[serde(default)]
+    pub domain: Option<String>,
+    /// Whether the cookie is kept apart for each site that embeds this one (CHIPS), and then sent there. Default no.
+    pub partitioned: bool,
 }
 
 /// `auth.*`.

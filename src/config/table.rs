@@ -246,6 +246,18 @@ pub(super) const TABLE: &[Setting] = &[
         "Whether the App Services API too answers the same for known and unknown names, as /v1 always does.",
     ),
     plain(
+        "cookie.domain",
+        Kind::Domain,
+        Fallback::Unset("none (the cookie is the host's own, __Host-passerby)"),
+        "The domain whose subdomains share a reader's cookie, which is then called __Secure-passerby.",
+    ),
+    plain(
+        "cookie.partitioned",
+        Kind::Flag,
+        Fallback::Value("false"),
+        "Whether the cookie is kept apart for each site that embeds this one (CHIPS), for readers in frames.",
+    ),
+    plain(
         "mail.from",
         Kind::Text,
         Fallback::Unset("none"),

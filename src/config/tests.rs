@@ -50,6 +50,7 @@ fn nothing_set_gives_the_defaults() {
         merge: MergeRules { oldest_created: false },
         transfer: TransferRules::default(),
         auth: AuthRules { hide_accounts: false },
+        cookie: CookieRules { domain: None, partitioned: false },
         mail: MailSettings::default(),
         refresh: Refresh { grace: true },
         link: LinkRules { end_session: false },
@@ -88,6 +89,7 @@ fn table_and_settings_agree() {
         ("merge", fields::<MergeRules>("merge.")),
         ("transfer", fields::<TransferRules>("transfer.")),
         ("auth", fields::<AuthRules>("auth.")),
+        ("cookie", fields::<CookieRules>("cookie.")),
         ("mail", fields::<MailSettings>("mail.")),
         ("outbound", fields::<OutboundRules>("outbound.")),
         ("actors", fields::<Actors>("actors.")),
@@ -117,6 +119,7 @@ fn every_key_is_accepted_from_the_environment_and_explained_with_its_actual_defa
                 value
             }
             Fallback::Unset(_) if matches!(setting.key, "public_url" | "transfer.page") => "https://a.example",
+            Fallback::Unset(_) if setting.key == "cookie.domain" => "a.example",
             Fallback::Unset(_) => "7",
         };
         let loaded = load_all("", &[(&setting.env(), sample)], &[]).unwrap();

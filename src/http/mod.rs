@@ -8,6 +8,7 @@ pub mod listener;
 pub mod openapi;
 pub mod ops;
 mod plain;
+pub(crate) mod reader;
 pub mod v1;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -58,6 +59,7 @@ pub fn public_app(
         .wrap(from_fn(around))
         .configure(client_api::routes)
         .configure(v1::routes)
+        .configure(reader::verify::routes)
         .configure(openapi::routes)
         .default_service(web::to(not_found))
 }

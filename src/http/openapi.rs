@@ -17,13 +17,13 @@ use super::{JSON, client_api, v1};
         client_api::refresh,
         client_api::logout,
         client_api::delete,
-        client_api::userpass::register,
+        client_api::userpass::register_user,
         client_api::userpass::confirm,
         client_api::userpass::send_confirmation,
         client_api::userpass::reset,
         client_api::userpass::send_reset,
         client_api::api_keys::create_key,
-        client_api::api_keys::list_keys,
+        client_api::api_keys::fetch_keys,
         client_api::api_keys::fetch_key,
         client_api::api_keys::delete_key,
         client_api::api_keys::enable_key,
@@ -53,6 +53,7 @@ use super::{JSON, client_api, v1};
         v1::browser_login::begin,
         v1::browser_login::callback,
         v1::jwks,
+        super::reader::verify::verify,
     ),
     modifiers(&Security)
 )]

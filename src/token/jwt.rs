@@ -26,14 +26,17 @@ const MAX_SIGNATURE_TEXT: usize = (MAX_SIGNATURE * 4).div_ceil(3);
 pub(super) enum TokenType {
     Access,
     Refresh(SessionKind),
+    /// Says to whoever stands behind a proxy who a visitor is; good for nothing here.
+    Assertion,
 }
 
 impl TokenType {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Access,
         Self::Refresh(SessionKind::AppServices),
         Self::Refresh(SessionKind::V1),
         Self::Refresh(SessionKind::Cookie),
+        Self::Assertion,
     ];
 
     fn name(self) -> &'static str {
@@ -42,12 +45,13 @@ impl TokenType {
             Self::Refresh(SessionKind::AppServices) => "appservices-refresh+jwt",
             Self::Refresh(SessionKind::V1) => "v1-refresh+jwt",
             Self::Refresh(SessionKind::Cookie) => "cookie-refresh+jwt",
+            Self::Assertion => "reader-assertion+jwt",
         }
     }
 
     fn key_use(self) -> KeyUse {
         match self {
-            Self::Access => KeyUse::Access,
+            Self::Access | Self::Assertion => KeyUse::Access,
             Self::Refresh(_) => KeyUse::Refresh,
         }
     }
@@ -88,12 +92,13 @@ impl Signers {
     /// Writes the finished token behind what `out` holds. `prefix` is [`encode_prefix`]'s, `rest` the remainder of the
     /// payload.
     pub(super) fn sign(&self, token: TokenType, prefix: &str, rest: &[u8], out: &mut String) {
-        let [access, app, v1, cookie] = &self.signing;
+        let [access, app, v1, cookie, assertion] = &self.signing;
         let header = match token {
             TokenType::Access => access,
             TokenType::Refresh(SessionKind::AppServices) => app,
             TokenType::Refresh(SessionKind::V1) => v1,
             TokenType::Refresh(SessionKind::Cookie) => cookie,
+            TokenType::Assertion => assertion,
         };
         let length = header.text.len() + prefix.len() + (rest.len() * 4).div_ceil(3) + MAX_SIGNATURE_TEXT + 2;
         out.reserve(length);

@@ -21,6 +21,16 @@ pub(super) const MAX_SIGNATURE: usize = 64;
 pub struct KeyId([u8; 8]);
 
 impl KeyId {
+    /// The name of these bytes, as [`KeyId::to_bytes`] gave them.
+    pub(super) const fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes of the name.
+    pub(super) const fn to_bytes(self) -> [u8; 8] {
+        self.0
+    }
+
     /// Reads 16 lower-case hexadecimal digits and nothing else: a `kid` in a token is a stranger's text.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != 16 || !text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {

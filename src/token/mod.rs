@@ -1,6 +1,7 @@
 //! Access and refresh tokens: made, verified, and the keys behind them (design §5).
 
 mod cache;
+mod cookie;
 mod jwt;
 mod key_export;
 mod key_store;
@@ -21,6 +22,7 @@ use self::cache::Cache;
 use self::jwt::{BASE64, MAX_TOKEN, Scratch, Signers, TokenType, encode_prefix};
 use self::keys::MAX_SIGNATURE;
 
+pub use self::cookie::{CookieKind, ReaderCookie};
 pub use self::key_store::{KeyInfo, KeyStore};
 pub use self::keys::{Algorithm, KeyError, KeyId, KeyRing, KeyState, KeyUse};
 
@@ -29,6 +31,9 @@ const REFRESH_LIFETIME_S: u64 = 1_576_800_000;
 
 /// The same of lasting accounts through App Services, for information alone.
 const LASTING_REFRESH_LIFETIME_S: u64 = 60 * 86_400;
+
+/// How long an assertion is good (seconds).
+const ASSERTION_TTL_S: u64 = 60;
 
 /// An access token may be issued this far ahead of our clock: clocks differ.
 const MAX_AHEAD_S: u64 = 300;
@@ -147,6 +152,7 @@ pub struct Tokens {
     access_ttl_s: u64,
     access_prefix: String,
     refresh_prefix: String,
+    assertion_prefix: String,
     /// The anonymous identity from behind its id on, as it stands in refresh tokens.
     identity_end: String,
 }
@@ -186,6 +192,7 @@ impl Tokens {
         let domain = format!(r#""baas_domain_id":"{domain_id}","stitch_domainId":"{domain_id}""#);
         let (iss, aud) = (json!(issuer), json!(app_id));
         let access = format!(r#"{{"typ":"access","iss":{iss},"aud":{aud},"client_id":{aud},{domain},"#);
+        let assertion = format!(r#"{{"typ":"assertion","iss":{iss},"aud":{aud},"#);
         let refresh = format!(r#"{{"typ":"refresh","baas_data":null,"stitch_data":null,{domain},"#);
         let provider = provider_id(&app_id, ANONYMOUS);
         Self {
@@ -194,6 +201,7 @@ impl Tokens {
             access_ttl_s: access_ttl_s.into(),
             access_prefix: encode_prefix(access),
             refresh_prefix: encode_prefix(refresh),
+            assertion_prefix: encode_prefix(assertion),
             identity_end: format!(r#"","provider_type":"{ANONYMOUS}","provider_id":"{provider}"}}"#),
             issuer,
             app_id,
@@ -309,12 +317,37 @@ impl Tokens {
         let (found, _, payload) = self.signers.read().open(token)?;
         match found {
             TokenType::Refresh(kind) => self.read_refresh(&payload, kind),
-            TokenType::Access => Err(TokenError::WrongType),
+            TokenType::Access | TokenType::Assertion => Err(TokenError::WrongType),
         }
     }
 
+    /// A token of [`ASSERTION_TTL_S`] that says who a visitor is, for whoever stands behind the proxy that asked: verifiable
+    /// with the public keys, and worth nothing here. `now_s` is Unix time in seconds.
+    pub fn assertion(&self, user: &UserId, anonymous: bool, now_s: u64) -> String {
+        let mut rest = Scratch::new();
+        rest.text(r#""sub":""#).text(user.encode(&mut [0; 36]));
+        rest.text(r#"","iat":"#).number(now_s);
+        rest.text(r#","exp":"#).number(now_s.saturating_add(ASSERTION_TTL_S));
+        rest.text(r#","anonymous":"#).text(if anonymous { "true}" } else { "false}" });
+        let mut out = String::new();
+        self.signers.read().sign(TokenType::Assertion, &self.assertion_prefix, rest.as_bytes(), &mut out);
+        out
+    }
+
+    /// The text of a reader cookie.
+    pub fn cookie(&self, cookie: &ReaderCookie) -> String {
+        let (key, tag) = self.cookie_tag(&cookie.content());
+        cookie.text(key, &tag)
+    }
+
+    /// The reader cookie behind a text, if it is one of ours. Whether its session lives is for the record to say.
+    pub fn verify_cookie(&self, text: &str) -> Option<ReaderCookie> {
+        let (cookie, key, tag) = ReaderCookie::parse(text)?;
+        self.is_cookie_tag(key, &cookie.content(), &tag).then_some(cookie)
+    }
+
     /// The tag of a reader cookie's content, under the cookie key that signs now.
-    pub fn cookie_tag(&self, content: &[u8]) -> (KeyId, [u8; 32]) {
+    fn cookie_tag(&self, content: &[u8]) -> (KeyId, [u8; 32]) {
         let signers = self.signers.read();
         let key = signers.keys.signing(KeyUse::Cookie);
         let mut tag = [0; 32];
@@ -323,7 +356,7 @@ impl Tokens {
     }
 
     /// Whether the cookie key of this name gave the content this tag.
-    pub fn is_cookie_tag(&self, key: KeyId, content: &[u8], tag: &[u8]) -> bool {
+    fn is_cookie_tag(&self, key: KeyId, content: &[u8], tag: &[u8]) -> bool {
         let signers = self.signers.read();
         let key = signers.keys.find(key).filter(|key| key.purpose == KeyUse::Cookie);
         key.is_some_and(|key| verify_slices_are_equal(key.sign(content, &mut [0; MAX_SIGNATURE]), tag).is_ok())

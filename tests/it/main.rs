@@ -18,6 +18,7 @@ mod failing;
 mod faulty;
 mod metrics;
 mod process;
+mod readers;
 mod secrets;
 #[allow(dead_code, reason = "shared with the core's tests")]
 #[path = "../../actors/tests/it/support.rs"]

@@ -11,7 +11,9 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::{Core, Error, event};
-use crate::domain::{Cause, ChangeSet, Credential, Family, Op, Outcome, Rewrite, UserId, ValueKey};
+use crate::domain::{
+    Cause, ChangeSet, Credential, Family, LAZY_S, Op, Outcome, Rewrite, ServiceTime, UserId, ValueKey,
+};
 use crate::histogram::Histogram;
 use crate::store::{Completions, Health};
 
@@ -47,8 +49,8 @@ pub struct Swept {
     pub pages: usize,
     /// Users that expired.
     pub expired: usize,
-    /// Registrations that nobody confirmed and that are gone.
-    pub registrations: usize,
+    /// Registrations that nobody confirmed, and ends of readers whose lazy cookies are worth nothing any more.
+    pub forgotten: usize,
 }
 
 struct Janitor {
@@ -92,7 +94,7 @@ impl Sweep {
             worked_us += us;
             swept.pages += 1;
             if !given_up.is_empty() {
-                swept.registrations += self.propose_removal(given_up).await;
+                swept.forgotten += self.propose_removal(given_up).await;
             }
             for batch in expired.chunks(BATCH) {
                 swept.expired += self.propose(batch).await;
@@ -111,8 +113,13 @@ impl Sweep {
         let expired = registry.select(place.next_page, |record| {
             record.deadline(window_s).is_some_and(|deadline| now >= deadline.saturating_add(GRACE_S))
         });
-        let given_up = registry.select_values(place.next_page, |key, bytes| {
-            key.family == Family::CREDENTIAL && Credential::decode(bytes).is_ok_and(|known| known.is_given_up(now))
+        let given_up = registry.select_values(place.next_page, |key, bytes| match key.family {
+            Family::CREDENTIAL => Credential::decode(bytes).is_ok_and(|known| known.is_given_up(now)),
+            Family::ENDED_LAZY => {
+                let ended = bytes.try_into().map_or(0, ServiceTime::from_be_bytes);
+                now >= ended.saturating_add(LAZY_S)
+            }
+            _ => false,
         });
         let us = clock.monotonic_us().saturating_sub(before_us);
         self.stats.pages.fetch_add(1, Ordering::Relaxed);
@@ -129,16 +136,20 @@ impl Sweep {
         (expired, given_up, us)
     }
 
-    /// Registrations that nobody confirmed, as they were looked at.
+    /// What nobody needs any more, as it was looked at: registrations that nobody confirmed, ends of readers.
     async fn propose_removal(&self, given_up: Vec<Seen>) -> usize {
-        let (at, cause) = (self.core.store.clock().now(), Cause::RegistrationExpired);
+        let (at, cause) = (self.core.store.clock().now(), Cause::Forgotten);
         let (reply, outcomes) = self.completions.register(given_up.len());
         let remove = |(key, seen)| Op::Value { key, seen: Some(seen), change: Rewrite::Remove };
         let sets = given_up.into_iter().map(|value| ChangeSet { cause, at, ops: vec![remove(value)] });
         self.core.store.commit(sets.collect(), reply);
         let removed = outcomes.await.iter().filter(|outcome| **outcome == Outcome::Done).count();
         if removed > 0 {
-            tracing::info!(removed, cause = cause.name(), "registrations that nobody confirmed are gone");
+            tracing::info!(
+                removed,
+                cause = cause.name(),
+                "registrations that nobody confirmed and ends of readers are forgotten"
+            );
         }
         removed
     }

@@ -18,6 +18,8 @@ impl Family {
     pub const EXTENSION: Self = Self(2);
     /// Provider, a zero byte, external id → [`super::Credential`].
     pub const CREDENTIAL: Self = Self(3);
+    /// 16-byte id of a user who was made lazily and ended → when it ended, u32: the one kind of tombstone (design §4).
+    pub const ENDED_LAZY: Self = Self(4);
 }
 
 /// A key of a family that is not a user's record or extension record.
@@ -34,6 +36,11 @@ impl ValueKey {
     pub fn credential(identity: &IdentityKey) -> Self {
         let key = [identity.provider.as_bytes(), &[0], identity.external.as_bytes()].concat();
         Self { family: Family::CREDENTIAL, key: key.into() }
+    }
+
+    /// Where it is kept that a user who was made lazily ended, for as long as its lazy cookie would be good.
+    pub fn ended_lazy(user: &UserId) -> Self {
+        Self { family: Family::ENDED_LAZY, key: user.as_bytes()[..].into() }
     }
 }
 
@@ -77,8 +84,8 @@ pub enum Cause {
     MailAsked = 17,
     /// A password was changed or reset.
     PasswordChanged = 18,
-    /// A registration that nobody confirmed is gone.
-    RegistrationExpired = 19,
+    /// Something that nobody needs any more was swept: a registration that nobody confirmed, the end of a reader.
+    Forgotten = 19,
     /// An API key was made.
     KeyMade = 20,
     /// An API key was enabled or disabled.
@@ -109,7 +116,7 @@ impl Cause {
         Self::Confirmed,
         Self::MailAsked,
         Self::PasswordChanged,
-        Self::RegistrationExpired,
+        Self::Forgotten,
         Self::KeyMade,
         Self::KeyChanged,
         Self::KeyRemoved,
@@ -142,7 +149,7 @@ impl Cause {
             Self::Confirmed => "confirmed",
             Self::MailAsked => "mail-asked",
             Self::PasswordChanged => "password-changed",
-            Self::RegistrationExpired => "registration-expired",
+            Self::Forgotten => "forgotten",
             Self::KeyMade => "key-made",
             Self::KeyChanged => "key-changed",
             Self::KeyRemoved => "key-removed",

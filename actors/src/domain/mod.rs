@@ -16,7 +16,7 @@ pub use credential::{Credential, CredentialChange, CredentialRefusal, LOCAL_USER
 pub use extension::{API_KEY, Alias, ApiKey, Extension, Identity, IdentityKey, Session, Sessions};
 pub use ids::{DeviceId, SessionId, UserId};
 pub use merge::{MergePolicy, Merged};
-pub use record::{Flags, Record, SessionKind};
+pub use record::{Flags, LAZY_S, Record, SessionKind};
 pub use user::{
     Decision, MAX_ANONYMOUS_SESSIONS, MAX_API_KEYS, MAX_IDENTITIES, Operation, Policy, Refusal, Reply, UserState,
 };

@@ -2,6 +2,9 @@
 
 use super::clock::ServiceTime;
 
+/// How long a lazy cookie is good from its issue, and how long the end of a user made by one is remembered (seconds of service).
+pub const LAZY_S: u32 = 30 * 86_400;
+
 /// How a session was begun; fixed at its start. Each refresh endpoint accepts its own kind alone (design §5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -97,6 +100,12 @@ impl Record {
             epoch: 0,
             flags: Flags::default().with_kind(Some(kind)),
         }
+    }
+
+    /// A reader's record, made when the reader came back with a lazy cookie.
+    pub fn made_lazily(now: ServiceTime) -> Self {
+        let record = Self::new(now, SessionKind::Cookie);
+        Self { flags: record.flags.with(Flags::MADE_LAZILY, true), ..record }
     }
 
     /// Whether the user has no identity but the anonymous one.

@@ -10,7 +10,8 @@ use super::Sets;
 use super::apply::Effect;
 use super::completion::Outcomes;
 use crate::domain::{
-    Cause, ChangeSet, Extension, Flags, IdentityKey, Op, Outcome, Record, Rewrite, ServiceTime, UserId, ValueKey,
+    Cause, ChangeSet, Extension, Flags, IdentityKey, LAZY_S, Op, Outcome, Record, Rewrite, ServiceTime, UserId,
+    ValueKey,
 };
 use crate::registry::Registry;
 
@@ -68,7 +69,7 @@ impl<'a> Group<'a> {
     fn add(&mut self, set: ChangeSet) -> Result<(), usize> {
         let effects_before = self.effects.len();
         for (i, op) in set.ops.into_iter().enumerate() {
-            if self.add_op(op).is_none() {
+            if self.add_op(op, set.at).is_none() {
                 self.effects.truncate(effects_before);
                 self.users.pending.clear();
                 self.identities.pending.clear();
@@ -110,7 +111,7 @@ impl<'a> Group<'a> {
         self.users.get(id, || self.registry.record(id))
     }
 
-    fn add_op(&mut self, op: Op) -> Option<()> {
+    fn add_op(&mut self, op: Op, at: ServiceTime) -> Option<()> {
         match op {
             Op::Create { id, record, extension } => {
                 if self.user(&id).is_some() {
@@ -138,12 +139,14 @@ impl<'a> Group<'a> {
                 }
             }
             Op::Remove { id, seen } => {
-                self.user(&id).filter(|current| current.version == seen)?;
-                self.remove(id);
+                let current = self.user(&id).filter(|current| current.version == seen)?;
+                self.remove(id, &current, Some(at));
             }
             Op::Expire { id, cutoff } => {
-                self.user(&id).filter(|current| current.is_anonymous() && current.last_seen <= cutoff)?;
-                self.remove(id);
+                let current = self.user(&id).filter(|current| current.is_anonymous() && current.last_seen <= cutoff)?;
+                // who was inactive for longer than a lazy cookie is good has none left
+                let remembered = at.saturating_sub(cutoff) < LAZY_S;
+                self.remove(id, &current, remembered.then_some(at));
             }
             Op::Claim { identity, user } => {
                 let owner = self.identities.get(&identity, || self.registry.resolve(&identity));
@@ -184,11 +187,16 @@ impl<'a> Group<'a> {
         self.values.get(key, || self.registry.value(key))
     }
 
-    fn remove(&mut self, id: UserId) {
-        let extended = self.user(&id).is_some_and(|record| record.flags.has(Flags::EXTENDED));
+    /// Takes a user away. Who was made lazily and ended at a time that matters is remembered.
+    fn remove(&mut self, id: UserId, current: &Record, ended: Option<ServiceTime>) {
         self.users.set(id, None);
         self.effects.push(Effect::RemoveUser(id));
-        if extended {
+        if let Some(at) = ended.filter(|_| current.flags.has(Flags::MADE_LAZILY)) {
+            let (key, value): (_, Arc<[u8]>) = (ValueKey::ended_lazy(&id), Arc::new(at.to_be_bytes()));
+            self.values.set(key.clone(), Some(Arc::clone(&value)));
+            self.effects.push(Effect::PutValue(key, value));
+        }
+        if current.flags.has(Flags::EXTENDED) {
             self.free_identities(id, &[]);
         }
     }

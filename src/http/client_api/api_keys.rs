@@ -14,7 +14,7 @@ use crate::provider::api_key::check_name;
 
 /// Adds the routes to the scope of the API.
 pub(super) fn routes(scope: actix_web::Scope) -> actix_web::Scope {
-    let keys = web::resource("/auth/api_keys").get(list_keys).post(create_key);
+    let keys = web::resource("/auth/api_keys").get(fetch_keys).post(create_key);
     let key = web::resource("/auth/api_keys/{id}").get(fetch_key).delete(delete_key);
     scope
         .service(keys.default_service(other_method("GET, POST")))
@@ -100,7 +100,7 @@ pub(crate) async fn create_key(
 /// The user's keys.
 #[utoipa::path(get, path = "/api/client/v2.0/auth/api_keys", tag = "App Services", security(("refresh_token" = [])),
     responses((status = 200, body = [KeyBody]), (status = 401, body = ErrorBody)))]
-pub(crate) async fn list_keys(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+pub(crate) async fn fetch_keys(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = allowed(&request, &context).map(|live| {
         let user = context.handle.load(&live.user);
         let keys: Vec<_> = user.iter().flat_map(|user| user.api_keys()).map(KeyBody::of).collect();

@@ -19,7 +19,7 @@ pub(super) fn routes(scope: actix_web::Scope) -> actix_web::Scope {
     let at = |path: &str| web::resource(format!("/app/{{app}}/auth/providers/local-userpass/{path}"));
     let post = || other_method("POST");
     scope
-        .service(at("register").post(register).default_service(post()))
+        .service(at("register").post(register_user).default_service(post()))
         .service(at("confirm").post(confirm).default_service(post()))
         .service(at("confirm/send").post(send_confirmation).default_service(post()))
         .service(at("confirm/call").post(send_confirmation).default_service(post()))
@@ -90,7 +90,11 @@ fn tells(context: &Context) -> Answer {
     responses((status = 201), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
         (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 429, body = ErrorBody),
         (status = 503, body = ErrorBody)))]
-pub(crate) async fn register(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
+pub(crate) async fn register_user(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    payload: web::Payload,
+) -> HttpResponse {
     let answer = async {
         let (body, userpass) = asked(&request, &context, payload).await?;
         let (email, password) = (text(&body, "email")?, password(&body)?);

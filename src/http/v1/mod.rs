@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 use super::body::{self, BodyError};
 use super::identities;
 use super::plain::PlainObject;
+use super::reader::{self, Found};
 use super::{Context, JSON, NO_STORE, bearer, client, other_method, retry_after_s, within_time};
 use crate::provider::ANON_USER;
 use crate::provider::identity::IdentityError;
@@ -80,7 +81,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self {
             kind: format!("urn:passerby:problem:{code}"),
             title: status.canonical_reason().unwrap_or("Error"),
@@ -93,6 +94,21 @@ impl Problem {
 
     fn unauthorized(code: &'static str, detail: &'static str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, code, detail)
+    }
+
+    /// The last part of `type`.
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    fn cross_site() -> Self {
+        let detail = "a change by cookie must come from the site itself: Sec-Fetch-Site or Origin does not say so";
+        Self::new(StatusCode::FORBIDDEN, "cross-site", detail)
+    }
+
+    /// For a check that finds nobody.
+    pub(super) fn no_reader() -> Self {
+        Self::unauthorized("no-reader", "neither a Bearer token nor a reader's cookie")
     }
 
     fn provider_disabled() -> Self {
@@ -230,7 +246,7 @@ impl From<TokenError> for Problem {
 
 type Answer = Result<HttpResponse, Problem>;
 
-fn respond(context: &Context, answer: Answer) -> HttpResponse {
+pub(super) fn respond(context: &Context, answer: Answer) -> HttpResponse {
     let server = &context.server;
     let mut response = answer.unwrap_or_else(|mut problem| {
         if problem.status == StatusCode::UNAUTHORIZED.as_u16() && !server.may_refuse() {
@@ -297,13 +313,20 @@ pub struct LinkAnswer {
     merged_user_id: Option<String>,
 }
 
+/// The tokens of a session, or its cookie and no token (S18).
 fn tokens(
+    request: &HttpRequest,
     status: StatusCode,
     context: &Context,
     live: &LoggedIn,
     of: Of,
     merged_user: Option<&UserId>,
 ) -> HttpResponse {
+    if of.kind == SessionKind::Cookie {
+        let mut response = session_body(status, &live.user, live.session, merged_user);
+        reader::set_session(&mut response, request, context, live, of.lasting);
+        return response;
+    }
     let server = &context.server;
     let (access, refresh) = server.claims(live, of.kind, DeviceId::default(), of.lasting);
     let refresh = RefreshClaims { counter: of.counter, ..refresh };
@@ -329,15 +352,15 @@ struct Of {
 }
 
 /// Of a session that has just begun on this API.
-const fn new_session(lasting: bool) -> Of {
-    Of { kind: SessionKind::V1, counter: 0, lasting }
+const fn new_session(kind: SessionKind, lasting: bool) -> Of {
+    Of { kind, counter: 0, lasting }
 }
 
 /// Logs in: without a provider (or with `anon-user`) as a new anonymous user, otherwise as the owner of the identity that
 /// the credential proves, who is made if there is none. The body may be left out; `mode` may be `bearer`.
 #[utoipa::path(post, path = "/v1/sessions", tag = "Passerby",
     request_body(content = Option<Object>,
-        description = "nothing, or `mode` (`bearer`), `provider` and what the provider asks for: `email` and `password` for `local-userpass`, `key` for `api-key`, `token` for `custom-token`, `id_token` or `code` and `code_verifier` for OpenID Connect, `code` for `transfer`"),
+        description = "nothing, or `mode` (`bearer`, or `cookie` for a reader's cookie instead of tokens), `provider` and what the provider asks for: `email` and `password` for `local-userpass`, `key` for `api-key`, `token` for `custom-token`, `id_token` or `code` and `code_verifier` for OpenID Connect, `code` for `transfer`"),
     responses((status = 201, body = SessionTokens), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
@@ -346,24 +369,35 @@ const fn new_session(lasting: bool) -> Of {
 async fn create_session(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         let body = body::read_object(&request, &context, payload).await?;
-        if body.get("mode").is_some_and(|mode| mode != "bearer") {
-            return Err(Problem::new(StatusCode::BAD_REQUEST, "unknown-mode", "mode must be \"bearer\""));
+        let kind = match body.get("mode").map(Value::as_str) {
+            None | Some(Some("bearer")) => SessionKind::V1,
+            Some(Some("cookie")) => SessionKind::Cookie,
+            _ => {
+                let detail = "mode must be \"bearer\" or \"cookie\"";
+                return Err(Problem::new(StatusCode::BAD_REQUEST, "unknown-mode", detail));
+            }
+        };
+        if kind == SessionKind::Cookie && !reader::is_own(&request, &context) {
+            return Err(Problem::cross_site());
         }
         if body.get("provider").is_none_or(|provider| provider == ANON_USER) {
             if !context.server.providers.anon_user_enabled {
                 let detail = "anonymous logins are switched off";
                 return Err(Problem::new(StatusCode::FORBIDDEN, "provider-disabled", detail));
             }
-            let live = context.handle.login(SessionKind::V1, IdForm::TimeOrdered).await?;
-            return Ok(tokens(StatusCode::CREATED, &context, &live, new_session(false), None));
+            if kind == SessionKind::Cookie {
+                return by_cookie(&request, &context).await;
+            }
+            let live = context.handle.login(kind, IdForm::TimeOrdered).await?;
+            return Ok(tokens(&request, StatusCode::CREATED, &context, &live, new_session(kind, false), None));
         }
         if body.get("provider").is_some_and(|provider| provider == TRANSFER) {
-            return transferred(&context, &body).await;
+            return transferred(&request, &context, &body, kind).await;
         }
         let proof = prove(&request, &context, &body, false).await?;
-        let log_in = context.server.linker.log_in(proof, SessionKind::V1, DeviceId::default(), IdForm::TimeOrdered);
+        let log_in = context.server.linker.log_in(proof, kind, DeviceId::default(), IdForm::TimeOrdered);
         let live = within_time(&context, log_in).await?;
-        Ok(tokens(StatusCode::CREATED, &context, &live, new_session(true), None))
+        Ok(tokens(&request, StatusCode::CREATED, &context, &live, new_session(kind, true), None))
     };
     respond(&context, answer.await)
 }
@@ -371,20 +405,52 @@ async fn create_session(request: HttpRequest, context: web::Data<Context>, paylo
 /// What [`create_session`] calls a code of `POST /v1/session/transfer`.
 const TRANSFER: &str = "transfer";
 
+/// The reader of the live cookie, the one whom a lazy cookie names, or a new one; without a token in the answer (S18).
+async fn by_cookie(request: &HttpRequest, context: &Context) -> Answer {
+    let found = match reader::look(request, context)? {
+        Found::Reader(live, cookie) => {
+            let session = SessionId::derive(&live.user, live.number);
+            let mut response = session_body(StatusCode::OK, &live.user, session, None);
+            reader::slide(&mut response, request, context, &live, &cookie);
+            return Ok(response);
+        }
+        Found::Lazy(cookie) => match context.handle.make_lazily(&cookie.user).await {
+            Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => None,
+            other => Some(other?),
+        },
+        Found::Nobody => None,
+    };
+    let live = match found {
+        Some(live) => live,
+        None => context.handle.login(SessionKind::Cookie, IdForm::TimeOrdered).await?,
+    };
+    Ok(tokens(request, StatusCode::CREATED, context, &live, new_session(SessionKind::Cookie, false), None))
+}
+
+fn session_body(status: StatusCode, user: &UserId, session: SessionId, merged: Option<&UserId>) -> HttpResponse {
+    let body =
+        PlainObject::new().text("user_id", user.encode(&mut [0; 36])).text("session_id", session.encode(&mut [0; 24]));
+    let body = match merged {
+        None => body,
+        Some(user) => body.text("merged_user_id", user.encode(&mut [0; 36])),
+    };
+    HttpResponse::build(status).insert_header((header::CONTENT_TYPE, JSON)).body(body.finish())
+}
+
 /// Another session of the user whose session gave the code out, if that one still lives.
-async fn transferred(context: &Context, body: &Map<String, Value>) -> Answer {
+async fn transferred(request: &HttpRequest, context: &Context, body: &Map<String, Value>, kind: SessionKind) -> Answer {
     let server = &context.server;
     let code = body.get("code").and_then(Value::as_str).ok_or_else(|| Problem::missing_field("code"))?;
     let refused = || Problem::from(IdentityError::Code);
     let Transfer { user, session } = server.codes.transfers.redeem(code, server.clock().now()).ok_or_else(refused)?;
-    let opening = context.handle.open_session(&user, SessionKind::V1, DeviceId::default(), Some(session));
+    let opening = context.handle.open_session(&user, kind, DeviceId::default(), Some(session));
     let opened = match within_time(context, opening).await {
         Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => return Err(refused()),
         other => other?,
     };
     let (session, lasting) = (SessionId::derive(&user, opened.number), !opened.anonymous_at_start);
     let live = LoggedIn { user, number: opened.number, session, epoch: opened.epoch };
-    Ok(tokens(StatusCode::CREATED, context, &live, new_session(lasting), None))
+    Ok(tokens(request, StatusCode::CREATED, context, &live, new_session(kind, lasting), None))
 }
 
 /// What the credential in a body proves. `peek` leaves a code that works once as it is.
@@ -567,7 +633,7 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
                 let merge = server.linker.merge(live.user, live.number, proof, opens, server.merge_policy());
                 match within_time(&context, merge).await? {
                     Joined::Linked(linked) => linked,
-                    Joined::Merged(into) => return Ok(merged(&context, &into, live.kind, &live.user)),
+                    Joined::Merged(into) => return Ok(merged(&request, &context, &into, live.kind, &live.user)),
                 }
             }
             OnConflict::Switch | OnConflict::Reject => {
@@ -584,13 +650,19 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
         let user = context.handle.load(&linked.user);
         let sessions = user.map(|user| user.sessions()).unwrap_or_default();
         let counter = sessions.iter().find(|s| s.number == linked.number).map_or(0, |s| s.refresh_counter);
-        Ok(tokens(StatusCode::OK, &context, &linked, Of { kind: live.kind, counter, lasting: true }, None))
+        Ok(tokens(&request, StatusCode::OK, &context, &linked, Of { kind: live.kind, counter, lasting: true }, None))
     };
     respond(&context, answer.await)
 }
 
-fn merged(context: &Context, into: &LoggedIn, kind: SessionKind, source: &UserId) -> HttpResponse {
-    tokens(StatusCode::OK, context, into, Of { kind, counter: 0, lasting: true }, Some(source))
+fn merged(
+    request: &HttpRequest,
+    context: &Context,
+    into: &LoggedIn,
+    kind: SessionKind,
+    source: &UserId,
+) -> HttpResponse {
+    tokens(request, StatusCode::OK, context, into, Of { kind, counter: 0, lasting: true }, Some(source))
 }
 
 /// The answer to a merge once more, for a client that lost it: its user is an alias of the very user whom the credential
@@ -604,7 +676,7 @@ async fn merge_again(request: &HttpRequest, context: &Context, body: &Map<String
     let proof = prove(request, context, body, false).await?;
     let again = server.linker.repeat_merge(ended.user, proof, (ended.kind, DeviceId::default()));
     match within_time(context, again).await {
-        Ok(into) => Ok(merged(context, &into, ended.kind, &ended.user)),
+        Ok(into) => Ok(merged(request, context, &into, ended.kind, &ended.user)),
         Err(handle::Error::Refused(_)) => Err(problem),
         Err(other) => Err(other.into()),
     }
@@ -639,7 +711,20 @@ async fn unlink_identity(
     respond(&context, answer.await)
 }
 
+/// The live session of an access token, or of a reader's cookie; if there is a token, the cookie is ignored.
 fn authenticate(request: &HttpRequest, context: &Context) -> Result<Live, Problem> {
+    if request.headers().contains_key(header::AUTHORIZATION) || !request.headers().contains_key(header::COOKIE) {
+        return by_bearer(request, context);
+    }
+    match reader::look(request, context)? {
+        Found::Reader(live, _) if reader::is_own(request, context) => Ok(live),
+        Found::Reader(..) => Err(Problem::cross_site()),
+        Found::Lazy(_) | Found::Nobody => Err(Problem::no_reader()),
+    }
+}
+
+/// The live session of an access token.
+pub(super) fn by_bearer(request: &HttpRequest, context: &Context) -> Result<Live, Problem> {
     let token = bearer(request).ok_or_else(Problem::no_token)?;
     let access = context.server.tokens.verify_access(token, context.server.wall_s())?;
     Ok(context.handle.check(&access.user, &access.session, Some(access.epoch))?)
@@ -729,7 +814,7 @@ async fn refresh_session(request: HttpRequest, context: web::Data<Context>, payl
         let counter = within_time(&context, context.handle.rotate(&live.user, live.number, refresh.counter)).await?;
         let lasting = !live.record.is_anonymous();
         let live = LoggedIn { user: live.user, number: live.number, session: refresh.session, epoch: live.epoch };
-        Ok(tokens(StatusCode::OK, &context, &live, Of { kind: SessionKind::V1, counter, lasting }, None))
+        Ok(tokens(&request, StatusCode::OK, &context, &live, Of { kind: SessionKind::V1, counter, lasting }, None))
     };
     respond(&context, answer.await)
 }
@@ -743,7 +828,7 @@ async fn end_session(request: HttpRequest, context: web::Data<Context>, payload:
         body::discard(&request, &context, payload).await?;
         let live = authenticate(&request, &context)?;
         within_time(&context, context.handle.logout(&live.user, live.number)).await?;
-        Ok(gone(&context))
+        Ok(gone(&request, &context))
     };
     respond(&context, answer.await)
 }
@@ -757,14 +842,17 @@ async fn delete_user(request: HttpRequest, context: web::Data<Context>, payload:
         body::discard(&request, &context, payload).await?;
         let live = authenticate(&request, &context)?;
         within_time(&context, context.handle.delete(&live.user)).await?;
-        Ok(gone(&context))
+        Ok(gone(&request, &context))
     };
     respond(&context, answer.await)
 }
 
-/// 204; and a browser is told to forget what it kept for us (S20).
-fn gone(context: &Context) -> HttpResponse {
+/// 204; and a browser is told to forget what it kept for us, its cookie above all (S20).
+fn gone(request: &HttpRequest, context: &Context) -> HttpResponse {
     let mut response = HttpResponse::NoContent().finish();
+    if request.headers().contains_key(header::COOKIE) {
+        reader::clear(&mut response, request, context);
+    }
     if context.server.settings.clear_site_data {
         let value = HeaderValue::from_static(r#""cache", "cookies", "storage""#);
         response.headers_mut().insert(header::HeaderName::from_static("clear-site-data"), value);

@@ -113,7 +113,7 @@ pub(crate) async fn end_one_session(
             Err(handle::Error::Refused(Refusal::SessionEnded)) if number != live.number => {}
             other => other?,
         }
-        Ok(if number == live.number { gone(&context) } else { HttpResponse::NoContent().finish() })
+        Ok(if number == live.number { gone(&request, &context) } else { HttpResponse::NoContent().finish() })
     };
     respond(&context, answer.await)
 }

@@ -236,6 +236,7 @@ fn value_key(input: &mut Reader<'_>) -> Result<ValueKey, DecodeError> {
 fn readable_value(key: &ValueKey, value: &[u8]) -> Result<(), DecodeError> {
     match key.family {
         Family::CREDENTIAL => Credential::decode(value).map(drop).map_err(|_| DecodeError),
+        Family::ENDED_LAZY if value.len() != size_of::<ServiceTime>() => Err(DecodeError),
         _ => Ok(()),
     }
 }

@@ -1,0 +1,196 @@
+//! Readers known by a cookie (design §5): which cookie it is, what it is good for, and when it is set again.
+//!
+//! A reader's first cookie is *lazy*: signed, and nothing is stored. Who comes back with it is made then, under the id that it
+//! names, and gets a cookie of a session. So a visitor who reads one page costs nothing, and has the same id from the
+//! first page on.
+
+pub(crate) mod verify;
+mod visitor;
+
+use actix_web::cookie::time::Duration;
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse};
+use passerby_actors::domain::{LAZY_S, Refusal, ServiceTime, SessionId, SessionKind, UserId, ValueKey};
+use passerby_actors::handle::{self, Live, LoggedIn};
+use passerby_actors::store::Store as _;
+
+pub(crate) use self::visitor::Visitor;
+use super::Context;
+use super::forwarded::Forwarded;
+use crate::token::{CookieKind, ReaderCookie};
+
+/// A session's cookie is issued anew when it is this old (seconds): at most once a day.
+const SLIDE_S: u32 = 86_400;
+/// No cookie lives longer in a browser (RFC 6265bis §5.5).
+const LONGEST_AGE_S: u32 = 400 * 86_400;
+
+/// What a request's cookie turned out to be.
+pub(crate) enum Found {
+    /// There is none, or none of ours, or its session is over.
+    Nobody,
+    /// A live session.
+    Reader(Live, ReaderCookie),
+    /// A reader who has not been made yet, or only just.
+    Lazy(ReaderCookie),
+}
+
+/// How the cookie is called and kept, for this request.
+struct Form<'a> {
+    name: &'static str,
+    secure: bool,
+    domain: Option<&'a str>,
+    partitioned: bool,
+}
+
+impl<'a> Form<'a> {
+    /// `__Host-` wherever there is TLS, `__Secure-` with a domain for subdomains; on loopback without TLS browsers keep
+    /// neither (RFC 6265bis §4.1.3).
+    fn of(request: &HttpRequest, context: &'a Context) -> Self {
+        let settings = &context.server.settings;
+        let plain = match &settings.public_url {
+            Some(url) => url.starts_with("http://"),
+            None => {
+                let forwarded = Forwarded::of(request, &settings.trusted_proxies);
+                let host = forwarded.host.unwrap_or_default();
+                let name = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name);
+                forwarded.scheme == "http" && matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+            }
+        };
+        let cookie = &settings.cookie;
+        let domain = cookie.domain.as_deref().filter(|_| !plain);
+        let name = match (plain, domain) {
+            (true, _) => "passerby",
+            (false, None) => "__Host-passerby",
+            (false, Some(_)) => "__Secure-passerby",
+        };
+        Self { name, secure: !plain, domain, partitioned: cookie.partitioned && !plain }
+    }
+
+    /// The header's text.
+    fn cookie(&self, value: String, max_age_s: u32) -> String {
+        let mut cookie = Cookie::build(self.name, value)
+            .path("/")
+            .http_only(true)
+            .secure(self.secure)
+            // what another site embeds gets a cookie only if it is partitioned, and then needs this (CHIPS)
+            .same_site(if self.partitioned { SameSite::None } else { SameSite::Lax })
+            .max_age(Duration::seconds(max_age_s.into()))
+            .finish();
+        if let Some(domain) = self.domain {
+            cookie.set_domain(domain);
+        }
+        // the library does not know the attribute yet
+        format!("{cookie}{}", if self.partitioned { "; Partitioned" } else { "" })
+    }
+}
+
+/// The first genuine reader cookie of a request; the texts of others are never adopted (S4).
+fn genuine(request: &HttpRequest, context: &Context) -> Option<ReaderCookie> {
+    let form = Form::of(request, context);
+    let headers = request.headers().get_all(header::COOKIE).filter_map(|value| value.to_str().ok());
+    let mut values = headers
+        .flat_map(|header| header.split(';'))
+        .filter_map(|pair| pair.trim_start().strip_prefix(form.name)?.strip_prefix('='));
+    values.find_map(|value| context.server.tokens.verify_cookie(value.trim_end()))
+}
+
+/// Whose cookie a request carries.
+///
+/// # Errors
+/// The reader is disabled; or nobody may be called dead while the store cannot write.
+pub(crate) fn look(request: &HttpRequest, context: &Context) -> Result<Found, handle::Error> {
+    let Some(cookie) = genuine(request, context) else { return Ok(Found::Nobody) };
+    match cookie.kind {
+        CookieKind::Session => {
+            let session = SessionId::derive(&cookie.user, cookie.session);
+            match context.handle.check(&cookie.user, &session, None) {
+                Ok(live) if live.kind == SessionKind::Cookie => Ok(Found::Reader(live, cookie)),
+                Ok(_) | Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => Ok(Found::Nobody),
+                Err(other) => Err(other),
+            }
+        }
+        CookieKind::Lazy => {
+            let server = &context.server;
+            let over = server.clock().now() >= cookie.issued.saturating_add(LAZY_S);
+            let ended = server.store.registry().value(&ValueKey::ended_lazy(&cookie.user)).is_some();
+            Ok(if over || ended { Found::Nobody } else { Found::Lazy(cookie) })
+        }
+    }
+}
+
+/// Sets the cookie of a session.
+pub(crate) fn set_session(
+    response: &mut HttpResponse,
+    request: &HttpRequest,
+    context: &Context,
+    session: &LoggedIn,
+    lasting: bool,
+) {
+    let (now, policy) = (context.server.clock().now(), context.server.core.policy());
+    let age_s = if lasting { policy.session_lifetime_s } else { policy.window_s };
+    let cookie = ReaderCookie { kind: CookieKind::Session, user: session.user, session: session.number, issued: now };
+    set(response, request, context, &cookie, age_s.min(LONGEST_AGE_S));
+}
+
+/// Sets a lazy cookie for a new id, and answers the id.
+fn set_lazy(response: &mut HttpResponse, request: &HttpRequest, context: &Context, user: UserId) {
+    let issued: ServiceTime = context.server.clock().now();
+    let cookie = ReaderCookie { kind: CookieKind::Lazy, user, session: 0, issued };
+    set(response, request, context, &cookie, LAZY_S);
+}
+
+fn set(response: &mut HttpResponse, request: &HttpRequest, context: &Context, cookie: &ReaderCookie, max_age_s: u32) {
+    let value = context.server.tokens.cookie(cookie);
+    put(response, &Form::of(request, context).cookie(value, max_age_s));
+}
+
+/// Tells the browser to forget the cookie.
+pub(crate) fn clear(response: &mut HttpResponse, request: &HttpRequest, context: &Context) {
+    put(response, &Form::of(request, context).cookie(String::new(), 0));
+}
+
+fn put(response: &mut HttpResponse, cookie: &str) {
+    // of our own making: it holds nothing that a header may not
+    if let Ok(value) = HeaderValue::from_str(cookie) {
+        response.headers_mut().append(header::SET_COOKIE, value);
+    }
+}
+
+/// Slides the cookie of a live session, at most once a day.
+pub(crate) fn slide(
+    response: &mut HttpResponse,
+    request: &HttpRequest,
+    context: &Context,
+    live: &Live,
+    cookie: &ReaderCookie,
+) {
+    if context.server.clock().now().saturating_sub(cookie.issued) >= SLIDE_S {
+        let session = SessionId::derive(&live.user, live.number);
+        let session = LoggedIn { user: live.user, number: live.number, session, epoch: live.epoch };
+        set_session(response, request, context, &session, !live.record.is_anonymous());
+    }
+}
+
+/// Whether a request that changes something, and proves itself by a cookie alone, comes from the site itself (S21): browsers
+/// say so in `Sec-Fetch-Site`, older ones in `Origin`.
+pub(crate) fn is_own(request: &HttpRequest, context: &Context) -> bool {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return true;
+    }
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let settings = &context.server.settings;
+    if let Some(site) = header("sec-fetch-site") {
+        return site == "same-origin" || (site == "same-site" && settings.cookie.domain.is_some());
+    }
+    let Some(origin) = header("origin") else { return false };
+    let own = match &settings.public_url {
+        Some(url) => url.clone(),
+        None => {
+            let forwarded = Forwarded::of(request, &settings.trusted_proxies);
+            format!("{}://{}", forwarded.scheme, forwarded.host.unwrap_or_default())
+        }
+    };
+    origin == own || settings.allowed_origins.iter().any(|allowed| allowed == origin)
+}

@@ -1,0 +1,169 @@
+//! `/verify`: what a proxy asks before it lets a request through (forward authentication).
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use passerby_actors::domain::{Refusal, UserId};
+use passerby_actors::handle::{self, Live};
+
+use super::{Found, Visitor, look, set_lazy, set_session, slide};
+use crate::http::v1::{Problem, by_bearer};
+use crate::http::{Context, NO_STORE, body, v1};
+
+/// Who it is; nobody's for a machine that reads a page of `create=auto`.
+const USER: HeaderName = HeaderName::from_static("x-passerby-user");
+/// `true` or `false`.
+const ANONYMOUS: HeaderName = HeaderName::from_static("x-passerby-anonymous");
+/// Seconds since the session began; 0 for a reader who is not made yet.
+const SESSION_AGE: HeaderName = HeaderName::from_static("x-passerby-session-age");
+/// A JWT of one minute that says who it is.
+const ASSERTION: HeaderName = HeaderName::from_static("x-passerby-assertion");
+/// Why it is refused.
+const REASON: HeaderName = HeaderName::from_static("x-passerby-reason");
+
+/// Adds the routes. Proxies ask with whatever method they like; some append the path that they ask about.
+pub(crate) fn routes(config: &mut web::ServiceConfig) {
+    config.service(web::resource("/verify").to(verify)).service(web::resource("/verify/{path:.*}").to(verify));
+}
+
+/// What the proxy's configuration asks for. The location is internal: no visitor writes this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Wish {
+    creates: bool,
+    asserts: bool,
+}
+
+impl Wish {
+    fn of(query: &str) -> Result<Self, Problem> {
+        let mut wish = Self::default();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair {
+                "create=auto" => wish.creates = true,
+                "create=never" => wish.creates = false,
+                "assertion=1" => wish.asserts = true,
+                "assertion=0" => wish.asserts = false,
+                _ => {
+                    let detail = "the query takes create=auto or never, assertion=1 or 0";
+                    return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-query", detail));
+                }
+            }
+        }
+        Ok(wish)
+    }
+}
+
+/// Whom a check found.
+struct Passed {
+    user: UserId,
+    anonymous: bool,
+    age_s: u32,
+}
+
+impl Passed {
+    fn by(context: &Context, live: &Live) -> Self {
+        let age_s = context.server.clock().now().saturating_sub(live.started);
+        Self { user: live.user, anonymous: live.record.is_anonymous(), age_s }
+    }
+
+    fn lazily(user: UserId) -> Self {
+        Self { user, anonymous: true, age_s: 0 }
+    }
+
+    fn response(&self, context: &Context, wish: Wish) -> HttpResponse {
+        let mut response = HttpResponse::NoContent().finish();
+        let headers = response.headers_mut();
+        // ids are of characters that a header may hold
+        if let Ok(user) = HeaderValue::from_str(self.user.encode(&mut [0; 36])) {
+            headers.insert(USER, user);
+        }
+        headers.insert(ANONYMOUS, HeaderValue::from_static(if self.anonymous { "true" } else { "false" }));
+        headers.insert(SESSION_AGE, self.age_s.into());
+        if wish.asserts {
+            let server = &context.server;
+            let assertion = server.tokens.assertion(&self.user, self.anonymous, server.wall_s());
+            if let Ok(assertion) = HeaderValue::from_str(&assertion) {
+                headers.insert(ASSERTION, assertion);
+            }
+        }
+        response
+    }
+}
+
+/// Says who a visitor is, by Bearer token or cookie. With `create=auto` a first visit is given an id lazily.
+#[utoipa::path(get, path = "/verify", tag = "Readers",
+    params(("create" = Option<String>, Query, description = "`auto` or `never` (the default)"),
+        ("assertion" = Option<String>, Query, description = "`1` for `X-Passerby-Assertion`")),
+    responses((status = 204, description = "let it through", headers(
+            ("x-passerby-user" = String, description = "the id; left out for a crawler"),
+            ("x-passerby-anonymous" = String, description = "`true` or `false`"),
+            ("x-passerby-session-age" = u32, description = "seconds"),
+            ("x-passerby-assertion" = Option<String>, description = "a JWT of one minute"),
+            ("set-cookie" = Option<String>, description = "to be passed on to the visitor"))),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn verify(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
+    let answer = async {
+        if !matches!(request.method().as_str(), "GET" | "HEAD") {
+            body::discard(&request, &context, payload).await?;
+        }
+        let wish = Wish::of(request.query_string())?;
+        if request.headers().contains_key("authorization") {
+            return by_bearer(&request, &context).map(|live| Passed::by(&context, &live).response(&context, wish));
+        }
+        by_cookie(&request, &context, wish).await
+    };
+    let mut response = match answer.await {
+        Ok(response) => response,
+        Err(problem) => {
+            let reason = HeaderValue::from_static(problem.code());
+            let mut response = v1::respond(&context, Err(problem));
+            response.headers_mut().insert(REASON, reason);
+            response
+        }
+    };
+    let (name, value) = NO_STORE;
+    response.headers_mut().insert(name, value);
+    response
+}
+
+async fn by_cookie(request: &HttpRequest, context: &Context, wish: Wish) -> Result<HttpResponse, Problem> {
+    match look(request, context)? {
+        Found::Reader(live, cookie) => {
+            let mut response = Passed::by(context, &live).response(context, wish);
+            slide(&mut response, request, context, &live, &cookie);
+            Ok(response)
+        }
+        Found::Lazy(_) | Found::Nobody if !wish.creates => Err(Problem::no_reader()),
+        Found::Lazy(cookie) if !Visitor::of(request).may_become_reader => {
+            Ok(Passed::lazily(cookie.user).response(context, wish))
+        }
+        Found::Lazy(cookie) => match context.handle.make_lazily(&cookie.user).await {
+            Ok(session) => {
+                let mut response = Passed::lazily(session.user).response(context, wish);
+                set_session(&mut response, request, context, &session, false);
+                Ok(response)
+            }
+            // nobody is evicted, and the reader keeps the id (design §8)
+            Err(handle::Error::Capacity) => Ok(Passed::lazily(cookie.user).response(context, wish)),
+            Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => {
+                Ok(first_visit(request, context, wish))
+            }
+            Err(other) => Err(other.into()),
+        },
+        Found::Nobody => Ok(first_visit(request, context, wish)),
+    }
+}
+
+/// A new id and nothing in the store. A machine gets neither and is let through: it reads what everybody may.
+fn first_visit(request: &HttpRequest, context: &Context, wish: Wish) -> HttpResponse {
+    if !Visitor::of(request).may_become_reader {
+        let mut response = HttpResponse::NoContent().finish();
+        response.headers_mut().insert(ANONYMOUS, HeaderValue::from_static("true"));
+        return response;
+    }
+    let user = context.handle.new_reader_id();
+    let mut response = Passed::lazily(user).response(context, wish);
+    set_lazy(&mut response, request, context, user);
+    response
+}

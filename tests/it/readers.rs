@@ -1,0 +1,367 @@
+//! Readers by cookie: `/verify`, lazy ids, sliding, the site's own calls, and what is never adopted.
+
+use passerby_actors::store::Store;
+use serde_json::json;
+
+use crate::faulty::Mode;
+use crate::support::{DAY_S, until};
+use crate::world::{Answer, Call, TestServer, World};
+
+const AUTO: &str = "GET /verify?create=auto";
+const NEVER: &str = "GET /verify";
+const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+
+/// What a browser keeps.
+#[derive(Default)]
+struct Jar(Option<String>);
+
+impl Jar {
+    fn sent(&self, call: Call) -> Call {
+        let call = call.header("user-agent", FIREFOX);
+        match &self.0 {
+            Some(cookie) => call.header("cookie", &format!("other=1; {cookie}; passerbyx=2")),
+            None => call,
+        }
+    }
+
+    /// Keeps what an answer sets; answers whether it did.
+    fn keep(&mut self, answer: &Answer) -> bool {
+        let Some(set) = answer.header("set-cookie") else { return false };
+        let pair = set.split(';').next().unwrap();
+        self.0 = (!set.contains("Max-Age=0")).then(|| pair.to_owned());
+        true
+    }
+
+    async fn visit(&mut self, server: &TestServer, what: &str) -> Answer {
+        let answer = self.sent(server.call(what)).send().await;
+        self.keep(&answer);
+        answer
+    }
+}
+
+#[track_caller]
+fn passed(answer: &Answer) -> String {
+    assert_eq!((answer.status, answer.body.len()), (204, 0), "{answer:?}");
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    answer.header("x-passerby-user").unwrap_or_else(|| panic!("{answer:?}")).to_owned()
+}
+
+fn users(server: &TestServer) -> usize {
+    server.server.store.registry().len()
+}
+
+/// S39: the first page costs nothing and has the id; the second makes the reader; a crawler is let through without.
+#[actix_web::test]
+async fn a_reader_has_an_id_from_the_first_page_and_is_made_at_the_second() {
+    World::new()
+        .serve(async |server| {
+            let mut jar = Jar::default();
+            let first = jar.visit(server, AUTO).await;
+            let id = passed(&first);
+            assert_eq!(first.header("x-passerby-anonymous"), Some("true"));
+            assert_eq!(first.header("x-passerby-session-age"), Some("0"));
+            let set = first.header("set-cookie").unwrap();
+            assert!(set.starts_with("passerby=") && set.contains("; HttpOnly; SameSite=Lax; Path=/"), "{set}");
+            assert!(set.contains("Max-Age=2592000") && !set.contains("Secure") && !set.contains("Domain"), "{set}");
+            assert_eq!(users(server), 0);
+            let lazy = Jar(jar.0.clone());
+
+            // machines and guesses of the browser make nobody
+            for header in [("sec-purpose", "prefetch"), ("x-forwarded-method", "HEAD"), ("user-agent", "Googlebot/2.1")]
+            {
+                let call = lazy.sent(server.call(AUTO));
+                let answer = call.header(header.0, header.1).send().await;
+                assert_eq!((passed(&answer), answer.header("set-cookie")), (id.clone(), None));
+                let answer = server.call(AUTO).header("user-agent", FIREFOX).header(header.0, header.1).send().await;
+                assert_eq!(
+                    (answer.status, answer.header("x-passerby-user"), answer.header("set-cookie")),
+                    (204, None, None)
+                );
+            }
+            assert_eq!(users(server), 0);
+            let answer = lazy.sent(server.call(NEVER)).send().await;
+            answer.assert_problem(401, "no-reader");
+            assert_eq!(answer.header("x-passerby-reason"), Some("no-reader"));
+
+            // many requests at once make one reader, under the same id
+            let calls = (0..50).map(|_| lazy.sent(server.call(AUTO)).send());
+            for answer in futures_util::future::join_all(calls).await {
+                assert_eq!(passed(&answer), id);
+                assert!(answer.header("set-cookie").unwrap().contains("Max-Age=7776000"));
+            }
+            assert_eq!(users(server), 1);
+            assert_eq!(passed(&jar.visit(server, AUTO).await), id);
+            server.clock.advance_s(3600);
+            let later = jar.visit(server, NEVER).await;
+            assert_eq!(passed(&later), id);
+            assert_eq!(later.header("x-passerby-session-age"), Some("3600"));
+            assert_eq!(later.header("set-cookie"), None);
+        })
+        .await;
+}
+
+/// S33, design §5: slid once a day, gone after 90 days without a visit, and the browser's cookie with it.
+#[actix_web::test]
+async fn a_readers_cookie_slides_once_a_day_and_ends_with_inactivity() {
+    World::new()
+        .serve(async |server| {
+            let mut jar = Jar::default();
+            let id = passed(&jar.visit(server, AUTO).await);
+            assert_eq!(passed(&jar.visit(server, AUTO).await), id);
+            let mut set = 0;
+            for _ in 0..24 {
+                server.clock.advance_s(DAY_S / 4);
+                set += usize::from(jar.visit(server, NEVER).await.header("set-cookie").is_some());
+                assert_eq!(passed(&jar.visit(server, NEVER).await), id);
+            }
+            assert_eq!(set, 6);
+            server.clock.advance_s(89 * DAY_S);
+            assert_eq!(passed(&jar.visit(server, NEVER).await), id);
+            server.clock.advance_s(90 * DAY_S);
+            jar.visit(server, NEVER).await.assert_problem(401, "no-reader");
+            let new = passed(&jar.visit(server, AUTO).await);
+            assert_ne!(new, id, "nobody is revived");
+        })
+        .await;
+}
+
+/// S4, S27: a cookie that is not ours, or is another kind of text of ours, is never adopted.
+#[actix_web::test]
+async fn unknown_and_forged_cookies_are_never_adopted() {
+    World::new()
+        .serve(async |server| {
+            let mut jar = Jar::default();
+            let id = passed(&jar.visit(server, AUTO).await);
+            let lazy = jar.0.clone().unwrap();
+            passed(&jar.visit(server, AUTO).await);
+            let session = jar.0.clone().unwrap();
+            let tokens = server.log_in_v1().await;
+            let mut forged: Vec<String> = vec![
+                "passerby=".to_owned(),
+                format!("passerby={id}"),
+                format!("passerby={}", tokens.refresh),
+                format!("passerby={}", tokens.access),
+                session.replace("passerby=", "__Host-passerby="),
+                session.replace("passerby=", "__Secure-passerby="),
+            ];
+            for good in [&lazy, &session] {
+                for at in "passerby=".len()..good.len() {
+                    let mut bytes = good.clone().into_bytes();
+                    bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+                    forged.push(String::from_utf8(bytes).unwrap());
+                }
+            }
+            for cookie in &forged {
+                let answer = server.call(NEVER).header("user-agent", FIREFOX).header("cookie", cookie).send().await;
+                answer.assert_problem(401, "no-reader");
+            }
+            let mut other = Jar(Some(forged[forged.len() / 2].clone()));
+            assert_ne!(passed(&other.visit(server, AUTO).await), id);
+            // of several cookies of the name the genuine one counts, as when another path set one
+            let several = format!("passerby=nonsense; {session}");
+            let answer = server.call(NEVER).header("user-agent", FIREFOX).header("cookie", &several).send().await;
+            assert_eq!(passed(&answer), id);
+            // a token goes before the cookie, also a bad one
+            let call = jar.sent(server.call(NEVER));
+            assert_eq!(passed(&call.bearer(&tokens.access).send().await), tokens.user);
+            jar.sent(server.call(NEVER)).bearer("nonsense").send().await.assert_problem(401, "invalid-token");
+        })
+        .await;
+}
+
+/// S7: a lazy cookie that is used again after its reader has ended gives a new id, also after a restart, for as long as it is
+/// good; and what is remembered of it is forgotten then.
+#[actix_web::test]
+async fn who_logged_out_does_not_come_back_by_an_old_lazy_cookie() {
+    let world = World::new();
+    let server = world.start().await;
+    let mut jar = Jar::default();
+    let id = passed(&jar.visit(&server, AUTO).await);
+    let lazy = jar.0.clone();
+    assert_eq!(passed(&jar.visit(&server, AUTO).await), id);
+    let own = |call: Call| call.header("sec-fetch-site", "same-origin");
+    let out = own(jar.sent(server.call("DELETE /v1/session"))).send().await;
+    assert_eq!(out.status, 204, "{out:?}");
+    assert!(out.header("set-cookie").unwrap().contains("Max-Age=0"));
+    assert!(out.header("clear-site-data").is_some());
+    assert_eq!(users(&server), 0);
+    let mut replayed = Jar(lazy.clone());
+    assert_ne!(passed(&replayed.visit(&server, AUTO).await), id);
+    server.stop().await;
+    let server = world.start().await;
+    let mut replayed = Jar(lazy.clone());
+    assert_ne!(passed(&replayed.visit(&server, AUTO).await), id);
+    assert_eq!(server.server.store.registry().values(), 1);
+    world.clock.advance_s(30 * DAY_S);
+    let mut replayed = Jar(lazy);
+    assert_ne!(passed(&replayed.visit(&server, AUTO).await), id, "by now it is too old by itself");
+    let pages = server.server.store.registry().pages();
+    server.server.janitor.sweep(pages).await.unwrap();
+    until("it is forgotten", || server.server.store.registry().values() == 0).await;
+    server.stop().await;
+}
+
+/// S15, S16, S17.
+#[actix_web::test]
+async fn the_cookie_has_the_prefix_that_its_place_allows() {
+    let cases: [(&[(&str, &str)], &str, &str); 4] = [
+        (
+            &[("public_url", "https://site.example")],
+            "__Host-passerby=",
+            "; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=",
+        ),
+        (
+            &[("public_url", "https://www.site.example"), ("cookie.domain", "site.example")],
+            "__Secure-passerby=",
+            "; HttpOnly; SameSite=Lax; Secure; Path=/; Domain=site.example; Max-Age=",
+        ),
+        (
+            &[("public_url", "https://site.example"), ("cookie.partitioned", "true")],
+            "__Host-passerby=",
+            "; HttpOnly; SameSite=None; Secure; Path=/; Max-Age=",
+        ),
+        (&[("public_url", "http://127.0.0.1:8080")], "passerby=", "; HttpOnly; SameSite=Lax; Path=/; Max-Age="),
+    ];
+    for (settings, name, attributes) in cases {
+        let world = settings.iter().fold(World::new(), |world, (key, value)| world.set(key, value));
+        world
+            .serve(async |server| {
+                let mut jar = Jar::default();
+                for _ in 0..2 {
+                    let answer = jar.visit(server, AUTO).await;
+                    let set = answer.header("set-cookie").unwrap();
+                    assert!(set.starts_with(name) && set.contains(attributes), "{set}");
+                    assert_eq!(
+                        set.ends_with("; Partitioned"),
+                        settings.iter().any(|(key, _)| *key == "cookie.partitioned")
+                    );
+                    let pair = set.split(';').next().unwrap();
+                    assert!(pair.len() < 200 && !set.contains("Expires"), "{set}");
+                }
+            })
+            .await;
+    }
+    // without a public URL it goes by the host that the browser named
+    World::new()
+        .serve(async |server| {
+            let call = server.call(AUTO).header("user-agent", FIREFOX).header("host", "site.example");
+            assert!(call.send().await.header("set-cookie").unwrap().starts_with("__Host-passerby="));
+        })
+        .await;
+}
+
+/// S18, S21: the site's own script logs in, links and logs out by cookie, sees no token, and nobody else's page can.
+#[actix_web::test]
+async fn the_sites_own_calls_go_by_cookie_and_other_sites_cannot_make_them() {
+    let file = "[provider.local_userpass]\nconfig = { autoConfirm = true }\n";
+    World::new()
+        .file(file)
+        .set("session.fresh", "0")
+        .serve(async |server| {
+            let mut jar = Jar::default();
+            let own = |call: Call| call.header("sec-fetch-site", "same-origin");
+            let body = r#"{"mode":"cookie"}"#;
+            let create = || server.call("POST /v1/sessions").body(body);
+            jar.sent(create()).send().await.assert_problem(403, "cross-site");
+            jar.sent(create()).header("sec-fetch-site", "cross-site").send().await.assert_problem(403, "cross-site");
+            jar.sent(create()).header("origin", "https://evil.example").send().await.assert_problem(403, "cross-site");
+            assert_eq!(users(server), 0);
+            let made = jar.sent(own(create())).send().await;
+            assert_eq!(made.status, 201);
+            assert!(jar.keep(&made));
+            let id = made.json()["user_id"].as_str().unwrap().to_owned();
+            assert_eq!(made.json().as_object().unwrap().len(), 2, "{made:?}");
+            let again = jar.sent(own(create())).send().await;
+            assert_eq!((again.status, again.json()["user_id"].as_str()), (200, Some(id.as_str())));
+            let origin = format!("http://{}", server.address);
+            let by_origin = jar.sent(create()).header("origin", &origin).send().await;
+            assert_eq!(by_origin.status, 200, "an old browser says so in Origin: {by_origin:?}");
+
+            let seen = jar.visit(server, "GET /v1/session").await;
+            assert_eq!(seen.json()["user_id"], id);
+            let register = json!({ "email": "a@example.test", "password": "a password" }).to_string();
+            assert_eq!(server.call("POST /v1/registrations").body(register).send().await.status, 202);
+            let link = json!({ "provider": "local-userpass", "email": "a@example.test", "password": "a password" });
+            let link = || server.call("POST /v1/user/identities").body(link.to_string());
+            jar.sent(link()).header("sec-fetch-site", "same-site").send().await.assert_problem(403, "cross-site");
+            let before = Jar(jar.0.clone());
+            let linked = jar.sent(own(link())).send().await;
+            assert_eq!((linked.status, linked.json().get("access_token")), (200, None), "{linked:?}");
+            assert!(jar.keep(&linked), "the cookie from before the link is worth nothing");
+            before.sent(server.call(NEVER)).send().await.assert_problem(401, "no-reader");
+            let answer = jar.visit(server, NEVER).await;
+            assert_eq!((passed(&answer), answer.header("x-passerby-anonymous")), (id, Some("false")));
+
+            jar.sent(server.call("DELETE /v1/session")).send().await.assert_problem(403, "cross-site");
+            let out = jar.sent(own(server.call("DELETE /v1/session"))).send().await;
+            assert_eq!(out.status, 204);
+            jar.keep(&out);
+            assert!(jar.0.is_none());
+        })
+        .await;
+}
+
+/// S41: known readers go on while nothing can be written, and nobody is made or called dead.
+#[actix_web::test]
+async fn checks_of_known_readers_go_on_while_the_disk_fails() {
+    World::new()
+        .serve(async |server| {
+            let (mut known, mut lazy) = (Jar::default(), Jar::default());
+            let id = passed(&known.visit(server, AUTO).await);
+            passed(&known.visit(server, AUTO).await);
+            passed(&lazy.visit(server, AUTO).await);
+            server.disk.set(Mode::SyncsFail);
+            let failed = lazy.visit(server, AUTO).await;
+            assert_eq!(failed.status, 503, "{failed:?}");
+            until("it is noticed", || !server.server.may_refuse()).await;
+            assert_eq!(passed(&known.visit(server, NEVER).await), id);
+            let refused = lazy.visit(server, AUTO).await;
+            refused.assert_come_again(1..=3);
+            Jar::default().visit(server, NEVER).await.assert_come_again(1..=3);
+            assert!(Jar::default().visit(server, AUTO).await.header("x-passerby-user").is_some(), "it costs nothing");
+            server.heal().await;
+            passed(&lazy.visit(server, AUTO).await);
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn at_capacity_readers_keep_their_lazy_ids() {
+    World::new()
+        .set("max_users", "1")
+        .serve(async |server| {
+            server.log_in_v1().await;
+            let mut jar = Jar::default();
+            let id = passed(&jar.visit(server, AUTO).await);
+            let again = jar.visit(server, AUTO).await;
+            assert_eq!((passed(&again), again.header("set-cookie"), users(server)), (id, None, 1));
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn an_assertion_names_the_reader_for_a_minute_and_is_no_token_here() {
+    World::new()
+        .serve(async |server| {
+            let mut jar = Jar::default();
+            let answer = jar.visit(server, "GET /verify?create=auto&assertion=1").await;
+            let id = passed(&answer);
+            let assertion = answer.header("x-passerby-assertion").unwrap().to_owned();
+            let claims = assertion.split('.').nth(1).unwrap();
+            use base64::Engine as _;
+            let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).unwrap();
+            let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
+            assert_eq!((claims["sub"].as_str(), &claims["anonymous"]), (Some(id.as_str()), &json!(true)));
+            assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 60);
+            assert_eq!((claims["aud"].as_str(), claims["typ"].as_str()), (Some("passerby"), Some("assertion")));
+            server.call(NEVER).bearer(&assertion).send().await.assert_problem(401, "wrong-token");
+            let refresh = server.call("POST /v1/session/refresh").bearer(&assertion).send().await;
+            refresh.assert_problem(401, "wrong-token");
+            server.call("GET /verify?create=sometimes").send().await.assert_problem(400, "bad-query");
+            // proxies ask as they like
+            for what in ["POST /verify", "HEAD /verify", "GET /verify/some/page?create=never", "DELETE /verify/x"] {
+                assert_eq!(server.call(what).body("").send().await.status, 401, "{what}");
+            }
+        })
+        .await;
+}
