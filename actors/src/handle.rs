@@ -10,8 +10,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::actor::{Core, Login, Perform, Progress, Supervisor, activate, event, pass_on, rest_if_gone};
 use crate::domain::{
-    ApiKey, Cause, ChangeSet, DeviceId, Flags, Op, Operation, Outcome, Record, Refusal, Reply, Rewrite, ServiceTime,
-    SessionId, SessionKind, UserId, UserState, ValueKey,
+    ApiKey, Cause, ChangeSet, Count, DeviceId, Flags, Op, Operation, Outcome, Reading, Record, Refusal, Reply, Rewrite,
+    ServiceTime, SessionId, SessionKind, UserId, UserState, ValueKey,
 };
 use crate::registry::Touched;
 use crate::store::{Completions, Health};
@@ -339,6 +339,17 @@ impl Handle {
     /// `Refused`: there is no such key.
     pub async fn remove_key(&self, user: &UserId, id: DeviceId) -> Result<(), Error> {
         self.perform(user, Operation::RemoveKey { id }).await.map(drop)
+    }
+
+    /// Counts a use of one of the user's meters, in the order of the user's operations; durable when answered.
+    ///
+    /// # Errors
+    /// `Refused`: gone or disabled.
+    pub async fn count(&self, user: &UserId, count: Count) -> Result<Reading, Error> {
+        match self.perform(user, Operation::Count(count)).await? {
+            Reply::Counted(reading) => Ok(reading),
+            _ => Err(Error::Busy),
+        }
     }
 
     /// Ends all sessions, which deletes an anonymous user.

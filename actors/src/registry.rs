@@ -207,7 +207,7 @@ impl Registry {
             None => None,
             Some(bytes) => Some(Extension::decode(&bytes).ok()?),
         };
-        Some(UserState { id: *id, record, extension })
+        Some(UserState { id: *id, record, extension, meters: self.value(&ValueKey::meters(id)) })
     }
 
     /// Who has this identity.

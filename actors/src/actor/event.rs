@@ -14,7 +14,8 @@ pub(crate) fn changed(user: &UserId, cause: Cause) {
         | Cause::LoggedOut
         | Cause::DeletedByUser
         | Cause::Expired
-        | Cause::SessionSeen => {
+        | Cause::SessionSeen
+        | Cause::Counted => {
             tracing::debug!(target: TARGET, %user, cause = name, "user changed");
         }
         Cause::ReuseDetected => {
@@ -52,6 +53,7 @@ pub(crate) fn cause_of(operation: &Operation) -> Cause {
         Operation::MakeKey { .. } => Cause::KeyMade,
         Operation::SetKey { .. } => Cause::KeyChanged,
         Operation::RemoveKey { .. } => Cause::KeyRemoved,
+        Operation::Count(_) => Cause::Counted,
         Operation::Disable => Cause::Disabled,
         Operation::Enable => Cause::Enabled,
         Operation::OpenSession { .. } | Operation::LogIn { .. } => Cause::SessionOpened,

@@ -389,6 +389,9 @@ fn merged_set(
     let logged_in = LoggedIn::new(target.id, &session);
     let replace = Decision::Replace { next: survivor, cause: Cause::MergedInto, reply: Reply::Opened(session) };
     let mut ops: Vec<Op> = demand.into_iter().collect();
+    // a use that is counted meanwhile is not lost
+    let (key, seen) = (ValueKey::meters(&source.id), source.meters.clone());
+    ops.push(Op::Value { key, seen, change: Rewrite::Keep });
     // gone first, so that the alias of the survivor is the last word about its id
     ops.push(Op::Remove { id: source.id, seen: source.record.version });
     ops.extend(target.ops(&replace).into_iter().flat_map(|(_, ops)| ops));
@@ -572,7 +575,7 @@ impl LinkerHandle {
     ///
     /// # Errors
     /// `Refused`, as the link itself.
-    pub fn preview(&self, user: &UserId, session: u32, proof: &Proof, policy: MergePolicy) -> Result<Preview, Error> {
+    pub fn preview(&self, user: &UserId, session: u32, proof: &Proof, policy: &MergePolicy) -> Result<Preview, Error> {
         let (store, rules) = (&self.core.store, &self.core.policy);
         let now = store.clock().now();
         let state = store.load(user).ok_or(Refusal::Gone)?;

@@ -18,6 +18,8 @@ impl Family {
     pub const EXTENSION: Self = Self(2);
     /// Provider, a zero byte, external id → [`super::Credential`].
     pub const CREDENTIAL: Self = Self(3);
+    /// 16-byte id → [`super::Meters`].
+    pub const METERS: Self = Self(5);
     /// 16-byte id of a user who was made lazily and ended → when it ended, u32: the one kind of tombstone (design §4).
     pub const ENDED_LAZY: Self = Self(4);
 }
@@ -36,6 +38,11 @@ impl ValueKey {
     pub fn credential(identity: &IdentityKey) -> Self {
         let key = [identity.provider.as_bytes(), &[0], identity.external.as_bytes()].concat();
         Self { family: Family::CREDENTIAL, key: key.into() }
+    }
+
+    /// Where a user's meters are kept; they go with the user.
+    pub fn meters(user: &UserId) -> Self {
+        Self { family: Family::METERS, key: user.as_bytes()[..].into() }
     }
 
     /// Where it is kept that a user who was made lazily ended, for as long as its lazy cookie would be good.
@@ -94,10 +101,12 @@ pub enum Cause {
     KeyRemoved = 22,
     /// A session was used after a while.
     SessionSeen = 23,
+    /// A meter counted.
+    Counted = 24,
 }
 
 impl Cause {
-    const ALL: [Self; 23] = [
+    const ALL: [Self; 24] = [
         Self::Created,
         Self::Refreshed,
         Self::Linked,
@@ -121,6 +130,7 @@ impl Cause {
         Self::KeyChanged,
         Self::KeyRemoved,
         Self::SessionSeen,
+        Self::Counted,
     ];
 
     /// The cause with this number; `None` for an unknown one.
@@ -154,6 +164,7 @@ impl Cause {
             Self::KeyChanged => "key-changed",
             Self::KeyRemoved => "key-removed",
             Self::SessionSeen => "session-seen",
+            Self::Counted => "counted",
         }
     }
 }
@@ -213,6 +224,11 @@ pub enum Op {
         /// Who wants it.
         user: UserId,
     },
+    /// Holds if the user is there.
+    Demand {
+        /// The user.
+        id: UserId,
+    },
     /// Changes a value that is still the one that the caller looked at; none is one too.
     Value {
         /// Where it is.
@@ -240,6 +256,7 @@ impl Op {
             | Self::Update { id, .. }
             | Self::Remove { id, .. }
             | Self::Expire { id, .. }
+            | Self::Demand { id }
             | Self::Claim { user: id, .. }
             | Self::Touch { id, .. } => Some(*id),
         }

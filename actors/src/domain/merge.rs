@@ -1,8 +1,12 @@
 //! Merging: what becomes of what an anonymous user has when it becomes part of an account (design §6).
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use super::clock::ServiceTime;
 use super::extension::{Alias, Session};
 use super::ids::DeviceId;
+use super::meter::MeterMerge;
 use super::record::{Flags, SessionKind};
 use super::user::{Policy, Refusal, UserState};
 
@@ -10,10 +14,12 @@ use super::user::{Policy, Refusal, UserState};
 pub const MAX_ALIASES: usize = 256;
 
 /// How the data of the two become one. Every kind of data that users have is decided here and nowhere else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MergePolicy {
     /// Whether the account counts as made when the older of the two was; otherwise it keeps its own date.
     pub oldest_created: bool,
+    /// Meters of which the larger use counts; of all others the sum.
+    pub larger: BTreeSet<Box<str>>,
 }
 
 /// What an account is after a merge.
@@ -32,7 +38,7 @@ impl MergePolicy {
     /// # Errors
     /// The source is a lasting account, or one of them is gone or disabled, or too many have become part of the target.
     pub fn merge(
-        self,
+        &self,
         source: &UserState,
         target: &UserState,
         session: (SessionKind, DeviceId),
@@ -58,6 +64,10 @@ impl MergePolicy {
         extension.aliases.extend(inherited.chain([Alias { id: source.id, merged: now }]));
         if self.oldest_created && source.created_ms() < target.created_ms() {
             extension.created_ms = Some(source.created_ms());
+        }
+        if source.meters.is_some() {
+            let rule = |name: &str| if self.larger.contains(name) { MeterMerge::Max } else { MeterMerge::Sum };
+            survivor.meters = Some(Arc::from(target.meters().merged(&source.meters(), rule).encode()));
         }
         Ok(Merged { survivor, session })
     }

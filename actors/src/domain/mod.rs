@@ -6,6 +6,7 @@ pub mod credential;
 pub mod extension;
 pub mod ids;
 pub mod merge;
+pub mod meter;
 pub(crate) mod reader;
 pub mod record;
 pub mod user;
@@ -16,6 +17,7 @@ pub use credential::{Credential, CredentialChange, CredentialRefusal, LOCAL_USER
 pub use extension::{API_KEY, Alias, ApiKey, Extension, Identity, IdentityKey, Session, Sessions};
 pub use ids::{DeviceId, SessionId, UserId};
 pub use merge::{MergePolicy, Merged};
+pub use meter::{Count, MAX_ITEMS, MAX_METERS, MeterMerge, Meters, Period, Reading};
 pub use record::{Flags, LAZY_S, Record, SessionKind};
 pub use user::{
     Decision, MAX_ANONYMOUS_SESSIONS, MAX_API_KEYS, MAX_IDENTITIES, Operation, Policy, Refusal, Reply, UserState,

@@ -1,10 +1,13 @@
 //! A user's state and every change it can go through, as pure functions: the session actor and the direct path both use them.
 
-use super::change::{Cause, Op, Rewrite};
+use std::sync::Arc;
+
+use super::change::{Cause, Op, Rewrite, ValueKey};
 use super::clock::ServiceTime;
 use super::credential::{CredentialRefusal, LOCAL_USERPASS};
 use super::extension::{API_KEY, ApiKey, Extension, Identity, IdentityKey, Session, Sessions};
 use super::ids::{DeviceId, UserId};
+use super::meter::{Count, Meters, Reading};
 use super::record::{Flags, Record, SessionKind};
 
 /// The rules that an operator can set.
@@ -62,6 +65,8 @@ pub struct UserState {
     pub record: Record,
     /// The extension record, if there is one.
     pub extension: Option<Extension>,
+    /// The meters ([`Meters`]), if there are any, as they are stored.
+    pub meters: Option<Arc<[u8]>>,
 }
 
 /// What can be done to a user.
@@ -153,6 +158,8 @@ pub enum Operation {
         /// Its id.
         id: DeviceId,
     },
+    /// Counts a use of a meter.
+    Count(Count),
 }
 
 impl Operation {
@@ -178,6 +185,8 @@ pub enum Reply {
     Opened(Session),
     /// The session that asked, as it goes on after a link.
     Linked(Session),
+    /// What the meter says.
+    Counted(Reading),
     /// It is done.
     Done,
 }
@@ -339,6 +348,18 @@ impl UserState {
             }
             Operation::Link { identity, data, session } => self.link(identity, data, *session, now, policy),
             Operation::Unlink { identity } => self.unlink(identity),
+            Operation::Count(count) => {
+                if self.record.flags.has(Flags::DISABLED) {
+                    return Err(Refusal::Disabled);
+                }
+                Ok(match self.meters().count(count) {
+                    (None, reading) => Decision::Keep(Reply::Counted(reading)),
+                    (Some(meters), reading) => {
+                        let next = Self { meters: Some(Arc::from(meters.encode())), ..self.clone() };
+                        Decision::Replace { next, cause: Cause::Counted, reply: Reply::Counted(reading) }
+                    }
+                })
+            }
             Operation::MakeKey { key } => {
                 let keys = self.api_keys();
                 if self.record.is_anonymous() {
@@ -390,7 +411,7 @@ impl UserState {
             device,
             anonymous_at_start: false,
         };
-        let bare = Self { id, record: Record::new(now, kind), extension: None };
+        let bare = Self { id, record: Record::new(now, kind), extension: None, meters: None };
         let mut user = bare.with_sessions(Sessions { highest: 1, list: vec![session.clone()] });
         user.record.flags = user.record.flags.with(Flags::LASTING, true).with(Flags::BORN_LASTING, true);
         user.extension.get_or_insert_default().identities.push(Identity { key: identity, linked: now, data });
@@ -400,6 +421,17 @@ impl UserState {
     /// The identities besides the anonymous one, in link order.
     pub fn identities(&self) -> &[Identity] {
         self.extension.as_ref().map_or(&[], |extension| &extension.identities)
+    }
+
+    /// The meters.
+    pub fn meters(&self) -> Meters {
+        // what the store keeps is readable: the codec refuses the rest at recovery
+        self.meters.as_deref().and_then(|bytes| Meters::decode(bytes).ok()).unwrap_or_default()
+    }
+
+    /// Whether the record or the extension record is another one: meters have no part in a user's version.
+    fn differs_from(&self, other: &Self) -> bool {
+        self.record != other.record || self.extension != other.extension
     }
 
     /// The API keys, in the order in which they were made.
@@ -540,7 +572,15 @@ impl UserState {
                 }
                 let claim = |identity: IdentityKey| Op::Claim { identity, user: self.id };
                 let mut ops: Vec<Op> = new.into_iter().map(claim).collect();
-                ops.push(Op::Update { id: self.id, seen: self.record.version, record: next.record, extension });
+                if next.differs_from(self) {
+                    ops.push(Op::Update { id: self.id, seen: self.record.version, record: next.record, extension });
+                } else {
+                    ops.push(Op::Demand { id: self.id });
+                }
+                if next.meters != self.meters {
+                    let change = next.meters.as_deref().map_or(Rewrite::Remove, |bytes| Rewrite::Put(bytes.into()));
+                    ops.push(Op::Value { key: ValueKey::meters(&self.id), seen: self.meters.clone(), change });
+                }
                 Some((*cause, ops))
             }
             Decision::Remove { cause, .. } => {
@@ -554,7 +594,9 @@ impl UserState {
         match decision {
             Decision::Keep(reply) => (Some(self), reply),
             Decision::Replace { mut next, reply, .. } => {
-                next.record.version = self.record.version.wrapping_add(1);
+                if next.differs_from(&self) {
+                    next.record.version = self.record.version.wrapping_add(1);
+                }
                 (Some(next), reply)
             }
             Decision::Remove { reply, .. } => (None, reply),
@@ -656,7 +698,7 @@ mod tests {
     };
 
     fn user(kind: SessionKind) -> UserState {
-        UserState { id: UserId::from_bytes([7; 16]), record: Record::new(100, kind), extension: None }
+        UserState { id: UserId::from_bytes([7; 16]), record: Record::new(100, kind), extension: None, meters: None }
     }
 
     fn next(decision: Result<Decision, Refusal>) -> UserState {

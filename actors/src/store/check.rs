@@ -155,6 +155,7 @@ impl<'a> Group<'a> {
                 }
                 self.identities.set(identity, Some(user));
             }
+            Op::Demand { id } => drop(self.user(&id)?),
             Op::Value { key, seen, change } => {
                 if self.value(&key) != seen {
                     return None;
@@ -195,6 +196,11 @@ impl<'a> Group<'a> {
             let (key, value): (_, Arc<[u8]>) = (ValueKey::ended_lazy(&id), Arc::new(at.to_be_bytes()));
             self.values.set(key.clone(), Some(Arc::clone(&value)));
             self.effects.push(Effect::PutValue(key, value));
+        }
+        let meters = ValueKey::meters(&id);
+        if self.value(&meters).is_some() {
+            self.values.set(meters.clone(), None);
+            self.effects.push(Effect::RemoveValue(meters));
         }
         if current.flags.has(Flags::EXTENDED) {
             self.free_identities(id, &[]);

@@ -228,9 +228,9 @@ async fn an_anonymous_user_becomes_part_of_the_account_that_has_the_identity() {
     let linker = linker(&running).await;
     let account = log_in(&linker, "a").await.unwrap();
     let guest = anonymous(&running, SessionKind::AppServices).await;
-    let policy = MergePolicy { oldest_created: true };
+    let policy = MergePolicy { oldest_created: true, ..MergePolicy::default() };
 
-    let preview = linker.preview(&guest.user, guest.number, &proof("a"), policy).unwrap();
+    let preview = linker.preview(&guest.user, guest.number, &proof("a"), &policy).unwrap();
     let Preview::Owned { owner, merged: Ok(after) } = preview else { panic!("{preview:?}") };
     assert_eq!((owner, after.aliases()[0].id), (account.user, guest.user));
     assert!(running.knows(&guest.user), "a look changes nothing");
@@ -492,4 +492,54 @@ async fn an_api_key_finds_its_owner_until_it_is_disabled_or_gone() {
     assert_eq!(log_in_by(1).await.unwrap().user, owner.user);
     running.handle.delete(&owner.user).await.unwrap();
     assert_eq!(log_in_by(1).await, Err(Error::Refused(Refusal::StaleProof)));
+}
+
+fn article(item: u64) -> passerby_actors::domain::Count {
+    let period = passerby_actors::domain::Period { start: 0, end: i64::MAX };
+    let (meter, item) = ("articles".into(), Some(item));
+    passerby_actors::domain::Count { meter, period, rolls: false, limit: 5, amount: 1, item, operation: None, now: 1 }
+}
+
+/// Ten thousand at once: five are allowed, five are counted, also after a restart; and they go with their user.
+#[actix_rt::test]
+async fn a_meter_never_over_or_under_counts() {
+    let world = World::new(14);
+    let running = world.open();
+    let user = anonymous(&running, SessionKind::V1).await;
+    let mut allowed = 0;
+    for round in 0..10 {
+        let counts = (0..1000).map(|n| running.handle.count(&user.user, article(round * 1000 + n)));
+        allowed += join_all(counts).await.into_iter().filter(|reading| reading.as_ref().unwrap().allowed).count();
+    }
+    assert_eq!(allowed, 5);
+    running.store.stop();
+    let running = world.open();
+    let look = passerby_actors::domain::Count { amount: 0, item: None, ..article(0) };
+    assert_eq!(running.handle.count(&user.user, look).await.unwrap().used, 5);
+    running.handle.delete(&user.user).await.unwrap();
+    assert_eq!(running.store.registry().values(), 0);
+    assert_eq!(running.handle.count(&user.user, article(1)).await, Err(GONE));
+}
+
+/// What is counted while a merge is under way is in the account afterwards, or was refused.
+#[actix_rt::test]
+async fn counts_that_race_with_a_merge_are_not_lost() {
+    let world = World::new(15);
+    let running = world.open();
+    let linker = linker(&running).await;
+    for round in 0..100u64 {
+        let external = format!("c{round}");
+        let account = log_in(&linker, &external).await.unwrap();
+        let guest = anonymous(&running, SessionKind::V1).await;
+        running.handle.count(&account.user, article(100)).await.unwrap();
+        running.handle.count(&guest.user, article(1)).await.unwrap();
+        let merging = merge(&linker, &guest, proof(&external));
+        let counting = running.handle.count(&guest.user, article(2));
+        let (merged, counted) =
+            if round % 2 == 0 { tokio::join!(merging, counting) } else { swapped(counting, merging).await };
+        assert!(matches!(merged, Ok(Joined::Merged(_))), "{merged:?}");
+        let look = passerby_actors::domain::Count { amount: 0, item: None, ..article(0) };
+        let used = running.handle.count(&account.user, look).await.unwrap().used;
+        assert_eq!(used, 2 + u32::from(counted.is_ok()), "{round}: {counted:?}");
+    }
 }

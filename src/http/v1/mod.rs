@@ -562,7 +562,7 @@ pub struct LinkPreview {
 
 fn preview(context: &Context, live: &Live, proof: &Proof, on_conflict: OnConflict) -> Answer {
     let server = &context.server;
-    let found = server.linker.preview(&live.user, live.number, proof, server.merge_policy())?;
+    let found = server.linker.preview(&live.user, live.number, proof, &server.merge_policy())?;
     let bare = |outcome, user: UserId| LinkPreview {
         outcome,
         user_id: user.to_string(),

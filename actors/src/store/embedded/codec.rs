@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::reader::{Reader, Short};
-use crate::domain::{Cause, Credential, Extension, Family, Record, ServiceTime, UserId, ValueKey};
+use crate::domain::{Cause, Credential, Extension, Family, Meters, Record, ServiceTime, UserId, ValueKey};
 use crate::registry::Item;
 use crate::store::apply::Effect;
 
@@ -236,6 +236,7 @@ fn value_key(input: &mut Reader<'_>) -> Result<ValueKey, DecodeError> {
 fn readable_value(key: &ValueKey, value: &[u8]) -> Result<(), DecodeError> {
     match key.family {
         Family::CREDENTIAL => Credential::decode(value).map(drop).map_err(|_| DecodeError),
+        Family::METERS => Meters::decode(value).map(drop).map_err(|_| DecodeError),
         Family::ENDED_LAZY if value.len() != size_of::<ServiceTime>() => Err(DecodeError),
         _ => Ok(()),
     }
