@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use passerby_actors::actor::{Core, JanitorHandle, LinkerHandle, LoggedIn, Proof};
-use passerby_actors::domain::{DeviceId, Entropy, MergePolicy, ServiceClock, SessionKind, UserId};
+use passerby_actors::domain::{DeviceId, Entropy, MergePolicy, MeterMerge, ServiceClock, SessionKind, UserId};
 use passerby_actors::histogram::Histogram;
 use passerby_actors::store::{EmbeddedStore, Health, Store};
 
@@ -147,7 +147,11 @@ impl Server {
 
     /// How the data of two users become one.
     pub fn merge_policy(&self) -> MergePolicy {
-        MergePolicy { oldest_created: self.settings.merge.oldest_created }
+        let larger = self.settings.meters.iter().filter(|(_, rule)| rule.merge == MeterMerge::Max);
+        MergePolicy {
+            oldest_created: self.settings.merge.oldest_created,
+            larger: larger.map(|(name, _)| name.as_str().into()).collect(),
+        }
     }
 
     /// Whether anything may be called dead: only while the store can write is a 401 a fact.

@@ -10,7 +10,7 @@ use ::config::{Config, ConfigBuilder, File, FileFormat, Map, Value, ValueKind};
 use super::kind::described;
 use super::table::{Fallback, Setting, TABLE};
 use super::tables::ProviderTables;
-use super::{Settings, SettingsError};
+use super::{MeterRule, Settings, SettingsError, meters};
 
 /// The file that is read if it exists and no other is named.
 pub const DEFAULT_FILE: &str = "passerby.toml";
@@ -19,6 +19,9 @@ pub const DEFAULT_FILE: &str = "passerby.toml";
 pub const PASSPHRASE_ENV: &str = "PASSERBY_PASSPHRASE";
 /// Begins the variables that hold secrets of providers: `my-key` is read from `PASSERBY_SECRET_MY_KEY`.
 pub const SECRET_ENV_PREFIX: &str = "PASSERBY_SECRET_";
+
+/// Meters by name.
+type Meters = std::collections::BTreeMap<String, MeterRule>;
 
 type Layers = ConfigBuilder<DefaultState>;
 
@@ -38,6 +41,7 @@ pub struct Loaded {
     merged: Value,
     settings: Settings,
     provider_tables: ProviderTables,
+    meters: Meters,
 }
 
 impl Loaded {
@@ -63,7 +67,7 @@ impl Loaded {
         if !origins.is_empty() {
             layers = put(layers, Layer::Lowest, origin, "allowed_origins", &ValueKind::from(origins.to_vec()))?;
         }
-        resolve(layers, self.provider_tables)
+        resolve(layers, self.provider_tables, self.meters)
     }
 
     /// The settings in force, as lines of TOML with the source of each.
@@ -76,7 +80,7 @@ impl Loaded {
                 format!("# {} is not set: {meaning}\n", setting.key)
             }
         });
-        settings.chain([self.provider_tables.effective()]).collect()
+        settings.chain([self.provider_tables.effective()]).chain(self.meters.iter().map(meters::effective)).collect()
     }
 }
 
@@ -109,7 +113,7 @@ pub fn load(
     environment: &[(String, String)],
     flags: &[(&'static str, String)],
 ) -> Result<Loaded, SettingsError> {
-    let (mut layers, provider_tables) = add_file(built_in()?, file)?;
+    let (mut layers, provider_tables, meters) = add_file(built_in()?, file)?;
     let is_setting = |name: &str| name != PASSPHRASE_ENV && !name.starts_with(SECRET_ENV_PREFIX);
     for (name, text) in environment.iter().filter(|(name, _)| is_setting(name)) {
         match TABLE.iter().find(|setting| setting.env() == *name) {
@@ -127,7 +131,7 @@ pub fn load(
         };
         layers = put(layers, Layer::Higher, &flag, key, &setting.kind.typed(text))?;
     }
-    resolve(layers, provider_tables)
+    resolve(layers, provider_tables, meters)
 }
 
 pub(super) const NO_SUCH: &str = "there is no such setting, see `passerby config --explain`";
@@ -144,14 +148,14 @@ fn is_service_link(name: &str) -> bool {
         || name.split("_PORT_").skip(1).any(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
 }
 
-fn add_file(layers: Layers, file: &ConfigFile) -> Result<(Layers, ProviderTables), SettingsError> {
-    let mut providers = ProviderTables::default();
+fn add_file(layers: Layers, file: &ConfigFile) -> Result<(Layers, ProviderTables, Meters), SettingsError> {
+    let (mut providers, mut meters) = (ProviderTables::default(), Meters::new());
     let (ConfigFile::Named(path) | ConfigFile::IfPresent(path)) = file;
     let name = path.display().to_string();
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound && matches!(file, ConfigFile::IfPresent(_)) => {
-            return Ok((layers, providers));
+            return Ok((layers, providers, meters));
         }
         Err(error) => return Err(SettingsError::of_source(name, format!("cannot be read: {error}"))),
     };
@@ -159,11 +163,14 @@ fn add_file(layers: Layers, file: &ConfigFile) -> Result<(Layers, ProviderTables
         .add_source(File::from_str(text.trim_start_matches('\u{feff}'), FileFormat::Toml))
         .build()
         .map_err(|error| SettingsError::of_source(&name, syntax_error(&error.to_string())))?;
-    let ValueKind::Table(mut table) = parsed.cache.kind else { return Ok((layers, providers)) };
+    let ValueKind::Table(mut table) = parsed.cache.kind else { return Ok((layers, providers, meters)) };
     if let Some(value) = table.remove("provider") {
         providers = ProviderTables::read(&name, value)?;
     }
-    Ok((add_table(layers, &name, "", &table)?, providers))
+    if let Some(value) = table.remove("meter") {
+        meters = meters::read(&name, value)?;
+    }
+    Ok((add_table(layers, &name, "", &table)?, providers, meters))
 }
 
 /// The TOML parser draws the line with a marker under it, which is more than one line: its first and last say it all.
@@ -223,16 +230,17 @@ fn put(layers: Layers, layer: Layer, origin: &str, key: &str, value: &ValueKind)
 }
 
 /// What the layers amount to, checked where more than one setting is concerned.
-fn resolve(layers: Layers, provider_tables: ProviderTables) -> Result<Loaded, SettingsError> {
+fn resolve(layers: Layers, provider_tables: ProviderTables, meters: Meters) -> Result<Loaded, SettingsError> {
     let mut merged = layers.build_cloned().map_err(internal)?.cache;
     if let (None, Some(data_dir)) = (find(&merged, "keys_dir"), find(&merged, "data_dir")) {
         let data_dir = data_dir.clone().into_string().map_err(internal)?;
         let keys_dir = Path::new(&data_dir).join("keys").to_string_lossy().into_owned();
         merged = layers.clone().set_default("keys_dir", keys_dir).and_then(Layers::build).map_err(internal)?.cache;
     }
-    let settings: Settings = merged.clone().try_deserialize().map_err(internal)?;
+    let mut settings: Settings = merged.clone().try_deserialize().map_err(internal)?;
+    settings.meters.clone_from(&meters);
     check_together(&settings, &merged)?;
-    Ok(Loaded { layers, merged, settings, provider_tables })
+    Ok(Loaded { layers, merged, settings, provider_tables, meters })
 }
 
 fn built_in() -> Result<Layers, SettingsError> {

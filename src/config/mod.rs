@@ -3,9 +3,11 @@
 mod kind;
 mod load;
 mod memory;
+mod meters;
 mod table;
 mod tables;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use serde::{Deserialize, Deserializer};
 pub use self::kind::{canonical_origin, valid_app_id};
 pub use self::load::{ConfigFile, DEFAULT_FILE, Loaded, PASSPHRASE_ENV, SECRET_ENV_PREFIX, environment, load};
 pub use self::memory::default_max_users;
+pub use self::meters::{MeterRule, Window};
 pub use self::table::explain;
 #[cfg(test)]
 pub(crate) use self::table::flags;
@@ -120,6 +123,9 @@ pub struct Settings {
     pub drain: Drain,
     /// Log lines.
     pub log: Log,
+    /// Meters by name, from the tables `[meter.NAME]`. Default none.
+    #[serde(skip)]
+    pub meters: BTreeMap<String, MeterRule>,
 }
 
 impl Settings {

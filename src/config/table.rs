@@ -1,7 +1,7 @@
 //! The one table of settings: what is accepted, what is checked and what `passerby config --explain` prints.
 
 use super::kind::Kind;
-use super::tables;
+use super::{meters, tables};
 
 /// One setting.
 #[derive(Debug)]
@@ -59,7 +59,11 @@ impl Setting {
 /// Every setting with its unit, range, default, environment variable and flag.
 pub fn explain() -> String {
     let head = "Settings of passerby.toml. An environment variable goes before the file, a flag before both.\n";
-    std::iter::once(head.to_owned()).chain(TABLE.iter().map(Setting::explained)).chain(tables::explain()).collect()
+    std::iter::once(head.to_owned())
+        .chain(TABLE.iter().map(Setting::explained))
+        .chain(tables::explain())
+        .chain(meters::explain())
+        .collect()
 }
 
 /// The flags, in the order of the table.

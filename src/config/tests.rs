@@ -1,6 +1,6 @@
 //! The settings as an operator meets them: text in, values or one line of refusal out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use passerby_actors::domain::Policy;
@@ -50,6 +50,7 @@ fn nothing_set_gives_the_defaults() {
         merge: MergeRules { oldest_created: false },
         transfer: TransferRules::default(),
         auth: AuthRules { hide_accounts: false },
+        meters: BTreeMap::new(),
         cookie: CookieRules { domain: None, partitioned: false },
         mail: MailSettings::default(),
         refresh: Refresh { grace: true },
@@ -370,4 +371,41 @@ fn an_app_folder_goes_before_the_defaults_and_behind_all_else() {
     assert_eq!(loaded.settings().allowed_origins, ["https://b.example"]);
     let unchanged = load_all("", &[], &[]).unwrap().adopt("app", None, &[]).unwrap();
     assert_eq!(unchanged.settings().app_id, "passerby");
+}
+
+#[test]
+fn meters_are_read_from_their_tables_and_wrong_ones_are_refused() {
+    let good = "[meter.articles]\nlimit = 5\ntime_zone = \"Europe/Berlin\"\n\
+                [meter.trial]\nlimit = 100000\nwindow = \"rolling\"\nrolling = 60\nonce = false\nmerge = \"max\"\n";
+    let loaded = load_all(good, &[], &[]).unwrap();
+    let meters = &loaded.settings().meters;
+    assert_eq!(meters.keys().collect::<Vec<_>>(), ["articles", "trial"]);
+    assert_eq!((meters["articles"].window.clone(), meters["articles"].once), (Window::Month, true));
+    assert_eq!(meters["trial"].window, Window::Rolling(60));
+    let again = load_all(&loaded.effective(), &[], &[]).unwrap();
+    assert_eq!(&again.settings().meters, meters, "what is shown can be read back");
+    for (text, expected) in [
+        ("meter = 1", "meter: expected a table, found 1"),
+        ("[meter.A]\nlimit = 1", "meter.A: expected a name of 1 to 32 of a-z 0-9 -"),
+        ("[meter.a]", "meter.a.limit: is missing"),
+        ("[meter.a]\nlimit = 0", "meter.a.limit: expected 1 to 1000000, found 0"),
+        ("[meter.a]\nlimit = 2000", "meter.a.limit: expected 1 to 1000 where an item counts once, found 2000"),
+        (
+            "[meter.a]\nlimit = 1\nwindow = \"year\"",
+            "meter.a.window: expected day, week, month or rolling, found \"year\"",
+        ),
+        ("[meter.a]\nlimit = 1\nwindow = \"rolling\"", "meter.a.rolling: is missing"),
+        ("[meter.a]\nlimit = 1\nrolling = 5", "meter.a.rolling: has no effect without window = \"rolling\""),
+        (
+            "[meter.a]\nlimit = 1\ntime_zone = \"Mars\"",
+            "meter.a.time_zone: expected an IANA name such as Europe/Berlin, found \"Mars\"",
+        ),
+        (
+            "[meter.a]\nlimit = 1\nfree = true",
+            "meter.a.free: there is no such setting, see `passerby config --explain`",
+        ),
+    ] {
+        let error = load_all(text, &[], &[]).unwrap_err();
+        assert!(error.ends_with(expected), "{text}: {error}");
+    }
 }

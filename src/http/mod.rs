@@ -5,6 +5,7 @@ pub mod client_api;
 pub mod forwarded;
 mod identities;
 pub mod listener;
+mod meters;
 pub mod openapi;
 pub mod ops;
 mod plain;

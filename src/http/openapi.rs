@@ -53,6 +53,8 @@ use super::{JSON, client_api, v1};
         v1::browser_login::begin,
         v1::browser_login::callback,
         v1::jwks,
+        v1::meters::list_meters,
+        v1::meters::use_meter,
         super::reader::verify::verify,
     ),
     modifiers(&Security)

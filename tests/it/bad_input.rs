@@ -278,6 +278,8 @@ async fn unknown_routes_and_methods_are_answered_in_the_form_of_their_api() {
         ("/v1/registrations/resend", "POST"),
         ("/v1/password-resets", "POST"),
         ("/v1/password-resets/confirm", "POST"),
+        ("/v1/meters", "GET"),
+        ("/v1/meters/a", "POST"),
         ("/v1/providers/callback", "GET"),
         ("/v1/providers/a/login", "GET"),
         ("/api/client/v2.0/auth/api_keys", "GET POST"),

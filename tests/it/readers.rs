@@ -204,7 +204,8 @@ async fn who_logged_out_does_not_come_back_by_an_old_lazy_cookie() {
 /// S15, S16, S17.
 #[actix_web::test]
 async fn the_cookie_has_the_prefix_that_its_place_allows() {
-    let cases: [(&[(&str, &str)], &str, &str); 4] = [
+    type Settings<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(Settings, &str, &str); 4] = [
         (
             &[("public_url", "https://site.example")],
             "__Host-passerby=",
@@ -362,6 +363,76 @@ async fn an_assertion_names_the_reader_for_a_minute_and_is_no_token_here() {
             for what in ["POST /verify", "HEAD /verify", "GET /verify/some/page?create=never", "DELETE /verify/x"] {
                 assert_eq!(server.call(what).body("").send().await.status, 401, "{what}");
             }
+        })
+        .await;
+}
+
+const METERS: &str = "[meter.articles]\nlimit = 2\nwindow = \"day\"\n[meter.plain]\nlimit = 3\nonce = false\nwindow = \"rolling\"\nrolling = 60\n";
+
+/// A first view is not counted; then each article once, until the allowance is used up, until tomorrow.
+#[actix_web::test]
+async fn a_meter_behind_the_proxys_check_is_a_paywall() {
+    World::new()
+        .file(METERS)
+        .serve(async |server| {
+            let read = |item: &str| format!("GET /verify?create=auto&meter=articles&item={item}");
+            let facts = |answer: &Answer| {
+                let fact = |name: &str| answer.header(&format!("x-passerby-meter-{name}")).unwrap().to_owned();
+                (fact("used"), fact("remaining"), fact("resets"))
+            };
+            let said = |used: &str, remaining: &str| {
+                (used.to_owned(), remaining.to_owned(), "2023-11-15T00:00:00Z".to_owned())
+            };
+            let mut jar = Jar::default();
+            let first = jar.visit(server, &read("a")).await;
+            assert_eq!((first.status, facts(&first)), (204, said("0", "2")));
+            let id = passed(&first);
+            for (item, used, remaining) in [("a", "1", "1"), ("a", "1", "1"), ("b%20c", "2", "0"), ("a", "2", "0")] {
+                let answer = jar.visit(server, &read(item)).await;
+                assert_eq!((passed(&answer), facts(&answer)), (id.clone(), said(used, remaining)));
+            }
+            let over = jar.visit(server, &read("d")).await;
+            assert_eq!((over.status, facts(&over)), (402, said("2", "0")));
+            assert_eq!(over.header("x-passerby-reason"), Some("meter"));
+            assert_eq!(over.header("x-passerby-user"), Some(id.as_str()));
+            let over = jar.visit(server, &format!("{}&over=403", read("d"))).await;
+            assert_eq!((over.status, over.header("x-passerby-reason")), (403, Some("meter")));
+            assert_eq!(jar.visit(server, NEVER).await.status, 204, "the site itself stays open");
+            // 22:13:20 is the time of day at which the test begins
+            server.clock.advance_s(6400);
+            assert_eq!(jar.visit(server, &read("d")).await.header("x-passerby-meter-used"), Some("1"));
+            jar.visit(server, "GET /verify?meter=none").await.assert_problem(400, "no-such-meter");
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn meters_are_used_over_the_api_and_a_repeated_request_counts_once() {
+    World::new()
+        .file(METERS)
+        .serve(async |server| {
+            let tokens = server.log_in_v1().await;
+            let post = async |meter: &str, body: &str, key: &str| {
+                let call = server.call(&format!("POST /v1/meters/{meter}")).bearer(&tokens.access);
+                call.header("idempotency-key", key).body(body).send().await
+            };
+            let first = post("plain", "", "1").await.json();
+            assert_eq!((&first["used"], &first["remaining"], &first["allowed"]), (&json!(1), &json!(2), &json!(true)));
+            assert_eq!(post("plain", "", "1").await.json(), first);
+            assert_eq!(post("plain", r#"{"amount":2}"#, "2").await.json()["used"], 3);
+            let over = post("plain", "{}", "3").await.json();
+            assert_eq!((&over["used"], &over["allowed"]), (&json!(3), &json!(false)));
+            server.clock.advance_s(60);
+            assert_eq!(post("plain", "{}", "4").await.json()["used"], 1);
+            assert_eq!(post("articles", r#"{"item":"x"}"#, "5").await.json()["used"], 1);
+            let listed = server.call("GET /v1/meters").bearer(&tokens.access).send().await.json();
+            let used: Vec<_> = listed["meters"].as_array().unwrap().iter().map(|meter| &meter["used"]).collect();
+            assert_eq!(used, [1, 1]);
+            post("none", "{}", "6").await.assert_problem(404, "no-such-meter");
+            for body in [r#"{"amount":0}"#, r#"{"amount":-1}"#, r#"{"amount":"1"}"#, r#"{"item":1}"#] {
+                post("plain", body, "7").await.assert_problem(400, "bad-field");
+            }
+            server.call("POST /v1/meters/plain").send().await.assert_problem(401, "no-token");
         })
         .await;
 }

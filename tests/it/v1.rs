@@ -36,7 +36,7 @@ async fn a_session_is_made_from_nothing_or_from_the_bearer_mode() {
                 assert_eq!(access["exp"].as_i64().unwrap() - access["iat"].as_i64().unwrap(), 1800);
                 assert_eq!((&access["iss"], &access["aud"]), (&json!("urn:passerby:passerby"), &json!("passerby")));
             }
-            for body in [r#"{"mode":"cookie"}"#, r#"{"mode":5}"#, r#"{"mode":null}"#] {
+            for body in [r#"{"mode":"often"}"#, r#"{"mode":5}"#, r#"{"mode":null}"#] {
                 server.call(CREATE).body(body).send().await.assert_problem(400, "unknown-mode");
             }
             for body in ["[]", "5", "nonsense", "{\"mode\":", "\"bearer\"", "null"] {

@@ -5,8 +5,10 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use passerby_actors::domain::{Refusal, UserId};
 use passerby_actors::handle::{self, Live};
+use url::form_urlencoded;
 
 use super::{Found, Visitor, look, set_lazy, set_session, slide};
+use crate::http::meters::{self, Use};
 use crate::http::v1::{Problem, by_bearer};
 use crate::http::{Context, NO_STORE, body, v1};
 
@@ -27,23 +29,40 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
 }
 
 /// What the proxy's configuration asks for. The location is internal: no visitor writes this.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Wish {
     creates: bool,
     asserts: bool,
+    meter: Option<String>,
+    item: Option<String>,
+    operation: Option<String>,
+    over: Over,
+}
+
+/// How a meter that is used up is answered: nginx passes on 403, and turns 402 into 500.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Over {
+    #[default]
+    PaymentRequired,
+    Forbidden,
 }
 
 impl Wish {
     fn of(query: &str) -> Result<Self, Problem> {
         let mut wish = Self::default();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            match pair {
-                "create=auto" => wish.creates = true,
-                "create=never" => wish.creates = false,
-                "assertion=1" => wish.asserts = true,
-                "assertion=0" => wish.asserts = false,
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match (&*name, &*value) {
+                ("create", "auto") => wish.creates = true,
+                ("create", "never") => wish.creates = false,
+                ("assertion", "1") => wish.asserts = true,
+                ("assertion", "0") => wish.asserts = false,
+                ("meter", meter) => wish.meter = Some(meter.to_owned()),
+                ("item", item) => wish.item = Some(item.to_owned()),
+                ("operation", operation) => wish.operation = Some(operation.to_owned()),
+                ("over", "402") => wish.over = Over::PaymentRequired,
+                ("over", "403") => wish.over = Over::Forbidden,
                 _ => {
-                    let detail = "the query takes create=auto or never, assertion=1 or 0";
+                    let detail = "the query takes create=auto or never, assertion=1 or 0, meter, item, operation, over=402 or 403";
                     return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-query", detail));
                 }
             }
@@ -69,7 +88,7 @@ impl Passed {
         Self { user, anonymous: true, age_s: 0 }
     }
 
-    fn response(&self, context: &Context, wish: Wish) -> HttpResponse {
+    fn response(&self, context: &Context, wish: &Wish) -> HttpResponse {
         let mut response = HttpResponse::NoContent().finish();
         let headers = response.headers_mut();
         // ids are of characters that a header may hold
@@ -92,6 +111,10 @@ impl Passed {
 /// Says who a visitor is, by Bearer token or cookie. With `create=auto` a first visit is given an id lazily.
 #[utoipa::path(get, path = "/verify", tag = "Readers",
     params(("create" = Option<String>, Query, description = "`auto` or `never` (the default)"),
+        ("meter" = Option<String>, Query, description = "the meter that this use counts on"),
+        ("item" = Option<String>, Query, description = "what is used; counts once in a period"),
+        ("operation" = Option<String>, Query, description = "which request it is; counts once"),
+        ("over" = Option<String>, Query, description = "`402` (the default) or `403`: the status when the allowance is used up"),
         ("assertion" = Option<String>, Query, description = "`1` for `X-Passerby-Assertion`")),
     responses((status = 204, description = "let it through", headers(
             ("x-passerby-user" = String, description = "the id; left out for a crawler"),
@@ -100,6 +123,7 @@ impl Passed {
             ("x-passerby-assertion" = Option<String>, description = "a JWT of one minute"),
             ("set-cookie" = Option<String>, description = "to be passed on to the visitor"))),
         (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 402, description = "the allowance is used up"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn verify(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
@@ -109,9 +133,11 @@ pub(crate) async fn verify(request: HttpRequest, context: web::Data<Context>, pa
         }
         let wish = Wish::of(request.query_string())?;
         if request.headers().contains_key("authorization") {
-            return by_bearer(&request, &context).map(|live| Passed::by(&context, &live).response(&context, wish));
+            let live = by_bearer(&request, &context)?;
+            let response = Passed::by(&context, &live).response(&context, &wish);
+            return metered(&context, &wish, Some(&live.user), response).await;
         }
-        by_cookie(&request, &context, wish).await
+        by_cookie(&request, &context, &wish).await
     };
     let mut response = match answer.await {
         Ok(response) => response,
@@ -127,36 +153,66 @@ pub(crate) async fn verify(request: HttpRequest, context: web::Data<Context>, pa
     response
 }
 
-async fn by_cookie(request: &HttpRequest, context: &Context, wish: Wish) -> Result<HttpResponse, Problem> {
+/// Counts the use that the proxy's configuration asks for. A reader who is not made yet has used nothing.
+async fn metered(
+    context: &Context,
+    wish: &Wish,
+    user: Option<&UserId>,
+    mut response: HttpResponse,
+) -> Result<HttpResponse, Problem> {
+    let Some(meter) = &wish.meter else { return Ok(response) };
+    let view = match user {
+        Some(user) => {
+            let (item, operation) = (wish.item.as_deref(), wish.operation.as_deref());
+            meters::used(context, user, Use { meter, amount: 1, item, operation }).await?
+        }
+        None => meters::unused(context, meter),
+    };
+    let view =
+        view.ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "no-such-meter", "there is no meter of this name"))?;
+    view.write(response.headers_mut());
+    if !view.allowed {
+        *response.status_mut() = match wish.over {
+            Over::PaymentRequired => StatusCode::PAYMENT_REQUIRED,
+            Over::Forbidden => StatusCode::FORBIDDEN,
+        };
+        response.headers_mut().insert(REASON, HeaderValue::from_static("meter"));
+    }
+    Ok(response)
+}
+
+async fn by_cookie(request: &HttpRequest, context: &Context, wish: &Wish) -> Result<HttpResponse, Problem> {
     match look(request, context)? {
         Found::Reader(live, cookie) => {
             let mut response = Passed::by(context, &live).response(context, wish);
             slide(&mut response, request, context, &live, &cookie);
-            Ok(response)
+            metered(context, wish, Some(&live.user), response).await
         }
         Found::Lazy(_) | Found::Nobody if !wish.creates => Err(Problem::no_reader()),
         Found::Lazy(cookie) if !Visitor::of(request).may_become_reader => {
-            Ok(Passed::lazily(cookie.user).response(context, wish))
+            metered(context, wish, None, Passed::lazily(cookie.user).response(context, wish)).await
         }
         Found::Lazy(cookie) => match context.handle.make_lazily(&cookie.user).await {
             Ok(session) => {
                 let mut response = Passed::lazily(session.user).response(context, wish);
                 set_session(&mut response, request, context, &session, false);
-                Ok(response)
+                metered(context, wish, Some(&session.user), response).await
             }
             // nobody is evicted, and the reader keeps the id (design §8)
-            Err(handle::Error::Capacity) => Ok(Passed::lazily(cookie.user).response(context, wish)),
+            Err(handle::Error::Capacity) => {
+                metered(context, wish, None, Passed::lazily(cookie.user).response(context, wish)).await
+            }
             Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => {
-                Ok(first_visit(request, context, wish))
+                metered(context, wish, None, first_visit(request, context, wish)).await
             }
             Err(other) => Err(other.into()),
         },
-        Found::Nobody => Ok(first_visit(request, context, wish)),
+        Found::Nobody => metered(context, wish, None, first_visit(request, context, wish)).await,
     }
 }
 
 /// A new id and nothing in the store. A machine gets neither and is let through: it reads what everybody may.
-fn first_visit(request: &HttpRequest, context: &Context, wish: Wish) -> HttpResponse {
+fn first_visit(request: &HttpRequest, context: &Context, wish: &Wish) -> HttpResponse {
     if !Visitor::of(request).may_become_reader {
         let mut response = HttpResponse::NoContent().finish();
         response.headers_mut().insert(ANONYMOUS, HeaderValue::from_static("true"));

@@ -28,6 +28,7 @@ use crate::token::{RefreshClaims, TokenError};
 
 pub(crate) mod api_keys;
 pub(crate) mod browser_login;
+pub(crate) mod meters;
 pub(crate) mod sessions;
 pub(crate) mod userpass;
 
@@ -57,7 +58,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .configure(sessions::routes)
         .configure(userpass::routes)
         .configure(api_keys::routes)
-        .configure(browser_login::routes);
+        .configure(browser_login::routes)
+        .configure(meters::routes);
 }
 
 /// An error as RFC 9457 wants it.
@@ -768,7 +770,7 @@ fn made(user: &UserState) -> String {
     rfc3339(i64::try_from(user.created_ms() / 1000).unwrap_or(i64::MAX))
 }
 
-fn rfc3339(unix_s: i64) -> String {
+pub(super) fn rfc3339(unix_s: i64) -> String {
     let time = OffsetDateTime::from_unix_timestamp(unix_s).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     time.format(&Rfc3339).unwrap_or_default()
 }

@@ -1,0 +1,220 @@
+//! The tables `[meter.NAME]` of `passerby.toml`: what is counted, how much of it is free, and from when to when.
+
+use std::collections::BTreeMap;
+
+use ::config::{Value as Found, ValueKind};
+use jiff::civil::Weekday;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _, ZonedDateTime};
+use passerby_actors::domain::{MAX_ITEMS, MAX_METERS, MeterMerge, Period};
+
+use super::SettingsError;
+use super::kind::described;
+use super::load::NO_SUCH;
+
+/// From when to when an allowance lasts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Window {
+    /// Midnight to midnight.
+    Day,
+    /// Monday to Monday.
+    Week,
+    /// The first to the first.
+    Month,
+    /// This many seconds from the first use on.
+    Rolling(u32),
+}
+
+/// A meter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeterRule {
+    /// How much is allowed in a period.
+    pub limit: u32,
+    /// The period.
+    pub window: Window,
+    /// Whose days, weeks and months they are.
+    pub time_zone: TimeZone,
+    /// Whether an item counts once in a period.
+    pub once: bool,
+    /// How the uses of two users become one.
+    pub merge: MeterMerge,
+}
+
+/// One key of the tables: what it does, its range, and what holds without it.
+pub(super) const EXPLAINED: [(&str, &str, &str, &str); 6] = [
+    (
+        "meter.NAME.limit",
+        "How much of it is free in a period.",
+        "1 to 1000000 (1000 with once)",
+        "none (it must be set)",
+    ),
+    ("meter.NAME.window", "The period.", "day, week (from Monday), month, or rolling", "month"),
+    ("meter.NAME.rolling", "How long a rolling period lasts from the first use on.", "1 to 315360000 s", "none"),
+    ("meter.NAME.time_zone", "Whose days, weeks and months they are.", "an IANA name such as Europe/Berlin", "UTC"),
+    ("meter.NAME.once", "Whether an item that is named counts once in a period.", "true or false", "true"),
+    (
+        "meter.NAME.merge",
+        "What becomes of the uses of an anonymous user who becomes part of an account.",
+        "sum or max",
+        "sum",
+    ),
+];
+
+/// The tables' part of `passerby config --explain`.
+pub(super) fn explain() -> impl Iterator<Item = String> {
+    EXPLAINED.iter().map(|(key, about, range, default)| {
+        format!("\n{key}\n    {about}\n    range: {range}\n    default: {default}\n    in passerby.toml only\n")
+    })
+}
+
+/// One table as lines of TOML.
+pub(super) fn effective((name, rule): (&String, &MeterRule)) -> String {
+    let (window, rolling) = match rule.window {
+        Window::Day => ("day", None),
+        Window::Week => ("week", None),
+        Window::Month => ("month", None),
+        Window::Rolling(seconds) => ("rolling", Some(seconds)),
+    };
+    let rolling = rolling.map(|seconds| format!("rolling = {seconds}\n")).unwrap_or_default();
+    let merge = if rule.merge == MeterMerge::Max { "max" } else { "sum" };
+    let zone = rule.time_zone.iana_name().unwrap_or("UTC");
+    format!(
+        "[meter.{name}]\nlimit = {}\nwindow = \"{window}\"\n{rolling}time_zone = \"{zone}\"\nonce = {}\nmerge = \"{merge}\"\n",
+        rule.limit, rule.once
+    )
+}
+
+/// Reads the value of the key `meter` in the file `origin`.
+pub(super) fn read(origin: &str, value: Found) -> Result<BTreeMap<String, MeterRule>, SettingsError> {
+    let wrong = |key: &str, reason: String| SettingsError::of_key(origin, key, reason);
+    let table = |key: &str, value: Found| match value.kind {
+        ValueKind::Table(table) => Ok(table.into_iter().collect::<BTreeMap<_, _>>()),
+        other => Err(wrong(key, format!("expected a table, found {}", described(&other)))),
+    };
+    let mut meters = BTreeMap::new();
+    for (name, value) in table("meter", value)? {
+        let key = format!("meter.{name}");
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if !(1..=32).contains(&name.len()) || !name.bytes().all(plain) {
+            return Err(wrong(&key, "expected a name of 1 to 32 of a-z 0-9 -".to_owned()));
+        }
+        let rule = rule(table(&key, value)?).map_err(|(option, reason)| wrong(&format!("{key}.{option}"), reason))?;
+        meters.insert(name, rule);
+    }
+    if meters.len() > MAX_METERS {
+        return Err(wrong("meter", format!("there are {}, and may be {MAX_METERS}", meters.len())));
+    }
+    Ok(meters)
+}
+
+fn rule(table: BTreeMap<String, Found>) -> Result<MeterRule, (String, String)> {
+    let mut limit = None;
+    let mut rolling = None;
+    let mut window = "month".to_owned();
+    let (mut time_zone, mut once, mut merge) = (TimeZone::UTC, true, MeterMerge::Sum);
+    for (option, value) in table {
+        let found = || described(&value.kind);
+        let wrong = |expected: &str| (option.clone(), format!("expected {expected}, found {}", found()));
+        match (option.as_str(), &value.kind) {
+            ("limit", ValueKind::I64(number @ 1..=1_000_000)) => limit = u32::try_from(*number).ok(),
+            ("limit", _) => return Err(wrong("1 to 1000000")),
+            ("rolling", ValueKind::I64(number @ 1..=315_360_000)) => rolling = u32::try_from(*number).ok(),
+            ("rolling", _) => return Err(wrong("1 to 315360000")),
+            ("window", ValueKind::String(text)) => window.clone_from(text),
+            ("time_zone", ValueKind::String(text)) => {
+                time_zone = TimeZone::get(text).map_err(|_| wrong("an IANA name such as Europe/Berlin"))?;
+            }
+            ("once", ValueKind::Boolean(on)) => once = *on,
+            ("merge", ValueKind::String(text)) if text == "sum" => merge = MeterMerge::Sum,
+            ("merge", ValueKind::String(text)) if text == "max" => merge = MeterMerge::Max,
+            ("window", _) => return Err(wrong("day, week, month or rolling")),
+            ("time_zone", _) => return Err(wrong("an IANA name such as Europe/Berlin")),
+            ("once", _) => return Err(wrong("true or false")),
+            ("merge", _) => return Err(wrong("sum or max")),
+            _ => return Err((option, NO_SUCH.to_owned())),
+        }
+    }
+    let missing = |option: &str| (option.to_owned(), "is missing".to_owned());
+    let window = match (window.as_str(), rolling) {
+        ("day", None) => Window::Day,
+        ("week", None) => Window::Week,
+        ("month", None) => Window::Month,
+        ("rolling", Some(seconds)) => Window::Rolling(seconds),
+        ("rolling", None) => return Err(missing("rolling")),
+        ("day" | "week" | "month", Some(_)) => {
+            return Err(("rolling".to_owned(), "has no effect without window = \"rolling\"".to_owned()));
+        }
+        (other, _) => {
+            return Err(("window".to_owned(), format!("expected day, week, month or rolling, found {other:?}")));
+        }
+    };
+    let limit = limit.ok_or_else(|| missing("limit"))?;
+    if once && limit as usize > MAX_ITEMS {
+        let reason = format!("expected 1 to {MAX_ITEMS} where an item counts once, found {limit}");
+        return Err(("limit".to_owned(), reason));
+    }
+    Ok(MeterRule { limit, window, time_zone, once, merge })
+}
+
+impl MeterRule {
+    /// The period of this moment (Unix time in seconds); for a rolling one, that which would begin now.
+    pub fn period(&self, now: i64) -> Period {
+        let rolling = |seconds: u32| Period { start: now, end: now.saturating_add(seconds.into()) };
+        if let Window::Rolling(seconds) = self.window {
+            return rolling(seconds);
+        }
+        // within the years that the calendar knows this cannot fail; beyond them a day is a day
+        self.calendar(now).unwrap_or_else(|_| rolling(86_400))
+    }
+
+    fn calendar(&self, now: i64) -> Result<Period, jiff::Error> {
+        let now: ZonedDateTime = Timestamp::from_second(now)?.to_zoned_datetime(self.time_zone.clone());
+        let day = now.date();
+        let (first, next) = match self.window {
+            Window::Week => {
+                let first = day.checked_sub(i64::from(day.weekday().since(Weekday::Monday)).days())?;
+                (first, first.checked_add(1.week())?)
+            }
+            Window::Month => (day.first_of_month(), day.first_of_month().checked_add(1.month())?),
+            Window::Day | Window::Rolling(_) => (day, day.tomorrow()?),
+        };
+        let second = |date: jiff::civil::Date| -> Result<i64, jiff::Error> {
+            Ok(date.to_zoned_datetime(self.time_zone.clone())?.timestamp().as_second())
+        };
+        Ok(Period { start: second(first)?, end: second(next)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(window: Window, zone: &str) -> MeterRule {
+        let time_zone = TimeZone::get(zone).unwrap();
+        MeterRule { limit: 1, window, time_zone, once: true, merge: MeterMerge::Sum }
+    }
+
+    fn at(text: &str) -> i64 {
+        text.parse::<Timestamp>().unwrap().as_second()
+    }
+
+    #[test]
+    fn periods_are_those_of_the_calendar_of_their_place() {
+        let cases = [
+            (Window::Month, "UTC", "2026-02-28T23:59:59Z", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"),
+            (Window::Month, "Europe/Berlin", "2026-02-28T23:30:00Z", "2026-02-28T23:00:00Z", "2026-03-31T22:00:00Z"),
+            (Window::Week, "UTC", "2026-11-26T10:00:00Z", "2026-11-23T00:00:00Z", "2026-11-30T00:00:00Z"),
+            (Window::Week, "UTC", "2026-11-23T00:00:00Z", "2026-11-23T00:00:00Z", "2026-11-30T00:00:00Z"),
+            // the day on which the clocks go forward has 23 hours
+            (Window::Day, "Europe/Berlin", "2026-03-29T12:00:00Z", "2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"),
+            (Window::Day, "Asia/Kathmandu", "2026-01-01T18:15:00Z", "2026-01-01T18:15:00Z", "2026-01-02T18:15:00Z"),
+            (Window::Rolling(60), "UTC", "2026-01-01T00:00:30Z", "2026-01-01T00:00:30Z", "2026-01-01T00:01:30Z"),
+        ];
+        for (window, zone, now, start, end) in cases {
+            let period = of(window.clone(), zone).period(at(now));
+            assert_eq!(period, Period { start: at(start), end: at(end) }, "{window:?} {zone} {now}");
+        }
+        let far = of(Window::Day, "UTC").period(i64::MAX - 5);
+        assert_eq!(far, Period { start: i64::MAX - 5, end: i64::MAX });
+    }
+}

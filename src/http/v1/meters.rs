@@ -1,0 +1,76 @@
+//! Meters of the session's user.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{Problem, authenticate, json, respond};
+use crate::http::meters::{self, MeterView, Use};
+use crate::http::{Context, JSON, body, other_method};
+
+/// Adds the routes.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(web::resource("/v1/meters").get(list_meters).default_service(other_method("GET")))
+        .service(web::resource("/v1/meters/{name}").post(use_meter).default_service(other_method("POST")));
+}
+
+/// The meters of a user.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct MeterList {
+    meters: Vec<MeterView>,
+}
+
+/// What the user's meters say. Uses nothing.
+#[utoipa::path(get, path = "/v1/meters", tag = "Readers", security(("access_token" = [])),
+    responses((status = 200, body = MeterList),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn list_meters(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+    let answer = authenticate(&request, &context)
+        .map(|live| json(StatusCode::OK, JSON, &MeterList { meters: meters::all(&context, &live.user) }));
+    respond(&context, answer)
+}
+
+/// Uses a meter: 200 also when the allowance is used up, which `allowed` says; then nothing is counted.
+#[utoipa::path(post, path = "/v1/meters/{name}", tag = "Readers", security(("access_token" = [])),
+    params(("name" = String, Path, description = "as configured"),
+        ("Idempotency-Key" = Option<String>, Header, description = "the same request counts once")),
+    request_body(content = Option<Object>, description = "`amount` (1 to 1000000, default 1) and `item` (a text): what is used"),
+    responses((status = 200, body = MeterView), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn use_meter(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    payload: web::Payload,
+) -> HttpResponse {
+    let answer = async {
+        let body = body::read_object(&request, &context, payload).await?;
+        let live = authenticate(&request, &context)?;
+        let bad = |detail: &str| Problem::new(StatusCode::BAD_REQUEST, "bad-field", detail);
+        let amount = match body.get("amount") {
+            None => 1,
+            Some(amount) => amount
+                .as_u64()
+                .and_then(|amount| u32::try_from(amount).ok())
+                .filter(|amount| (1..=1_000_000).contains(amount))
+                .ok_or_else(|| bad("amount must be 1 to 1000000"))?,
+        };
+        let item = match body.get("item") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(item)) => Some(item.as_str()),
+            Some(_) => return Err(bad("item must be a text")),
+        };
+        let operation = request.headers().get("idempotency-key").and_then(|value| value.to_str().ok());
+        let meter = request.match_info().get("name").unwrap_or_default();
+        let used = meters::used(&context, &live.user, Use { meter, amount, item, operation }).await?;
+        let no_such = || Problem::new(StatusCode::NOT_FOUND, "no-such-meter", "there is no meter of this name");
+        Ok(json(StatusCode::OK, JSON, &used.ok_or_else(no_such)?))
+    };
+    respond(&context, answer.await)
+}
