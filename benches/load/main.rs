@@ -202,6 +202,7 @@ struct Side {
     bare: Rc<Process>,
     signing: Rc<Process>,
     checks: Rc<Requests>,
+    cookies: Rc<Requests>,
     made_us: u64,
     refreshes: Rc<Requests>,
     rotating: Vec<Vec<u8>>,
@@ -248,12 +249,17 @@ impl Side {
         collect(clock, &server, 2 * options.refreshed, work::login(work::LOGIN_V1), |_, body| {
             rotating.push(field(body, "refresh_token").to_vec());
         });
+        let (mut cookies, check) = (Requests::default(), Template::cookie(work::CHECK));
+        collect(clock, &server, options.tokens, work::login_reader(), |head, _| {
+            cookies.push(&check, work::cookie(head));
+        });
         let mut side = Self {
             algorithm,
             server: Rc::new(server),
             bare,
             signing,
             checks: Rc::default(),
+            cookies: Rc::new(cookies),
             made_us: 0,
             refreshes: Rc::new(refreshes),
             rotating,
@@ -314,6 +320,10 @@ impl Side {
         for subject in both {
             rows.push(self.row(CHECK, subject, Box::new(Prepared::new(&self.checks, Some(order), Kind::Check))));
         }
+        for subject in both {
+            let work = Prepared::new(&self.cookies, Some(order), Kind::Login);
+            rows.push(self.row(CHECK_COOKIE, subject, Box::new(work)));
+        }
         if let Some(sessions) = sessions.first() {
             let read = Prepared::new(&sessions.reads, Some(order), Kind::Login);
             rows.push(sessions.row(CHECK, Box::new(read)));
@@ -338,6 +348,7 @@ impl Side {
 const LOGIN_APP: &str = "login (App Services)";
 const LOGIN_V1: &str = "login (/v1)";
 const CHECK: &str = "check";
+const CHECK_COOKIE: &str = "check by cookie";
 const CHECK_MISS: &str = "check, each a cache miss";
 const REFRESH_APP: &str = "refresh (App Services)";
 const REFRESH_V1: &str = "refresh (/v1, rotating)";
@@ -359,9 +370,7 @@ impl Sessions {
         // only the first is read from: reads write nothing, so how Redis syncs makes no difference
         let sessions = if subject == Subject::RedisEverysec { sessions } else { 1 };
         collect(clock, &peer, sessions, work::login(peer::LOGIN), |head, _| {
-            let head = std::str::from_utf8(head).unwrap();
-            let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).expect("a cookie");
-            reads.push(&read, cookie.split(';').next().unwrap().as_bytes());
+            reads.push(&read, work::cookie(head));
         });
         Self { subject, redis: Rc::new(redis), peer: Rc::new(peer), reads: Rc::new(reads) }
     }

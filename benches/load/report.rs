@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::client::Measured;
-use crate::{CHECK, CHECK_MISS, DAY, LOGIN_APP, LOGIN_V1, REFRESH_APP, REFRESH_V1, Row, Subject};
+use crate::{CHECK, CHECK_COOKIE, CHECK_MISS, DAY, LOGIN_APP, LOGIN_V1, REFRESH_APP, REFRESH_V1, Row, Subject};
 
 /// What is compared with what. Rates shall be at least the target times the other's, processor time at most.
 struct Comparison {
@@ -35,6 +35,7 @@ fn comparisons() -> Vec<Comparison> {
         compare(LOGIN_V1, Subject::Bare, None, None);
         compare(CHECK, Subject::Bare, Some(0.85), None);
         compare(CHECK, Subject::RedisEverysec, Some(1.5), None);
+        compare(CHECK_COOKIE, Subject::Bare, Some(0.85), None);
         compare(CHECK_MISS, Subject::Bare, Some(if is_ed25519 { 0.6 } else { 0.8 }), None);
         compare(REFRESH_APP, Subject::Bare, None, None);
         compare(REFRESH_V1, Subject::Bare, None, None);

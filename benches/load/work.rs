@@ -6,13 +6,16 @@ use std::rc::Rc;
 use crate::client::{Kind, Work};
 use crate::random::Random;
 
-/// Where a token is checked: `GET`, Bearer.
-pub(crate) const CHECK: &str = "/v1/session";
+/// Where a token or a cookie is checked: `GET`, as a proxy asks.
+pub(crate) const CHECK: &str = "/verify";
 pub(crate) const LOGIN_APP: &str = "/api/client/v2.0/app/passerby/auth/providers/anon-user/login";
 pub(crate) const LOGIN_V1: &str = "/v1/sessions";
 pub(crate) const REFRESH_APP: &str = "/api/client/v2.0/auth/session";
 pub(crate) const REFRESH_V1: &str = "/v1/session/refresh";
 pub(crate) const LOGOUT: &str = "/v1/session";
+
+/// What a site's script sends.
+const READER: &str = r#"{"mode":"cookie"}"#;
 
 /// What realm-web sends at a first login.
 const DEVICE: &str = r#"{"options":{"device":{"sdkVersion":"2.0.1","platform":"node","platformVersion":"20.20.2"}}}"#;
@@ -21,6 +24,12 @@ pub(crate) fn login_app() -> Vec<u8> {
     let length = DEVICE.len();
     let head = format!("POST {LOGIN_APP} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n");
     format!("{head}content-length: {length}\r\n\r\n{DEVICE}").into_bytes()
+}
+
+/// A reader's, who gets a cookie.
+pub(crate) fn login_reader() -> Vec<u8> {
+    let head = format!("POST {LOGIN_V1} HTTP/1.1\r\nhost: bench\r\nsec-fetch-site: same-origin\r\n");
+    format!("{head}content-length: {}\r\n\r\n{READER}", READER.len()).into_bytes()
 }
 
 pub(crate) fn login(path: &str) -> Vec<u8> {
@@ -79,6 +88,13 @@ pub(crate) fn field<'a>(body: &'a [u8], name: &str) -> &'a [u8] {
     let at = body.find(name).unwrap_or_else(|| panic!("no {name} in {body}")) + name.len() + 3;
     let length = body[at..].find('"').unwrap();
     &body.as_bytes()[at..at + length]
+}
+
+/// The first cookie that an answer sets, as it is sent back.
+pub(crate) fn cookie(head: &[u8]) -> &[u8] {
+    let head = std::str::from_utf8(head).unwrap();
+    let set = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).expect("a cookie");
+    set.split(';').next().unwrap().as_bytes()
 }
 
 /// The same request over and over, and what is done with the answers' head and body.
