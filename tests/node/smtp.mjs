@@ -59,7 +59,18 @@ export class MailServer {
 
   /** Takes the first mail to this address that nobody has taken yet, waiting for it if need be. */
   async take(address) {
-    const deadline = AbortSignal.timeout(MAIL_DEADLINE);
+    const late = new AbortController();
+    const deadline = late.signal;
+    // Unlike AbortSignal.timeout it keeps this process alive while a test waits for nothing but a mail.
+    const timer = setTimeout(() => late.abort(), MAIL_DEADLINE);
+    try {
+      return await this.#take(address, deadline);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #take(address, deadline) {
     for (;;) {
       const index = this.mails.findIndex(({ envelope }) => envelope.to.includes(address));
       if (index !== -1) return this.mails.splice(index, 1)[0];

@@ -1,7 +1,7 @@
 //! Time: the wall for people, the service clock for whatever ends something.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// Seconds of service since the first start of this data folder (see [`ServiceClock`]).
 pub type ServiceTime = u32;
@@ -37,6 +37,8 @@ pub struct ServiceClock {
     monotonic_base_ms: u64,
     /// wall − monotonic, as last seen: what a jump is measured against
     wall_offset_ms: AtomicU64,
+    /// Wall minus service time, as times are shown: followed in steps, or what is shown would flicker
+    shown_offset_ms: AtomicI64,
 }
 
 impl ServiceClock {
@@ -56,13 +58,17 @@ impl ServiceClock {
             base_ms,
             monotonic_base_ms,
             wall_offset_ms: AtomicU64::new(wall_ms.wrapping_sub(monotonic_base_ms)),
+            shown_offset_ms: AtomicI64::new(signed(wall_ms) - signed(base_ms)),
         }
     }
 
     /// Now, in seconds of service.
     pub fn now(&self) -> ServiceTime {
-        let ms = self.base_ms + self.monotonic_ms().saturating_sub(self.monotonic_base_ms);
-        ServiceTime::try_from(ms / 1000).unwrap_or(ServiceTime::MAX)
+        ServiceTime::try_from(self.now_ms() / 1000).unwrap_or(ServiceTime::MAX)
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.base_ms + self.monotonic_ms().saturating_sub(self.monotonic_base_ms)
     }
 
     /// Now, Unix time in milliseconds.
@@ -80,10 +86,16 @@ impl ServiceClock {
         self.clock.monotonic_us()
     }
 
-    /// A service time as people see it: Unix seconds, now − (service now − t).
+    /// A service time as people see it: Unix seconds, now − (service now − t). What it answers for a time stays the same while
+    /// the wall clock does not move by a second against the service clock.
     pub fn to_wall_s(&self, t: ServiceTime) -> i64 {
-        let wall_s = i64::try_from(self.clock.wall_ms() / 1000).unwrap_or(i64::MAX);
-        wall_s - i64::from(self.now()) + i64::from(t)
+        let offset_ms = signed(self.clock.wall_ms()) - signed(self.now_ms());
+        let mut shown_ms = self.shown_offset_ms.load(Ordering::Relaxed);
+        if offset_ms.abs_diff(shown_ms) >= 1000 {
+            shown_ms = offset_ms;
+            self.shown_offset_ms.store(offset_ms, Ordering::Relaxed);
+        }
+        shown_ms.saturating_add(i64::from(t) * 1000).div_euclid(1000)
     }
 
     /// By how many milliseconds the wall clock has jumped since this was last asked; `None` when it has not.
@@ -93,4 +105,8 @@ impl ServiceClock {
         let jump = offset.wrapping_sub(before).cast_signed();
         (jump.abs() > WALL_JUMP_MS).then_some(jump)
     }
+}
+
+fn signed(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
 }

@@ -24,8 +24,8 @@ const FORM = `<!doctype html>
  *
  * A browser that comes to it is logged in as the next account of `accounts` (the last one again, if there is no other),
  * with no page in between. With `form` it gets a page instead, on which people say who they are, or that they would
- * rather not. `host` is a loopback address: another one is another site to a browser. `claims` are what each account is known by beside `sub`; scopes `email` and `profile` put
- * them into the ID token.
+ * rather not. `host` is a loopback address; to a browser each is a site of its own. `claims` are what each account is
+ * known by beside `sub`; scopes `email` and `profile` put them into the ID token.
  */
 export class Issuer {
   #form;

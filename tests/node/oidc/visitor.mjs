@@ -1,26 +1,28 @@
-// A browser without pages, for what a real one cannot be made to do: cookies, redirects one by one, and the issuer's form.
+// A browser without pages, for what a real one cannot be made to do: cookies, single redirects and the issuer's form.
 
 import assert from "node:assert/strict";
 
 const MAX_HOPS = 10;
 
 export class Visitor {
-  /** By origin: { name: value }. Paths and times are not looked at. */
+  /** By origin: a map of names to values. Paths and times are not looked at. */
   #cookies = new Map();
 
   /** One request with the cookies of its origin; redirects are not followed. */
   async fetch(url, options = {}) {
-    const { origin } = new URL(url);
-    const kept = this.#cookies.get(origin) ?? new Map();
-    this.#cookies.set(origin, kept);
-    const cookie = [...kept].map(([name, value]) => `${name}=${value}`).join("; ");
-    const response = await fetch(url, { ...options, redirect: "manual", headers: { cookie } });
+    const response = await fetch(url, { ...options, redirect: "manual", headers: { cookie: this.cookieFor(url) } });
+    const kept = this.#kept(url);
     for (const line of response.headers.getSetCookie()) {
       const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
       if (/; *max-age=0(;|$)/i.test(line)) kept.delete(name);
       else kept.set(name, value);
     }
     return response;
+  }
+
+  /** The header `cookie` of a request to this address. */
+  cookieFor(url) {
+    return [...this.#kept(url)].map(([name, value]) => `${name}=${value}`).join("; ");
   }
 
   /**
@@ -39,5 +41,11 @@ export class Visitor {
       response = await this.fetch(url);
     }
     assert.fail("the redirects go round in circles");
+  }
+
+  #kept(url) {
+    const { origin } = new URL(url);
+    if (!this.#cookies.has(origin)) this.#cookies.set(origin, new Map());
+    return this.#cookies.get(origin);
   }
 }

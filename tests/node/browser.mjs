@@ -1,0 +1,137 @@
+// A real browser: Debian's chromium without a window, driven by puppeteer.
+
+import assert from "node:assert/strict";
+import { existsSync, rmSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import puppeteer from "puppeteer-core";
+
+const CHROMIUM = "/usr/bin/chromium";
+/** For the start and for each wait in a page; a deadline and not a pause. */
+const DEADLINE = 30_000;
+
+// Here and not at the start, so that it is said once and not for each test.
+assert.ok(existsSync(CHROMIUM), `${CHROMIUM} is missing, which these tests need: install Debian's package chromium.`);
+
+/** One process of chromium, with all its files in a folder of its own. */
+class Browser {
+  #chromium;
+  #home;
+  #removeHome = () => {
+    try {
+      rmSync(this.#home, { recursive: true, force: true });
+    } catch {
+      // Chromium may write its last file just now. It is a temporary folder.
+    }
+  };
+
+  async start() {
+    this.#home = await mkdtemp(join(tmpdir(), "passerby-browser-"));
+    try {
+      this.#chromium = await puppeteer.launch({
+        executablePath: CHROMIUM,
+        pipe: true,
+        timeout: DEADLINE,
+        userDataDir: join(this.#home, "profile"),
+        env: { ...process.env, HOME: this.#home, TMPDIR: this.#home },
+        args: [
+          // Everything is on loopback, and a container has little shared memory and may have a proxy for the rest.
+          "--no-proxy-server",
+          "--disable-dev-shm-usage",
+          // Chromium refuses to run its sandbox as root.
+          ...(process.getuid() === 0 ? ["--no-sandbox"] : []),
+        ],
+      });
+    } catch (error) {
+      this.#removeHome();
+      throw error;
+    }
+    // For tests that fail half-way; puppeteer's own handler, which is older, has killed chromium by then.
+    process.on("exit", this.#removeHome);
+    return this;
+  }
+
+  async close() {
+    await this.#chromium.close();
+    await rm(this.#home, { recursive: true, force: true });
+    process.off("exit", this.#removeHome);
+  }
+
+  /** A device that is gone with the test. */
+  async newDevice(t) {
+    const context = await this.#chromium.createBrowserContext();
+    t.after(() => context.close());
+    return new Device(context);
+  }
+}
+
+/** The browser, which the caller closes. */
+export const startBrowser = () => new Browser().start();
+
+/** Somebody's device: cookies and storage that are nobody else's. */
+class Device {
+  #context;
+
+  constructor(context) {
+    this.#context = context;
+  }
+
+  /** A tab with this page, and the addresses of all that it asked for, redirects included. */
+  async open(url) {
+    const page = await this.#context.newPage();
+    page.setDefaultTimeout(DEADLINE);
+    const tab = new Tab(page);
+    await page.goto(url);
+    return tab;
+  }
+
+  /** Cookies of every site. */
+  cookies() {
+    return this.#context.cookies();
+  }
+}
+
+/** One tab, in which somebody clicks, types and reads; each waits until what it needs is there. */
+class Tab {
+  #page;
+  /** Addresses of all requests, in order. */
+  requested = [];
+
+  constructor(page) {
+    this.#page = page;
+    page.on("request", (request) => this.requested.push(request.url()));
+  }
+
+  get url() {
+    return this.#page.url();
+  }
+
+  async click(selector) {
+    // A tab that is not in front draws nothing, and nobody could click in it.
+    await this.#page.bringToFront();
+    await this.#page.locator(selector).click();
+  }
+
+  async type(selector, text) {
+    await this.#page.bringToFront();
+    await this.#page.locator(selector).fill(text);
+  }
+
+  /** Waits until the element is there. */
+  async see(selector) {
+    await this.#page.waitForSelector(selector);
+  }
+
+  /** The text of the element, once it has one. */
+  async read(selector) {
+    const element = await this.#page.waitForSelector(`${selector}:not(:empty)`);
+    return element.evaluate(({ textContent }) => textContent);
+  }
+
+  /** A value of the page's `sessionStorage`. */
+  stored(key) {
+    return this.#page.evaluate((name) => sessionStorage.getItem(name), key);
+  }
+}
