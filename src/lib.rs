@@ -4,6 +4,8 @@
 //! server: each module may use those before it.
 
 pub mod config;
+
+pub mod budget;
 pub mod mail;
 pub mod memory;
 pub mod outbound;

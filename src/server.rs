@@ -8,6 +8,7 @@ use passerby_actors::domain::{DeviceId, Entropy, MergePolicy, MeterMerge, Servic
 use passerby_actors::histogram::Histogram;
 use passerby_actors::store::{EmbeddedStore, Health, Store};
 
+use crate::budget::Budgets;
 use crate::config::Settings;
 use crate::mail::Mailer;
 use crate::provider::Providers;
@@ -106,6 +107,8 @@ pub struct Server {
     pub accounts: Accounts,
     /// Codes that work once.
     pub codes: OneTimeCodes,
+    /// What strangers may do.
+    pub budgets: Budgets,
     /// Responses by class of status: 1xx at 0.
     pub responses: [AtomicU64; 5],
     /// How long requests took that were answered 503.

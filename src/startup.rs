@@ -17,6 +17,7 @@ use passerby_actors::store::embedded::{Durability, OpenError, Options};
 use passerby_actors::store::{EmbeddedStore, Store};
 use zeroize::Zeroizing;
 
+use crate::budget::Budgets;
 use crate::config::{self, AccessAlg, Loaded, Settings, SettingsError, default_max_users};
 use crate::http::{self, ops};
 use crate::mail::{AnyTransport, Mailer, Plan, Smtp, Webhook};
@@ -270,6 +271,7 @@ impl Application {
         let linker = Arc::new(LinkerHandle::start(Arc::clone(&core)).await?);
         let accounts = start_accounts(&mut providers, &for_actors, &linker, &ports.clock, &ports.entropy)?;
         let entropy = ports.entropy;
+        let budgets = Budgets::new(&settings.budget, settings.limits, Arc::clone(&ports.clock));
         let server = Arc::new(Server {
             settings,
             providers,
@@ -281,6 +283,7 @@ impl Application {
             linker,
             accounts,
             codes: OneTimeCodes::default(),
+            budgets,
             responses: Default::default(),
             shed: Histogram::default(),
         });

@@ -106,6 +106,8 @@ pub struct Settings {
     pub transfer: TransferRules,
     /// What logins tell.
     pub auth: AuthRules,
+    /// What strangers may do.
+    pub budget: BudgetRules,
     /// Readers' cookies.
     pub cookie: CookieRules,
     /// How mails are sent.
@@ -183,6 +185,26 @@ pub struct MergeRules {
 pub struct TransferRules {
     /// The app's page that takes a transfer code in its fragment. Default none: codes come without a URL.
     pub page: Option<String>,
+}
+
+/// `budget.*`: by IPv4 address or IPv6 /64, unless it says all. Each is 1 to 1 000 000.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetRules {
+    /// Users made a minute. Default 60.
+    pub create: u32,
+    /// Users made at once. Default 300.
+    pub create_burst: u32,
+    /// Users made a second by all together, 1 to 10 000 000. Default 20 000.
+    pub create_all: u32,
+    /// Logins and links with an identity a minute. Default 60.
+    pub link: u32,
+    /// The same at once. Default 120.
+    pub link_burst: u32,
+    /// Tokens and cookies that are not ours a minute. Default 60.
+    pub bad_tokens: u32,
+    /// The same at once. Default 300.
+    pub bad_tokens_burst: u32,
 }
 
 /// `cookie.*`.

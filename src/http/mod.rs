@@ -24,6 +24,7 @@ use actix_web::{App, HttpRequest, HttpResponse, web};
 use passerby_actors::handle::{self, Handle};
 
 use self::forwarded::Forwarded;
+use crate::budget::{OverBudget, Spend};
 use crate::server::Server;
 
 /// What a handler has: the shared server and its worker's way into the core.
@@ -171,8 +172,21 @@ const SCHEME: &[u8] = b"Bearer ";
 
 /// Where a request came from. A trusted proxy that does not say is one nameless client.
 pub(crate) fn client(request: &HttpRequest, context: &Context) -> IpAddr {
-    let forwarded = Forwarded::of(request, &context.server.settings.trusted_proxies);
-    forwarded.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    let trusted = &context.server.settings.trusted_proxies;
+    let client = if trusted.is_empty() {
+        request.peer_addr().map(|peer| peer.ip())
+    } else {
+        Forwarded::of(request, trusted).client
+    };
+    client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
+/// Takes one from the budget of where a request came from.
+///
+/// # Errors
+/// There is none left: 429.
+pub(crate) fn spend(request: &HttpRequest, context: &Context, what: Spend) -> Result<(), OverBudget> {
+    context.server.budgets.spend(what, client(request, context))
 }
 
 /// Seconds after which a request that was turned away may come again: jittered, so that not all come at once.

@@ -118,6 +118,14 @@ fn register(registry: &mut Registry, server: &Server) {
     counter("sweep_pages", "Registry pages swept", &sweep.pages);
     counter("users_expired", "Users that were inactive for the whole window", &sweep.expired);
 
+    let [create, link, bad_tokens] = server.budgets.refused();
+    for (name, help, count) in [
+        ("over_budget_creates", "Users not made because their network had made too many", create),
+        ("over_budget_links", "Identities not tried because their network had tried too many", link),
+        ("over_budget_tokens", "Tokens that are not ours, beyond what their network may present", bad_tokens),
+    ] {
+        registry.register(name, help, ConstCounter::new(count));
+    }
     if let Some(mailer) = &server.accounts.mailer {
         let counts = mailer.counts();
         for (name, help, count) in [

@@ -142,6 +142,13 @@ pub enum TokenError {
     Expired,
 }
 
+impl TokenError {
+    /// Whether it is a stranger's text, and not a token of ours at the wrong place or time.
+    pub fn is_guess(self) -> bool {
+        matches!(self, Self::Malformed | Self::UnknownKey | Self::BadSignature)
+    }
+}
+
 /// Makes and verifies tokens. Shared by all workers.
 pub struct Tokens {
     signers: RwLock<Signers>,

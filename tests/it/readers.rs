@@ -436,3 +436,59 @@ async fn meters_are_used_over_the_api_and_a_repeated_request_counts_once() {
         })
         .await;
 }
+
+/// S35, S36: who makes too many is told when to come again; readers of the network keep their ids and others notice nothing.
+#[actix_web::test]
+async fn a_network_that_makes_too_many_users_is_asked_to_wait_and_its_readers_keep_their_ids() {
+    World::new()
+        .set("trusted_proxies", "127.0.0.0/8")
+        .set("budget.create", "6")
+        .set("budget.create_burst", "3")
+        .set("budget.bad_tokens_burst", "3")
+        .serve(async |server| {
+            let from = |call: Call, client: &str| call.header("x-forwarded-for", client);
+            let create = async |client: &str| from(server.call("POST /v1/sessions"), client).send().await;
+            for _ in 0..3 {
+                assert_eq!(create("203.0.113.9").await.status, 201);
+            }
+            let over = create("203.0.113.9").await;
+            over.assert_problem(429, "over-budget");
+            assert_eq!(over.header("retry-after"), Some("10"));
+            let login = "POST /api/client/v2.0/app/passerby/auth/providers/anon-user/login";
+            let over = from(server.call(login), "203.0.113.9").send().await;
+            let text = "too many of these from this network: come back in 10 s";
+            over.assert_client_error(429, Some("TooManyRequests"), text);
+            assert_eq!(create("203.0.113.10").await.status, 201);
+            assert_eq!(
+                create("198.51.100.1, 203.0.113.9").await.status,
+                429,
+                "what a client claims to be does not count"
+            );
+            assert_eq!(
+                server.call("POST /v1/sessions").send().await.status,
+                201,
+                "a proxy that does not say who it is"
+            );
+
+            let mut jar = Jar::default();
+            let first = from(jar.sent(server.call(AUTO)), "203.0.113.9").send().await;
+            jar.keep(&first);
+            let id = passed(&first);
+            let before = users(server);
+            let second = from(jar.sent(server.call(AUTO)), "203.0.113.9").send().await;
+            assert_eq!((passed(&second), second.header("set-cookie"), users(server)), (id.clone(), None, before));
+            server.clock.advance_s(10);
+            let third = from(jar.sent(server.call(AUTO)), "203.0.113.9").send().await;
+            assert_eq!((passed(&third), users(server)), (id, before + 1));
+
+            // S37
+            let guess = async |client: &str| from(server.call(NEVER), client).bearer("a.b.c").send().await;
+            for _ in 0..3 {
+                guess("203.0.113.9").await.assert_problem(401, "invalid-token");
+            }
+            guess("203.0.113.9").await.assert_problem(429, "over-budget");
+            guess("203.0.113.10").await.assert_problem(401, "invalid-token");
+            assert_eq!(server.metric("passerby_over_budget_tokens_total").await, 1);
+        })
+        .await;
+}

@@ -13,7 +13,8 @@ use super::body::{self, BodyError};
 use super::forwarded::Forwarded;
 use super::identities;
 use super::plain::PlainObject;
-use super::{Context, JSON, NO_STORE, bearer, client, other_method, retry_after_s, within_time};
+use super::{Context, JSON, NO_STORE, bearer, client, other_method, retry_after_s, spend, within_time};
+use crate::budget::{OverBudget, Spend};
 use crate::provider::ANON_USER;
 use crate::provider::identity::IdentityError;
 use crate::provider::throttle::Throttled;
@@ -96,6 +97,12 @@ impl From<BodyError> for ClientError {
 
 impl From<Throttled> for ClientError {
     fn from(error: Throttled) -> Self {
+        Self::throttled(error.to_string(), error.retry_after_s)
+    }
+}
+
+impl From<OverBudget> for ClientError {
+    fn from(error: OverBudget) -> Self {
         Self::throttled(error.to_string(), error.retry_after_s)
     }
 }
@@ -281,6 +288,7 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
             authenticate(request, context)?;
             return Err(ClientError::bad_request("linking an anonymous identity is not allowed"));
         }
+        spend(request, context, Spend::Create)?;
         let device = device(&object, || DeviceId(server.random_id()));
         let user = context.handle.login(SessionKind::AppServices, IdForm::Object).await?;
         return Ok(logged_in(server, &user, device, false));
@@ -295,12 +303,14 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
     if link {
         // the session first: what it may not do need not be verified
         let (access, live) = authenticate(request, context)?;
+        spend(request, context, Spend::Link)?;
         let proof = identities::prove(server, &**provider, &object, client(request, context)).await;
         let proof = proof.map_err(|error| refused_proof(context, &error, true))?;
         let linked = within_time(context, server.linker.link(access.user, live.number, proof)).await;
         let linked = linked.map_err(refused_link)?;
         return Ok(linked_session(server, &linked, &access, live.number));
     }
+    spend(request, context, Spend::Link)?;
     let proof = identities::prove(server, &**provider, &object, client(request, context)).await;
     let proof = proof.map_err(|error| refused_proof(context, &error, false))?;
     let device = device(&object, || DeviceId(server.random_id()));
@@ -392,7 +402,11 @@ fn device(body: &Map<String, Value>, mint: impl FnOnce() -> DeviceId) -> DeviceI
 /// The live session of an access token.
 fn authenticate(request: &HttpRequest, context: &Context) -> Result<(Access, Live), ClientError> {
     let token = bearer(request).ok_or_else(no_token)?;
-    let access = context.server.tokens.verify_access(token, context.server.wall_s()).map_err(|error| match error {
+    let verified = context.server.tokens.verify_access(token, context.server.wall_s());
+    if verified.as_ref().is_err_and(|error| error.is_guess()) {
+        spend(request, context, Spend::BadToken)?;
+    }
+    let access = verified.map_err(|error| match error {
         TokenError::Expired => ClientError::invalid_session("invalid session: access token expired"),
         TokenError::WrongType => ClientError::unauthorized(None, "invalid access token: incorrect token type"),
         // the client refreshes on this text
@@ -416,7 +430,11 @@ fn no_token() -> ClientError {
 fn authenticate_refresh(request: &HttpRequest, context: &Context) -> Result<(Refresh, Live), ClientError> {
     let wrong_type = || ClientError::unauthorized(None, "invalid refresh token: incorrect token type");
     let token = bearer(request).ok_or_else(no_token)?;
-    let refresh = context.server.tokens.verify_refresh(token).map_err(|error| match error {
+    let verified = context.server.tokens.verify_refresh(token);
+    if verified.as_ref().is_err_and(|error| error.is_guess()) {
+        spend(request, context, Spend::BadToken)?;
+    }
+    let refresh = verified.map_err(|error| match error {
         TokenError::WrongType => wrong_type(),
         _ => ClientError::dead_refresh_token(),
     })?;

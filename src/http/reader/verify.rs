@@ -8,9 +8,10 @@ use passerby_actors::handle::{self, Live};
 use url::form_urlencoded;
 
 use super::{Found, Visitor, look, set_lazy, set_session, slide};
+use crate::budget::Spend;
 use crate::http::meters::{self, Use};
 use crate::http::v1::{Problem, by_bearer};
-use crate::http::{Context, NO_STORE, body, v1};
+use crate::http::{Context, NO_STORE, body, spend, v1};
 
 /// Who it is; nobody's for a machine that reads a page of `create=auto`.
 const USER: HeaderName = HeaderName::from_static("x-passerby-user");
@@ -190,6 +191,10 @@ async fn by_cookie(request: &HttpRequest, context: &Context, wish: &Wish) -> Res
         }
         Found::Lazy(_) | Found::Nobody if !wish.creates => Err(Problem::no_reader()),
         Found::Lazy(cookie) if !Visitor::of(request).may_become_reader => {
+            metered(context, wish, None, Passed::lazily(cookie.user).response(context, wish)).await
+        }
+        // the reader keeps the id, and is made when there is a budget again
+        Found::Lazy(cookie) if spend(request, context, Spend::Create).is_err() => {
             metered(context, wish, None, Passed::lazily(cookie.user).response(context, wish)).await
         }
         Found::Lazy(cookie) => match context.handle.make_lazily(&cookie.user).await {

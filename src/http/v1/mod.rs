@@ -19,7 +19,8 @@ use super::body::{self, BodyError};
 use super::identities;
 use super::plain::PlainObject;
 use super::reader::{self, Found};
-use super::{Context, JSON, NO_STORE, bearer, client, other_method, retry_after_s, within_time};
+use super::{Context, JSON, NO_STORE, bearer, client, other_method, retry_after_s, spend, within_time};
+use crate::budget::{OverBudget, Spend};
 use crate::provider::ANON_USER;
 use crate::provider::identity::IdentityError;
 use crate::provider::throttle::Throttled;
@@ -158,6 +159,13 @@ impl From<Throttled> for Problem {
         let retry_after_s = Some(u16::try_from(error.retry_after_s).unwrap_or(u16::MAX));
         let status = StatusCode::TOO_MANY_REQUESTS;
         Self { retry_after_s, ..Self::new(status, "too-many-attempts", error.to_string()) }
+    }
+}
+
+impl From<OverBudget> for Problem {
+    fn from(error: OverBudget) -> Self {
+        let retry_after_s = Some(u16::try_from(error.retry_after_s).unwrap_or(u16::MAX));
+        Self { retry_after_s, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "over-budget", error.to_string()) }
     }
 }
 
@@ -390,6 +398,7 @@ async fn create_session(request: HttpRequest, context: web::Data<Context>, paylo
             if kind == SessionKind::Cookie {
                 return by_cookie(&request, &context).await;
             }
+            spend(&request, &context, Spend::Create)?;
             let live = context.handle.login(kind, IdForm::TimeOrdered).await?;
             return Ok(tokens(&request, StatusCode::CREATED, &context, &live, new_session(kind, false), None));
         }
@@ -416,15 +425,21 @@ async fn by_cookie(request: &HttpRequest, context: &Context) -> Answer {
             reader::slide(&mut response, request, context, &live, &cookie);
             return Ok(response);
         }
-        Found::Lazy(cookie) => match context.handle.make_lazily(&cookie.user).await {
-            Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => None,
-            other => Some(other?),
-        },
+        Found::Lazy(cookie) => {
+            spend(request, context, Spend::Create)?;
+            match context.handle.make_lazily(&cookie.user).await {
+                Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => None,
+                other => Some(other?),
+            }
+        }
         Found::Nobody => None,
     };
     let live = match found {
         Some(live) => live,
-        None => context.handle.login(SessionKind::Cookie, IdForm::TimeOrdered).await?,
+        None => {
+            spend(request, context, Spend::Create)?;
+            context.handle.login(SessionKind::Cookie, IdForm::TimeOrdered).await?
+        }
     };
     Ok(tokens(request, StatusCode::CREATED, context, &live, new_session(SessionKind::Cookie, false), None))
 }
@@ -443,6 +458,7 @@ fn session_body(status: StatusCode, user: &UserId, session: SessionId, merged: O
 async fn transferred(request: &HttpRequest, context: &Context, body: &Map<String, Value>, kind: SessionKind) -> Answer {
     let server = &context.server;
     let code = body.get("code").and_then(Value::as_str).ok_or_else(|| Problem::missing_field("code"))?;
+    spend(request, context, Spend::Link)?;
     let refused = || Problem::from(IdentityError::Code);
     let Transfer { user, session } = server.codes.transfers.redeem(code, server.clock().now()).ok_or_else(refused)?;
     let opening = context.handle.open_session(&user, kind, DeviceId::default(), Some(session));
@@ -475,6 +491,7 @@ async fn prove(
             Problem::unknown_provider()
         });
     };
+    spend(request, context, Spend::Link)?;
     if body.contains_key("code") && server.providers.oidc(name).is_some() {
         return Ok(browser_login::finished(context, name, body, peek)?);
     }
@@ -728,7 +745,13 @@ fn authenticate(request: &HttpRequest, context: &Context) -> Result<Live, Proble
 /// The live session of an access token.
 pub(super) fn by_bearer(request: &HttpRequest, context: &Context) -> Result<Live, Problem> {
     let token = bearer(request).ok_or_else(Problem::no_token)?;
-    let access = context.server.tokens.verify_access(token, context.server.wall_s())?;
+    let access = match context.server.tokens.verify_access(token, context.server.wall_s()) {
+        Err(error) if error.is_guess() => {
+            spend(request, context, Spend::BadToken)?;
+            return Err(error.into());
+        }
+        other => other?,
+    };
     Ok(context.handle.check(&access.user, &access.session, Some(access.epoch))?)
 }
 
@@ -808,7 +831,13 @@ async fn refresh_session(request: HttpRequest, context: web::Data<Context>, payl
     let answer = async {
         body::discard(&request, &context, payload).await?;
         let token = bearer(&request).ok_or_else(Problem::no_token)?;
-        let refresh = context.server.tokens.verify_refresh(token)?;
+        let refresh = match context.server.tokens.verify_refresh(token) {
+            Err(error) if error.is_guess() => {
+                spend(&request, &context, Spend::BadToken)?;
+                return Err(error.into());
+            }
+            other => other?,
+        };
         if refresh.kind != SessionKind::V1 {
             return Err(Problem::wrong_token());
         }

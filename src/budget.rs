@@ -1,0 +1,294 @@
+//! What strangers may do before they are asked to come back later: make users, try identities, present tokens that are not
+//! ours (S35, S37). By IPv4 address or IPv6 /64, and for making users all together.
+//!
+//! Memory is bounded: beyond [`MOST_PREFIXES`] prefixes at a time newcomers share budgets by chance, some thousands of them, so
+//! that neither a flood from everywhere takes the memory nor one prefix of it everybody's budget. An address of this
+//! machine has no budget: it is a proxy that does not say who is behind it, and its clients must not share one (S36).
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use governor::clock::Clock as GovernorClock;
+use governor::middleware::NoOpMiddleware;
+use governor::state::keyed::DashMapStateStore;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use passerby_actors::domain::Clock;
+
+use crate::config::BudgetRules;
+
+/// Prefixes with a budget of their own, about 64 bytes each.
+const MOST_PREFIXES: usize = 1 << 18;
+/// Budgets that the rest share.
+const SHARED: u64 = 1 << 14;
+
+/// What a budget is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spend {
+    /// Making a user.
+    Create,
+    /// Logging in with or linking an identity.
+    Link,
+    /// A token or cookie that is not ours.
+    BadToken,
+}
+
+/// Come back after this long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many of these from this network: come back in {retry_after_s} s")]
+pub struct OverBudget {
+    /// Seconds, at least 1; what `Retry-After` says.
+    pub retry_after_s: u32,
+}
+
+/// The clock that budgets fill up by.
+#[derive(Clone)]
+struct Monotonic(Arc<dyn Clock>);
+
+impl GovernorClock for Monotonic {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        Duration::from_micros(self.0.monotonic_us())
+    }
+}
+
+/// Family and prefix, or the number of a shared budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    V4([u8; 4]),
+    V6([u8; 8]),
+    Shared(u64),
+}
+
+impl Key {
+    /// `None` for an address of this machine.
+    fn of(address: IpAddr) -> Option<Self> {
+        let address = address.to_canonical();
+        if address.is_loopback() || address.is_unspecified() {
+            return None;
+        }
+        Some(match address {
+            IpAddr::V4(address) => Self::V4(address.octets()),
+            IpAddr::V6(address) => {
+                let mut prefix = [0; 8];
+                prefix.copy_from_slice(&address.octets()[..8]);
+                Self::V6(prefix)
+            }
+        })
+    }
+
+    /// Which of the shared budgets it would have.
+    fn shared(self) -> Self {
+        let bytes: &[u8] = match &self {
+            Self::V4(bytes) => bytes,
+            Self::V6(bytes) => bytes,
+            Self::Shared(_) => return self,
+        };
+        // FNV-1a: who knows which prefixes fall together gains what they could have with one prefix
+        let hash = bytes
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
+        Self::Shared(hash % SHARED)
+    }
+}
+
+type ByPrefix = RateLimiter<Key, DashMapStateStore<Key>, Monotonic, NoOpMiddleware<Duration>>;
+type OfAll = RateLimiter<NotKeyed, InMemoryState, Monotonic, NoOpMiddleware<Duration>>;
+
+struct Budget {
+    limiter: ByPrefix,
+    clock: Monotonic,
+    most: usize,
+    /// When those that are full again were last forgotten (microseconds).
+    swept_us: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Budget {
+    fn new(a_minute: u32, burst: u32, clock: &Monotonic, most: usize) -> Self {
+        let (a_minute, burst) = (at_least_one(a_minute), at_least_one(burst));
+        let quota = Quota::per_minute(a_minute).allow_burst(burst);
+        let limiter = RateLimiter::new(quota, DashMapStateStore::default(), clock.clone());
+        Self { limiter, clock: clock.clone(), most, swept_us: AtomicU64::new(0), refused: AtomicU64::new(0) }
+    }
+
+    fn spend(&self, key: Key) -> Result<(), OverBudget> {
+        let key = if self.limiter.len() < self.most { key } else { self.crowded(key) };
+        self.limiter.check_key(&key).map_err(|not_until| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            over(not_until.wait_time_from(self.clock.now()))
+        })
+    }
+
+    /// Forgets whoever has the whole budget again, at most once a second; if that does not help, budgets are shared.
+    fn crowded(&self, key: Key) -> Key {
+        let now_us = u64::try_from(self.clock.now().as_micros()).unwrap_or(u64::MAX);
+        let swept_us = self.swept_us.load(Ordering::Relaxed);
+        let due = now_us.saturating_sub(swept_us) >= 1_000_000;
+        if due && self.swept_us.compare_exchange(swept_us, now_us, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.limiter.retain_recent();
+        }
+        if self.limiter.len() < self.most { key } else { key.shared() }
+    }
+}
+
+fn at_least_one(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN)
+}
+
+fn over(wait: Duration) -> OverBudget {
+    let seconds = wait.as_millis().div_ceil(1000).max(1);
+    OverBudget { retry_after_s: u32::try_from(seconds).unwrap_or(u32::MAX) }
+}
+
+/// The budgets of all strangers.
+pub struct Budgets {
+    on: bool,
+    create: Budget,
+    link: Budget,
+    bad_tokens: Budget,
+    all: OfAll,
+    clock: Monotonic,
+}
+
+impl Budgets {
+    /// Full ones. `on` is the setting `limits`.
+    pub fn new(rules: &BudgetRules, on: bool, clock: Arc<dyn Clock>) -> Self {
+        Self::with_room(rules, on, clock, MOST_PREFIXES)
+    }
+
+    fn with_room(rules: &BudgetRules, on: bool, clock: Arc<dyn Clock>, most: usize) -> Self {
+        let clock = Monotonic(clock);
+        let all = at_least_one(rules.create_all);
+        let all = Quota::per_second(all).allow_burst(at_least_one(all.get().saturating_mul(10)));
+        Self {
+            on,
+            create: Budget::new(rules.create, rules.create_burst, &clock, most),
+            link: Budget::new(rules.link, rules.link_burst, &clock, most),
+            bad_tokens: Budget::new(rules.bad_tokens, rules.bad_tokens_burst, &clock, most),
+            all: RateLimiter::direct_with_clock(all, clock.clone()),
+            clock,
+        }
+    }
+
+    /// Takes one of whatever it is from the budget of where a request came from.
+    ///
+    /// # Errors
+    /// [`OverBudget`] says when there is one again.
+    pub fn spend(&self, what: Spend, client: IpAddr) -> Result<(), OverBudget> {
+        let Some(key) = Key::of(client).filter(|_| self.on) else { return Ok(()) };
+        match what {
+            Spend::Create => {
+                self.create.spend(key)?;
+                self.all.check().map_err(|not_until| over(not_until.wait_time_from(self.clock.now())))
+            }
+            Spend::Link => self.link.spend(key),
+            Spend::BadToken => self.bad_tokens.spend(key),
+        }
+    }
+
+    /// How often each was refused: making users, trying identities, bad tokens.
+    pub fn refused(&self) -> [u64; 3] {
+        [&self.create, &self.link, &self.bad_tokens].map(|budget| budget.refused.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    struct Manual(AtomicU64);
+
+    impl Clock for Manual {
+        fn monotonic_us(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        fn wall_ms(&self) -> u64 {
+            0
+        }
+    }
+
+    fn rules() -> BudgetRules {
+        BudgetRules {
+            create: 6,
+            create_burst: 3,
+            create_all: 10_000_000,
+            link: 60,
+            link_burst: 1,
+            bad_tokens: 60,
+            bad_tokens_burst: 1,
+        }
+    }
+
+    fn budgets(rules: &BudgetRules, most: usize) -> (Budgets, Arc<Manual>) {
+        let clock = Arc::new(Manual(AtomicU64::new(1)));
+        (Budgets::with_room(rules, true, clock.clone(), most), clock)
+    }
+
+    fn v4(number: u32) -> IpAddr {
+        Ipv4Addr::from(0x0b00_0000 + number).into()
+    }
+
+    /// S35: rate and burst are both honoured, and what comes too early is told when to come again.
+    #[test]
+    fn a_prefix_has_a_burst_and_then_its_rate() {
+        let (budgets, clock) = budgets(&rules(), 1000);
+        let create = || budgets.spend(Spend::Create, v4(1));
+        assert_eq!([create(), create(), create()], [Ok(()); 3]);
+        assert_eq!(create(), Err(OverBudget { retry_after_s: 10 }));
+        assert_eq!(budgets.spend(Spend::Create, v4(2)), Ok(()), "others have their own");
+        assert_eq!(budgets.spend(Spend::Link, v4(1)), Ok(()), "and each purpose its own");
+        clock.0.fetch_add(10_000_000, Ordering::Relaxed);
+        assert_eq!((create(), create()), (Ok(()), Err(OverBudget { retry_after_s: 10 })));
+        clock.0.fetch_add(3_600_000_000, Ordering::Relaxed);
+        assert_eq!((0..10).filter(|_| create().is_ok()).count(), 3, "what is not used does not add up");
+        assert_eq!(budgets.refused(), [9, 0, 0]);
+    }
+
+    /// S35, S36.
+    #[test]
+    fn a_v6_network_is_one_and_this_machine_is_none() {
+        let (budgets, _) = budgets(&rules(), 1000);
+        let v6 = |net: u16, host: u16| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, net, 0, 0, 0, host));
+        let passed = (0..10).filter(|host| budgets.spend(Spend::Create, v6(1, *host)).is_ok()).count();
+        assert_eq!(passed, 3);
+        assert!(budgets.spend(Spend::Create, v6(2, 1)).is_ok());
+        let mapped: IpAddr = Ipv4Addr::new(11, 0, 0, 1).to_ipv6_mapped().into();
+        let passed = (0..10).filter(|n| budgets.spend(Spend::Create, if n % 2 == 0 { v4(1) } else { mapped }).is_ok());
+        assert_eq!(passed.count(), 3, "an IPv4 address in IPv6 clothes is the IPv4 address");
+        for own in ["127.0.0.1", "::1", "0.0.0.0"] {
+            assert!((0..100).all(|_| budgets.spend(Spend::Create, own.parse().unwrap()).is_ok()), "{own}");
+        }
+    }
+
+    /// S35: ten million prefixes, and the memory of a few.
+    #[test]
+    fn memory_is_bounded_however_many_prefixes_come_and_who_was_there_keeps_its_budget() {
+        let (budgets, clock) = budgets(&rules(), 1000);
+        let known = v4(0);
+        assert!(budgets.spend(Spend::Create, known).is_ok());
+        let passed = (1..1_000_000).filter(|n| budgets.spend(Spend::Create, v4(*n)).is_ok()).count();
+        let held = budgets.create.limiter.len();
+        assert!(held <= 1000 + SHARED as usize, "{held}");
+        assert!(passed <= 3 * held, "{passed}: the crowd shares what few would have");
+        clock.0.fetch_add(3_600_000_000, Ordering::Relaxed);
+        assert!(budgets.spend(Spend::Create, known).is_ok());
+        assert!(budgets.create.limiter.len() <= 1000, "those who came once are forgotten");
+    }
+
+    #[test]
+    fn all_together_have_a_budget_too_and_off_is_off() {
+        let few = BudgetRules { create_all: 1, ..rules() };
+        let (budgets, clock) = budgets(&few, 1000);
+        assert_eq!((0..100).filter(|n| budgets.spend(Spend::Create, v4(*n)).is_ok()).count(), 10);
+        let off = Budgets::new(&few, false, clock);
+        assert!((0..100).all(|_| off.spend(Spend::Create, v4(1)).is_ok()));
+    }
+}
