@@ -32,7 +32,7 @@ pub enum Spend {
     Create,
     /// Logging in with or linking an identity.
     Link,
-    /// A token or cookie that is not ours.
+    /// A token that is not ours.
     BadToken,
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use passerby_actors::actor::{Core, JanitorHandle, LinkerHandle, LoggedIn, Proof};
 use passerby_actors::domain::{DeviceId, Entropy, MergePolicy, MeterMerge, ServiceClock, SessionKind, UserId};
+use passerby_actors::handle::Live;
 use passerby_actors::histogram::Histogram;
 use passerby_actors::store::{EmbeddedStore, Health, Store};
 
@@ -62,7 +63,7 @@ pub struct OneTimeCodes {
     /// For another session of the same user.
     pub transfers: Codes<UserId, Transfer>,
     /// For a browser that comes back from an issuer.
-    pub sent: Codes<(), SentLogin>,
+    pub sent: Codes<[u8; 9], SentLogin>,
     /// For the page that a finished login ends on.
     pub finished: Codes<(), FinishedLogin>,
 }
@@ -72,7 +73,7 @@ impl Default for OneTimeCodes {
         let limits = |lifetime_s, most_per_owner| Limits { lifetime_s, most: 100_000, most_per_owner };
         Self {
             transfers: Codes::new(CodeKind::Transfer, limits(TRANSFER_CODE_S, 8)),
-            sent: Codes::new(CodeKind::OidcState, limits(SENT_LOGIN_S, 1)),
+            sent: Codes::new(CodeKind::OidcState, limits(SENT_LOGIN_S, SENT_LOGINS_OF_A_NETWORK)),
             finished: Codes::new(CodeKind::Login, limits(LOGIN_CODE_S, 1)),
         }
     }
@@ -80,6 +81,8 @@ impl Default for OneTimeCodes {
 
 /// How long a transfer code is good (seconds).
 pub const TRANSFER_CODE_S: u32 = 120;
+/// How many people of one network may be at issuers at a time: one more, and the one who left first has to begin again.
+const SENT_LOGINS_OF_A_NETWORK: usize = 256;
 /// How long somebody may take at an issuer (seconds).
 pub const SENT_LOGIN_S: u32 = 600;
 /// How long the code of a finished login is good (seconds).
@@ -146,6 +149,13 @@ impl Server {
         let mut id = [0; 12];
         self.entropy.fill(&mut id);
         id
+    }
+
+    /// Whether a session of a lasting account is young enough to change how the account is logged in to (S40); an anonymous
+    /// user has nothing to log in with again.
+    pub fn is_fresh(&self, live: &Live) -> bool {
+        let fresh_s = self.settings.session.fresh_s;
+        fresh_s == 0 || live.record.is_anonymous() || self.clock().now().saturating_sub(live.started) < fresh_s
     }
 
     /// How the data of two users become one.

@@ -1,5 +1,7 @@
 //! The one door to the core: an async function for each operation, with its permit, its retry and its errors.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -50,6 +52,8 @@ struct Worker {
     number: usize,
     completions: Rc<Completions>,
     supervisor: Addr<Supervisor>,
+    /// Sessions whose use is being written: one note each, however many checks there are meanwhile.
+    noting: RefCell<HashSet<(UserId, u32)>>,
 }
 
 impl Drop for Worker {
@@ -79,7 +83,7 @@ impl Handle {
         let for_notices = Arc::clone(&core);
         actix_rt::spawn(Rc::clone(&completions).run(move |applied| pass_on(&for_notices, applied)));
         let supervisor = Supervisor::new(Arc::clone(&core), number).start();
-        Self { worker: Rc::new(Worker { core, number, completions, supervisor }) }
+        Self { worker: Rc::new(Worker { core, number, completions, supervisor, noting: RefCell::default() }) }
     }
 
     /// What all workers share.
@@ -241,8 +245,14 @@ impl Handle {
 
     /// Writes that a session is in use. Nobody waits for it, and if it fails the next check does it.
     fn note_seen(&self, user: UserId, session: u32) {
+        if !self.worker.noting.borrow_mut().insert((user, session)) {
+            return;
+        }
         let handle = self.clone();
-        actix_rt::spawn(async move { drop(handle.route(&user, Operation::Seen { session }).await) });
+        actix_rt::spawn(async move {
+            drop(handle.route(&user, Operation::Seen { session }).await);
+            handle.worker.noting.borrow_mut().remove(&(user, session));
+        });
     }
 
     /// A user with all that is kept about them, if they live.

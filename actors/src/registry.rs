@@ -13,7 +13,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use foldhash::fast::{FixedState, RandomState};
 
-use crate::domain::{Extension, IdentityKey, Record, ServiceTime, UserId, UserState, ValueKey};
+use crate::domain::{Alias, Extension, IdentityKey, Record, ServiceTime, UserId, UserState, ValueKey};
 
 /// dashmap refuses fewer than two shards.
 const SHARDS_PER_MAP: usize = 2;
@@ -301,8 +301,10 @@ impl Registry {
 
     /// Takes a user away, with the extension record and the identities in it.
     pub(crate) fn remove_user(&self, id: &UserId) {
-        if let Entry::Occupied(entry) = self.users.map(id).entry(*id) {
-            self.remove_extension(id);
+        let entry = self.users.map(id).entry(*id);
+        // also of a user who is not there: a snapshot may have copied the extension record before the user went
+        self.remove_extension(id);
+        if let Entry::Occupied(entry) = entry {
             entry.remove();
             self.users.len.fetch_sub(1, Ordering::Relaxed);
         }
@@ -314,7 +316,7 @@ impl Registry {
         let new = read(&bytes);
         let claims = new.claims();
         if let Some(old) = self.extensions.insert(id, bytes) {
-            self.forget(&read(&old), &claims);
+            self.forget(&read(&old), &claims, &new.aliases);
         }
         for claim in claims {
             self.identities.insert(claim, id);
@@ -324,11 +326,11 @@ impl Registry {
         }
     }
 
-    fn forget(&self, old: &Extension, kept: &[IdentityKey]) {
+    fn forget(&self, old: &Extension, kept: &[IdentityKey], kept_aliases: &[Alias]) {
         for claim in old.claims().iter().filter(|claim| !kept.contains(claim)) {
             self.identities.remove(claim);
         }
-        for alias in &old.aliases {
+        for alias in old.aliases.iter().filter(|alias| !kept_aliases.contains(alias)) {
             self.aliases.remove(&alias.id);
         }
     }
@@ -336,7 +338,7 @@ impl Registry {
     /// Takes an extension record away and its identities out of the index.
     pub(crate) fn remove_extension(&self, id: &UserId) {
         if let Some(old) = self.extensions.remove(id) {
-            self.forget(&Extension::decode(&old).unwrap_or_default(), &[]);
+            self.forget(&Extension::decode(&old).unwrap_or_default(), &[], &[]);
         }
     }
 
@@ -560,6 +562,21 @@ mod tests {
         assert!((1.8..2.05).contains(&ratio), "{ratio}");
         assert!(held.iter().all(|held| (200..700).contains(held)), "{held:?}");
         assert_eq!((0..registry.pages()).map(|page| registry.page(page).len()).sum::<usize>(), 200_000);
+    }
+
+    /// A snapshot copies users and extension records page by page, so a user who goes meanwhile may be in it by half.
+    #[test]
+    fn who_is_removed_leaves_no_extension_record_behind() {
+        use crate::domain::{Identity, IdentityKey};
+        let registry = Registry::new(1);
+        let id = UserId::from_bytes([1; 16]);
+        let key = IdentityKey { provider: "p".into(), external: "e".into() };
+        let identities = vec![Identity { key: key.clone(), linked: 1, data: "".into() }];
+        registry.put_extension(id, Extension { identities, ..Extension::default() }.encode().into());
+        assert_eq!(registry.resolve(&key), Some(id));
+        registry.remove_user(&id);
+        assert_eq!(registry.resolve(&key), None);
+        assert!((0..registry.pages()).all(|page| registry.page(page).is_empty()));
     }
 
     #[test]

@@ -201,7 +201,7 @@ pub struct BudgetRules {
     pub link: u32,
     /// The same at once. Default 120.
     pub link_burst: u32,
-    /// Tokens and cookies that are not ours a minute. Default 60.
+    /// Tokens that are not ours a minute. Default 60.
     pub bad_tokens: u32,
     /// The same at once. Default 300.
     pub bad_tokens_burst: u32,

@@ -277,7 +277,7 @@ pub(super) const TABLE: &[Setting] = &[
         (1, 1_000_000),
         "tokens a minute",
         "60",
-        "How many tokens and cookies that are not ours an address or /64 may present in the long run before it is answered 429.",
+        "How many tokens that are not ours an address or /64 may present in the long run before it is answered 429.",
     ),
     number("budget.bad_tokens_burst", (1, 1_000_000), "tokens", "300", "How many of them it may present at once."),
     plain(

@@ -122,6 +122,23 @@ impl LocalUserpass {
         Credential::decode(&value).ok().map(|credential| (credential, Witness { key, value }))
     }
 
+    /// Counts a mail that somebody wants sent, whether or not one will be: that must not be told. Registering, asking again and
+    /// resetting have counts of their own, so that none can be used to keep the others from an address; and an address has
+    /// one however it is spelled.
+    fn admit_mail(&self, kind: MailKind, name: &str, client: IpAddr) -> Result<(), Throttled> {
+        let mailbox = name.to_ascii_lowercase();
+        let _stays_counted = self.mails.admit(Some((kind.name(), &mailbox)), client, self.now())?;
+        Ok(())
+    }
+
+    /// Whoever proved the name from there may ask for its mails from there, whatever others have asked for.
+    fn at_home(&self, name: &str, client: IpAddr) {
+        let mailbox = name.to_ascii_lowercase();
+        for kind in [MailKind::Confirm, MailKind::Reset] {
+            self.mails.vouch((kind.name(), &mailbox), client, self.now());
+        }
+    }
+
     fn writable(&self) -> Result<(), UserpassError> {
         if self.store.health() == Health::Writable { Ok(()) } else { Err(Error::NotWritable.into()) }
     }
@@ -167,7 +184,7 @@ impl LocalUserpass {
             };
         };
         MailAddress::parse(name).map_err(|_| UserpassError::Name)?;
-        let _stays_counted = self.mails.admit(Some((LOCAL_USERPASS, name)), client, self.now())?;
+        self.admit_mail(MailKind::Known, name, client)?;
         let password = self.passwords.hash(password).await?.into();
         let (code, token) = self.token(CodeKind::Confirm);
         let over_pending = answer == Answer::Uniform;
@@ -197,7 +214,7 @@ impl LocalUserpass {
         answer: Answer,
     ) -> Result<(), UserpassError> {
         let Confirmation::Mail(link) = &self.config.confirmation else { return Err(UserpassError::NoConfirmation) };
-        let _stays_counted = self.mails.admit(Some((LOCAL_USERPASS, name)), client, self.now())?;
+        self.admit_mail(MailKind::Confirm, name, client)?;
         let (link, name) = (link.clone(), name.to_owned());
         self.told_or_later(answer, move |this| async move {
             let (code, token) = this.token(CodeKind::Confirm);
@@ -220,7 +237,7 @@ impl LocalUserpass {
         if self.config.reset.is_none() {
             return Err(UserpassError::NoReset);
         }
-        let _stays_counted = self.mails.admit(Some((LOCAL_USERPASS, name)), client, self.now())?;
+        self.admit_mail(MailKind::Reset, name, client)?;
         let name = name.to_owned();
         self.told_or_later(answer, move |this| async move { this.mail_reset(&name, MailKind::Reset).await }).await
     }
@@ -270,6 +287,7 @@ impl LocalUserpass {
         let confirmed = self.linker.change_credential(identity, change, Ends::Nothing).await?;
         self.guesses.succeeded(attempt, self.now());
         self.guesses.vouch((LOCAL_USERPASS, &confirmed.name), client, self.now());
+        self.at_home(&confirmed.name, client);
         Ok(())
     }
 
@@ -295,6 +313,7 @@ impl LocalUserpass {
         let changed = self.linker.change_credential(identity, reset(&password), Ends::All).await?;
         self.guesses.succeeded(attempt, self.now());
         self.guesses.vouch((LOCAL_USERPASS, &changed.name), client, self.now());
+        self.at_home(&changed.name, client);
         Ok(())
     }
 
@@ -350,8 +369,13 @@ impl LocalUserpass {
         // two names with one id cannot be found, and would not be one person
         let stored = known.filter(|known| *known.name == *name).map(|known| Arc::from(&*known.password));
         match self.passwords.verify(password, stored).await {
+            // counted like a wrong one: otherwise the count would tell whether somebody else has the name
+            Ok(Verdict::Right { .. }) if known.is_some_and(|known| !known.confirmed) => {
+                Err(IdentityError::NotConfirmed)
+            }
             Ok(Verdict::Right { rehash }) => {
                 self.guesses.succeeded(attempt, self.now());
+                self.at_home(name, client);
                 Ok(rehash)
             }
             Ok(Verdict::Wrong) => Err(IdentityError::Password),
@@ -373,9 +397,6 @@ impl LocalUserpass {
         let credential = known.as_ref().map(|(credential, _)| credential);
         let rehash = self.checked(name, password.clone(), credential, client).await?;
         let (credential, mut witness) = known.ok_or(IdentityError::Password)?;
-        if !credential.confirmed {
-            return Err(IdentityError::NotConfirmed);
-        }
         if rehash && let Ok(hash) = self.passwords.hash(password).await {
             let change = CredentialChange::SetPassword { seen: credential.password, password: hash.into() };
             if let Ok(newer) = self.linker.change_credential(identity.clone(), change, Ends::Nothing).await {

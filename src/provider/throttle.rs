@@ -11,8 +11,8 @@
 //!
 //! Why nobody can be locked out for ever: an attempt that is refused does not count, so a wait is never prolonged by
 //! knocking, and no wait is longer than its cap of 15 minutes. A guesser with many addresses could still always be the
-//! next who is let in for an identity; therefore its count does not hold back a prefix from which that identity has
-//! succeeded in the last 30 days. Whoever is at a new place resets the password by mail, which is reported as a success
+//! next who is let in for an identity, and one with the same address as many people the next who is let in there; therefore
+//! neither of these two counts holds back an identity at a prefix from which it has succeeded in the last 30 days. Whoever is at a new place resets the password by mail, which is reported as a success
 //! from there.
 //!
 //! What is kept is hashed with a key of this process: neither names nor addresses can be read from memory, and nobody
@@ -129,13 +129,15 @@ impl Throttle {
     ) -> Result<Attempt, Throttled> {
         let attempt = self.attempt(identity, address);
         let mut counts = self.counts.lock();
-        let mut until = counts.prefix.blocked_until(attempt.prefix);
-        if let (Some(pair), Some(identity)) = (attempt.pair, attempt.identity) {
-            until = until.max(counts.pair.blocked_until(pair));
-            if !counts.pair.is_trusted(pair, now) {
-                until = until.max(counts.identity.blocked_until(identity));
+        let until = match (attempt.pair, attempt.identity) {
+            // who is known there is held back by what is tried with the own name there, and by nothing that others do
+            (Some(pair), Some(_)) if counts.pair.is_trusted(pair, now) => counts.pair.blocked_until(pair),
+            (Some(pair), Some(identity)) => {
+                let own = counts.pair.blocked_until(pair).max(counts.identity.blocked_until(identity));
+                own.max(counts.prefix.blocked_until(attempt.prefix))
             }
-        }
+            _ => counts.prefix.blocked_until(attempt.prefix),
+        };
         if until > now {
             return Err(Throttled { retry_after_s: until - now });
         }
@@ -215,7 +217,7 @@ impl fmt::Debug for Throttle {
 
 /// Who counts as one at the network: an IPv4 address, or the /64 of an IPv6 one, in which everyone has as many
 /// addresses as they like (S35). An IPv4 address in IPv6 clothes is the IPv4 address.
-fn prefix(address: IpAddr) -> [u8; 9] {
+pub fn prefix(address: IpAddr) -> [u8; 9] {
     let mut prefix = [0; 9];
     match address.to_canonical() {
         IpAddr::V4(address) => {

@@ -48,7 +48,7 @@ pub(crate) fn cause_of(operation: &Operation) -> Cause {
     match operation {
         Operation::Rotate { .. } => Cause::Refreshed,
         Operation::EndSession { cause, .. } | Operation::Delete { cause } => *cause,
-        Operation::EndAll | Operation::EndOthers { .. } => Cause::SessionEnded,
+        Operation::EndAll | Operation::EndOthers { .. } | Operation::Recover => Cause::SessionEnded,
         Operation::Seen { .. } => Cause::SessionSeen,
         Operation::MakeKey { .. } => Cause::KeyMade,
         Operation::SetKey { .. } => Cause::KeyChanged,

@@ -114,7 +114,10 @@ impl Sweep {
             record.deadline(window_s).is_some_and(|deadline| now >= deadline.saturating_add(GRACE_S))
         });
         let given_up = registry.select_values(place.next_page, |key, bytes| match key.family {
-            Family::CREDENTIAL => Credential::decode(bytes).is_ok_and(|known| known.is_given_up(now)),
+            Family::CREDENTIAL => Credential::decode(bytes).is_ok_and(|known| {
+                let has_user = || registry.resolve(&Credential::identity(&known.name)).is_some();
+                known.is_given_up(false, now) && known.is_given_up(has_user(), now)
+            }),
             Family::ENDED_LAZY => {
                 let ended = bytes.try_into().map_or(0, ServiceTime::from_be_bytes);
                 now >= ended.saturating_add(LAZY_S)

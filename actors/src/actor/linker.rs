@@ -23,6 +23,9 @@ use crate::store::{Completions, Health};
 /// so many tabs may log in by one identity at the same moment.
 const TRIES: usize = 64;
 
+/// A credential takes about as much memory as so many resting users, by which `max_users` is meant.
+const CREDENTIAL_COSTS: usize = 8;
+
 /// For how long the answer to a merge is given again (seconds; design §6).
 const REPEAT_S: u32 = 600;
 
@@ -40,12 +43,19 @@ pub struct Proof {
 }
 
 /// A stored value as it was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Witness {
     /// Where it is.
     pub key: ValueKey,
     /// What it was.
     pub value: Arc<[u8]>,
+}
+
+impl std::fmt::Debug for Witness {
+    /// What the value is is not shown: it may hold a password's hash.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Witness").field("family", &self.key.family).finish_non_exhaustive()
+    }
 }
 
 impl Proof {
@@ -85,7 +95,7 @@ pub enum Preview {
 pub enum Ends {
     /// Nobody's.
     Nothing,
-    /// All of the owner's.
+    /// All of the owner's; and API keys are disabled: whoever resets a password by mail may be taking the account back.
     All,
     /// All of the owner's but the one with this number.
     Others(u32),
@@ -207,10 +217,11 @@ impl Work {
     /// What a set must demand so that the proof holds when it is done.
     fn demand(&self, proof: &Proof) -> Result<Option<Op>, Error> {
         let Some(Witness { key, value }) = &proof.rests_on else { return Ok(None) };
-        if self.core.store.registry().value(key).as_ref() != Some(value) {
+        let current = self.core.store.registry().value(key).ok_or(Refusal::StaleProof)?;
+        if current != *value && !is_same_password(&current, value) {
             return Err(Error::Refused(Refusal::StaleProof));
         }
-        Ok(Some(Op::Value { key: key.clone(), seen: Some(Arc::clone(value)), change: Rewrite::Keep }))
+        Ok(Some(Op::Value { key: key.clone(), seen: Some(current), change: Rewrite::Keep }))
     }
 
     async fn link(&self, link: Link) -> Result<LoggedIn, Error> {
@@ -247,6 +258,10 @@ impl Work {
                 return Err(Error::Busy);
             }
             seen_owner = owner;
+            // a key is a program's: it proves its owner, and is no reason to become part of them
+            if owner.is_some() && proof.of_known_user {
+                return Err(Error::Refused(Refusal::IdentityInUse));
+            }
             let Some(owner) = owner else {
                 let (set, reply) = self.proposal_by(&proof, &user, &operation)?;
                 new = set.is_some();
@@ -309,8 +324,12 @@ impl Work {
             let store = &self.core.store;
             let now = store.clock().now();
             let seen = store.registry().value(&key);
-            let current = seen.as_deref().and_then(|bytes| Credential::decode(bytes).ok());
-            if seen.is_none() && store.registry().len() + store.registry().values() >= self.core.limits.max_users {
+            let current = seen.as_deref().map(Credential::decode).transpose().map_err(|error| {
+                tracing::error!(%error, "a credential is left as it is");
+                Error::Busy
+            })?;
+            let held = store.registry().len() + store.registry().values().saturating_mul(CREDENTIAL_COSTS);
+            if seen.is_none() && held >= self.core.limits.max_users {
                 return Err(Error::Capacity);
             }
             let next = Credential::decide(current, &change, now).map_err(Refusal::Credential)?;
@@ -318,12 +337,15 @@ impl Work {
             owner = store.resolve(&identity);
             let ending = match ends {
                 Ends::Nothing => None,
-                Ends::All => Some(Operation::EndAll),
+                Ends::All => Some(Operation::Recover),
                 Ends::Others(session) => Some(Operation::EndOthers { session }),
             };
             if let (Some(owner), Some(ending)) = (owner, ending) {
                 let (set, _) = self.proposal(&owner, &ending)?;
                 ops.extend(set.into_iter().flat_map(|set| set.ops));
+            } else if ends != Ends::Nothing {
+                // who logs in for the first time meanwhile is found at the next look
+                ops.push(Op::Unclaimed { identity: identity.clone() });
             }
             Ok((Some(ChangeSet { cause, at: now, ops }), next))
         };
@@ -374,6 +396,14 @@ impl Work {
         self.stats.logins.fetch_add(1, Ordering::Relaxed);
         event::changed(&logged_in.user, if made { Cause::Created } else { Cause::SessionOpened });
         Ok(logged_in)
+    }
+}
+
+/// Whether two values of a credential differ in no more than the mails that were asked for: strangers can ask for those.
+fn is_same_password(one: &[u8], other: &[u8]) -> bool {
+    match (Credential::decode(one), Credential::decode(other)) {
+        (Ok(one), Ok(other)) => one.password == other.password && one.confirmed == other.confirmed,
+        _ => false,
     }
 }
 

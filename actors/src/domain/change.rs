@@ -170,7 +170,7 @@ impl Cause {
 }
 
 /// What becomes of stored bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Rewrite {
     /// Leaves it as it is.
     Keep,
@@ -178,6 +178,17 @@ pub enum Rewrite {
     Put(Box<[u8]>),
     /// Takes it away.
     Remove,
+}
+
+impl std::fmt::Debug for Rewrite {
+    /// What the bytes are is not shown: some are hashes of secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Keep => "Keep",
+            Self::Put(_) => "Put(..)",
+            Self::Remove => "Remove",
+        })
+    }
 }
 
 /// One operation and what it expects to find.
@@ -224,6 +235,11 @@ pub enum Op {
         /// Who wants it.
         user: UserId,
     },
+    /// Holds if nobody has the identity.
+    Unclaimed {
+        /// The identity.
+        identity: IdentityKey,
+    },
     /// Holds if the user is there.
     Demand {
         /// The user.
@@ -251,7 +267,7 @@ impl Op {
     /// Whom it is about, if it is a user.
     pub fn user(&self) -> Option<UserId> {
         match self {
-            Self::Value { .. } => None,
+            Self::Value { .. } | Self::Unclaimed { .. } => None,
             Self::Create { id, .. }
             | Self::Update { id, .. }
             | Self::Remove { id, .. }

@@ -19,12 +19,14 @@ pub const MAIL_TOKEN_S: u32 = 30 * 60;
 /// How long a registration waits for its confirmation (seconds): mails can be asked for again meanwhile.
 pub const PENDING_S: u32 = 30 * 86_400;
 
+/// How long a confirmed registration waits for its first login (seconds).
+pub const UNUSED_S: u32 = 365 * 86_400;
+
 const FORMAT: u8 = 1;
 
 mod flag {
     pub(super) const CONFIRMED: u8 = 1;
-    pub(super) const CONFIRM_TOKEN: u8 = 2;
-    pub(super) const RESET_TOKEN: u8 = 4;
+    pub(super) const RESET_TOKEN: u8 = 2;
 }
 
 /// The token of a mail, as it is kept.
@@ -36,19 +38,32 @@ pub struct MailToken {
     pub expires: ServiceTime,
 }
 
+/// A registration that a mail can confirm.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// What the mail holds.
+    pub token: MailToken,
+    /// The password's hash.
+    pub password: Box<str>,
+}
+
+/// Mails of one name that can confirm it at a time.
+const MOST_PENDING: usize = 4;
+
 /// A name with its password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
     /// The name: a mail address, unless addresses are not confirmed.
     pub name: Box<str>,
-    /// The password's hash, a PHC string.
+    /// The password's hash, a PHC string; while no address is confirmed, that of the newest registration.
     pub password: Box<str>,
     /// When it was registered.
     pub registered: ServiceTime,
     /// Whether its address is confirmed, or none has to be.
     pub confirmed: bool,
-    /// What confirms the address.
-    pub confirm: Option<MailToken>,
+    /// What confirms the address, newest last. Each mail confirms the password of the registration that sent it, so that who
+    /// registers somebody else's address again does not put a password of theirs behind the owner's mail.
+    pub confirm: Vec<Pending>,
     /// What resets the password.
     pub reset: Option<MailToken>,
 }
@@ -172,22 +187,36 @@ impl Credential {
         };
         match change {
             CredentialChange::Register { name, password, confirm, over_pending } => {
-                let waits = current.confirm.is_some_and(|token| now < token.expires);
-                if current.confirmed || current.name != *name || (waits && !over_pending) {
+                let mut pending = current.confirm;
+                pending.retain(|pending| now < pending.token.expires);
+                if current.confirmed || current.name != *name || (!pending.is_empty() && !over_pending) {
                     return Err(No::Taken);
                 }
-                Ok(Self::registered(name, password, *confirm, now))
+                let mut next = Self::registered(name, password, *confirm, now);
+                pending.append(&mut next.confirm);
+                let surplus = pending.len().saturating_sub(MOST_PENDING);
+                pending.drain(..surplus);
+                Ok(Self { confirm: pending, ..next })
             }
             CredentialChange::Confirm(given) => {
-                valid(current.confirm, given, now)?;
-                Ok(Self { confirmed: true, confirm: None, ..current })
+                let pending = current.confirm.iter().find(|pending| pending.token.hash == *given);
+                let pending = pending.ok_or(No::BadToken)?;
+                valid(Some(pending.token), given, now)?;
+                let password = pending.password.clone();
+                Ok(Self { password, confirmed: true, confirm: Vec::new(), ..current })
             }
             CredentialChange::RenewConfirm(_) if current.confirmed => Err(No::AlreadyConfirmed),
-            CredentialChange::RenewConfirm(token) => Ok(Self { confirm: Some(*token), ..current }),
+            CredentialChange::RenewConfirm(token) => {
+                let mut confirm = current.confirm;
+                // of the same registration the last mail alone is good
+                confirm.retain(|pending| pending.password != current.password);
+                confirm.push(Pending { token: *token, password: current.password.clone() });
+                Ok(Self { confirm, ..current })
+            }
             CredentialChange::BeginReset(token) => Ok(Self { reset: Some(*token), ..current }),
             CredentialChange::Reset { token, password } => {
                 valid(current.reset, token, now)?;
-                Ok(Self { password: password.clone(), confirmed: true, confirm: None, reset: None, ..current })
+                Ok(Self { password: password.clone(), confirmed: true, confirm: Vec::new(), reset: None, ..current })
             }
             CredentialChange::SetPassword { seen, .. } if *seen != current.password => Err(No::Changed),
             CredentialChange::SetPassword { password, .. } => {
@@ -198,31 +227,37 @@ impl Credential {
 
     fn registered(name: &str, password: &str, confirm: Option<MailToken>, now: ServiceTime) -> Self {
         let confirmed = confirm.is_none();
+        let confirm = confirm.map(|token| Pending { token, password: password.into() }).into_iter().collect();
         Self { name: name.into(), password: password.into(), registered: now, confirmed, confirm, reset: None }
     }
 
-    /// Whether nobody has confirmed it for too long.
-    pub fn is_given_up(&self, now: ServiceTime) -> bool {
-        !self.confirmed && now >= self.registered.saturating_add(PENDING_S)
+    /// Whether nobody wants it: nobody has confirmed it for too long, or logged in with it for much longer.
+    pub fn is_given_up(&self, has_user: bool, now: ServiceTime) -> bool {
+        let patience_s = if self.confirmed { UNUSED_S } else { PENDING_S };
+        !has_user && now >= self.registered.saturating_add(patience_s)
     }
 
-    /// Format u8, flags u8, registered u32, name, password (each a length u32 and bytes), then the tokens that the flags
-    /// name, each 32 bytes and expiry u32; all big-endian.
+    /// Format u8, flags u8, registered u32, name, password, the reset token if a flag says so, then what confirms it: token and
+    /// password each. A token is 32 bytes and expiry u32, a text its length u32 and bytes; all big-endian.
     pub fn encode(&self) -> Box<[u8]> {
-        let mut flags = 0;
-        let tokens = [(flag::CONFIRM_TOKEN, self.confirm), (flag::RESET_TOKEN, self.reset)];
-        flags |= if self.confirmed { flag::CONFIRMED } else { 0 };
-        flags |= tokens.iter().filter(|(_, token)| token.is_some()).fold(0, |flags, (flag, _)| flags | flag);
-        let mut out = vec![FORMAT, flags];
-        out.extend(self.registered.to_be_bytes());
-        for text in [&self.name, &self.password] {
-            // both are bounded by what a request may bring
+        fn put_text(out: &mut Vec<u8>, text: &str) {
+            // bounded by what a request may bring
             out.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
             out.extend(text.as_bytes());
         }
-        for token in tokens.iter().filter_map(|(_, token)| token.as_ref()) {
+        fn put_token(out: &mut Vec<u8>, token: &MailToken) {
             out.extend(token.hash);
             out.extend(token.expires.to_be_bytes());
+        }
+        let confirmed = if self.confirmed { flag::CONFIRMED } else { 0 };
+        let mut out = vec![FORMAT, confirmed | self.reset.map_or(0, |_| flag::RESET_TOKEN)];
+        out.extend(self.registered.to_be_bytes());
+        put_text(&mut out, &self.name);
+        put_text(&mut out, &self.password);
+        self.reset.iter().for_each(|token| put_token(&mut out, token));
+        for pending in &self.confirm {
+            put_token(&mut out, &pending.token);
+            put_text(&mut out, &pending.password);
         }
         out.into()
     }
@@ -230,28 +265,26 @@ impl Credential {
     /// Reads what [`encode`](Self::encode) wrote.
     ///
     /// # Errors
-    /// Another format, or bytes that end too early or too late.
+    /// Another format, or bytes that end too early.
     pub fn decode(bytes: &[u8]) -> Result<Self, UnreadableCredential> {
+        fn text(input: &mut Reader<'_>) -> Result<Box<str>, UnreadableCredential> {
+            std::str::from_utf8(input.bytes()?).map(Into::into).map_err(|_| UnreadableCredential)
+        }
+        fn token(input: &mut Reader<'_>) -> Result<MailToken, Short> {
+            Ok(MailToken { hash: input.array()?, expires: input.u32()? })
+        }
         let mut input = Reader(bytes);
         if input.u8()? != FORMAT {
             return Err(UnreadableCredential);
         }
         let (flags, registered) = (input.u8()?, input.u32()?);
-        let mut text = || -> Result<Box<str>, UnreadableCredential> {
-            std::str::from_utf8(input.bytes()?).map(Into::into).map_err(|_| UnreadableCredential)
-        };
-        let (name, password) = (text()?, text()?);
-        let mut token = |flag: u8| -> Result<Option<MailToken>, Short> {
-            if flags & flag == 0 {
-                return Ok(None);
-            }
-            Ok(Some(MailToken { hash: input.array()?, expires: input.u32()? }))
-        };
-        let (confirm, reset) = (token(flag::CONFIRM_TOKEN)?, token(flag::RESET_TOKEN)?);
-        let confirmed = flags & flag::CONFIRMED != 0;
-        if !input.0.is_empty() {
-            return Err(UnreadableCredential);
+        let (name, password) = (text(&mut input)?, text(&mut input)?);
+        let reset = if flags & flag::RESET_TOKEN == 0 { None } else { Some(token(&mut input)?) };
+        let mut confirm = Vec::new();
+        while !input.0.is_empty() {
+            confirm.push(Pending { token: token(&mut input)?, password: text(&mut input)? });
         }
+        let confirmed = flags & flag::CONFIRMED != 0;
         Ok(Self { name, password, registered, confirmed, confirm, reset })
     }
 }
@@ -283,15 +316,16 @@ mod tests {
     #[test]
     fn the_bytes_are_as_they_always_were() {
         let credential = Credential { reset: Some(MailToken { hash: [4; 32], expires: 300 }), ..pending() };
-        let mut golden = vec![1, 6, 0, 0, 0, 100, 0, 0, 0, 3, b'a', b'@', b'b', 0, 0, 0, 1, b'h'];
-        golden.extend([3; 32]);
-        golden.extend([0, 0, 0, 200]);
+        let mut golden = vec![1, 2, 0, 0, 0, 100, 0, 0, 0, 3, b'a', b'@', b'b', 0, 0, 0, 1, b'h'];
         golden.extend([4; 32]);
         golden.extend([0, 0, 1, 44]);
+        let without_mails = golden.len();
+        golden.extend([3; 32]);
+        golden.extend([0, 0, 0, 200, 0, 0, 0, 1, b'h']);
         assert_eq!(&*credential.encode(), golden);
         assert_eq!(Credential::decode(&golden), Ok(credential));
         for n in 0..golden.len() {
-            assert_eq!(Credential::decode(&golden[..n]), Err(UnreadableCredential), "{n}");
+            assert_eq!(Credential::decode(&golden[..n]).is_ok(), n == without_mails, "{n}");
         }
         golden.push(0);
         assert_eq!(Credential::decode(&golden), Err(UnreadableCredential));
@@ -338,10 +372,33 @@ mod tests {
         let confirmed = Credential { confirmed: true, ..pending() };
         let over = Credential::decide(Some(confirmed.clone()), &register(None, true), 999);
         assert_eq!(over, Err(CredentialRefusal::Taken));
-        assert!(pending().is_given_up(100 + PENDING_S) && !pending().is_given_up(99 + PENDING_S));
-        assert!(!confirmed.is_given_up(u32::MAX));
+        assert!(pending().is_given_up(false, 100 + PENDING_S) && !pending().is_given_up(false, 99 + PENDING_S));
+        assert!(confirmed.is_given_up(false, 100 + UNUSED_S) && !confirmed.is_given_up(false, 99 + UNUSED_S));
+        assert!(!confirmed.is_given_up(true, u32::MAX));
         let unknown = Credential::decide(None, &CredentialChange::BeginReset(TOKEN), 1);
         assert_eq!(unknown, Err(CredentialRefusal::Unknown));
+    }
+
+    /// Somebody registers an address that is not theirs, before or after its owner does: the owner's mail confirms the owner's
+    /// password.
+    #[test]
+    fn a_mail_confirms_the_password_of_the_registration_that_sent_it() {
+        let register = |password: &str, hash: u8| CredentialChange::Register {
+            name: "a@b".into(),
+            password: password.into(),
+            confirm: Some(MailToken { hash: [hash; 32], expires: 500 }),
+            over_pending: true,
+        };
+        let decide = |current, change: &CredentialChange| Credential::decide(Some(current), change, 150);
+        let first = Credential::decide(None, &register("stranger", 1), 100).unwrap();
+        let owned = decide(first, &register("owner", 2)).unwrap();
+        let again = decide(owned, &register("stranger again", 3)).unwrap();
+        let confirmed = decide(again.clone(), &CredentialChange::Confirm([2; 32])).unwrap();
+        assert_eq!((&*confirmed.password, confirmed.confirm.len()), ("owner", 0));
+        let late = decide(confirmed, &CredentialChange::Confirm([3; 32]));
+        assert_eq!(late, Err(CredentialRefusal::BadToken));
+        let crowd = (4..20).fold(again, |current, hash| decide(current, &register("x", hash)).unwrap());
+        assert_eq!(crowd.confirm.len(), MOST_PENDING);
     }
 
     #[test]

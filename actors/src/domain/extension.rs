@@ -217,6 +217,11 @@ impl Extension {
                 }
                 // the tags ascend, so the sessions are there
                 tag::SESSIONS_SEEN => {
+                    let count = extension.sessions.as_ref().map_or(0, |sessions| sessions.list.len());
+                    // an older version, which does not know this section, has changed the sessions since
+                    if section.len() != count * size_of::<ServiceTime>() {
+                        continue;
+                    }
                     let mut seen = Reader(section);
                     for session in extension.sessions.iter_mut().flat_map(|sessions| &mut sessions.list) {
                         session.seen = seen.u32()?;

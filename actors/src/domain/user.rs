@@ -93,6 +93,8 @@ pub enum Operation {
         /// The number of the one that stays.
         session: u32,
     },
+    /// Gives an account back to its owner: ends every session and disables every API key.
+    Recover,
     /// Notes that a session is in use, if that is not known yet.
     Seen {
         /// The session's number.
@@ -165,7 +167,10 @@ pub enum Operation {
 impl Operation {
     /// Whether finding that there is nothing left to end means that it is done.
     pub fn ends_something(&self) -> bool {
-        matches!(self, Self::EndSession { .. } | Self::EndAll | Self::EndOthers { .. } | Self::Delete { .. })
+        matches!(
+            self,
+            Self::EndSession { .. } | Self::EndAll | Self::EndOthers { .. } | Self::Recover | Self::Delete { .. }
+        )
     }
 }
 
@@ -319,10 +324,18 @@ impl UserState {
             Operation::EndAll => Ok(self.without(|_| false, Cause::SessionEnded, Reply::Done)),
             Operation::EndOthers { session } => {
                 self.session(*session, now, policy).ok_or(Refusal::SessionEnded)?;
-                if self.sessions().len() == 1 {
-                    return Ok(Decision::Keep(Reply::Done));
-                }
                 Ok(self.without(|other| other.number == *session, Cause::SessionEnded, Reply::Done))
+            }
+            Operation::Recover => {
+                let Decision::Replace { mut next, cause, reply } =
+                    self.without(|_| false, Cause::SessionEnded, Reply::Done)
+                else {
+                    return Ok(Decision::Remove { cause: Cause::SessionEnded, reply: Reply::Done });
+                };
+                for key in next.extension.iter_mut().flat_map(|extension| &mut extension.api_keys) {
+                    key.disabled = true;
+                }
+                Ok(Decision::Replace { next, cause, reply })
             }
             Operation::Seen { session } => self.seen(*session, now, policy),
             Operation::Delete { cause } => Ok(Decision::Remove { cause: *cause, reply: Reply::Done }),
@@ -429,11 +442,6 @@ impl UserState {
         self.meters.as_deref().and_then(|bytes| Meters::decode(bytes).ok()).unwrap_or_default()
     }
 
-    /// Whether the record or the extension record is another one: meters have no part in a user's version.
-    fn differs_from(&self, other: &Self) -> bool {
-        self.record != other.record || self.extension != other.extension
-    }
-
     /// The API keys, in the order in which they were made.
     pub fn api_keys(&self) -> &[ApiKey] {
         self.extension.as_ref().map_or(&[], |extension| &extension.api_keys)
@@ -476,10 +484,13 @@ impl UserState {
             surplus -= usize::from(ends);
             !ends
         });
+        // an account's session that another one vouches for is as old as that: neither its life nor its freshness begins anew
+        let voucher = beside.and_then(|beside| list.iter().find(|session| session.number == beside));
+        let started = voucher.filter(|_| !anonymous).map_or(now, |voucher| voucher.started);
         let opened = Session {
             number: self.highest_session() + 1,
             kind,
-            started: now,
+            started,
             seen: now,
             epoch: 0,
             refresh_counter: 0,
@@ -572,7 +583,8 @@ impl UserState {
                 }
                 let claim = |identity: IdentityKey| Op::Claim { identity, user: self.id };
                 let mut ops: Vec<Op> = new.into_iter().map(claim).collect();
-                if next.differs_from(self) {
+                // meters have no part in a user's version
+                if *cause != Cause::Counted {
                     ops.push(Op::Update { id: self.id, seen: self.record.version, record: next.record, extension });
                 } else {
                     ops.push(Op::Demand { id: self.id });
@@ -593,8 +605,8 @@ impl UserState {
     pub fn after(self, decision: Decision) -> (Option<Self>, Reply) {
         match decision {
             Decision::Keep(reply) => (Some(self), reply),
-            Decision::Replace { mut next, reply, .. } => {
-                if next.differs_from(&self) {
+            Decision::Replace { mut next, reply, cause } => {
+                if cause != Cause::Counted {
                     next.record.version = self.record.version.wrapping_add(1);
                 }
                 (Some(next), reply)

@@ -156,6 +156,11 @@ impl<'a> Group<'a> {
                 self.identities.set(identity, Some(user));
             }
             Op::Demand { id } => drop(self.user(&id)?),
+            Op::Unclaimed { identity } => {
+                if self.identities.get(&identity, || self.registry.resolve(&identity)).is_some() {
+                    return None;
+                }
+            }
             Op::Value { key, seen, change } => {
                 if self.value(&key) != seen {
                     return None;

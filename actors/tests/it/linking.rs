@@ -543,3 +543,61 @@ async fn counts_that_race_with_a_merge_are_not_lost() {
         assert_eq!(used, 2 + u32::from(counted.is_ok()), "{round}: {counted:?}");
     }
 }
+
+/// A login that rests on the old password is over before the change and ended by it, or comes after it and is refused; also
+/// when it is the name's first login, or the one session of its user asks for the change.
+#[actix_rt::test]
+async fn no_session_of_an_old_password_survives_a_change_that_races_with_its_login() {
+    let mut world = World::new(16);
+    world.options.max_users = 10_000;
+    let running = world.open();
+    let linker = linker(&running).await;
+    let mut random = Random(16);
+    let (mut ended, mut refused) = (0, 0);
+    for round in 0..200 {
+        let name = format!("{round}@example.test");
+        let identity = Credential::identity(&name);
+        let register = CredentialChange::Register {
+            name: name.as_str().into(),
+            password: "old".into(),
+            confirm: None,
+            over_pending: false,
+        };
+        linker.change_credential(identity.clone(), register, Ends::Nothing).await.unwrap();
+        let key = ValueKey::credential(&identity);
+        let value = running.store.registry().value(&key).unwrap();
+        let proof = || {
+            let rests_on = Some(Witness { key: key.clone(), value: value.clone() });
+            Proof { rests_on, ..Proof::new(identity.clone(), "".into()) }
+        };
+        let log_in = || linker.log_in(proof(), SessionKind::V1, DeviceId::default(), IdForm::TimeOrdered);
+        // none, then one, then several sessions before
+        let mut before = Vec::new();
+        for _ in 0..round % 3 {
+            before.push(log_in().await.unwrap());
+        }
+        let keeps = before.first().filter(|_| random.one_in(2)).copied();
+        let ends = keeps.map_or(Ends::All, |session| Ends::Others(session.number));
+        let change = CredentialChange::SetPassword { seen: "old".into(), password: "new".into() };
+        let changing = linker.change_credential(identity.clone(), change, ends);
+        let (login, changed) =
+            if random.one_in(2) { tokio::join!(log_in(), changing) } else { swapped(changing, log_in()).await };
+        changed.unwrap();
+        match login {
+            Ok(session) => {
+                let live = running.handle.check(&session.user, &session.session, Some(session.epoch));
+                assert_eq!(live.unwrap_err(), ENDED, "{round}");
+                ended += 1;
+            }
+            Err(error) => {
+                assert_eq!(error, Error::Refused(Refusal::StaleProof), "{round}");
+                refused += 1;
+            }
+        }
+        for session in before {
+            let live = running.handle.check(&session.user, &session.session, Some(session.epoch)).is_ok();
+            assert_eq!(live, keeps == Some(session), "{round}");
+        }
+    }
+    assert!(ended > 10 && refused > 10, "{ended} ended, {refused} refused");
+}

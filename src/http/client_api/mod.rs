@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use passerby_actors::domain::{DeviceId, Flags, Refusal, SessionId, SessionKind, UserState};
+use passerby_actors::domain::{API_KEY, DeviceId, Flags, Refusal, SessionId, SessionKind, UserState};
 use passerby_actors::handle::{self, IdForm, Live, LoggedIn};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -303,11 +303,22 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
     if link {
         // the session first: what it may not do need not be verified
         let (access, live) = authenticate(request, context)?;
+        // SDKs cannot be asked to log in again; a session of `/v1` can (S40)
+        if live.kind != SessionKind::AppServices && !context.server.is_fresh(&live) {
+            let text = "this needs a session that has just begun: log in again";
+            return Err(ClientError::new(StatusCode::FORBIDDEN, "AuthError", text));
+        }
         spend(request, context, Spend::Link)?;
         let proof = identities::prove(server, &**provider, &object, client(request, context)).await;
         let proof = proof.map_err(|error| refused_proof(context, &error, true))?;
         let linked = within_time(context, server.linker.link(access.user, live.number, proof)).await;
-        let linked = linked.map_err(refused_link)?;
+        let linked = linked.map_err(|error| match error {
+            // somebody else's key (wire-protocol §2.3)
+            handle::Error::Refused(Refusal::IdentityInUse) if name == API_KEY => {
+                ClientError::new(StatusCode::BAD_REQUEST, "InvalidParameter", "invalid user link request")
+            }
+            other => refused_link(other),
+        })?;
         return Ok(linked_session(server, &linked, &access, live.number));
     }
     spend(request, context, Spend::Link)?;

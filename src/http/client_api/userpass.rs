@@ -10,7 +10,8 @@ use passerby_actors::handle;
 use serde_json::{Map, Value};
 
 use super::{ClientError, ErrorBody, check_app, no_content, respond, shown, unsupported};
-use crate::http::{Context, body, client, other_method};
+use crate::budget::Spend;
+use crate::http::{Context, body, client, other_method, spend};
 use crate::provider::local_userpass::{Answer, LocalUserpass, UserpassError};
 use crate::provider::password::Password;
 
@@ -67,6 +68,8 @@ async fn asked<'a>(
     let body = body::read_object(request, context, payload).await?;
     check_app(request, context)?;
     let userpass = context.server.accounts.userpass.as_ref().ok_or_else(|| unsupported(LOCAL_USERPASS))?;
+    // each of them costs hashing or a mail
+    spend(request, context, Spend::Link)?;
     Ok((body, userpass))
 }
 

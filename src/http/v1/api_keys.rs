@@ -120,6 +120,9 @@ pub(crate) async fn change_key(
         let disabled = disabled.ok_or_else(|| {
             Problem::new(StatusCode::BAD_REQUEST, "bad-field", "the body needs \"disabled\", true or false")
         })?;
+        if !disabled {
+            fresh(&context, &live)?;
+        }
         within_time(&context, context.handle.set_key(&live.user, id(&request)?, disabled)).await?;
         Ok(HttpResponse::NoContent().finish())
     };

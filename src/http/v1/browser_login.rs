@@ -18,8 +18,10 @@ use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
 use super::{Problem, respond};
-use crate::http::{Context, identities, other_method};
+use crate::budget::Spend;
+use crate::http::{Context, client, identities, other_method, spend};
 use crate::provider::identity::IdentityError;
+use crate::provider::throttle::prefix;
 use crate::server::{FinishedLogin, SENT_LOGIN_S, SentLogin};
 
 /// Where issuers send browsers back to, under `public_url`.
@@ -86,6 +88,7 @@ pub(crate) async fn begin(request: HttpRequest, context: web::Data<Context>) -> 
         let provider = provider.ok_or_else(|| {
             if server.providers.knows(name) { Problem::provider_disabled() } else { Problem::unknown_provider() }
         })?;
+        spend(&request, &context, Spend::Link)?;
         let query = query(&request);
         let challenge = text(&query, "code_challenge")
             .filter(|text| URL_SAFE_NO_PAD.decode(text).is_ok_and(|hash| hash.len() == SHA256.output_len()));
@@ -105,7 +108,10 @@ pub(crate) async fn begin(request: HttpRequest, context: web::Data<Context>) -> 
             redirect_uri: redirect_uri.to_owned(),
             challenge: challenge.to_owned(),
         };
-        let code = server.codes.sent.issue(None, sent, server.clock().now(), &*server.entropy);
+        // a proxy that does not say who is behind it is no network
+        let client = client(&request, &context);
+        let owner = (!client.is_loopback() && !client.is_unspecified()).then(|| prefix(client));
+        let code = server.codes.sent.issue(owner, sent, server.clock().now(), &*server.entropy);
         let code =
             code.map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", error.to_string()))?;
         let mut cookie = cookie(&context, &state, code.text().to_owned());

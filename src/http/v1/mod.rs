@@ -642,7 +642,8 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
             Err(problem) => return Err(problem),
         };
         fresh(&context, &live)?;
-        let proof = prove(&request, &context, &body, dry_run).await?;
+        // a code that works once is used up when it has worked
+        let proof = prove(&request, &context, &body, true).await?;
         if dry_run {
             return preview(&context, &live, &proof, on_conflict);
         }
@@ -652,12 +653,17 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
                 let merge = server.linker.merge(live.user, live.number, proof, opens, server.merge_policy());
                 match within_time(&context, merge).await? {
                     Joined::Linked(linked) => linked,
-                    Joined::Merged(into) => return Ok(merged(&request, &context, &into, live.kind, &live.user)),
+                    Joined::Merged(into) => {
+                        use_up(&context, &body);
+                        return Ok(merged(&request, &context, &into, live.kind, &live.user));
+                    }
                 }
             }
             OnConflict::Switch | OnConflict::Reject => {
                 match within_time(&context, server.linker.link(live.user, live.number, proof.clone())).await {
                     Err(handle::Error::Refused(Refusal::IdentityInUse)) if on_conflict == OnConflict::Switch => {
+                        // of an owner who vanishes meanwhile no new user is made
+                        let proof = Proof { of_known_user: true, ..proof };
                         let log_in = server.linker.log_in(proof, live.kind, DeviceId::default(), IdForm::TimeOrdered);
                         within_time(&context, log_in).await?
                     }
@@ -665,6 +671,7 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
                 }
             }
         };
+        use_up(&context, &body);
         // of a link that was there already, the session and its refresh token go on
         let user = context.handle.load(&linked.user);
         let sessions = user.map(|user| user.sessions()).unwrap_or_default();
@@ -672,6 +679,14 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
         Ok(tokens(&request, StatusCode::OK, &context, &linked, Of { kind: live.kind, counter, lasting: true }, None))
     };
     respond(&context, answer.await)
+}
+
+/// Uses up the code of a browser login, if the body holds one.
+fn use_up(context: &Context, body: &Map<String, Value>) {
+    if let Some(code) = body.get("code").and_then(Value::as_str) {
+        let server = &context.server;
+        drop(server.codes.finished.redeem(code, server.clock().now()));
+    }
 }
 
 fn merged(
@@ -757,9 +772,7 @@ pub(super) fn by_bearer(request: &HttpRequest, context: &Context) -> Result<Live
 
 /// Whether the session of a lasting account is young enough to change how the account is logged in to (S40).
 fn fresh(context: &Context, live: &Live) -> Result<(), Problem> {
-    let (server, fresh_s) = (&context.server, context.server.settings.session.fresh_s);
-    let age_s = server.clock().now().saturating_sub(live.started);
-    if fresh_s == 0 || live.record.is_anonymous() || age_s < fresh_s {
+    if context.server.is_fresh(live) {
         return Ok(());
     }
     let detail = "this needs a session that has just begun: log in again";

@@ -5,7 +5,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value};
 
 use super::{Answer, Problem, authenticate, respond};
-use crate::http::{Context, body, client, other_method};
+use crate::budget::Spend;
+use crate::http::{Context, body, client, other_method, spend};
 use crate::provider::local_userpass::{self, LocalUserpass, UserpassError};
 use crate::provider::password::Password;
 
@@ -75,6 +76,7 @@ pub(crate) async fn register(request: HttpRequest, context: web::Data<Context>, 
     let answer = async {
         let body = body::read_object(&request, &context, payload).await?;
         let userpass = userpass(&context)?;
+        spend(&request, &context, Spend::Link)?;
         let (email, password) = (text(&body, "email")?, password(&body, "password")?);
         userpass.register(email, password, client(&request, &context), local_userpass::Answer::Uniform).await?;
         Ok(accepted())
@@ -97,6 +99,7 @@ pub(crate) async fn confirm_registration(
     let answer = async {
         let body = body::read_object(&request, &context, payload).await?;
         let userpass = userpass(&context)?;
+        spend(&request, &context, Spend::Link)?;
         userpass.confirm(text(&body, "tokenId")?, text(&body, "token")?, client(&request, &context)).await?;
         Ok(HttpResponse::NoContent().finish())
     };
@@ -118,6 +121,7 @@ pub(crate) async fn resend_confirmation(
     let answer = async {
         let body = body::read_object(&request, &context, payload).await?;
         let userpass = userpass(&context)?;
+        spend(&request, &context, Spend::Link)?;
         let uniform = local_userpass::Answer::Uniform;
         userpass.resend_confirmation(text(&body, "email")?, client(&request, &context), uniform).await?;
         Ok(accepted())
@@ -140,6 +144,7 @@ pub(crate) async fn ask_for_reset(
     let answer = async {
         let body = body::read_object(&request, &context, payload).await?;
         let userpass = userpass(&context)?;
+        spend(&request, &context, Spend::Link)?;
         let uniform = local_userpass::Answer::Uniform;
         userpass.ask_for_reset(text(&body, "email")?, client(&request, &context), uniform).await?;
         Ok(accepted())
@@ -162,6 +167,7 @@ pub(crate) async fn reset_password(
     let answer = async {
         let body = body::read_object(&request, &context, payload).await?;
         let userpass = userpass(&context)?;
+        spend(&request, &context, Spend::Link)?;
         let (id, token) = (text(&body, "tokenId")?, text(&body, "token")?);
         userpass.reset(id, token, password(&body, "password")?, client(&request, &context)).await?;
         Ok(HttpResponse::NoContent().finish())
@@ -186,6 +192,7 @@ pub(crate) async fn change_password(
     let answer: Answer = async {
         let body = body::read_object(&request, &context, payload).await?;
         let userpass = userpass(&context)?;
+        spend(&request, &context, Spend::Link)?;
         let live = authenticate(&request, &context)?;
         let (current, new) = (password(&body, "current_password")?, password(&body, "password")?);
         let session = (live.user, live.number);
