@@ -283,9 +283,25 @@ async fn how_an_account_is_logged_in_to_changes_only_soon_after_a_login() {
             unlink.assert_problem(403, "fresh-login-needed");
             let key = server.call("POST /v1/user/api-keys").bearer(&old.access).body(r#"{"name":"k"}"#).send().await;
             key.assert_problem(403, "fresh-login-needed");
+            // neither another screen nor the other API is a way around
+            let code = server.call(TRANSFER).bearer(&old.access).send().await.json()["code"].clone();
+            let body = json!({ "provider": "transfer", "code": code }).to_string();
+            let screen = server.call(CREATE).body(body).send().await.tokens();
+            link(server, &screen.access, "b", json!({})).await.assert_problem(403, "fresh-login-needed");
+            let login = LOGIN.replace("anon-user", "custom-token") + "?link=true";
+            let body = json!({ "token": jwt("b") }).to_string();
+            let answer = server.call(&login).bearer(&old.access).body(body).send().await;
+            answer.assert_client_error(
+                403,
+                Some("AuthError"),
+                "this needs a session that has just begun: log in again",
+            );
+            server.clock.advance_s(59 * DAY_S);
+            server.call(ROTATE).bearer(&screen.refresh).send().await.assert_problem(401, "session-ended");
             let new = log_in_as(server, "a").await;
             assert_eq!(link(server, &new.access, "b", json!({})).await.status, 200);
             // an anonymous user has nothing to log in with again
+            let guest = rotate(&guest).await;
             assert_eq!(link(server, &guest.access, "c", json!({})).await.status, 200);
         })
         .await;
