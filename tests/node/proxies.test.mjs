@@ -1,0 +1,535 @@
+// A site behind nginx, Caddy and HAProxy: the recipes of deploy/, started as they are, let the site know its readers.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+
+import { createLocalJWKSet, jwtVerify } from "jose";
+
+import {
+  addressOf,
+  FIREFOX,
+  HOSTS,
+  PROXIES,
+  shownReader,
+  startBrowser,
+  startFront,
+  startPasserby,
+  startSite,
+  startStub,
+  startWire,
+  storedUsers,
+  until,
+  Visitor,
+} from "./proxies.mjs";
+import { call, SUITE_DEADLINE } from "./server.mjs";
+
+const CHECK = "GET /verify?create=auto";
+const SESSION = "/v1/session";
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+const GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
+/** Who is let through and never becomes a reader, by what they send. */
+const MACHINES = {
+  "a crawler": { headers: { "user-agent": GOOGLEBOT } },
+  "a client without a name": { headers: {} },
+  "a prefetch": { headers: { "user-agent": FIREFOX, "sec-purpose": "prefetch" } },
+  "HEAD": { headers: { "user-agent": FIREFOX }, method: "HEAD" },
+  "HEAD that says it is GET": { headers: { "user-agent": FIREFOX, "x-forwarded-method": "GET" }, method: "HEAD" },
+};
+
+/** What a visitor might send to be somebody else. */
+const SPOOFS = {
+  "X-Passerby-User": "somebody-else",
+  "X_Passerby_User": "somebody-else",
+  "X-Passerby_User": "somebody-else",
+  "x_passerby-user": "somebody-else",
+  "X-PASSERBY-ANONYMOUS": "false",
+  "X_PASSERBY_ANONYMOUS": "false",
+  "X-Passerby-Assertion": "a.b.c",
+  "X_Passerby_Assertion": "a.b.c",
+  "X-Passerby-Session-Age": "1000000",
+  "X-Passerby-Reason": "none",
+};
+
+/** Ways to ask for the check from outside, and what must not come of any. */
+const INTRUSIONS = [
+  "/verify",
+  "/verify?create=never",
+  "/verify?meter=articles&item=1",
+  "/verify/x?create=never",
+  "//verify?create=never",
+  "/./verify?create=never",
+  "/%76erify?create=never",
+  "/v1/../verify?create=never",
+  "/v1/%2e%2e/verify?create=never",
+  "/v1/..%2fverify?create=never",
+  "/v1//..//verify?create=never",
+  "/v1%2f..%2fverify?create=never",
+  "/verify/../v1/session?create=never",
+  "/verify/%2e%2e/v1/session?create=never",
+  "/verify/..%2fv1/session?create=never",
+  "/verify/..%2f..%2fv1%2fsession?create=never",
+  "/_passerby",
+  "/_passerby?create=never",
+  "/_passerby/x?create=never",
+  "/v1/../_passerby",
+];
+
+/** Statuses of a check, and what becomes of the page. nginx's `auth_request` knows no refusals but 401 and 403. */
+const REFUSALS = {
+  nginx: { 401: 401, 402: 503, 403: 403, 404: 503, 500: 503, 503: 503 },
+  caddy: { 401: 401, 402: 402, 403: 403, 404: 503, 500: 503, 503: 503 },
+  haproxy: { 401: 401, 402: 402, 403: 403, 404: 503, 500: 503, 503: 503 },
+};
+
+/** What a publisher changes in a recipe so that the site stays open while Passerby is down. */
+const OPEN = {
+  nginx: {
+    "nginx/passerby.conf": {
+      "    error_page 500 =503 @passerby_closed;": "    #error_page 500 =503 @passerby_closed;",
+      "    #error_page 500 = @passerby_open;": "    error_page 500 = @passerby_open;",
+    },
+  },
+  caddy: {
+    "caddy/Caddyfile": {
+      '\t\thandle @unasked {\n\t\t\theader Retry-After 5\n\t\t\trespond "Please come back in a moment." 503\n\t\t}\n':
+        "",
+      "\t\t#handle @unasked {\n\t\t#\treverse_proxy 127.0.0.1:3000\n\t\t#}":
+        "\t\thandle @unasked {\n\t\t\treverse_proxy 127.0.0.1:3000\n\t\t}",
+    },
+  },
+  haproxy: { "haproxy/haproxy.cfg": { "    http-request return status 503": "    #http-request return status 503" } },
+};
+
+/** Recipes that do without keep-alive to Passerby. */
+const NO_KEEP_ALIVE = {
+  nginx: { "nginx/passerby.conf": { "    keepalive 64;               # resting": "    # resting" } },
+  caddy: { "caddy/Caddyfile": { "keepalive 60s # below": "keepalive off # below" } },
+  haproxy: { "haproxy/haproxy.cfg": { "http-reuse always": "option http-server-close" } },
+};
+
+const RECIPE = { nginx: "nginx/passerby.conf", caddy: "caddy/Caddyfile", haproxy: "haproxy/haproxy.cfg" };
+
+/** A reader who is stored, and the id. */
+async function newReader(front) {
+  const visitor = new Visitor(front);
+  const { user } = await visitor.visit("/first");
+  assert.equal((await visitor.visit("/second")).user, user);
+  return { visitor, user };
+}
+
+/** The page came from the site, for this reader, who is anonymous; and the site got nothing else of that kind. */
+function assertReader(answer, user = answer.user) {
+  assert.equal(answer.status, 200, answer.text);
+  assert.match(answer.user, UUID);
+  assert.deepEqual(answer.passerby.toSorted(), [["x-passerby-anonymous", "true"], ["x-passerby-user", user]]);
+}
+
+/** `count` requests of one browser, `atOnce` under way at a time. Answers how many it were a second. */
+async function visits(count, atOnce, visit) {
+  const began = performance.now();
+  let left = count;
+  const one = async () => {
+    while (left > 0) {
+      left -= 1;
+      await visit();
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, one));
+  return Math.round((count * 1000) / (performance.now() - began));
+}
+
+for (const name of PROXIES) {
+  describe(`a site behind ${name}`, { timeout: SUITE_DEADLINE }, () => {
+    let server, wire, site, front;
+    before(async () => {
+      server = await startPasserby(null);
+      [wire, site] = await Promise.all([startWire(null, server), startSite(null)]);
+      front = await startFront(null, name, { passerby: wire.address, site: site.address });
+    });
+    after(async () => {
+      await front?.close();
+      site?.close();
+      wire?.close();
+      await server?.close();
+    });
+
+    test("knows a new reader from the first page, and nothing is stored until the second", async () => {
+      const stored = await storedUsers(server);
+      const visitor = new Visitor(front);
+
+      const first = await visitor.visit("/article");
+      assertReader(first);
+      assert.equal(first.setCookie.length, 1);
+      const cookie = front.secure
+        ? /^__Host-passerby=[\w-]+; HttpOnly; SameSite=Lax; Secure; Path=\/; Max-Age=2592000$/
+        : /^passerby=[\w-]+; HttpOnly; SameSite=Lax; Path=\/; Max-Age=2592000$/;
+      assert.match(first.setCookie[0], cookie);
+      assert.equal(await storedUsers(server), stored);
+
+      const second = await visitor.visit("/article");
+      assertReader(second, first.user);
+      assert.match(second.setCookie[0], /; Max-Age=7776000$/);
+      assert.equal(await storedUsers(server), stored + 1);
+
+      const third = await visitor.visit("/article");
+      assertReader(third, first.user);
+      assert.deepEqual(third.setCookie, [], "the cookie is set again once a day");
+      assert.equal(await storedUsers(server), stored + 1);
+    });
+
+    test("gives every reader another id, and each the same on every page", async () => {
+      const readers = await Promise.all(Array.from({ length: 5 }, () => newReader(front)));
+      assert.equal(new Set(readers.map(({ user }) => user)).size, 5);
+      for (const { visitor, user } of readers) {
+        const pages = await Promise.all(["/", "/a?b=c", "/d/e%20f"].map((path) => visitor.visit(path)));
+        for (const page of pages) assertReader(page, user);
+        assert.deepEqual(pages.map(({ page }) => page.url), ["/", "/a?b=c", "/d/e%20f"]);
+      }
+    });
+
+    test("says to Passerby what was asked, and to the site all of it", async () => {
+      const visitor = new Visitor(front);
+      wire.clear();
+      const body = JSON.stringify({ comment: "x".repeat(100_000) });
+      const headers = { "content-type": "application/json", "x-forwarded-for": "192.0.2.1", "x-forwarded-uri": "/" };
+      const { page } = await visitor.visit("/comments?page=2&create=never", { method: "POST", headers, body });
+
+      assert.deepEqual([page.method, page.url, page.body], ["POST", "/comments?page=2&create=never", body]);
+      assert.deepEqual(wire.lines, [CHECK]);
+      const sent = (header) => wire.requests[0].headers.filter(([sentName]) => sentName === header).map(([, it]) => it);
+      assert.deepEqual(sent("x-forwarded-method"), ["POST"]);
+      assert.deepEqual(sent("x-forwarded-uri"), ["/comments?page=2&create=never"]);
+      assert.deepEqual(sent("x-forwarded-host"), [`127.0.0.1:${front.port}`]);
+      assert.deepEqual(sent("x-forwarded-proto"), [front.secure ? "https" : "http"]);
+      assert.equal(sent("x-forwarded-for").join(", ").split(", ").at(-1), "127.0.0.1", "not what the visitor says");
+      assert.deepEqual(sent("transfer-encoding"), []);
+      assert.ok(sent("content-length").every((length) => length === "0"));
+    });
+
+    test("answers as the site does, errors and cookies too, and with the reader's cookie", async () => {
+      for (const status of [200, 401, 403, 404, 500, 503]) {
+        const { page, ...answer } = await new Visitor(front).visit(`/page?theme=dark&status=${status}`);
+        assert.equal(answer.status, status);
+        assert.ok(page, "it is the site's page");
+        const names = answer.setCookie.map((set) => set.split("=")[0]);
+        assert.deepEqual(names.toSorted(), [front.secure ? "__Host-passerby" : "passerby", "theme"]);
+      }
+    });
+
+    test("lets nobody be somebody else by a header", async () => {
+      const { visitor, user } = await newReader(front);
+      const twice = Object.fromEntries(Object.entries(SPOOFS).map(([header, value]) => [header, [value, value]]));
+      for (const headers of [SPOOFS, twice]) {
+        assertReader(await visitor.visit("/", { headers }), user);
+        const crawler = await new Visitor(front, { "user-agent": GOOGLEBOT }).visit("/", { headers });
+        assert.deepEqual(crawler.passerby, [["x-passerby-anonymous", "true"]]);
+        // Passerby's own API gets none of it either.
+        wire.clear();
+        await visitor.visit(SESSION, { headers });
+        const passed = wire.requests.flatMap((request) => request.headers.map(([header]) => header));
+        assert.deepEqual(passed.filter((header) => /^x[-_]passerby/.test(header)), []);
+      }
+    });
+
+    test("lets nobody take the id off by calling its header one of the connection", async () => {
+      const { visitor, user } = await newReader(front);
+      const headers = { connection: "keep-alive, X-Passerby-User, x-passerby-anonymous" };
+      assertReader(await visitor.visit("/", { headers }), user);
+    });
+
+    test("believes no X-Forwarded header of a visitor", async () => {
+      const forwarded = { "x-forwarded-proto": front.secure ? "http" : "https", "x-forwarded-host": "evil.example" };
+      const visitor = new Visitor(front);
+      const first = await visitor.visit("/", { headers: forwarded });
+      assert.ok(first.setCookie[0].startsWith(front.secure ? "__Host-passerby=" : "passerby="));
+      const second = await visitor.visit("/", { headers: forwarded });
+      assertReader(second, first.user);
+      for (const scheme of ["http", "https"]) {
+        const evil = { ...forwarded, origin: `${scheme}://evil.example` };
+        assert.equal((await visitor.visit(SESSION, { method: "DELETE", headers: evil })).status, 403);
+      }
+    });
+
+    test("lets a reader log out by cookie, and knows a new one afterwards", async () => {
+      const { visitor, user } = await newReader(front);
+      const session = await visitor.visit(SESSION);
+      assert.equal(JSON.parse(session.text).user_id, user);
+      for (const headers of [{}, { "sec-fetch-site": "cross-site" }, { origin: "https://evil.example" }]) {
+        assert.equal((await visitor.visit(SESSION, { method: "DELETE", headers })).status, 403);
+      }
+      assertReader(await visitor.visit(), user);
+
+      const before = visitor.copy();
+      const headers = { "sec-fetch-site": "same-origin" };
+      const out = await visitor.visit(SESSION, { method: "DELETE", headers });
+      assert.equal(out.status, 204);
+      assert.ok(out.headers["clear-site-data"]);
+      assert.equal(visitor.readerCookie, undefined);
+
+      for (const returning of [visitor, before]) {
+        const next = await returning.visit();
+        assertReader(next);
+        assert.notEqual(next.user, user);
+        assertReader(await returning.visit(), next.user);
+      }
+    });
+
+    test("lets the site's script log in and out by an Origin of its own", async () => {
+      const visitor = new Visitor(front);
+      const headers = { origin: front.url, "content-type": "application/json" };
+      const made = await visitor.visit("/v1/sessions", { method: "POST", headers, body: '{"mode":"cookie"}' });
+      assert.equal(made.status, 201, made.text);
+      const { user_id: user, access_token } = JSON.parse(made.text);
+      assert.equal(access_token, undefined);
+      assertReader(await visitor.visit(), user);
+      assert.equal((await visitor.visit(SESSION, { method: "DELETE", headers })).status, 204);
+      assert.equal(visitor.readerCookie, undefined);
+    });
+
+    for (const [who, { headers, method }] of Object.entries(MACHINES)) {
+      test(`lets ${who} through and makes nobody of it`, async () => {
+        const stored = await storedUsers(server);
+        const person = new Visitor(front);
+        const { user } = await person.visit();
+        const stranger = new Visitor(front, headers);
+        const known = person.copy(headers);
+        for (const visitor of [stranger, stranger, known, known]) {
+          site.requests.length = 0;
+          const answer = await visitor.visit("/page", { method });
+          assert.equal(answer.status, 200);
+          assert.deepEqual(answer.setCookie, []);
+          assert.deepEqual(site.requests, [`${method ?? "GET"} /page`]);
+          if (method !== "HEAD") assert.equal(answer.user, visitor === known ? user : undefined);
+        }
+        assert.equal(await storedUsers(server), stored);
+      });
+    }
+
+    test("lets nobody ask for the check from outside, so that an image on another's page burns nothing", async () => {
+      const { visitor } = await newReader(front);
+      const stored = await storedUsers(server);
+      const headers = { "sec-fetch-site": "cross-site", "sec-fetch-dest": "image", "x-original-uri": "/verify" };
+      for (const path of INTRUSIONS) {
+        wire.clear();
+        const answer = await visitor.visit(path, { headers });
+        assert.ok(answer.status !== 204, `${path}: ${answer.status}`);
+        assert.equal(answer.headers["x-passerby-user"], undefined, path);
+        assert.equal(answer.headers["x-passerby-reason"], undefined, path);
+        // A visitor may write the same path with other characters; the query is never a visitor's.
+        const others = wire.lines.filter((line) => !line.startsWith("GET /v1/") && decodeURI(line) !== CHECK);
+        assert.deepEqual(others, [], `what Passerby was asked because of ${path}`);
+      }
+      assert.equal(await storedUsers(server), stored);
+    });
+
+    test("lets a Bearer token say who it is, before any cookie", async () => {
+      const { visitor } = await newReader(front);
+      const made = await call(server.url, "POST", "/v1/sessions", undefined, {});
+      const headers = { authorization: `Bearer ${made.body.access_token}` };
+      for (const somebody of [visitor, new Visitor(front), new Visitor(front, { "user-agent": "app/1.0" })]) {
+        const answer = await somebody.visit("/", { headers });
+        assertReader(answer, made.body.user_id);
+        assert.deepEqual(answer.setCookie, []);
+        assert.equal(JSON.parse((await somebody.visit(SESSION, { headers })).text).user_id, made.body.user_id);
+      }
+      site.requests.length = 0;
+      const refused = await visitor.visit("/", { headers: { authorization: "Bearer nonsense" } });
+      assert.equal(refused.status, 401);
+      assert.deepEqual(site.requests, []);
+    });
+
+    test("gets a signed assertion of who it is, if the recipe asks for it", async (t) => {
+      const edits = { [RECIPE[name]]: { "create=auto": "create=auto&assertion=1" } };
+      const own = await startFront(t, name, { passerby: wire.address, site: site.address, edits });
+      const answer = await new Visitor(own).visit("/", { headers: SPOOFS });
+
+      assert.deepEqual(answer.passerby.map(([header]) => header).toSorted(), [
+        ...["x-passerby-anonymous", "x-passerby-assertion", "x-passerby-user"],
+      ]);
+      const [, assertion] = answer.passerby.find(([header]) => header === "x-passerby-assertion");
+      const keys = createLocalJWKSet((await call(server.url, "GET", "/.well-known/jwks.json")).body);
+      const { payload } = await jwtVerify(assertion, keys, { audience: "passerby", typ: "reader-assertion+jwt" });
+      assert.deepEqual([payload.sub, payload.anonymous, payload.typ], [answer.user, true, "assertion"]);
+    });
+
+    test("gives a reader who stayed away for too long another id", async (t) => {
+      const forgetful = await startPasserby(t, {
+        PASSERBY_EXPIRY_WINDOW: "2",
+        PASSERBY_EXPIRY_TOUCH_GRANULARITY: "0",
+      });
+      const own = await startFront(t, name, { passerby: addressOf(forgetful), site: site.address });
+      // Each visit would begin the time anew, so there is another reader for each look.
+      const readers = await Promise.all(Array.from({ length: 250 }, () => newReader(own)));
+      const { visitor, user, next } = await until("a reader expires", async () => {
+        const { visitor, user } = readers.pop();
+        const next = await visitor.visit();
+        assertReader(next);
+        return next.user === user ? undefined : { visitor, user, next };
+      });
+      assert.notEqual(next.user, user);
+      assert.match(next.setCookie[0], /; Max-Age=2592000$/);
+      assertReader(await visitor.visit(), next.user);
+    });
+
+    test("is closed while Passerby is down, and open as soon as it is back", async (t) => {
+      const own = await startPasserby(t);
+      const closed = await startFront(t, name, { passerby: addressOf(own), site: site.address });
+      const { visitor, user } = await newReader(closed);
+      // Every connection that rests in the proxy is dead after this, and no page may be lost to that.
+      await visits(64, 32, () => visitor.visit());
+      await own.kill();
+      await own.start();
+      await visits(64, 32, async () => assertReader(await visitor.visit(), user));
+
+      await own.stop();
+      site.requests.length = 0;
+      const began = performance.now();
+      for (const somebody of [visitor, new Visitor(closed), new Visitor(closed, { "user-agent": GOOGLEBOT })]) {
+        const answer = await somebody.visit("/", { headers: SPOOFS });
+        assert.deepEqual([answer.status, answer.page, answer.setCookie], [503, null, []]);
+        assert.equal(answer.headers["retry-after"], "5");
+      }
+      assert.deepEqual(site.requests, []);
+      const took = performance.now() - began;
+      assert.ok(took < 3_000, `nobody waits for a Passerby that is down; three pages took ${took} ms`);
+
+      await own.start();
+      assertReader(await visitor.visit(), user);
+    });
+
+    test("stays open while Passerby is down, without ids, if the recipe says so", async (t) => {
+      const own = await startPasserby(t);
+      const open = await startFront(t, name, { passerby: addressOf(own), site: site.address, edits: OPEN[name] });
+      const { visitor, user } = await newReader(open);
+      await own.stop();
+      for (const method of ["GET", "POST"]) {
+        const body = method === "POST" ? "a comment" : undefined;
+        const answer = await visitor.visit("/page?a=b", { method, headers: SPOOFS, body });
+        assert.equal(answer.status, 200);
+        assert.deepEqual([answer.page.method, answer.page.url, answer.page.body], [method, "/page?a=b", body ?? ""]);
+        assert.deepEqual([answer.passerby, answer.setCookie], [[], []]);
+      }
+      await own.start();
+      assertReader(await visitor.visit(), user);
+    });
+
+    test("opens no page to whom Passerby refuses, whatever its answer", async (t) => {
+      for (const [status, expected] of Object.entries(REFUSALS[name])) {
+        const refusal = await startStub(t, (_, response) => response.writeHead(status).end());
+        const own = await startFront(t, name, { passerby: refusal.address, site: site.address });
+        site.requests.length = 0;
+        const answer = await new Visitor(own).visit("/", { headers: SPOOFS });
+        assert.deepEqual([answer.status, answer.page], [expected, null], `after ${status}`);
+        assert.match(answer.text, expected === 503 ? /come back in a moment/ : /may not read this page/);
+        assert.deepEqual(site.requests, []);
+      }
+    });
+
+    test("is as down as the site is, and the visitor keeps the cookie", async (t) => {
+      const gone = await startSite(t);
+      gone.close();
+      const own = await startFront(t, name, { passerby: wire.address, site: gone.address });
+      const { status, setCookie, headers } = await new Visitor(own).visit();
+      assert.ok([502, 503].includes(status), `${status}`);
+      assert.equal(headers["retry-after"], undefined, "that is said for Passerby");
+      assert.equal(setCookie.length, 1);
+    });
+
+    test("asks again over another connection when one that rested was closed", async (t) => {
+      const user = "0199c4c8-7d2a-7c3f-9c1b-2f6d5e4a3b2c";
+      const used = new WeakSet();
+      const forgetful = await startStub(t, (request, response) => {
+        if (used.has(request.socket)) return request.socket.destroy();
+        used.add(request.socket);
+        response.writeHead(204, { "x-passerby-user": user, "x-passerby-anonymous": "true" }).end();
+      });
+      const own = await startFront(t, name, { passerby: forgetful.address, site: site.address });
+      for (let i = 0; i < 20; i += 1) assertReader(await new Visitor(own).visit(), user);
+    });
+
+    test("asks Passerby 10 000 times over a few connections", async (t) => {
+      const { visitor, user } = await newReader(front);
+      wire.clear();
+      const perSecond = await visits(10_000, 32, async () => assertReader(await visitor.visit(), user));
+      assert.equal(wire.requests.length, 10_000);
+      assert.ok(wire.connections <= 100, `${wire.connections} connections`);
+      t.diagnostic(`${name}: 10 000 pages, ${wire.connections} more connections to Passerby, ${perSecond} pages/s`);
+    });
+
+    test("makes a connection for every page without the recipe's keep-alive", async (t) => {
+      const edits = NO_KEEP_ALIVE[name];
+      const own = await startFront(t, name, { passerby: wire.address, site: site.address, edits });
+      const { visitor, user } = await newReader(own);
+      wire.clear();
+      const perSecond = await visits(1_000, 32, async () => assertReader(await visitor.visit(), user));
+      assert.equal(wire.connections, 1_000);
+      t.diagnostic(`${name} without keep-alive: 1000 pages, ${wire.connections} connections, ${perSecond} pages/s`);
+    });
+  });
+}
+
+describe("a reader's cookie in a real browser, behind nginx with TLS", { timeout: SUITE_DEADLINE }, () => {
+  const [news, portal, otherPortal] = HOSTS;
+
+  /** nginx before a Passerby with these settings, a browser, and the addresses of pages there. */
+  async function startAll(t, settings) {
+    const [server, site, page] = await Promise.all([startPasserby(t, settings), startSite(t), startBrowser(t)]);
+    const front = await startFront(t, "nginx", { passerby: addressOf(server), site: site.address });
+    const frame = `https://${news}:${front.port}/frame`;
+    const framedBy = (host) => `https://${host}:${front.port}/portal?of=${encodeURIComponent(frame)}`;
+    return { server, page, frame, framedBy };
+  }
+
+  const cookiesOf = async (page, host) =>
+    (await page.browser().cookies()).filter(({ domain, name }) => domain === host && name.endsWith("passerby"));
+
+  test("is a __Host- cookie that the browser keeps and sends, and nobody's frame gets", async (t) => {
+    const { server, page, frame, framedBy } = await startAll(t);
+    const user = await shownReader(page, frame);
+    for (let i = 0; i < 3; i += 1) assert.equal(await shownReader(page, frame), user);
+    assert.equal(await storedUsers(server), 1);
+
+    const cookies = await cookiesOf(page, news);
+    assert.equal(cookies.length, 1);
+    const [{ name, secure, httpOnly, sameSite, path, partitionKey }] = cookies;
+    assert.deepEqual(
+      { name, secure, httpOnly, sameSite, path, partitionKey },
+      { name: "__Host-passerby", secure: true, httpOnly: true, sameSite: "Lax", path: "/", partitionKey: undefined },
+    );
+
+    const framed = await shownReader(page, framedBy(portal));
+    assert.notEqual(framed, user);
+    assert.notEqual(await shownReader(page, framedBy(portal)), framed, "and a frame keeps none");
+    assert.equal(await shownReader(page, frame), user);
+  });
+
+  test("is kept apart for each site that has a frame of ours, with cookie.partitioned (CHIPS)", async (t) => {
+    const { page, frame, framedBy } = await startAll(t, { PASSERBY_COOKIE_PARTITIONED: "true" });
+    const addresses = [frame, framedBy(portal), framedBy(otherPortal)];
+    const users = [];
+    for (const address of addresses) users.push(await shownReader(page, address));
+    assert.equal(new Set(users).size, 3);
+    for (let i = 0; i < 2; i += 1) {
+      for (const [n, address] of addresses.entries()) assert.equal(await shownReader(page, address), users[n]);
+    }
+    const cookies = await cookiesOf(page, news);
+    assert.equal(cookies.length, 3);
+    for (const { name, secure, httpOnly, sameSite, partitionKey } of cookies) {
+      assert.deepEqual([name, secure, httpOnly, sameSite], ["__Host-passerby", true, true, "None"]);
+      assert.ok(partitionKey);
+    }
+  });
+
+  test("is written as both want it", async (t) => {
+    const partitioned = await startPasserby(t, { PASSERBY_COOKIE_PARTITIONED: "true" });
+    const site = await startSite(t);
+    const front = await startFront(t, "nginx", { passerby: addressOf(partitioned), site: site.address });
+    const { setCookie } = await new Visitor(front).visit();
+    assert.equal(setCookie.length, 1);
+    assert.match(
+      setCookie[0],
+      /^__Host-passerby=[\w-]+; HttpOnly; SameSite=None; Secure; Path=\/; Max-Age=2592000; Partitioned$/,
+    );
+  });
+});
