@@ -176,7 +176,7 @@ pub(super) const TABLE: &[Setting] = &[
         unit: Some("users"),
         default: Fallback::Unset("60 % of the memory or the control group's limit, at 72 bytes a user"),
         has_flag: true,
-        about: "Users at which no more are created; nobody is removed to make room.",
+        about: "Users at which no more are created, a registered name counting as eight; nobody is removed to make room.",
     },
     flagged(
         "limits",

@@ -32,7 +32,7 @@ const THROTTLE_ENTRIES: usize = 1 << 14;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UserpassError {
     /// Nothing that can be a name here.
-    #[error("the name must be an e-mail address")]
+    #[error("the name must be an e-mail address that mail can be sent to")]
     Name,
     /// The password is too short or too long.
     #[error(transparent)]
@@ -173,7 +173,8 @@ impl LocalUserpass {
     ) -> Result<(), UserpassError> {
         password.check()?;
         let Confirmation::Mail(link) = &self.config.confirmation else {
-            if name.is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
+            let plain = name.trim() == name && !name.chars().any(char::is_control);
+            if name.is_empty() || name.chars().count() > LONGEST_NAME || !plain {
                 return Err(UserpassError::Name);
             }
             let password = self.passwords.hash(password).await?.into();
@@ -192,6 +193,9 @@ impl LocalUserpass {
         if answer == Answer::Documented {
             self.change(name, change, Ends::Nothing).await?;
             return self.send(MailKind::Confirm, name, link, &code);
+        }
+        if !self.linker.has_room() {
+            return Err(Error::Capacity.into());
         }
         let (link, name) = (link.clone(), name.to_owned());
         self.later(move |this| async move {

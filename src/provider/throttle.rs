@@ -85,7 +85,8 @@ pub struct Throttled {
 #[derive(Debug)]
 pub struct Attempt {
     pair: Option<u64>,
-    prefix: u64,
+    /// None for an address of this machine: see [`Throttle::admit`].
+    prefix: Option<u64>,
     identity: Option<u64>,
 }
 
@@ -117,7 +118,8 @@ impl Throttle {
 
     /// Lets an attempt in, or says how long to wait. `identity` is what the client claims, known or not (so that the
     /// answer does not tell), preceded by the provider's name; `None` where the credential itself is guessed at (keys,
-    /// codes, S37).
+    /// codes, S37). An address of this machine is a proxy that does not say who is behind it (S36): its clients share no
+    /// count but that of the identity they try.
     ///
     /// # Errors
     /// [`Throttled`]; such an attempt is not counted.
@@ -134,14 +136,16 @@ impl Throttle {
             (Some(pair), Some(_)) if counts.pair.is_trusted(pair, now) => counts.pair.blocked_until(pair),
             (Some(pair), Some(identity)) => {
                 let own = counts.pair.blocked_until(pair).max(counts.identity.blocked_until(identity));
-                own.max(counts.prefix.blocked_until(attempt.prefix))
+                own.max(counts.prefix_blocked_until(&attempt))
             }
-            _ => counts.prefix.blocked_until(attempt.prefix),
+            _ => counts.prefix_blocked_until(&attempt),
         };
         if until > now {
             return Err(Throttled { retry_after_s: until - now });
         }
-        counts.prefix.count(attempt.prefix, now);
+        if let Some(prefix) = attempt.prefix {
+            counts.prefix.count(prefix, now);
+        }
         if let (Some(pair), Some(identity)) = (attempt.pair, attempt.identity) {
             counts.pair.count(pair, now);
             counts.identity.count(identity, now);
@@ -154,7 +158,7 @@ impl Throttle {
     /// others.
     pub fn succeeded(&self, attempt: Attempt, now: ServiceTime) {
         let mut counts = self.counts.lock();
-        counts.prefix.uncount(attempt.prefix);
+        counts.uncount_prefix(&attempt);
         counts.welcome(&attempt, now);
     }
 
@@ -167,7 +171,7 @@ impl Throttle {
     /// Nothing was found out about the secret, because the server could not check it: as if it had not been tried.
     pub fn withdraw(&self, attempt: Attempt) {
         let mut counts = self.counts.lock();
-        counts.prefix.uncount(attempt.prefix);
+        counts.uncount_prefix(&attempt);
         if let (Some(pair), Some(identity)) = (attempt.pair, attempt.identity) {
             counts.pair.uncount(pair);
             counts.identity.uncount(identity);
@@ -181,10 +185,12 @@ impl Throttle {
     }
 
     fn attempt(&self, identity: Option<(&str, &str)>, address: IpAddr) -> Attempt {
+        let canonical = address.to_canonical();
+        let nameless = canonical.is_loopback() || canonical.is_unspecified();
         let prefix = prefix(address);
         Attempt {
             pair: identity.map(|(provider, name)| self.fingerprint(&[&prefix, provider.as_bytes(), name.as_bytes()])),
-            prefix: self.fingerprint(&[&prefix]),
+            prefix: (!nameless).then(|| self.fingerprint(&[&prefix])),
             identity: identity.map(|(provider, name)| self.fingerprint(&[provider.as_bytes(), name.as_bytes()])),
         }
     }
@@ -201,6 +207,16 @@ impl Throttle {
 }
 
 impl Counts {
+    fn prefix_blocked_until(&self, attempt: &Attempt) -> ServiceTime {
+        attempt.prefix.map_or(0, |prefix| self.prefix.blocked_until(prefix))
+    }
+
+    fn uncount_prefix(&mut self, attempt: &Attempt) {
+        if let Some(prefix) = attempt.prefix {
+            self.prefix.uncount(prefix);
+        }
+    }
+
     fn welcome(&mut self, attempt: &Attempt, now: ServiceTime) {
         if let (Some(pair), Some(identity)) = (attempt.pair, attempt.identity) {
             self.pair.trust(pair, now);
@@ -508,6 +524,20 @@ mod tests {
             throttle.withdraw(attempt);
         }
         assert_eq!((0..1000).filter(|_| throttle.admit(VICTIM, host(1), NOW).is_ok()).count(), 6);
+    }
+
+    /// S36.
+    #[test]
+    fn clients_of_a_proxy_that_does_not_say_who_they_are_share_no_prefix() {
+        let throttle = throttle(Tiers::LOGIN, 1 << 12);
+        for number in 0..1000 {
+            let name = format!("{number}@example.test");
+            let admitted = throttle.admit(Some(("local-userpass", &name)), Ipv4Addr::LOCALHOST.into(), NOW);
+            assert!(admitted.is_ok(), "{number}");
+        }
+        assert!((0..1000).all(|_| throttle.admit(None, Ipv4Addr::LOCALHOST.into(), NOW).is_ok()));
+        let guesses = (0..10).filter(|_| throttle.admit(VICTIM, Ipv4Addr::LOCALHOST.into(), NOW).is_ok()).count();
+        assert_eq!(guesses, 6, "one name is still guarded");
     }
 
     #[test]

@@ -68,7 +68,8 @@ async fn an_identity_in_use_is_refused_switched_to_or_merged_as_the_caller_says(
                 let more = json!({ "on_conflict": on_conflict, "dry_run": true });
                 link(server, &guest.access, "a", more).await.json()
             };
-            assert_eq!(dry("reject").await["outcome"], "rejected");
+            let rejected = dry("reject").await;
+            assert_eq!((&rejected["outcome"], &rejected["code"]), (&json!("rejected"), &json!("identity-in-use")));
             assert_eq!(dry("switch").await, json!({ "outcome": "switched", "user_id": account.user }));
             let preview = dry("merge").await;
             assert_eq!(preview["outcome"], "merged");
@@ -253,8 +254,12 @@ async fn a_user_sees_and_ends_its_own_sessions() {
             let id = list(&stranger.access).await[0]["session_id"].clone();
             end(&second.access, &id).await.assert_problem(404, "no-such-session");
 
+            let code = server.call(TRANSFER).bearer(&second.access).send().await.json()["code"].clone();
             let all = server.call("DELETE /v1/user/sessions").bearer(&second.access).send().await;
             assert_eq!(all.status, 204);
+            let body = json!({ "provider": "transfer", "code": code }).to_string();
+            let begun = server.call(CREATE).body(body).send().await;
+            begun.assert_problem(401, "invalid-credential");
             server.call(VIEW).bearer(&third.access).send().await.assert_problem(401, "session-ended");
             assert_eq!(list(&second.access).await.as_array().unwrap().len(), 1);
             let all = server.call("DELETE /v1/user/sessions").bearer(&second.access).send().await;

@@ -358,9 +358,14 @@ async fn an_assertion_names_the_reader_for_a_minute_and_is_no_token_here() {
             server.call(NEVER).bearer(&assertion).send().await.assert_problem(401, "wrong-token");
             let refresh = server.call("POST /v1/session/refresh").bearer(&assertion).send().await;
             refresh.assert_problem(401, "wrong-token");
-            server.call("GET /verify?create=sometimes").send().await.assert_problem(400, "bad-query");
+            for query in ["create=sometimes", "create=auto&create=never", "meter=a&meter=a", "x=1"] {
+                server.call(&format!("GET /verify?{query}")).send().await.assert_problem(400, "bad-query");
+            }
+            for path in ["/verify/", "/verify/x", "/verify/..%2fv1/session"] {
+                server.call(&format!("GET {path}?create=auto")).send().await.assert_problem(404, "not-found");
+            }
             // proxies ask as they like
-            for what in ["POST /verify", "HEAD /verify", "GET /verify/some/page?create=never", "DELETE /verify/x"] {
+            for what in ["POST /verify", "HEAD /verify", "DELETE /verify?create=never"] {
                 assert_eq!(server.call(what).body("").send().await.status, 401, "{what}");
             }
         })
@@ -489,6 +494,24 @@ async fn a_network_that_makes_too_many_users_is_asked_to_wait_and_its_readers_ke
             guess("203.0.113.9").await.assert_problem(429, "over-budget");
             guess("203.0.113.10").await.assert_problem(401, "invalid-token");
             assert_eq!(server.metric("passerby_over_budget_tokens_total").await, 1);
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn who_leaves_before_being_made_is_forgotten_by_the_browser() {
+    World::new()
+        .serve(async |server| {
+            for what in ["DELETE /v1/session", "DELETE /v1/user"] {
+                let mut jar = Jar::default();
+                let id = passed(&jar.visit(server, AUTO).await);
+                jar.sent(server.call(what)).send().await.assert_problem(403, "cross-site");
+                let out = jar.sent(server.call(what)).header("sec-fetch-site", "same-origin").send().await;
+                assert_eq!((out.status, out.header("clear-site-data").is_some()), (204, true), "{out:?}");
+                assert!(jar.keep(&out) && jar.0.is_none());
+                assert_ne!(passed(&jar.visit(server, AUTO).await), id);
+            }
+            assert_eq!(users(server), 0);
         })
         .await;
 }

@@ -351,7 +351,7 @@ impl Answer {
         assert_eq!(self.header("cache-control"), Some("no-store"));
         assert_eq!(self.header("x-content-type-options"), Some("nosniff"));
         let challenge = match (status, code) {
-            (401, "no-token") => Some("Bearer"),
+            (401, "no-token" | "no-reader") => Some("Bearer"),
             (401, _) => Some(r#"Bearer error="invalid_token""#),
             _ => None,
         };

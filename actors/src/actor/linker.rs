@@ -328,8 +328,7 @@ impl Work {
                 tracing::error!(%error, "a credential is left as it is");
                 Error::Busy
             })?;
-            let held = store.registry().len() + store.registry().values().saturating_mul(CREDENTIAL_COSTS);
-            if seen.is_none() && held >= self.core.limits.max_users {
+            if seen.is_none() && !has_room(&self.core) {
                 return Err(Error::Capacity);
             }
             let next = Credential::decide(current, &change, now).map_err(Refusal::Credential)?;
@@ -397,6 +396,12 @@ impl Work {
         event::changed(&logged_in.user, if made { Cause::Created } else { Cause::SessionOpened });
         Ok(logged_in)
     }
+}
+
+/// Whether there is room for another credential.
+fn has_room(core: &Core) -> bool {
+    let registry = core.store.registry();
+    registry.len() + registry.values().saturating_mul(CREDENTIAL_COSTS) < core.limits.max_users
 }
 
 /// Whether two values of a credential differ in no more than the mails that were asked for: strangers can ask for those.
@@ -622,6 +627,11 @@ impl LinkerHandle {
                 Ok(Preview::Owned { owner, merged: merged.map(|merged| Box::new(merged.survivor)) })
             }
         }
+    }
+
+    /// Whether another name can be registered.
+    pub fn has_room(&self) -> bool {
+        has_room(&self.core)
     }
 
     /// Changes the credential of a name, and ends sessions of its owner. Answers the credential as it is then. Durable

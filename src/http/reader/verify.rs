@@ -24,9 +24,10 @@ const ASSERTION: HeaderName = HeaderName::from_static("x-passerby-assertion");
 /// Why it is refused.
 const REASON: HeaderName = HeaderName::from_static("x-passerby-reason");
 
-/// Adds the routes. Proxies ask with whatever method they like; some append the path that they ask about.
+/// Adds the route. Proxies ask with whatever method they like. There is nothing below it: a path that a proxy reads as another
+/// place, such as `/verify/..%2fv1`, must not reach it.
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
-    config.service(web::resource("/verify").to(verify)).service(web::resource("/verify/{path:.*}").to(verify));
+    config.service(web::resource("/verify").to(verify));
 }
 
 /// What the proxy's configuration asks for. The location is internal: no visitor writes this.
@@ -51,7 +52,14 @@ enum Over {
 impl Wish {
     fn of(query: &str) -> Result<Self, Problem> {
         let mut wish = Self::default();
+        let mut seen = Vec::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            // one that stands there twice is a visitor's behind the proxy's
+            if seen.contains(&name) {
+                let detail = format!("{name} stands in the query twice");
+                return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-query", detail));
+            }
+            seen.push(name.clone());
             match (&*name, &*value) {
                 ("create", "auto") => wish.creates = true,
                 ("create", "never") => wish.creates = false,
@@ -123,6 +131,7 @@ impl Passed {
             ("x-passerby-session-age" = u32, description = "seconds"),
             ("x-passerby-assertion" = Option<String>, description = "a JWT of one minute"),
             ("set-cookie" = Option<String>, description = "to be passed on to the visitor"))),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 402, description = "the allowance is used up"),
         (status = 403, body = Problem, content_type = "application/problem+json"),

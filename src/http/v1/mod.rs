@@ -272,7 +272,11 @@ pub(super) fn respond(context: &Context, answer: Answer) -> HttpResponse {
         }
         if status == StatusCode::UNAUTHORIZED {
             // RFC 6750 §3: without a token no error is named
-            let challenge = if problem.code == "no-token" { "Bearer" } else { r#"Bearer error="invalid_token""# };
+            let challenge = if matches!(problem.code, "no-token" | "no-reader") {
+                "Bearer"
+            } else {
+                r#"Bearer error="invalid_token""#
+            };
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
@@ -574,31 +578,45 @@ pub struct LinkPreview {
     /// When the user of the answer would count as made (RFC 3339), if it were a merge.
     #[serde(skip_serializing_if = "Option::is_none")]
     created: Option<String>,
-    /// Why it would be rejected.
+    /// Why it would be rejected: the `code` of the problem that the request would be answered with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "identity-in-use")]
+    code: Option<&'static str>,
+    /// The same in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
 fn preview(context: &Context, live: &Live, proof: &Proof, on_conflict: OnConflict) -> Answer {
     let server = &context.server;
-    let found = server.linker.preview(&live.user, live.number, proof, &server.merge_policy())?;
     let bare = |outcome, user: UserId| LinkPreview {
         outcome,
         user_id: user.to_string(),
         merged_user_id: None,
         created: None,
+        code: None,
         reason: None,
+    };
+    let rejected = |refusal: Refusal| {
+        let problem = Problem::from(handle::Error::Refused(refusal));
+        LinkPreview { code: Some(problem.code), reason: Some(problem.detail), ..bare("rejected", live.user) }
+    };
+    let found = match server.linker.preview(&live.user, live.number, proof, &server.merge_policy()) {
+        Ok(found) => found,
+        // about the session, not about the identity
+        Err(error @ handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded | Refusal::Disabled)) => {
+            return Err(error.into());
+        }
+        Err(handle::Error::Refused(refusal)) => return Ok(json(StatusCode::OK, JSON, &rejected(refusal))),
+        Err(other) => return Err(other.into()),
     };
     let view = match (found, on_conflict) {
         (Preview::Unchanged, _) => bare("unchanged", live.user),
         (Preview::Linked, _) => bare("linked", live.user),
-        (Preview::Owned { .. }, OnConflict::Reject) => {
-            LinkPreview { reason: Some(Refusal::IdentityInUse.to_string()), ..bare("rejected", live.user) }
-        }
+        (Preview::Owned { .. }, OnConflict::Reject) => rejected(Refusal::IdentityInUse),
+        (Preview::Owned { .. }, _) if proof.of_known_user => rejected(Refusal::IdentityInUse),
         (Preview::Owned { owner, .. }, OnConflict::Switch) => bare("switched", owner),
-        (Preview::Owned { merged: Err(refusal), .. }, OnConflict::Merge) => {
-            LinkPreview { reason: Some(refusal.to_string()), ..bare("rejected", live.user) }
-        }
+        (Preview::Owned { merged: Err(refusal), .. }, OnConflict::Merge) => rejected(refusal),
         (Preview::Owned { owner, merged: Ok(survivor) }, OnConflict::Merge) => LinkPreview {
             merged_user_id: Some(live.user.to_string()),
             created: Some(made(&survivor)),
@@ -661,7 +679,9 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
             }
             OnConflict::Switch | OnConflict::Reject => {
                 match within_time(&context, server.linker.link(live.user, live.number, proof.clone())).await {
-                    Err(handle::Error::Refused(Refusal::IdentityInUse)) if on_conflict == OnConflict::Switch => {
+                    Err(handle::Error::Refused(Refusal::IdentityInUse))
+                        if on_conflict == OnConflict::Switch && !proof.of_known_user =>
+                    {
                         // of an owner who vanishes meanwhile no new user is made
                         let proof = Proof { of_known_user: true, ..proof };
                         let log_in = server.linker.log_in(proof, live.kind, DeviceId::default(), IdForm::TimeOrdered);
@@ -870,6 +890,9 @@ async fn refresh_session(request: HttpRequest, context: web::Data<Context>, payl
 async fn end_session(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         body::discard(&request, &context, payload).await?;
+        if leaves_before_being_made(&request, &context)? {
+            return Ok(gone(&request, &context));
+        }
         let live = authenticate(&request, &context)?;
         within_time(&context, context.handle.logout(&live.user, live.number)).await?;
         Ok(gone(&request, &context))
@@ -884,11 +907,26 @@ async fn end_session(request: HttpRequest, context: web::Data<Context>, payload:
 async fn delete_user(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         body::discard(&request, &context, payload).await?;
+        if leaves_before_being_made(&request, &context)? {
+            return Ok(gone(&request, &context));
+        }
         let live = authenticate(&request, &context)?;
         within_time(&context, context.handle.delete(&live.user)).await?;
         Ok(gone(&request, &context))
     };
     respond(&context, answer.await)
+}
+
+/// Whether a reader whom nothing is kept about wants to be forgotten: then the browser's cookie is all there is to end.
+fn leaves_before_being_made(request: &HttpRequest, context: &Context) -> Result<bool, Problem> {
+    if request.headers().contains_key(header::AUTHORIZATION) || !request.headers().contains_key(header::COOKIE) {
+        return Ok(false);
+    }
+    let Found::Lazy(cookie) = reader::look(request, context)? else { return Ok(false) };
+    if !reader::is_own(request, context) {
+        return Err(Problem::cross_site());
+    }
+    Ok(context.server.store.registry().record(&cookie.user).is_none())
 }
 
 /// 204; and a browser is told to forget what it kept for us, its cookie above all (S20).

@@ -82,6 +82,8 @@ pub(crate) async fn end_other_sessions(
         body::discard(&request, &context, payload).await?;
         let live = authenticate(&request, &context)?;
         within_time(&context, context.handle.end_others(&live.user, live.number)).await?;
+        // nor may one be begun by a code that is on its way
+        context.server.codes.transfers.end_all_of(&live.user);
         Ok(HttpResponse::NoContent().finish())
     };
     respond(&context, answer.await)

@@ -197,6 +197,7 @@ pub(crate) async fn change_password(
         let (current, new) = (password(&body, "current_password")?, password(&body, "password")?);
         let session = (live.user, live.number);
         userpass.change_password(session, current, new, client(&request, &context)).await?;
+        context.server.codes.transfers.end_all_of(&live.user);
         Ok(HttpResponse::NoContent().finish())
     }
     .await;
