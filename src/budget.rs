@@ -1,7 +1,7 @@
 //! What strangers may do before they are asked to come back later: make users, try identities, present tokens that are not
 //! ours (S35, S37). By IPv4 address or IPv6 /64, and for making users all together.
 //!
-//! Memory is bounded: beyond [`MOST_PREFIXES`] prefixes at a time newcomers share budgets by chance, some thousands of them, so
+//! Memory is bounded: beyond 262 144 prefixes at a time newcomers share budgets by chance, some thousands of them, so
 //! that neither a flood from everywhere takes the memory nor one prefix of it everybody's budget. An address of this
 //! machine has no budget: it is a proxy that does not say who is behind it, and its clients must not share one (S36).
 

@@ -161,7 +161,7 @@ pub fn providers(
         let reason = "is missing: local-userpass has to send mails (or set mail.webhook)";
         return Err(wrong("mail.smtp", reason.to_owned()));
     }
-    if providers.has_browser_login() && settings.public_url.is_none() {
+    if providers.wants_browser_logins() && settings.public_url.is_none() {
         let reason = "is missing: a provider with redirect_uris has to send browsers back here";
         return Err(wrong("public_url", reason.to_owned()));
     }

@@ -131,6 +131,20 @@ impl Handle {
         self.core().new_id(IdForm::TimeOrdered)
     }
 
+    /// The session that a lazy cookie began, if its reader is made and the session lives.
+    ///
+    /// # Errors
+    /// `Refused`: the reader is not made, has ended, or was linked: the lazy cookie is worth nothing (any more).
+    pub fn made_lazily(&self, user: &UserId) -> Result<Live, Error> {
+        let number = u32::from(Record::made_lazily(0).session_no);
+        let session = SessionId::derive(user, number);
+        let live = self.live_session(user, &session, None).map_err(|refusal| self.refuse(refusal))?;
+        if live.kind != SessionKind::Cookie || !live.record.flags.has(Flags::MADE_LAZILY) {
+            return Err(self.refuse(Refusal::Gone));
+        }
+        Ok(live)
+    }
+
     /// Makes the reader whom a lazy cookie names, with a cookie session; if it was made before and its first session still
     /// lives, that is the answer. Durable when answered.
     ///
@@ -139,13 +153,9 @@ impl Handle {
     pub async fn make_lazily(&self, user: &UserId) -> Result<LoggedIn, Error> {
         let core = self.core();
         let known = |user: &UserId| {
-            let number = u32::from(Record::made_lazily(0).session_no);
-            let session = SessionId::derive(user, number);
-            let live = self.live_session(user, &session, None).map_err(|refusal| self.refuse(refusal))?;
-            if live.kind != SessionKind::Cookie || !live.record.flags.has(Flags::MADE_LAZILY) {
-                return Err(self.refuse(Refusal::Gone));
-            }
-            Ok(LoggedIn { user: *user, number, session, epoch: live.epoch })
+            let live = self.made_lazily(user)?;
+            let session = SessionId::derive(user, live.number);
+            Ok(LoggedIn { user: *user, number: live.number, session, epoch: live.epoch })
         };
         if core.store.registry().record(user).is_some() {
             return known(user);

@@ -154,9 +154,10 @@ impl Providers {
         self.oidc.get(name)
     }
 
-    /// Whether browsers log in through one of the providers.
-    pub fn has_browser_login(&self) -> bool {
-        self.oidc.values().any(|provider| provider.has_browser_login())
+    /// Whether `passerby.toml` asks for logins in browsers. An app folder's redirect URIs are of the flow that App Services
+    /// had, so they may be there without that being wanted.
+    pub fn wants_browser_logins(&self) -> bool {
+        self.oidc.iter().any(|(name, provider)| name.starts_with("oidc-") && provider.has_browser_login())
     }
 
     /// The enabled provider of this name, if it proves identities.

@@ -328,7 +328,7 @@ impl Tokens {
         }
     }
 
-    /// A token of [`ASSERTION_TTL_S`] that says who a visitor is, for whoever stands behind the proxy that asked: verifiable
+    /// A token of one minute that says who a visitor is, for whoever stands behind the proxy that asked: verifiable
     /// with the public keys, and worth nothing here. `now_s` is Unix time in seconds.
     pub fn assertion(&self, user: &UserId, anonymous: bool, now_s: u64) -> String {
         let mut rest = Scratch::new();

@@ -511,6 +511,14 @@ async fn who_leaves_before_being_made_is_forgotten_by_the_browser() {
                 assert!(jar.keep(&out) && jar.0.is_none());
                 assert_ne!(passed(&jar.visit(server, AUTO).await), id);
             }
+            // made, but the browser lost the answer that said so
+            let mut jar = Jar::default();
+            passed(&jar.visit(server, AUTO).await);
+            passed(&jar.sent(server.call(AUTO)).send().await);
+            assert_eq!(users(server), 1);
+            jar.sent(server.call("DELETE /v1/session")).send().await.assert_problem(403, "cross-site");
+            let out = jar.sent(server.call("DELETE /v1/session")).header("sec-fetch-site", "same-origin").send().await;
+            assert_eq!(out.status, 204, "{out:?}");
             assert_eq!(users(server), 0);
         })
         .await;

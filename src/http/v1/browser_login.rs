@@ -99,7 +99,11 @@ pub(crate) async fn begin(request: HttpRequest, context: web::Data<Context>) -> 
         let redirect_uri = provider.redirect_uri(text(&query, "redirect_uri"));
         let redirect_uri = redirect_uri
             .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "bad-redirect-uri", error.to_string()))?;
-        let callback = format!("{}{CALLBACK}", server.settings.public_url.as_deref().unwrap_or_default());
+        let public_url = server.settings.public_url.as_deref().ok_or_else(|| {
+            let detail = "this server has no public_url to which an issuer could send browsers back";
+            Problem::new(StatusCode::FORBIDDEN, "no-public-url", detail)
+        })?;
+        let callback = format!("{public_url}{CALLBACK}");
         let (url, pending) = provider.begin(&callback, &*server.entropy, server.wall_s()).await?;
         let state = pending.state().to_owned();
         let sent = SentLogin {

@@ -770,11 +770,16 @@ fn authenticate(request: &HttpRequest, context: &Context) -> Result<Live, Proble
     if request.headers().contains_key(header::AUTHORIZATION) || !request.headers().contains_key(header::COOKIE) {
         return by_bearer(request, context);
     }
-    match reader::look(request, context)? {
-        Found::Reader(live, _) if reader::is_own(request, context) => Ok(live),
-        Found::Reader(..) => Err(Problem::cross_site()),
-        Found::Lazy(_) | Found::Nobody => Err(Problem::no_reader()),
-    }
+    let live = match reader::look(request, context)? {
+        Found::Reader(live, _) => live,
+        // a browser that lost the answer by which its reader was made
+        Found::Lazy(cookie) => match context.handle.made_lazily(&cookie.user) {
+            Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => return Err(Problem::no_reader()),
+            other => other?,
+        },
+        Found::Nobody => return Err(Problem::no_reader()),
+    };
+    if reader::is_own(request, context) { Ok(live) } else { Err(Problem::cross_site()) }
 }
 
 /// The live session of an access token.

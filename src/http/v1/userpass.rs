@@ -1,5 +1,7 @@
 //! Names and passwords: registering, confirming, resetting, changing. What a name is known for is never told.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value};
@@ -47,8 +49,16 @@ impl From<UserpassError> for Problem {
     }
 }
 
-fn userpass(context: &Context) -> Result<&std::sync::Arc<LocalUserpass>, Problem> {
-    context.server.accounts.userpass.as_ref().ok_or_else(Problem::provider_disabled)
+/// The body, and the provider that it is for. Each of these calls costs hashing or a mail.
+async fn asked<'a>(
+    request: &HttpRequest,
+    context: &'a Context,
+    payload: web::Payload,
+) -> Result<(Map<String, Value>, &'a Arc<LocalUserpass>), Problem> {
+    let body = body::read_object(request, context, payload).await?;
+    let userpass = context.server.accounts.userpass.as_ref().ok_or_else(Problem::provider_disabled)?;
+    spend(request, context, Spend::Link)?;
+    Ok((body, userpass))
 }
 
 fn text<'a>(body: &'a Map<String, Value>, field: &'static str) -> Result<&'a str, Problem> {
@@ -74,9 +84,7 @@ fn accepted() -> HttpResponse {
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn register(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        let body = body::read_object(&request, &context, payload).await?;
-        let userpass = userpass(&context)?;
-        spend(&request, &context, Spend::Link)?;
+        let (body, userpass) = asked(&request, &context, payload).await?;
         let (email, password) = (text(&body, "email")?, password(&body, "password")?);
         userpass.register(email, password, client(&request, &context), local_userpass::Answer::Uniform).await?;
         Ok(accepted())
@@ -97,9 +105,7 @@ pub(crate) async fn confirm_registration(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        let body = body::read_object(&request, &context, payload).await?;
-        let userpass = userpass(&context)?;
-        spend(&request, &context, Spend::Link)?;
+        let (body, userpass) = asked(&request, &context, payload).await?;
         userpass.confirm(text(&body, "tokenId")?, text(&body, "token")?, client(&request, &context)).await?;
         Ok(HttpResponse::NoContent().finish())
     };
@@ -119,9 +125,7 @@ pub(crate) async fn resend_confirmation(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        let body = body::read_object(&request, &context, payload).await?;
-        let userpass = userpass(&context)?;
-        spend(&request, &context, Spend::Link)?;
+        let (body, userpass) = asked(&request, &context, payload).await?;
         let uniform = local_userpass::Answer::Uniform;
         userpass.resend_confirmation(text(&body, "email")?, client(&request, &context), uniform).await?;
         Ok(accepted())
@@ -142,9 +146,7 @@ pub(crate) async fn ask_for_reset(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        let body = body::read_object(&request, &context, payload).await?;
-        let userpass = userpass(&context)?;
-        spend(&request, &context, Spend::Link)?;
+        let (body, userpass) = asked(&request, &context, payload).await?;
         let uniform = local_userpass::Answer::Uniform;
         userpass.ask_for_reset(text(&body, "email")?, client(&request, &context), uniform).await?;
         Ok(accepted())
@@ -165,9 +167,7 @@ pub(crate) async fn reset_password(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        let body = body::read_object(&request, &context, payload).await?;
-        let userpass = userpass(&context)?;
-        spend(&request, &context, Spend::Link)?;
+        let (body, userpass) = asked(&request, &context, payload).await?;
         let (id, token) = (text(&body, "tokenId")?, text(&body, "token")?);
         userpass.reset(id, token, password(&body, "password")?, client(&request, &context)).await?;
         Ok(HttpResponse::NoContent().finish())
@@ -190,9 +190,7 @@ pub(crate) async fn change_password(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer: Answer = async {
-        let body = body::read_object(&request, &context, payload).await?;
-        let userpass = userpass(&context)?;
-        spend(&request, &context, Spend::Link)?;
+        let (body, userpass) = asked(&request, &context, payload).await?;
         let live = authenticate(&request, &context)?;
         let (current, new) = (password(&body, "current_password")?, password(&body, "password")?);
         let session = (live.user, live.number);
