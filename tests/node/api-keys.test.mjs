@@ -630,14 +630,16 @@ describe("API keys on /v1", { timeout: SUITE_DEADLINE }, () => {
     assert.deepEqual((await call(server.url, "GET", V1_IDENTITIES, own.body.access_token)).body, before.body);
   });
 
-  test("with switch, an anonymous user becomes the key's owner on this device", async () => {
+  test("a key is a program's: nobody becomes its owner by it, whatever is to happen on a conflict", async () => {
     const owner = await newKeeper();
-    const { key } = await made(owner, "switch");
+    const { key } = await made(owner, "conflict");
     const { body: anonymous } = await post(V1_SESSIONS);
-    const body = { ...withKey(key), on_conflict: "switch" };
-    const switched = await post(V1_IDENTITIES, body, anonymous.access_token);
-    assert.equal(switched.status, 200, JSON.stringify(switched.body));
-    assert.equal(switched.body.user_id, owner.user_id);
+    for (const on_conflict of ["reject", "switch", "merge"]) {
+      const body = { ...withKey(key), on_conflict };
+      assertProblem(await post(V1_IDENTITIES, body, anonymous.access_token), 409, "identity-in-use");
+      const dry = await post(V1_IDENTITIES, { ...body, dry_run: true }, anonymous.access_token);
+      assert.deepEqual([dry.body.outcome, dry.body.code], ["rejected", "identity-in-use"]);
+    }
     assert.equal((await call(server.url, "GET", V1_SESSION, anonymous.access_token)).status, 200);
   });
 

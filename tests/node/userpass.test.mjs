@@ -813,15 +813,22 @@ describe("realm-web where accounts are hidden", { timeout: SUITE_DEADLINE }, () 
     await assertEnded(proxy, user);
   });
 
-  test("a registration that waits is replaced by a later one", async () => {
-    const { email, token: first } = await somebody({ confirm: false });
-    const { emailPasswordAuth } = newApp(server.url);
-    await emailPasswordAuth.registerUser({ email, password: OTHER_PASSWORD });
-    const second = await mailed(mails, email, CONFIRM_PAGE);
-    await assert.rejects(emailPasswordAuth.confirmUser(first), INVALID_TOKEN);
-    await emailPasswordAuth.confirmUser(second);
-    await assert.rejects(logInWith(server.url, email, PASSWORD), INVALID_PASSWORD);
-    await logInWith(server.url, email, OTHER_PASSWORD);
+  test("each mail confirms the password of the registration that sent it, and the first to be confirmed stays", async () => {
+    for (const order of [
+      [0, 1],
+      [1, 0],
+    ]) {
+      const { email, token } = await somebody({ confirm: false });
+      const { emailPasswordAuth } = newApp(server.url);
+      await emailPasswordAuth.registerUser({ email, password: OTHER_PASSWORD });
+      const tokens = [token, await mailed(mails, email, CONFIRM_PAGE)];
+      const passwords = [PASSWORD, OTHER_PASSWORD];
+      const [chosen, other] = order;
+      await emailPasswordAuth.confirmUser(tokens[chosen]);
+      await assert.rejects(emailPasswordAuth.confirmUser(tokens[other]), INVALID_TOKEN);
+      await assert.rejects(logInWith(server.url, email, passwords[other]), INVALID_PASSWORD);
+      await logInWith(server.url, email, passwords[chosen]);
+    }
   });
 
   test("every answer is the same for known and unknown addresses", async () => {
