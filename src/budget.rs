@@ -19,6 +19,7 @@ use governor::{Quota, RateLimiter};
 use passerby_actors::domain::Clock;
 
 use crate::config::BudgetRules;
+use crate::network::Network;
 
 /// Prefixes with a budget of their own, about 64 bytes each.
 const MOST_PREFIXES: usize = 1 << 18;
@@ -56,40 +57,19 @@ impl GovernorClock for Monotonic {
     }
 }
 
-/// Family and prefix, or the number of a shared budget.
+/// Whose budget it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Key {
-    V4([u8; 4]),
-    V6([u8; 8]),
+    Of(Network),
     Shared(u64),
 }
 
 impl Key {
-    /// `None` for an address of this machine.
-    fn of(address: IpAddr) -> Option<Self> {
-        let address = address.to_canonical();
-        if address.is_loopback() || address.is_unspecified() {
-            return None;
-        }
-        Some(match address {
-            IpAddr::V4(address) => Self::V4(address.octets()),
-            IpAddr::V6(address) => {
-                let mut prefix = [0; 8];
-                prefix.copy_from_slice(&address.octets()[..8]);
-                Self::V6(prefix)
-            }
-        })
-    }
-
-    /// Which of the shared budgets it would have.
-    fn shared(self) -> Self {
-        let bytes: &[u8] = match &self {
-            Self::V4(bytes) => bytes,
-            Self::V6(bytes) => bytes,
-            Self::Shared(_) => return self,
-        };
-        // FNV-1a: who knows which prefixes fall together gains what they could have with one prefix
-        let hash = bytes
+    /// Which of the shared budgets a network has.
+    fn shared(network: &Network) -> Self {
+        // FNV-1a: who knows which networks fall together gains what they could have with one
+        let hash = network
+            .as_bytes()
             .iter()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
         Self::Shared(hash % SHARED)
@@ -116,8 +96,8 @@ impl Budget {
         Self { limiter, clock: clock.clone(), most, swept_us: AtomicU64::new(0), refused: AtomicU64::new(0) }
     }
 
-    fn spend(&self, key: Key) -> Result<(), OverBudget> {
-        let key = if self.limiter.len() < self.most { key } else { self.crowded(key) };
+    fn spend(&self, network: Network) -> Result<(), OverBudget> {
+        let key = if self.limiter.len() < self.most { Key::Of(network) } else { self.crowded(network) };
         self.limiter.check_key(&key).map_err(|not_until| {
             self.refused.fetch_add(1, Ordering::Relaxed);
             over(not_until.wait_time_from(self.clock.now()))
@@ -125,14 +105,14 @@ impl Budget {
     }
 
     /// Forgets whoever has the whole budget again, at most once a second; if that does not help, budgets are shared.
-    fn crowded(&self, key: Key) -> Key {
+    fn crowded(&self, network: Network) -> Key {
         let now_us = u64::try_from(self.clock.now().as_micros()).unwrap_or(u64::MAX);
         let swept_us = self.swept_us.load(Ordering::Relaxed);
         let due = now_us.saturating_sub(swept_us) >= 1_000_000;
         if due && self.swept_us.compare_exchange(swept_us, now_us, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             self.limiter.retain_recent();
         }
-        if self.limiter.len() < self.most { key } else { key.shared() }
+        if self.limiter.len() < self.most { Key::Of(network) } else { Key::shared(&network) }
     }
 }
 
@@ -180,14 +160,14 @@ impl Budgets {
     /// # Errors
     /// [`OverBudget`] says when there is one again.
     pub fn spend(&self, what: Spend, client: IpAddr) -> Result<(), OverBudget> {
-        let Some(key) = Key::of(client).filter(|_| self.on) else { return Ok(()) };
+        let Some(network) = Network::of(client).filter(|_| self.on) else { return Ok(()) };
         match what {
             Spend::Create => {
-                self.create.spend(key)?;
+                self.create.spend(network)?;
                 self.all.check().map_err(|not_until| over(not_until.wait_time_from(self.clock.now())))
             }
-            Spend::Link => self.link.spend(key),
-            Spend::BadToken => self.bad_tokens.spend(key),
+            Spend::Link => self.link.spend(network),
+            Spend::BadToken => self.bad_tokens.spend(network),
         }
     }
 

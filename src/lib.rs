@@ -8,6 +8,7 @@ pub mod config;
 pub mod budget;
 pub mod mail;
 pub mod memory;
+pub mod network;
 pub mod outbound;
 pub mod provider;
 pub mod token;

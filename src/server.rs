@@ -12,6 +12,7 @@ use passerby_actors::store::{EmbeddedStore, Health, Store};
 use crate::budget::Budgets;
 use crate::config::Settings;
 use crate::mail::Mailer;
+use crate::network::Network;
 use crate::provider::Providers;
 use crate::provider::codes::{CodeKind, Codes, Limits};
 use crate::provider::local_userpass::LocalUserpass;
@@ -63,7 +64,7 @@ pub struct OneTimeCodes {
     /// For another session of the same user.
     pub transfers: Codes<UserId, Transfer>,
     /// For a browser that comes back from an issuer.
-    pub sent: Codes<[u8; 9], SentLogin>,
+    pub sent: Codes<Network, SentLogin>,
     /// For the page that a finished login ends on.
     pub finished: Codes<(), FinishedLogin>,
 }

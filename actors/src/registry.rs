@@ -13,7 +13,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use foldhash::fast::{FixedState, RandomState};
 
-use crate::domain::{Alias, Extension, IdentityKey, Record, ServiceTime, UserId, UserState, ValueKey};
+use crate::domain::{Alias, Extension, Family, IdentityKey, Record, ServiceTime, UserId, UserState, ValueKey};
 
 /// dashmap refuses fewer than two shards.
 const SHARDS_PER_MAP: usize = 2;
@@ -158,6 +158,7 @@ pub struct Registry {
     identities: Maps<IdentityKey, UserId, RandomState>,
     aliases: ById<UserId>,
     values: Maps<ValueKey, Arc<[u8]>, RandomState>,
+    credentials: AtomicUsize,
 }
 
 impl Registry {
@@ -175,6 +176,7 @@ impl Registry {
             identities: Maps::new(MIN_MAPS),
             aliases: Maps::new(CLASSES),
             values: Maps::new(MIN_MAPS),
+            credentials: AtomicUsize::new(0),
         }
     }
 
@@ -257,6 +259,11 @@ impl Registry {
     /// How many keys of other families there are.
     pub fn values(&self) -> usize {
         self.values.len()
+    }
+
+    /// How many of them are credentials.
+    pub fn credentials(&self) -> usize {
+        self.credentials.load(Ordering::Relaxed)
     }
 
     /// The values of one page for which `wanted` holds.
@@ -349,12 +356,17 @@ impl Registry {
 
     /// Puts a value of another family.
     pub(crate) fn put_value(&self, key: ValueKey, value: Arc<[u8]>) {
-        self.values.insert(key, value);
+        let is_credential = key.family == Family::CREDENTIAL;
+        if self.values.insert(key, value).is_none() && is_credential {
+            self.credentials.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Takes a value of another family away.
     pub(crate) fn remove_value(&self, key: &ValueKey) {
-        self.values.remove(key);
+        if self.values.remove(key).is_some() && key.family == Family::CREDENTIAL {
+            self.credentials.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

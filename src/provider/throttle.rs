@@ -25,6 +25,8 @@ use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use parking_lot::Mutex;
 use passerby_actors::domain::{Entropy, ServiceTime};
 
+use crate::network::Network;
+
 /// Entries of a bucket; a key can be in one bucket only.
 const WAYS: usize = 8;
 
@@ -185,12 +187,11 @@ impl Throttle {
     }
 
     fn attempt(&self, identity: Option<(&str, &str)>, address: IpAddr) -> Attempt {
-        let canonical = address.to_canonical();
-        let nameless = canonical.is_loopback() || canonical.is_unspecified();
-        let prefix = prefix(address);
+        let network = Network::of(address);
+        let prefix = network.as_ref().map_or(&[][..], |network| network.as_bytes());
         Attempt {
-            pair: identity.map(|(provider, name)| self.fingerprint(&[&prefix, provider.as_bytes(), name.as_bytes()])),
-            prefix: (!nameless).then(|| self.fingerprint(&[&prefix])),
+            pair: identity.map(|(provider, name)| self.fingerprint(&[prefix, provider.as_bytes(), name.as_bytes()])),
+            prefix: network.is_some().then(|| self.fingerprint(&[prefix])),
             identity: identity.map(|(provider, name)| self.fingerprint(&[provider.as_bytes(), name.as_bytes()])),
         }
     }
@@ -229,23 +230,6 @@ impl fmt::Debug for Throttle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Throttle").field("tiers", &self.tiers).finish_non_exhaustive()
     }
-}
-
-/// Who counts as one at the network: an IPv4 address, or the /64 of an IPv6 one, in which everyone has as many
-/// addresses as they like (S35). An IPv4 address in IPv6 clothes is the IPv4 address.
-pub fn prefix(address: IpAddr) -> [u8; 9] {
-    let mut prefix = [0; 9];
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            prefix[0] = 4;
-            prefix[1..5].copy_from_slice(&address.octets());
-        }
-        IpAddr::V6(address) => {
-            prefix[0] = 6;
-            prefix[1..].copy_from_slice(&address.octets()[..8]);
-        }
-    }
-    prefix
 }
 
 /// One count of many keys, in a fixed number of places. A newcomer to a full bucket takes the place of whoever is least
@@ -538,19 +522,6 @@ mod tests {
         assert!((0..1000).all(|_| throttle.admit(None, Ipv4Addr::LOCALHOST.into(), NOW).is_ok()));
         let guesses = (0..10).filter(|_| throttle.admit(VICTIM, Ipv4Addr::LOCALHOST.into(), NOW).is_ok()).count();
         assert_eq!(guesses, 6, "one name is still guarded");
-    }
-
-    #[test]
-    fn who_counts_as_one_at_the_network() {
-        let same = [("192.0.2.1", "::ffff:192.0.2.1"), ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff")];
-        let different = [("192.0.2.1", "192.0.2.2"), ("2001:db8:1:2::1", "2001:db8:1:3::1"), ("0.0.0.0", "::")];
-        let both = |(a, b): (&str, &str)| (prefix(a.parse().unwrap()), prefix(b.parse().unwrap()));
-        for (a, b) in same.map(both) {
-            assert_eq!(a, b);
-        }
-        for (a, b) in different.map(both) {
-            assert_ne!(a, b);
-        }
     }
 
     /// The memory of the limiter is bounded.

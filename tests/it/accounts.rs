@@ -370,3 +370,31 @@ async fn guesses_at_a_password_are_throttled_and_a_success_forgives() {
         })
         .await;
 }
+
+/// What readers use of their meters leaves the room of accounts alone.
+#[actix_web::test]
+async fn only_users_and_passwords_take_the_room_of_registrations() {
+    World::new()
+        .file(
+            "[provider.local_userpass]\nconfig = { autoConfirm = true }\n\
+             [meter.a]\nlimit = 2\nwindow = \"day\"\n[meter.b]\nlimit = 2\nwindow = \"day\"\n",
+        )
+        .set("max_users", "11")
+        .serve(async |server| {
+            for _ in 0..2 {
+                let tokens = server.log_in_v1().await;
+                for meter in ["a", "b"] {
+                    let call = server.call(&format!("POST /v1/meters/{meter}")).bearer(&tokens.access);
+                    assert_eq!(call.header("idempotency-key", "1").body("").send().await.status, 200);
+                }
+            }
+            let register = async |name: &str| {
+                let body = json!({ "email": name, "password": "a long password" }).to_string();
+                server.call(&LOGIN.replace("anon-user/login", "local-userpass/register")).body(body).send().await
+            };
+            assert_eq!(register("a@example.test").await.status, 201);
+            assert_eq!(register("b@example.test").await.status, 201);
+            register("c@example.test").await.assert_client_error(503, Some("ServiceUnavailable"), "capacity");
+        })
+        .await;
+}

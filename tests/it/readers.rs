@@ -50,6 +50,10 @@ fn users(server: &TestServer) -> usize {
     server.server.store.registry().len()
 }
 
+fn from(call: Call, client: &str) -> Call {
+    call.header("x-forwarded-for", client)
+}
+
 /// S39: the first page costs nothing and has the id; the second makes the reader; a crawler is let through without.
 #[actix_web::test]
 async fn a_reader_has_an_id_from_the_first_page_and_is_made_at_the_second() {
@@ -451,7 +455,6 @@ async fn a_network_that_makes_too_many_users_is_asked_to_wait_and_its_readers_ke
         .set("budget.create_burst", "3")
         .set("budget.bad_tokens_burst", "3")
         .serve(async |server| {
-            let from = |call: Call, client: &str| call.header("x-forwarded-for", client);
             let create = async |client: &str| from(server.call("POST /v1/sessions"), client).send().await;
             for _ in 0..3 {
                 assert_eq!(create("203.0.113.9").await.status, 201);
@@ -520,6 +523,38 @@ async fn who_leaves_before_being_made_is_forgotten_by_the_browser() {
             let out = jar.sent(server.call("DELETE /v1/session")).header("sec-fetch-site", "same-origin").send().await;
             assert_eq!(out.status, 204, "{out:?}");
             assert_eq!(users(server), 0);
+        })
+        .await;
+}
+
+/// A lazy cookie of a reader who is made is no way round budgets and meters.
+#[actix_web::test]
+async fn a_made_reader_whose_browser_lost_the_answer_is_counted_as_that_reader() {
+    World::new()
+        .file(METERS)
+        .set("trusted_proxies", "127.0.0.0/8")
+        .set("budget.create", "6")
+        .set("budget.create_burst", "1")
+        .serve(async |server| {
+            let read = |item: &str| format!("GET /verify?create=auto&meter=articles&item={item}");
+            let mut lazy = Jar::default();
+            let id = passed(&lazy.visit(server, AUTO).await);
+            let lost = from(lazy.sent(server.call(AUTO)), "203.0.113.9").send().await;
+            assert_eq!((passed(&lost), users(server)), (id.clone(), 1));
+            from(server.call("POST /v1/sessions"), "203.0.113.9").send().await.assert_problem(429, "over-budget");
+
+            let claims =
+                [("x-forwarded-for", "203.0.113.9"), ("user-agent", "Googlebot/2.1"), ("sec-purpose", "prefetch")];
+            for (item, (name, value)) in ["a", "b", "c"].into_iter().zip(claims) {
+                let answer = lazy.sent(server.call(&read(item))).header(name, value).send().await;
+                assert_eq!(answer.status, if item == "c" { 402 } else { 204 }, "{name}: {answer:?}");
+                assert_eq!(answer.header("x-passerby-user"), Some(id.as_str()));
+                let mut again = Jar::default();
+                assert!(again.keep(&answer), "the cookie that was lost");
+                assert_eq!(passed(&again.sent(server.call(NEVER)).send().await), id);
+            }
+            assert_eq!(passed(&lazy.sent(server.call(NEVER)).send().await), id);
+            assert_eq!(users(server), 1);
         })
         .await;
 }

@@ -401,7 +401,7 @@ impl Work {
 /// Whether there is room for another credential.
 fn has_room(core: &Core) -> bool {
     let registry = core.store.registry();
-    registry.len() + registry.values().saturating_mul(CREDENTIAL_COSTS) < core.limits.max_users
+    registry.len() + registry.credentials().saturating_mul(CREDENTIAL_COSTS) < core.limits.max_users
 }
 
 /// Whether two values of a credential differ in no more than the mails that were asked for: strangers can ask for those.

@@ -30,9 +30,9 @@ const LONGEST_AGE_S: u32 = 400 * 86_400;
 pub(crate) enum Found {
     /// There is none, or none of ours, or its session is over.
     Nobody,
-    /// A live session.
+    /// A live session, by its own cookie or by the lazy one that began it.
     Reader(Live, ReaderCookie),
-    /// A reader who has not been made yet, or only just.
+    /// A reader who has not been made yet.
     Lazy(ReaderCookie),
 }
 
@@ -115,7 +115,17 @@ pub(crate) fn look(request: &HttpRequest, context: &Context) -> Result<Found, ha
             let server = &context.server;
             let over = server.clock().now() >= cookie.issued.saturating_add(LAZY_S);
             let ended = server.store.registry().value(&ValueKey::ended_lazy(&cookie.user)).is_some();
-            Ok(if over || ended { Found::Nobody } else { Found::Lazy(cookie) })
+            if over || ended {
+                return Ok(Found::Nobody);
+            }
+            if server.store.registry().record(&cookie.user).is_none() {
+                return Ok(Found::Lazy(cookie));
+            }
+            match context.handle.made_lazily(&cookie.user) {
+                Ok(live) => Ok(Found::Reader(live, cookie)),
+                Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => Ok(Found::Nobody),
+                Err(other) => Err(other),
+            }
         }
     }
 }
@@ -158,7 +168,7 @@ fn put(response: &mut HttpResponse, cookie: &str) {
     }
 }
 
-/// Slides the cookie of a live session, at most once a day.
+/// Slides the cookie of a live session, at most once a day; a lazy one is replaced at once.
 pub(crate) fn slide(
     response: &mut HttpResponse,
     request: &HttpRequest,
@@ -166,7 +176,8 @@ pub(crate) fn slide(
     live: &Live,
     cookie: &ReaderCookie,
 ) {
-    if context.server.clock().now().saturating_sub(cookie.issued) >= SLIDE_S {
+    let age_s = context.server.clock().now().saturating_sub(cookie.issued);
+    if cookie.kind == CookieKind::Lazy || age_s >= SLIDE_S {
         let session = SessionId::derive(&live.user, live.number);
         let session = LoggedIn { user: live.user, number: live.number, session, epoch: live.epoch };
         set_session(response, request, context, &session, !live.record.is_anonymous());

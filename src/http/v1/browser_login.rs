@@ -20,8 +20,8 @@ use url::{Url, form_urlencoded};
 use super::{Problem, respond};
 use crate::budget::Spend;
 use crate::http::{Context, client, identities, other_method, spend};
+use crate::network::Network;
 use crate::provider::identity::IdentityError;
-use crate::provider::throttle::prefix;
 use crate::server::{FinishedLogin, SENT_LOGIN_S, SentLogin};
 
 /// Where issuers send browsers back to, under `public_url`.
@@ -112,9 +112,7 @@ pub(crate) async fn begin(request: HttpRequest, context: web::Data<Context>) -> 
             redirect_uri: redirect_uri.to_owned(),
             challenge: challenge.to_owned(),
         };
-        // a proxy that does not say who is behind it is no network
-        let client = client(&request, &context);
-        let owner = (!client.is_loopback() && !client.is_unspecified()).then(|| prefix(client));
+        let owner = Network::of(client(&request, &context));
         let code = server.codes.sent.issue(owner, sent, server.clock().now(), &*server.entropy);
         let code =
             code.map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", error.to_string()))?;

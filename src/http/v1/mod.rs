@@ -371,11 +371,13 @@ const fn new_session(kind: SessionKind, lasting: bool) -> Of {
 }
 
 /// Logs in: without a provider (or with `anon-user`) as a new anonymous user, otherwise as the owner of the identity that
-/// the credential proves, who is made if there is none. The body may be left out; `mode` may be `bearer`.
+/// the credential proves, who is made if there is none. The body may be left out. With `mode` `cookie`
+/// the answer holds no token and sets a reader's cookie; while that lives, it is the same reader again (200).
 #[utoipa::path(post, path = "/v1/sessions", tag = "Passerby",
     request_body(content = Option<Object>,
         description = "nothing, or `mode` (`bearer`, or `cookie` for a reader's cookie instead of tokens), `provider` and what the provider asks for: `email` and `password` for `local-userpass`, `key` for `api-key`, `token` for `custom-token`, `id_token` or `code` and `code_verifier` for OpenID Connect, `code` for `transfer`"),
-    responses((status = 201, body = SessionTokens), (status = 400, body = Problem, content_type = "application/problem+json"),
+    responses((status = 200, body = Object, description = "the reader of the live cookie: `user_id`, `session_id`"),
+        (status = 201, body = SessionTokens), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 429, body = Problem, content_type = "application/problem+json"),
@@ -770,16 +772,11 @@ fn authenticate(request: &HttpRequest, context: &Context) -> Result<Live, Proble
     if request.headers().contains_key(header::AUTHORIZATION) || !request.headers().contains_key(header::COOKIE) {
         return by_bearer(request, context);
     }
-    let live = match reader::look(request, context)? {
-        Found::Reader(live, _) => live,
-        // a browser that lost the answer by which its reader was made
-        Found::Lazy(cookie) => match context.handle.made_lazily(&cookie.user) {
-            Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => return Err(Problem::no_reader()),
-            other => other?,
-        },
-        Found::Nobody => return Err(Problem::no_reader()),
-    };
-    if reader::is_own(request, context) { Ok(live) } else { Err(Problem::cross_site()) }
+    match reader::look(request, context)? {
+        Found::Reader(live, _) if reader::is_own(request, context) => Ok(live),
+        Found::Reader(..) => Err(Problem::cross_site()),
+        Found::Lazy(_) | Found::Nobody => Err(Problem::no_reader()),
+    }
 }
 
 /// The live session of an access token.
@@ -927,11 +924,11 @@ fn leaves_before_being_made(request: &HttpRequest, context: &Context) -> Result<
     if request.headers().contains_key(header::AUTHORIZATION) || !request.headers().contains_key(header::COOKIE) {
         return Ok(false);
     }
-    let Found::Lazy(cookie) = reader::look(request, context)? else { return Ok(false) };
-    if !reader::is_own(request, context) {
-        return Err(Problem::cross_site());
+    match reader::look(request, context)? {
+        Found::Lazy(_) if reader::is_own(request, context) => Ok(true),
+        Found::Lazy(_) => Err(Problem::cross_site()),
+        Found::Reader(..) | Found::Nobody => Ok(false),
     }
-    Ok(context.server.store.registry().record(&cookie.user).is_none())
 }
 
 /// 204; and a browser is told to forget what it kept for us, its cookie above all (S20).
