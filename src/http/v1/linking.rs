@@ -1,0 +1,314 @@
+//! The identities of a user: which there are, linking another, merging with the user who has it, unlinking.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use passerby_actors::actor::{Joined, Preview, Proof};
+use passerby_actors::domain::{DeviceId, Flags, Identity, Refusal, SessionKind, UserId};
+use passerby_actors::handle::{self, IdForm, Live, LoggedIn};
+use passerby_actors::store::Store as _;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::{Answer, Of, Problem, SessionTokens, authenticate, fresh, json, made, prove, respond, rfc3339, tokens};
+use crate::http::{Context, JSON, bearer, body, identities, other_method, within_time};
+use crate::provider::ANON_USER;
+
+/// Adds the routes.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            web::resource("/v1/user/identities")
+                .get(list_identities)
+                .post(link_identity)
+                .default_service(other_method("GET, POST")),
+        )
+        .service(
+            web::resource("/v1/user/identities/{provider}/{id}")
+                .delete(unlink_identity)
+                .default_service(other_method("DELETE")),
+        );
+}
+
+/// Design §6: what happens if the identity has another user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnConflict {
+    Reject,
+    Switch,
+    Merge,
+}
+
+impl OnConflict {
+    fn of(body: &Map<String, Value>) -> Result<Self, Problem> {
+        match body.get("on_conflict").map(Value::as_str) {
+            None | Some(Some("reject")) => Ok(Self::Reject),
+            Some(Some("switch")) => Ok(Self::Switch),
+            Some(Some("merge")) => Ok(Self::Merge),
+            _ => {
+                let detail = "on_conflict must be \"reject\", \"switch\" or \"merge\"";
+                Err(Problem::new(StatusCode::BAD_REQUEST, "unknown-on-conflict", detail))
+            }
+        }
+    }
+}
+
+/// An identity of a user.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct IdentityView {
+    #[schema(example = "custom-token")]
+    provider: String,
+    /// Who it is at the provider.
+    id: String,
+    /// When it was linked (RFC 3339); for the anonymous identity, when the user was made.
+    #[schema(example = "2026-01-31T12:00:00Z")]
+    linked: String,
+}
+
+/// The identities of a user, in link order.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Identities {
+    identities: Vec<IdentityView>,
+}
+
+/// The access token's user's identities.
+#[utoipa::path(get, path = "/v1/user/identities", tag = "Passerby", security(("access_token" = [])),
+    responses((status = 200, body = Identities), (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json")))]
+async fn list_identities(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+    let answer = authenticate(&request, &context).and_then(|live| {
+        let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
+        let anonymous =
+            IdentityView { provider: ANON_USER.to_owned(), id: user.id.anonymous_identity(), linked: made(&user) };
+        let was_anonymous = !user.record.flags.has(Flags::BORN_LASTING);
+        let clock = context.server.clock();
+        let linked = user.identities().iter().map(|identity| IdentityView {
+            provider: identity.key.provider.to_string(),
+            id: identities::shown_id(identity),
+            linked: rfc3339(clock.to_wall_s(identity.linked)),
+        });
+        let identities = was_anonymous.then_some(anonymous).into_iter().chain(linked).collect();
+        Ok(json(StatusCode::OK, JSON, &Identities { identities }))
+    });
+    respond(&context, answer)
+}
+
+/// Tokens of a session, and who became part of its user.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what a PlainObject writes")]
+pub(crate) struct LinkAnswer {
+    #[serde(flatten)]
+    #[schema(inline)]
+    tokens: SessionTokens,
+    /// After a merge: the id that is an alias from now on.
+    merged_user_id: Option<String>,
+}
+
+/// What a link would do.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct LinkPreview {
+    /// `unchanged`: the user has the identity. `linked`: nobody has it. `rejected`, `switched`, `merged`: another user has it.
+    #[schema(example = "merged")]
+    outcome: &'static str,
+    /// Whose session the answer would be.
+    user_id: String,
+    /// Who would become part of that user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merged_user_id: Option<String>,
+    /// When the user of the answer would count as made (RFC 3339), if it were a merge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<String>,
+    /// Why it would be rejected: the `code` of the problem that the request would be answered with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "identity-in-use")]
+    code: Option<&'static str>,
+    /// The same in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// Tokens; with `dry_run`, what the link would do.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes which of the two is answered")]
+pub(crate) enum LinkResponse {
+    Linked(LinkAnswer),
+    Preview(LinkPreview),
+}
+
+fn preview(context: &Context, live: &Live, proof: &Proof, on_conflict: OnConflict) -> Answer {
+    let server = &context.server;
+    let bare = |outcome, user: UserId| LinkPreview {
+        outcome,
+        user_id: user.to_string(),
+        merged_user_id: None,
+        created: None,
+        code: None,
+        reason: None,
+    };
+    let rejected = |refusal: Refusal| {
+        let problem = Problem::from(handle::Error::Refused(refusal));
+        LinkPreview { code: Some(problem.code()), reason: Some(problem.detail), ..bare("rejected", live.user) }
+    };
+    let found = match server.linker.preview(&live.user, live.number, proof, &server.merge_policy()) {
+        Ok(found) => found,
+        // about the session, not about the identity
+        Err(error @ handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded | Refusal::Disabled)) => {
+            return Err(error.into());
+        }
+        Err(handle::Error::Refused(refusal)) => return Ok(json(StatusCode::OK, JSON, &rejected(refusal))),
+        Err(other) => return Err(other.into()),
+    };
+    let view = match (found, on_conflict) {
+        (Preview::Unchanged, _) => bare("unchanged", live.user),
+        (Preview::Linked, _) => bare("linked", live.user),
+        (Preview::Owned { .. }, OnConflict::Reject) => rejected(Refusal::IdentityInUse),
+        (Preview::Owned { .. }, _) if proof.of_known_user => rejected(Refusal::IdentityInUse),
+        (Preview::Owned { owner, .. }, OnConflict::Switch) => bare("switched", owner),
+        (Preview::Owned { merged: Err(refusal), .. }, OnConflict::Merge) => rejected(refusal),
+        (Preview::Owned { owner, merged: Ok(survivor) }, OnConflict::Merge) => LinkPreview {
+            merged_user_id: Some(live.user.to_string()),
+            created: Some(made(&survivor)),
+            ..bare("merged", owner)
+        },
+    };
+    Ok(json(StatusCode::OK, JSON, &view))
+}
+
+/// Links the identity that the credential proves to the access token's user, who is from then on a lasting account. The
+/// answer's tokens replace those before. If the identity has another user, `on_conflict` says what happens: `reject` (the
+/// default) changes nothing, `switch` logs in as that user and leaves this one as it is, `merge` makes this one, who must be
+/// anonymous, part of that one: its data joins, its id becomes an alias, its sessions end, and the answer is a session of
+/// that user with `merged_user_id`. A merge whose answer was lost can be asked for again within 10 minutes, with the token
+/// that it ended. `dry_run` answers what would happen and does nothing.
+#[utoipa::path(post, path = "/v1/user/identities", tag = "Passerby", security(("access_token" = [])),
+    request_body(content = Object, description = "`provider`, what it asks for, `on_conflict`, `dry_run`"),
+    responses((status = 200, body = LinkResponse), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+async fn link_identity(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
+    let answer = async {
+        let body = body::read_object(&request, &context, payload).await?;
+        let on_conflict = OnConflict::of(&body)?;
+        let dry_run = match body.get("dry_run") {
+            None => false,
+            Some(Value::Bool(dry_run)) => *dry_run,
+            Some(_) => {
+                let detail = "dry_run must be true or false";
+                return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-field", detail));
+            }
+        };
+        let live = match authenticate(&request, &context) {
+            Ok(live) => live,
+            Err(problem) if on_conflict == OnConflict::Merge && !dry_run => {
+                return merge_again(&request, &context, &body, problem).await;
+            }
+            Err(problem) => return Err(problem),
+        };
+        fresh(&context, &live)?;
+        // a code that works once is used up when it has worked
+        let proof = prove(&request, &context, &body, true).await?;
+        if dry_run {
+            return preview(&context, &live, &proof, on_conflict);
+        }
+        let (server, opens) = (&context.server, (live.kind, DeviceId::default()));
+        let linked = match on_conflict {
+            OnConflict::Merge => {
+                let merge = server.linker.merge(live.user, live.number, proof, opens, server.merge_policy());
+                match within_time(&context, merge).await? {
+                    Joined::Linked(linked) => linked,
+                    Joined::Merged(into) => {
+                        use_up(&context, &body);
+                        return Ok(merged(&request, &context, &into, live.kind, &live.user));
+                    }
+                }
+            }
+            OnConflict::Switch | OnConflict::Reject => {
+                match within_time(&context, server.linker.link(live.user, live.number, proof.clone())).await {
+                    Err(handle::Error::Refused(Refusal::IdentityInUse))
+                        if on_conflict == OnConflict::Switch && !proof.of_known_user =>
+                    {
+                        // of an owner who vanishes meanwhile no new user is made
+                        let proof = Proof { of_known_user: true, ..proof };
+                        let log_in = server.linker.log_in(proof, live.kind, DeviceId::default(), IdForm::TimeOrdered);
+                        within_time(&context, log_in).await?
+                    }
+                    linked => linked?,
+                }
+            }
+        };
+        use_up(&context, &body);
+        // of a link that was there already, the session and its refresh token go on
+        let user = context.handle.load(&linked.user);
+        let sessions = user.map(|user| user.sessions()).unwrap_or_default();
+        let counter = sessions.iter().find(|s| s.number == linked.number).map_or(0, |s| s.refresh_counter);
+        Ok(tokens(&request, StatusCode::OK, &context, &linked, Of { kind: live.kind, counter, lasting: true }, None))
+    };
+    respond(&context, answer.await)
+}
+
+/// Uses up the code of a browser login, if the body holds one.
+fn use_up(context: &Context, body: &Map<String, Value>) {
+    if let Some(code) = body.get("code").and_then(Value::as_str) {
+        let server = &context.server;
+        drop(server.codes.finished.redeem(code, server.clock().now()));
+    }
+}
+
+fn merged(
+    request: &HttpRequest,
+    context: &Context,
+    into: &LoggedIn,
+    kind: SessionKind,
+    source: &UserId,
+) -> HttpResponse {
+    tokens(request, StatusCode::OK, context, into, Of { kind, counter: 0, lasting: true }, Some(source))
+}
+
+/// The answer to a merge once more, for a client that lost it: its user is an alias of the very user whom the credential
+/// proves (design §6). Otherwise what the token's check said.
+async fn merge_again(request: &HttpRequest, context: &Context, body: &Map<String, Value>, problem: Problem) -> Answer {
+    let server = &context.server;
+    let ended = bearer(request).and_then(|token| server.tokens.verify_access_at_any_time(token).ok());
+    let Some(ended) = ended.filter(|ended| server.store.registry().survivor(&ended.user).is_some()) else {
+        return Err(problem);
+    };
+    let proof = prove(request, context, body, false).await?;
+    let again = server.linker.repeat_merge(ended.user, proof, (ended.kind, DeviceId::default()));
+    match within_time(context, again).await {
+        Ok(into) => Ok(merged(request, context, &into, ended.kind, &ended.user)),
+        Err(handle::Error::Refused(_)) => Err(problem),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// Takes an identity off the access token's user; never the last.
+#[utoipa::path(delete, path = "/v1/user/identities/{provider}/{id}", tag = "Passerby", security(("access_token" = [])),
+    params(("provider" = String, Path, description = "as listed"), ("id" = String, Path, description = "as listed")),
+    responses((status = 204), (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+async fn unlink_identity(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    path: web::Path<(String, String)>,
+    payload: web::Payload,
+) -> HttpResponse {
+    let answer = async {
+        body::discard(&request, &context, payload).await?;
+        let live = authenticate(&request, &context)?;
+        fresh(&context, &live)?;
+        let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
+        let (provider, id) = path.into_inner();
+        let named = |identity: &&Identity| *identity.key.provider == *provider && identities::shown_id(identity) == id;
+        let found = user.identities().iter().find(named);
+        let key = found.ok_or(handle::Error::Refused(Refusal::NoSuchIdentity))?.key.clone();
+        within_time(&context, context.server.linker.unlink(live.user, key)).await?;
+        Ok(HttpResponse::NoContent().finish())
+    };
+    respond(&context, answer.await)
+}

@@ -1,0 +1,248 @@
+//! What Passerby's own API answers when something is wrong: RFC 9457 problem details.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use passerby_actors::domain::{CredentialRefusal, Refusal};
+use passerby_actors::handle;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::budget::OverBudget;
+use crate::http::body::BodyError;
+use crate::http::{Context, NO_STORE, retry_after_s};
+use crate::provider::identity::IdentityError;
+use crate::provider::throttle::Throttled;
+use crate::token::TokenError;
+
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// An error as RFC 9457 wants it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// Names the kind of problem.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:passerby:problem:session-ended")]
+    kind: String,
+    /// The kind in words.
+    title: &'static str,
+    /// The status again.
+    status: u16,
+    /// What happened here.
+    pub(super) detail: String,
+    /// The last part of `type`.
+    #[schema(example = "session-ended")]
+    code: &'static str,
+    #[serde(skip)]
+    retry_after_s: Option<u16>,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("urn:passerby:problem:{code}"),
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: detail.into(),
+            code,
+            retry_after_s: None,
+        }
+    }
+
+    pub(crate) fn unauthorized(code: &'static str, detail: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, code, detail)
+    }
+
+    /// The last part of `type`.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    pub(crate) fn cross_site() -> Self {
+        let detail = "a change by cookie must come from the site itself: Sec-Fetch-Site or Origin does not say so";
+        Self::new(StatusCode::FORBIDDEN, "cross-site", detail)
+    }
+
+    /// For a check that finds nobody.
+    pub(crate) fn no_reader() -> Self {
+        Self::unauthorized("no-reader", "neither a Bearer token nor a reader's cookie")
+    }
+
+    pub(crate) fn wrong_token() -> Self {
+        Self::unauthorized("wrong-token", "this endpoint takes another kind of token")
+    }
+
+    pub(crate) fn no_token() -> Self {
+        Self::unauthorized("no-token", "an Authorization header with a Bearer token is needed")
+    }
+
+    pub(crate) fn provider_disabled() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "provider-disabled", "this provider is switched off")
+    }
+
+    pub(crate) fn unknown_provider() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "unknown-provider", "there is no such provider")
+    }
+
+    pub(crate) fn missing_field(field: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-field", format!("the body needs the text {field:?}"))
+    }
+
+    pub(crate) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "there is nothing at this path")
+    }
+
+    pub(crate) fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this path does not know this method")
+    }
+
+    pub(crate) fn bad_preflight() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-preflight", "this origin may not do this")
+    }
+
+    pub(crate) fn respond(self, context: &Context) -> HttpResponse {
+        respond(context, Err(self))
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        let (status, code) = match error {
+            BodyError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"),
+            BodyError::TooSlow => (StatusCode::REQUEST_TIMEOUT, "body-too-slow"),
+            BodyError::Broken | BodyError::NotAnObject => (StatusCode::BAD_REQUEST, "bad-body"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<Throttled> for Problem {
+    fn from(error: Throttled) -> Self {
+        let retry_after_s = Some(u16::try_from(error.retry_after_s).unwrap_or(u16::MAX));
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        Self { retry_after_s, ..Self::new(status, "too-many-attempts", error.to_string()) }
+    }
+}
+
+impl From<OverBudget> for Problem {
+    fn from(error: OverBudget) -> Self {
+        let retry_after_s = Some(u16::try_from(error.retry_after_s).unwrap_or(u16::MAX));
+        Self { retry_after_s, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "over-budget", error.to_string()) }
+    }
+}
+
+impl From<IdentityError> for Problem {
+    fn from(error: IdentityError) -> Self {
+        let detail = error.to_string();
+        match error {
+            IdentityError::Throttled(throttled) => throttled.into(),
+            IdentityError::Unavailable(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "provider-unavailable", detail),
+            IdentityError::Passwords(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail),
+            error if error.is_bad_request() => Self::new(StatusCode::BAD_REQUEST, "bad-credential", detail),
+            // the right password of an address that waits would tell whether the address was free
+            IdentityError::NotConfirmed => IdentityError::Password.into(),
+            _ => Self::new(StatusCode::UNAUTHORIZED, "invalid-credential", detail),
+        }
+    }
+}
+
+impl From<handle::Error> for Problem {
+    fn from(error: handle::Error) -> Self {
+        let detail = error.to_string();
+        let unavailable = |code| Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail.clone());
+        match error {
+            handle::Error::Refused(Refusal::Disabled) => Self::new(StatusCode::FORBIDDEN, "user-disabled", detail),
+            handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded) => {
+                Self::new(StatusCode::UNAUTHORIZED, "session-ended", detail)
+            }
+            handle::Error::Refused(Refusal::WrongKind) => Self::wrong_token(),
+            handle::Error::Refused(Refusal::IdentityInUse) => {
+                Self::new(StatusCode::CONFLICT, "identity-in-use", detail)
+            }
+            handle::Error::Refused(Refusal::NoSuchIdentity) => {
+                Self::new(StatusCode::NOT_FOUND, "no-such-identity", detail)
+            }
+            handle::Error::Refused(Refusal::TooManyIdentities) => {
+                Self::new(StatusCode::CONFLICT, "too-many-identities", detail)
+            }
+            handle::Error::Refused(Refusal::LastIdentity) => Self::new(StatusCode::CONFLICT, "last-identity", detail),
+            handle::Error::Refused(Refusal::ProviderLinked) => {
+                Self::new(StatusCode::CONFLICT, "provider-linked", detail)
+            }
+            handle::Error::Refused(Refusal::Anonymous) => Self::new(StatusCode::FORBIDDEN, "anonymous", detail),
+            handle::Error::Refused(Refusal::NotAnonymous) => Self::new(StatusCode::CONFLICT, "not-anonymous", detail),
+            handle::Error::Refused(Refusal::TooManyAliases) => {
+                Self::new(StatusCode::CONFLICT, "too-many-aliases", detail)
+            }
+            handle::Error::Refused(Refusal::KeyNameTaken) => Self::new(StatusCode::CONFLICT, "key-name-taken", detail),
+            handle::Error::Refused(Refusal::TooManyKeys) => Self::new(StatusCode::CONFLICT, "too-many-keys", detail),
+            handle::Error::Refused(Refusal::NoSuchKey) => Self::new(StatusCode::NOT_FOUND, "no-such-key", detail),
+            handle::Error::Refused(Refusal::StaleProof) => {
+                Self::new(StatusCode::UNAUTHORIZED, "invalid-credential", detail)
+            }
+            handle::Error::Refused(Refusal::Credential(refusal)) => match refusal {
+                CredentialRefusal::BadToken => Self::new(StatusCode::BAD_REQUEST, "bad-token", detail),
+                CredentialRefusal::ExpiredToken => Self::new(StatusCode::BAD_REQUEST, "expired-token", detail),
+                _ => Self::new(StatusCode::CONFLICT, "credential-changed", detail),
+            },
+            handle::Error::Capacity => Self { retry_after_s: Some(60), ..unavailable("capacity") },
+            handle::Error::OutcomeUnknown => unavailable("outcome-unknown"),
+            handle::Error::NotWritable => unavailable("not-writable"),
+            handle::Error::Overloaded => unavailable("overloaded"),
+            handle::Error::Busy => unavailable("busy"),
+            handle::Error::Quarantined => unavailable("quarantined"),
+            handle::Error::Stopping => unavailable("stopping"),
+        }
+    }
+}
+
+impl From<TokenError> for Problem {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Expired => Self::unauthorized("token-expired", "the access token has expired"),
+            TokenError::WrongType => Self::wrong_token(),
+            _ => Self::unauthorized("invalid-token", "the token is not one of ours"),
+        }
+    }
+}
+
+pub(super) type Answer = Result<HttpResponse, Problem>;
+
+pub(crate) fn respond(context: &Context, answer: Answer) -> HttpResponse {
+    let server = &context.server;
+    let mut response = answer.unwrap_or_else(|mut problem| {
+        if problem.status == StatusCode::UNAUTHORIZED.as_u16() && !server.may_refuse() {
+            // a client drops its identity on a 401: it must mean "known to be dead"
+            problem = handle::Error::NotWritable.into();
+        }
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after_s = problem.retry_after_s.or_else(|| (problem.status == 503).then(|| retry_after_s(server)));
+        let mut response = json(status, PROBLEM_JSON, &problem);
+        let headers = response.headers_mut();
+        if let Some(seconds) = retry_after_s {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            // RFC 6750 §3: without a token no error is named
+            let challenge = if matches!(problem.code, "no-token" | "no-reader") {
+                "Bearer"
+            } else {
+                r#"Bearer error="invalid_token""#
+            };
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        response
+    });
+    let (name, value) = NO_STORE;
+    if !response.headers().contains_key(&name) {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+pub(super) fn json(status: StatusCode, content_type: HeaderValue, body: &impl Serialize) -> HttpResponse {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => HttpResponse::build(status).insert_header((header::CONTENT_TYPE, content_type)).body(bytes),
+        Err(_) => HttpResponse::InternalServerError().finish(),
+    }
+}
