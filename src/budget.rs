@@ -1,5 +1,6 @@
 //! What strangers may do before they are asked to come back later: make users, try identities, present tokens that are not
-//! ours (S35, S37). By IPv4 address or IPv6 /64, and for making users all together.
+//! ours (S35, S37). By IPv4 address or IPv6 /64, and for making users all together. This is the soft limit: beyond it `/v1`
+//! goes on for proofs of work, which have a budget too, and that is the hard one.
 //!
 //! Memory is bounded: beyond 262 144 prefixes at a time newcomers share budgets by chance, some thousands of them, so
 //! that neither a flood from everywhere takes the memory nor one prefix of it everybody's budget. An address of this
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use governor::clock::Clock as GovernorClock;
-use governor::middleware::NoOpMiddleware;
+use governor::middleware::{NoOpMiddleware, StateInformationMiddleware};
 use governor::state::keyed::DashMapStateStore;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
@@ -20,6 +21,7 @@ use passerby_actors::domain::Clock;
 
 use crate::config::BudgetRules;
 use crate::network::Network;
+use crate::work::MOST_DOUBLINGS;
 
 /// Prefixes with a budget of their own, about 64 bytes each.
 const MOST_PREFIXES: usize = 1 << 18;
@@ -76,7 +78,7 @@ impl Key {
     }
 }
 
-type ByPrefix = RateLimiter<Key, DashMapStateStore<Key>, Monotonic, NoOpMiddleware<Duration>>;
+type ByPrefix = RateLimiter<Key, DashMapStateStore<Key>, Monotonic, StateInformationMiddleware>;
 type OfAll = RateLimiter<NotKeyed, InMemoryState, Monotonic, NoOpMiddleware<Duration>>;
 
 struct Budget {
@@ -85,6 +87,7 @@ struct Budget {
     most: usize,
     /// When those that are full again were last forgotten (microseconds).
     swept_us: AtomicU64,
+    burst: u32,
     refused: AtomicU64,
 }
 
@@ -92,16 +95,27 @@ impl Budget {
     fn new(a_minute: u32, burst: u32, clock: &Monotonic, most: usize) -> Self {
         let (a_minute, burst) = (at_least_one(a_minute), at_least_one(burst));
         let quota = Quota::per_minute(a_minute).allow_burst(burst);
-        let limiter = RateLimiter::new(quota, DashMapStateStore::default(), clock.clone());
-        Self { limiter, clock: clock.clone(), most, swept_us: AtomicU64::new(0), refused: AtomicU64::new(0) }
+        let limiter: ByPrefix =
+            RateLimiter::<_, _, _, NoOpMiddleware<Duration>>::new(quota, DashMapStateStore::default(), clock.clone())
+                .with_middleware();
+        Self {
+            limiter,
+            clock: clock.clone(),
+            most,
+            swept_us: AtomicU64::new(0),
+            burst: burst.get(),
+            refused: AtomicU64::new(0),
+        }
     }
 
-    fn spend(&self, network: Network) -> Result<(), OverBudget> {
+    /// Takes one, and answers how many had been taken of those that may be at once.
+    fn spend(&self, network: Network) -> Result<u32, OverBudget> {
         let key = if self.limiter.len() < self.most { Key::Of(network) } else { self.crowded(network) };
-        self.limiter.check_key(&key).map_err(|not_until| {
+        let taken = self.limiter.check_key(&key).map_err(|not_until| {
             self.refused.fetch_add(1, Ordering::Relaxed);
             over(not_until.wait_time_from(self.clock.now()))
-        })
+        });
+        taken.map(|left| self.burst.saturating_sub(1).saturating_sub(left.remaining_burst_capacity()))
     }
 
     /// Forgets whoever has the whole budget again, at most once a second; if that does not help, budgets are shared.
@@ -131,7 +145,9 @@ pub struct Budgets {
     create: Budget,
     link: Budget,
     bad_tokens: Budget,
+    work: Budget,
     all: OfAll,
+    all_work: OfAll,
     clock: Monotonic,
 }
 
@@ -143,14 +159,19 @@ impl Budgets {
 
     fn with_room(rules: &BudgetRules, on: bool, clock: Arc<dyn Clock>, most: usize) -> Self {
         let clock = Monotonic(clock);
-        let all = at_least_one(rules.create_all);
-        let all = Quota::per_second(all).allow_burst(at_least_one(all.get().saturating_mul(10)));
+        let all = |a_second| {
+            let a_second = at_least_one(a_second);
+            let quota = Quota::per_second(a_second).allow_burst(at_least_one(a_second.get().saturating_mul(10)));
+            RateLimiter::direct_with_clock(quota, clock.clone())
+        };
         Self {
             on,
             create: Budget::new(rules.create, rules.create_burst, &clock, most),
             link: Budget::new(rules.link, rules.link_burst, &clock, most),
             bad_tokens: Budget::new(rules.bad_tokens, rules.bad_tokens_burst, &clock, most),
-            all: RateLimiter::direct_with_clock(all, clock.clone()),
+            work: Budget::new(rules.work, rules.work_burst, &clock, most),
+            all: all(rules.create_all),
+            all_work: all(rules.work_all),
             clock,
         }
     }
@@ -164,16 +185,37 @@ impl Budgets {
         match what {
             Spend::Create => {
                 self.create.spend(network)?;
-                self.all.check().map_err(|not_until| over(not_until.wait_time_from(self.clock.now())))
+                self.spend_of(&self.all)
             }
-            Spend::Link => self.link.spend(network),
-            Spend::BadToken => self.bad_tokens.spend(network),
+            Spend::Link => self.link.spend(network).map(drop),
+            Spend::BadToken => self.bad_tokens.spend(network).map(drop),
         }
     }
 
-    /// How often each was refused: making users, trying identities, bad tokens.
-    pub fn refused(&self) -> [u64; 3] {
-        [&self.create, &self.link, &self.bad_tokens].map(|budget| budget.refused.load(Ordering::Relaxed))
+    /// Takes a challenge from the budget of proofs of work, and answers how often its work doubles: the more challenges of
+    /// this network are out, the harder (S35). It is spent on the challenge and not on the proof, so that nobody can collect
+    /// easy ones.
+    ///
+    /// # Errors
+    /// [`OverBudget`]: the hard limit.
+    pub fn challenge(&self, client: IpAddr) -> Result<u32, OverBudget> {
+        if !self.on {
+            return Ok(0);
+        }
+        // each costs some computing here too, so all together are bounded whoever asks
+        self.spend_of(&self.all_work)?;
+        let Some(network) = Network::of(client) else { return Ok(0) };
+        let taken = self.work.spend(network)?;
+        Ok(u32::try_from(u64::from(taken) * u64::from(MOST_DOUBLINGS + 1) / u64::from(self.work.burst)).unwrap_or(0))
+    }
+
+    fn spend_of(&self, all: &OfAll) -> Result<(), OverBudget> {
+        all.check().map_err(|not_until| over(not_until.wait_time_from(self.clock.now())))
+    }
+
+    /// How often each was refused: making users, trying identities, bad tokens, challenges.
+    pub fn refused(&self) -> [u64; 4] {
+        [&self.create, &self.link, &self.bad_tokens, &self.work].map(|budget| budget.refused.load(Ordering::Relaxed))
     }
 }
 
@@ -204,6 +246,9 @@ mod tests {
             link_burst: 1,
             bad_tokens: 60,
             bad_tokens_burst: 1,
+            work: 6,
+            work_burst: 14,
+            work_all: 100,
         }
     }
 
@@ -229,7 +274,22 @@ mod tests {
         assert_eq!((create(), create()), (Ok(()), Err(OverBudget { retry_after_s: 10 })));
         clock.0.fetch_add(3_600_000_000, Ordering::Relaxed);
         assert_eq!((0..10).filter(|_| create().is_ok()).count(), 3, "what is not used does not add up");
-        assert_eq!(budgets.refused(), [9, 0, 0]);
+        assert_eq!(budgets.refused(), [9, 0, 0, 0]);
+    }
+
+    /// S35: the work rises with use, to a hard limit, and falls again with time.
+    #[test]
+    fn challenges_get_harder_the_more_a_network_asks_for() {
+        let (budgets, clock) = budgets(&rules(), 1000);
+        let asked: Vec<_> = (0..15).map(|_| budgets.challenge(v4(1))).collect();
+        assert_eq!(asked[..14], [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6].map(Ok));
+        assert_eq!(asked[14], Err(OverBudget { retry_after_s: 10 }));
+        assert_eq!(budgets.challenge(v4(2)), Ok(0), "others have their own");
+        clock.0.fetch_add(70_000_000, Ordering::Relaxed);
+        assert_eq!(budgets.challenge(v4(1)), Ok(3));
+        let passed = (0..2000).filter(|n| budgets.challenge(v4(100 + n)).is_ok()).count();
+        assert_eq!(passed, 999, "all together have a budget too");
+        assert!(budgets.challenge("127.0.0.1".parse().unwrap()).is_err(), "which holds for this machine as well");
     }
 
     /// S35, S36.

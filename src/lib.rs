@@ -12,6 +12,7 @@ pub mod network;
 pub mod outbound;
 pub mod provider;
 pub mod token;
+pub mod work;
 
 pub mod server;
 

@@ -18,6 +18,7 @@ use crate::provider::codes::{CodeKind, Codes, Limits};
 use crate::provider::local_userpass::LocalUserpass;
 use crate::provider::oidc::PendingLogin;
 use crate::token::{AccessClaims, RefreshClaims, Tokens};
+use crate::work::Challenges;
 
 /// Names, passwords and the mails about them, as far as they are configured.
 pub struct Accounts {
@@ -113,6 +114,8 @@ pub struct Server {
     pub codes: OneTimeCodes,
     /// What strangers may do.
     pub budgets: Budgets,
+    /// What they may do beyond that, for proofs of work.
+    pub challenges: Challenges,
     /// Responses by class of status: 1xx at 0.
     pub responses: [AtomicU64; 5],
     /// How long requests took that were answered 503.

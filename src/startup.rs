@@ -32,6 +32,7 @@ use crate::provider::secrets::Secrets;
 use crate::provider::userpass_config::UserpassConfig;
 use crate::server::{Accounts, OneTimeCodes, Server};
 use crate::token::{Algorithm, KeyError, KeyStore, Tokens};
+use crate::work::Challenges;
 
 /// Entries of the verified-token cache: about 20 MB when full.
 const TOKEN_CACHE_ENTRIES: usize = 131_072;
@@ -272,6 +273,7 @@ impl Application {
         let accounts = start_accounts(&mut providers, &for_actors, &linker, &ports.clock, &ports.entropy)?;
         let entropy = ports.entropy;
         let budgets = Budgets::new(&settings.budget, settings.limits, Arc::clone(&ports.clock));
+        let challenges = Challenges::new(&*entropy);
         let server = Arc::new(Server {
             settings,
             providers,
@@ -284,6 +286,7 @@ impl Application {
             accounts,
             codes: OneTimeCodes::default(),
             budgets,
+            challenges,
             responses: Default::default(),
             shed: Histogram::default(),
         });

@@ -205,6 +205,12 @@ pub struct BudgetRules {
     pub bad_tokens: u32,
     /// The same at once. Default 300.
     pub bad_tokens_burst: u32,
+    /// Proofs of work a minute, for what is beyond the budgets. Default 60.
+    pub work: u32,
+    /// The same at once. Default 600.
+    pub work_burst: u32,
+    /// Proofs of work a second by all together. Default 500.
+    pub work_all: u32,
 }
 
 /// `cookie.*`.

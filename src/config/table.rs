@@ -160,7 +160,7 @@ pub(super) const TABLE: &[Setting] = &[
         "allowed_origins",
         Kind::Origins,
         Fallback::Value(""),
-        "Origins that browsers may call from; empty takes allowed_request_origins of the app folder, else any.",
+        "Origins that browsers may call from, then also with a reader's cookie; empty takes allowed_request_origins of the app folder, else any without cookies.",
     ),
     Setting {
         key: "workers",
@@ -254,7 +254,7 @@ pub(super) const TABLE: &[Setting] = &[
         (1, 1_000_000),
         "users a minute",
         "60",
-        "How many users an IPv4 address or IPv6 /64 may make in the long run; beyond it readers keep their lazy ids and API calls are answered 429.",
+        "How many users an IPv4 address or IPv6 /64 may make in the long run; beyond it readers keep their lazy ids, /v1 asks for proofs of work and the App Services API answers 429.",
     ),
     number("budget.create_burst", (1, 1_000_000), "users", "300", "How many of them it may make at once."),
     number(
@@ -280,6 +280,27 @@ pub(super) const TABLE: &[Setting] = &[
         "How many tokens that are not ours an address or /64 may present in the long run before it is answered 429.",
     ),
     number("budget.bad_tokens_burst", (1, 1_000_000), "tokens", "300", "How many of them it may present at once."),
+    number(
+        "budget.work",
+        (1, 1_000_000),
+        "challenges a minute",
+        "60",
+        "How many proofs of work an address or /64 may go on with on /v1 in the long run, when it may make no more users or try no more identities.",
+    ),
+    number(
+        "budget.work_burst",
+        (1, 1_000_000),
+        "challenges",
+        "600",
+        "How many of them it may ask for at once; the more it has asked for, the harder they are.",
+    ),
+    number(
+        "budget.work_all",
+        (1, 1_000_000),
+        "challenges a second",
+        "500",
+        "How many of them all addresses together may ask for, with ten times as many at once.",
+    ),
     plain(
         "cookie.domain",
         Kind::Domain,

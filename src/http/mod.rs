@@ -66,7 +66,8 @@ pub fn public_app(
         .default_service(web::to(not_found))
 }
 
-/// Browsers may call from anywhere unless origins are listed; credentials are never allowed, so nothing is reflected (S22).
+/// Browsers may call from anywhere unless origins are listed, and only pages of listed ones with a reader's cookie: no
+/// origin that nobody named is ever reflected (S22).
 fn cors(origins: &[String]) -> actix_cors::Cors {
     let cors = actix_cors::Cors::default()
         .allowed_methods(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
@@ -76,7 +77,7 @@ fn cors(origins: &[String]) -> actix_cors::Cors {
     if origins.is_empty() {
         return cors.allow_any_origin().send_wildcard();
     }
-    origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
+    origins.iter().fold(cors.supports_credentials(), |cors, origin| cors.allowed_origin(origin))
 }
 
 async fn not_found(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {

@@ -52,6 +52,7 @@ use super::{JSON, client_api, v1};
         v1::api_keys::remove_key,
         v1::browser_login::begin,
         v1::browser_login::callback,
+        v1::challenge::challenge,
         v1::jwks,
         v1::meters::list_meters,
         v1::meters::use_meter,

@@ -118,11 +118,20 @@ fn register(registry: &mut Registry, server: &Server) {
     counter("sweep_pages", "Registry pages swept", &sweep.pages);
     counter("users_expired", "Users that were inactive for the whole window", &sweep.expired);
 
-    let [create, link, bad_tokens] = server.budgets.refused();
+    let [create, link, bad_tokens, challenges] = server.budgets.refused();
+    let proofs = server.challenges.counts();
     for (name, help, count) in [
         ("over_budget_creates", "Users not made because their network had made too many", create),
         ("over_budget_links", "Identities not tried because their network had tried too many", link),
         ("over_budget_tokens", "Tokens that are not ours, beyond what their network may present", bad_tokens),
+        (
+            "over_budget_challenges",
+            "Proofs of work not asked for because their network had been asked too often",
+            challenges,
+        ),
+        ("challenges_made", "Proofs of work that were asked for", proofs.made),
+        ("proofs_taken", "Proofs of work that were accepted", proofs.taken),
+        ("proofs_refused", "Proofs of work that were wrong, late, used or another network's", proofs.refused),
     ] {
         registry.register(name, help, ConstCounter::new(count));
     }

@@ -24,4 +24,5 @@ mod secrets;
 #[path = "../../actors/tests/it/support.rs"]
 mod support;
 mod v1;
+mod work;
 mod world;

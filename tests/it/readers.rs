@@ -460,7 +460,7 @@ async fn a_network_that_makes_too_many_users_is_asked_to_wait_and_its_readers_ke
                 assert_eq!(create("203.0.113.9").await.status, 201);
             }
             let over = create("203.0.113.9").await;
-            over.assert_problem(429, "over-budget");
+            over.assert_problem(429, "work-needed");
             assert_eq!(over.header("retry-after"), Some("10"));
             let login = "POST /api/client/v2.0/app/passerby/auth/providers/anon-user/login";
             let over = from(server.call(login), "203.0.113.9").send().await;
@@ -527,6 +527,30 @@ async fn who_leaves_before_being_made_is_forgotten_by_the_browser() {
         .await;
 }
 
+/// S21, S22: a page of another origin acts by the reader's cookie only if `allowed_origins` names it, wherever it is.
+#[actix_web::test]
+async fn pages_of_listed_origins_may_act_by_cookie() {
+    World::new()
+        .set("allowed_origins", "https://news.example")
+        .serve(async |server| {
+            let create = |origin: &str, site: &str| {
+                let call = server.call("POST /v1/sessions").body(r#"{"mode":"cookie"}"#);
+                call.header("origin", origin).header("sec-fetch-site", site)
+            };
+            let mut jar = Jar::default();
+            for site in ["same-site", "cross-site"] {
+                create("https://other.example", site).send().await.assert_problem(403, "cross-site");
+                let answer = jar.sent(create("https://news.example", site)).send().await;
+                assert!(matches!(answer.status, 200 | 201), "{answer:?}");
+                assert_eq!(answer.header("access-control-allow-origin"), Some("https://news.example"));
+                assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+                jar.keep(&answer);
+            }
+            assert_eq!(users(server), 1);
+        })
+        .await;
+}
+
 /// A lazy cookie of a reader who is made is no way round budgets and meters.
 #[actix_web::test]
 async fn a_made_reader_whose_browser_lost_the_answer_is_counted_as_that_reader() {
@@ -541,7 +565,7 @@ async fn a_made_reader_whose_browser_lost_the_answer_is_counted_as_that_reader()
             let id = passed(&lazy.visit(server, AUTO).await);
             let lost = from(lazy.sent(server.call(AUTO)), "203.0.113.9").send().await;
             assert_eq!((passed(&lost), users(server)), (id.clone(), 1));
-            from(server.call("POST /v1/sessions"), "203.0.113.9").send().await.assert_problem(429, "over-budget");
+            from(server.call("POST /v1/sessions"), "203.0.113.9").send().await.assert_problem(429, "work-needed");
 
             let claims =
                 [("x-forwarded-for", "203.0.113.9"), ("user-agent", "Googlebot/2.1"), ("sec-purpose", "prefetch")];

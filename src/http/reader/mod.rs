@@ -184,18 +184,21 @@ pub(crate) fn slide(
     }
 }
 
-/// Whether a request that changes something, and proves itself by a cookie alone, comes from the site itself (S21): browsers
-/// say so in `Sec-Fetch-Site`, older ones in `Origin`.
+/// Whether a request that changes something, and proves itself by a cookie alone, comes from the site itself or from a page of
+/// `allowed_origins` (S21): browsers say so in `Sec-Fetch-Site` and `Origin`, older ones in `Origin` alone.
 pub(crate) fn is_own(request: &HttpRequest, context: &Context) -> bool {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return true;
     }
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let settings = &context.server.settings;
+    let origin = header("origin");
+    if origin.is_some_and(|origin| settings.allowed_origins.iter().any(|allowed| allowed == origin)) {
+        return true;
+    }
     if let Some(site) = header("sec-fetch-site") {
         return site == "same-origin" || (site == "same-site" && settings.cookie.domain.is_some());
     }
-    let Some(origin) = header("origin") else { return false };
     let own = match &settings.public_url {
         Some(url) => url.clone(),
         None => {
@@ -203,5 +206,5 @@ pub(crate) fn is_own(request: &HttpRequest, context: &Context) -> bool {
             format!("{}://{}", forwarded.scheme, forwarded.host.unwrap_or_default())
         }
     };
-    origin == own || settings.allowed_origins.iter().any(|allowed| allowed == origin)
+    origin == Some(own.as_str())
 }

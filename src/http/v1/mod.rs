@@ -25,12 +25,14 @@ use crate::token::RefreshClaims;
 
 pub(crate) mod api_keys;
 pub(crate) mod browser_login;
+pub(crate) mod challenge;
 pub(crate) mod linking;
 pub(crate) mod meters;
 mod problem;
 pub(crate) mod sessions;
 pub(crate) mod userpass;
 
+use self::challenge::afford;
 pub use self::problem::Problem;
 pub(super) use self::problem::respond;
 use self::problem::{Answer, json};
@@ -50,6 +52,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .configure(userpass::routes)
         .configure(api_keys::routes)
         .configure(browser_login::routes)
+        .configure(challenge::routes)
         .configure(meters::routes);
 }
 
@@ -122,7 +125,7 @@ const fn new_session(kind: SessionKind, lasting: bool) -> Of {
 /// the answer holds no token and sets a reader's cookie; while that lives, it is the same reader again (200).
 #[utoipa::path(post, path = "/v1/sessions", tag = "Passerby",
     request_body(content = Option<Object>,
-        description = "nothing, or `mode` (`bearer`, or `cookie` for a reader's cookie instead of tokens), `provider` and what the provider asks for: `email` and `password` for `local-userpass`, `key` for `api-key`, `token` for `custom-token`, `id_token` or `code` and `code_verifier` for OpenID Connect, `code` for `transfer`"),
+        description = "nothing, or `mode` (`bearer`, or `cookie` for a reader's cookie instead of tokens), `provider` and what the provider asks for: `email` and `password` for `local-userpass`, `key` for `api-key`, `token` for `custom-token`, `id_token` or `code` and `code_verifier` for OpenID Connect, `code` for `transfer`; and `altcha`, the proof of work, after a 429 `work-needed`"),
     responses((status = 200, body = Object, description = "the reader of the live cookie: `user_id`, `session_id`"),
         (status = 201, body = SessionTokens), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
@@ -149,9 +152,9 @@ async fn create_session(request: HttpRequest, context: web::Data<Context>, paylo
                 return Err(Problem::new(StatusCode::FORBIDDEN, "provider-disabled", detail));
             }
             if kind == SessionKind::Cookie {
-                return by_cookie(&request, &context).await;
+                return by_cookie(&request, &context, &body).await;
             }
-            spend(&request, &context, Spend::Create)?;
+            afford(&request, &context, Spend::Create, &body)?;
             let live = context.handle.login(kind, IdForm::TimeOrdered).await?;
             return Ok(tokens(&request, StatusCode::CREATED, &context, &live, new_session(kind, false), None));
         }
@@ -170,29 +173,28 @@ async fn create_session(request: HttpRequest, context: web::Data<Context>, paylo
 const TRANSFER: &str = "transfer";
 
 /// The reader of the live cookie, the one whom a lazy cookie names, or a new one; without a token in the answer (S18).
-async fn by_cookie(request: &HttpRequest, context: &Context) -> Answer {
-    let found = match reader::look(request, context)? {
+async fn by_cookie(request: &HttpRequest, context: &Context, body: &Map<String, Value>) -> Answer {
+    let lazy = match reader::look(request, context)? {
         Found::Reader(live, cookie) => {
             let session = SessionId::derive(&live.user, live.number);
             let mut response = session_body(StatusCode::OK, &live.user, session, None);
             reader::slide(&mut response, request, context, &live, &cookie);
             return Ok(response);
         }
-        Found::Lazy(cookie) => {
-            spend(request, context, Spend::Create)?;
-            match context.handle.make_lazily(&cookie.user).await {
-                Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => None,
-                other => Some(other?),
-            }
-        }
+        Found::Lazy(cookie) => Some(cookie.user),
         Found::Nobody => None,
     };
-    let live = match found {
+    afford(request, context, Spend::Create, body)?;
+    let made = match lazy {
+        Some(user) => match context.handle.make_lazily(&user).await {
+            Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => None,
+            other => Some(other?),
+        },
+        None => None,
+    };
+    let live = match made {
         Some(live) => live,
-        None => {
-            spend(request, context, Spend::Create)?;
-            context.handle.login(SessionKind::Cookie, IdForm::TimeOrdered).await?
-        }
+        None => context.handle.login(SessionKind::Cookie, IdForm::TimeOrdered).await?,
     };
     Ok(tokens(request, StatusCode::CREATED, context, &live, new_session(SessionKind::Cookie, false), None))
 }
@@ -211,7 +213,7 @@ fn session_body(status: StatusCode, user: &UserId, session: SessionId, merged: O
 async fn transferred(request: &HttpRequest, context: &Context, body: &Map<String, Value>, kind: SessionKind) -> Answer {
     let server = &context.server;
     let code = body.get("code").and_then(Value::as_str).ok_or_else(|| Problem::missing_field("code"))?;
-    spend(request, context, Spend::Link)?;
+    afford(request, context, Spend::Link, body)?;
     let refused = || Problem::from(IdentityError::Code);
     let Transfer { user, session } = server.codes.transfers.redeem(code, server.clock().now()).ok_or_else(refused)?;
     let opening = context.handle.open_session(&user, kind, DeviceId::default(), Some(session));
@@ -244,7 +246,7 @@ async fn prove(
             Problem::unknown_provider()
         });
     };
-    spend(request, context, Spend::Link)?;
+    afford(request, context, Spend::Link, body)?;
     if body.contains_key("code") && server.providers.oidc(name).is_some() {
         return Ok(browser_login::finished(context, name, body, peek)?);
     }

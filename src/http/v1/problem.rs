@@ -49,6 +49,11 @@ impl Problem {
         }
     }
 
+    /// The same status and time to wait under another name.
+    pub(super) fn renamed(self, code: &'static str, detail: String) -> Self {
+        Self { kind: format!("urn:passerby:problem:{code}"), code, detail, ..self }
+    }
+
     pub(crate) fn unauthorized(code: &'static str, detail: &'static str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, code, detail)
     }

@@ -6,9 +6,9 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value};
 
-use super::{Answer, Problem, authenticate, respond};
+use super::{Answer, Problem, afford, authenticate, respond};
 use crate::budget::Spend;
-use crate::http::{Context, body, client, other_method, spend};
+use crate::http::{Context, body, client, other_method};
 use crate::provider::local_userpass::{self, LocalUserpass, UserpassError};
 use crate::provider::password::Password;
 
@@ -57,7 +57,7 @@ async fn asked<'a>(
 ) -> Result<(Map<String, Value>, &'a Arc<LocalUserpass>), Problem> {
     let body = body::read_object(request, context, payload).await?;
     let userpass = context.server.accounts.userpass.as_ref().ok_or_else(Problem::provider_disabled)?;
-    spend(request, context, Spend::Link)?;
+    afford(request, context, Spend::Link, &body)?;
     Ok((body, userpass))
 }
 

@@ -1,0 +1,60 @@
+//! Proofs of work in place of a budget that is used up: asking for a challenge, and paying with its proof.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::{Map, Value};
+
+use super::{Problem, json, respond};
+use crate::budget::{OverBudget, Spend};
+use crate::http::{Context, JSON, client, other_method, spend};
+use crate::work::ProofError;
+
+/// Adds the routes.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config.service(web::resource("/v1/challenge").get(challenge).default_service(other_method("GET")));
+}
+
+/// A challenge for this network, to be solved within 5 minutes, once: what a request that was answered 429 `work-needed` needs,
+/// with its proof in the field `altcha`. In the format of ALTCHA (PoW version 2): the key that PBKDF2 derives from `nonce`
+/// followed by a number (4 bytes, big-endian) begins with `keyPrefix`; the proof is base64 of a JSON object with `challenge`, as
+/// it came, and `solution`, with `counter` and `derivedKey`. The more of them a network asks for, the harder they are.
+#[utoipa::path(get, path = "/v1/challenge", tag = "Passerby",
+    responses((status = 200, body = Object, description = "`parameters` and `signature`"),
+        (status = 429, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn challenge(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+    let server = &context.server;
+    let client = client(&request, &context);
+    let answer = server.budgets.challenge(client).map_err(Problem::from).and_then(|doublings| {
+        let made = server.challenges.make(client, doublings, server.clock().now(), &*server.entropy);
+        let challenge = made.map_err(|error| {
+            tracing::error!(%error, "no challenge could be made");
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "no challenge could be made")
+        })?;
+        Ok(json(StatusCode::OK, JSON, &challenge))
+    });
+    respond(&context, answer)
+}
+
+/// Takes one from the budget of where a request came from or, when there is none left, the proof of work in its body.
+///
+/// # Errors
+/// 429 `work-needed`: there is no proof, or it is no good; with another one, or after `Retry-After`, the request may come again.
+pub(super) fn afford(
+    request: &HttpRequest,
+    context: &Context,
+    what: Spend,
+    body: &Map<String, Value>,
+) -> Result<(), Problem> {
+    let Err(over) = spend(request, context, what) else { return Ok(()) };
+    let server = &context.server;
+    let Some(proof) = body.get("altcha") else { return Err(work_needed(over, None)) };
+    let proof = proof.as_str().ok_or(ProofError::Form);
+    let taken = proof.and_then(|proof| server.challenges.take(client(request, context), proof, server.clock().now()));
+    taken.map_err(|error| work_needed(over, Some(error)))
+}
+
+fn work_needed(over: OverBudget, error: Option<ProofError>) -> Problem {
+    let why = error.map_or_else(|| over.to_string(), |error| error.to_string());
+    let detail = format!("{why}; or solve a challenge of /v1/challenge and send the proof as altcha");
+    Problem::from(over).renamed("work-needed", detail)
+}

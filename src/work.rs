@@ -1,0 +1,334 @@
+//! Proofs of work: what somebody whose network has used up a budget may do for a little computing time (S35).
+//!
+//! In the format of ALTCHA (PoW version 2, <https://altcha.org>), whose widgets and libraries can solve them: the key that
+//! PBKDF2 derives from a nonce and a secret small number is given in part, and whoever tries the numbers finds it. Nothing is
+//! stored for a challenge: it is signed, with what it is bound to, and only those that were solved are remembered, until they
+//! are too old to be taken. The secrets, and with them all challenges, end with the process.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use altcha::types::CounterMode;
+use altcha::{Challenge, ChallengeParameters, HmacAlgorithm, Payload, VerifySolutionOptions};
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::pbkdf2;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use parking_lot::Mutex;
+use passerby_actors::domain::{Entropy, ServiceTime};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::network::Network;
+
+/// How long a challenge is good (seconds).
+pub const CHALLENGE_S: u32 = 300;
+/// Rounds of PBKDF2 for each number that is tried: 0.1 ms here, to make a challenge, and as much for a bot; a browser takes
+/// about twice as long.
+const ROUNDS: NonZeroU32 = NonZeroU32::new(1000).unwrap();
+/// The secret number of the easiest challenge lies between half of this and this.
+const NUMBERS: u32 = 400;
+/// How often the work doubles at most.
+pub const MOST_DOUBLINGS: u32 = 6;
+/// Solved challenges that are remembered at a time, about 40 bytes each, twice: more are not taken.
+const MOST_SOLVED: usize = 1 << 20;
+
+const KEY_BYTES: usize = 32;
+/// In the signed data: whose challenge it is.
+const NETWORK: &str = "network";
+/// In the signed data: until when it is good, in seconds of service.
+const UNTIL: &str = "until";
+
+/// Why a proof of work was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ProofError {
+    /// Not in the form of ALTCHA.
+    #[error("the proof of work is not in the form of ALTCHA: base64 of a JSON object with challenge and solution")]
+    Form,
+    /// The challenge was not made here, since the last start.
+    #[error("the proof of work is of a challenge that this server did not make")]
+    Foreign,
+    /// The challenge was another network's.
+    #[error("the proof of work is of another network's challenge")]
+    Network,
+    /// The challenge is too old.
+    #[error("the proof of work came too late")]
+    Late,
+    /// The number is wrong.
+    #[error("the proof of work does not solve its challenge")]
+    Wrong,
+    /// It was taken before, or too many were taken at this time.
+    #[error("the proof of work was used before")]
+    Used,
+}
+
+/// Nonces of challenges that were solved, for as long as they could be presented again.
+#[derive(Default)]
+struct Solved {
+    newer: HashSet<String>,
+    older: HashSet<String>,
+    /// When `newer` was begun.
+    since: ServiceTime,
+}
+
+impl Solved {
+    /// Whether it is new, and there is room to remember it.
+    fn first(&mut self, nonce: &str, now: ServiceTime, most: usize) -> bool {
+        let age_s = now.saturating_sub(self.since);
+        if age_s >= CHALLENGE_S {
+            let newer = std::mem::take(&mut self.newer);
+            self.older = if age_s < 2 * CHALLENGE_S { newer } else { HashSet::new() };
+            self.since = now;
+        }
+        self.newer.len() < most && !self.older.contains(nonce) && self.newer.insert(nonce.to_owned())
+    }
+}
+
+/// Makes challenges and takes their proofs, each once.
+pub struct Challenges {
+    /// Signs challenges.
+    secret: Zeroizing<String>,
+    /// Signs their solutions, so that taking a proof needs no PBKDF2.
+    key_secret: Zeroizing<String>,
+    solved: Mutex<Solved>,
+    made: AtomicU64,
+    taken: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// What became of challenges so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Made.
+    pub made: u64,
+    /// Proofs taken.
+    pub taken: u64,
+    /// Proofs refused.
+    pub refused: u64,
+}
+
+impl Challenges {
+    /// With secrets of their own.
+    pub fn new(entropy: &dyn Entropy) -> Self {
+        let secret = || {
+            let mut bytes = Zeroizing::new([0; 32]);
+            entropy.fill(bytes.as_mut());
+            Zeroizing::new(hex(bytes.as_ref()))
+        };
+        Self {
+            secret: secret(),
+            key_secret: secret(),
+            solved: Mutex::default(),
+            made: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// What became of them so far.
+    pub fn counts(&self) -> Counts {
+        let [made, taken, refused] =
+            [&self.made, &self.taken, &self.refused].map(|counter| counter.load(Ordering::Relaxed));
+        Counts { made, taken, refused }
+    }
+
+    /// A challenge for the network of this address. Each doubling, up to [`MOST_DOUBLINGS`], makes it twice the work.
+    ///
+    /// # Errors
+    /// The library's; none is known.
+    pub fn make(
+        &self,
+        client: IpAddr,
+        doublings: u32,
+        now: ServiceTime,
+        entropy: &dyn Entropy,
+    ) -> Result<Challenge, altcha::Error> {
+        let mut random = [0; 16 + 16 + 4];
+        entropy.fill(&mut random);
+        let (nonce, rest) = random.split_at(16);
+        let (salt, number) = rest.split_at(16);
+        let half = (NUMBERS << doublings.min(MOST_DOUBLINGS)) / 2;
+        let number = number.iter().fold(0, |all, byte| all << 8 | u32::from(*byte));
+        let password = [nonce, &(half + number % half).to_be_bytes()].concat();
+        let mut key = [0; KEY_BYTES];
+        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ROUNDS, salt, &password, &mut key);
+        let mut parameters = ChallengeParameters {
+            algorithm: "PBKDF2/SHA-256".to_owned(),
+            cost: ROUNDS.get(),
+            data: Some(BTreeMap::from([
+                (NETWORK.to_owned(), Value::from(self.mark(client))),
+                (UNTIL.to_owned(), Value::from(now.saturating_add(CHALLENGE_S))),
+            ])),
+            // of the service clock, not of the library's, and so in the data
+            expires_at: None,
+            key_length: KEY_BYTES,
+            key_prefix: hex(&key[..KEY_BYTES / 2]),
+            key_signature: None,
+            memory_cost: None,
+            nonce: hex(nonce),
+            parallelism: None,
+            salt: hex(salt),
+        };
+        self.made.fetch_add(1, Ordering::Relaxed);
+        altcha::sign_challenge(
+            &HmacAlgorithm::Sha256,
+            &mut parameters,
+            Some(&key),
+            &self.secret,
+            Some(self.key_secret.as_str()),
+        )
+    }
+
+    /// Takes a proof: what a solver of ALTCHA sends, base64 of its payload.
+    ///
+    /// # Errors
+    /// [`ProofError`]; another challenge can then be asked for.
+    pub fn take(&self, client: IpAddr, proof: &str, now: ServiceTime) -> Result<(), ProofError> {
+        let taken = self.check(client, proof, now);
+        if taken.is_ok() { &self.taken } else { &self.refused }.fetch_add(1, Ordering::Relaxed);
+        taken
+    }
+
+    fn check(&self, client: IpAddr, proof: &str, now: ServiceTime) -> Result<(), ProofError> {
+        let payload: Payload = STANDARD
+            .decode(proof)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .ok_or(ProofError::Form)?;
+        let options = VerifySolutionOptions {
+            challenge: &payload.challenge,
+            solution: &payload.solution,
+            counter_mode: CounterMode::Uint32,
+            hmac_algorithm: HmacAlgorithm::Sha256,
+            hmac_key_signature_secret: Some(self.key_secret.to_string()),
+            hmac_signature_secret: self.secret.to_string(),
+        };
+        let verified = altcha::verify_solution(options).map_err(|_| ProofError::Form)?;
+        if verified.invalid_signature != Some(false) {
+            return Err(ProofError::Foreign);
+        }
+        // genuine from here on
+        let parameters = &payload.challenge.parameters;
+        let data = |name: &str| parameters.data.as_ref().and_then(|data| data.get(name));
+        if data(NETWORK).and_then(Value::as_str) != Some(self.mark(client).as_str()) {
+            return Err(ProofError::Network);
+        }
+        if data(UNTIL).and_then(Value::as_u64).is_none_or(|until| u64::from(now) >= until) {
+            return Err(ProofError::Late);
+        }
+        if !verified.verified {
+            return Err(ProofError::Wrong);
+        }
+        if self.solved.lock().first(&parameters.nonce, now, MOST_SOLVED) { Ok(()) } else { Err(ProofError::Used) }
+    }
+
+    /// By which a challenge knows its network, without naming it.
+    fn mark(&self, client: IpAddr) -> String {
+        let network = Network::of(client);
+        let bytes = network.as_ref().map_or(&[][..], |network| network.as_bytes());
+        hex(&digest(&SHA256, &[self.secret.as_bytes(), b"network", bytes].concat()).as_ref()[..8])
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use altcha::{Solution, SolveChallengeOptions, solve_challenge};
+    use passerby_actors::system::SystemEntropy;
+
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn challenges() -> (Challenges, SystemEntropy) {
+        let entropy = SystemEntropy::default();
+        (Challenges::new(&entropy), entropy)
+    }
+
+    fn proof(challenge: &Challenge, solution: &Solution) -> String {
+        let payload = Payload { challenge: challenge.clone(), solution: solution.clone() };
+        STANDARD.encode(serde_json::to_vec(&payload).unwrap())
+    }
+
+    fn solve(challenge: &Challenge) -> Solution {
+        solve_challenge(SolveChallengeOptions::new(challenge)).unwrap().unwrap()
+    }
+
+    /// S35: bound to the network and to the time, and good once.
+    #[test]
+    fn a_proof_is_taken_once_from_its_network_and_in_its_time() {
+        let (challenges, entropy) = challenges();
+        let (here, there) = (address("2001:db8:0:1::1"), address("2001:db8:0:2::1"));
+        let challenge = challenges.make(here, 0, 1000, &entropy).unwrap();
+        let solution = solve(&challenge);
+        let proof = proof(&challenge, &solution);
+        assert_eq!(challenges.take(there, &proof, 1000), Err(ProofError::Network));
+        assert_eq!(challenges.take(here, &proof, 1000 + CHALLENGE_S), Err(ProofError::Late));
+        let neighbour = address("2001:db8:0:1:ffff::9");
+        assert_eq!(challenges.take(neighbour, &proof, 1000 + CHALLENGE_S - 1), Ok(()));
+        for later in [1000, 1000 + CHALLENGE_S - 1] {
+            assert_eq!(challenges.take(here, &proof, later), Err(ProofError::Used));
+        }
+    }
+
+    #[test]
+    fn what_was_changed_or_is_not_ours_is_refused() {
+        let (challenges, entropy) = challenges();
+        let here = address("203.0.113.9");
+        let challenge = challenges.make(here, 0, 1000, &entropy).unwrap();
+        let solution = solve(&challenge);
+        let take =
+            |challenge: &Challenge, solution: &Solution| challenges.take(here, &proof(challenge, solution), 1000);
+
+        let other = Solution { derived_key: "00".repeat(KEY_BYTES), ..solution.clone() };
+        assert_eq!(take(&challenge, &other), Err(ProofError::Wrong));
+        let mut later = challenge.clone();
+        later.parameters.data.as_mut().unwrap().insert(UNTIL.to_owned(), Value::from(1_000_000));
+        let mut easier = challenge.clone();
+        easier.parameters.key_prefix = "00".to_owned();
+        let mut unsigned = challenge.clone();
+        unsigned.signature = None;
+        let mut costly = challenge.clone();
+        costly.parameters.cost = u32::MAX;
+        costly.parameters.key_signature = None;
+        for changed in [later, easier, unsigned, costly] {
+            assert_eq!(take(&changed, &solution), Err(ProofError::Foreign));
+        }
+        let elsewhere = Challenges::new(&entropy).make(here, 0, 1000, &entropy).unwrap();
+        assert_eq!(take(&elsewhere, &solve(&elsewhere)), Err(ProofError::Foreign));
+        for text in ["", "e30=", "not base64", &STANDARD.encode("[]")] {
+            assert_eq!(challenges.take(here, text, 1000), Err(ProofError::Form));
+        }
+        assert_eq!(take(&challenge, &solution), Ok(()), "and the right one still is");
+    }
+
+    #[test]
+    fn the_work_doubles() {
+        let (challenges, entropy) = challenges();
+        for (doublings, range) in [(0, 200..400), (1, 400..800), (MOST_DOUBLINGS, 12_800..25_600), (99, 12_800..25_600)]
+        {
+            let challenge = challenges.make(address("203.0.113.9"), doublings, 0, &entropy).unwrap();
+            let from = SolveChallengeOptions { counter_start: range.start, ..SolveChallengeOptions::new(&challenge) };
+            // starting where the number may first be, only to be quick
+            let found = solve_challenge(from).unwrap().unwrap().counter;
+            assert!(range.contains(&found), "{doublings}: {found}");
+        }
+    }
+
+    #[test]
+    fn only_so_many_are_remembered_and_the_old_are_forgotten() {
+        let mut solved = Solved::default();
+        assert!(solved.first("a", 1000, 2) && solved.first("b", 1000, 2));
+        assert!(!solved.first("c", 1000, 2), "no room");
+        assert!(!solved.first("a", 1000 + CHALLENGE_S, 2), "the older half still knows it");
+        assert!(solved.first("c", 1000 + CHALLENGE_S, 2));
+        assert!(solved.first("a", 1000 + 3 * CHALLENGE_S, 2), "when its challenge is long too old");
+    }
+}
