@@ -15,6 +15,7 @@
 
 mod client;
 mod peer;
+#[allow(dead_code, reason = "shared with the flood and proxy benches")]
 mod process;
 mod random;
 mod report;

@@ -6,6 +6,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// Processor time.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cpu {
@@ -33,11 +35,13 @@ impl Cpu {
     }
 }
 
-/// A running process; killed when dropped.
+/// A running process; ended when dropped.
 pub(crate) struct Process {
     child: Child,
     /// Open as long as we live: a peer ends with it, however we end.
     _stdin: Option<ChildStdin>,
+    /// Whether it is asked to end, and not killed.
+    ends_by_itself: bool,
     pub(crate) address: String,
 }
 
@@ -50,12 +54,17 @@ impl Process {
         let address = found.unwrap_or_else(|| panic!("{command:?} ended at once"));
         // whatever else it says must have somewhere to go
         std::thread::spawn(move || lines.for_each(drop));
-        Self { _stdin: child.stdin.take(), child, address }
+        Self { _stdin: child.stdin.take(), child, ends_by_itself: false, address }
     }
 
     /// The release server on a data folder of its own, with two workers: that of `PASSERBY_BIN` if it is set. Cargo's own
     /// for the benches is built with what the dev-dependencies add to shared ones (cookies, HTTP/2, tokio's test clock).
     pub(crate) fn server(data: &Path, algorithm: &str) -> Self {
+        Self::server_with(data, &["--limits", "off", "--access-alg", algorithm])
+    }
+
+    /// The same with other flags.
+    pub(crate) fn server_with(data: &Path, flags: &[&str]) -> Self {
         let binary = std::env::var_os("PASSERBY_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_passerby").into());
         let mut command = Command::new(binary);
         // no setting of whoever runs the bench reaches the server
@@ -63,9 +72,18 @@ impl Process {
             command.env_remove(name);
         }
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workers", "2"]);
-        command.args(["--durability", "fsync", "--limits", "off", "--access-alg", algorithm]);
+        command.args(["--durability", "fsync"]).args(flags);
         command.arg("--data-dir").arg(data).current_dir(data.parent().unwrap()).env("PASSERBY_LOG_FILTER", "warn");
         Self::start(&mut command, "listening on http://")
+    }
+
+    /// An nginx in the foreground, by a configuration that listens on this address.
+    pub(crate) fn nginx(folder: &Path, configuration: &Path, address: String) -> Self {
+        let program = if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" };
+        let mut command = Command::new(program);
+        command.args(["-e", "stderr", "-p"]).arg(folder).arg("-c").arg(configuration);
+        let child = command.stdin(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("{program}: {error}"));
+        Self { child, _stdin: None, ends_by_itself: true, address }
     }
 
     /// This program again, as a peer (see `peer`).
@@ -88,6 +106,11 @@ impl Process {
         process
     }
 
+    /// As in `/proc`.
+    pub(crate) fn number(&self) -> String {
+        self.child.id().to_string()
+    }
+
     pub(crate) fn cpu(&self) -> Cpu {
         Cpu::of(&self.child.id().to_string())
     }
@@ -95,7 +118,12 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        drop(self.child.kill());
+        // nginx's workers end with it only if it can tell them
+        let asked = Pid::from_raw(self.child.id().cast_signed()).filter(|_| self.ends_by_itself);
+        match asked {
+            Some(pid) => drop(kill_process(pid, Signal::TERM)),
+            None => drop(self.child.kill()),
+        }
         drop(self.child.wait());
     }
 }

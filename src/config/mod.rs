@@ -195,7 +195,7 @@ pub struct BudgetRules {
     pub create: u32,
     /// Users made at once. Default 300.
     pub create_burst: u32,
-    /// Users made a second by all together, 1 to 10 000 000. Default 20 000.
+    /// Users made a second by all together, 1 to 10 000 000. Default 2000.
     pub create_all: u32,
     /// Logins and links with an identity a minute. Default 60.
     pub link: u32,

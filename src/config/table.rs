@@ -261,8 +261,8 @@ pub(super) const TABLE: &[Setting] = &[
         "budget.create_all",
         (1, 10_000_000),
         "users a second",
-        "20000",
-        "How many users all addresses together may make, with ten times as many at once.",
+        "2000",
+        "How many users all addresses together may make in the long run, with ten times as many at once; beyond it as with budget.create.",
     ),
     number(
         "budget.link",

@@ -53,7 +53,7 @@ fn nothing_set_gives_the_defaults() {
         budget: BudgetRules {
             create: 60,
             create_burst: 300,
-            create_all: 20_000,
+            create_all: 2000,
             link: 60,
             link_burst: 120,
             bad_tokens: 60,
