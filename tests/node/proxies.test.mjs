@@ -1,7 +1,10 @@
-// A site behind nginx, Caddy and HAProxy: the recipes of deploy/, started as they are, let the site know its readers.
+// A site behind nginx, Caddy, HAProxy, Traefik and Envoy: the recipes of deploy/, started as they are, let the site
+// know its readers.
 
 import assert from "node:assert/strict";
+import { PassThrough } from "node:stream";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { createLocalJWKSet, jwtVerify } from "jose";
 
@@ -25,7 +28,10 @@ import { call, SUITE_DEADLINE } from "./server.mjs";
 
 const CHECK = "GET /verify?create=auto";
 const SESSION = "/v1/session";
+const SCRIPT = "/passerby.js";
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+/** A reader of those who stand in Passerby's place. */
+const SOMEBODY = "0199c4c8-7d2a-7c3f-9c1b-2f6d5e4a3b2c";
 
 const GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
 /** Who is let through and never becomes a reader, by what they send. */
@@ -47,8 +53,10 @@ const SPOOFS = {
   "X_PASSERBY_ANONYMOUS": "false",
   "X-Passerby-Assertion": "a.b.c",
   "X_Passerby_Assertion": "a.b.c",
+  "X.Passerby.User": "somebody-else",
   "X-Passerby-Session-Age": "1000000",
   "X-Passerby-Reason": "none",
+  "X-Passerby-Meter-Remaining": "1000000",
 };
 
 /** Ways to ask for the check from outside, and what must not come of any. */
@@ -73,6 +81,10 @@ const INTRUSIONS = [
   "/_passerby?create=never",
   "/_passerby/x?create=never",
   "/v1/../_passerby",
+  "/passerby.js/../verify?create=never",
+  "/passerby.js/%2e%2e/verify?create=never",
+  "/passerby.js%2f..%2fverify?create=never",
+  "/verify/..%2fpasserby.js",
 ];
 
 /** Statuses of a check, and what becomes of the page. nginx's `auth_request` knows no refusals but 401 and 403. */
@@ -80,6 +92,8 @@ const REFUSALS = {
   nginx: { 401: 401, 402: 503, 403: 403, 404: 503, 500: 503, 503: 503 },
   caddy: { 401: 401, 402: 402, 403: 403, 404: 503, 500: 503, 503: 503 },
   haproxy: { 401: 401, 402: 402, 403: 403, 404: 503, 500: 503, 503: 503 },
+  traefik: { 401: 401, 402: 402, 403: 403, 404: 503, 500: 503, 503: 503 },
+  envoy: { 401: 401, 402: 402, 403: 403, 404: 503, 500: 503, 503: 503 },
 };
 
 /** What a publisher changes in a recipe so that the site stays open while Passerby is down. */
@@ -99,6 +113,15 @@ const OPEN = {
     },
   },
   haproxy: { "haproxy/haproxy.cfg": { "    http-request return status 503": "    #http-request return status 503" } },
+  traefik: {
+    "traefik/passerby.yml": {
+      "    passerby-closed:\n      errors:": "    unused:\n      errors:",
+      "    #passerby-closed:\n    #  errors:\n    #    status:": "    passerby-closed:\n      errors:\n        status:",
+      "    #    statusRewrites:": "        statusRewrites:",
+      "    #    service: noop": "        service: noop",
+    },
+  },
+  envoy: { "envoy/envoy.yaml": { "#failure_mode_allow: true": "failure_mode_allow: true" } },
 };
 
 /** Recipes that do without keep-alive to Passerby. */
@@ -106,15 +129,23 @@ const NO_KEEP_ALIVE = {
   nginx: { "nginx/passerby.conf": { "    keepalive 64;               # resting": "    # resting" } },
   caddy: { "caddy/Caddyfile": { "keepalive 60s # below": "keepalive off # below" } },
   haproxy: { "haproxy/haproxy.cfg": { "http-reuse always": "option http-server-close" } },
+  traefik: { "traefik/passerby.yml": { "maxIdleConnsPerHost: 64": "maxIdleConnsPerHost: -1" } },
+  envoy: { "envoy/envoy.yaml": { "idle_timeout: 60s": "max_requests_per_connection: 1" } },
 };
 
-const RECIPE = { nginx: "nginx/passerby.conf", caddy: "caddy/Caddyfile", haproxy: "haproxy/haproxy.cfg" };
+const RECIPE = {
+  nginx: "nginx/passerby.conf",
+  caddy: "caddy/Caddyfile",
+  haproxy: "haproxy/haproxy.cfg",
+  traefik: "traefik/passerby.yml",
+  envoy: "envoy/envoy.yaml",
+};
 
 /** A reader who is stored, and the id. */
 async function newReader(front) {
   const visitor = new Visitor(front);
   const { user } = await visitor.visit("/first");
-  assert.equal((await visitor.visit("/second")).user, user);
+  assertReader(await visitor.visit("/second"), user);
   return { visitor, user };
 }
 
@@ -161,15 +192,16 @@ for (const name of PROXIES) {
       const first = await visitor.visit("/article");
       assertReader(first);
       assert.equal(first.setCookie.length, 1);
-      const cookie = front.secure
-        ? /^__Host-passerby=[\w-]+; HttpOnly; SameSite=Lax; Secure; Path=\/; Max-Age=2592000$/
-        : /^passerby=[\w-]+; HttpOnly; SameSite=Lax; Path=\/; Max-Age=2592000$/;
-      assert.match(first.setCookie[0], cookie);
+      // Traefik writes it anew, in another order.
+      const [pair, ...attributes] = first.setCookie[0].split("; ");
+      assert.match(pair, front.secure ? /^__Host-passerby=[\w-]+$/ : /^passerby=[\w-]+$/);
+      const secure = front.secure ? ["Secure"] : [];
+      assert.deepEqual(attributes.toSorted(), ["HttpOnly", "Max-Age=2592000", "Path=/", "SameSite=Lax", ...secure]);
       assert.equal(await storedUsers(server), stored);
 
       const second = await visitor.visit("/article");
       assertReader(second, first.user);
-      assert.match(second.setCookie[0], /; Max-Age=7776000$/);
+      assert.match(second.setCookie[0], /; Max-Age=7776000(;|$)/);
       assert.equal(await storedUsers(server), stored + 1);
 
       const third = await visitor.visit("/article");
@@ -196,15 +228,28 @@ for (const name of PROXIES) {
       const { page } = await visitor.visit("/comments?page=2&create=never", { method: "POST", headers, body });
 
       assert.deepEqual([page.method, page.url, page.body], ["POST", "/comments?page=2&create=never", body]);
-      assert.deepEqual(wire.lines, [CHECK]);
+      // Envoy asks with the visitor's method.
+      assert.deepEqual(wire.lines, [name === "envoy" ? CHECK.replace("GET", "POST") : CHECK]);
       const sent = (header) => wire.requests[0].headers.filter(([sentName]) => sentName === header).map(([, it]) => it);
       assert.deepEqual(sent("x-forwarded-method"), ["POST"]);
       assert.deepEqual(sent("x-forwarded-uri"), ["/comments?page=2&create=never"]);
       assert.deepEqual(sent("x-forwarded-host"), [`127.0.0.1:${front.port}`]);
       assert.deepEqual(sent("x-forwarded-proto"), [front.secure ? "https" : "http"]);
-      assert.equal(sent("x-forwarded-for").join(", ").split(", ").at(-1), "127.0.0.1", "not what the visitor says");
+      const hops = sent("x-forwarded-for").join().split(/, */).join();
+      assert.match(hops, /^(192\.0\.2\.1,)?127\.0\.0\.1$/, "what the visitor says is not the last");
       assert.deepEqual(sent("transfer-encoding"), []);
       assert.ok(sent("content-length").every((length) => length === "0"));
+    });
+
+    test("does not wait for a body before it asks Passerby", async () => {
+      wire.clear();
+      const body = new PassThrough();
+      body.write("first");
+      const answer = new Visitor(front).visit("/comments", { method: "POST", body });
+      const { headers } = await until("Passerby is asked", () => wire.requests[0]);
+      assert.ok(!headers.some(([header]) => header === "transfer-encoding"));
+      body.end(", second");
+      assert.equal((await answer).page.body, "first, second");
     });
 
     test("answers as the site does, errors and cookies too, and with the reader's cookie", async () => {
@@ -224,11 +269,11 @@ for (const name of PROXIES) {
         assertReader(await visitor.visit("/", { headers }), user);
         const crawler = await new Visitor(front, { "user-agent": GOOGLEBOT }).visit("/", { headers });
         assert.deepEqual(crawler.passerby, [["x-passerby-anonymous", "true"]]);
-        // Passerby's own API gets none of it either.
+        // Passerby gets none of it either.
         wire.clear();
-        await visitor.visit(SESSION, { headers });
+        for (const path of ["/", SESSION]) await visitor.visit(path, { headers });
         const passed = wire.requests.flatMap((request) => request.headers.map(([header]) => header));
-        assert.deepEqual(passed.filter((header) => /^x[-_]passerby/.test(header)), []);
+        assert.deepEqual(passed.filter((header) => /^x[^a-z0-9]passerby/.test(header)), []);
       }
     });
 
@@ -317,10 +362,30 @@ for (const name of PROXIES) {
         assert.equal(answer.headers["x-passerby-user"], undefined, path);
         assert.equal(answer.headers["x-passerby-reason"], undefined, path);
         // A visitor may write the same path with other characters; the query is never a visitor's.
-        const others = wire.lines.filter((line) => !line.startsWith("GET /v1/") && decodeURI(line) !== CHECK);
+        const others = wire.lines.filter(
+          (line) => !line.startsWith("GET /v1/") && ![CHECK, `GET ${SCRIPT}`].includes(decodeURI(line)),
+        );
         assert.deepEqual(others, [], `what Passerby was asked because of ${path}`);
       }
       assert.equal(await storedUsers(server), stored);
+    });
+
+    test("hands out Passerby's script without a check, and nothing else in its place", async () => {
+      const { visitor, user } = await newReader(front);
+      site.requests.length = 0;
+      wire.clear();
+      for (const somebody of [visitor, new Visitor(front), new Visitor(front, { "user-agent": GOOGLEBOT })]) {
+        const script = await somebody.visit(SCRIPT, { headers: SPOOFS });
+        assert.deepEqual([script.status, script.page, script.setCookie], [200, null, []], script.text);
+        assert.match(script.headers["content-type"], /^text\/javascript\b/);
+      }
+      assert.deepEqual(wire.lines, Array(3).fill(`GET ${SCRIPT}`));
+      const passed = wire.requests.flatMap((request) => request.headers.map(([header]) => header));
+      assert.deepEqual(passed.filter((header) => /^x[^a-z0-9]passerby/.test(header)), []);
+
+      const pages = [`${SCRIPT}/`, `${SCRIPT}/x`, `${SCRIPT}x`, `${SCRIPT}.map`, `/x${SCRIPT}`, "/Passerby.js"];
+      for (const path of pages) assertReader(await visitor.visit(path), user);
+      assert.deepEqual(site.requests, pages.map((path) => `GET ${path}`));
     });
 
     test("lets a Bearer token say who it is, before any cookie", async () => {
@@ -368,7 +433,7 @@ for (const name of PROXIES) {
         return next.user === user ? undefined : { visitor, user, next };
       });
       assert.notEqual(next.user, user);
-      assert.match(next.setCookie[0], /; Max-Age=2592000$/);
+      assert.match(next.setCookie[0], /; Max-Age=2592000(;|$)/);
       assertReader(await visitor.visit(), next.user);
     });
 
@@ -437,15 +502,26 @@ for (const name of PROXIES) {
     });
 
     test("asks again over another connection when one that rested was closed", async (t) => {
-      const user = "0199c4c8-7d2a-7c3f-9c1b-2f6d5e4a3b2c";
       const used = new WeakSet();
       const forgetful = await startStub(t, (request, response) => {
         if (used.has(request.socket)) return request.socket.destroy();
         used.add(request.socket);
-        response.writeHead(204, { "x-passerby-user": user, "x-passerby-anonymous": "true" }).end();
+        response.writeHead(204, { "x-passerby-user": SOMEBODY, "x-passerby-anonymous": "true" }).end();
       });
       const own = await startFront(t, name, { passerby: forgetful.address, site: site.address });
-      for (let i = 0; i < 20; i += 1) assertReader(await new Visitor(own).visit(), user);
+      for (let i = 0; i < 20; i += 1) assertReader(await new Visitor(own).visit(), SOMEBODY);
+    });
+
+    test("waits for a Passerby that is slow, and asks it once", async (t) => {
+      let asked = 0;
+      const slow = await startStub(t, async (request, response) => {
+        if (request.url.startsWith("/verify")) asked += 1;
+        await sleep(500);
+        response.writeHead(204, { "x-passerby-user": SOMEBODY, "x-passerby-anonymous": "true" }).end();
+      });
+      const own = await startFront(t, name, { passerby: slow.address, site: site.address });
+      assertReader(await new Visitor(own).visit(), SOMEBODY);
+      assert.equal(asked, 1);
     });
 
     test("asks Passerby 10 000 times over a few connections", async (t) => {
