@@ -31,7 +31,7 @@ impl Cli {
 }
 
 /// The flags of the settings. Their values stay text here: all sources are checked in one place.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct SettingsArgs {
     /// Settings file [default: passerby.toml, if there is one]
     #[arg(long, global = true, value_name = "FILE")]
@@ -146,6 +146,8 @@ pub enum Command {
     },
     /// Check settings, app folder, keys and data, and change nothing
     Check,
+    /// Run a small news site with readers and a paywall, to look at, on this machine alone; nothing of it is kept
+    Demo,
 }
 
 /// What can be done with keys.
@@ -257,6 +259,7 @@ mod tests {
             ("passerby config", Command::Config { explain: false }),
             ("passerby config --explain", Command::Config { explain: true }),
             ("passerby check", Command::Check),
+            ("passerby demo", Command::Demo),
         ];
         for (line, expected) in cases {
             assert_eq!(parsed(line).unwrap().action(), &expected, "{line}");

@@ -9,7 +9,7 @@ use passerby_actors::store::embedded::{self, OpenError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Cli, Command, EXIT_USAGE, KeyFile, KeyUse, KeysCommand};
+use super::{Cli, Command, EXIT_USAGE, KeyFile, KeyUse, KeysCommand, SettingsArgs};
 use crate::config::{self, Loaded, PASSPHRASE_ENV, Settings};
 use crate::provider::app_folder::{self, AppFolder};
 use crate::provider::{ANON_USER, Providers};
@@ -19,6 +19,9 @@ use crate::token::{KeyId, KeyStore};
 
 /// Data that must be readable is not (sysexits: EX_DATAERR).
 const EXIT_DATA: u8 = 65;
+
+/// What `passerby demo` runs with.
+const DEMO_SETTINGS: &str = include_str!("demo.toml");
 
 /// Why a command failed: its exit code and one sentence.
 struct Failure {
@@ -84,7 +87,8 @@ fn run(cli: &Cli, environment: &[(OsString, OsString)]) -> Result<(), Failure> {
         print(&config::explain());
         return Ok(());
     }
-    let (loaded, folder) = load(cli, environment)?;
+    let demo = (*cli.action() == Command::Demo).then(|| DemoFolder::make(cli)).transpose()?;
+    let (loaded, folder) = load(demo.as_ref().map_or(&cli.settings, |demo| &demo.settings), environment)?;
     let settings = loaded.settings();
     // the other commands do without the secrets that these need
     let providers = || {
@@ -100,11 +104,38 @@ fn run(cli: &Cli, environment: &[(OsString, OsString)]) -> Result<(), Failure> {
             Ok(())
         }
         Command::Check => check(settings, &providers()?),
+        Command::Demo if !settings.listen.ip().is_loopback() => {
+            Err(Failure::usage("the demo is for this machine alone: listen on a loopback address"))
+        }
+        Command::Demo => serve(Settings { demo: true, ..settings.clone() }, providers()?),
     }
 }
 
-fn load(cli: &Cli, environment: &[(OsString, OsString)]) -> Result<(Loaded, AppFolder), Failure> {
-    let loaded = cli.settings.load(environment.iter().cloned()).map_err(Failure::usage)?;
+/// A folder that ends with the demo.
+struct DemoFolder {
+    /// The flags, over the demo's own settings and data.
+    settings: SettingsArgs,
+    _folder: tempfile::TempDir,
+}
+
+impl DemoFolder {
+    fn make(cli: &Cli) -> Result<Self, Failure> {
+        if cli.settings.config.is_some() || cli.settings.data_dir.is_some() {
+            return Err(Failure::usage(
+                "the demo brings settings and data of its own: leave --config and --data-dir out",
+            ));
+        }
+        let folder = tempfile::Builder::new().prefix("passerby-demo-").tempdir().map_err(Failure::other)?;
+        let config = folder.path().join(config::DEFAULT_FILE);
+        std::fs::write(&config, DEMO_SETTINGS).map_err(Failure::other)?;
+        let data_dir = Some(folder.path().join("data").display().to_string());
+        let settings = SettingsArgs { config: Some(config), data_dir, ..cli.settings.clone() };
+        Ok(Self { settings, _folder: folder })
+    }
+}
+
+fn load(settings: &SettingsArgs, environment: &[(OsString, OsString)]) -> Result<(Loaded, AppFolder), Failure> {
+    let loaded = settings.load(environment.iter().cloned()).map_err(Failure::usage)?;
     let Some(dir) = loaded.settings().app_dir.clone() else { return Ok((loaded, AppFolder::default())) };
     let folder = app_folder::read(&dir).map_err(Failure::usage)?;
     let origin = dir.display().to_string();

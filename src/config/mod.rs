@@ -125,6 +125,9 @@ pub struct Settings {
     pub drain: Drain,
     /// Log lines.
     pub log: Log,
+    /// Whether the site of `passerby demo` stands at `/`; that command alone sets it.
+    #[serde(skip)]
+    pub demo: bool,
     /// Meters by name, from the tables `[meter.NAME]`. Default none.
     #[serde(skip)]
     pub meters: BTreeMap<String, MeterRule>,

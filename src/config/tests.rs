@@ -62,6 +62,7 @@ fn nothing_set_gives_the_defaults() {
             work_burst: 600,
             work_all: 500,
         },
+        demo: false,
         meters: BTreeMap::new(),
         cookie: CookieRules { domain: None, partitioned: false },
         mail: MailSettings::default(),

@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod client_api;
+mod demo;
 pub mod forwarded;
 mod identities;
 pub mod listener;
@@ -10,6 +11,7 @@ pub mod openapi;
 pub mod ops;
 mod plain;
 pub(crate) mod reader;
+mod script;
 pub mod v1;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -55,6 +57,7 @@ pub fn public_app(
 > {
     let cors = cors(&server.settings.allowed_origins);
     let handle = Handle::new(Arc::clone(&server.core));
+    let demo = server.settings.demo;
     App::new()
         .app_data(web::Data::new(Context { server, handle }))
         .wrap(cors)
@@ -63,6 +66,12 @@ pub fn public_app(
         .configure(v1::routes)
         .configure(reader::verify::routes)
         .configure(openapi::routes)
+        .configure(script::routes)
+        .configure(move |config| {
+            if demo {
+                demo::routes(config);
+            }
+        })
         .default_service(web::to(not_found))
 }
 

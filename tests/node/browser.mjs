@@ -59,11 +59,11 @@ class Browser {
     process.off("exit", this.#removeHome);
   }
 
-  /** A device that is gone with the test. */
-  async newDevice(t) {
+  /** A device that is gone with the test; under its own name Chromium says that it has no window, as crawlers do. */
+  async newDevice(t, { userAgent } = {}) {
     const context = await this.#chromium.createBrowserContext();
     t.after(() => context.close());
-    return new Device(context);
+    return new Device(context, userAgent);
   }
 }
 
@@ -73,15 +73,18 @@ export const startBrowser = () => new Browser().start();
 /** Somebody's device: cookies and storage that are nobody else's. */
 class Device {
   #context;
+  #userAgent;
 
-  constructor(context) {
+  constructor(context, userAgent) {
     this.#context = context;
+    this.#userAgent = userAgent;
   }
 
   /** A tab with this page, and the addresses of all that it asked for, redirects included. */
   async open(url) {
     const page = await this.#context.newPage();
     page.setDefaultTimeout(DEADLINE);
+    if (this.#userAgent !== undefined) await page.setUserAgent({ userAgent: this.#userAgent });
     const tab = new Tab(page);
     await page.goto(url);
     return tab;
@@ -128,6 +131,18 @@ class Tab {
   async read(selector) {
     const element = await this.#page.waitForSelector(`${selector}:not(:empty)`);
     return element.evaluate(({ textContent }) => textContent);
+  }
+
+  /** Goes to another page, as by the address bar. */
+  async visit(url) {
+    await this.#page.goto(url);
+  }
+
+  /** A picture of the page, of this size in pixels, as PNG. */
+  async picture(width, height) {
+    await this.#page.bringToFront();
+    await this.#page.setViewport({ width, height });
+    return this.#page.screenshot();
   }
 
   /** A value of the page's `sessionStorage`. */

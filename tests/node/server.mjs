@@ -74,13 +74,16 @@ function withDeadline(promise, milliseconds, message) {
 export class Server {
   #args;
   #child = null;
+  #command;
   #environment;
   #exited = null;
   #listen = "127.0.0.1:0";
   #stderr = [];
 
-  constructor(home, args, environment = {}) {
+  /** `command` may be "demo", which has settings and data of its own. */
+  constructor(home, args, environment = {}, command = "serve") {
     this.home = home;
+    this.#command = command;
     homes.add(home);
     this.#args = args;
     this.#environment = environment;
@@ -100,10 +103,10 @@ export class Server {
     const child = spawn(
       binary(),
       [
-        "serve",
+        this.#command,
         ...["--listen", this.#listen],
         ...["--admin-listen", "127.0.0.1:0"],
-        ...["--data-dir", join(this.home, "data")],
+        ...(this.#command === "serve" ? ["--data-dir", join(this.home, "data")] : []),
         ...this.#args,
       ],
       // Its own folder as working directory: no configuration file that happens to lie about is picked up.

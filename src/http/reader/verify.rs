@@ -14,9 +14,9 @@ use crate::http::v1::{Problem, by_bearer};
 use crate::http::{Context, NO_STORE, body, spend, v1};
 
 /// Who it is; nobody's for a machine that reads a page of `create=auto`.
-const USER: HeaderName = HeaderName::from_static("x-passerby-user");
+pub(crate) const USER: HeaderName = HeaderName::from_static("x-passerby-user");
 /// `true` or `false`.
-const ANONYMOUS: HeaderName = HeaderName::from_static("x-passerby-anonymous");
+pub(crate) const ANONYMOUS: HeaderName = HeaderName::from_static("x-passerby-anonymous");
 /// Seconds since the session began; 0 for a reader who is not made yet.
 const SESSION_AGE: HeaderName = HeaderName::from_static("x-passerby-session-age");
 /// A JWT of one minute that says who it is.
@@ -32,7 +32,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
 
 /// What the proxy's configuration asks for. The location is internal: no visitor writes this.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Wish {
+pub(crate) struct Wish {
     creates: bool,
     asserts: bool,
     meter: Option<String>,
@@ -50,6 +50,12 @@ enum Over {
 }
 
 impl Wish {
+    /// What `create=auto` asks for and, for the reading of an item, `meter=…&item=…`.
+    pub(crate) fn of_page(reading: Option<(&str, &str)>) -> Self {
+        let (meter, item) = reading.map(|(meter, item)| (meter.to_owned(), item.to_owned())).unzip();
+        Self { creates: true, meter, item, ..Self::default() }
+    }
+
     fn of(query: &str) -> Result<Self, Problem> {
         let mut wish = Self::default();
         let mut seen = Vec::new();
@@ -137,19 +143,17 @@ impl Passed {
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn verify(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
-    let answer = async {
+    let wish = async {
         if !matches!(request.method().as_str(), "GET" | "HEAD") {
             body::discard(&request, &context, payload).await?;
         }
-        let wish = Wish::of(request.query_string())?;
-        if request.headers().contains_key("authorization") {
-            let live = by_bearer(&request, &context)?;
-            let response = Passed::by(&context, &live).response(&context, &wish);
-            return metered(&context, &wish, Some(&live.user), response).await;
-        }
-        by_cookie(&request, &context, &wish).await
+        Wish::of(request.query_string())
     };
-    let mut response = match answer.await {
+    let answer = match wish.await {
+        Ok(wish) => check(&request, &context, &wish).await,
+        Err(problem) => Err(problem),
+    };
+    let mut response = match answer {
         Ok(response) => response,
         Err(problem) => {
             let reason = HeaderValue::from_static(problem.code());
@@ -161,6 +165,16 @@ pub(crate) async fn verify(request: HttpRequest, context: web::Data<Context>, pa
     let (name, value) = NO_STORE;
     response.headers_mut().insert(name, value);
     response
+}
+
+/// The check itself.
+pub(crate) async fn check(request: &HttpRequest, context: &Context, wish: &Wish) -> Result<HttpResponse, Problem> {
+    if request.headers().contains_key("authorization") {
+        let live = by_bearer(request, context)?;
+        let response = Passed::by(context, &live).response(context, wish);
+        return metered(context, wish, Some(&live.user), response).await;
+    }
+    by_cookie(request, context, wish).await
 }
 
 /// Counts the use that the proxy's configuration asks for. A reader who is not made yet has used nothing.

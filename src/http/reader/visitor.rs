@@ -42,7 +42,7 @@ pub(crate) struct Visitor {
 }
 
 impl Visitor {
-    /// By what the request says of itself. A proxy's check is always a GET: `X-Forwarded-Method` says what the visitor's was.
+    /// By what the request says of itself. Most proxies' check is always a GET: `X-Forwarded-Method` says what the visitor's was.
     pub(crate) fn of(request: &HttpRequest) -> Self {
         let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let method = match header("x-forwarded-method") {
