@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use passerby_actors::actor::{Core, JanitorHandle, LinkerHandle, LoggedIn, Proof};
-use passerby_actors::domain::{DeviceId, Entropy, MergePolicy, MeterMerge, ServiceClock, SessionKind, UserId};
+use passerby_actors::domain::{
+    DeviceId, Document, Entropy, MergePolicy, MeterMerge, ServiceClock, SessionKind, UserId, ValueKey,
+};
 use passerby_actors::handle::Live;
 use passerby_actors::histogram::Histogram;
 use passerby_actors::store::{EmbeddedStore, Health, Store};
+use serde_json::{Map, Value};
 
 use crate::budget::Budgets;
 use crate::config::Settings;
@@ -148,6 +151,23 @@ impl Server {
         (access, refresh)
     }
 
+    /// Writes a new access token behind what `out` holds, with as much of the user's document as tokens show.
+    pub fn write_access(&self, claims: &AccessClaims, out: &mut String) {
+        self.tokens.access_into(claims, self.user_data(&claims.user).as_deref(), out);
+    }
+
+    fn user_data(&self, user: &UserId) -> Option<String> {
+        let shown = &self.settings.data.token_fields;
+        if shown.is_empty() {
+            return None;
+        }
+        let stored = self.store.registry().value(&ValueKey::document(user))?;
+        let json = Document::view(&stored).ok()?.json?;
+        let mut data: Map<String, Value> = serde_json::from_str(json).ok()?;
+        data.retain(|key, _| shown.contains(key));
+        serde_json::to_string(&data).ok()
+    }
+
     /// Twelve unpredictable bytes.
     pub fn random_id(&self) -> [u8; 12] {
         let mut id = [0; 12];
@@ -168,6 +188,8 @@ impl Server {
         MergePolicy {
             oldest_created: self.settings.merge.oldest_created,
             larger: larger.map(|(name, _)| name.as_str().into()).collect(),
+            document: self.settings.data.merge,
+            document_keys: self.settings.data.merge_keys.clone(),
         }
     }
 

@@ -10,7 +10,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, web};
 use parking_lot::RwLock;
 use passerby_actors::actor::{Core, JanitorHandle, Limits, LinkerHandle};
-use passerby_actors::domain::{Clock, Entropy};
+use passerby_actors::domain::{Clock, Entropy, Policy};
 use passerby_actors::histogram::Histogram;
 use passerby_actors::store::embedded::files::Files;
 use passerby_actors::store::embedded::{Durability, OpenError, Options};
@@ -18,7 +18,7 @@ use passerby_actors::store::{EmbeddedStore, Store};
 use zeroize::Zeroizing;
 
 use crate::budget::Budgets;
-use crate::config::{self, AccessAlg, Loaded, Settings, SettingsError, default_max_users};
+use crate::config::{self, AccessAlg, Loaded, Settings, SettingsError, default_data_bytes, default_max_users};
 use crate::http::{self, ops};
 use crate::mail::{AnyTransport, Mailer, Plan, Smtp, Webhook};
 use crate::outbound::{Allowed, Outbound, SystemResolver, system_roots};
@@ -113,6 +113,14 @@ pub fn store_options(settings: &Settings) -> Options {
         give_back: crate::memory::give_back,
         ..Options::default()
     }
+}
+
+/// The rules that the domain works by.
+fn policy(settings: &Settings) -> Policy {
+    let read = |path: &std::path::Path| std::fs::read_to_string(path).ok();
+    let documents_bytes = settings.data.max_bytes;
+    let by_memory = || usize::try_from(default_data_bytes(read)).unwrap_or(usize::MAX);
+    Policy { documents_bytes: documents_bytes.unwrap_or_else(by_memory), ..settings.policy() }
 }
 
 /// The store's algorithm for a setting.
@@ -267,7 +275,7 @@ impl Application {
             commit_timeout: settings.http.request_timeout,
         };
         let for_actors = Arc::clone(&store) as Arc<dyn Store>;
-        let core = Core::new(Arc::clone(&for_actors), settings.policy(), limits, Arc::clone(&ports.entropy), None);
+        let core = Core::new(Arc::clone(&for_actors), policy(&settings), limits, Arc::clone(&ports.entropy), None);
         let janitor = JanitorHandle::start(Arc::clone(&core)).await?;
         let linker = Arc::new(LinkerHandle::start(Arc::clone(&core)).await?);
         let accounts = start_accounts(&mut providers, &for_actors, &linker, &ports.clock, &ports.entropy)?;

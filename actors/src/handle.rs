@@ -12,8 +12,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::actor::{Core, Login, Perform, Progress, Supervisor, activate, event, pass_on, rest_if_gone};
 use crate::domain::{
-    ApiKey, Cause, ChangeSet, Count, DeviceId, Flags, Op, Operation, Outcome, Reading, Record, Refusal, Reply, Rewrite,
-    ServiceTime, SessionId, SessionKind, UserId, UserState, ValueKey,
+    ApiKey, Cause, Change, ChangeSet, Count, DeviceId, Edit, Edited, Flags, Op, Operation, Outcome, Reading, Record,
+    Refusal, Reply, Rewrite, ServiceTime, SessionId, SessionKind, UserId, UserState, ValueKey,
 };
 use crate::registry::Touched;
 use crate::store::{Completions, Health};
@@ -370,6 +370,26 @@ impl Handle {
             Reply::Counted(reading) => Ok(reading),
             _ => Err(Error::Busy),
         }
+    }
+
+    /// Changes the user's document, in the order of the user's operations; durable when answered.
+    ///
+    /// # Errors
+    /// `Refused`: gone or disabled, or what [`crate::domain::DocumentRefusal`] says. `DocumentsFull`: documents may not grow.
+    pub async fn edit(&self, user: &UserId, edit: Edit) -> Result<Edited, Error> {
+        let (registry, policy) = (self.core().store.registry(), &self.core().policy);
+        if edit.change != Change::Delete && registry.document_bytes() >= policy.documents_bytes {
+            return Err(Error::DocumentsFull);
+        }
+        match self.perform(user, Operation::Edit(edit)).await? {
+            Reply::Edited(edited) => Ok(edited),
+            _ => Err(Error::Busy),
+        }
+    }
+
+    /// The user's document as it is stored, to be read by [`Document::view`](crate::domain::Document::view).
+    pub fn document(&self, user: &UserId) -> Option<Arc<[u8]>> {
+        self.core().store.registry().value(&ValueKey::document(user))
     }
 
     /// Ends all sessions, which deletes an anonymous user.

@@ -159,6 +159,7 @@ pub struct Registry {
     aliases: ById<UserId>,
     values: Maps<ValueKey, Arc<[u8]>, RandomState>,
     credentials: AtomicUsize,
+    document_bytes: AtomicUsize,
 }
 
 impl Registry {
@@ -177,6 +178,7 @@ impl Registry {
             aliases: Maps::new(CLASSES),
             values: Maps::new(MIN_MAPS),
             credentials: AtomicUsize::new(0),
+            document_bytes: AtomicUsize::new(0),
         }
     }
 
@@ -209,7 +211,8 @@ impl Registry {
             None => None,
             Some(bytes) => Some(Extension::decode(&bytes).ok()?),
         };
-        Some(UserState { id: *id, record, extension, meters: self.value(&ValueKey::meters(id)) })
+        let [meters, document] = ValueKey::of_user(id).map(|key| self.value(&key));
+        Some(UserState { id: *id, record, extension, meters, document })
     }
 
     /// Who has this identity.
@@ -264,6 +267,11 @@ impl Registry {
     /// How many of them are credentials.
     pub fn credentials(&self) -> usize {
         self.credentials.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes all documents take.
+    pub fn document_bytes(&self) -> usize {
+        self.document_bytes.load(Ordering::Relaxed)
     }
 
     /// The values of one page for which `wanted` holds.
@@ -356,16 +364,30 @@ impl Registry {
 
     /// Puts a value of another family.
     pub(crate) fn put_value(&self, key: ValueKey, value: Arc<[u8]>) {
-        let is_credential = key.family == Family::CREDENTIAL;
-        if self.values.insert(key, value).is_none() && is_credential {
-            self.credentials.fetch_add(1, Ordering::Relaxed);
+        let (family, bytes) = (key.family, value.len());
+        let old = self.values.insert(key, value);
+        if family == Family::DOCUMENT {
+            self.document_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        match old {
+            Some(old) => self.count_less(family, old.len(), 0),
+            None if family == Family::CREDENTIAL => drop(self.credentials.fetch_add(1, Ordering::Relaxed)),
+            None => {}
         }
     }
 
     /// Takes a value of another family away.
     pub(crate) fn remove_value(&self, key: &ValueKey) {
-        if self.values.remove(key).is_some() && key.family == Family::CREDENTIAL {
-            self.credentials.fetch_sub(1, Ordering::Relaxed);
+        if let Some(old) = self.values.remove(key) {
+            self.count_less(key.family, old.len(), 1);
+        }
+    }
+
+    fn count_less(&self, family: Family, bytes: usize, keys: usize) {
+        match family {
+            Family::DOCUMENT => drop(self.document_bytes.fetch_sub(bytes, Ordering::Relaxed)),
+            Family::CREDENTIAL => drop(self.credentials.fetch_sub(keys, Ordering::Relaxed)),
+            _ => {}
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The load generator: HTTP/1.1 over epoll on one thread, a closed or an open loop. It shares the cores with what it
 //! measures, so a request costs it a write, a read, and nothing that allocates.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::rc::Rc;
@@ -138,8 +139,8 @@ struct Run<'a> {
     address: &'a str,
     epoll: std::os::fd::OwnedFd,
     connections: Vec<Connection>,
-    /// Connections on which nothing is on its way.
-    free: Vec<usize>,
+    /// Connections on which nothing is on its way, the longest idle first: the server cuts off one that never asks.
+    free: VecDeque<usize>,
     work: &'a mut dyn Work,
     measured: Measured,
     /// Only what was to be sent, or in a closed loop answered, in here counts.
@@ -172,7 +173,7 @@ pub(crate) fn run(
         cpu: Vec::new(),
         client_cpu: Cpu::default(),
     };
-    let free = (0..connections.len()).rev().collect();
+    let free = (0..connections.len()).collect();
     let is_closed = !matches!(pace, Pace::Open { .. });
     let mut run = Run { clock, address, epoll, connections, free, work, measured, from_us, until_us, is_closed };
 
@@ -197,14 +198,14 @@ pub(crate) fn run(
         match pace {
             Pace::Closed | Pace::Count(_) => {
                 while now_us < until_us && left > 0 {
-                    let Some(index) = run.free.pop() else { break };
+                    let Some(index) = run.free.pop_front() else { break };
                     left -= 1;
                     run.send(index, now_us);
                 }
             }
             Pace::Open { per_s } => {
                 while due_us <= now_us as f64 && due_us < until_us as f64 {
-                    let Some(index) = run.free.pop() else { break };
+                    let Some(index) = run.free.pop_front() else { break };
                     run.send(index, due_us as u64);
                     due_us += gap_us(per_s);
                 }
@@ -232,7 +233,7 @@ pub(crate) fn run(
             if run.receive(index, &mut buffer) && run.is_closed && left > 0 {
                 let now_us = clock.monotonic_us();
                 if now_us < until_us {
-                    run.free.pop();
+                    run.free.pop_back();
                     left -= 1;
                     run.send(index, now_us);
                 }
@@ -330,14 +331,14 @@ impl Run<'_> {
         }
         pieces.clear();
         self.connections[index].received = pieces;
-        self.free.push(index);
+        self.free.push_back(index);
         true
     }
 
     fn broken(&mut self, index: usize, why: String) -> bool {
         self.fail(1, || why);
         self.connections[index] = connect(&self.epoll, self.address, index);
-        self.free.push(index);
+        self.free.push_back(index);
         true
     }
 

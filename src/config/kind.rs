@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use ::config::{Value, ValueKind};
 use actix_web::http::uri::Authority;
 use ipnet::IpNet;
+use passerby_actors::domain::KeyRule;
 use tracing_subscriber::EnvFilter;
 
 use crate::outbound::allowed_origin;
@@ -22,6 +23,8 @@ pub(super) enum Kind {
     Origins,
     Networks,
     Reachable,
+    Names,
+    KeyRules,
     Choice(&'static [&'static str]),
     Flag,
     Whole { min: i64, max: i64 },
@@ -47,6 +50,11 @@ impl Kind {
                 "a list of https://host[:port], or http://host:port on loopback, with commas in the environment"
                     .to_owned()
             }
+            Self::Names => "a list of texts, with commas in the environment".to_owned(),
+            Self::KeyRules => {
+                "a list of key=rule, with commas in the environment; a rule is keep_target, keep_source, sum, union or newest"
+                    .to_owned()
+            }
             Self::Choice(words) => words.join(" or "),
             Self::Flag => "true or false".to_owned(),
             Self::Whole { min, max } => format!("{min} to {max}"),
@@ -61,7 +69,7 @@ impl Kind {
         match self {
             Self::Whole { .. } => text.parse().map_or_else(|_| as_is(), ValueKind::I64),
             Self::Flag => text.parse().map_or_else(|_| as_is(), ValueKind::Boolean),
-            Self::Origins | Self::Networks | Self::Reachable => ValueKind::Array(
+            Self::Origins | Self::Networks | Self::Reachable | Self::Names | Self::KeyRules => ValueKind::Array(
                 text.split(',')
                     .map(str::trim)
                     .filter(|item| !item.is_empty())
@@ -81,9 +89,18 @@ impl Kind {
             (Self::Origins, ValueKind::Array(items)) => each(items, canonical_origin),
             (Self::Networks, ValueKind::Array(items)) => each(items, network),
             (Self::Reachable, ValueKind::Array(items)) => each(items, allowed_origin),
-            (Self::Origins | Self::Networks | Self::Reachable | Self::Whole { .. } | Self::Flag, _) => {
-                Err(self.expected(value))
-            }
+            (Self::Names, ValueKind::Array(items)) => each(items, |text| Ok(text.to_owned())),
+            (Self::KeyRules, ValueKind::Array(items)) => each(items, key_rule),
+            (
+                Self::Origins
+                | Self::Networks
+                | Self::Reachable
+                | Self::Names
+                | Self::KeyRules
+                | Self::Whole { .. }
+                | Self::Flag,
+                _,
+            ) => Err(self.expected(value)),
             (_, ValueKind::String(text)) => self.accept_text(text).map(ValueKind::String),
             _ => Err(self.expected(value)),
         }
@@ -112,7 +129,13 @@ impl Kind {
                     Err(self.expected(&ValueKind::String(text.to_owned())))
                 };
             }
-            Self::Origins | Self::Networks | Self::Reachable | Self::Flag | Self::Whole { .. } => false,
+            Self::Origins
+            | Self::Networks
+            | Self::Reachable
+            | Self::Names
+            | Self::KeyRules
+            | Self::Flag
+            | Self::Whole { .. } => false,
         };
         if holds { Ok(text.to_owned()) } else { Err(self.expected(&ValueKind::String(text.to_owned()))) }
     }
@@ -122,6 +145,8 @@ impl Kind {
             Self::Whole { .. } => "a whole number".to_owned(),
             Self::Origins | Self::Reachable => "a list of origins".to_owned(),
             Self::Networks => "a list of networks".to_owned(),
+            Self::Names => "a list of texts".to_owned(),
+            Self::KeyRules => "a list of key=rule".to_owned(),
             Self::Path => "a path".to_owned(),
             _ => self.range(),
         };
@@ -197,6 +222,26 @@ fn network(text: &str) -> Result<String, String> {
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
         .map(|network| network.trunc().to_string())
         .map_err(|_| format!("{text:?} is not a network: expected one like 10.0.0.0/8 or fd00::/8"))
+}
+
+/// How the values of a key of two documents become one, as `key=rule`.
+fn key_rule(text: &str) -> Result<String, String> {
+    let wrong =
+        || format!("{text:?} is not key=rule: expected keep_target, keep_source, sum, union or newest as the rule");
+    let (key, rule) = text.rsplit_once('=').ok_or_else(wrong)?;
+    if key.is_empty() || rule_named(rule).is_none() { Err(wrong()) } else { Ok(text.to_owned()) }
+}
+
+/// The rule of this name.
+pub(super) fn rule_named(name: &str) -> Option<KeyRule> {
+    Some(match name {
+        "keep_target" => KeyRule::KeepTarget,
+        "keep_source" => KeyRule::KeepSource,
+        "sum" => KeyRule::Sum,
+        "union" => KeyRule::Union,
+        "newest" => KeyRule::Newest,
+        _ => return None,
+    })
 }
 
 fn each(items: &[Value], check: impl Fn(&str) -> Result<String, String>) -> Result<ValueKind, String> {

@@ -1,4 +1,4 @@
-//! How many users the memory holds, when `max_users` is not set.
+//! How many users and how much of their data the memory holds, when `max_users` and `data.max_bytes` are not set.
 
 use std::path::Path;
 
@@ -14,11 +14,19 @@ const UNKNOWN_MEMORY: u64 = 1 << 30;
 /// `read` gives the text of a file, or `None` where there is none: asked for `/proc/meminfo`, `/proc/self/cgroup` and,
 /// below `/sys/fs/cgroup`, the limits of the process's group and of every group above it.
 pub fn default_max_users(read: impl Fn(&Path) -> Option<String>) -> u64 {
+    (memory(read) / 100 * PERCENT / BYTES_PER_USER).max(1)
+}
+
+/// Bytes that all documents together may have: 25 % of the same memory. `read` as in [`default_max_users`].
+pub fn default_data_bytes(read: impl Fn(&Path) -> Option<String>) -> u64 {
+    memory(read) / 4
+}
+
+fn memory(read: impl Fn(&Path) -> Option<String>) -> u64 {
     let total = read(Path::new("/proc/meminfo")).and_then(|text| total_memory(&text)).unwrap_or(UNKNOWN_MEMORY);
     let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
     let limit = groups.lines().filter_map(|line| group_limit(line, &read)).min();
-    let memory = limit.map_or(total, |limit| limit.min(total));
-    (memory / 100 * PERCENT / BYTES_PER_USER).max(1)
+    limit.map_or(total, |limit| limit.min(total))
 }
 
 fn total_memory(meminfo: &str) -> Option<u64> {

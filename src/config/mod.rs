@@ -13,12 +13,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use passerby_actors::domain::Policy;
+use passerby_actors::domain::{KeyRule, Policy};
 use serde::{Deserialize, Deserializer};
 
 pub use self::kind::{canonical_origin, valid_app_id};
 pub use self::load::{ConfigFile, DEFAULT_FILE, Loaded, PASSPHRASE_ENV, SECRET_ENV_PREFIX, environment, load};
-pub use self::memory::default_max_users;
+pub use self::memory::{default_data_bytes, default_max_users};
 pub use self::meters::{MeterRule, Window};
 pub use self::table::explain;
 #[cfg(test)]
@@ -101,6 +101,8 @@ pub struct Settings {
     pub link: LinkRules,
     /// Merging.
     pub merge: MergeRules,
+    /// Users' documents.
+    pub data: DataRules,
     /// Transfer codes.
     #[serde(default)]
     pub transfer: TransferRules,
@@ -143,6 +145,8 @@ impl Settings {
             refresh_grace: self.refresh.grace,
             max_sessions: self.session.max_per_user,
             link_ends_session: self.link.end_session,
+            document_bytes: self.data.max_document,
+            documents_bytes: self.data.max_bytes.unwrap_or(usize::MAX),
         }
     }
 }
@@ -180,6 +184,25 @@ pub struct SessionRules {
 pub struct MergeRules {
     /// Whether an account takes the date of the oldest user who became part of it. Default no.
     pub oldest_created: bool,
+}
+
+/// `data.*`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataRules {
+    /// Bytes of compact JSON that a user's document may have, 1024 to 1 048 576. Default 16 384.
+    pub max_document: usize,
+    /// Bytes that all documents together may have. Default none: see [`default_data_bytes`].
+    #[serde(default)]
+    pub max_bytes: Option<usize>,
+    /// What becomes of a key that both documents have when users merge. Default: the account's stays.
+    #[serde(deserialize_with = "key_rule")]
+    pub merge: KeyRule,
+    /// Keys for which another rule holds. Default none.
+    #[serde(deserialize_with = "key_rules")]
+    pub merge_keys: BTreeMap<Box<str>, KeyRule>,
+    /// Keys that access tokens show. Default none.
+    pub token_fields: Vec<String>,
 }
 
 /// `transfer.*`.
@@ -379,6 +402,19 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Er
 
 fn zero_or_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     u8::deserialize(deserializer).map(|number| number == 1)
+}
+
+fn key_rule<'de, D: Deserializer<'de>>(deserializer: D) -> Result<KeyRule, D::Error> {
+    String::deserialize(deserializer).map(|name| kind::rule_named(&name).unwrap_or_default())
+}
+
+fn key_rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Box<str>, KeyRule>, D::Error> {
+    let rules = Vec::<String>::deserialize(deserializer)?;
+    let named = |text: &String| {
+        let (key, rule) = text.rsplit_once('=')?;
+        Some((key.into(), kind::rule_named(rule)?))
+    };
+    Ok(rules.iter().filter_map(named).collect())
 }
 
 fn on_or_off<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {

@@ -48,6 +48,13 @@ fn nothing_set_gives_the_defaults() {
         expiry: Expiry { window_s: 90 * 86_400, touch_granularity_s: 3600 },
         session: SessionRules { lifetime_s: 60 * 86_400, max_per_user: 50, fresh_s: 86_400 },
         merge: MergeRules { oldest_created: false },
+        data: DataRules {
+            max_document: 16_384,
+            max_bytes: None,
+            merge: KeyRule::KeepTarget,
+            merge_keys: BTreeMap::new(),
+            token_fields: vec![],
+        },
         transfer: TransferRules::default(),
         auth: AuthRules { hide_accounts: false },
         budget: BudgetRules {
@@ -101,6 +108,7 @@ fn table_and_settings_agree() {
         ("refresh", fields::<Refresh>("refresh.")),
         ("link", fields::<LinkRules>("link.")),
         ("merge", fields::<MergeRules>("merge.")),
+        ("data", fields::<DataRules>("data.")),
         ("transfer", fields::<TransferRules>("transfer.")),
         ("auth", fields::<AuthRules>("auth.")),
         ("cookie", fields::<CookieRules>("cookie.")),

@@ -24,6 +24,9 @@ pub enum BodyError {
     /// The connection broke or the transfer coding is wrong.
     #[error("the request body could not be read")]
     Broken,
+    /// Not JSON.
+    #[error("the request body is not JSON")]
+    NotJson,
     /// Not a JSON object.
     #[error("the request body is not a JSON object")]
     NotAnObject,
@@ -46,6 +49,15 @@ pub async fn read_object(
         Ok(Value::Object(object)) => Ok(object),
         _ => Err(BodyError::NotAnObject),
     }
+}
+
+/// Reads a body that must be JSON.
+///
+/// # Errors
+/// [`BodyError`]; it is `NotJson` if there is none.
+pub async fn read_json(request: &HttpRequest, context: &Context, payload: web::Payload) -> Result<Value, BodyError> {
+    let bytes = read(request, context, payload).await?;
+    serde_json::from_slice(&bytes).map_err(|_| BodyError::NotJson)
 }
 
 /// Reads a body that does not matter. It is read all the same: actix-web closes a connection whose body is left unread.

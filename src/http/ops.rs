@@ -154,6 +154,10 @@ fn register(registry: &mut Registry, server: &Server) {
         }
     };
     gauge("users", "Users in the registry", None, server.store.registry().len() as u64);
+    let bytes = server.store.registry().document_bytes() as u64;
+    gauge("data", "What all documents take", Some(Unit::Bytes), bytes);
+    let bytes = server.core.policy().documents_bytes as u64;
+    gauge("data_limit", "What all documents may take", Some(Unit::Bytes), bytes);
     gauge("live_users", "Users with a session actor", None, server.core.live_users() as u64);
     gauge("writable", "1 if changes can be stored", None, u64::from(server.may_refuse()));
     let bytes = store.journal_bytes.load(Ordering::Relaxed);

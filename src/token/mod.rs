@@ -35,6 +35,9 @@ const LASTING_REFRESH_LIFETIME_S: u64 = 60 * 86_400;
 /// How long an assertion is good (seconds).
 const ASSERTION_TTL_S: u64 = 60;
 
+/// What a token shows of a user's document may have so many bytes: every request carries them.
+pub const MAX_USER_DATA: usize = 1024;
+
 /// An access token may be issued this far ahead of our clock: clocks differ.
 const MAX_AHEAD_S: u64 = 300;
 
@@ -219,12 +222,13 @@ impl Tokens {
     /// A new access token.
     pub fn access(&self, claims: &AccessClaims) -> String {
         let mut out = String::new();
-        self.access_into(claims, &mut out);
+        self.access_into(claims, None, &mut out);
         out
     }
 
-    /// Writes a new access token behind what `out` holds.
-    pub fn access_into(&self, claims: &AccessClaims, out: &mut String) {
+    /// Writes a new access token behind what `out` holds. `user_data` is a JSON object of at most [`MAX_USER_DATA`] bytes: what
+    /// SDKs show as the user's custom data (wire-protocol §3).
+    pub fn access_into(&self, claims: &AccessClaims, user_data: Option<&str>, out: &mut String) {
         let (mut hex, mut user) = ([0; 24], [0; 36]);
         let mut rest = Scratch::new();
         rest.text(r#""sub":""#).text(claims.user.encode(&mut user));
@@ -235,8 +239,19 @@ impl Tokens {
         rest.text(r#"","ep":"#).number(claims.epoch.into());
         rest.text(r#","k":""#).text(kind_name(claims.kind));
         let device = claims.device.encode(&mut hex);
-        rest.text(r#"","baas_device_id":""#).text(device).text(r#"","stitch_devId":""#).text(device).text(r#""}"#);
-        self.signers.read().sign(TokenType::Access, &self.access_prefix, rest.as_bytes(), out);
+        rest.text(r#"","baas_device_id":""#).text(device).text(r#"","stitch_devId":""#).text(device);
+        let signers = self.signers.read();
+        match user_data.filter(|data| data.len() <= MAX_USER_DATA) {
+            None => {
+                rest.text(r#""}"#);
+                signers.sign(TokenType::Access, &self.access_prefix, rest.as_bytes(), out);
+            }
+            Some(data) => {
+                rest.text(r#"","user_data":"#);
+                let rest = [rest.as_bytes(), data.as_bytes(), b"}"].concat();
+                signers.sign(TokenType::Access, &self.access_prefix, &rest, out);
+            }
+        }
     }
 
     /// A new refresh token.

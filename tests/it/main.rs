@@ -11,6 +11,7 @@
 mod accounts;
 mod bad_input;
 mod client_api;
+mod data;
 mod documents;
 mod failing;
 #[allow(dead_code, reason = "shared with the core's tests")]

@@ -15,7 +15,8 @@ pub(crate) fn changed(user: &UserId, cause: Cause) {
         | Cause::DeletedByUser
         | Cause::Expired
         | Cause::SessionSeen
-        | Cause::Counted => {
+        | Cause::Counted
+        | Cause::Edited => {
             tracing::debug!(target: TARGET, %user, cause = name, "user changed");
         }
         Cause::ReuseDetected => {
@@ -54,6 +55,7 @@ pub(crate) fn cause_of(operation: &Operation) -> Cause {
         Operation::SetKey { .. } => Cause::KeyChanged,
         Operation::RemoveKey { .. } => Cause::KeyRemoved,
         Operation::Count(_) => Cause::Counted,
+        Operation::Edit(_) => Cause::Edited,
         Operation::Disable => Cause::Disabled,
         Operation::Enable => Cause::Enabled,
         Operation::OpenSession { .. } | Operation::LogIn { .. } => Cause::SessionOpened,

@@ -424,9 +424,10 @@ fn merged_set(
     let logged_in = LoggedIn::new(target.id, &session);
     let replace = Decision::Replace { next: survivor, cause: Cause::MergedInto, reply: Reply::Opened(session) };
     let mut ops: Vec<Op> = demand.into_iter().collect();
-    // a use that is counted meanwhile is not lost
-    let (key, seen) = (ValueKey::meters(&source.id), source.meters.clone());
-    ops.push(Op::Value { key, seen, change: Rewrite::Keep });
+    // what is counted or written meanwhile is not lost
+    for (key, seen) in ValueKey::of_user(&source.id).into_iter().zip([&source.meters, &source.document]) {
+        ops.push(Op::Value { key, seen: seen.clone(), change: Rewrite::Keep });
+    }
     // gone first, so that the alias of the survivor is the last word about its id
     ops.push(Op::Remove { id: source.id, seen: source.record.version });
     ops.extend(target.ops(&replace).into_iter().flat_map(|(_, ops)| ops));

@@ -17,6 +17,9 @@ use crate::store::{Applied, Completions, Sets};
 
 type Answer = Result<Reply, Error>;
 
+/// Changes of a user's document that may wait for their answers (design §3).
+const MOST_EDITS: usize = 128;
+
 /// Performs an operation on the actor's user. The permit is held until it is answered, whether or not somebody waits.
 #[derive(Message)]
 #[rtype(result = "Result<Reply, Error>")]
@@ -79,6 +82,8 @@ pub(crate) struct Session {
     cached: Option<UserState>,
     waiting: VecDeque<Waiting>,
     in_flight: bool,
+    /// Of which so many change the document.
+    edits_in_flight: usize,
     resting: bool,
     /// Set while an operation is being decided: still set when dropped, it died there.
     deciding: bool,
@@ -94,6 +99,7 @@ impl Session {
             cached: None,
             waiting: VecDeque::new(),
             in_flight: false,
+            edits_in_flight: 0,
             resting: false,
             deciding: false,
         }
@@ -156,10 +162,12 @@ impl Session {
             return self.pump(context);
         }
         self.in_flight = true;
+        let is_edit = |decided: &&Decided| matches!(decided.waiting.operation, Operation::Edit(_));
+        self.edits_in_flight = batch.iter().filter(is_edit).count();
         let (reply, outcomes) = self.completions.register(sets.len());
         self.core.store.commit(sets, reply);
         let settled = outcomes.into_actor(self).map(move |outcomes, actor, context| {
-            actor.in_flight = false;
+            (actor.in_flight, actor.edits_in_flight) = (false, 0);
             actor.cached = state;
             actor.settle(batch, &outcomes);
             actor.pump(context);
@@ -210,6 +218,11 @@ impl Handler<Perform> for Session {
     type Result = ResponseFuture<Answer>;
 
     fn handle(&mut self, Perform(operation, progress, _permit): Perform, context: &mut Self::Context) -> Self::Result {
+        let is_edit = |operation: &Operation| matches!(operation, Operation::Edit(_));
+        let edits = self.waiting.iter().filter(|waiting| is_edit(&waiting.operation)).count() + self.edits_in_flight;
+        if is_edit(&operation) && edits >= MOST_EDITS {
+            return Box::pin(std::future::ready(Err(Error::TooMany)));
+        }
         let (answer, answered) = oneshot::channel();
         self.waiting.push_back(Waiting { _permit, operation, progress, conflicts: 0, answer });
         self.pump(context);

@@ -20,6 +20,8 @@ impl Family {
     pub const CREDENTIAL: Self = Self(3);
     /// 16-byte id → [`super::Meters`].
     pub const METERS: Self = Self(5);
+    /// 16-byte id → [`super::Document`].
+    pub const DOCUMENT: Self = Self(6);
     /// 16-byte id of a user who was made lazily and ended → when it ended, u32: the one kind of tombstone (design §4).
     pub const ENDED_LAZY: Self = Self(4);
 }
@@ -43,6 +45,16 @@ impl ValueKey {
     /// Where a user's meters are kept; they go with the user.
     pub fn meters(user: &UserId) -> Self {
         Self { family: Family::METERS, key: user.as_bytes()[..].into() }
+    }
+
+    /// Where a user's document is kept; it goes with the user.
+    pub fn document(user: &UserId) -> Self {
+        Self { family: Family::DOCUMENT, key: user.as_bytes()[..].into() }
+    }
+
+    /// What goes with a user, if it is there.
+    pub fn of_user(user: &UserId) -> [Self; 2] {
+        [Self::meters(user), Self::document(user)]
     }
 
     /// Where it is kept that a user who was made lazily ended, for as long as its lazy cookie would be good.
@@ -103,10 +115,12 @@ pub enum Cause {
     SessionSeen = 23,
     /// A meter counted.
     Counted = 24,
+    /// The user's document changed.
+    Edited = 25,
 }
 
 impl Cause {
-    const ALL: [Self; 24] = [
+    const ALL: [Self; 25] = [
         Self::Created,
         Self::Refreshed,
         Self::Linked,
@@ -131,11 +145,17 @@ impl Cause {
         Self::KeyRemoved,
         Self::SessionSeen,
         Self::Counted,
+        Self::Edited,
     ];
 
     /// The cause with this number; `None` for an unknown one.
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|cause| *cause as u8 == number)
+    }
+
+    /// Whether it changes a user's record, and so its version: meters and documents have no part in that.
+    pub fn is_of_the_record(self) -> bool {
+        !matches!(self, Self::Counted | Self::Edited)
     }
 
     /// The name in logs and metrics.
@@ -165,6 +185,7 @@ impl Cause {
             Self::KeyRemoved => "key-removed",
             Self::SessionSeen => "session-seen",
             Self::Counted => "counted",
+            Self::Edited => "edited",
         }
     }
 }
@@ -176,6 +197,13 @@ pub enum Rewrite {
     Keep,
     /// Puts these bytes in its place.
     Put(Box<[u8]>),
+    /// Changes a document, of which the journal then holds no more than what changed.
+    Edit {
+        /// What changed: [`super::Delta`].
+        delta: Arc<[u8]>,
+        /// What it then is.
+        next: Arc<[u8]>,
+    },
     /// Takes it away.
     Remove,
 }
@@ -186,6 +214,7 @@ impl std::fmt::Debug for Rewrite {
         f.write_str(match self {
             Self::Keep => "Keep",
             Self::Put(_) => "Put(..)",
+            Self::Edit { .. } => "Edit(..)",
             Self::Remove => "Remove",
         })
     }

@@ -1,9 +1,10 @@
 //! Merging: what becomes of what an anonymous user has when it becomes part of an account (design §6).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::clock::ServiceTime;
+use super::document::KeyRule;
 use super::extension::{Alias, Session};
 use super::ids::DeviceId;
 use super::meter::MeterMerge;
@@ -20,6 +21,10 @@ pub struct MergePolicy {
     pub oldest_created: bool,
     /// Meters of which the larger use counts; of all others the sum.
     pub larger: BTreeSet<Box<str>>,
+    /// What becomes of a key that both documents have.
+    pub document: KeyRule,
+    /// Keys for which another rule holds.
+    pub document_keys: BTreeMap<Box<str>, KeyRule>,
 }
 
 /// What an account is after a merge.
@@ -68,6 +73,10 @@ impl MergePolicy {
         if source.meters.is_some() {
             let rule = |name: &str| if self.larger.contains(name) { MeterMerge::Max } else { MeterMerge::Sum };
             survivor.meters = Some(Arc::from(target.meters().merged(&source.meters(), rule).encode()));
+        }
+        if source.document.is_some() {
+            let rule = |key: &str| self.document_keys.get(key).copied().unwrap_or(self.document);
+            survivor.document = Some(Arc::from(target.document().merged(&source.document(), now, rule).encode()));
         }
         Ok(Merged { survivor, session })
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::change::{Cause, Op, Rewrite, ValueKey};
 use super::clock::ServiceTime;
 use super::credential::{CredentialRefusal, LOCAL_USERPASS};
+use super::document::{Document, DocumentRefusal, Edit, Edited};
 use super::extension::{API_KEY, ApiKey, Extension, Identity, IdentityKey, Session, Sessions};
 use super::ids::{DeviceId, UserId};
 use super::meter::{Count, Meters, Reading};
@@ -25,6 +26,10 @@ pub struct Policy {
     pub max_sessions: usize,
     /// Whether linking through the App Services API ends the refresh token that SDKs keep (S5).
     pub link_ends_session: bool,
+    /// How large a user's document may be (bytes of compact JSON).
+    pub document_bytes: usize,
+    /// How large all documents together may be (bytes).
+    pub documents_bytes: usize,
 }
 
 impl Policy {
@@ -43,6 +48,8 @@ impl Default for Policy {
             refresh_grace: true,
             max_sessions: 50,
             link_ends_session: false,
+            document_bytes: 16 * 1024,
+            documents_bytes: usize::MAX,
         }
     }
 }
@@ -67,6 +74,8 @@ pub struct UserState {
     pub extension: Option<Extension>,
     /// The meters ([`Meters`]), if there are any, as they are stored.
     pub meters: Option<Arc<[u8]>>,
+    /// The document ([`Document`]), if there ever was one, as it is stored.
+    pub document: Option<Arc<[u8]>>,
 }
 
 /// What can be done to a user.
@@ -162,6 +171,8 @@ pub enum Operation {
     },
     /// Counts a use of a meter.
     Count(Count),
+    /// Changes the document.
+    Edit(Edit),
 }
 
 impl Operation {
@@ -192,6 +203,8 @@ pub enum Reply {
     Linked(Session),
     /// What the meter says.
     Counted(Reading),
+    /// What became of the document.
+    Edited(Edited),
     /// It is done.
     Done,
 }
@@ -247,6 +260,9 @@ pub enum Refusal {
     /// What was proved does not hold any more: a password was changed, a key disabled.
     #[error("the credential is not valid any more")]
     StaleProof,
+    /// The user's document is not changed.
+    #[error(transparent)]
+    Document(#[from] DocumentRefusal),
     /// A name's credential is not changed.
     #[error(transparent)]
     Credential(#[from] CredentialRefusal),
@@ -254,6 +270,7 @@ pub enum Refusal {
 
 /// What follows from an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "it is made, taken apart at once, and never kept")]
 pub enum Decision {
     /// Nothing changes.
     Keep(Reply),
@@ -373,6 +390,18 @@ impl UserState {
                     }
                 })
             }
+            Operation::Edit(edit) => {
+                if self.record.flags.has(Flags::DISABLED) {
+                    return Err(Refusal::Disabled);
+                }
+                Ok(match self.document().edited(edit, now, policy.document_bytes)? {
+                    (None, edited) => Decision::Keep(Reply::Edited(edited)),
+                    (Some(document), edited) => {
+                        let next = Self { document: Some(Arc::from(document.encode())), ..self.clone() };
+                        Decision::Replace { next, cause: Cause::Edited, reply: Reply::Edited(edited) }
+                    }
+                })
+            }
             Operation::MakeKey { key } => {
                 let keys = self.api_keys();
                 if self.record.is_anonymous() {
@@ -424,7 +453,7 @@ impl UserState {
             device,
             anonymous_at_start: false,
         };
-        let bare = Self { id, record: Record::new(now, kind), extension: None, meters: None };
+        let bare = Self { id, record: Record::new(now, kind), extension: None, meters: None, document: None };
         let mut user = bare.with_sessions(Sessions { highest: 1, list: vec![session.clone()] });
         user.record.flags = user.record.flags.with(Flags::LASTING, true).with(Flags::BORN_LASTING, true);
         user.extension.get_or_insert_default().identities.push(Identity { key: identity, linked: now, data });
@@ -440,6 +469,12 @@ impl UserState {
     pub fn meters(&self) -> Meters {
         // what the store keeps is readable: the codec refuses the rest at recovery
         self.meters.as_deref().and_then(|bytes| Meters::decode(bytes).ok()).unwrap_or_default()
+    }
+
+    /// The document; an empty one of version 0 if there never was one.
+    pub fn document(&self) -> Document {
+        // readable, as meters are
+        self.document.as_deref().and_then(|bytes| Document::decode(bytes).ok()).unwrap_or_default()
     }
 
     /// The API keys, in the order in which they were made.
@@ -569,7 +604,7 @@ impl UserState {
     pub fn ops(&self, decision: &Decision) -> Option<(Cause, Vec<Op>)> {
         match decision {
             Decision::Keep(_) => None,
-            Decision::Replace { next, cause, .. } => {
+            Decision::Replace { next, cause, reply } => {
                 let extension = if next.extension == self.extension {
                     Rewrite::Keep
                 } else {
@@ -583,8 +618,7 @@ impl UserState {
                 }
                 let claim = |identity: IdentityKey| Op::Claim { identity, user: self.id };
                 let mut ops: Vec<Op> = new.into_iter().map(claim).collect();
-                // meters have no part in a user's version
-                if *cause != Cause::Counted {
+                if cause.is_of_the_record() {
                     ops.push(Op::Update { id: self.id, seen: self.record.version, record: next.record, extension });
                 } else {
                     ops.push(Op::Demand { id: self.id });
@@ -592,6 +626,16 @@ impl UserState {
                 if next.meters != self.meters {
                     let change = next.meters.as_deref().map_or(Rewrite::Remove, |bytes| Rewrite::Put(bytes.into()));
                     ops.push(Op::Value { key: ValueKey::meters(&self.id), seen: self.meters.clone(), change });
+                }
+                if next.document != self.document {
+                    let change = match (&next.document, reply) {
+                        (Some(next), Reply::Edited(Edited { delta: Some(delta), .. })) => {
+                            Rewrite::Edit { delta: delta.encode().into(), next: Arc::clone(next) }
+                        }
+                        (Some(next), _) => Rewrite::Put(next[..].into()),
+                        (None, _) => Rewrite::Remove,
+                    };
+                    ops.push(Op::Value { key: ValueKey::document(&self.id), seen: self.document.clone(), change });
                 }
                 Some((*cause, ops))
             }
@@ -606,7 +650,7 @@ impl UserState {
         match decision {
             Decision::Keep(reply) => (Some(self), reply),
             Decision::Replace { mut next, reply, cause } => {
-                if cause != Cause::Counted {
+                if cause.is_of_the_record() {
                     next.record.version = self.record.version.wrapping_add(1);
                 }
                 (Some(next), reply)
@@ -707,10 +751,18 @@ mod tests {
         refresh_grace: true,
         max_sessions: 0,
         link_ends_session: false,
+        document_bytes: 0,
+        documents_bytes: 0,
     };
 
     fn user(kind: SessionKind) -> UserState {
-        UserState { id: UserId::from_bytes([7; 16]), record: Record::new(100, kind), extension: None, meters: None }
+        UserState {
+            id: UserId::from_bytes([7; 16]),
+            record: Record::new(100, kind),
+            extension: None,
+            meters: None,
+            document: None,
+        }
     }
 
     fn next(decision: Result<Decision, Refusal>) -> UserState {

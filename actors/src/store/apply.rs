@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Record, ServiceTime, UserId, ValueKey};
+use crate::domain::{Document, Record, ServiceTime, UserId, ValueKey};
 use crate::registry::Registry;
 
-/// One unconditional change. Put and remove overwrite and a touch takes the maximum, so replay over a fuzzy snapshot
-/// converges.
+/// One unconditional change. Put and remove overwrite, a touch takes the maximum, and a change of a document names
+/// the version that it applies to, so replay over a fuzzy snapshot converges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// This user has this record.
@@ -21,6 +21,9 @@ pub enum Effect {
     Touch(UserId, ServiceTime),
     /// This key of another family, perhaps one of a later version, has this value.
     PutValue(ValueKey, Arc<[u8]>),
+    /// The document of this key changed by this much, into this: not known any more where the change was read from the
+    /// journal. A document that is past the change is left as it is.
+    EditValue(ValueKey, Arc<[u8]>, Option<Arc<[u8]>>),
     /// This key of another family has none.
     RemoveValue(ValueKey),
 }
@@ -62,6 +65,12 @@ impl Effect {
             Self::RemoveExtension(id) => registry.remove_extension(&id),
             Self::Touch(id, at) => registry.raise_last_seen(&id, at),
             Self::PutValue(key, value) => registry.put_value(key, value),
+            Self::EditValue(key, _, Some(next)) => registry.put_value(key, next),
+            Self::EditValue(key, delta, None) => {
+                if let Some(next) = Document::replay(registry.value(&key).as_deref(), &delta) {
+                    registry.put_value(key, next.into());
+                }
+            }
             Self::RemoveValue(key) => registry.remove_value(&key),
         }
     }

@@ -136,6 +136,8 @@ impl<'a> Group<'a> {
                         self.effects.push(Effect::RemoveExtension(id));
                         self.free_identities(id, &[]);
                     }
+                    // of documents alone
+                    Rewrite::Edit { .. } => return None,
                 }
             }
             Op::Remove { id, seen } => {
@@ -172,6 +174,10 @@ impl<'a> Group<'a> {
                         self.values.set(key.clone(), Some(Arc::clone(&bytes)));
                         self.effects.push(Effect::PutValue(key, bytes));
                     }
+                    Rewrite::Edit { delta, next } => {
+                        self.values.set(key.clone(), Some(Arc::clone(&next)));
+                        self.effects.push(Effect::EditValue(key, delta, Some(next)));
+                    }
                     Rewrite::Remove => {
                         self.values.set(key.clone(), None);
                         self.effects.push(Effect::RemoveValue(key));
@@ -202,10 +208,11 @@ impl<'a> Group<'a> {
             self.values.set(key.clone(), Some(Arc::clone(&value)));
             self.effects.push(Effect::PutValue(key, value));
         }
-        let meters = ValueKey::meters(&id);
-        if self.value(&meters).is_some() {
-            self.values.set(meters.clone(), None);
-            self.effects.push(Effect::RemoveValue(meters));
+        for key in ValueKey::of_user(&id) {
+            if self.value(&key).is_some() {
+                self.values.set(key.clone(), None);
+                self.effects.push(Effect::RemoveValue(key));
+            }
         }
         if current.flags.has(Flags::EXTENDED) {
             self.free_identities(id, &[]);

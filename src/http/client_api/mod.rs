@@ -89,7 +89,7 @@ impl From<BodyError> for ClientError {
         let status = match error {
             BodyError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             BodyError::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            BodyError::Broken | BodyError::NotAnObject => StatusCode::BAD_REQUEST,
+            BodyError::Broken | BodyError::NotJson | BodyError::NotAnObject => StatusCode::BAD_REQUEST,
         };
         Self::new(status, "BadRequest", error.to_string())
     }
@@ -381,7 +381,7 @@ fn refused_link(error: handle::Error) -> ClientError {
 fn logged_in(server: &Server, user: &LoggedIn, device: DeviceId, lasting: bool) -> HttpResponse {
     let (access, refresh) = server.claims(user, SessionKind::AppServices, device, lasting);
     let body = PlainObject::new()
-        .with("access_token", |out| server.tokens.access_into(&access, out))
+        .with("access_token", |out| server.write_access(&access, out))
         .with("refresh_token", |out| server.tokens.refresh_into(&refresh, out))
         .text("user_id", user.user.encode(&mut [0; 36]))
         .text("device_id", device.encode(&mut [0; 24]));
@@ -391,7 +391,7 @@ fn logged_in(server: &Server, user: &LoggedIn, device: DeviceId, lasting: bool) 
 /// SDKs keep their refresh token, unless its session goes on under another number (wire-protocol §1.8).
 fn linked_session(server: &Server, linked: &LoggedIn, before: &Access, number: u32) -> HttpResponse {
     let (access, refresh) = server.claims(linked, before.kind, before.device, true);
-    let mut body = PlainObject::new().with("access_token", |out| server.tokens.access_into(&access, out));
+    let mut body = PlainObject::new().with("access_token", |out| server.write_access(&access, out));
     if linked.number != number {
         body = body.with("refresh_token", |out| server.tokens.refresh_into(&refresh, out));
     }
@@ -531,7 +531,9 @@ async fn refresh(request: HttpRequest, context: web::Data<Context>, payload: web
             issued_at_s: server.wall_s(),
             jti: server.random_id(),
         };
-        Ok(json(StatusCode::CREATED, &RefreshBody { access_token: server.tokens.access(&claims) }))
+        let mut access_token = String::new();
+        server.write_access(&claims, &mut access_token);
+        Ok(json(StatusCode::CREATED, &RefreshBody { access_token }))
     };
     respond(&request, &context, answer.await)
 }

@@ -26,6 +26,8 @@ use crate::token::RefreshClaims;
 pub(crate) mod api_keys;
 pub(crate) mod browser_login;
 pub(crate) mod challenge;
+pub(crate) mod data;
+pub(crate) mod export;
 pub(crate) mod linking;
 pub(crate) mod meters;
 mod problem;
@@ -53,6 +55,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .configure(api_keys::routes)
         .configure(browser_login::routes)
         .configure(challenge::routes)
+        .configure(data::routes)
+        .configure(export::routes)
         .configure(meters::routes);
 }
 
@@ -98,7 +102,7 @@ fn tokens(
         .text("user_id", live.user.encode(&mut [0; 36]))
         .text("session_id", live.session.encode(&mut [0; 24]))
         .text("token_type", "Bearer")
-        .with("access_token", |out| server.tokens.access_into(&access, out))
+        .with("access_token", |out| server.write_access(&access, out))
         .number("expires_in", ACCESS_TTL_S)
         .with("refresh_token", |out| server.tokens.refresh_into(&refresh, out));
     let body = match merged_user {

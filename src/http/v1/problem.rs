@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
-use passerby_actors::domain::{CredentialRefusal, Refusal};
+use passerby_actors::domain::{CredentialRefusal, DocumentRefusal, Refusal};
 use passerby_actors::handle;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -115,7 +115,7 @@ impl From<BodyError> for Problem {
         let (status, code) = match error {
             BodyError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"),
             BodyError::TooSlow => (StatusCode::REQUEST_TIMEOUT, "body-too-slow"),
-            BodyError::Broken | BodyError::NotAnObject => (StatusCode::BAD_REQUEST, "bad-body"),
+            BodyError::Broken | BodyError::NotJson | BodyError::NotAnObject => (StatusCode::BAD_REQUEST, "bad-body"),
         };
         Self::new(status, code, error.to_string())
     }
@@ -185,12 +185,25 @@ impl From<handle::Error> for Problem {
             handle::Error::Refused(Refusal::StaleProof) => {
                 Self::new(StatusCode::UNAUTHORIZED, "invalid-credential", detail)
             }
+            handle::Error::Refused(Refusal::Document(refusal)) => match refusal {
+                DocumentRefusal::Version(_) => Self::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", detail),
+                DocumentRefusal::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "data-too-large", detail),
+                DocumentRefusal::TooDeep => Self::new(StatusCode::BAD_REQUEST, "data-too-deep", detail),
+                DocumentRefusal::Patch(_) => Self::new(StatusCode::CONFLICT, "patch-conflict", detail),
+                DocumentRefusal::NotAnObject => Self::new(StatusCode::CONFLICT, "not-an-object", detail),
+                DocumentRefusal::NotANumber => Self::new(StatusCode::CONFLICT, "not-a-number", detail),
+                DocumentRefusal::Overflow => Self::new(StatusCode::CONFLICT, "number-too-large", detail),
+            },
             handle::Error::Refused(Refusal::Credential(refusal)) => match refusal {
                 CredentialRefusal::BadToken => Self::new(StatusCode::BAD_REQUEST, "bad-token", detail),
                 CredentialRefusal::ExpiredToken => Self::new(StatusCode::BAD_REQUEST, "expired-token", detail),
                 _ => Self::new(StatusCode::CONFLICT, "credential-changed", detail),
             },
             handle::Error::Capacity => Self { retry_after_s: Some(60), ..unavailable("capacity") },
+            handle::Error::DocumentsFull => Self::new(StatusCode::INSUFFICIENT_STORAGE, "data-full", detail),
+            handle::Error::TooMany => {
+                Self { retry_after_s: Some(1), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-changes", detail) }
+            }
             handle::Error::OutcomeUnknown => unavailable("outcome-unknown"),
             handle::Error::NotWritable => unavailable("not-writable"),
             handle::Error::Overloaded => unavailable("overloaded"),

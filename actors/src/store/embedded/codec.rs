@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::domain::reader::{Reader, Short};
-use crate::domain::{Cause, Credential, Extension, Family, Meters, Record, ServiceTime, UserId, ValueKey};
+use crate::domain::{
+    Cause, Credential, Delta, Document, Extension, Family, Meters, Record, ServiceTime, UserId, ValueKey,
+};
 use crate::registry::Item;
 use crate::store::apply::Effect;
 
@@ -27,6 +29,8 @@ mod effect_tag {
     /// the general forms, for every other family, also of later versions
     pub(super) const PUT: u8 = 6;
     pub(super) const REMOVE: u8 = 7;
+    /// what changed of a document
+    pub(super) const EDIT: u8 = 8;
 }
 
 /// Begins every frame: what a search for frames behind damage looks for first.
@@ -199,6 +203,11 @@ fn put_effect(out: &mut Vec<u8>, effect: &Effect) {
             put_bytes(out, key);
             put_bytes(out, value);
         }
+        Effect::EditValue(ValueKey { family, key }, delta, _) => {
+            out.extend([effect_tag::EDIT, family.0]);
+            put_bytes(out, key);
+            put_bytes(out, delta);
+        }
         Effect::RemoveValue(ValueKey { family, key }) => {
             out.extend([effect_tag::REMOVE, family.0]);
             put_bytes(out, key);
@@ -224,6 +233,11 @@ fn take_effect(input: &mut Reader<'_>) -> Result<Effect, DecodeError> {
             Effect::PutValue(key, value.into())
         }
         effect_tag::REMOVE => Effect::RemoveValue(value_key(input)?),
+        effect_tag::EDIT => {
+            let (key, delta) = (value_key(input)?, input.bytes()?);
+            Delta::decode(delta).map_err(|_| DecodeError)?;
+            Effect::EditValue(key, delta.into(), None)
+        }
         _ => return Err(DecodeError),
     })
 }
@@ -236,6 +250,7 @@ fn value_key(input: &mut Reader<'_>) -> Result<ValueKey, DecodeError> {
 fn readable_value(key: &ValueKey, value: &[u8]) -> Result<(), DecodeError> {
     match key.family {
         Family::CREDENTIAL => Credential::decode(value).map(drop).map_err(|_| DecodeError),
+        Family::DOCUMENT => Document::decode(value).map(drop).map_err(|_| DecodeError),
         Family::METERS => Meters::decode(value).map(drop).map_err(|_| DecodeError),
         Family::ENDED_LAZY if value.len() != size_of::<ServiceTime>() => Err(DecodeError),
         _ => Ok(()),

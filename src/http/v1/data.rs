@@ -1,0 +1,273 @@
+//! The document of the session's user: one JSON object, changed in the order in which its changes arrive.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{
+    self, ContentType, EntityTag, Header as _, HeaderName, HeaderValue, IfMatch, IfNoneMatch,
+};
+use actix_web::{HttpRequest, HttpResponse, web};
+use aws_lc_rs::digest::{SHA256, digest};
+use passerby_actors::domain::{Change, Document, DocumentRefusal, Edit, Edited, Expected, OperationId, Refusal};
+use passerby_actors::handle;
+use serde::Serialize;
+use serde_json::{Map, Number, Value};
+use utoipa::ToSchema;
+
+use super::problem::Answer;
+use super::{Problem, authenticate, json, respond};
+use crate::http::{Context, JSON, body, other_method, within_time};
+
+const ACCEPT_PATCH: (HeaderName, HeaderValue) = (
+    HeaderName::from_static("accept-patch"),
+    HeaderValue::from_static("application/merge-patch+json, application/json-patch+json"),
+);
+
+/// Adds the routes.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            web::resource("/v1/data")
+                .get(get_data)
+                .put(put_data)
+                .patch(patch_data)
+                .delete(delete_data)
+                .default_service(other_method("GET, PUT, PATCH, DELETE")),
+        )
+        .service(web::resource("/v1/data/increment").post(increment_data).default_service(other_method("POST")));
+}
+
+/// What a change made.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DataChanged {
+    /// The document's version, also as the `ETag`. It never goes back while the user lives.
+    #[schema(example = 7)]
+    version: u64,
+    /// What an increment made of the number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    value: Option<Number>,
+}
+
+/// The user's document.
+#[utoipa::path(get, path = "/v1/data", tag = "Data", security(("access_token" = [])),
+    params(("If-None-Match" = Option<String>, Header, description = "304 if it is still this version")),
+    responses((status = 200, body = Object, headers(("etag" = String, description = "the version"))),
+        (status = 304, description = "it is still that version"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "there is none")))]
+pub(crate) async fn get_data(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+    let answer = || {
+        let live = authenticate(&request, &context)?;
+        let stored = context.handle.document(&live.user);
+        let view = stored.as_deref().map(Document::view).transpose().map_err(|error| {
+            tracing::error!(user = %live.user, %error, "a document cannot be read");
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the document cannot be read")
+        })?;
+        let Some((version, text)) = view.and_then(|view| Some((view.version, view.json?))) else {
+            return Err(Problem::new(StatusCode::NOT_FOUND, "no-data", "the user has no document"));
+        };
+        let tag = tag(version);
+        let known = match IfNoneMatch::parse(&request) {
+            Ok(IfNoneMatch::Any) => true,
+            Ok(IfNoneMatch::Items(known)) => known.iter().any(|known| known.weak_eq(&tag)),
+            Err(_) => false,
+        };
+        let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+        response.insert_header(header::ETag(tag));
+        if known {
+            return Ok(response.finish());
+        }
+        Ok(response.insert_header((header::CONTENT_TYPE, JSON)).body(text.to_owned()))
+    };
+    respond(&context, answer())
+}
+
+/// Puts another document in its place.
+#[utoipa::path(put, path = "/v1/data", tag = "Data", security(("access_token" = [])),
+    params(("If-Match" = Option<String>, Header, description = "the version that it replaces, or `*` for any"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is none"),
+        ("Idempotency-Key" = Option<String>, Header, description = "the same request is done once")),
+    request_body(content = Object, description = "a JSON object"),
+    responses((status = 200, body = DataChanged), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 412, body = Problem, content_type = "application/problem+json", description = "another version is there"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 507, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn put_data(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
+    let change = async { Ok(Change::Put(object(body::read_json(&request, &context, payload).await?)?)) };
+    edit(&request, &context, change).await
+}
+
+/// Changes a part of the document: by a merge patch (RFC 7396), or with content type `application/json-patch+json` by a JSON
+/// patch (RFC 6902). A document that is not there is an empty one.
+#[utoipa::path(patch, path = "/v1/data", tag = "Data", security(("access_token" = [])),
+    params(("If-Match" = Option<String>, Header, description = "the version that it changes"),
+        ("Idempotency-Key" = Option<String>, Header, description = "the same request is done once")),
+    request_body(content((Object = "application/merge-patch+json"), (Vec<Object> = "application/json-patch+json"))),
+    responses((status = 200, body = DataChanged), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "the patch does not fit the document"),
+        (status = 412, body = Problem, content_type = "application/problem+json", description = "another version is there"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 507, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn patch_data(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    payload: web::Payload,
+) -> HttpResponse {
+    let content_type = ContentType::parse(&request).map(|content_type| content_type.essence_str().to_owned());
+    let change = async {
+        let body = body::read_json(&request, &context, payload).await?;
+        match content_type.as_deref() {
+            Ok("application/json-patch+json") => serde_json::from_value(body).map(Change::Patch).map_err(|error| {
+                Problem::new(StatusCode::BAD_REQUEST, "bad-patch", format!("the body is not a JSON patch: {error}"))
+            }),
+            Ok("application/merge-patch+json" | "application/json" | "text/plain") | Err(_) => {
+                object(body).map(Change::Merge)
+            }
+            Ok(_) => {
+                let detail = "a patch is application/merge-patch+json or application/json-patch+json";
+                Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unknown-patch", detail))
+            }
+        }
+    };
+    let mut response = edit(&request, &context, change).await;
+    if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        let (name, value) = ACCEPT_PATCH;
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+/// Adds to a number in the document, which is 0 if it is not there; concurrent ones all count.
+#[utoipa::path(post, path = "/v1/data/increment", tag = "Data", security(("access_token" = [])),
+    params(("If-Match" = Option<String>, Header, description = "the version that it changes"),
+        ("Idempotency-Key" = Option<String>, Header, description = "the same request counts once")),
+    request_body(content = Object, description = "`path`, a JSON pointer (RFC 6901), and `by` (default 1)"),
+    responses((status = 200, body = DataChanged), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "there is something else at the path"),
+        (status = 412, body = Problem, content_type = "application/problem+json", description = "another version is there"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 507, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn increment_data(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    payload: web::Payload,
+) -> HttpResponse {
+    let change = async { increment(&object(body::read_json(&request, &context, payload).await?)?) };
+    edit(&request, &context, change).await
+}
+
+/// Takes the document away. Its version goes on with the next one.
+#[utoipa::path(delete, path = "/v1/data", tag = "Data", security(("access_token" = [])),
+    params(("If-Match" = Option<String>, Header, description = "the version that it takes away")),
+    responses((status = 200, body = DataChanged),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 412, body = Problem, content_type = "application/problem+json", description = "another version is there"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn delete_data(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    payload: web::Payload,
+) -> HttpResponse {
+    let change = async {
+        body::discard(&request, &context, payload).await?;
+        Ok(Change::Delete)
+    };
+    edit(&request, &context, change).await
+}
+
+async fn edit(
+    request: &HttpRequest,
+    context: &Context,
+    change: impl Future<Output = Result<Change, Problem>>,
+) -> HttpResponse {
+    let mut seen = None;
+    let answer: Answer = async {
+        // the body first: whoever is refused sends it all the same
+        let change = change.await;
+        let live = authenticate(request, context)?;
+        let change = change?;
+        let operation = request.headers().get("idempotency-key").map(|key| operation_id(key.as_bytes()));
+        let edit = Edit { change, expected: expected(request)?, operation, origin: None };
+        let edited = within_time(context, context.handle.edit(&live.user, edit)).await.inspect_err(|error| {
+            if let handle::Error::Refused(Refusal::Document(DocumentRefusal::Version(version))) = error {
+                seen = Some(*version);
+            }
+        })?;
+        seen = Some(edited.version);
+        let Edited { version, value, .. } = edited;
+        Ok(json(StatusCode::OK, JSON, &DataChanged { version, value }))
+    }
+    .await;
+    let mut response = respond(context, answer);
+    if let Some(tag) = seen.and_then(|version| HeaderValue::from_str(&tag(version).to_string()).ok()) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+fn tag(version: u64) -> EntityTag {
+    EntityTag::new_strong(version.to_string())
+}
+
+/// What a client calls an operation, as it is remembered.
+pub(crate) fn operation_id(name: &[u8]) -> OperationId {
+    let mut id = OperationId::default();
+    let hash = digest(&SHA256, name);
+    id.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
+    id
+}
+
+/// The preconditions of RFC 9110 §13.1.
+fn expected(request: &HttpRequest) -> Result<Expected, Problem> {
+    let bad = |detail| Err(Problem::new(StatusCode::BAD_REQUEST, "bad-precondition", detail));
+    if request.headers().contains_key(header::IF_MATCH) {
+        return match IfMatch::parse(request) {
+            Ok(IfMatch::Any) => Ok(Expected::Something),
+            Ok(IfMatch::Items(tags)) => match &tags[..] {
+                // a tag that is none of ours is that of no version
+                [tag] => Ok(Expected::Version(tag.tag().parse().ok().filter(|_| !tag.weak).unwrap_or(u64::MAX))),
+                _ => bad("If-Match takes one version"),
+            },
+            Err(_) => bad("If-Match is not an entity tag"),
+        };
+    }
+    if request.headers().contains_key(header::IF_NONE_MATCH) {
+        return match IfNoneMatch::parse(request) {
+            Ok(IfNoneMatch::Any) => Ok(Expected::Nothing),
+            _ => bad("a change takes no If-None-Match but *"),
+        };
+    }
+    Ok(Expected::Anything)
+}
+
+pub(crate) fn object(value: Value) -> Result<Map<String, Value>, Problem> {
+    match value {
+        Value::Object(object) => Ok(object),
+        _ => Err(Problem::new(StatusCode::BAD_REQUEST, "not-an-object", "this must be a JSON object")),
+    }
+}
+
+/// The increment that a JSON object asks for.
+pub(crate) fn increment(body: &Map<String, Value>) -> Result<Change, Problem> {
+    let path = body.get("path").and_then(Value::as_str).ok_or_else(|| Problem::missing_field("path"))?;
+    let by = match body.get("by") {
+        None => Number::from(1),
+        Some(Value::Number(by)) => by.clone(),
+        Some(_) => return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-field", "by must be a number")),
+    };
+    Ok(Change::Increment { path: path.to_owned(), by })
+}

@@ -1,0 +1,60 @@
+//! Everything that is held about a user, for that user (S44).
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use passerby_actors::domain::{Document, Refusal, ServiceTime, SessionId};
+use passerby_actors::handle;
+use serde_json::{Value, json};
+
+use super::{Problem, authenticate, json as answer_json, made, respond, rfc3339};
+use crate::http::{Context, JSON, meters, other_method};
+
+/// Adds the routes.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config.service(web::resource("/v1/user/export").get(export).default_service(other_method("GET")));
+}
+
+/// All that is held about the user: when they were made and last seen, identities with what their providers tell, sessions, names
+/// of API keys, ids of users who became part of this one, meters and the document. Passwords, keys and tokens are held as
+/// hashes or not at all, and are not in it.
+#[utoipa::path(get, path = "/v1/user/export", tag = "Data", security(("access_token" = [])),
+    responses((status = 200, body = Object), (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn export(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+    let answer = authenticate(&request, &context).and_then(|live| {
+        let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
+        let (clock, policy) = (context.server.clock(), context.server.core.policy());
+        let shown = |t: ServiceTime| rfc3339(clock.to_wall_s(t));
+        let parsed = |text: &str| serde_json::from_str(text).unwrap_or(Value::Null);
+        let identities = user.identities().iter().map(|identity| {
+            let (provider, id) = (&*identity.key.provider, &*identity.key.external);
+            json!({ "provider": provider, "id": id, "linked": shown(identity.linked), "data": parsed(&identity.data) })
+        });
+        let sessions = user.sessions().into_iter().map(|session| {
+            json!({
+                "id": SessionId::derive(&user.id, session.number).to_string(),
+                "started": shown(session.started),
+                "last_used": shown(session.seen),
+                "device_id": session.device.to_string(),
+            })
+        });
+        let keys = user.api_keys().iter().map(|key| json!({ "name": key.name, "disabled": key.disabled }));
+        let document = user.document.as_deref().and_then(|bytes| Document::view(bytes).ok());
+        let export = json!({
+            "user_id": user.id.to_string(),
+            "anonymous": user.record.is_anonymous(),
+            "created": made(&user),
+            "last_seen": shown(user.record.last_seen),
+            "expires": user.record.deadline(policy.window_s).map(shown),
+            "identities": identities.collect::<Vec<_>>(),
+            "sessions": sessions.collect::<Vec<_>>(),
+            "api_keys": keys.collect::<Vec<_>>(),
+            "aliases": user.aliases().iter().map(|alias| alias.id.to_string()).collect::<Vec<_>>(),
+            "meters": meters::all(&context, &live.user),
+            "data": document.and_then(|view| view.json).map(parsed),
+            "data_version": document.map_or(0, |view| view.version),
+        });
+        Ok(answer_json(StatusCode::OK, JSON, &export))
+    });
+    respond(&context, answer)
+}

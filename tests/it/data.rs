@@ -1,0 +1,347 @@
+//! Users' documents over HTTP: what is kept, in which order, how much of it, what a repeat answers, and that it ends with its user.
+
+use actix_web::http::Method;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::future::join_all;
+use passerby_actors::store::Store as _;
+use serde_json::{Value, json};
+
+use crate::support::until;
+use crate::world::{Answer, CREATE, Call, DELETE_USER, END, ROTATE, TestServer, World};
+
+const GET: &str = "GET /v1/data";
+const PUT: &str = "PUT /v1/data";
+const PATCH: &str = "PATCH /v1/data";
+const DELETE: &str = "DELETE /v1/data";
+const INCREMENT: &str = "POST /v1/data/increment";
+
+/// A new user's access token.
+async fn someone(server: &TestServer) -> String {
+    server.call(CREATE).send().await.tokens().access
+}
+
+fn call(server: &TestServer, token: &str, what: &str, body: &Value) -> Call {
+    server.call(what).bearer(token).body(body.to_string())
+}
+
+async fn send(server: &TestServer, token: &str, what: &str, body: Value) -> Answer {
+    call(server, token, what, &body).send().await
+}
+
+async fn data(server: &TestServer, token: &str) -> Value {
+    let answer = server.call(GET).bearer(token).send().await;
+    if answer.status == 404 {
+        answer.assert_problem(404, "no-data");
+        return Value::Null;
+    }
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
+#[track_caller]
+fn changed(answer: &Answer, version: u64) -> Value {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.header("etag"), Some(format!("\"{version}\"").as_str()), "{answer:?}");
+    let body = answer.json();
+    assert_eq!(body["version"], version);
+    body["value"].clone()
+}
+
+#[actix_web::test]
+async fn a_document_is_put_patched_counted_read_and_taken_away() {
+    World::new()
+        .serve(async |server| {
+            let token = someone(server).await;
+            assert_eq!(data(server, &token).await, json!(null));
+            changed(&send(server, &token, PUT, json!({"todo": ["milk"], "done": 0})).await, 1);
+            changed(&send(server, &token, PATCH, json!({"todo": ["milk", "bread"], "name": "list"})).await, 2);
+            let patch =
+                json!([{"op": "test", "path": "/todo/0", "value": "milk"}, {"op": "remove", "path": "/todo/0"}]);
+            let patched = call(server, &token, PATCH, &patch).header("content-type", "application/json-patch+json");
+            changed(&patched.send().await, 3);
+            assert_eq!(changed(&send(server, &token, INCREMENT, json!({"path": "/done"})).await, 4), 1);
+            assert_eq!(changed(&send(server, &token, INCREMENT, json!({"path": "/done", "by": -3})).await, 5), -2);
+            let now = json!({"todo": ["bread"], "done": -2, "name": "list"});
+            assert_eq!(data(server, &token).await, now);
+            let again = server.call(GET).bearer(&token).header("if-none-match", "\"5\"").send().await;
+            assert_eq!((again.status, again.header("etag")), (304, Some("\"5\"")));
+
+            let export = server.call("GET /v1/user/export").bearer(&token).send().await;
+            assert_eq!((&export.json()["data"], &export.json()["data_version"]), (&now, &json!(5)));
+            assert_eq!(export.json()["sessions"].as_array().map(Vec::len), Some(1));
+
+            changed(&send(server, &token, DELETE, json!({})).await, 6);
+            assert_eq!(data(server, &token).await, json!(null));
+            changed(&send(server, &token, PATCH, json!({"a": 1})).await, 7);
+            assert_eq!(data(server, &someone(server).await).await, json!(null), "everybody has their own");
+        })
+        .await;
+}
+
+/// Never a lost update: whoever names the version that it changes is refused when another is there.
+#[actix_web::test]
+async fn a_lost_race_is_told() {
+    World::new()
+        .serve(async |server| {
+            let token = someone(server).await;
+            let with = async |what: &str, header: (&str, &str), body: Value| {
+                call(server, &token, what, &body).header(header.0, header.1).send().await
+            };
+            let refused = with(PUT, ("if-match", "*"), json!({})).await;
+            refused.assert_problem(412, "version-mismatch");
+            changed(&with(PUT, ("if-none-match", "*"), json!({"n": 1})).await, 1);
+            with(PUT, ("if-none-match", "*"), json!({})).await.assert_problem(412, "version-mismatch");
+            for body in [json!({"a": 1}), json!({"b": 1})] {
+                let answer = with(PATCH, ("if-match", "\"1\""), body.clone()).await;
+                if body.get("a").is_some() {
+                    changed(&answer, 2);
+                } else {
+                    answer.assert_problem(412, "version-mismatch");
+                    assert_eq!(answer.header("etag"), Some("\"2\""), "what is there now");
+                }
+            }
+            for tag in ["W/\"2\"", "\"x\"", "\"18446744073709551616\""] {
+                with(DELETE, ("if-match", tag), json!({})).await.assert_problem(412, "version-mismatch");
+            }
+            with(DELETE, ("if-match", "\"1\", \"2\""), json!({})).await.assert_problem(400, "bad-precondition");
+            with(DELETE, ("if-match", "2"), json!({})).await.assert_problem(400, "bad-precondition");
+            with(PUT, ("if-none-match", "\"2\""), json!({})).await.assert_problem(400, "bad-precondition");
+            let failing = json!([{"op": "test", "path": "/n", "value": 2}, {"op": "remove", "path": "/n"}]);
+            let answer = with(PATCH, ("content-type", "application/json-patch+json"), failing).await;
+            answer.assert_problem(409, "patch-conflict");
+            assert_eq!(data(server, &token).await, json!({"n": 1, "a": 1}));
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn what_is_too_large_or_no_document_is_refused_and_loses_nothing() {
+    World::new()
+        .set("data.max_document", "1024")
+        .serve(async |server| {
+            let token = someone(server).await;
+            changed(&send(server, &token, PUT, json!({"text": "x".repeat(1000)})).await, 1);
+            let large = send(server, &token, PATCH, json!({"more": "y".repeat(100)})).await;
+            large.assert_problem(413, "data-too-large");
+            let detail = large.json_as("application/problem+json")["detail"].as_str().unwrap().to_owned();
+            assert_eq!(detail, "the document would have 1121 bytes, and may have 1024");
+            for (what, content_type, body, status, code) in [
+                (PUT, "application/json", "[]", 400, "not-an-object"),
+                (PUT, "application/json", "{", 400, "bad-body"),
+                (PUT, "application/json", "", 400, "bad-body"),
+                (PATCH, "application/json", "3", 400, "not-an-object"),
+                (PATCH, "application/json-patch+json", "{}", 400, "bad-patch"),
+                (PATCH, "application/json-patch+json", r#"[{"op":"grow"}]"#, 400, "bad-patch"),
+                (PATCH, "application/xml", "{}", 415, "unknown-patch"),
+                (INCREMENT, "application/json", "{}", 400, "bad-field"),
+                (INCREMENT, "application/json", r#"{"path":"/n","by":"1"}"#, 400, "bad-field"),
+                (INCREMENT, "application/json", r#"{"path":"/text"}"#, 409, "not-a-number"),
+                (INCREMENT, "application/json", r#"{"path":"/no/where"}"#, 409, "not-a-number"),
+            ] {
+                let answer =
+                    server.call(what).bearer(&token).header("content-type", content_type).body(body).send().await;
+                answer.assert_problem(status, code);
+                if status == 415 {
+                    assert!(answer.header("accept-patch").is_some_and(|types| types.contains("merge-patch+json")));
+                }
+            }
+            let deep = format!("{{\"a\":{}1{}}}", "[".repeat(32), "]".repeat(32));
+            server.call(PUT).bearer(&token).body(deep).send().await.assert_problem(400, "data-too-deep");
+            let deeper = format!("{{\"a\":{}1{}}}", "[".repeat(400), "]".repeat(400));
+            server.call(PUT).bearer(&token).body(deeper).send().await.assert_problem(400, "bad-body");
+            for what in [GET, PUT, PATCH, DELETE, INCREMENT, "GET /v1/user/export"] {
+                server.call(what).body("{}").send().await.assert_problem(401, "no-token");
+            }
+            assert_eq!(data(server, &token).await, json!({"text": "x".repeat(1000)}));
+        })
+        .await;
+}
+
+/// A repeat after a lost answer gives the first result, also after a restart.
+#[actix_web::test]
+async fn a_repeated_request_is_done_once() {
+    let world = World::new();
+    let mut token = String::new();
+    world
+        .serve(async |server| {
+            token = someone(server).await;
+            let once = async || {
+                let body = json!({"path": "/n", "by": 5});
+                call(server, &token, INCREMENT, &body).header("idempotency-key", "abc").send().await
+            };
+            assert_eq!(changed(&once().await, 1), 5);
+            changed(&send(server, &token, INCREMENT, json!({"path": "/n"})).await, 2);
+            assert_eq!(changed(&once().await, 1), 5, "the answer that was lost");
+        })
+        .await;
+    world
+        .serve(async |server| {
+            let body = json!({"path": "/n", "by": 5});
+            let answer = call(server, &token, INCREMENT, &body).header("idempotency-key", "abc").send().await;
+            assert_eq!(changed(&answer, 1), 5);
+            assert_eq!(data(server, &token).await, json!({"n": 6}));
+        })
+        .await;
+}
+
+/// 100 clients who count at once: the exact sum, and whoever is refused is told.
+#[actix_web::test]
+async fn concurrent_increments_all_count() {
+    World::new()
+        .serve(async |server| {
+            let token = someone(server).await;
+            let client = async |_| {
+                for _ in 0..50 {
+                    let answer = send(server, &token, INCREMENT, json!({"path": "/n"})).await;
+                    assert_eq!(answer.status, 200, "{answer:?}");
+                }
+            };
+            join_all((0..100).map(client)).await;
+            assert_eq!(data(server, &token).await, json!({"n": 5000}));
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn all_documents_together_are_bounded() {
+    World::new()
+        .set("data.max_bytes", "3000")
+        .serve(async |server| {
+            let (one, other) = (someone(server).await, someone(server).await);
+            changed(&send(server, &one, PUT, json!({"text": "x".repeat(4000)})).await, 1);
+            assert!(server.metric("passerby_data_bytes").await > 4000);
+            send(server, &other, PUT, json!({"a": 1})).await.assert_problem(507, "data-full");
+            send(server, &one, INCREMENT, json!({"path": "/n"})).await.assert_problem(507, "data-full");
+            changed(&send(server, &one, DELETE, json!({})).await, 2);
+            changed(&send(server, &other, PUT, json!({"a": 1})).await, 1);
+            assert_eq!(server.server.store.registry().document_bytes(), 21 + 21 + r#"{"a":1}"#.len());
+        })
+        .await;
+}
+
+/// S44: what is deleted, logged out or expired is gone from memory at once, and from the disk with the next generation.
+#[actix_web::test]
+async fn data_goes_with_its_user_and_leaves_the_disk() {
+    const SECRET: &str = "the-secret-of-a-diary";
+    let world = World::new();
+    let folder = world.data_dir();
+    world
+        .serve(async |server| {
+            let diary = json!({"diary": SECRET});
+            let kept = someone(server).await;
+            changed(&send(server, &kept, PUT, json!({"kept": true})).await, 1);
+            let before = server.server.store.registry().document_bytes();
+            for end in [END, DELETE_USER] {
+                let token = someone(server).await;
+                changed(&send(server, &token, PUT, diary.clone()).await, 1);
+                changed(&send(server, &token, PATCH, json!({"diary": format!("{SECRET}, page 2")})).await, 2);
+                assert_eq!(server.call(end).bearer(&token).send().await.status, 204);
+                server.call(GET).bearer(&token).send().await.assert_problem(401, "session-ended");
+                assert_eq!(server.server.store.registry().document_bytes(), before);
+            }
+            let expiring = someone(server).await;
+            changed(&send(server, &expiring, PUT, diary).await, 1);
+            let tokens = server.call(CREATE).send().await.tokens();
+            server.clock.advance_s(80 * 86_400);
+            let kept = server.call(ROTATE).bearer(&tokens.refresh).send().await.tokens();
+            changed(&send(server, &kept.access, PUT, json!({"also": "kept"})).await, 1);
+            server.clock.advance_s(11 * 86_400);
+            server.server.janitor.sweep(server.server.core.store().registry().pages()).await.unwrap();
+            let left = 21 + r#"{"also":"kept"}"#.len();
+            assert_eq!(server.server.store.registry().document_bytes(), left, "who expired took it along");
+            assert!(holds(&folder, SECRET), "the journal still holds it: otherwise the rest says nothing");
+            server.clock.advance_s(86_401);
+            until("a generation without it", || {
+                server.clock.advance_s(1);
+                server.server.store.nudge();
+                !holds(&folder, SECRET)
+            })
+            .await;
+            assert!(holds(&folder, "\"also\""));
+        })
+        .await;
+}
+
+fn claims(token: &str) -> Value {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
+}
+
+fn holds(folder: &std::path::Path, text: &str) -> bool {
+    std::fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| {
+        if entry.path().is_dir() {
+            return holds(&entry.path(), text);
+        }
+        // a file may go while it is looked at
+        let bytes = std::fs::read(entry.path()).unwrap_or_default();
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    })
+}
+
+/// Data stays under the same id when its user becomes an account, and joins the account's by the rules when it becomes part of one.
+#[actix_web::test]
+async fn linking_keeps_the_document_and_merging_joins_it() {
+    World::new()
+        .file("[data]\nmerge_keys = [\"cart=union\", \"visits=sum\"]\n[provider.local_userpass.config]\nautoConfirm = true\n")
+        .serve(async |server| {
+            let account = json!({"provider": "local-userpass", "email": "a@example.test", "password": "a password"});
+            assert_eq!(server.call("POST /v1/registrations").body(account.to_string()).send().await.status, 202);
+            let first = someone(server).await;
+            let data_of_first = json!({"cart": ["tea"], "visits": 2, "name": "first"});
+            changed(&send(server, &first, PUT, data_of_first.clone()).await, 1);
+            let linked = send(server, &first, "POST /v1/user/identities", account.clone()).await;
+            assert_eq!(linked.status, 200, "{linked:?}");
+            let first = linked.tokens().access;
+            assert_eq!(data(server, &first).await, data_of_first);
+
+            let second = someone(server).await;
+            changed(&send(server, &second, PUT, json!({"cart": ["milk"], "visits": 3, "name": "second", "own": 1})).await, 1);
+            let mut merge = account.clone();
+            merge["on_conflict"] = json!("merge");
+            let merged = send(server, &second, "POST /v1/user/identities", merge).await;
+            assert_eq!(merged.status, 200, "{merged:?}");
+            let joined = json!({"cart": ["tea", "milk"], "visits": 5, "name": "first", "own": 1});
+            assert_eq!(data(server, &merged.tokens().access).await, joined);
+            assert_eq!(data(server, &first).await, joined);
+            assert_eq!(server.server.store.registry().values(), 2, "the credential and one document");
+        })
+        .await;
+}
+
+/// What `realm-web` shows as `customData`.
+#[actix_web::test]
+async fn tokens_show_what_is_configured_of_the_document() {
+    World::new()
+        .set("data.token_fields", "plan,name")
+        .serve(async |server| {
+            let tokens = server.call(CREATE).send().await.tokens();
+            let shown = |token: &str| claims(token).get("user_data").cloned();
+            assert_eq!(shown(&tokens.access), None);
+            changed(
+                &send(server, &tokens.access, PUT, json!({"plan": "free", "name": "N\u{e9}", "diary": "no"})).await,
+                1,
+            );
+            let next = server.call(ROTATE).bearer(&tokens.refresh).send().await.tokens();
+            assert_eq!(shown(&next.access), Some(json!({"plan": "free", "name": "N\u{e9}"})));
+            assert_eq!(data(server, &next.access).await["diary"], "no", "the token is as good as any");
+            changed(&send(server, &next.access, PATCH, json!({"name": "x".repeat(1100)})).await, 2);
+            let next = server.call(ROTATE).bearer(&next.refresh).send().await.tokens();
+            assert_eq!(shown(&next.access), None, "no token becomes that long");
+        })
+        .await;
+}
+
+/// `PATCH` and `PUT` are among what pages of other origins may ask for.
+#[actix_web::test]
+async fn a_method_that_is_not_there_is_named() {
+    World::new()
+        .serve(async |server| {
+            let answer = server.call("POST /v1/data").send().await;
+            answer.assert_problem(405, "method-not-allowed");
+            let allow = answer.header("allow").unwrap();
+            for method in [Method::GET, Method::PUT, Method::PATCH, Method::DELETE] {
+                assert!(allow.contains(method.as_str()), "{allow}");
+            }
+        })
+        .await;
+}
