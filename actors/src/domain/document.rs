@@ -224,6 +224,11 @@ impl Document {
         self.version
     }
 
+    /// Whether there is one, and not only the version of one that is gone.
+    pub fn is_there(&self) -> bool {
+        self.data.is_some()
+    }
+
     /// What an edit makes of it, and what the delta is. `None` if it is the repeat of an operation.
     ///
     /// # Errors

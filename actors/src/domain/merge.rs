@@ -74,9 +74,10 @@ impl MergePolicy {
             let rule = |name: &str| if self.larger.contains(name) { MeterMerge::Max } else { MeterMerge::Sum };
             survivor.meters = Some(Arc::from(target.meters().merged(&source.meters(), rule).encode()));
         }
-        if source.document.is_some() {
+        let theirs = source.document();
+        if theirs.is_there() {
             let rule = |key: &str| self.document_keys.get(key).copied().unwrap_or(self.document);
-            survivor.document = Some(Arc::from(target.document().merged(&source.document(), now, rule).encode()));
+            survivor.document = Some(Arc::from(target.document().merged(&theirs, now, rule).encode()));
         }
         Ok(Merged { survivor, session })
     }

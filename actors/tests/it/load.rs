@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use passerby_actors::domain::{DeviceId, Session, SessionKind, UserId};
+use passerby_actors::domain::{Change, DeviceId, Document, Edit, Expected, Session, SessionKind, UserId, ValueKey};
 use passerby_actors::handle::{Handle, IdForm};
 use passerby_actors::registry::Registry;
 
@@ -18,6 +18,9 @@ pub(crate) enum Fact {
     Opened(UserId, u16),
     RotationBegun(UserId, u16),
     Rotated(UserId, u16),
+    /// a number in the document grows
+    EditBegun(UserId, u16),
+    Edited(UserId, u16),
     EndBegun(UserId),
     Ended(UserId),
 }
@@ -30,6 +33,8 @@ impl std::fmt::Display for Fact {
             Self::Opened(id, n) => write!(f, "O {id} {n}"),
             Self::RotationBegun(id, n) => write!(f, "r {id} {n}"),
             Self::Rotated(id, n) => write!(f, "R {id} {n}"),
+            Self::EditBegun(id, n) => write!(f, "d {id} {n}"),
+            Self::Edited(id, n) => write!(f, "D {id} {n}"),
             Self::EndBegun(id) => write!(f, "e {id} 0"),
             Self::Ended(id) => write!(f, "E {id} 0"),
         }
@@ -49,6 +54,8 @@ impl FromStr for Fact {
             "O" => Ok(Self::Opened(id, n)),
             "r" => Ok(Self::RotationBegun(id, n)),
             "R" => Ok(Self::Rotated(id, n)),
+            "d" => Ok(Self::EditBegun(id, n)),
+            "D" => Ok(Self::Edited(id, n)),
             "e" => Ok(Self::EndBegun(id)),
             "E" => Ok(Self::Ended(id)),
             _ => Err(()),
@@ -58,13 +65,13 @@ impl FromStr for Fact {
 
 /// One client's life: `operations` changes, or fewer if they begin to fail.
 pub(crate) async fn client(handle: &Handle, mut random: Random, operations: usize, say: &impl Fn(Fact)) {
-    let mut users: Vec<(UserId, u32, u16)> = Vec::new();
+    let mut users: Vec<(UserId, u32, u16, u16)> = Vec::new();
     for _ in 0..operations {
-        let what = random.below(10);
+        let what = random.below(12);
         if users.is_empty() || what < 5 {
             let Ok(user) = handle.login(SessionKind::V1, IdForm::TimeOrdered).await else { return };
             say(Fact::Created(user.user));
-            users.push((user.user, user.number, 0));
+            users.push((user.user, user.number, 0, 0));
         } else if what < 6 {
             let id = users[random.below(users.len())].0;
             let sessions = handle.load(&id).map_or(0, |user| user.sessions().len() as u16);
@@ -75,17 +82,28 @@ pub(crate) async fn client(handle: &Handle, mut random: Random, operations: usiz
             say(Fact::Opened(id, sessions + 1));
         } else if what < 8 {
             let at = random.below(users.len());
-            let (id, number, counter) = users[at];
+            let (id, number, counter, _) = users[at];
             say(Fact::RotationBegun(id, counter + 1));
             let Ok(counter) = handle.rotate(&id, number, counter).await else { return };
             say(Fact::Rotated(id, counter));
             users[at].2 = counter;
+        } else if what < 10 {
+            let at = random.below(users.len());
+            let (id, .., counted) = users[at];
+            say(Fact::EditBegun(id, counted + 1));
+            let change = Change::Increment { path: "/n".to_owned(), by: 1.into() };
+            let edit = Edit { change, expected: Expected::Anything, operation: None, origin: None };
+            if handle.edit(&id, edit).await.is_err() {
+                return;
+            }
+            say(Fact::Edited(id, counted + 1));
+            users[at].3 = counted + 1;
         } else {
-            let (id, number, _) = users.swap_remove(random.below(users.len()));
+            let (id, number, ..) = users.swap_remove(random.below(users.len()));
             say(Fact::EndBegun(id));
             let sessions = handle.load(&id).map_or(0, |user| user.sessions().len());
             let ended =
-                if what == 8 && sessions == 1 { handle.logout(&id, number).await } else { handle.delete(&id).await };
+                if what == 10 && sessions == 1 { handle.logout(&id, number).await } else { handle.delete(&id).await };
             if ended.is_err() {
                 return;
             }
@@ -96,16 +114,26 @@ pub(crate) async fn client(handle: &Handle, mut random: Random, operations: usiz
 
 /// What must be true of a user after any crash.
 #[derive(Debug, Default)]
-struct Expected {
+struct Bounds {
     end_begun: bool,
     ended: bool,
     rotations: (u16, u16),
     sessions: (u16, u16),
+    edits: (u16, u16),
+}
+
+/// What the number in a document is; its version says the same.
+fn counted(document: Option<&[u8]>) -> u16 {
+    let Some(bytes) = document else { return 0 };
+    let view = Document::view(bytes).expect("a document");
+    let number = view.json.and_then(|json| json.strip_prefix("{\"n\":")?.strip_suffix('}')?.parse().ok());
+    assert_eq!(number.map(u64::from), Some(view.version));
+    number.unwrap_or_default()
 }
 
 /// Everybody who was ever heard of.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger(BTreeMap<UserId, Expected>);
+pub(crate) struct Ledger(BTreeMap<UserId, Bounds>);
 
 impl Ledger {
     pub(crate) fn note(&mut self, fact: Fact) {
@@ -114,6 +142,8 @@ impl Ledger {
         | Fact::Opened(id, _)
         | Fact::RotationBegun(id, _)
         | Fact::Rotated(id, _)
+        | Fact::EditBegun(id, _)
+        | Fact::Edited(id, _)
         | Fact::EndBegun(id)
         | Fact::Ended(id)) = fact;
         let user = self.0.entry(id).or_default();
@@ -123,6 +153,8 @@ impl Ledger {
             Fact::Opened(_, n) => user.sessions = (n, n),
             Fact::RotationBegun(_, n) => user.rotations.1 = n,
             Fact::Rotated(_, n) => user.rotations = (n, n),
+            Fact::EditBegun(_, n) => user.edits.1 = n,
+            Fact::Edited(_, n) => user.edits = (n, n),
             Fact::EndBegun(_) => user.end_begun = true,
             Fact::Ended(_) => user.ended = true,
         }
@@ -132,17 +164,27 @@ impl Ledger {
     pub(crate) fn check(&mut self, registry: &Registry, context: &str) {
         let one = |sessions: &[Session]| sessions.iter().find(|s| s.number == 1).map(|s| s.refresh_counter);
         self.0.retain(|id, user| {
-            let found = registry.load(id).map(|user| user.sessions());
+            let found = registry.load(id);
             if user.ended {
                 assert_eq!(found, None, "{context}: {id} was ended and is back");
-            } else if let Some(sessions) = found {
+                assert_eq!(registry.value(&ValueKey::document(id)), None, "{context}: what {id} kept is back");
+            } else if let Some(found) = found {
+                let sessions = found.sessions();
                 let (least, most) = user.sessions;
                 let count = sessions.len() as u16;
                 assert!((least..=most).contains(&count), "{context}: {id} has {count} sessions, not {least}..={most}");
                 let (least, most) = user.rotations;
                 let counter = one(&sessions).expect("the first session");
                 assert!((least..=most).contains(&counter), "{context}: {id} is at {counter}, not {least}..={most}");
-                *user = Expected { rotations: (counter, counter), sessions: (count, count), ..Expected::default() };
+                let (least, most) = user.edits;
+                let counted = counted(found.document.as_deref());
+                assert!((least..=most).contains(&counted), "{context}: {id} counted {counted}, not {least}..={most}");
+                *user = Bounds {
+                    rotations: (counter, counter),
+                    sessions: (count, count),
+                    edits: (counted, counted),
+                    ..Bounds::default()
+                };
             } else {
                 assert!(user.end_begun, "{context}: {id} was acknowledged and is lost");
                 user.ended = true;

@@ -6,10 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use passerby_actors::actor::{Joined, LinkerHandle, Proof};
 use passerby_actors::domain::{
-    DeviceId, IdentityKey, MAX_ANONYMOUS_SESSIONS, MergePolicy, Operation, Refusal, SessionId, SessionKind, UserId,
+    Change, DeviceId, Document, Edit, Expected, IdentityKey, KeyRule, MAX_ANONYMOUS_SESSIONS, MergePolicy, Operation,
+    Refusal, SessionId, SessionKind, UserId,
 };
 use passerby_actors::handle::{Error, IdForm};
 use passerby_actors::store::Store;
+
+use serde_json::Value;
 
 use crate::support::{Random, Running, World};
 
@@ -39,9 +42,40 @@ struct User {
     sessions: BTreeMap<u32, Session>,
     identities: Vec<usize>,
     aliases: Vec<UserId>,
+    document: Option<BTreeMap<String, i64>>,
+    version: u64,
 }
 
 impl User {
+    /// Changes the document; whose version goes on with every change.
+    fn edit(&mut self, change: &Change) -> Result<u64, Refusal> {
+        if self.disabled {
+            return Err(Refusal::Disabled);
+        }
+        let mut data = self.document.clone().unwrap_or_default();
+        let number = |value: &Value| value.as_i64().expect("numbers alone");
+        self.document = match change {
+            Change::Put(new) => Some(new.iter().map(|(key, value)| (key.clone(), number(value))).collect()),
+            Change::Merge(patch) => {
+                for (key, value) in patch {
+                    if value.is_null() {
+                        data.remove(key);
+                    } else {
+                        data.insert(key.clone(), number(value));
+                    }
+                }
+                Some(data)
+            }
+            Change::Increment { path, by } => {
+                *data.entry(path[1..].to_owned()).or_default() += by.as_i64().expect("whole numbers");
+                Some(data)
+            }
+            _ => None,
+        };
+        self.version += 1;
+        Ok(self.version)
+    }
+
     fn live(&self, number: u32, now: u64) -> Result<&Session, Refusal> {
         let session = self.sessions.get(&number);
         session.filter(|s| !self.lasting || now < s.started + LIFETIME_S).ok_or(Refusal::SessionEnded)
@@ -174,7 +208,7 @@ impl Model {
         };
         let source = self.users.get(id).ok_or(Refusal::Gone)?;
         source.live(number, now)?;
-        let source = self.alive(id).ok_or(Refusal::Gone)?;
+        let source = self.alive(id).ok_or(Refusal::Gone)?.clone();
         if source.lasting {
             return Err(Refusal::NotAnonymous);
         }
@@ -184,6 +218,11 @@ impl Model {
         let target = self.users.get_mut(&owner).expect("the owner");
         let opened = target.open(SessionKind::V1, now)?;
         target.aliases.push(*id);
+        if let Some(theirs) = source.document {
+            let ours = target.document.get_or_insert_default();
+            theirs.into_iter().for_each(|(key, number)| *ours.entry(key).or_default() += number);
+            target.version += 1;
+        }
         self.users.remove(id);
         Ok((owner, opened))
     }
@@ -214,7 +253,7 @@ async fn ten_thousand_random_operations_agree_with_a_plain_map() {
     let mut running = world.open();
     let mut linker = LinkerHandle::start(Arc::clone(&running.core)).await.unwrap();
     let mut model = Model { now: 1_000_000, users: HashMap::new(), known: Vec::new() };
-    let (mut expired, mut deaths, mut linked, mut merged) = (0, 0, 0, 0);
+    let (mut expired, mut deaths, mut linked, mut merged, mut edited) = (0, 0, 0, 0, 0);
     for step in 0..OPERATIONS {
         let id = match model.known.len() {
             0 => UserId::from_bytes([1; 16]),
@@ -230,7 +269,7 @@ async fn ten_thousand_random_operations_agree_with_a_plain_map() {
         let handle = &running.handle;
         let refused = |result: Result<(), Refusal>| result.map_err(Error::Refused);
         let seen = format!("seed {seed}, step {step}, {id}");
-        match random.below(120) {
+        match random.below(128) {
             0..25 => {
                 let kind = if random.one_in(2) { SessionKind::V1 } else { SessionKind::AppServices };
                 let user = handle.login(kind, IdForm::TimeOrdered).await.unwrap();
@@ -295,7 +334,7 @@ async fn ten_thousand_random_operations_agree_with_a_plain_map() {
                 assert_eq!(got, expected.map_err(Error::Refused), "{seen}: link {person}");
             }
             106..111 => {
-                let policy = MergePolicy::default();
+                let policy = MergePolicy { document: KeyRule::Sum, ..MergePolicy::default() };
                 let opens = (SessionKind::V1, DeviceId::default());
                 let got = match linker.merge(id, number, proof(person), opens, policy).await {
                     Ok(Joined::Linked(session) | Joined::Merged(session)) => Ok((session.user, session.number)),
@@ -337,6 +376,24 @@ async fn ten_thousand_random_operations_agree_with_a_plain_map() {
                 };
                 assert_eq!(got, refused(expected), "{seen}: unlink {person}");
             }
+            119..127 => {
+                let key = || format!("k{}", step % 5);
+                let small = |random: &mut Random| Value::from(random.below(100));
+                let change = match random.below(8) {
+                    0 => Change::Delete,
+                    1 => Change::Put(
+                        [(key(), small(&mut random)), ("k9".to_owned(), small(&mut random))].into_iter().collect(),
+                    ),
+                    2 => Change::Merge([(key(), Value::Null)].into_iter().collect()),
+                    3 | 4 => Change::Merge([(key(), small(&mut random))].into_iter().collect()),
+                    _ => Change::Increment { path: format!("/{}", key()), by: (random.below(9) as i64 - 4).into() },
+                };
+                edited += 1;
+                let edit = Edit { change: change.clone(), expected: Expected::Anything, operation: None, origin: None };
+                let got = handle.edit(&id, edit).await.map(|edited| edited.version);
+                let expected = model.alive(&id).ok_or(Refusal::Gone).and_then(|user| user.edit(&change));
+                assert_eq!(got, expected.map_err(Error::Refused), "{seen}: edit {change:?}");
+            }
             118..119 => {
                 let now = model.now;
                 let got = handle.end_others(&id, number).await;
@@ -359,8 +416,8 @@ async fn ten_thousand_random_operations_agree_with_a_plain_map() {
     }
     running.close();
     agree(&world.open(), &mut model, "at the end, after a restart");
-    let counted = format!("{expired} expired, {deaths} deaths, {linked} linked, {merged} merged");
-    assert!(expired > 50 && deaths > 20 && linked > 50 && merged > 20, "{counted}");
+    let counted = format!("{expired} expired, {deaths} deaths, {linked} linked, {merged} merged, {edited} edits");
+    assert!(expired > 50 && deaths > 20 && linked > 30 && merged > 20 && edited > 500, "{counted}");
 }
 
 fn proof(person: usize) -> Proof {
@@ -384,6 +441,13 @@ fn agree(running: &Running, model: &mut Model, context: &str) {
             assert_eq!(identities, wanted, "{context}: {id}");
             let aliases: Vec<_> = state.aliases().iter().map(|alias| alias.id).collect();
             assert_eq!(aliases, expected.aliases, "{context}: {id}");
+            let view = state.document.as_deref().map(|bytes| Document::view(bytes).expect("a document"));
+            let data = view.and_then(|view| view.json).map(|json| serde_json::from_str(json).expect("JSON"));
+            assert_eq!(
+                (data, view.map_or(0, |view| view.version)),
+                (expected.document, expected.version),
+                "{context}: {id}"
+            );
         }
         let survivor = model.users.iter().find(|(_, user)| user.aliases.contains(&id)).map(|(survivor, _)| *survivor);
         assert_eq!(running.store.registry().survivor(&id), survivor, "{context}: {id}");
