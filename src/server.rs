@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use passerby_actors::actor::{Core, JanitorHandle, LinkerHandle, LoggedIn, Proof};
+use passerby_actors::actor::{Core, JanitorHandle, LinkerHandle, LoggedIn, MOST_SOCKETS, Proof};
 use passerby_actors::domain::{
     DeviceId, Document, Entropy, MergePolicy, MeterMerge, ServiceClock, SessionKind, UserId, ValueKey,
 };
@@ -11,6 +11,7 @@ use passerby_actors::handle::Live;
 use passerby_actors::histogram::Histogram;
 use passerby_actors::store::{EmbeddedStore, Health, Store};
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 
 use crate::budget::Budgets;
 use crate::config::Settings;
@@ -31,7 +32,7 @@ pub struct Accounts {
     pub userpass: Option<Arc<LocalUserpass>>,
 }
 
-/// Whose session a transfer code continues.
+/// Whose session a transfer code or a ticket continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transfer {
     /// The user.
@@ -67,6 +68,8 @@ pub struct FinishedLogin {
 pub struct OneTimeCodes {
     /// For another session of the same user.
     pub transfers: Codes<UserId, Transfer>,
+    /// For a socket of the same session.
+    pub tickets: Codes<UserId, Transfer>,
     /// For a browser that comes back from an issuer.
     pub sent: Codes<Network, SentLogin>,
     /// For the page that a finished login ends on.
@@ -78,12 +81,17 @@ impl Default for OneTimeCodes {
         let limits = |lifetime_s, most_per_owner| Limits { lifetime_s, most: 100_000, most_per_owner };
         Self {
             transfers: Codes::new(CodeKind::Transfer, limits(TRANSFER_CODE_S, 8)),
+            tickets: Codes::new(CodeKind::Socket, limits(TICKET_S, TICKETS_OF_A_USER)),
             sent: Codes::new(CodeKind::OidcState, limits(SENT_LOGIN_S, SENT_LOGINS_OF_A_NETWORK)),
             finished: Codes::new(CodeKind::Login, limits(LOGIN_CODE_S, 1)),
         }
     }
 }
 
+/// How long a ticket for a socket is good (seconds).
+pub const TICKET_S: u32 = 30;
+/// As many as a user may have sockets.
+const TICKETS_OF_A_USER: usize = MOST_SOCKETS;
 /// How long a transfer code is good (seconds).
 pub const TRANSFER_CODE_S: u32 = 120;
 /// How many people of one network may be at issuers at a time: one more, and the one who left first has to begin again.
@@ -119,6 +127,10 @@ pub struct Server {
     pub budgets: Budgets,
     /// What they may do beyond that, for proofs of work.
     pub challenges: Challenges,
+    /// Becomes true when the server stops: sockets then tell their clients to come back.
+    pub stopping: watch::Sender<bool>,
+    /// Open sockets.
+    pub sockets: AtomicU64,
     /// Responses by class of status: 1xx at 0.
     pub responses: [AtomicU64; 5],
     /// How long requests took that were answered 503.

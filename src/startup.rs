@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, web};
@@ -15,6 +16,7 @@ use passerby_actors::histogram::Histogram;
 use passerby_actors::store::embedded::files::Files;
 use passerby_actors::store::embedded::{Durability, OpenError, Options};
 use passerby_actors::store::{EmbeddedStore, Store};
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::budget::Budgets;
@@ -295,6 +297,8 @@ impl Application {
             codes: OneTimeCodes::default(),
             budgets,
             challenges,
+            stopping: watch::Sender::new(false),
+            sockets: AtomicU64::new(0),
             responses: Default::default(),
             shed: Histogram::default(),
         });
@@ -336,6 +340,7 @@ impl Application {
         if ended.is_none() {
             tracing::info!("draining");
             tokio::time::sleep(self.server.settings.drain.notice).await;
+            self.server.stopping.send_replace(true);
             public.stop(true).await;
             if let Some(mailer) = &self.server.accounts.mailer {
                 // those that wait for another try are lost; their tokens can be asked for again

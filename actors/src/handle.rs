@@ -10,7 +10,10 @@ use actix::{Actor, Addr};
 use smallvec::smallvec;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::actor::{Core, Login, Perform, Progress, Supervisor, activate, event, pass_on, rest_if_gone};
+use crate::actor::{
+    Attach, Continued, Core, Hello, Inbox, Login, Perform, Progress, Supervisor, activate, event, notify, pass_on,
+    rest_if_gone,
+};
 use crate::domain::{
     ApiKey, Cause, Change, ChangeSet, Count, DeviceId, Edit, Edited, Flags, Op, Operation, Outcome, Reading, Record,
     Refusal, Reply, Rewrite, ServiceTime, SessionId, SessionKind, UserId, UserState, ValueKey,
@@ -73,6 +76,31 @@ impl Drop for LeaseGuard<'_> {
     fn drop(&mut self) {
         self.core.directory.release(&self.id, self.incarnation);
     }
+}
+
+/// Keeps a user live for as long as it is held.
+struct KeptLive {
+    core: Arc<Core>,
+    id: UserId,
+    incarnation: u64,
+}
+
+impl Drop for KeptLive {
+    fn drop(&mut self) {
+        self.core.directory.release(&self.id, self.incarnation);
+        rest_if_gone(&self.core, &self.id);
+    }
+}
+
+/// A socket's place at its user's actor.
+pub struct Attachment {
+    /// What the socket is told when it comes.
+    pub hello: Hello,
+    /// What it is told from then on.
+    pub inbox: Inbox,
+    /// Names it as the origin of its own changes.
+    pub socket: u64,
+    _live: KeptLive,
 }
 
 impl Handle {
@@ -390,6 +418,43 @@ impl Handle {
     /// The user's document as it is stored, to be read by [`Document::view`](crate::domain::Document::view).
     pub fn document(&self, user: &UserId) -> Option<Arc<[u8]>> {
         self.core().store.registry().value(&ValueKey::document(user))
+    }
+
+    /// Lets a socket of one of the user's sessions hear of whatever happens to the user, from now on and in order. `since` is the
+    /// version of the document that it knows. The user stays live as long as the attachment is held.
+    ///
+    /// # Errors
+    /// `Refused`: gone or disabled, or the session has ended. `TooManySockets`.
+    pub async fn attach(&self, user: &UserId, session: u32, since: Option<u64>) -> Result<Attachment, Error> {
+        let core = self.core();
+        let now_ms = core.store.clock().monotonic_ms();
+        if core.directory.blocked_for_ms(user, now_ms).is_some() {
+            return Err(Error::Quarantined);
+        }
+        if core.store.registry().record(user).is_none() {
+            return Err(self.refuse(Refusal::Gone));
+        }
+        // a worker that stopped took its actors with it: the next try activates the user here
+        for _ in 0..2 {
+            let lease = core.directory.lease(user, now_ms);
+            let lease = lease.unwrap_or_else(|| activate(core, self.worker.number, &self.worker.completions, user));
+            let kept = KeptLive { core: Arc::clone(core), id: *user, incarnation: lease.incarnation };
+            let socket = core.next_incarnation();
+            match lease.address.send(Attach { socket, session, since }).await {
+                Ok(Ok((hello, inbox))) => return Ok(Attachment { hello, inbox, socket, _live: kept }),
+                Ok(Err(Error::Refused(refusal))) => return Err(self.refuse(refusal)),
+                Ok(Err(other)) => return Err(other),
+                Err(_) => drop(core.directory.forget(user, lease.incarnation)),
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// Says under which number a session goes on after a link, or that it goes on under its own, to the user's sockets.
+    pub fn session_continues(&self, user: &UserId, old: u32, new: u32) {
+        if let Some((address, _)) = self.core().directory.peek(user) {
+            notify(&address, Continued { old, new });
+        }
     }
 
     /// Ends all sessions, which deletes an anonymous user.

@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -63,6 +64,9 @@ pub fn bind(server: &Arc<Server>) -> io::Result<(Listener, SocketAddr)> {
             .client_request_timeout(http.client_timeout)
             .client_disconnect_timeout(Duration::from_secs(1))
             .local_addr(bound)
+            .on_connect_ext(|stream: &Impatient<TcpStream>, extensions| {
+                extensions.insert(stream.endless.clone());
+            })
             .h1(map_config(app, |()| AppConfig::default()));
         fn_service(move |stream: TcpStream| {
             let peer = stream.peer_addr().ok();
@@ -84,6 +88,7 @@ fn patience(http: &Http) -> Duration {
 struct Impatient<S> {
     stream: S,
     patience: Duration,
+    endless: Endless,
     /// Since when something is owed.
     since: Option<Instant>,
     /// Runs while something is owed, and is left to run out where it no longer is: most requests start no timer.
@@ -92,12 +97,31 @@ struct Impatient<S> {
     is_running: bool,
 }
 
+/// Of a connection: whether a socket has it, which looks after its own stalls.
+#[derive(Clone, Default)]
+pub(crate) struct Endless(Arc<AtomicBool>);
+
+impl Endless {
+    /// A socket has it.
+    pub(crate) fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// The socket is over, and what it left unsent is not waited for.
+    pub(crate) fn end(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
 impl<S> Impatient<S> {
     fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, patience, since: None, timer: None, is_running: false }
+        Self { stream, patience, endless: Endless::default(), since: None, timer: None, is_running: false }
     }
 
     fn owe(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.endless.0.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let since = *self.since.get_or_insert_with(Instant::now);
         if !self.is_running {
             let deadline = since + self.patience;
@@ -118,6 +142,10 @@ impl<S> Impatient<S> {
                 self.is_running = false;
                 return Ok(());
             };
+            if self.endless.0.load(Ordering::Relaxed) {
+                (self.since, self.is_running) = (None, false);
+                return Ok(());
+            }
             let deadline = since + self.patience;
             if deadline <= timer.deadline() {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "the client stalled"));

@@ -12,6 +12,7 @@ pub mod ops;
 mod plain;
 pub(crate) mod reader;
 mod script;
+mod socket;
 pub mod v1;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -67,6 +68,7 @@ pub fn public_app(
         .configure(reader::verify::routes)
         .configure(openapi::routes)
         .configure(script::routes)
+        .configure(socket::routes)
         .configure(move |config| {
             if demo {
                 demo::routes(config);

@@ -59,6 +59,8 @@ use super::{JSON, client_api, v1};
         v1::data::increment_data,
         v1::data::delete_data,
         v1::export::export,
+        super::socket::ticket,
+        super::socket::open,
         v1::jwks,
         v1::meters::list_meters,
         v1::meters::use_meter,

@@ -32,11 +32,13 @@ pub enum CodeKind {
     Login,
     /// Binds the answer of an OpenID provider to its request.
     OidcState,
+    /// Opens a socket.
+    Socket,
 }
 
 impl CodeKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Transfer, Self::Confirm, Self::Reset, Self::Login, Self::OidcState];
+    pub const ALL: [Self; 6] = [Self::Transfer, Self::Confirm, Self::Reset, Self::Login, Self::OidcState, Self::Socket];
 
     /// What its codes begin with, so that they are recognised where they do not belong.
     pub const fn prefix(self) -> &'static str {
@@ -46,6 +48,7 @@ impl CodeKind {
             Self::Reset => "psbr_",
             Self::Login => "psbl_",
             Self::OidcState => "psbo_",
+            Self::Socket => "psbs_",
         }
     }
 }

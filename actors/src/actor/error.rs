@@ -29,6 +29,9 @@ pub enum Error {
     /// The user has too many changes under way; this one was not begun.
     #[error("too many changes of this user are waiting")]
     TooMany,
+    /// The user has as many sockets as one may have.
+    #[error("the user has too many sockets")]
+    TooManySockets,
     /// The user's actor died too often; its changes are refused for a while.
     #[error("changes of this user are refused for a while after repeated failures")]
     Quarantined,

@@ -7,18 +7,22 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::sockets::{Hello, Inbox, Push, Sockets};
 use super::{Core, Error};
-use crate::domain::{ChangeSet, Operation, Outcome, Refusal, Reply, UserId, UserState};
+use crate::domain::{Cause, ChangeSet, Delta, Edited, Flags, Operation, Outcome, Refusal, Reply, UserId, UserState};
 use crate::store::{Applied, Completions, Sets};
 
 type Answer = Result<Reply, Error>;
 
 /// Changes of a user's document that may wait for their answers (design §3).
 const MOST_EDITS: usize = 128;
+/// A link is followed within this by the word under which number its session goes on.
+const CONTINUED_WITHIN: Duration = Duration::from_millis(500);
 
 /// Performs an operation on the actor's user. The permit is held until it is answered, whether or not somebody waits.
 #[derive(Message)]
@@ -29,6 +33,23 @@ pub(crate) struct Perform(pub(crate) Operation, pub(crate) Progress, pub(crate) 
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Notice(pub(crate) Applied);
+
+/// A socket of one of the user's sessions comes; `since` is the version of the document that it knows.
+#[derive(Message)]
+#[rtype(result = "Result<(Hello, Inbox), Error>")]
+pub(crate) struct Attach {
+    pub(crate) socket: u64,
+    pub(crate) session: u32,
+    pub(crate) since: Option<u64>,
+}
+
+/// Notice: a session goes on under another number after a link, or under the same.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Continued {
+    pub(crate) old: u32,
+    pub(crate) new: u32,
+}
 
 /// Lets the actor rest.
 #[derive(Message)]
@@ -87,6 +108,8 @@ pub(crate) struct Session {
     resting: bool,
     /// Set while an operation is being decided: still set when dropped, it died there.
     deciding: bool,
+    /// None before the first socket and the first change.
+    sockets: Option<Box<Sockets>>,
 }
 
 impl Session {
@@ -102,7 +125,63 @@ impl Session {
             edits_in_flight: 0,
             resting: false,
             deciding: false,
+            sockets: None,
         }
+    }
+
+    /// The user's sockets, which know the document as it is now.
+    fn sockets(&mut self, user: &UserState) -> &mut Sockets {
+        self.sockets.get_or_insert_with(|| {
+            let mut sockets = Box::<Sockets>::default();
+            sockets.begin_at(user);
+            sockets
+        })
+    }
+
+    fn end_dead(&mut self, cause: Cause) {
+        let (Some(mut sockets), Some(user)) = (self.sockets.take(), self.current()) else { return };
+        sockets.end_dead(&user, cause, self.core.store.clock().now(), &self.core.policy);
+        (self.sockets, self.cached) = (Some(sockets), Some(user));
+    }
+
+    /// Tells the sockets of a change of the document that is durable.
+    fn tell_change(&mut self, delta: &Arc<Delta>, origin: Option<u64>) {
+        let Some(sockets) = &mut self.sockets else { return };
+        if !sockets.changed(delta, origin)
+            && let Some(user) = self.core.store.load(&self.id)
+        {
+            sockets.catch_up(&user);
+        }
+    }
+
+    /// Tells the sockets of what somebody else changed, and ends those whose session is over.
+    fn tell_of(&mut self, cause: Cause, context: &mut Context<Self>) {
+        let Some(mut sockets) = self.sockets.take().filter(|sockets| !sockets.is_empty()) else { return };
+        match self.current() {
+            None => {
+                if let Some(survivor) = self.core.store.registry().survivor(&self.id) {
+                    sockets.tell_all(Push::Merged { survivor, merged: self.id });
+                }
+                sockets.end_all(cause);
+            }
+            Some(user) => {
+                let (now, policy) = (self.core.store.clock().now(), &self.core.policy);
+                if let (Cause::MergedInto, Some(alias)) = (cause, user.aliases().last()) {
+                    sockets.tell_all(Push::Merged { survivor: self.id, merged: alias.id });
+                }
+                sockets.catch_up(&user);
+                if user.record.flags.has(Flags::DISABLED) {
+                    sockets.end_all(Cause::Disabled);
+                } else if cause == Cause::Linked && sockets.has_dead(&user, now, policy) {
+                    // one of them goes on under another number, which whoever linked tells
+                    context.run_later(CONTINUED_WITHIN, |actor, _| actor.end_dead(Cause::Linked));
+                } else {
+                    sockets.end_dead(&user, cause, now, policy);
+                }
+                self.cached = Some(user);
+            }
+        }
+        self.sockets = Some(sockets);
     }
 
     /// The user as the registry has it; the cached extension record is kept if the version is the same.
@@ -199,6 +278,12 @@ impl Session {
                 (_, Ok(reply)) => Ok(reply),
                 (_, Err(refusal)) => Err(Error::Refused(refusal)),
             };
+            // before it is answered: whoever reads the answer finds all that came before it already told
+            if let (Ok(Reply::Edited(Edited { delta: Some(delta), .. })), Operation::Edit(edit)) =
+                (&answer, &decided.waiting.operation)
+            {
+                self.tell_change(delta, edit.origin);
+            }
             // the asker may have gone away; what was done stays done
             drop(decided.waiting.answer.send(answer));
         }
@@ -230,10 +315,37 @@ impl Handler<Perform> for Session {
     }
 }
 
+impl Handler<Attach> for Session {
+    type Result = Result<(Hello, Inbox), Error>;
+
+    fn handle(&mut self, attach: Attach, _: &mut Self::Context) -> Self::Result {
+        let user = self.current().ok_or(Refusal::Gone)?;
+        let (now, policy) = (self.core.store.clock().now(), self.core.policy);
+        if user.record.flags.has(Flags::DISABLED) {
+            return Err(Refusal::Disabled.into());
+        }
+        user.session(attach.session, now, &policy).ok_or(Refusal::SessionEnded)?;
+        let attached = self.sockets(&user).attach(attach.socket, attach.session, attach.since, &user);
+        self.cached = Some(user);
+        attached.ok_or(Error::TooManySockets)
+    }
+}
+
+impl Handler<Continued> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Continued { old, new }: Continued, _: &mut Self::Context) {
+        if let Some(sockets) = &mut self.sockets {
+            sockets.continued(old, new);
+        }
+    }
+}
+
 impl Handler<Notice> for Session {
     type Result = ();
 
     fn handle(&mut self, Notice(applied): Notice, context: &mut Self::Context) {
+        self.tell_of(applied.cause, context);
         if self.core.store.registry().record(&self.id).is_none() {
             tracing::debug!(user = %self.id, cause = applied.cause.name(), "the user is gone, and its actor ends");
             // whoever holds a lease lets the actor rest when it gives it back

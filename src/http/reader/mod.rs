@@ -187,9 +187,11 @@ pub(crate) fn slide(
 /// Whether a request that changes something, and proves itself by a cookie alone, comes from the site itself or from a page of
 /// `allowed_origins` (S21): browsers say so in `Sec-Fetch-Site` and `Origin`, older ones in `Origin` alone.
 pub(crate) fn is_own(request: &HttpRequest, context: &Context) -> bool {
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
-        return true;
-    }
+    matches!(*request.method(), Method::GET | Method::HEAD) || is_from_own_page(request, context)
+}
+
+/// Whether a page of the site itself or of `allowed_origins` asks: of a socket too, which begins with a GET (S23).
+pub(crate) fn is_from_own_page(request: &HttpRequest, context: &Context) -> bool {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let settings = &context.server.settings;
     let origin = header("origin");

@@ -69,8 +69,7 @@ pub(crate) async fn use_meter(
         let operation = request.headers().get("idempotency-key").and_then(|value| value.to_str().ok());
         let meter = request.match_info().get("name").unwrap_or_default();
         let used = meters::used(&context, &live.user, Use { meter, amount, item, operation }).await?;
-        let no_such = || Problem::new(StatusCode::NOT_FOUND, "no-such-meter", "there is no meter of this name");
-        Ok(json(StatusCode::OK, JSON, &used.ok_or_else(no_such)?))
+        Ok(json(StatusCode::OK, JSON, &used.ok_or_else(Problem::no_such_meter)?))
     };
     respond(&context, answer.await)
 }

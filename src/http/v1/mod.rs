@@ -36,7 +36,7 @@ pub(crate) mod userpass;
 
 use self::challenge::afford;
 pub use self::problem::Problem;
-pub(super) use self::problem::respond;
+pub(crate) use self::problem::respond;
 use self::problem::{Answer, json};
 
 /// Adds the routes.
@@ -258,7 +258,7 @@ async fn prove(
 }
 
 /// The live session of an access token, or of a reader's cookie; if there is a token, the cookie is ignored.
-fn authenticate(request: &HttpRequest, context: &Context) -> Result<Live, Problem> {
+pub(super) fn authenticate(request: &HttpRequest, context: &Context) -> Result<Live, Problem> {
     if request.headers().contains_key(header::AUTHORIZATION) || !request.headers().contains_key(header::COOKIE) {
         return by_bearer(request, context);
     }

@@ -58,6 +58,21 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, code, detail)
     }
 
+    /// What happened here.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The status of the answer.
+    pub(crate) fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Seconds after which it is worth another try, if that is known.
+    pub(crate) fn retry_after_s(&self) -> Option<u16> {
+        self.retry_after_s
+    }
+
     /// The last part of `type`.
     pub(crate) fn code(&self) -> &'static str {
         self.code
@@ -87,6 +102,10 @@ impl Problem {
 
     pub(crate) fn unknown_provider() -> Self {
         Self::new(StatusCode::BAD_REQUEST, "unknown-provider", "there is no such provider")
+    }
+
+    pub(crate) fn no_such_meter() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no-such-meter", "there is no meter of this name")
     }
 
     pub(crate) fn missing_field(field: &str) -> Self {
@@ -203,6 +222,9 @@ impl From<handle::Error> for Problem {
             handle::Error::DocumentsFull => Self::new(StatusCode::INSUFFICIENT_STORAGE, "data-full", detail),
             handle::Error::TooMany => {
                 Self { retry_after_s: Some(1), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-changes", detail) }
+            }
+            handle::Error::TooManySockets => {
+                Self { retry_after_s: Some(1), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-sockets", detail) }
             }
             handle::Error::OutcomeUnknown => unavailable("outcome-unknown"),
             handle::Error::NotWritable => unavailable("not-writable"),

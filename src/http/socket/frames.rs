@@ -1,0 +1,176 @@
+//! What is said on a socket: requests, and the texts of all frames (`docs/socket.md`).
+
+use passerby_actors::actor::{Hello, Missed, Push};
+use passerby_actors::domain::{Cause, Change, Delta, Expected, SessionId, Shape, UserId};
+use serde_json::{Map, Value, json};
+
+use crate::http::v1::Problem;
+use crate::http::v1::data::{increment, object};
+
+/// Fewer characters would soon name two operations.
+const ID_CHARS: std::ops::RangeInclusive<usize> = 16..=64;
+
+/// What a client asks for.
+pub(super) enum Request {
+    /// Reads the document.
+    Get,
+    /// Changes it.
+    Edit(Change, Expected),
+    /// Uses a meter.
+    Meter { name: String, item: Option<String>, amount: u32 },
+}
+
+/// A request, or why it is none; with its id, as far as there is one.
+pub(super) fn request(frame: &Map<String, Value>) -> (Option<&str>, Result<Request, Problem>) {
+    let id = frame.get("id").and_then(Value::as_str).filter(|id| ID_CHARS.contains(&id.chars().count()));
+    if id.is_none() {
+        let detail = "id must be a text of 16 to 64 characters that names this operation among all of the user's";
+        return (None, Err(bad("bad-id", detail)));
+    }
+    (id, read(frame))
+}
+
+fn read(frame: &Map<String, Value>) -> Result<Request, Problem> {
+    let field = |name: &str| frame.get(name);
+    let edit = |change| Ok(Request::Edit(change, expected(frame)?));
+    match field("type").and_then(Value::as_str) {
+        Some("get") => Ok(Request::Get),
+        Some("put") => edit(Change::Put(object(field("data").cloned().unwrap_or_default())?)),
+        Some("patch") => match field("patch") {
+            Some(Value::Object(patch)) => edit(Change::Merge(patch.clone())),
+            Some(patch @ Value::Array(_)) => match serde_json::from_value(patch.clone()) {
+                Ok(patch) => edit(Change::Patch(patch)),
+                Err(error) => Err(bad("bad-patch", &format!("this is not a JSON patch: {error}"))),
+            },
+            _ => Err(bad("bad-patch", "patch must be an object (a merge patch) or an array (a JSON patch)")),
+        },
+        Some("increment") => edit(increment(frame)?),
+        Some("delete") => edit(Change::Delete),
+        Some("meter") => {
+            let name = field("name").and_then(Value::as_str).ok_or_else(|| Problem::missing_field("name"))?;
+            let item = match field("item") {
+                None | Some(Value::Null) => None,
+                Some(Value::String(item)) => Some(item.clone()),
+                Some(_) => return Err(bad("bad-field", "item must be a text")),
+            };
+            let amount = match field("amount") {
+                None => Some(1),
+                Some(amount) => amount.as_u64().and_then(|amount| u32::try_from(amount).ok()),
+            };
+            let amount = amount.filter(|amount| (1..=1_000_000).contains(amount));
+            let amount = amount.ok_or_else(|| bad("bad-field", "amount must be 1 to 1000000"))?;
+            Ok(Request::Meter { name: name.to_owned(), item, amount })
+        }
+        _ => Err(bad("unknown-type", "type must be get, put, patch, increment, delete or meter")),
+    }
+}
+
+fn expected(frame: &Map<String, Value>) -> Result<Expected, Problem> {
+    match frame.get("if_version") {
+        None | Some(Value::Null) => Ok(Expected::Anything),
+        Some(version) => match version.as_u64() {
+            Some(0) => Ok(Expected::Nothing),
+            Some(version) => Ok(Expected::Version(version)),
+            None => Err(bad("bad-field", "if_version must be a whole number")),
+        },
+    }
+}
+
+fn bad(code: &'static str, detail: &str) -> Problem {
+    Problem::new(actix_web::http::StatusCode::BAD_REQUEST, code, detail)
+}
+
+/// The first frame, and those that follow it at once.
+pub(super) fn hello(user: &UserId, session: &SessionId, hello: &Hello) -> Vec<String> {
+    let Hello { version, missed, anonymous } = hello;
+    let (data, changes) = match missed {
+        Missed::Nothing => (String::new(), &[][..]),
+        Missed::Changes(changes) => (String::new(), &changes[..]),
+        Missed::Whole(json) => (format!(r#","data":{}"#, json.as_deref().unwrap_or("null")), &[][..]),
+    };
+    let first = format!(
+        r#"{{"type":"hello","user_id":"{user}","session_id":"{session}","anonymous":{anonymous},"version":{version}{data}}}"#
+    );
+    std::iter::once(first).chain(changes.iter().map(|delta| changed(delta))).collect()
+}
+
+fn changed(delta: &Delta) -> String {
+    let version = delta.seen + 1;
+    match &delta.shape {
+        Shape::Merge(patch) => format!(r#"{{"type":"data.changed","version":{version},"patch":{patch}}}"#),
+        Shape::Whole(json) => whole(version, json.as_deref()),
+    }
+}
+
+fn whole(version: u64, json: Option<&str>) -> String {
+    format!(r#"{{"type":"data.changed","version":{version},"data":{}}}"#, json.unwrap_or("null"))
+}
+
+/// What the server tells by itself.
+pub(super) fn push(user: &UserId, push: &Push) -> String {
+    match push {
+        Push::Changed(delta) => changed(delta),
+        Push::Whole { version, json } => whole(*version, json.as_deref()),
+        Push::Linked { session } => {
+            format!(r#"{{"type":"session.linked","session_id":"{}"}}"#, SessionId::derive(user, *session))
+        }
+        Push::Merged { survivor, merged } => {
+            format!(r#"{{"type":"session.merged","user_id":"{survivor}","merged_user_id":"{merged}"}}"#)
+        }
+        Push::Ended(cause) => ended(reason(*cause)),
+    }
+}
+
+/// The version of the document that a push makes, if it makes one.
+pub(super) fn version(push: &Push) -> Option<u64> {
+    match push {
+        Push::Changed(delta) => Some(delta.seen + 1),
+        Push::Whole { version, .. } => Some(*version),
+        Push::Linked { .. } | Push::Merged { .. } | Push::Ended(_) => None,
+    }
+}
+
+/// The last frame of a session that is over.
+pub(super) fn ended(reason: &str) -> String {
+    format!(r#"{{"type":"session.ended","reason":"{reason}"}}"#)
+}
+
+fn reason(cause: Cause) -> &'static str {
+    match cause {
+        Cause::LoggedOut => "logged-out",
+        Cause::Expired => "expired",
+        Cause::DeletedByUser | Cause::DeletedByAdmin => "deleted",
+        Cause::Disabled => "disabled",
+        Cause::Linked => "linked",
+        Cause::MergedInto => "merged",
+        _ => "ended",
+    }
+}
+
+/// The session of an account ends soon.
+pub(super) fn expiring(at: &str) -> String {
+    json!({ "type": "expiring", "at": at }).to_string()
+}
+
+/// The answer to a request. `fields` begins with a comma, or is empty.
+pub(super) fn reply(id: &str, fields: &str) -> String {
+    format!(r#"{{"type":"reply","id":{}{fields}}}"#, Value::from(id))
+}
+
+/// Why a request was not done. `version` is the document's, where that is why.
+pub(super) fn error(id: Option<&str>, problem: &Problem, version: Option<u64>) -> String {
+    let mut frame = json!({
+        "type": "error",
+        "id": id,
+        "status": problem.status(),
+        "code": problem.code(),
+        "detail": problem.detail(),
+    });
+    if let Some(seconds) = problem.retry_after_s() {
+        frame["retry_after"] = seconds.into();
+    }
+    if let Some(version) = version {
+        frame["version"] = version.into();
+    }
+    frame.to_string()
+}

@@ -1,0 +1,256 @@
+//! An open socket: what its client asks for, one thing after another, and what its user's actor tells it meanwhile.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix_ws::{AggregatedMessage, CloseCode, CloseReason, MessageStream, ProtocolError, Session};
+use passerby_actors::actor::{Inbox, Push};
+use passerby_actors::domain::{Document, DocumentRefusal, Edit, Refusal, SessionId, UserId};
+use passerby_actors::handle::{self, Attachment};
+use serde_json::{Map, Value};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::frames::{self, Request};
+use crate::http::listener::Endless;
+use crate::http::meters::{self, Use};
+use crate::http::v1::data::operation_id;
+use crate::http::v1::{Problem, rfc3339};
+use crate::http::{Context, within_time};
+
+/// How often a client is asked whether it is there, and its session is looked at, which counts as activity.
+const HEARTBEAT: Duration = Duration::from_secs(20);
+/// How long a frame may take to leave: beyond it the client is too slow.
+const SEND_WITHIN: Duration = Duration::from_secs(10);
+/// And a last one.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+/// The end of an account's session is told this long before (seconds).
+const EXPIRING_S: u32 = 3600;
+
+const SESSION_ENDED: u16 = 4001;
+const TOO_SLOW: u16 = 4002;
+const NO_PONG: u16 = 4008;
+
+/// Whose socket it is.
+pub(super) struct Socket {
+    pub(super) context: Context,
+    pub(super) user: UserId,
+    pub(super) session: SessionId,
+    pub(super) endless: Endless,
+}
+
+/// How it ends.
+enum End {
+    /// With this code.
+    Close(CloseCode),
+    /// The client is gone, or has said that it goes.
+    Gone,
+}
+
+impl From<u16> for End {
+    fn from(code: u16) -> Self {
+        Self::Close(CloseCode::Other(code))
+    }
+}
+
+/// What leaves: each frame within its time.
+struct Out(Session);
+
+impl Out {
+    async fn send(&mut self, text: String) -> Result<(), End> {
+        match timeout(SEND_WITHIN, self.0.text(text)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => Err(TOO_SLOW.into()),
+        }
+    }
+}
+
+impl Socket {
+    /// Until either side ends it.
+    pub(super) async fn run(mut self, attachment: Attachment, session: Session, messages: MessageStream) {
+        let mut out = Out(session);
+        let end = self.serve(attachment, &mut out, messages).await;
+        let code = match end {
+            End::Close(code) => Some(CloseReason { code, description: None }),
+            End::Gone => None,
+        };
+        // whoever does not take it is cut off by the listener
+        self.endless.end();
+        drop(timeout(CLOSE_WITHIN, out.0.close(code)).await);
+        self.context.server.sockets.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    async fn serve(&mut self, mut attachment: Attachment, out: &mut Out, messages: MessageStream) -> End {
+        match self.talk(&mut attachment, out, messages).await {
+            Ok(()) => End::Gone,
+            Err(end) => end,
+        }
+    }
+
+    async fn talk(&mut self, attachment: &mut Attachment, out: &mut Out, messages: MessageStream) -> Result<(), End> {
+        for frame in frames::hello(&self.user, &self.session, &attachment.hello) {
+            out.send(frame).await?;
+        }
+        let most = self.context.server.settings.http.max_body;
+        let mut messages = messages.max_frame_size(most).aggregate_continuations().max_continuation_size(most);
+        let mut stopping = self.context.server.stopping.subscribe();
+        let mut beat = pin!(sleep_until(Instant::now() + HEARTBEAT));
+        let (mut answered, mut warned) = (true, false);
+        loop {
+            tokio::select! {
+                message = messages.recv() => match message {
+                    None => return Ok(()),
+                    Some(Err(error)) => return Err(End::Close(broken(&error))),
+                    Some(Ok(AggregatedMessage::Text(text))) => {
+                        answered = true;
+                        self.asked(&text, attachment, out).await?;
+                    }
+                    Some(Ok(AggregatedMessage::Binary(_))) => return Err(End::Close(CloseCode::Unsupported)),
+                    Some(Ok(AggregatedMessage::Ping(bytes))) => out.0.pong(&bytes).await.map_err(|_| End::Gone)?,
+                    Some(Ok(AggregatedMessage::Pong(_))) => answered = true,
+                    Some(Ok(AggregatedMessage::Close(_))) => return Ok(()),
+                },
+                push = attachment.inbox.next() => self.tell(push, &attachment.inbox, out).await?,
+                () = &mut beat => {
+                    if !answered {
+                        return Err(NO_PONG.into());
+                    }
+                    answered = false;
+                    beat.as_mut().reset(Instant::now() + HEARTBEAT);
+                    self.look(&mut warned, out).await?;
+                    out.0.ping(b"").await.map_err(|_| End::Gone)?;
+                }
+                _ = stopping.wait_for(|stopping| *stopping) => return Err(End::Close(CloseCode::Restart)),
+            }
+        }
+    }
+
+    /// Tells the client what happened; nothing more comes from an actor that is gone, or that cut the socket off.
+    async fn tell(&mut self, push: Option<Arc<Push>>, inbox: &Inbox, out: &mut Out) -> Result<(), End> {
+        let Some(push) = push else {
+            return Err(if inbox.overflowed() { TOO_SLOW.into() } else { End::Close(CloseCode::Restart) });
+        };
+        match &*push {
+            Push::Linked { session } => self.session = SessionId::derive(&self.user, *session),
+            // its user is another's alias now, and that is all there is to say
+            Push::Ended(passerby_actors::domain::Cause::MergedInto) => return Err(SESSION_ENDED.into()),
+            _ => {}
+        }
+        out.send(frames::push(&self.user, &push)).await?;
+        if matches!(&*push, Push::Ended(_)) { Err(SESSION_ENDED.into()) } else { Ok(()) }
+    }
+
+    /// Whether the session still lives, which counts as activity; and whether its end is near.
+    async fn look(&mut self, warned: &mut bool, out: &mut Out) -> Result<(), End> {
+        match self.context.handle.check(&self.user, &self.session, None) {
+            Ok(live) => {
+                let (clock, policy) = (self.context.server.clock(), self.context.server.core.policy());
+                let end = live.started.saturating_add(policy.session_lifetime_s);
+                if !*warned && !live.record.is_anonymous() && clock.now().saturating_add(EXPIRING_S) >= end {
+                    *warned = true;
+                    out.send(frames::expiring(&rfc3339(clock.to_wall_s(end)))).await?;
+                }
+                Ok(())
+            }
+            Err(handle::Error::Refused(refusal)) => {
+                let reason = if refusal == Refusal::Disabled { "disabled" } else { "ended" };
+                out.send(frames::ended(reason)).await?;
+                Err(SESSION_ENDED.into())
+            }
+            // while the store cannot write nobody is called dead
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Does what the client asks for, and tells it meanwhile what others do. What was told before the answer came before it.
+    async fn asked(&mut self, text: &str, attachment: &mut Attachment, out: &mut Out) -> Result<(), End> {
+        let Ok(frame) = serde_json::from_str::<Map<String, Value>>(text) else {
+            return Err(End::Close(CloseCode::Invalid));
+        };
+        let (id, request) = frames::request(&frame);
+        let context = self.context.clone();
+        let (user, origin) = (self.user, attachment.socket);
+        let mut work = pin!(answer(&context, &user, origin, id, request));
+        let answer = loop {
+            tokio::select! {
+                biased;
+                answer = &mut work => break answer,
+                push = attachment.inbox.next() => self.tell(push, &attachment.inbox, out).await?,
+            }
+        };
+        let mut later = None;
+        while let Some(push) = attachment.inbox.try_next() {
+            if frames::version(&push).zip(answer.version).is_some_and(|(told, own)| told > own) {
+                later = Some(push);
+                break;
+            }
+            self.tell(Some(push), &attachment.inbox, out).await?;
+        }
+        out.send(answer.frame).await?;
+        match later {
+            None => Ok(()),
+            Some(push) => self.tell(Some(push), &attachment.inbox, out).await,
+        }
+    }
+}
+
+struct Answer {
+    frame: String,
+    /// The version that the document has by it.
+    version: Option<u64>,
+}
+
+async fn answer(
+    context: &Context,
+    user: &UserId,
+    origin: u64,
+    id: Option<&str>,
+    request: Result<Request, Problem>,
+) -> Answer {
+    let mut current = None;
+    let done = async {
+        let name = id.unwrap_or_default();
+        match request? {
+            Request::Get => {
+                let stored = context.handle.document(user);
+                let view = stored.as_deref().and_then(|bytes| Document::view(bytes).ok());
+                let (version, json) = view.map_or((0, None), |view| (view.version, view.json));
+                let fields = format!(r#","version":{version},"data":{}"#, json.unwrap_or("null"));
+                Ok(Answer { frame: frames::reply(name, &fields), version: Some(version) })
+            }
+            Request::Edit(change, expected) => {
+                let edit =
+                    Edit { change, expected, operation: Some(operation_id(name.as_bytes())), origin: Some(origin) };
+                let edited = within_time(context, context.handle.edit(user, edit)).await.inspect_err(|error| {
+                    if let handle::Error::Refused(Refusal::Document(DocumentRefusal::Version(version))) = error {
+                        current = Some(*version);
+                    }
+                })?;
+                let version = edited.version;
+                let value = edited.value.map(|value| format!(r#","value":{value}"#)).unwrap_or_default();
+                let frame = frames::reply(name, &format!(r#","version":{version}{value}"#));
+                Ok(Answer { frame, version: Some(version) })
+            }
+            Request::Meter { name: meter, item, amount } => {
+                let wish = Use { meter: &meter, amount, item: item.as_deref(), operation: Some(name) };
+                let used = meters::used(context, user, wish).await?.ok_or_else(Problem::no_such_meter)?;
+                let view = serde_json::to_string(&used).unwrap_or_default();
+                Ok(Answer { frame: frames::reply(name, &format!(r#","meter":{view}"#)), version: None })
+            }
+        }
+    };
+    let done: Result<Answer, Problem> = done.await;
+    done.unwrap_or_else(|problem| Answer { frame: frames::error(id, &problem, current), version: None })
+}
+
+/// The close code for what a client sent (RFC 6455 §7.4.1).
+fn broken(error: &ProtocolError) -> CloseCode {
+    match error {
+        ProtocolError::Overflow => CloseCode::Size,
+        ProtocolError::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => CloseCode::Invalid,
+        ProtocolError::Io(_) => CloseCode::Size,
+        _ => CloseCode::Protocol,
+    }
+}

@@ -1,0 +1,161 @@
+//! The socket, `passerby.v1` (`docs/socket.md`): a user's document, live. Here it is opened; `frames` is what is said on it, `live` says
+//! it.
+
+mod frames;
+mod live;
+
+use std::sync::atomic::Ordering;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use passerby_actors::domain::{SessionId, UserId};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use self::live::Socket;
+use super::listener::Endless;
+use super::reader::{self, Found};
+use super::v1::{Problem, authenticate, respond};
+use super::{Context, JSON, NO_STORE, body, other_method};
+use crate::server::{TICKET_S, Transfer};
+
+/// The sub-protocol.
+const PROTOCOL: &str = "passerby.v1";
+/// Before the ticket, among the sub-protocols that a client offers: the one place where a page can put something that does not
+/// stand in a URL.
+const TICKET: &str = "ticket.";
+
+/// The schema of all frames.
+const ASYNCAPI: &str = include_str!("asyncapi.json");
+
+/// Adds the routes.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    let schema = || async { HttpResponse::Ok().insert_header((header::CONTENT_TYPE, JSON)).body(ASYNCAPI) };
+    config
+        .service(web::resource("/v1/socket").get(open).default_service(other_method("GET")))
+        .service(web::resource("/v1/socket-ticket").post(ticket).default_service(other_method("POST")))
+        .service(web::resource("/asyncapi.json").get(schema).default_service(other_method("GET")));
+}
+
+/// A ticket for a socket.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TicketAnswer {
+    /// Offered as the sub-protocol `ticket.` and this, besides `passerby.v1`.
+    #[schema(example = "psbs_MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0")]
+    ticket: String,
+    /// Seconds for which it is good, once.
+    #[schema(example = 30)]
+    expires_in: u32,
+}
+
+/// A ticket for a socket of this session, good once and for 30 seconds: browsers cannot send a token with a WebSocket but in its URL.
+#[utoipa::path(post, path = "/v1/socket-ticket", tag = "Data", security(("access_token" = [])),
+    responses((status = 201, body = TicketAnswer), (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn ticket(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
+    let answer = async {
+        body::discard(&request, &context, payload).await?;
+        let live = authenticate(&request, &context)?;
+        let server = &context.server;
+        let whose = Transfer { user: live.user, session: live.number };
+        let ticket = server.codes.tickets.issue(Some(live.user), whose, server.clock().now(), &*server.entropy);
+        let ticket = ticket.map_err(|_| Problem::from(super::handle::Error::Overloaded))?;
+        let answer = TicketAnswer { ticket: ticket.text().to_owned(), expires_in: TICKET_S };
+        Ok(HttpResponse::Created().json(answer))
+    };
+    respond(&context, answer.await)
+}
+
+/// Opens a socket, by a ticket or by a reader's cookie; `/asyncapi.json` is what is said on it.
+#[utoipa::path(get, path = "/v1/socket", tag = "Data",
+    params(("since" = Option<u64>, Query, description = "the version of the document that the client knows"),
+        ("Sec-WebSocket-Protocol" = String, Header, description = "`passerby.v1`, and `ticket.` with a ticket of `POST /v1/socket-ticket`")),
+    responses((status = 101, description = "a WebSocket"),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn open(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
+    match try_open(&request, &context, payload).await {
+        Ok(response) => response,
+        Err(problem) => respond(&context, Err(problem)),
+    }
+}
+
+async fn try_open(request: &HttpRequest, context: &Context, payload: web::Payload) -> Result<HttpResponse, Problem> {
+    let bad = |code, detail: &str| Problem::new(StatusCode::BAD_REQUEST, code, detail);
+    let since = since(request.query_string())?;
+    // before the ticket is used up
+    let (mut response, session, messages) = actix_ws::handle_with_protocols(request, payload, &[PROTOCOL])
+        .map_err(|error| bad("no-websocket", &format!("this is for WebSockets: {error}")))?;
+    let offered = offered(request);
+    if !offered.contains(&PROTOCOL) {
+        return Err(bad("unknown-protocol", "the sub-protocol passerby.v1 must be offered"));
+    }
+    let server = &context.server;
+    if *server.stopping.borrow() {
+        return Err(super::handle::Error::Stopping.into());
+    }
+    let (user, number) = match offered.iter().find_map(|offered| offered.strip_prefix(TICKET)) {
+        Some(ticket) => by_ticket(request, context, ticket)?,
+        None => by_cookie(request, context)?,
+    };
+    let attachment = context.handle.attach(&user, number, since).await?;
+    let socket = Socket {
+        context: context.clone(),
+        user,
+        session: SessionId::derive(&user, number),
+        endless: request.conn_data::<Endless>().cloned().unwrap_or_default(),
+    };
+    socket.endless.begin();
+    server.sockets.fetch_add(1, Ordering::Relaxed);
+    actix_web::rt::spawn(socket.run(attachment, session, messages));
+    let (name, value) = NO_STORE;
+    response.headers_mut().insert(name, value);
+    Ok(response)
+}
+
+/// The sub-protocols that a client offers.
+fn offered(request: &HttpRequest) -> Vec<&str> {
+    let headers = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
+    headers.flat_map(|value| value.split(',')).map(str::trim).collect()
+}
+
+/// The version that the client knows.
+fn since(query: &str) -> Result<Option<u64>, Problem> {
+    if query.is_empty() {
+        return Ok(None);
+    }
+    let since = query.strip_prefix("since=").and_then(|version| version.parse().ok());
+    let wrong = || Problem::new(StatusCode::BAD_REQUEST, "bad-query", "the query takes since=VERSION");
+    since.map(Some).ok_or_else(wrong)
+}
+
+/// Whose session asked for the ticket. A page of somebody else's cannot use it either where origins are listed (S23).
+fn by_ticket(request: &HttpRequest, context: &Context, ticket: &str) -> Result<(UserId, u32), Problem> {
+    let server = &context.server;
+    let is_page = request.headers().contains_key(header::ORIGIN);
+    if is_page && !server.settings.allowed_origins.is_empty() && !reader::is_from_own_page(request, context) {
+        return Err(Problem::cross_site());
+    }
+    let refused =
+        || Problem::unauthorized("invalid-ticket", "the ticket is not one of ours, too old, or was used before");
+    let Transfer { user, session } = server.codes.tickets.redeem(ticket, server.clock().now()).ok_or_else(refused)?;
+    Ok((user, session))
+}
+
+/// The reader of the cookie, on a page of the site's own: a socket is no GET that changes nothing.
+fn by_cookie(request: &HttpRequest, context: &Context) -> Result<(UserId, u32), Problem> {
+    if !request.headers().contains_key(header::COOKIE) {
+        return Err(Problem::no_reader());
+    }
+    if !reader::is_from_own_page(request, context) {
+        return Err(Problem::cross_site());
+    }
+    match reader::look(request, context)? {
+        Found::Reader(live, _) => Ok((live.user, live.number)),
+        Found::Lazy(_) | Found::Nobody => Err(Problem::no_reader()),
+    }
+}
