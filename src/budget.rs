@@ -1,5 +1,5 @@
 //! What strangers may do before they are asked to come back later: make users, try identities, present tokens that are not
-//! ours (S35, S37). By IPv4 address or IPv6 /64, and for making users all together. This is the soft limit: beyond it `/v1`
+//! ours (S35, S37). By IPv4 address or IPv6 /64, and for all of them together. This is the soft limit: beyond it `/v1`
 //! goes on for proofs of work, which have a budget too, and that is the hard one.
 //!
 //! Memory is bounded: beyond 262 144 prefixes at a time newcomers share budgets by chance, some thousands of them, so
@@ -16,7 +16,7 @@ use governor::clock::Clock as GovernorClock;
 use governor::middleware::{NoOpMiddleware, StateInformationMiddleware};
 use governor::state::keyed::DashMapStateStore;
 use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
+use governor::{NotUntil, Quota, RateLimiter};
 use passerby_actors::domain::Clock;
 
 use crate::config::BudgetRules;
@@ -83,6 +83,7 @@ type OfAll = RateLimiter<NotKeyed, InMemoryState, Monotonic, NoOpMiddleware<Dura
 
 struct Budget {
     limiter: ByPrefix,
+    all: OfAll,
     clock: Monotonic,
     most: usize,
     /// When those that are full again were last forgotten (microseconds).
@@ -92,14 +93,17 @@ struct Budget {
 }
 
 impl Budget {
-    fn new(a_minute: u32, burst: u32, clock: &Monotonic, most: usize) -> Self {
+    fn new(a_minute: u32, burst: u32, all_a_second: u32, clock: &Monotonic, most: usize) -> Self {
         let (a_minute, burst) = (at_least_one(a_minute), at_least_one(burst));
         let quota = Quota::per_minute(a_minute).allow_burst(burst);
         let limiter: ByPrefix =
             RateLimiter::<_, _, _, NoOpMiddleware<Duration>>::new(quota, DashMapStateStore::default(), clock.clone())
                 .with_middleware();
+        let all_a_second = at_least_one(all_a_second);
+        let all = Quota::per_second(all_a_second).allow_burst(at_least_one(all_a_second.get().saturating_mul(10)));
         Self {
             limiter,
+            all: RateLimiter::direct_with_clock(all, clock.clone()),
             clock: clock.clone(),
             most,
             swept_us: AtomicU64::new(0),
@@ -111,11 +115,21 @@ impl Budget {
     /// Takes one, and answers how many had been taken of those that may be at once.
     fn spend(&self, network: Network) -> Result<u32, OverBudget> {
         let key = if self.limiter.len() < self.most { Key::Of(network) } else { self.crowded(network) };
-        let taken = self.limiter.check_key(&key).map_err(|not_until| {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            over(not_until.wait_time_from(self.clock.now()))
-        });
-        taken.map(|left| self.burst.saturating_sub(1).saturating_sub(left.remaining_burst_capacity()))
+        let left = self.limiter.check_key(&key).map_err(|not_until| self.refuse(&not_until))?;
+        self.spend_of_all()?;
+        Ok(self.burst.saturating_sub(1).saturating_sub(left.remaining_burst_capacity()))
+    }
+
+    /// Takes one of those that all together have.
+    fn spend_of_all(&self) -> Result<(), OverBudget> {
+        self.all.check().map_err(|not_until| self.refuse(&not_until))
+    }
+
+    fn refuse(&self, not_until: &NotUntil<Duration>) -> OverBudget {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        let wait = not_until.wait_time_from(self.clock.now());
+        let seconds = wait.as_millis().div_ceil(1000).max(1);
+        OverBudget { retry_after_s: u32::try_from(seconds).unwrap_or(u32::MAX) }
     }
 
     /// Forgets whoever has the whole budget again, at most once a second; if that does not help, budgets are shared.
@@ -134,11 +148,6 @@ fn at_least_one(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN)
 }
 
-fn over(wait: Duration) -> OverBudget {
-    let seconds = wait.as_millis().div_ceil(1000).max(1);
-    OverBudget { retry_after_s: u32::try_from(seconds).unwrap_or(u32::MAX) }
-}
-
 /// The budgets of all strangers.
 pub struct Budgets {
     on: bool,
@@ -146,9 +155,6 @@ pub struct Budgets {
     link: Budget,
     bad_tokens: Budget,
     work: Budget,
-    all: OfAll,
-    all_work: OfAll,
-    clock: Monotonic,
 }
 
 impl Budgets {
@@ -159,20 +165,13 @@ impl Budgets {
 
     fn with_room(rules: &BudgetRules, on: bool, clock: Arc<dyn Clock>, most: usize) -> Self {
         let clock = Monotonic(clock);
-        let all = |a_second| {
-            let a_second = at_least_one(a_second);
-            let quota = Quota::per_second(a_second).allow_burst(at_least_one(a_second.get().saturating_mul(10)));
-            RateLimiter::direct_with_clock(quota, clock.clone())
-        };
+        let budget = |a_minute, burst, all| Budget::new(a_minute, burst, all, &clock, most);
         Self {
             on,
-            create: Budget::new(rules.create, rules.create_burst, &clock, most),
-            link: Budget::new(rules.link, rules.link_burst, &clock, most),
-            bad_tokens: Budget::new(rules.bad_tokens, rules.bad_tokens_burst, &clock, most),
-            work: Budget::new(rules.work, rules.work_burst, &clock, most),
-            all: all(rules.create_all),
-            all_work: all(rules.work_all),
-            clock,
+            create: budget(rules.create, rules.create_burst, rules.create_all),
+            link: budget(rules.link, rules.link_burst, rules.link_all),
+            bad_tokens: budget(rules.bad_tokens, rules.bad_tokens_burst, rules.bad_tokens_all),
+            work: budget(rules.work, rules.work_burst, rules.work_all),
         }
     }
 
@@ -182,14 +181,12 @@ impl Budgets {
     /// [`OverBudget`] says when there is one again.
     pub fn spend(&self, what: Spend, client: IpAddr) -> Result<(), OverBudget> {
         let Some(network) = Network::of(client).filter(|_| self.on) else { return Ok(()) };
-        match what {
-            Spend::Create => {
-                self.create.spend(network)?;
-                self.spend_of(&self.all)
-            }
-            Spend::Link => self.link.spend(network).map(drop),
-            Spend::BadToken => self.bad_tokens.spend(network).map(drop),
-        }
+        let budget = match what {
+            Spend::Create => &self.create,
+            Spend::Link => &self.link,
+            Spend::BadToken => &self.bad_tokens,
+        };
+        budget.spend(network).map(drop)
     }
 
     /// Takes a challenge from the budget of proofs of work, and answers how often its work doubles: the more challenges of
@@ -203,14 +200,9 @@ impl Budgets {
             return Ok(0);
         }
         // each costs some computing here too, so all together are bounded whoever asks
-        self.spend_of(&self.all_work)?;
-        let Some(network) = Network::of(client) else { return Ok(0) };
+        let Some(network) = Network::of(client) else { return self.work.spend_of_all().map(|()| 0) };
         let taken = self.work.spend(network)?;
         Ok(u32::try_from(u64::from(taken) * u64::from(MOST_DOUBLINGS + 1) / u64::from(self.work.burst)).unwrap_or(0))
-    }
-
-    fn spend_of(&self, all: &OfAll) -> Result<(), OverBudget> {
-        all.check().map_err(|not_until| over(not_until.wait_time_from(self.clock.now())))
     }
 
     /// How often each was refused: making users, trying identities, bad tokens, challenges.
@@ -244,8 +236,10 @@ mod tests {
             create_all: 10_000_000,
             link: 60,
             link_burst: 1,
+            link_all: 1,
             bad_tokens: 60,
             bad_tokens_burst: 1,
+            bad_tokens_all: 1,
             work: 6,
             work_burst: 14,
             work_all: 100,
@@ -327,7 +321,9 @@ mod tests {
     fn all_together_have_a_budget_too_and_off_is_off() {
         let few = BudgetRules { create_all: 1, ..rules() };
         let (budgets, clock) = budgets(&few, 1000);
-        assert_eq!((0..100).filter(|n| budgets.spend(Spend::Create, v4(*n)).is_ok()).count(), 10);
+        for what in [Spend::Create, Spend::Link, Spend::BadToken] {
+            assert_eq!((0..100).filter(|n| budgets.spend(what, v4(*n)).is_ok()).count(), 10, "{what:?}");
+        }
         let off = Budgets::new(&few, false, clock);
         assert!((0..100).all(|_| off.spend(Spend::Create, v4(1)).is_ok()));
     }

@@ -147,7 +147,11 @@ pub enum Command {
     /// Check settings, app folder, keys and data, and change nothing
     Check,
     /// Run a small news site with readers and a paywall, to look at, on this machine alone; nothing of it is kept
-    Demo,
+    Demo {
+        /// A to-do list that is tried before signing up, live in every window, instead
+        #[arg(long)]
+        trial: bool,
+    },
 }
 
 /// What can be done with keys.
@@ -259,7 +263,8 @@ mod tests {
             ("passerby config", Command::Config { explain: false }),
             ("passerby config --explain", Command::Config { explain: true }),
             ("passerby check", Command::Check),
-            ("passerby demo", Command::Demo),
+            ("passerby demo", Command::Demo { trial: false }),
+            ("passerby demo --trial", Command::Demo { trial: true }),
         ];
         for (line, expected) in cases {
             assert_eq!(parsed(line).unwrap().action(), &expected, "{line}");

@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Cli, Command, EXIT_USAGE, KeyFile, KeyUse, KeysCommand, SettingsArgs};
-use crate::config::{self, Loaded, PASSPHRASE_ENV, Settings};
+use crate::config::{self, Demo, Loaded, PASSPHRASE_ENV, Settings};
 use crate::provider::app_folder::{self, AppFolder};
 use crate::provider::{ANON_USER, Providers};
 use crate::startup::{self, Application, Ports, StartError};
@@ -87,7 +87,7 @@ fn run(cli: &Cli, environment: &[(OsString, OsString)]) -> Result<(), Failure> {
         print(&config::explain());
         return Ok(());
     }
-    let demo = (*cli.action() == Command::Demo).then(|| DemoFolder::make(cli)).transpose()?;
+    let demo = matches!(cli.action(), Command::Demo { .. }).then(|| DemoFolder::make(cli)).transpose()?;
     let (loaded, folder) = load(demo.as_ref().map_or(&cli.settings, |demo| &demo.settings), environment)?;
     let settings = loaded.settings();
     // the other commands do without the secrets that these need
@@ -104,10 +104,13 @@ fn run(cli: &Cli, environment: &[(OsString, OsString)]) -> Result<(), Failure> {
             Ok(())
         }
         Command::Check => check(settings, &providers()?),
-        Command::Demo if !settings.listen.ip().is_loopback() => {
+        Command::Demo { .. } if !settings.listen.ip().is_loopback() => {
             Err(Failure::usage("the demo is for this machine alone: listen on a loopback address"))
         }
-        Command::Demo => serve(Settings { demo: true, ..settings.clone() }, providers()?),
+        Command::Demo { trial } => {
+            let demo = Some(if *trial { Demo::Trial } else { Demo::News });
+            serve(Settings { demo, ..settings.clone() }, providers()?)
+        }
     }
 }
 

@@ -127,9 +127,9 @@ pub struct Settings {
     pub drain: Drain,
     /// Log lines.
     pub log: Log,
-    /// Whether the site of `passerby demo` stands at `/`; that command alone sets it.
+    /// Which site of `passerby demo` stands at `/`; that command alone sets it.
     #[serde(skip)]
-    pub demo: bool,
+    pub demo: Option<Demo>,
     /// Meters by name, from the tables `[meter.NAME]`. Default none.
     #[serde(skip)]
     pub meters: BTreeMap<String, MeterRule>,
@@ -149,6 +149,15 @@ impl Settings {
             documents_bytes: self.data.max_bytes.unwrap_or(usize::MAX),
         }
     }
+}
+
+/// The sites of `passerby demo`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demo {
+    /// A newspaper that knows its readers.
+    News,
+    /// A to-do list that is tried before signing up.
+    Trial,
 }
 
 /// `expiry.*`.
@@ -227,10 +236,14 @@ pub struct BudgetRules {
     pub link: u32,
     /// The same at once. Default 120.
     pub link_burst: u32,
+    /// The same a second by all together. Default 500.
+    pub link_all: u32,
     /// Tokens that are not ours a minute. Default 60.
     pub bad_tokens: u32,
     /// The same at once. Default 300.
     pub bad_tokens_burst: u32,
+    /// The same a second by all together. Default 5000.
+    pub bad_tokens_all: u32,
     /// Proofs of work a minute, for what is beyond the budgets. Default 60.
     pub work: u32,
     /// The same at once. Default 600.

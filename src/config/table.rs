@@ -306,6 +306,13 @@ pub(super) const TABLE: &[Setting] = &[
     ),
     number("budget.link_burst", (1, 1_000_000), "attempts", "120", "How many of them it may try at once."),
     number(
+        "budget.link_all",
+        (1, 1_000_000),
+        "attempts a second",
+        "500",
+        "How many of them all addresses together may try in the long run, with ten times as many at once.",
+    ),
+    number(
         "budget.bad_tokens",
         (1, 1_000_000),
         "tokens a minute",
@@ -313,6 +320,13 @@ pub(super) const TABLE: &[Setting] = &[
         "How many tokens that are not ours an address or /64 may present in the long run before it is answered 429.",
     ),
     number("budget.bad_tokens_burst", (1, 1_000_000), "tokens", "300", "How many of them it may present at once."),
+    number(
+        "budget.bad_tokens_all",
+        (1, 1_000_000),
+        "tokens a second",
+        "5000",
+        "How many of them all addresses together may present in the long run, with ten times as many at once.",
+    ),
     number(
         "budget.work",
         (1, 1_000_000),

@@ -73,7 +73,15 @@ pub fn leave(request: &HttpRequest, payload: web::Payload) {
     request.extensions_mut().insert(Unread(payload));
 }
 
-async fn read(request: &HttpRequest, context: &Context, mut payload: web::Payload) -> Result<web::Bytes, BodyError> {
+/// Reads a body of any kind.
+///
+/// # Errors
+/// [`BodyError`].
+pub async fn read(
+    request: &HttpRequest,
+    context: &Context,
+    mut payload: web::Payload,
+) -> Result<web::Bytes, BodyError> {
     let http = &context.server.settings.http;
     let read = tokio::time::timeout(http.client_timeout, read_up_to(&mut payload, http.max_body)).await;
     let read = read.unwrap_or(Err(BodyError::TooSlow));

@@ -70,6 +70,10 @@ pub fn bind(server: &Arc<Server>) -> io::Result<(Listener, SocketAddr)> {
             .h1(map_config(app, |()| AppConfig::default()));
         fn_service(move |stream: TcpStream| {
             let peer = stream.peer_addr().ok();
+            // a socket's small frames would otherwise each wait for the client to acknowledge the one before
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "a connection keeps Nagle's algorithm");
+            }
             std::future::ready(Ok((Impatient::new(stream, patience), peer)))
         })
         .and_then(service)

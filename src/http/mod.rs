@@ -70,8 +70,8 @@ pub fn public_app(
         .configure(script::routes)
         .configure(socket::routes)
         .configure(move |config| {
-            if demo {
-                demo::routes(config);
+            if let Some(demo) = demo {
+                demo::routes(config, demo);
             }
         })
         .default_service(web::to(not_found))

@@ -21,4 +21,5 @@ mod load;
 mod model;
 mod power_loss;
 mod recovery;
+mod sockets;
 mod support;

@@ -1,107 +1,37 @@
-//! The site of `passerby demo`: a small newspaper whose readers Passerby knows. A real site has a proxy in front of it that asks
-//! `/verify`; here the pages do, in the same process, by the same check.
+//! The sites of `passerby demo`, to look at.
 
-mod articles;
+mod news;
+mod trial;
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderMap, HeaderName};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpResponse, web};
 
-use self::articles::{ARTICLES, Article};
-use super::reader::verify::{self, Wish};
-use super::{Context, NO_STORE, other_method};
+use super::{NO_STORE, other_method};
+use crate::config::Demo;
 
-/// As in the demo's settings.
-const METER: &str = "articles";
-const SHELL: &str = include_str!("shell.html");
-const SUBSCRIBE: &str = include_str!("subscribe.html");
+/// What a page may load: its own, and proofs of work in a worker.
+const PAGE_POLICY: (HeaderName, HeaderValue) = (
+    header::CONTENT_SECURITY_POLICY,
+    HeaderValue::from_static(
+        "default-src 'self'; img-src 'self' data: blob:; worker-src blob:; frame-ancestors 'none'",
+    ),
+);
 
 /// Adds the pages.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    for (path, content_type, text) in [
-        ("/demo/news.css", "text/css; charset=utf-8", include_str!("news.css")),
-        ("/demo/news.js", "text/javascript; charset=utf-8", include_str!("news.js")),
-    ] {
-        let serve =
-            move || async move { HttpResponse::Ok().insert_header(NO_STORE).content_type(content_type).body(text) };
+pub(super) fn routes(config: &mut web::ServiceConfig, demo: Demo) {
+    match demo {
+        Demo::News => news::routes(config),
+        Demo::Trial => trial::routes(config),
+    }
+}
+
+/// Adds files that pages load, with their content types.
+fn assets<const N: usize>(config: &mut web::ServiceConfig, files: [(&'static str, &'static str, &'static str); N]) {
+    for (path, content_type, text) in files {
+        let serve = move || async move {
+            let mut response = HttpResponse::Ok();
+            response.insert_header(NO_STORE).content_type(format!("{content_type}; charset=utf-8")).body(text)
+        };
         config.service(web::resource(path).get(serve).default_service(other_method("GET")));
     }
-    config
-        .service(web::resource("/").get(front).default_service(other_method("GET")))
-        .service(web::resource("/subscribe").get(subscribe).default_service(other_method("GET")))
-        .service(web::resource("/articles/{slug}").get(article).default_service(other_method("GET")));
-}
-
-async fn front(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    let teaser = |article: &Article| {
-        let Article { slug, title, lede, .. } = article;
-        format!("<article><h2><a href=\"/articles/{slug}\">{title}</a></h2><p>{lede}</p></article>")
-    };
-    let teasers: String = ARTICLES.iter().map(teaser).collect();
-    page(&request, &context, "The Daily Passerby", None, |_| format!("<div class=\"teasers\">{teasers}</div>")).await
-}
-
-async fn subscribe(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    page(&request, &context, "Subscribe", None, |_| SUBSCRIBE.to_owned()).await
-}
-
-async fn article(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    let slug = request.match_info().get("slug").unwrap_or_default();
-    let Some(article) = ARTICLES.iter().find(|article| article.slug == slug) else {
-        return super::v1::Problem::not_found().respond(&context);
-    };
-    page(&request, &context, article.title, Some(slug), |is_open| {
-        let Article { title, lede, text, .. } = article;
-        let rest = if is_open {
-            text.iter().map(|text| format!("<p>{text}</p>")).collect()
-        } else {
-            "<div class=\"paywall\" id=\"paywall\"><p>You have read your free articles of today.</p>\
-             <a class=\"button\" href=\"/subscribe\">Subscribe</a></div>"
-                .to_owned()
-        };
-        format!("<article class=\"whole\"><h1>{title}</h1><p class=\"lede\">{lede}</p>{rest}</article>")
-    })
-    .await
-}
-
-/// A page for whom the check lets through; `content` is told whether there is something left to read for nothing.
-async fn page(
-    request: &HttpRequest,
-    context: &Context,
-    title: &str,
-    reading: Option<&str>,
-    content: impl FnOnce(bool) -> String,
-) -> HttpResponse {
-    let checked = verify::check(request, context, &Wish::of_page(reading.map(|slug| (METER, slug)))).await;
-    let checked = match checked {
-        Ok(checked) => checked,
-        Err(problem) => return problem.respond(context),
-    };
-    let facts = checked.headers();
-    let is_member = text(facts, &verify::ANONYMOUS) == "false";
-    let is_open = is_member || checked.status() == StatusCode::NO_CONTENT;
-    let status = if is_open { StatusCode::OK } else { StatusCode::PAYMENT_REQUIRED };
-    let (kind, kind_name) = if is_member { ("member", "subscriber") } else { ("anonymous", "anonymous reader") };
-    let page = SHELL
-        .replace("{{title}}", title)
-        .replace("{{reader}}", text(facts, &verify::USER))
-        .replace("{{kind}}", kind)
-        .replace("{{kind_name}}", kind_name)
-        .replace("{{content}}", &content(is_open));
-    let mut response = HttpResponse::build(status);
-    response
-        .insert_header(NO_STORE)
-        .insert_header((
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'self'; img-src 'self' data:; worker-src blob:; frame-ancestors 'none'",
-        ))
-        .content_type("text/html; charset=utf-8");
-    for cookie in facts.get_all(header::SET_COOKIE) {
-        response.append_header((header::SET_COOKIE, cookie.clone()));
-    }
-    response.body(page)
-}
-
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }

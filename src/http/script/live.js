@@ -1,53 +1,36 @@
-// The document of a page's reader, or of an app's user, live: see docs/socket.md. Keeps nothing itself.
+// A user's document, live; docs/socket.md has the protocol.
 // @ts-check
 
 import { PasserbyError, reader } from "./passerby.js";
 
 const home = new URL(import.meta.url).origin;
 const TIME_LIMIT_MS = 20_000;
-const PAUSES_MS = { shortest: 250, longest: 15_000, restart: 5_000 };
-/** The server remembers more results than that, so that none is forgotten which may be asked for again. */
+const SHORTEST_PAUSE_MS = 250;
+const LONGEST_PAUSE_MS = 15_000;
+const RESTART_PAUSE_MS = 5_000;
+/** All may come twice, and the server remembers more. */
 const MOST_ON_THE_WAY = 32;
-/** A merge may be told of before the browser has its cookie. */
+/** A merge may be heard of before its cookie comes. */
 const MERGE_TRIES = 6;
-const ENDED = 4001;
-const RESTARTS = 1012;
 
 /**
  * @typedef {object} Options
- * @property {string | (() => string | Promise<string>)} [token] an access token, or what gives one; without it the page's reader connects
- * @property {string} [base] Passerby's origin if there is a token, and it is not this module's
- * @property {any} [WebSocket] the class to use where there is none, such as that of the npm package ws
- * @property {(task: () => void, milliseconds: number) => any} [setTimeout] for tests
- * @property {() => number} [random] for tests
+ * @property {string | (() => string | Promise<string>)} [token] or what gives it; if not, the page's reader connects
+ * @property {string} [base] Passerby's origin, with a token
+ * @property {any} [WebSocket] that of the npm package ws, where there is none
+ * @property {any} [setTimeout] for tests
+ * @property {any} [random] for tests
+ *
+ * @typedef {{ version: number, value?: number }} Changed value: what an increment made of it
  */
 
 /**
- * @typedef {import("./passerby.js").Meter} Meter
- * @typedef {{ version: number, value?: number }} Changed `value` is what an increment made of the number
- */
-
-/**
- * @typedef {object} Request
- * @property {string} id
- * @property {string} text as it is sent
- * @property {Change} [change] what it makes of the document
- * @property {(reply: any) => void} resolve
- * @property {(error: PasserbyError) => void} reject
- * @property {object} [sentOn] the socket
- */
-
-/** @typedef {(data: any, sent: any, reply: any) => any} Change gives undefined if that cannot be told here */
-
-/**
- * Connects, and connects again whenever the connection is lost, until it ends for good.
  * @param {Options} [options]
- * @returns {Promise<Connection>} once the document is there
+ * @returns {Promise<Connection>} once the document is here; it comes back until it ends for good
  */
-export async function connect(options = {}) {
-  const all = { WebSocket: globalThis.WebSocket, setTimeout: globalThis.setTimeout, random: Math.random, ...options };
-  if (!all.WebSocket) throw new TypeError("there is no WebSocket here: it has to be an option");
-  const connection = new Connection(all);
+export async function connect(options) {
+  const { WebSocket, setTimeout } = globalThis;
+  const connection = new Connection({ WebSocket, setTimeout, random: Math.random, ...options });
   return new Promise((resolve, reject) => {
     connection.on("status", (status) => status === "open" && resolve(connection));
     connection.on("ended", reject);
@@ -55,7 +38,7 @@ export async function connect(options = {}) {
 }
 
 class Connection {
-  /** The document, or null. It is frozen; each change makes another object. @type {any} */
+  /** Null if there is no document. Frozen: each change makes another object. @type {any} */
   data = null;
   version = 0;
   user = "";
@@ -65,14 +48,14 @@ class Connection {
 
   #events = new EventTarget();
   #failures = 0;
-  /** Whether the user became part of another, under whose cookie it goes on. */
+  /** Whether the page goes on as another user. */
   #merged = false;
-  /** The newest version that was heard of. */
+  /** The newest version. */
   #newest = 0;
   #options;
-  /** Why there is nothing more. @type {PasserbyError | undefined} */
+  /** Why it has ended. @type {PasserbyError | undefined} */
   #over;
-  /** Those without a reply, in order, by id. @type {Map<string, Request>} */
+  /** What has no reply yet, by id and in order. @type {Map<string, any>} */
   #requests = new Map();
   #since = "";
   /** @type {any} */
@@ -80,17 +63,18 @@ class Connection {
   /** @type {any} */
   #timer;
 
-  /** @param {Required<Pick<Options, "WebSocket" | "setTimeout" | "random">> & Options} options */
+  /** @param {any} options */
   constructor(options) {
+    if (!options.WebSocket) throw new TypeError("there is no WebSocket here");
     this.#options = options;
     this.#open();
   }
 
   /**
-   * Listens to "data" (data, version), "status" (status), "linked" (), "merged" (user, merged user), "expiring" (time)
-   * or "ended" (error).
+   * "data" (data, version), "status" (status), "linked" (), "merged" (user, merged user), "expiring" (time) or "ended"
+   * (error).
    * @param {string} type
-   * @param {(...facts: any[]) => void} listener
+   * @param {(...facts: any[]) => any} listener
    * @returns {() => void} stops it
    */
   on(type, listener) {
@@ -100,7 +84,6 @@ class Connection {
   }
 
   /**
-   * Puts another document in its place.
    * @param {object} data
    * @returns {Promise<Changed>}
    */
@@ -113,44 +96,35 @@ class Connection {
    * @returns {Promise<Changed>}
    */
   patch(patch) {
-    const change = (/** @type {any} */ data, /** @type {any} */ sent) => merge(data, sent.patch);
-    return this.#request("patch", { patch }, Array.isArray(patch) ? () => undefined : change);
+    return this.#request("patch", { patch }, (data, sent) => (isObject(patch) ? merge(data, sent.patch) : undefined));
   }
 
   /**
-   * Adds to a number, which is 0 if it is not there.
-   * @param {string} path a JSON pointer (RFC 6901)
+   * @param {string} path a JSON pointer (RFC 6901) to a number, which is 0 if it is not there
    * @param {number} [by]
    * @returns {Promise<Changed>}
    */
   increment(path, by = 1) {
-    return this.#request("increment", { path, by }, (data, _, { value }) => {
-      const keys = path.split("/").slice(1);
-      return put(data, keys.map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~")), value);
-    });
+    return this.#request("increment", { path, by }, (data, _, { value }) => put(data, path.split("/").slice(1), value));
   }
 
-  /**
-   * Takes the document away.
-   * @returns {Promise<Changed>}
-   */
+  /** @returns {Promise<Changed>} */
   remove() {
     return this.#request("delete", {}, () => null);
   }
 
   /**
-   * Counts a use; the same item counts once in a period.
    * @param {string} name
    * @param {string} [item]
-   * @returns {Promise<Meter>}
+   * @returns {Promise<import("./passerby.js").Meter>}
    */
   async meter(name, item) {
     return (await this.#request("meter", { name, item })).meter;
   }
 
-  /** Ends it; what has no reply yet is rejected. */
+  /** What has no reply yet is rejected. */
   async close() {
-    this.#finish(new PasserbyError(0, "closed", "the connection was closed"));
+    this.#end(new PasserbyError(0, "closed", "the connection was closed"));
   }
 
   async #open() {
@@ -158,172 +132,158 @@ class Connection {
     const protocols = ["passerby.v1"];
     try {
       if (token) {
-        const bearer = typeof token === "string" ? token : await token();
-        const { ticket } = await ask("POST", `${base}/v1/socket-ticket`, { headers: { Authorization: `Bearer ${bearer}` } });
+        const headers = { Authorization: `Bearer ${token.call ? await token() : token}` };
+        const { ticket } = await ask(`${base}/v1/socket-ticket`, { method: "POST", headers });
         protocols.push(`ticket.${ticket}`);
       } else if (this.user) await this.#recognise();
       else await reader();
       if (this.#over) return;
       const socket = new WebSocket(`${base.replace("http", "ws")}/v1/socket${this.#since}`, protocols);
-      socket.onmessage = (/** @type {MessageEvent} */ { data }) => this.#over || this.#hear(parse(data));
-      socket.onclose = (/** @type {CloseEvent} */ { code }) => this.#lost(code);
+      socket.onmessage = (/** @type {any} */ { data }) => this.#over || this.#hear(parse(data));
+      socket.onclose = (/** @type {any} */ { code }) => {
+        if (code === 4001 && !this.#merged) this.#end(ended("session-ended"));
+        else this.#again(code === 1012 ? RESTART_PAUSE_MS : this.#backoff());
+      };
       socket.onerror = () => {}; // onclose follows
       this.#socket = socket;
     } catch (thrown) {
       const error = /** @type {PasserbyError} */ (thrown);
-      const isRefused = error.status === 401 || error.status === 403;
+      const isRefused = [401, 403].includes(error.status);
       if (isRefused && !(this.#merged && this.#failures < MERGE_TRIES)) this.#end(error);
       else this.#again(this.#backoff(), error.retryAfter);
     }
   }
 
-  /** Sees to it that the reader is still the same, without making one: a new cookie could replace that of a merge. */
+  /** Makes no reader, whose cookie could replace that of a merge. */
   async #recognise() {
-    const { user_id, aliases } = await ask("GET", `${home}/v1/session`, { credentials: "include" });
+    const { user_id, aliases } = await ask(`${home}/v1/session`, { credentials: "include" });
     if (!aliases?.includes(this.user)) return;
     if (!this.#merged) this.#emit("merged", user_id, this.user);
-    this.#reject(new PasserbyError(409, "merged", "the user became part of another before there was a reply"));
+    this.#reject(new PasserbyError(409, "merged", "the user became part of another"));
     this.#since = "";
     this.user = user_id;
   }
 
   #backoff() {
-    return Math.min(PAUSES_MS.longest, PAUSES_MS.shortest * 2 ** this.#failures++);
-  }
-
-  /** @param {number} code */
-  #lost(code) {
-    if (code === ENDED && !this.#merged) this.#end(ended("session-ended"));
-    else this.#again(code === RESTARTS ? PAUSES_MS.restart : this.#backoff());
+    return Math.min(LONGEST_PAUSE_MS, SHORTEST_PAUSE_MS * 2 ** this.#failures++);
   }
 
   /**
-   * Opens it again after a random part of a pause.
-   * @param {number} pause
-   * @param {number} [atLeast] seconds
+   * @param {number} pause the most
+   * @param {number} [retryAfter]
    */
-  #again(pause, atLeast = 0) {
+  #again(pause, retryAfter = 0) {
     if (this.#over) return;
     const { setTimeout, random } = this.#options;
     this.#become("connecting");
-    this.#timer = setTimeout(() => this.#open(), atLeast * 1000 + random() * pause);
+    this.#timer = setTimeout(() => this.#open(), 1000 * retryAfter + pause * random());
   }
 
   /** @param {PasserbyError} error */
   #end(error) {
     if (this.#over) return;
-    this.#finish(error);
-    this.#emit("ended", error);
-  }
-
-  /** @param {PasserbyError} error */
-  #finish(error) {
     this.#over = error;
     clearTimeout(this.#timer);
     this.#socket?.close();
     this.#reject(error);
     this.#become("closed");
+    if (error.status) this.#emit("ended", error);
   }
 
   /** @param {PasserbyError} error */
   #reject(error) {
-    const requests = [...this.#requests.values()];
+    for (const { reject, timer } of this.#requests.values()) {
+      clearTimeout(timer);
+      reject(error);
+    }
     this.#requests.clear();
-    for (const { reject } of requests) reject(error);
   }
 
   /** @param {typeof this.status} status */
   #become(status) {
-    if (status === this.status) return;
+    if (this.status === status) return;
     this.status = status;
     this.#emit("status", status);
   }
 
   /**
    * @param {string} type
-   * @param {any[]} facts
+   * @param {any[]} detail
    */
-  #emit(type, ...facts) {
-    this.#events.dispatchEvent(new CustomEvent(type, { detail: facts }));
+  #emit(type, ...detail) {
+    this.#events.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
   /**
    * @param {string} type
    * @param {object} fields
-   * @param {Change} [change]
+   * @param {(...facts: any[]) => any} [change] of document, fields and reply
    * @returns {Promise<any>}
    */
   #request(type, fields, change) {
     return new Promise((resolve, reject) => {
       if (this.#over) return reject(this.#over);
-      const random = crypto.getRandomValues(new Uint8Array(16));
-      const id = Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("");
-      const text = JSON.stringify({ id, type, ...fields });
-      this.#requests.set(id, { id, text, change, resolve, reject });
+      const bytes = crypto.getRandomValues(new Uint8Array(16));
+      const id = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+      this.#requests.set(id, { text: JSON.stringify({ id, type, ...fields }), type, change, resolve, reject });
       this.#flush();
     });
   }
 
-  /** Sends what may be on the way and is not; after a lost connection everything again. */
+  /** Sends what this socket has not sent. */
   #flush() {
     if (this.status !== "open") return;
-    let room = MOST_ON_THE_WAY;
-    for (const request of this.#requests.values()) {
-      if (room-- === 0) return;
-      if (request.sentOn === this.#socket) continue;
-      request.sentOn = this.#socket;
-      this.#socket.send(request.text);
+    const { setTimeout } = this.#options;
+    const socket = this.#socket;
+    for (const request of [...this.#requests.values()].slice(0, MOST_ON_THE_WAY)) {
+      if (request.socket === socket) continue;
+      request.socket = socket;
+      socket.send(request.text);
+      clearTimeout(request.timer);
+      request.timer = setTimeout(() => socket.close(), TIME_LIMIT_MS);
     }
   }
 
   /** @param {any} frame */
   #hear(frame) {
-    switch (frame.type) {
-      case "hello":
-        return this.#welcome(frame);
-      case "data.changed":
-        return this.#learn(frame, (data) => merge(data, frame.patch));
-      case "reply":
-      case "error":
-        return this.#settle(frame);
-      case "session.linked":
-        this.anonymous = false;
-        return this.#emit("linked");
-      case "session.merged":
-        this.#merged = frame.merged_user_id === this.user;
-        this.#emit("merged", frame.user_id, frame.merged_user_id);
-        if (this.#merged && this.#options.token) this.#end(ended("merged"));
-        return;
-      case "session.ended":
-        return this.#end(ended(frame.reason));
-      case "expiring":
-        return this.#emit("expiring", frame.at);
-    }
+    const { type, user_id, merged_user_id } = frame;
+    if (type === "hello") this.#greet(frame);
+    else if (type === "data.changed") this.#learn(frame, (data) => merge(data, frame.patch));
+    else if (type === "session.ended") this.#end(ended(frame.reason));
+    else if (type === "expiring") this.#emit(type, frame.at);
+    else if (type === "session.linked") {
+      this.anonymous = false;
+      this.#emit("linked");
+    } else if (type === "session.merged") {
+      this.#merged = merged_user_id === this.user;
+      this.#emit("merged", user_id, merged_user_id);
+      if (this.#merged && this.#options.token) this.#end(ended("merged"));
+    } else this.#settle(frame);
   }
 
   /** @param {any} hello */
-  #welcome({ user_id, anonymous, version, data }) {
-    if (this.user && user_id !== this.user) return this.#end(ended("other-user"));
-    Object.assign(this, { user: user_id, anonymous });
+  #greet({ user_id, anonymous, version, data }) {
+    if (this.user && this.user !== user_id) return this.#end(ended("other-user"));
+    this.user = user_id;
+    this.anonymous = anonymous;
     this.#failures = 0;
     this.#merged = false;
-    if (data !== undefined) {
-      this.#newest = version;
-      this.#show(version, data);
-    }
     this.#become("open");
+    if (data !== undefined) {
+      this.version = this.#newest = -1; // another user may have any
+      this.#learn({ version, data });
+    }
     this.#flush();
   }
 
   /** @param {any} frame */
-  #settle(frame) {
-    const request = this.#requests.get(frame.id);
+  #settle({ id, type, status, code, detail, retry_after, ...reply }) {
+    const request = this.#requests.get(id);
     if (!request) return;
-    this.#requests.delete(frame.id);
-    const { status, code, detail, retry_after } = frame;
-    if (frame.type === "error") request.reject(new PasserbyError(status, code, detail, retry_after));
+    this.#requests.delete(id);
+    clearTimeout(request.timer);
+    if (type === "error") request.reject(new PasserbyError(status, code, detail, retry_after));
     else {
-      const { id, type, ...reply } = frame;
       request.resolve(reply);
       this.#learn(reply, (data) => request.change?.(data, parse(request.text), reply));
     }
@@ -331,56 +291,42 @@ class Connection {
   }
 
   /**
-   * Takes over the document as it is, or a change of the one before; after a gap the whole is asked for.
-   * @param {{ version: number, data?: any }} news
-   * @param {(data: any) => any} change
+   * Takes the whole over, or a change of the version before; after a gap it asks for the whole.
+   * @param {any} frame
+   * @param {(data: any) => any} [change]
    */
   #learn({ version, data }, change) {
     if (!(version > this.version)) return;
-    this.#newest = Math.max(this.#newest, version);
-    const next = data === undefined && version === this.version + 1 ? change(this.data) : data;
-    if (next !== undefined) this.#show(version, next);
-    if (this.version < this.#newest && !this.#isAsking()) this.#request("get", {}).catch(() => {});
-  }
-
-  #isAsking() {
-    return [...this.#requests.values()].some(({ text }) => parse(text).type === "get");
-  }
-
-  /**
-   * @param {number} version
-   * @param {any} data
-   */
-  #show(version, data) {
-    Object.assign(this, { version, data });
-    this.#since = `?since=${version}`;
-    this.#emit("data", data, version);
+    this.#newest = Math.max(version, this.#newest);
+    if (data === undefined && version === this.version + 1) data = change?.(this.data);
+    if (data !== undefined) {
+      this.version = version;
+      this.data = data;
+      this.#since = `?since=${version}`;
+      this.#emit("data", data, version);
+    }
+    const isAsking = [...this.#requests.values()].some(({ type }) => type === "get");
+    if (this.version < this.#newest && !isAsking) this.#request("get", {}).catch(() => {});
   }
 }
 
 const ended = (/** @type {string} */ code) => new PasserbyError(401, code, `the session has ended: ${code}`);
 
 /**
- * @param {string} method
  * @param {string} url
  * @param {RequestInit} request
- * @returns {Promise<any>}
  */
-async function ask(method, url, request) {
-  const unreachable = (/** @type {unknown} */ cause) => new PasserbyError(0, "unreachable", `no answer from ${url}`, undefined, cause);
-  const signal = AbortSignal.timeout(TIME_LIMIT_MS);
-  const response = await fetch(url, { method, signal, ...request }).catch((cause) => Promise.reject(unreachable(cause)));
-  const answer = await response.json().catch(() => undefined);
-  const { ok, status } = response;
-  if (ok && answer) return answer;
-  const { code = "bad-answer", detail = `${url} answered ${status}` } = answer ?? {};
-  throw new PasserbyError(status, code, detail, Number(response.headers.get("Retry-After")) || undefined);
+async function ask(url, request) {
+  const response = await fetch(url, { signal: AbortSignal.timeout(TIME_LIMIT_MS), ...request });
+  const answer = await response.json();
+  if (response.ok) return answer;
+  const retryAfter = Number(response.headers.get("Retry-After")) || undefined;
+  throw new PasserbyError(response.status, answer.code, answer.detail, retryAfter);
 }
 
-/** What nobody can change later. */
 const parse = (/** @type {string} */ text) => JSON.parse(text, (_, value) => Object.freeze(value));
 
-const isObject = (/** @type {unknown} */ value) => typeof value === "object" && value !== null && !Array.isArray(value);
+const isObject = (/** @type {any} */ value) => value instanceof Object && !Array.isArray(value);
 
 /**
  * RFC 7396. By entries, as `__proto__` is a key like any other.
@@ -398,15 +344,16 @@ function merge(target, patch) {
 }
 
 /**
- * The target with this value below these keys.
+ * The target with this below the keys of a pointer.
  * @param {any} target
  * @param {string[]} keys
  * @param {any} value
  * @returns {any}
  */
-function put(target, [key, ...keys], value) {
+function put(target, [key, ...rest], value) {
   if (key === undefined) return value;
   const entries = new Map(Object.entries(target ?? {}));
-  entries.set(key, put(entries.get(key), keys, value));
+  key = key.replaceAll("~1", "/").replaceAll("~0", "~");
+  entries.set(key, put(entries.get(key), rest, value));
   return Object.freeze(Array.isArray(target) ? [...entries.values()] : Object.fromEntries(entries));
 }

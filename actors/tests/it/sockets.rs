@@ -1,0 +1,272 @@
+//! Sockets of a live user: each hears of every change once and in order, and what a merge does is the same whoever writes meanwhile.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::{join, join_all};
+use passerby_actors::actor::{Joined, LinkerHandle, MOST_SOCKETS, Missed, OUTBOX, Proof, Push};
+use passerby_actors::domain::{
+    Cause, Change, DeviceId, Document, Edit, Expected, IdentityKey, KeyRule, MergePolicy, Refusal, SessionKind, Shape,
+    UserId,
+};
+use passerby_actors::handle::{Attachment, Error, IdForm, LoggedIn};
+
+use crate::support::{Running, World, until};
+
+async fn somebody(running: &Running) -> LoggedIn {
+    running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap()
+}
+
+fn proof(external: &str) -> Proof {
+    Proof::new(IdentityKey { provider: "custom-token".into(), external: external.into() }, "".into())
+}
+
+fn increment(origin: Option<u64>) -> Edit {
+    let change = Change::Increment { path: "/n".to_owned(), by: 1.into() };
+    Edit { change, expected: Expected::Anything, operation: None, origin }
+}
+
+fn put(json: &str) -> Edit {
+    let change = Change::Put(serde_json::from_str(json).unwrap());
+    Edit { change, expected: Expected::Anything, operation: None, origin: None }
+}
+
+fn json(running: &Running, user: &UserId) -> Option<String> {
+    let stored = running.handle.document(user)?;
+    Document::view(&stored).unwrap().json.map(str::to_owned)
+}
+
+fn version(push: &Push) -> u64 {
+    match push {
+        Push::Changed(delta) => delta.seen + 1,
+        Push::Whole { version, .. } => *version,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Everything that was told so far.
+fn told(attachment: &mut Attachment) -> Vec<Arc<Push>> {
+    std::iter::from_fn(|| attachment.inbox.try_next()).collect()
+}
+
+#[actix_rt::test]
+async fn every_socket_hears_of_each_change_once_in_order_and_its_origin_does_not() {
+    let world = World::new(1);
+    let running = world.open();
+    let user = somebody(&running).await;
+    let attach = || running.handle.attach(&user.user, user.number, None);
+    let mut sockets: Vec<Attachment> =
+        join_all((0..5).map(|_| attach())).await.into_iter().map(Result::unwrap).collect();
+    let origins: Vec<Option<u64>> = sockets.iter().map(|socket| Some(socket.socket)).chain([None]).collect();
+    let writes = (0..300).map(|n| (n, origins[n % origins.len()]));
+    let mut own = vec![Vec::new(); origins.len()];
+    for (n, edited) in
+        join_all(writes.map(async |(n, origin)| (n, running.handle.edit(&user.user, increment(origin)).await))).await
+    {
+        match edited {
+            Ok(edited) => own[n % origins.len()].push(edited.version),
+            Err(error) => assert_eq!(error, Error::TooMany),
+        }
+    }
+    let all: u64 = own.iter().map(|own| own.len() as u64).sum();
+    assert!(all >= 128, "as many as may wait: {all}");
+    for (socket, own) in sockets.iter_mut().zip(&own) {
+        let heard: Vec<u64> = told(socket).iter().map(|push| version(push)).collect();
+        assert!(heard.is_sorted());
+        let mut versions = [&heard[..], &own[..]].concat();
+        versions.sort_unstable();
+        assert_eq!(versions, (1..=all).collect::<Vec<_>>());
+    }
+    assert_eq!(json(&running, &user.user), Some(format!(r#"{{"n":{all}}}"#)));
+}
+
+#[actix_rt::test]
+async fn who_comes_back_is_told_what_it_missed_as_far_as_that_is_kept() {
+    let world = World::new(1);
+    let running = world.open();
+    let user = somebody(&running).await;
+    let attach = async |since| running.handle.attach(&user.user, user.number, since).await.unwrap().hello;
+    // the user stays live
+    let kept = running.handle.attach(&user.user, user.number, None).await.unwrap();
+    assert_eq!((kept.hello.version, &kept.hello.missed), (0, &Missed::Whole(None)));
+    for _ in 0..70 {
+        running.handle.edit(&user.user, increment(None)).await.unwrap();
+    }
+    let changes = |missed: Missed| match missed {
+        Missed::Changes(changes) => changes.iter().map(|delta| delta.seen).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(attach(Some(70)).await.missed, Missed::Nothing);
+    assert_eq!(changes(attach(Some(67)).await.missed), [67, 68, 69]);
+    assert_eq!(changes(attach(Some(6)).await.missed).len(), 64);
+    for unknown in [None, Some(5), Some(0), Some(71), Some(u64::MAX)] {
+        assert_eq!(attach(unknown).await.missed, Missed::Whole(Some(r#"{"n":70}"#.into())), "{unknown:?}");
+    }
+    let large = put(&format!(r#"{{"n":0,"text":"{}"}}"#, "x".repeat(15_000)));
+    for _ in 0..5 {
+        running.handle.edit(&user.user, large.clone()).await.unwrap();
+        running.handle.edit(&user.user, put("{}")).await.unwrap();
+    }
+    assert!(changes(attach(Some(79)).await.missed).len() == 1, "64 KiB are kept");
+    assert!(matches!(attach(Some(70)).await.missed, Missed::Whole(_)), "and no more");
+}
+
+#[actix_rt::test]
+async fn who_does_not_listen_is_cut_off_and_nobody_else_notices() {
+    let world = World::new(1);
+    let running = world.open();
+    let user = somebody(&running).await;
+    let attach = || running.handle.attach(&user.user, user.number, None);
+    let (mut deaf, mut listening) = (attach().await.unwrap(), attach().await.unwrap());
+    let mut heard = 0;
+    for _ in 0..=OUTBOX {
+        running.handle.edit(&user.user, increment(None)).await.unwrap();
+        heard += told(&mut listening).len();
+    }
+    assert_eq!(heard, OUTBOX + 1);
+    assert!(deaf.inbox.overflowed() && !listening.inbox.overflowed());
+    assert_eq!(told(&mut deaf).len(), OUTBOX);
+    assert_eq!(deaf.inbox.next().await, None);
+}
+
+#[actix_rt::test]
+async fn only_so_many_sockets_and_none_of_a_session_that_is_over() {
+    let world = World::new(1);
+    let running = world.open();
+    let user = somebody(&running).await;
+    let attach = |number| running.handle.attach(&user.user, number, None);
+    let mut sockets = Vec::new();
+    for _ in 0..MOST_SOCKETS {
+        sockets.push(attach(user.number).await.unwrap());
+    }
+    assert_eq!(attach(user.number).await.err(), Some(Error::TooManySockets));
+    sockets.pop();
+    assert!(attach(user.number).await.is_ok(), "one that is gone makes room");
+    assert_eq!(attach(7).await.err(), Some(Error::Refused(Refusal::SessionEnded)));
+    running.handle.disable(&user.user).await.unwrap();
+    assert_eq!(attach(user.number).await.err(), Some(Error::Refused(Refusal::Disabled)));
+    for socket in &mut sockets {
+        assert_eq!(socket.inbox.next().await.as_deref(), Some(&Push::Ended(Cause::Disabled)));
+        assert_eq!(socket.inbox.next().await, None);
+    }
+    assert_eq!(attach(7).await.err(), Some(Error::Refused(Refusal::Disabled)));
+}
+
+#[actix_rt::test]
+async fn an_open_socket_keeps_its_user_live_and_a_closed_one_does_not() {
+    let mut world = World::new(1);
+    world.limits.idle_ms = 1000;
+    let running = world.open();
+    let user = somebody(&running).await;
+    let socket = running.handle.attach(&user.user, user.number, None).await.unwrap();
+    let other = somebody(&running).await;
+    running.handle.edit(&other.user, increment(None)).await.unwrap();
+    world.clock.advance_s(10);
+    until("who has no socket rests", || running.core.live_users() == 1).await;
+    drop(socket);
+    world.clock.advance_s(10);
+    until("who had one rests too", || running.core.live_users() == 0).await;
+    running.handle.delete(&user.user).await.unwrap();
+    assert_eq!(running.handle.attach(&user.user, user.number, None).await.err(), Some(Error::Refused(Refusal::Gone)));
+    assert_eq!(running.core.live_users(), 0);
+}
+
+#[actix_rt::test]
+async fn a_death_of_the_actor_ends_its_sockets_and_they_can_come_back() {
+    let mut world = World::new(1);
+    let deadly = Arc::new(AtomicBool::new(false));
+    let armed = Arc::clone(&deadly);
+    world.before_operation = Some(Arc::new(move |_, _| assert!(!armed.swap(false, Ordering::SeqCst), "injected")));
+    let running = world.open();
+    let user = somebody(&running).await;
+    running.handle.edit(&user.user, increment(None)).await.unwrap();
+    let mut socket = running.handle.attach(&user.user, user.number, None).await.unwrap();
+    deadly.store(true, Ordering::SeqCst);
+    assert_eq!(running.handle.edit(&user.user, increment(None)).await, Err(Error::OutcomeUnknown));
+    assert_eq!(socket.inbox.next().await, None);
+    assert!(!socket.inbox.overflowed());
+    drop(socket);
+    let back = running.handle.attach(&user.user, user.number, Some(1)).await.unwrap();
+    assert_eq!((back.hello.version, back.hello.missed), (1, Missed::Nothing));
+}
+
+/// A link: the session that asked goes on, under whatever number; all others end with their sockets.
+#[actix_rt::test]
+async fn after_a_link_the_session_that_linked_goes_on_and_others_end() {
+    let world = World::new(1);
+    let running = world.open();
+    let linker = LinkerHandle::start(Arc::clone(&running.core)).await.unwrap();
+    let user = somebody(&running).await;
+    let other = running.handle.open_session(&user.user, SessionKind::V1, DeviceId::default(), None).await.unwrap();
+    let mut mine = running.handle.attach(&user.user, user.number, None).await.unwrap();
+    let mut others = running.handle.attach(&user.user, other.number, None).await.unwrap();
+    let linked = linker.link(user.user, user.number, proof("a")).await.unwrap();
+    running.handle.session_continues(&user.user, user.number, linked.number);
+    assert_eq!(mine.inbox.next().await.as_deref(), Some(&Push::Linked { session: linked.number }));
+    assert_eq!(others.inbox.next().await.as_deref(), Some(&Push::Ended(Cause::Linked)));
+    assert_eq!(others.inbox.next().await, None);
+    running.handle.edit(&user.user, increment(None)).await.unwrap();
+    assert_eq!(mine.inbox.next().await.map(|push| version(&push)), Some(1), "it goes on");
+    running.handle.logout(&user.user, linked.number).await.unwrap();
+    assert_eq!(mine.inbox.next().await.as_deref(), Some(&Push::Ended(Cause::LoggedOut)));
+}
+
+/// Both sides of a merge are told, and whatever was written and acknowledged before, during or after it counts once.
+#[actix_rt::test]
+async fn a_merge_is_told_to_both_and_loses_nothing_that_is_written_meanwhile() {
+    for round in 0..30 {
+        let world = World::new(round);
+        let running = world.open();
+        let linker = LinkerHandle::start(Arc::clone(&running.core)).await.unwrap();
+        let account = somebody(&running).await;
+        let account = linker.link(account.user, account.number, proof("a")).await.unwrap();
+        let source = somebody(&running).await;
+        running.handle.edit(&account.user, put(r#"{"n":10}"#)).await.unwrap();
+        running.handle.edit(&source.user, put(r#"{"n":100}"#)).await.unwrap();
+        let mut of_source = running.handle.attach(&source.user, source.number, None).await.unwrap();
+        let mut of_account = running.handle.attach(&account.user, account.number, None).await.unwrap();
+        let write = async |user: UserId| {
+            let written = join_all((0..20).map(|_| running.handle.edit(&user, increment(None)))).await;
+            written.into_iter().filter(|edited| edited.is_ok()).count()
+        };
+        let merge = async || {
+            let policy = MergePolicy { document: KeyRule::Sum, ..MergePolicy::default() };
+            let opens = (SessionKind::V1, DeviceId::default());
+            for _ in 0..round {
+                tokio::task::yield_now().await;
+            }
+            loop {
+                match linker.merge(source.user, source.number, proof("a"), opens, policy.clone()).await {
+                    Err(Error::Busy) => {}
+                    other => return other,
+                }
+            }
+        };
+        let (written, joined) = join(join(write(source.user), write(account.user)), merge()).await;
+        assert!(matches!(joined, Ok(Joined::Merged(_))), "{joined:?}");
+        let sum = 110 + written.0 + written.1;
+        assert_eq!(json(&running, &account.user), Some(format!(r#"{{"n":{sum}}}"#)), "round {round}");
+        assert_eq!(json(&running, &source.user), None);
+
+        let merged = Push::Merged { survivor: account.user, merged: source.user };
+        let end = |pushes: &[Arc<Push>]| pushes.iter().rev().take(2).map(|push| (**push).clone()).collect::<Vec<_>>();
+        let mut heard = Vec::new();
+        while let Some(push) = of_source.inbox.next().await {
+            heard.push(push);
+        }
+        assert_eq!(end(&heard), [Push::Ended(Cause::MergedInto), merged.clone()]);
+        // whoever asks now is told of all that came before
+        running.handle.edit(&account.user, increment(None)).await.unwrap();
+        let heard = told(&mut of_account);
+        assert!(heard.iter().any(|push| **push == merged), "{heard:?}");
+        let known = heard.iter().fold(String::from(r#"{"n":10}"#), |known, push| match &**push {
+            Push::Changed(delta) => match &delta.shape {
+                Shape::Merge(json) | Shape::Whole(Some(json)) => json.to_string(),
+                Shape::Whole(None) => known,
+            },
+            Push::Whole { json: Some(json), .. } => json.to_string(),
+            _ => known,
+        });
+        assert_eq!(known, format!(r#"{{"n":{}}}"#, sum + 1), "what the socket knows is what is there");
+    }
+}

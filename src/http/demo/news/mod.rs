@@ -1,0 +1,101 @@
+//! A small newspaper whose readers Passerby knows. A real site has a proxy in front of it that asks `/verify`; here the pages do,
+//! in the same process, by the same check.
+
+mod articles;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use self::articles::{ARTICLES, Article};
+use super::{PAGE_POLICY, assets};
+use crate::http::reader::verify::{self, Wish};
+use crate::http::{Context, NO_STORE, other_method, v1};
+
+/// As in the demo's settings.
+const METER: &str = "articles";
+const SHELL: &str = include_str!("shell.html");
+const SUBSCRIBE: &str = include_str!("subscribe.html");
+
+/// Adds the pages.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    assets(
+        config,
+        [
+            ("/demo/news.css", "text/css", include_str!("news.css")),
+            ("/demo/news.js", "text/javascript", include_str!("news.js")),
+        ],
+    );
+    config
+        .service(web::resource("/").get(front).default_service(other_method("GET")))
+        .service(web::resource("/subscribe").get(subscribe).default_service(other_method("GET")))
+        .service(web::resource("/articles/{slug}").get(article).default_service(other_method("GET")));
+}
+
+async fn front(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+    let teaser = |article: &Article| {
+        let Article { slug, title, lede, .. } = article;
+        format!("<article><h2><a href=\"/articles/{slug}\">{title}</a></h2><p>{lede}</p></article>")
+    };
+    let teasers: String = ARTICLES.iter().map(teaser).collect();
+    page(&request, &context, "The Daily Passerby", None, |_| format!("<div class=\"teasers\">{teasers}</div>")).await
+}
+
+async fn subscribe(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+    page(&request, &context, "Subscribe", None, |_| SUBSCRIBE.to_owned()).await
+}
+
+async fn article(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+    let slug = request.match_info().get("slug").unwrap_or_default();
+    let Some(article) = ARTICLES.iter().find(|article| article.slug == slug) else {
+        return v1::Problem::not_found().respond(&context);
+    };
+    page(&request, &context, article.title, Some(slug), |is_open| {
+        let Article { title, lede, text, .. } = article;
+        let rest = if is_open {
+            text.iter().map(|text| format!("<p>{text}</p>")).collect()
+        } else {
+            "<div class=\"paywall\" id=\"paywall\"><p>You have read your free articles of today.</p>\
+             <a class=\"button\" href=\"/subscribe\">Subscribe</a></div>"
+                .to_owned()
+        };
+        format!("<article class=\"whole\"><h1>{title}</h1><p class=\"lede\">{lede}</p>{rest}</article>")
+    })
+    .await
+}
+
+/// A page for whom the check lets through; `content` is told whether there is something left to read for nothing.
+async fn page(
+    request: &HttpRequest,
+    context: &Context,
+    title: &str,
+    reading: Option<&str>,
+    content: impl FnOnce(bool) -> String,
+) -> HttpResponse {
+    let checked = verify::check(request, context, &Wish::of_page(reading.map(|slug| (METER, slug)))).await;
+    let checked = match checked {
+        Ok(checked) => checked,
+        Err(problem) => return problem.respond(context),
+    };
+    let facts = checked.headers();
+    let is_member = text(facts, &verify::ANONYMOUS) == "false";
+    let is_open = is_member || checked.status() == StatusCode::NO_CONTENT;
+    let status = if is_open { StatusCode::OK } else { StatusCode::PAYMENT_REQUIRED };
+    let (kind, kind_name) = if is_member { ("member", "subscriber") } else { ("anonymous", "anonymous reader") };
+    let page = SHELL
+        .replace("{{title}}", title)
+        .replace("{{reader}}", text(facts, &verify::USER))
+        .replace("{{kind}}", kind)
+        .replace("{{kind_name}}", kind_name)
+        .replace("{{content}}", &content(is_open));
+    let mut response = HttpResponse::build(status);
+    response.insert_header(NO_STORE).insert_header(PAGE_POLICY).content_type("text/html; charset=utf-8");
+    for cookie in facts.get_all(header::SET_COOKIE) {
+        response.append_header((header::SET_COOKIE, cookie.clone()));
+    }
+    response.body(page)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
