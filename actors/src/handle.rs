@@ -15,8 +15,9 @@ use crate::actor::{
     rest_if_gone,
 };
 use crate::domain::{
-    ApiKey, Cause, Change, ChangeSet, Count, DeviceId, Edit, Edited, Flags, Op, Operation, Outcome, Reading, Record,
-    Refusal, Reply, Rewrite, ServiceTime, SessionId, SessionKind, UserId, UserState, ValueKey,
+    ApiKey, Cause, Change, ChangeSet, Count, DeviceId, Edit, Edited, Expected, Flags, Op, Operation, OperationId,
+    Outcome, Reading, Record, Refusal, Reply, Rewrite, ServiceTime, SessionId, SessionKind, UserId, UserState,
+    ValueKey,
 };
 use crate::registry::Touched;
 use crate::store::{Completions, Health};
@@ -400,15 +401,22 @@ impl Handle {
         }
     }
 
-    /// Changes the user's document, in the order of the user's operations; durable when answered.
+    /// Changes the user's document, in the order of the user's operations; durable when answered. `operation` names it, if it can
+    /// come twice; `origin` is the socket that asks.
     ///
     /// # Errors
-    /// `Refused`: gone or disabled, or what [`crate::domain::DocumentRefusal`] says. `DocumentsFull`: documents may not grow.
-    pub async fn edit(&self, user: &UserId, edit: Edit) -> Result<Edited, Error> {
+    /// `Refused`: gone or disabled, or what [`crate::domain::DocumentRefusal`] says. `TooMany` of the user's are waiting.
+    pub async fn edit(
+        &self,
+        user: &UserId,
+        change: Change,
+        expected: Expected,
+        operation: Option<OperationId>,
+        origin: Option<u64>,
+    ) -> Result<Edited, Error> {
         let (registry, policy) = (self.core().store.registry(), &self.core().policy);
-        if edit.change != Change::Delete && registry.document_bytes() >= policy.documents_bytes {
-            return Err(Error::DocumentsFull);
-        }
+        let may_grow = registry.document_bytes() < policy.documents_bytes;
+        let edit = Edit { change, expected, operation, origin, may_grow };
         match self.perform(user, Operation::Edit(edit)).await? {
             Reply::Edited(edited) => Ok(edited),
             _ => Err(Error::Busy),

@@ -250,7 +250,7 @@ pub(super) const TABLE: &[Setting] = &[
         unit: Some("bytes"),
         default: Fallback::Unset("25 % of the memory or the control group's limit"),
         has_flag: false,
-        about: "How large all documents together may be; beyond it those that would grow are answered 507.",
+        about: "How large all documents together may be; at it those that would grow are answered 507.",
     },
     plain(
         "data.merge",

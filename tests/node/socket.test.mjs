@@ -1125,15 +1125,6 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
         ],
         [NO_OBJECT, "another JSON value", ({ pick }) => frame(TEXT, pick(["[]", "[{}]", "null", "1", "true", '"{}"']))],
         [NO_OBJECT, "JSON that is too deep", () => frame(TEXT, "[".repeat(10_000))],
-        [
-          NO_OBJECT,
-          "JSON that cannot be read as it is",
-          ({ pick }) =>
-            frame(
-              TEXT,
-              pick([JSON.stringify({ half: "\ud83d" }), '{"n":1e400}', `${'{"a":'.repeat(1000)}1${"}".repeat(1000)}`]),
-            ),
-        ],
         [TOO_LARGE, "a frame over the limit", ({ below }) => frame(TEXT, " ".repeat(MOST_FRAME + 1 + below(1000)))],
         [
           TOO_LARGE,
@@ -1235,6 +1226,13 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
           return { bytes: frame(OPCODE.ping, pong), pongs: [pong] };
         },
         ({ below, bytes }) => ({ bytes: frame(OPCODE.pong, bytes(below(126))) }),
+        ({ pick }) => {
+          const asked = request("put");
+          const half = JSON.stringify("\ud83d");
+          const data = pick([half, `{"half":${half}}`, '{"n":1e400}', `${'{"a":'.repeat(1000)}1${"}".repeat(1000)}`]);
+          const text = `${JSON.stringify(asked).slice(0, -1)},"data":${data}}`;
+          return { bytes: frame(TEXT, text), answers: [asked] };
+        },
         ({ pick }) => ({
           bytes: frame(TEXT, pick(["{}", '{"id":1}', '{"type":[]}', '{"":{}}'])),
           answers: [{ id: null }],
@@ -1532,7 +1530,7 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
       let [slowest, written] = [0, 0];
       const began = Date.now();
       while ((await metric(own, "sockets")) === 4 || written < 1000) {
-        assert.ok(Date.now() - began < 60_000, `still there after ${written} changes`);
+        assert.ok(Date.now() - began < 150_000, `still there after ${written} changes`);
         for (const _ of range(10)) {
           const from = Date.now();
           const { version } = await writer.does("put", { data: { large: randomBytes(90_000).toString("base64") } });

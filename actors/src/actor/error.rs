@@ -23,9 +23,6 @@ pub enum Error {
     /// As many users exist as are allowed.
     #[error("the server is at its capacity of users")]
     Capacity,
-    /// All documents together are as large as they may be.
-    #[error("there is no room for more data")]
-    DocumentsFull,
     /// The user has too many changes under way; this one was not begun.
     #[error("too many changes of this user are waiting")]
     TooMany,

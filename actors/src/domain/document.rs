@@ -82,6 +82,8 @@ pub struct Edit {
     pub operation: Option<OperationId>,
     /// The socket that asks, which is not told of its own change.
     pub origin: Option<u64>,
+    /// Whether there is room for a larger document.
+    pub may_grow: bool,
 }
 
 /// Why a document is not changed.
@@ -98,6 +100,9 @@ pub enum DocumentRefusal {
         /// So large it may be.
         most: usize,
     },
+    /// All documents together are as large as they may be, and it would grow.
+    #[error("there is no room for more data")]
+    Full,
     /// It would be too deep.
     #[error("objects and arrays may be {MAX_DEPTH} deep in each other")]
     TooDeep,
@@ -259,6 +264,9 @@ impl Document {
             // what a merge made larger than may be can still shrink
             if json.len() > most_bytes.max(before) {
                 return Err(DocumentRefusal::TooLarge { bytes: json.len(), most: most_bytes });
+            }
+            if json.len() > before && !edit.may_grow {
+                return Err(DocumentRefusal::Full);
             }
         }
         if data.as_ref().is_some_and(|data| data.values().any(|value| depth(value) >= MAX_DEPTH)) {
@@ -591,7 +599,7 @@ mod tests {
     }
 
     fn edit(change: Change) -> Edit {
-        Edit { change, expected: Expected::Anything, operation: None, origin: None }
+        Edit { change, expected: Expected::Anything, operation: None, origin: None, may_grow: true }
     }
 
     fn put(value: Value) -> Edit {
@@ -701,6 +709,21 @@ mod tests {
         assert_eq!(apply(&mut document, &failing), Err(DocumentRefusal::Patch(1)));
         let array = patch(json!([{"op": "replace", "path": "", "value": []}]));
         assert_eq!(apply(&mut document, &array), Err(DocumentRefusal::NotAnObject));
+    }
+
+    #[test]
+    fn where_there_is_no_room_only_what_grows_is_refused() {
+        let mut document = Document::default();
+        let full = |edit: Edit| Edit { may_grow: false, operation: Some([1; 16]), ..edit };
+        assert_eq!(apply(&mut document, &full(put(json!({})))), Err(DocumentRefusal::Full));
+        let named = Edit { operation: Some([1; 16]), ..put(json!({"a": 10, "b": 1})) };
+        apply(&mut document, &named).unwrap();
+        assert_eq!(apply(&mut document, &full(put(json!({"other": "operation"})))).unwrap().version, 1, "a repeat");
+        let full = |edit: Edit| Edit { may_grow: false, ..edit };
+        assert_eq!(apply(&mut document, &full(increment("/b", 9))), Err(DocumentRefusal::Full));
+        assert_eq!(apply(&mut document, &full(increment("/b", 1))).unwrap().value, Some(2.into()));
+        apply(&mut document, &full(merge(json!({"a": null})))).unwrap();
+        apply(&mut document, &full(edit(Change::Delete))).unwrap();
     }
 
     #[test]

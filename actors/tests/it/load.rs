@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use passerby_actors::domain::{Change, DeviceId, Document, Edit, Expected, Session, SessionKind, UserId, ValueKey};
+use passerby_actors::domain::{Change, DeviceId, Document, Expected, Session, SessionKind, UserId, ValueKey};
 use passerby_actors::handle::{Handle, IdForm};
 use passerby_actors::registry::Registry;
 
@@ -92,8 +92,7 @@ pub(crate) async fn client(handle: &Handle, mut random: Random, operations: usiz
             let (id, .., counted) = users[at];
             say(Fact::EditBegun(id, counted + 1));
             let change = Change::Increment { path: "/n".to_owned(), by: 1.into() };
-            let edit = Edit { change, expected: Expected::Anything, operation: None, origin: None };
-            if handle.edit(&id, edit).await.is_err() {
+            if handle.edit(&id, change, Expected::Anything, None, None).await.is_err() {
                 return;
             }
             say(Fact::Edited(id, counted + 1));

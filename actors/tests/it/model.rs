@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use passerby_actors::actor::{Joined, LinkerHandle, Proof};
 use passerby_actors::domain::{
-    Change, DeviceId, Document, Edit, Expected, IdentityKey, KeyRule, MAX_ANONYMOUS_SESSIONS, MergePolicy, Operation,
+    Change, DeviceId, Document, Expected, IdentityKey, KeyRule, MAX_ANONYMOUS_SESSIONS, MergePolicy, Operation,
     Refusal, SessionId, SessionKind, UserId,
 };
 use passerby_actors::handle::{Error, IdForm};
@@ -389,8 +389,8 @@ async fn ten_thousand_random_operations_agree_with_a_plain_map() {
                     _ => Change::Increment { path: format!("/{}", key()), by: (random.below(9) as i64 - 4).into() },
                 };
                 edited += 1;
-                let edit = Edit { change: change.clone(), expected: Expected::Anything, operation: None, origin: None };
-                let got = handle.edit(&id, edit).await.map(|edited| edited.version);
+                let edit = handle.edit(&id, change.clone(), Expected::Anything, None, None);
+                let got = edit.await.map(|edited| edited.version);
                 let expected = model.alive(&id).ok_or(Refusal::Gone).and_then(|user| user.edit(&change));
                 assert_eq!(got, expected.map_err(Error::Refused), "{seen}: edit {change:?}");
             }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::{join, join_all};
 use passerby_actors::actor::{Joined, LinkerHandle, MOST_SOCKETS, Missed, OUTBOX, Proof, Push};
 use passerby_actors::domain::{
-    Cause, Change, DeviceId, Document, Edit, Expected, IdentityKey, KeyRule, MergePolicy, Refusal, SessionKind, Shape,
-    UserId,
+    Cause, Change, DeviceId, Document, Edited, Expected, IdentityKey, KeyRule, MergePolicy, Refusal, SessionKind,
+    Shape, UserId,
 };
 use passerby_actors::handle::{Attachment, Error, IdForm, LoggedIn};
 
@@ -21,14 +21,14 @@ fn proof(external: &str) -> Proof {
     Proof::new(IdentityKey { provider: "custom-token".into(), external: external.into() }, "".into())
 }
 
-fn increment(origin: Option<u64>) -> Edit {
+async fn increment(running: &Running, user: &UserId, origin: Option<u64>) -> Result<Edited, Error> {
     let change = Change::Increment { path: "/n".to_owned(), by: 1.into() };
-    Edit { change, expected: Expected::Anything, operation: None, origin }
+    running.handle.edit(user, change, Expected::Anything, None, origin).await
 }
 
-fn put(json: &str) -> Edit {
+async fn put(running: &Running, user: &UserId, json: &str) {
     let change = Change::Put(serde_json::from_str(json).unwrap());
-    Edit { change, expected: Expected::Anything, operation: None, origin: None }
+    running.handle.edit(user, change, Expected::Anything, None, None).await.unwrap();
 }
 
 fn json(running: &Running, user: &UserId) -> Option<String> {
@@ -61,7 +61,7 @@ async fn every_socket_hears_of_each_change_once_in_order_and_its_origin_does_not
     let writes = (0..300).map(|n| (n, origins[n % origins.len()]));
     let mut own = vec![Vec::new(); origins.len()];
     for (n, edited) in
-        join_all(writes.map(async |(n, origin)| (n, running.handle.edit(&user.user, increment(origin)).await))).await
+        join_all(writes.map(async |(n, origin)| (n, increment(&running, &user.user, origin).await))).await
     {
         match edited {
             Ok(edited) => own[n % origins.len()].push(edited.version),
@@ -90,7 +90,7 @@ async fn who_comes_back_is_told_what_it_missed_as_far_as_that_is_kept() {
     let kept = running.handle.attach(&user.user, user.number, None).await.unwrap();
     assert_eq!((kept.hello.version, &kept.hello.missed), (0, &Missed::Whole(None)));
     for _ in 0..70 {
-        running.handle.edit(&user.user, increment(None)).await.unwrap();
+        increment(&running, &user.user, None).await.unwrap();
     }
     let changes = |missed: Missed| match missed {
         Missed::Changes(changes) => changes.iter().map(|delta| delta.seen).collect::<Vec<_>>(),
@@ -102,10 +102,10 @@ async fn who_comes_back_is_told_what_it_missed_as_far_as_that_is_kept() {
     for unknown in [None, Some(5), Some(0), Some(71), Some(u64::MAX)] {
         assert_eq!(attach(unknown).await.missed, Missed::Whole(Some(r#"{"n":70}"#.into())), "{unknown:?}");
     }
-    let large = put(&format!(r#"{{"n":0,"text":"{}"}}"#, "x".repeat(15_000)));
+    let large = format!(r#"{{"n":0,"text":"{}"}}"#, "x".repeat(15_000));
     for _ in 0..5 {
-        running.handle.edit(&user.user, large.clone()).await.unwrap();
-        running.handle.edit(&user.user, put("{}")).await.unwrap();
+        put(&running, &user.user, &large).await;
+        put(&running, &user.user, "{}").await;
     }
     assert!(changes(attach(Some(79)).await.missed).len() == 1, "64 KiB are kept");
     assert!(matches!(attach(Some(70)).await.missed, Missed::Whole(_)), "and no more");
@@ -120,7 +120,7 @@ async fn who_does_not_listen_is_cut_off_and_nobody_else_notices() {
     let (mut deaf, mut listening) = (attach().await.unwrap(), attach().await.unwrap());
     let mut heard = 0;
     for _ in 0..=OUTBOX {
-        running.handle.edit(&user.user, increment(None)).await.unwrap();
+        increment(&running, &user.user, None).await.unwrap();
         heard += told(&mut listening).len();
     }
     assert_eq!(heard, OUTBOX + 1);
@@ -160,7 +160,7 @@ async fn an_open_socket_keeps_its_user_live_and_a_closed_one_does_not() {
     let user = somebody(&running).await;
     let socket = running.handle.attach(&user.user, user.number, None).await.unwrap();
     let other = somebody(&running).await;
-    running.handle.edit(&other.user, increment(None)).await.unwrap();
+    increment(&running, &other.user, None).await.unwrap();
     world.clock.advance_s(10);
     until("who has no socket rests", || running.core.live_users() == 1).await;
     drop(socket);
@@ -179,10 +179,10 @@ async fn a_death_of_the_actor_ends_its_sockets_and_they_can_come_back() {
     world.before_operation = Some(Arc::new(move |_, _| assert!(!armed.swap(false, Ordering::SeqCst), "injected")));
     let running = world.open();
     let user = somebody(&running).await;
-    running.handle.edit(&user.user, increment(None)).await.unwrap();
+    increment(&running, &user.user, None).await.unwrap();
     let mut socket = running.handle.attach(&user.user, user.number, None).await.unwrap();
     deadly.store(true, Ordering::SeqCst);
-    assert_eq!(running.handle.edit(&user.user, increment(None)).await, Err(Error::OutcomeUnknown));
+    assert_eq!(increment(&running, &user.user, None).await, Err(Error::OutcomeUnknown));
     assert_eq!(socket.inbox.next().await, None);
     assert!(!socket.inbox.overflowed());
     drop(socket);
@@ -205,7 +205,7 @@ async fn after_a_link_the_session_that_linked_goes_on_and_others_end() {
     assert_eq!(mine.inbox.next().await.as_deref(), Some(&Push::Linked { session: linked.number }));
     assert_eq!(others.inbox.next().await.as_deref(), Some(&Push::Ended(Cause::Linked)));
     assert_eq!(others.inbox.next().await, None);
-    running.handle.edit(&user.user, increment(None)).await.unwrap();
+    increment(&running, &user.user, None).await.unwrap();
     assert_eq!(mine.inbox.next().await.map(|push| version(&push)), Some(1), "it goes on");
     running.handle.logout(&user.user, linked.number).await.unwrap();
     assert_eq!(mine.inbox.next().await.as_deref(), Some(&Push::Ended(Cause::LoggedOut)));
@@ -221,12 +221,12 @@ async fn a_merge_is_told_to_both_and_loses_nothing_that_is_written_meanwhile() {
         let account = somebody(&running).await;
         let account = linker.link(account.user, account.number, proof("a")).await.unwrap();
         let source = somebody(&running).await;
-        running.handle.edit(&account.user, put(r#"{"n":10}"#)).await.unwrap();
-        running.handle.edit(&source.user, put(r#"{"n":100}"#)).await.unwrap();
+        put(&running, &account.user, r#"{"n":10}"#).await;
+        put(&running, &source.user, r#"{"n":100}"#).await;
         let mut of_source = running.handle.attach(&source.user, source.number, None).await.unwrap();
         let mut of_account = running.handle.attach(&account.user, account.number, None).await.unwrap();
         let write = async |user: UserId| {
-            let written = join_all((0..20).map(|_| running.handle.edit(&user, increment(None)))).await;
+            let written = join_all((0..20).map(|_| increment(&running, &user, None))).await;
             written.into_iter().filter(|edited| edited.is_ok()).count()
         };
         let merge = async || {
@@ -256,7 +256,7 @@ async fn a_merge_is_told_to_both_and_loses_nothing_that_is_written_meanwhile() {
         }
         assert_eq!(end(&heard), [Push::Ended(Cause::MergedInto), merged.clone()]);
         // whoever asks now is told of all that came before
-        running.handle.edit(&account.user, increment(None)).await.unwrap();
+        increment(&running, &account.user, None).await.unwrap();
         let heard = told(&mut of_account);
         assert!(heard.iter().any(|push| **push == merged), "{heard:?}");
         let known = heard.iter().fold(String::from(r#"{"n":10}"#), |known, push| match &**push {

@@ -1,7 +1,10 @@
 //! What is said on a socket: requests, and the texts of all frames (`docs/socket.md`).
 
+use std::collections::BTreeMap;
+
 use passerby_actors::actor::{Hello, Missed, Push};
 use passerby_actors::domain::{Cause, Change, Delta, Expected, SessionId, Shape, UserId};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::http::v1::Problem;
@@ -20,17 +23,30 @@ pub(super) enum Request {
     Meter { name: String, item: Option<String>, amount: u32 },
 }
 
-/// A request, or why it is none; with its id, as far as there is one.
-pub(super) fn request(frame: &Map<String, Value>) -> (Option<&str>, Result<Request, Problem>) {
-    let id = frame.get("id").and_then(Value::as_str).filter(|id| ID_CHARS.contains(&id.chars().count()));
-    if id.is_none() {
-        let detail = "id must be a text of 16 to 64 characters that names this operation among all of the user's";
-        return (None, Err(bad("bad-id", detail)));
-    }
-    (id, read(frame))
+/// A frame of a client: a request, or why it is none, and its id as far as there is one.
+pub(super) struct Frame {
+    pub(super) id: Option<String>,
+    pub(super) request: Result<Request, Problem>,
 }
 
-fn read(frame: &Map<String, Value>) -> Result<Request, Problem> {
+/// Reads a frame; `None` if it is not a JSON object. What is inside may still be no JSON that can be kept (half a surrogate pair, a
+/// number beyond all measure), which is told to whoever asked.
+pub(super) fn read(text: &str) -> Option<Frame> {
+    let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
+    let id = members.get("id").and_then(|id| serde_json::from_str::<String>(id.get()).ok());
+    let id = id.filter(|id| ID_CHARS.contains(&id.chars().count()));
+    if id.is_none() {
+        let detail = "id must be a text of 16 to 64 characters that names this operation among all of the user's";
+        return Some(Frame { id, request: Err(bad("bad-id", detail)) });
+    }
+    let request = match serde_json::from_str(text) {
+        Ok(frame) => request(&frame),
+        Err(error) => Err(bad("bad-frame", &format!("the frame cannot be read: {error}"))),
+    };
+    Some(Frame { id, request })
+}
+
+fn request(frame: &Map<String, Value>) -> Result<Request, Problem> {
     let field = |name: &str| frame.get(name);
     let edit = |change| Ok(Request::Edit(change, expected(frame)?));
     match field("type").and_then(Value::as_str) {

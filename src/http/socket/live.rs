@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use actix_ws::{AggregatedMessage, CloseCode, CloseReason, MessageStream, ProtocolError, Session};
-use passerby_actors::actor::{Inbox, Push};
-use passerby_actors::domain::{Document, DocumentRefusal, Edit, Refusal, SessionId, UserId};
+use actix_web::error::PayloadError;
+use actix_ws::{AggregatedMessage, CloseCode, CloseReason, Closed, MessageStream, ProtocolError, Session};
+use passerby_actors::actor::{Inbox, Missed, Push};
+use passerby_actors::domain::{Document, DocumentRefusal, Refusal, SessionId, UserId};
 use passerby_actors::handle::{self, Attachment};
-use serde_json::{Map, Value};
+use passerby_actors::store::Store as _;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::frames::{self, Request};
+use super::frames::{self, Frame, Request};
 use crate::http::listener::Endless;
 use crate::http::meters::{self, Use};
 use crate::http::v1::data::operation_id;
@@ -59,9 +60,20 @@ struct Out(Session);
 
 impl Out {
     async fn send(&mut self, text: String) -> Result<(), End> {
-        match timeout(SEND_WITHIN, self.0.text(text)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::Gone),
+        Self::in_time(self.0.text(text)).await
+    }
+
+    async fn ping(&mut self) -> Result<(), End> {
+        Self::in_time(self.0.ping(b"")).await
+    }
+
+    async fn pong(&mut self, bytes: &[u8]) -> Result<(), End> {
+        Self::in_time(self.0.pong(bytes)).await
+    }
+
+    async fn in_time(sending: impl Future<Output = Result<(), Closed>>) -> Result<(), End> {
+        match timeout(SEND_WITHIN, sending).await {
+            Ok(sent) => sent.map_err(|_| End::Gone),
             Err(_) => Err(TOO_SLOW.into()),
         }
     }
@@ -69,12 +81,13 @@ impl Out {
 
 impl Socket {
     /// Until either side ends it.
-    pub(super) async fn run(mut self, attachment: Attachment, session: Session, messages: MessageStream) {
+    ///
+    /// What is seldom done is done on the heap, and only while it is: an idle socket shall not hold the room that it takes.
+    pub(super) async fn run(mut self, mut attachment: Attachment, session: Session, messages: MessageStream) {
         let mut out = Out(session);
-        let end = self.serve(attachment, &mut out, messages).await;
-        let code = match end {
-            End::Close(code) => Some(CloseReason { code, description: None }),
-            End::Gone => None,
+        let code = match self.talk(&mut attachment, &mut out, messages).await {
+            Err(End::Close(code)) => Some(CloseReason { code, description: None }),
+            Ok(()) | Err(End::Gone) => None,
         };
         // whoever does not take it is cut off by the listener
         self.endless.end();
@@ -82,17 +95,8 @@ impl Socket {
         self.context.server.sockets.fetch_sub(1, Ordering::Relaxed);
     }
 
-    async fn serve(&mut self, mut attachment: Attachment, out: &mut Out, messages: MessageStream) -> End {
-        match self.talk(&mut attachment, out, messages).await {
-            Ok(()) => End::Gone,
-            Err(end) => end,
-        }
-    }
-
     async fn talk(&mut self, attachment: &mut Attachment, out: &mut Out, messages: MessageStream) -> Result<(), End> {
-        for frame in frames::hello(&self.user, &self.session, &attachment.hello) {
-            out.send(frame).await?;
-        }
+        Box::pin(self.greet(attachment, out)).await?;
         let most = self.context.server.settings.http.max_body;
         let mut messages = messages.max_frame_size(most).aggregate_continuations().max_continuation_size(most);
         let mut stopping = self.context.server.stopping.subscribe();
@@ -105,26 +109,37 @@ impl Socket {
                     Some(Err(error)) => return Err(End::Close(broken(&error))),
                     Some(Ok(AggregatedMessage::Text(text))) => {
                         answered = true;
-                        self.asked(&text, attachment, out).await?;
+                        Box::pin(self.asked(&text, attachment, out)).await?;
                     }
                     Some(Ok(AggregatedMessage::Binary(_))) => return Err(End::Close(CloseCode::Unsupported)),
-                    Some(Ok(AggregatedMessage::Ping(bytes))) => out.0.pong(&bytes).await.map_err(|_| End::Gone)?,
+                    Some(Ok(AggregatedMessage::Ping(bytes))) => Box::pin(out.pong(&bytes)).await?,
                     Some(Ok(AggregatedMessage::Pong(_))) => answered = true,
-                    Some(Ok(AggregatedMessage::Close(_))) => return Ok(()),
+                    // with the same code (RFC 6455 §5.5.1)
+                    Some(Ok(AggregatedMessage::Close(reason))) => {
+                        return Err(End::Close(reason.map_or(CloseCode::Normal, |reason| reason.code)));
+                    }
                 },
-                push = attachment.inbox.next() => self.tell(push, &attachment.inbox, out).await?,
+                push = attachment.inbox.next() => Box::pin(self.tell(push, &attachment.inbox, out)).await?,
                 () = &mut beat => {
                     if !answered {
                         return Err(NO_PONG.into());
                     }
                     answered = false;
                     beat.as_mut().reset(Instant::now() + HEARTBEAT);
-                    self.look(&mut warned, out).await?;
-                    out.0.ping(b"").await.map_err(|_| End::Gone)?;
+                    Box::pin(self.look(&mut warned, out)).await?;
                 }
                 _ = stopping.wait_for(|stopping| *stopping) => return Err(End::Close(CloseCode::Restart)),
             }
         }
+    }
+
+    /// Says hello, and forgets what only that was for.
+    async fn greet(&self, attachment: &mut Attachment, out: &mut Out) -> Result<(), End> {
+        for frame in frames::hello(&self.user, &self.session, &attachment.hello) {
+            out.send(frame).await?;
+        }
+        attachment.hello.missed = Missed::Nothing;
+        Ok(())
     }
 
     /// Tells the client what happened; nothing more comes from an actor that is gone, or that cut the socket off.
@@ -142,7 +157,7 @@ impl Socket {
         if matches!(&*push, Push::Ended(_)) { Err(SESSION_ENDED.into()) } else { Ok(()) }
     }
 
-    /// Whether the session still lives, which counts as activity; and whether its end is near.
+    /// Whether the session still lives, which counts as activity, and whether its end is near; and asks whether the client is there.
     async fn look(&mut self, warned: &mut bool, out: &mut Out) -> Result<(), End> {
         match self.context.handle.check(&self.user, &self.session, None) {
             Ok(live) => {
@@ -152,34 +167,36 @@ impl Socket {
                     *warned = true;
                     out.send(frames::expiring(&rfc3339(clock.to_wall_s(end)))).await?;
                 }
-                Ok(())
+                out.ping().await
             }
             Err(handle::Error::Refused(refusal)) => {
-                let reason = if refusal == Refusal::Disabled { "disabled" } else { "ended" };
-                out.send(frames::ended(reason)).await?;
+                out.send(frames::ended(self.why(refusal))).await?;
                 Err(SESSION_ENDED.into())
             }
             // while the store cannot write nobody is called dead
-            Err(_) => Ok(()),
+            Err(_) => out.ping().await,
         }
     }
 
-    /// Does what the client asks for, and tells it meanwhile what others do. What was told before the answer came before it.
+    /// Why the session is over, as far as that can still be seen: what ended by its time is there until it is swept.
+    fn why(&self, refusal: Refusal) -> &'static str {
+        let user = self.context.server.store.load(&self.user);
+        let is_own =
+            |session: &passerby_actors::domain::Session| SessionId::derive(&self.user, session.number) == self.session;
+        match refusal {
+            Refusal::Disabled => "disabled",
+            _ if user.is_some_and(|user| user.sessions().iter().any(is_own)) => "expired",
+            _ => "ended",
+        }
+    }
+
+    /// Does what the client asks for. What others do meanwhile waits: of the changes before the answer's own all are told before it,
+    /// and of those after it none.
     async fn asked(&mut self, text: &str, attachment: &mut Attachment, out: &mut Out) -> Result<(), End> {
-        let Ok(frame) = serde_json::from_str::<Map<String, Value>>(text) else {
+        let Some(Frame { id, request }) = frames::read(text) else {
             return Err(End::Close(CloseCode::Invalid));
         };
-        let (id, request) = frames::request(&frame);
-        let context = self.context.clone();
-        let (user, origin) = (self.user, attachment.socket);
-        let mut work = pin!(answer(&context, &user, origin, id, request));
-        let answer = loop {
-            tokio::select! {
-                biased;
-                answer = &mut work => break answer,
-                push = attachment.inbox.next() => self.tell(push, &attachment.inbox, out).await?,
-            }
-        };
+        let answer = answer(&self.context, &self.user, attachment.socket, id.as_deref(), request).await;
         let mut later = None;
         while let Some(push) = attachment.inbox.try_next() {
             if frames::version(&push).zip(answer.version).is_some_and(|(told, own)| told > own) {
@@ -221,9 +238,9 @@ async fn answer(
                 Ok(Answer { frame: frames::reply(name, &fields), version: Some(version) })
             }
             Request::Edit(change, expected) => {
-                let edit =
-                    Edit { change, expected, operation: Some(operation_id(name.as_bytes())), origin: Some(origin) };
-                let edited = within_time(context, context.handle.edit(user, edit)).await.inspect_err(|error| {
+                let operation = Some(operation_id(name.as_bytes()));
+                let edit = context.handle.edit(user, change, expected, operation, Some(origin));
+                let edited = within_time(context, edit).await.inspect_err(|error| {
                     if let handle::Error::Refused(Refusal::Document(DocumentRefusal::Version(version))) = error {
                         current = Some(*version);
                     }
@@ -242,15 +259,22 @@ async fn answer(
         }
     };
     let done: Result<Answer, Problem> = done.await;
-    done.unwrap_or_else(|problem| Answer { frame: frames::error(id, &problem, current), version: None })
+    done.unwrap_or_else(|problem| {
+        let problem = problem.as_told(&context.server);
+        Answer { frame: frames::error(id, &problem, current), version: None }
+    })
 }
 
 /// The close code for what a client sent (RFC 6455 §7.4.1).
 fn broken(error: &ProtocolError) -> CloseCode {
     match error {
         ProtocolError::Overflow => CloseCode::Size,
-        ProtocolError::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => CloseCode::Invalid,
-        ProtocolError::Io(_) => CloseCode::Size,
+        // the library says in this way that a text is no UTF-8, that a message is too large, and what the guard said
+        ProtocolError::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<PayloadError>()) {
+            Some(PayloadError::EncodingCorrupted) => CloseCode::Protocol,
+            _ if error.kind() == std::io::ErrorKind::InvalidData => CloseCode::Invalid,
+            _ => CloseCode::Size,
+        },
         _ => CloseCode::Protocol,
     }
 }

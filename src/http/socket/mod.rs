@@ -2,17 +2,20 @@
 //! it.
 
 mod frames;
+mod guard;
 mod live;
 
 use std::sync::atomic::Ordering;
 
+use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{FromRequest as _, HttpRequest, HttpResponse, web};
 use passerby_actors::domain::{SessionId, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use self::guard::Guard;
 use self::live::Socket;
 use super::listener::Endless;
 use super::reader::{self, Found};
@@ -87,8 +90,12 @@ pub(crate) async fn open(request: HttpRequest, context: web::Data<Context>, payl
 async fn try_open(request: &HttpRequest, context: &Context, payload: web::Payload) -> Result<HttpResponse, Problem> {
     let bad = |code, detail: &str| Problem::new(StatusCode::BAD_REQUEST, code, detail);
     let since = since(request.query_string())?;
+    let guard = Guard::new(payload.into_inner(), context.server.settings.http.max_body);
+    let mut guard: Payload = Payload::Stream { payload: Box::pin(guard) };
+    let guarded = web::Payload::from_request(request, &mut guard).await;
+    let guarded = guarded.map_err(|error| bad("no-websocket", &error.to_string()))?;
     // before the ticket is used up
-    let (mut response, session, messages) = actix_ws::handle_with_protocols(request, payload, &[PROTOCOL])
+    let (mut response, session, messages) = actix_ws::handle_with_protocols(request, guarded, &[PROTOCOL])
         .map_err(|error| bad("no-websocket", &format!("this is for WebSockets: {error}")))?;
     let offered = offered(request);
     if !offered.contains(&PROTOCOL) {

@@ -6,7 +6,7 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 use aws_lc_rs::digest::{SHA256, digest};
-use passerby_actors::domain::{Change, Document, DocumentRefusal, Edit, Edited, Expected, OperationId, Refusal};
+use passerby_actors::domain::{Change, Document, DocumentRefusal, Edited, Expected, OperationId, Refusal};
 use passerby_actors::handle;
 use serde::Serialize;
 use serde_json::{Map, Number, Value};
@@ -201,8 +201,8 @@ async fn edit(
         let live = authenticate(request, context)?;
         let change = change?;
         let operation = request.headers().get("idempotency-key").map(|key| operation_id(key.as_bytes()));
-        let edit = Edit { change, expected: expected(request)?, operation, origin: None };
-        let edited = within_time(context, context.handle.edit(&live.user, edit)).await.inspect_err(|error| {
+        let edit = context.handle.edit(&live.user, change, expected(request)?, operation, None);
+        let edited = within_time(context, edit).await.inspect_err(|error| {
             if let handle::Error::Refused(Refusal::Document(DocumentRefusal::Version(version))) = error {
                 seen = Some(*version);
             }

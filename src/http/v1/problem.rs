@@ -13,6 +13,7 @@ use crate::http::body::BodyError;
 use crate::http::{Context, NO_STORE, retry_after_s};
 use crate::provider::identity::IdentityError;
 use crate::provider::throttle::Throttled;
+use crate::server::Server;
 use crate::token::TokenError;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -56,6 +57,15 @@ impl Problem {
 
     pub(crate) fn unauthorized(code: &'static str, detail: &'static str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, code, detail)
+    }
+
+    /// As a client may be told now: it drops its identity on a 401, which must mean "known to be dead"; and a 503 says when to come
+    /// again.
+    pub(crate) fn as_told(self, server: &Server) -> Self {
+        let dead = self.status == StatusCode::UNAUTHORIZED.as_u16();
+        let problem = if dead && !server.may_refuse() { handle::Error::NotWritable.into() } else { self };
+        let retry_after_s = problem.retry_after_s.or_else(|| (problem.status == 503).then(|| retry_after_s(server)));
+        Self { retry_after_s, ..problem }
     }
 
     /// What happened here.
@@ -207,6 +217,7 @@ impl From<handle::Error> for Problem {
             handle::Error::Refused(Refusal::Document(refusal)) => match refusal {
                 DocumentRefusal::Version(_) => Self::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", detail),
                 DocumentRefusal::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "data-too-large", detail),
+                DocumentRefusal::Full => Self::new(StatusCode::INSUFFICIENT_STORAGE, "data-full", detail),
                 DocumentRefusal::TooDeep => Self::new(StatusCode::BAD_REQUEST, "data-too-deep", detail),
                 DocumentRefusal::Patch(_) => Self::new(StatusCode::CONFLICT, "patch-conflict", detail),
                 DocumentRefusal::NotAnObject => Self::new(StatusCode::CONFLICT, "not-an-object", detail),
@@ -219,7 +230,6 @@ impl From<handle::Error> for Problem {
                 _ => Self::new(StatusCode::CONFLICT, "credential-changed", detail),
             },
             handle::Error::Capacity => Self { retry_after_s: Some(60), ..unavailable("capacity") },
-            handle::Error::DocumentsFull => Self::new(StatusCode::INSUFFICIENT_STORAGE, "data-full", detail),
             handle::Error::TooMany => {
                 Self { retry_after_s: Some(1), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-changes", detail) }
             }
@@ -250,13 +260,10 @@ pub(super) type Answer = Result<HttpResponse, Problem>;
 
 pub(crate) fn respond(context: &Context, answer: Answer) -> HttpResponse {
     let server = &context.server;
-    let mut response = answer.unwrap_or_else(|mut problem| {
-        if problem.status == StatusCode::UNAUTHORIZED.as_u16() && !server.may_refuse() {
-            // a client drops its identity on a 401: it must mean "known to be dead"
-            problem = handle::Error::NotWritable.into();
-        }
+    let mut response = answer.unwrap_or_else(|problem| {
+        let problem = problem.as_told(server);
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let retry_after_s = problem.retry_after_s.or_else(|| (problem.status == 503).then(|| retry_after_s(server)));
+        let retry_after_s = problem.retry_after_s;
         let mut response = json(status, PROBLEM_JSON, &problem);
         let headers = response.headers_mut();
         if let Some(seconds) = retry_after_s {
