@@ -40,7 +40,8 @@ impl Forwarded {
         Self {
             client: client.flatten(),
             scheme: match last(headers, "x-forwarded-proto").as_deref() {
-                Some("https") => "https",
+                // Traefik calls a WebSocket's scheme so
+                Some("https" | "wss") => "https",
                 _ => direct.scheme,
             },
             host: last(headers, "x-forwarded-host").or(direct.host),

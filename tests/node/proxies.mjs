@@ -17,8 +17,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 import puppeteer from "puppeteer-core";
+import WebSocket from "ws";
 
 import { Server } from "./server.mjs";
+import { Client, PROTOCOL } from "./socket.mjs";
 
 /** For a start, an end, and each request; a deadline and not a pause. */
 const DEADLINE = 30_000;
@@ -516,13 +518,30 @@ export class Visitor {
     return [...this.cookies].map((pair) => pair.join("=")).find((pair) => /^(__\w+-)?passerby=/.test(pair));
   }
 
+  get #sent() {
+    const cookie = [...this.cookies].map((pair) => pair.join("=")).join("; ");
+    return { ...this.#headers, ...(cookie === "" ? {} : { cookie }) };
+  }
+
+  /** A socket of its reader's, open, as a page of the site has it. */
+  async socket(headers = {}) {
+    const { ca, url } = this.#front;
+    const ws = new WebSocket(`${url.replace("http", "ws")}/v1/socket`, [PROTOCOL], {
+      ca,
+      headers: { ...this.#sent, origin: url, ...headers },
+      handshakeTimeout: DEADLINE,
+    });
+    const client = new Client(ws);
+    await once(ws, "open");
+    return client;
+  }
+
   /**
    * Asks for a page: { status, headers, setCookie, text, page, passerby, user }. `page` is what the site says of the
    * request, if the answer is the site's; `passerby` all it got under a name like X-Passerby-…, as [name, value] with
    * names in lower case and `_` or `.` as `-`; `user` the id in it.
    */
   async visit(path = "/", { method = "GET", headers = {}, body } = {}) {
-    const cookie = [...this.cookies].map((pair) => pair.join("=")).join("; ");
     const { agent, ca, port, secure } = this.#front;
     const request = (secure ? https : http).request({
       agent,
@@ -531,7 +550,7 @@ export class Visitor {
       port,
       method,
       path,
-      headers: { ...this.#headers, ...(cookie === "" ? {} : { cookie }), ...headers },
+      headers: { ...this.#sent, ...headers },
       signal: AbortSignal.timeout(DEADLINE),
     });
     if (body instanceof Readable) body.pipe(request);

@@ -2,6 +2,7 @@
 // know its readers.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { PassThrough } from "node:stream";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -25,10 +26,12 @@ import {
   Visitor,
 } from "./proxies.mjs";
 import { call, SUITE_DEADLINE } from "./server.mjs";
+import { faults, PROTOCOL } from "./socket.mjs";
 
 const CHECK = "GET /verify?create=auto";
 const SESSION = "/v1/session";
-const SCRIPT = "/passerby.js";
+const SOCKET = "/v1/socket";
+const SCRIPTS = ["/passerby.js", "/passerby-live.js"];
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 /** A reader of those who stand in Passerby's place. */
 const SOMEBODY = "0199c4c8-7d2a-7c3f-9c1b-2f6d5e4a3b2c";
@@ -59,6 +62,18 @@ const SPOOFS = {
   "X-Passerby-Meter-Remaining": "1000000",
 };
 
+/** What makes a request one for a socket. */
+const UPGRADE = {
+  "connection": "Upgrade",
+  "upgrade": "websocket",
+  "sec-websocket-version": "13",
+  "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+  "sec-websocket-protocol": PROTOCOL,
+};
+
+/** For the first ping of the server, which comes after 20 s; a deadline and not a pause. */
+const PING_DEADLINE = 25_000;
+
 /** Ways to ask for the check from outside, and what must not come of any. */
 const INTRUSIONS = [
   "/verify",
@@ -85,6 +100,13 @@ const INTRUSIONS = [
   "/passerby.js/%2e%2e/verify?create=never",
   "/passerby.js%2f..%2fverify?create=never",
   "/verify/..%2fpasserby.js",
+  "/passerby-live.js/../verify?create=never",
+  "/passerby-live.js%2f..%2fverify?create=never",
+  "/verify/..%2fpasserby-live.js",
+  "/v1/socket/../../verify?create=never",
+  "/v1/socket%2f..%2f..%2fverify?create=never",
+  "/v1/socket/%2e%2e/%2e%2e/verify?create=never",
+  "/verify/..%2fv1/socket",
 ];
 
 /** Statuses of a check, and what becomes of the page. nginx's `auth_request` knows no refusals but 401 and 403. */
@@ -155,6 +177,12 @@ function assertReader(answer, user = answer.user) {
   assert.match(answer.user, UUID);
   assert.deepEqual(answer.passerby.toSorted(), [["x-passerby-anonymous", "true"], ["x-passerby-user", user]]);
 }
+
+/** Names of headers that went to Passerby and are for the site. */
+const spoofedOf = (wire) =>
+  wire.requests
+    .flatMap((request) => request.headers.map(([header]) => header))
+    .filter((header) => /^x[^a-z0-9]passerby/.test(header));
 
 /** `count` requests of one browser, `atOnce` under way at a time. Answers how many it were a second. */
 async function visits(count, atOnce, visit) {
@@ -272,8 +300,7 @@ for (const name of PROXIES) {
         // Passerby gets none of it either.
         wire.clear();
         for (const path of ["/", SESSION]) await visitor.visit(path, { headers });
-        const passed = wire.requests.flatMap((request) => request.headers.map(([header]) => header));
-        assert.deepEqual(passed.filter((header) => /^x[^a-z0-9]passerby/.test(header)), []);
+        assert.deepEqual(spoofedOf(wire), []);
       }
     });
 
@@ -354,38 +381,66 @@ for (const name of PROXIES) {
     test("lets nobody ask for the check from outside, so that an image on another's page burns nothing", async () => {
       const { visitor } = await newReader(front);
       const stored = await storedUsers(server);
-      const headers = { "sec-fetch-site": "cross-site", "sec-fetch-dest": "image", "x-original-uri": "/verify" };
-      for (const path of INTRUSIONS) {
-        wire.clear();
-        const answer = await visitor.visit(path, { headers });
-        assert.ok(answer.status !== 204, `${path}: ${answer.status}`);
-        assert.equal(answer.headers["x-passerby-user"], undefined, path);
-        assert.equal(answer.headers["x-passerby-reason"], undefined, path);
-        // A visitor may write the same path with other characters; the query is never a visitor's.
-        const others = wire.lines.filter(
-          (line) => !line.startsWith("GET /v1/") && ![CHECK, `GET ${SCRIPT}`].includes(decodeURI(line)),
-        );
-        assert.deepEqual(others, [], `what Passerby was asked because of ${path}`);
+      const image = { "sec-fetch-site": "cross-site", "sec-fetch-dest": "image", "x-original-uri": "/verify" };
+      const own = [CHECK, ...SCRIPTS.map((script) => `GET ${script}`)];
+      for (const headers of [image, { ...image, ...UPGRADE }]) {
+        for (const path of INTRUSIONS) {
+          wire.clear();
+          const answer = await visitor.visit(path, { headers });
+          assert.ok(answer.status !== 204, `${path}: ${answer.status}`);
+          assert.equal(answer.headers["x-passerby-user"], undefined, path);
+          assert.equal(answer.headers["x-passerby-reason"], undefined, path);
+          // A visitor may write the same path with other characters; the query is never a visitor's.
+          const others = wire.lines.filter((line) => !line.startsWith("GET /v1/") && !own.includes(decodeURI(line)));
+          assert.deepEqual(others, [], `what Passerby was asked because of ${path}`);
+        }
       }
       assert.equal(await storedUsers(server), stored);
     });
 
-    test("hands out Passerby's script without a check, and nothing else in its place", async () => {
-      const { visitor, user } = await newReader(front);
-      site.requests.length = 0;
-      wire.clear();
-      for (const somebody of [visitor, new Visitor(front), new Visitor(front, { "user-agent": GOOGLEBOT })]) {
-        const script = await somebody.visit(SCRIPT, { headers: SPOOFS });
-        assert.deepEqual([script.status, script.page, script.setCookie], [200, null, []], script.text);
-        assert.match(script.headers["content-type"], /^text\/javascript\b/);
-      }
-      assert.deepEqual(wire.lines, Array(3).fill(`GET ${SCRIPT}`));
-      const passed = wire.requests.flatMap((request) => request.headers.map(([header]) => header));
-      assert.deepEqual(passed.filter((header) => /^x[^a-z0-9]passerby/.test(header)), []);
+    for (const script of SCRIPTS) {
+      test(`hands out Passerby's ${script} without a check, and nothing else in its place`, async () => {
+        const { visitor, user } = await newReader(front);
+        const original = await (await fetch(server.url + script)).text();
+        site.requests.length = 0;
+        wire.clear();
+        for (const somebody of [visitor, new Visitor(front), new Visitor(front, { "user-agent": GOOGLEBOT })]) {
+          const answer = await somebody.visit(script, { headers: SPOOFS });
+          assert.deepEqual([answer.status, answer.text, answer.setCookie], [200, original, []]);
+          assert.match(answer.headers["content-type"], /^text\/javascript\b/);
+        }
+        assert.deepEqual(wire.lines, Array(3).fill(`GET ${script}`));
+        assert.deepEqual(spoofedOf(wire), []);
 
-      const pages = [`${SCRIPT}/`, `${SCRIPT}/x`, `${SCRIPT}x`, `${SCRIPT}.map`, `/x${SCRIPT}`, "/Passerby.js"];
-      for (const path of pages) assertReader(await visitor.visit(path), user);
-      assert.deepEqual(site.requests, pages.map((path) => `GET ${path}`));
+        const others = [script.replace("/p", "/P"), script.replace(".", "x"), script.replace(".", "-x.")];
+        const pages = [`${script}/`, `${script}/x`, `${script}x`, `${script}.map`, `/x${script}`, ...others];
+        for (const path of pages) assertReader(await visitor.visit(path), user);
+        assert.deepEqual(site.requests, pages.map((path) => `GET ${path}`));
+      });
+    }
+
+    test("opens a socket to no other site's page, and to nobody without a cookie", async () => {
+      const { visitor } = await newReader(front);
+      const evil = `${front.secure ? "https" : "http"}://evil.example`;
+      for (const more of [{}, { origin: evil }, { origin: evil, "x-forwarded-host": "evil.example" }]) {
+        const answer = await visitor.visit(SOCKET, { headers: { ...UPGRADE, ...more } });
+        assert.deepEqual([answer.status, JSON.parse(answer.text).code], [403, "cross-site"]);
+      }
+      const stranger = await new Visitor(front).visit(SOCKET, { headers: { ...UPGRADE, origin: front.url } });
+      assert.deepEqual([stranger.status, JSON.parse(stranger.text).code], [401, "no-reader"]);
+    });
+
+    test("spoils no connection to Passerby with an upgrade that comes to nothing", async () => {
+      const { visitor, user } = await newReader(front);
+      const { connection, upgrade } = UPGRADE;
+      for (const headers of [{ connection }, { upgrade }, { connection, upgrade }, { connection, upgrade: "h2c" }]) {
+        for (const path of [SOCKET, SESSION, "/"]) {
+          const before = await visitor.visit(path, { headers });
+          assert.ok([200, 400].includes(before.status) || (name === "envoy" && before.status === 403), before.text);
+          assert.equal(JSON.parse((await visitor.visit(SESSION)).text).user_id, user);
+          assertReader(await visitor.visit(), user);
+        }
+      }
     });
 
     test("lets a Bearer token say who it is, before any cookie", async () => {
@@ -544,6 +599,46 @@ for (const name of PROXIES) {
     });
   });
 }
+
+// All at once, since each waits for a ping.
+describe("a reader's socket", { concurrency: true, timeout: SUITE_DEADLINE }, () => {
+  for (const name of PROXIES) {
+    test(`is open behind ${name}, for as long as the page is`, async (t) => {
+      const [server, site] = await Promise.all([startPasserby(t), startSite(t)]);
+      const wire = await startWire(t, server);
+      const front = await startFront(t, name, { passerby: wire.address, site: site.address });
+      const visitor = new Visitor(front);
+      const headers = { origin: front.url, "content-type": "application/json" };
+      const made = await visitor.visit("/v1/sessions", { method: "POST", headers, body: '{"mode":"cookie"}' });
+      assert.equal(made.status, 201, made.text);
+      const { user_id: user } = JSON.parse(made.text);
+
+      wire.clear();
+      const socket = await visitor.socket(SPOOFS);
+      const pinged = once(socket.ws, "ping", { signal: AbortSignal.timeout(PING_DEADLINE) });
+      assert.deepEqual(wire.lines, [`GET ${SOCKET}`]);
+      assert.deepEqual(spoofedOf(wire), []);
+      const { type, user_id, anonymous, version, data } = await socket.push();
+      assert.deepEqual([type, user_id, anonymous, version, data], ["hello", user, true, 0, null]);
+
+      assert.deepEqual(await socket.does("put", { data: { read: 1 } }), { version: 1 });
+      const [, patch] = await Promise.all([
+        socket.isTold({ type: "data.changed", version: 2, patch: { saved: true } }),
+        visitor.visit("/v1/data", { method: "PATCH", headers, body: '{"saved":true}' }),
+      ]);
+      assert.deepEqual([patch.status, JSON.parse(patch.text)], [200, { version: 2 }]);
+
+      await pinged;
+      assert.deepEqual(await socket.does("get"), { version: 2, data: { read: 1, saved: true } });
+      assert.deepEqual(site.requests, []);
+      const ended = socket.endsWith(1012);
+      await server.stop();
+      await ended;
+    });
+  }
+
+  after(() => assert.deepEqual(faults, [], "what asyncapi.json does not have"));
+});
 
 describe("a reader's cookie in a real browser, behind nginx with TLS", { timeout: SUITE_DEADLINE }, () => {
   const [news, portal, otherPortal] = HOSTS;

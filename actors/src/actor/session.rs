@@ -207,6 +207,10 @@ impl Session {
         let (now, core) = (self.core.store.clock().now(), Arc::clone(&self.core));
         let mut state = self.current();
         self.cached.clone_from(&state);
+        // what was changed elsewhere is told before what is decided upon it
+        if let (Some(sockets), Some(user)) = (&mut self.sockets, &state) {
+            sockets.catch_up(user);
+        }
         let (mut sets, mut batch) = (Sets::new(), Vec::new());
         for waiting in self.waiting.drain(..) {
             waiting.progress.set(Progress::DECIDING);

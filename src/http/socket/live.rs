@@ -24,8 +24,6 @@ use crate::http::{Context, within_time};
 const HEARTBEAT: Duration = Duration::from_secs(20);
 /// How long a frame may take to leave: beyond it the client is too slow.
 const SEND_WITHIN: Duration = Duration::from_secs(10);
-/// And a last one.
-const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// The end of an account's session is told this long before (seconds).
 const EXPIRING_S: u32 = 3600;
 
@@ -89,9 +87,9 @@ impl Socket {
             Err(End::Close(code)) => Some(CloseReason { code, description: None }),
             Ok(()) | Err(End::Gone) => None,
         };
-        // whoever does not take it is cut off by the listener
+        drop(timeout(SEND_WITHIN, out.0.close(code)).await);
+        // whoever did not take it is cut off by the listener
         self.endless.end();
-        drop(timeout(CLOSE_WITHIN, out.0.close(code)).await);
         self.context.server.sockets.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -116,7 +114,7 @@ impl Socket {
                     Some(Ok(AggregatedMessage::Pong(_))) => answered = true,
                     // with the same code (RFC 6455 §5.5.1)
                     Some(Ok(AggregatedMessage::Close(reason))) => {
-                        return Err(End::Close(reason.map_or(CloseCode::Normal, |reason| reason.code)));
+                        return reason.map_or(Ok(()), |reason| Err(End::Close(reason.code)));
                     }
                 },
                 push = attachment.inbox.next() => Box::pin(self.tell(push, &attachment.inbox, out)).await?,
@@ -260,7 +258,7 @@ async fn answer(
     };
     let done: Result<Answer, Problem> = done.await;
     done.unwrap_or_else(|problem| {
-        let problem = problem.as_told(&context.server);
+        let problem = problem.told_now(&context.server);
         Answer { frame: frames::error(id, &problem, current), version: None }
     })
 }

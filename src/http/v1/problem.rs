@@ -61,7 +61,7 @@ impl Problem {
 
     /// As a client may be told now: it drops its identity on a 401, which must mean "known to be dead"; and a 503 says when to come
     /// again.
-    pub(crate) fn as_told(self, server: &Server) -> Self {
+    pub(crate) fn told_now(self, server: &Server) -> Self {
         let dead = self.status == StatusCode::UNAUTHORIZED.as_u16();
         let problem = if dead && !server.may_refuse() { handle::Error::NotWritable.into() } else { self };
         let retry_after_s = problem.retry_after_s.or_else(|| (problem.status == 503).then(|| retry_after_s(server)));
@@ -261,7 +261,7 @@ pub(super) type Answer = Result<HttpResponse, Problem>;
 pub(crate) fn respond(context: &Context, answer: Answer) -> HttpResponse {
     let server = &context.server;
     let mut response = answer.unwrap_or_else(|problem| {
-        let problem = problem.as_told(server);
+        let problem = problem.told_now(server);
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry_after_s = problem.retry_after_s;
         let mut response = json(status, PROBLEM_JSON, &problem);
