@@ -108,7 +108,9 @@ pub(crate) struct Session {
     resting: bool,
     /// Set while an operation is being decided: still set when dropped, it died there.
     deciding: bool,
-    /// None before the first socket and the first change.
+    /// Whether somebody else changed something that the sockets are told of once what is in flight is settled.
+    behind: bool,
+    /// None before the first socket.
     sockets: Option<Box<Sockets>>,
 }
 
@@ -125,6 +127,7 @@ impl Session {
             edits_in_flight: 0,
             resting: false,
             deciding: false,
+            behind: false,
             sockets: None,
         }
     }
@@ -169,7 +172,11 @@ impl Session {
                 if let (Cause::MergedInto, Some(alias)) = (cause, user.aliases().last()) {
                     sockets.tell_all(Push::Merged { survivor: self.id, merged: alias.id });
                 }
-                sockets.catch_up(&user);
+                // of what is in flight the sockets are told first, change by change
+                self.behind = self.edits_in_flight > 0;
+                if !self.behind {
+                    sockets.catch_up(&user);
+                }
                 if user.record.flags.has(Flags::DISABLED) {
                     sockets.end_all(Cause::Disabled);
                 } else if cause == Cause::Linked && sockets.has_dead(&user, now, policy) {
@@ -182,6 +189,18 @@ impl Session {
             }
         }
         self.sockets = Some(sockets);
+    }
+
+    /// Tells the sockets of what somebody else changed while changes of our own were in flight.
+    fn catch_up(&mut self) {
+        if !std::mem::take(&mut self.behind) {
+            return;
+        }
+        let Some(user) = self.current() else { return };
+        if let Some(sockets) = &mut self.sockets {
+            sockets.catch_up(&user);
+        }
+        self.cached = Some(user);
     }
 
     /// The user as the registry has it; the cached extension record is kept if the version is the same.
@@ -253,6 +272,7 @@ impl Session {
             (actor.in_flight, actor.edits_in_flight) = (false, 0);
             actor.cached = state;
             actor.settle(batch, &outcomes);
+            actor.catch_up();
             actor.pump(context);
         });
         context.spawn(settled);
