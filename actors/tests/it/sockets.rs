@@ -270,3 +270,18 @@ async fn a_merge_is_told_to_both_and_loses_nothing_that_is_written_meanwhile() {
         assert_eq!(known, format!(r#"{{"n":{}}}"#, sum + 1), "what the socket knows is what is there");
     }
 }
+
+/// A hundred clients who count a thousand times each: the exact sum.
+#[actix_rt::test]
+async fn a_hundred_thousand_increments_all_count() {
+    let world = World::new(1);
+    let running = world.open();
+    let user = somebody(&running).await;
+    let client = async |_| {
+        for _ in 0..1000 {
+            increment(&running, &user.user, None).await.unwrap();
+        }
+    };
+    join_all((0..100).map(client)).await;
+    assert_eq!(json(&running, &user.user), Some(r#"{"n":100000}"#.to_owned()));
+}
