@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use passerby_actors::actor::{Core, JanitorHandle, LinkerHandle, LoggedIn, MOST_SOCKETS, Proof};
+use passerby_actors::actor::{Core, JanitorHandle, LinkerHandle, LoggedIn, Proof};
 use passerby_actors::domain::{
     DeviceId, Document, Entropy, MergePolicy, MeterMerge, ServiceClock, SessionKind, UserId, ValueKey,
 };
@@ -90,8 +90,8 @@ impl Default for OneTimeCodes {
 
 /// How long a ticket for a socket is good (seconds).
 pub const TICKET_S: u32 = 30;
-/// As many as a user may have sockets.
-const TICKETS_OF_A_USER: usize = MOST_SOCKETS;
+/// How many a user may have at a time: one more ends the oldest.
+const TICKETS_OF_A_USER: usize = 32;
 /// How long a transfer code is good (seconds).
 pub const TRANSFER_CODE_S: u32 = 120;
 /// How many people of one network may be at issuers at a time: one more, and the one who left first has to begin again.

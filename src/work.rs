@@ -32,7 +32,7 @@ const ROUNDS: NonZeroU32 = NonZeroU32::new(1000).unwrap();
 const NUMBERS: u32 = 400;
 /// How often the work doubles at most.
 pub const MOST_DOUBLINGS: u32 = 6;
-/// Solved challenges that are remembered at a time, about 40 bytes each, twice: more are not taken.
+/// Solved challenges that are remembered at a time, about 32 bytes each, twice: more are not taken.
 const MOST_SOLVED: usize = 1 << 20;
 
 const KEY_BYTES: usize = 32;
@@ -67,22 +67,22 @@ pub enum ProofError {
 /// Nonces of challenges that were solved, for as long as they could be presented again.
 #[derive(Default)]
 struct Solved {
-    newer: HashSet<String>,
-    older: HashSet<String>,
+    newer: HashSet<u128>,
+    older: HashSet<u128>,
     /// When `newer` was begun.
     since: ServiceTime,
 }
 
 impl Solved {
     /// Whether it is new, and there is room to remember it.
-    fn first(&mut self, nonce: &str, now: ServiceTime, most: usize) -> bool {
+    fn first(&mut self, nonce: u128, now: ServiceTime, most: usize) -> bool {
         let age_s = now.saturating_sub(self.since);
         if age_s >= CHALLENGE_S {
             let newer = std::mem::take(&mut self.newer);
             self.older = if age_s < 2 * CHALLENGE_S { newer } else { HashSet::new() };
             self.since = now;
         }
-        self.newer.len() < most && !self.older.contains(nonce) && self.newer.insert(nonce.to_owned())
+        self.newer.len() < most && !self.older.contains(&nonce) && self.newer.insert(nonce)
     }
 }
 
@@ -221,7 +221,8 @@ impl Challenges {
         if !verified.verified {
             return Err(ProofError::Wrong);
         }
-        if self.solved.lock().first(&parameters.nonce, now, MOST_SOLVED) { Ok(()) } else { Err(ProofError::Used) }
+        let nonce = u128::from_str_radix(&parameters.nonce, 16).map_err(|_| ProofError::Form)?;
+        if self.solved.lock().first(nonce, now, MOST_SOLVED) { Ok(()) } else { Err(ProofError::Used) }
     }
 
     /// By which a challenge knows its network, without naming it.
@@ -325,10 +326,10 @@ mod tests {
     #[test]
     fn only_so_many_are_remembered_and_the_old_are_forgotten() {
         let mut solved = Solved::default();
-        assert!(solved.first("a", 1000, 2) && solved.first("b", 1000, 2));
-        assert!(!solved.first("c", 1000, 2), "no room");
-        assert!(!solved.first("a", 1000 + CHALLENGE_S, 2), "the older half still knows it");
-        assert!(solved.first("c", 1000 + CHALLENGE_S, 2));
-        assert!(solved.first("a", 1000 + 3 * CHALLENGE_S, 2), "when its challenge is long too old");
+        assert!(solved.first(1, 1000, 2) && solved.first(2, 1000, 2));
+        assert!(!solved.first(3, 1000, 2), "no room");
+        assert!(!solved.first(1, 1000 + CHALLENGE_S, 2), "the older half still knows it");
+        assert!(solved.first(3, 1000 + CHALLENGE_S, 2));
+        assert!(solved.first(1, 1000 + 3 * CHALLENGE_S, 2), "when its challenge is long too old");
     }
 }

@@ -435,6 +435,7 @@ impl Handle {
     /// `Refused`: gone or disabled, or the session has ended. `TooManySockets`.
     pub async fn attach(&self, user: &UserId, session: u32, since: Option<u64>) -> Result<Attachment, Error> {
         let core = self.core();
+        let _permit = core.permit()?;
         let now_ms = core.store.clock().monotonic_ms();
         if core.directory.blocked_for_ms(user, now_ms).is_some() {
             return Err(Error::Quarantined);

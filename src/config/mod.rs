@@ -344,6 +344,8 @@ pub struct Http {
     pub max_body: usize,
     /// Connections per worker, 1 to 1 000 000. Default 25 000.
     pub max_connections: usize,
+    /// Open WebSockets of all workers together, 1 to 1 000 000. Default 20 000.
+    pub max_sockets: u64,
     /// Time a client has for the first request head of a connection, and for each body, 1 s to 300 s. A later head
     /// that is not finished, or an answer that is not read, ends the connection after twice this and `request_timeout`. Default 5 s.
     #[serde(deserialize_with = "seconds")]

@@ -421,6 +421,13 @@ pub(super) const TABLE: &[Setting] = &[
     number("http.max_body", (1024, 16 << 20), "bytes", "65536", "The longest request body."),
     number("http.max_connections", (1, 1_000_000), "connections", "25000", "Open connections per worker."),
     number(
+        "http.max_sockets",
+        (1, 1_000_000),
+        "sockets",
+        "20000",
+        "Open WebSockets of all workers together; more are answered 503.",
+    ),
+    number(
         "http.client_timeout",
         (1, 300),
         "s",

@@ -83,6 +83,7 @@ fn nothing_set_gives_the_defaults() {
         http: Http {
             max_body: 65_536,
             max_connections: 25_000,
+            max_sockets: 20_000,
             client_timeout: Duration::from_secs(5),
             keep_alive: Duration::from_secs(75),
             request_timeout: Duration::from_secs(10),

@@ -16,6 +16,7 @@ use actix_server::Server as Listener;
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::rt::net::TcpStream;
+use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -103,17 +104,36 @@ struct Impatient<S> {
 
 /// Of a connection: whether a socket has it, which looks after its own stalls.
 #[derive(Clone, Default)]
-pub(crate) struct Endless(Arc<AtomicBool>);
+pub(crate) struct Endless(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    is_on: AtomicBool,
+    /// Of whoever waits on the connection while no timer runs.
+    waker: AtomicWaker,
+}
 
 impl Endless {
     /// A socket has it.
     pub(crate) fn begin(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.is_on.store(true, Ordering::Relaxed);
     }
 
     /// The socket is over, and what it left unsent is not waited for.
     pub(crate) fn end(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.is_on.store(false, Ordering::Relaxed);
+        // who waits for a client that takes nothing has to begin to count
+        self.0.waker.wake();
+    }
+
+    /// Whether nothing is counted now; then whoever asks is woken when that ends.
+    fn holds(&self, cx: &Context<'_>) -> bool {
+        if !self.0.is_on.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.0.waker.register(cx.waker());
+        // it may have ended in between
+        self.0.is_on.load(Ordering::Relaxed)
     }
 }
 
@@ -123,7 +143,7 @@ impl<S> Impatient<S> {
     }
 
     fn owe(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.endless.0.load(Ordering::Relaxed) {
+        if self.endless.holds(cx) {
             return Ok(());
         }
         let since = *self.since.get_or_insert_with(Instant::now);
@@ -146,7 +166,7 @@ impl<S> Impatient<S> {
                 self.is_running = false;
                 return Ok(());
             };
-            if self.endless.0.load(Ordering::Relaxed) {
+            if self.endless.holds(cx) {
                 (self.since, self.is_running) = (None, false);
                 return Ok(());
             }

@@ -83,7 +83,7 @@ fn cors(origins: &[String]) -> actix_cors::Cors {
     let cors = actix_cors::Cors::default()
         .allowed_methods(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
         .allow_any_header()
-        .expose_headers([client_api::REQUEST_ID, "retry-after"])
+        .expose_headers([client_api::REQUEST_ID, "accept-patch", "etag", "retry-after"])
         .max_age(3600);
     if origins.is_empty() {
         return cors.allow_any_origin().send_wildcard();

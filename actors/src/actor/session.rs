@@ -110,6 +110,8 @@ pub(crate) struct Session {
     deciding: bool,
     /// Whether somebody else changed something that the sockets are told of once what is in flight is settled.
     behind: bool,
+    /// Links of which it is not yet known under which number their session goes on.
+    links_pending: usize,
     /// None before the first socket.
     sockets: Option<Box<Sockets>>,
 }
@@ -128,6 +130,7 @@ impl Session {
             resting: false,
             deciding: false,
             behind: false,
+            links_pending: 0,
             sockets: None,
         }
     }
@@ -159,7 +162,10 @@ impl Session {
 
     /// Tells the sockets of what somebody else changed, and ends those whose session is over.
     fn tell_of(&mut self, cause: Cause, context: &mut Context<Self>) {
-        let Some(mut sockets) = self.sockets.take().filter(|sockets| !sockets.is_empty()) else { return };
+        if self.sockets.as_ref().is_none_or(|sockets| sockets.is_empty()) {
+            return;
+        }
+        let Some(mut sockets) = self.sockets.take() else { return };
         match self.current() {
             None => {
                 if let Some(survivor) = self.core.store.registry().survivor(&self.id) {
@@ -181,8 +187,12 @@ impl Session {
                     sockets.end_all(Cause::Disabled);
                 } else if cause == Cause::Linked && sockets.has_dead(&user, now, policy) {
                     // one of them goes on under another number, which whoever linked tells
-                    context.run_later(CONTINUED_WITHIN, |actor, _| actor.end_dead(Cause::Linked));
-                } else {
+                    self.links_pending += 1;
+                    context.run_later(CONTINUED_WITHIN, |actor, _| {
+                        actor.links_pending -= 1;
+                        actor.end_dead(Cause::Linked);
+                    });
+                } else if self.links_pending == 0 {
                     sockets.end_dead(&user, cause, now, policy);
                 }
                 self.cached = Some(user);

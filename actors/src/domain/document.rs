@@ -3,11 +3,11 @@
 //! Every change is a [`Delta`] on the version that it applies to: what the journal holds and other clients are told. A
 //! repeated operation (its answer was lost) gets the first result.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-use json_patch::Patch;
+use json_patch::{Patch, PatchOperation};
 use serde_json::{Map, Number, Value};
 
 use super::clock::ServiceTime;
@@ -17,6 +17,8 @@ use super::reader::{Reader, Short};
 pub const MAX_DEPTH: usize = 32;
 /// How many results of operations are remembered.
 pub const MAX_RESULTS: usize = 256;
+/// How many times as large as others a document may be that a merge makes.
+const MERGED_TIMES: usize = 4;
 const FORMAT: u8 = 1;
 /// Id, version u64, tag u8, number.
 const RESULT_BYTES: usize = 16 + 8 + 1 + 8;
@@ -257,9 +259,9 @@ impl Document {
         if !is_expected {
             return Err(DocumentRefusal::Version(self.version));
         }
-        let (data, value) = self.changed(&edit.change)?;
+        let (data, value) = self.changed(&edit.change, most_bytes)?;
         let json = data.as_ref().map(text);
-        if let Some(json) = &json {
+        if let Some(json) = json.as_ref().filter(|json| json.len() > most_bytes || !edit.may_grow) {
             let before = self.data.as_ref().map_or(0, |data| text(data).len());
             // what a merge made larger than may be can still shrink
             if json.len() > most_bytes.max(before) {
@@ -285,7 +287,7 @@ impl Document {
         Ok((Some(next), Edited { version, value, delta: Some(Arc::new(delta)) }))
     }
 
-    fn changed(&self, change: &Change) -> Result<(Content, Option<Number>), DocumentRefusal> {
+    fn changed(&self, change: &Change, most_bytes: usize) -> Result<(Content, Option<Number>), DocumentRefusal> {
         let current = || Value::Object(self.data.clone().unwrap_or_default());
         let object =
             |value| if let Value::Object(object) = value { Ok(object) } else { Err(DocumentRefusal::NotAnObject) };
@@ -299,7 +301,7 @@ impl Document {
             }
             Change::Patch(patch) => {
                 let mut data = current();
-                json_patch::patch(&mut data, patch).map_err(|error| DocumentRefusal::Patch(error.operation))?;
+                apply_patch(&mut data, patch, most_bytes)?;
                 Ok((Some(object(data)?), None))
             }
             Change::Increment { path, by } => {
@@ -342,9 +344,17 @@ impl Document {
     }
 
     /// With the document of a user who becomes part of this one's. `rule` says for each key how.
-    #[must_use]
-    pub fn merged(&self, source: &Self, now: ServiceTime, rule: impl Fn(&str) -> KeyRule) -> Self {
-        let Some(theirs) = &source.data else { return self.clone() };
+    ///
+    /// # Errors
+    /// `TooLarge`: four times what a document may have is too much for what several people kept, and nothing is lost by itself.
+    pub fn merged(
+        &self,
+        source: &Self,
+        now: ServiceTime,
+        most_bytes: usize,
+        rule: impl Fn(&str) -> KeyRule,
+    ) -> Result<Self, DocumentRefusal> {
+        let Some(theirs) = &source.data else { return Ok(self.clone()) };
         let mut data = self.data.clone().unwrap_or_default();
         for (key, their) in theirs {
             let value = match data.get(key) {
@@ -355,7 +365,11 @@ impl Document {
         }
         let mut results: VecDeque<_> = source.results.iter().chain(&self.results).cloned().collect();
         results.drain(..results.len().saturating_sub(MAX_RESULTS));
-        Self { version: self.version + 1, changed: now, data: Some(data), results }
+        let (bytes, most) = (text(&data).len(), most_bytes.saturating_mul(MERGED_TIMES));
+        if bytes > most {
+            return Err(DocumentRefusal::TooLarge { bytes, most });
+        }
+        Ok(Self { version: self.version + 1, changed: now, data: Some(data), results })
     }
 
     /// Format u8, version u64, changed u32, number of results u32, results, JSON text behind its length u32 (0: none).
@@ -505,6 +519,36 @@ fn take_result(input: &mut Reader<'_>) -> Result<(OperationId, Outcome), Unreada
     Ok((id, Outcome { version, value }))
 }
 
+/// Applies a JSON patch, one operation after another, to a document that is thrown away if one of them does not fit. What an operation
+/// brings in is looked at before: copies of copies grow without end, and what is moved into each other is as deep as one likes.
+fn apply_patch(data: &mut Value, patch: &Patch, most_bytes: usize) -> Result<(), DocumentRefusal> {
+    let mut copied = 0;
+    for (number, operation) in patch.0.iter().enumerate() {
+        let misfit = DocumentRefusal::Patch(number);
+        let (path, value) = match operation {
+            PatchOperation::Add(add) => (&add.path, Some(&add.value)),
+            PatchOperation::Replace(replace) => (&replace.path, Some(&replace.value)),
+            PatchOperation::Move(moved) => (&moved.path, Some(data.pointer(moved.from.as_str()).ok_or(misfit)?)),
+            PatchOperation::Copy(copy) => {
+                let value = data.pointer(copy.from.as_str()).ok_or(misfit)?;
+                copied += serde_json::to_string(value).map_or(usize::MAX, |json| json.len());
+                if copied > most_bytes {
+                    return Err(DocumentRefusal::TooLarge { bytes: copied, most: most_bytes });
+                }
+                (&copy.path, Some(value))
+            }
+            PatchOperation::Remove(remove) => (&remove.path, None),
+            PatchOperation::Test(test) => (&test.path, None),
+        };
+        let above = path.as_str().matches('/').count();
+        if value.is_some_and(|value| above + depth(value) > MAX_DEPTH) {
+            return Err(DocumentRefusal::TooDeep);
+        }
+        json_patch::patch_unsafe(data, std::slice::from_ref(operation)).map_err(|_| misfit)?;
+    }
+    Ok(())
+}
+
 /// How many objects and arrays are in each other.
 fn depth(value: &Value) -> usize {
     match value {
@@ -547,7 +591,7 @@ fn difference(old: &Map<String, Value>, new: &Map<String, Value>) -> Option<Map<
     }
     for (key, value) in new {
         match (old.get(key), value) {
-            (Some(before), value) if before == value => {}
+            (Some(before), value) if is_same(before, value) => {}
             (Some(Value::Object(before)), Value::Object(after)) => {
                 patch.insert(key.clone(), Value::Object(difference(before, after)?));
             }
@@ -557,6 +601,11 @@ fn difference(old: &Map<String, Value>, new: &Map<String, Value>) -> Option<Map<
         }
     }
     Some(patch)
+}
+
+/// Whether two values are the same, also as texts: 0.0 and -0.0 are equal and not the same.
+fn is_same(one: &Value, other: &Value) -> bool {
+    one == other && serde_json::to_string(one).ok() == serde_json::to_string(other).ok()
 }
 
 /// Whether a merge patch would leave something of this value out.
@@ -574,7 +623,9 @@ fn both(our: &Value, their: &Value, rule: KeyRule, theirs_is_newer: bool) -> Val
         (KeyRule::Newest, _, their) if theirs_is_newer => Some(their.clone()),
         (KeyRule::Sum, Value::Number(our), Value::Number(their)) => sum(our, their).ok().map(Value::Number),
         (KeyRule::Union, Value::Array(our), Value::Array(their)) => {
-            let new = their.iter().filter(|item| !our.contains(item));
+            let text = |item: &Value| serde_json::to_string(item).unwrap_or_default();
+            let known: BTreeSet<String> = our.iter().map(text).collect();
+            let new = their.iter().filter(|item| !known.contains(&text(item)));
             Some(our.iter().chain(new).cloned().collect())
         }
         (KeyRule::Union, Value::Object(our), Value::Object(their)) => {
@@ -726,6 +777,52 @@ mod tests {
         apply(&mut document, &full(edit(Change::Delete))).unwrap();
     }
 
+    /// What a patch of a few bytes can ask for.
+    #[test]
+    fn a_patch_can_neither_grow_nor_dig_without_end_nor_kill() {
+        let mut document = Document::default();
+        apply(&mut document, &put(json!({"a": {"n": 1}}))).unwrap();
+        let patch = |operations: Vec<Value>| edit(Change::Patch(serde_json::from_value(operations.into()).unwrap()));
+        let mut doubling = vec![json!({"op": "add", "path": "/l", "value": [0]})];
+        doubling.extend((0..60).map(|_| json!({"op": "copy", "from": "/l", "path": "/l/-"})));
+        assert!(matches!(
+            apply(&mut document, &patch(doubling)),
+            Err(DocumentRefusal::TooLarge { .. } | DocumentRefusal::TooDeep)
+        ));
+        let flat: Vec<Value> = (0..2000)
+            .map(|n| json!({"op": "copy", "from": if n == 0 { "/a" } else { "/c" }, "path": "/c"}))
+            .chain([json!({"op": "test", "path": "/none", "value": 0})])
+            .collect();
+        assert!(apply(&mut document, &patch(flat)).is_err());
+        let mut digging = Vec::new();
+        for _ in 0..2000 {
+            digging.push(json!({"op": "add", "path": "/b", "value": [[[[[[[[]]]]]]]]}));
+            digging.push(json!({"op": "move", "from": "/a", "path": "/b/0/0/0/0/0/0/0/0"}));
+            digging.push(json!({"op": "move", "from": "/b", "path": "/a"}));
+        }
+        assert_eq!(apply(&mut document, &patch(digging)), Err(DocumentRefusal::TooDeep));
+        let root = json!({"op": "move", "from": "/a", "path": ""});
+        let undone = patch(vec![root.clone(), json!({"op": "test", "path": "/none", "value": 1})]);
+        assert!(matches!(apply(&mut document, &undone), Err(DocumentRefusal::Patch(_))));
+        assert_eq!(apply(&mut document, &patch(vec![root])).map(|edited| edited.version), Ok(2));
+        assert_eq!(data(&document), json!({"n": 1}));
+    }
+
+    #[test]
+    fn numbers_are_kept_as_they_were_given() {
+        let mut document = Document::default();
+        let text = r#"{"a":0.1234567890123456789,"b":-0.0,"c":5e-324,"d":9007199254740993}"#;
+        apply(&mut document, &edit(Change::Put(serde_json::from_str(text).unwrap()))).unwrap();
+        for _ in 0..5 {
+            apply(&mut document, &increment("/n", 1)).unwrap();
+        }
+        let kept = document.encode();
+        let kept = Document::view(&kept).unwrap().json.unwrap();
+        assert_eq!(kept, r#"{"a":0.12345678901234568,"b":-0.0,"c":5e-324,"d":9007199254740993,"n":5}"#);
+        apply(&mut document, &merge(json!({"b": 0.0}))).unwrap();
+        assert!(Document::view(&document.encode()).unwrap().json.unwrap().contains(r#""b":0.0"#));
+    }
+
     #[test]
     fn a_repeated_operation_gets_the_first_result() {
         let mut document = Document::default();
@@ -761,15 +858,17 @@ mod tests {
             "new" => KeyRule::Newest,
             _ => KeyRule::KeepTarget,
         };
-        let merged = target.merged(&source, 30, rule);
+        let merged = target.merged(&source, 30, MOST, rule).unwrap();
         let expected =
             json!({"t": 1, "s": 2, "n": 5, "list": [1, 2, 3], "o": {"a": 1, "b": 3}, "new": "new", "own": 1});
         assert_eq!((data(&merged), merged.version), (expected, 6));
-        assert_eq!(data(&target.merged(&source, 30, |_| KeyRule::KeepTarget))["new"], "old");
-        assert_eq!(source.merged(&target, 30, rule).data.unwrap()["new"], "new", "whichever is newer");
+        assert_eq!(data(&target.merged(&source, 30, MOST, |_| KeyRule::KeepTarget).unwrap())["new"], "old");
+        assert_eq!(source.merged(&target, 30, MOST, rule).unwrap().data.unwrap()["new"], "new", "whichever is newer");
         let nothing = Document::default();
-        assert_eq!(target.merged(&nothing, 30, rule), target);
-        assert_eq!(data(&nothing.merged(&source, 30, rule)), data(&source));
+        assert_eq!(target.merged(&nothing, 30, MOST, rule), Ok(target.clone()));
+        assert_eq!(data(&nothing.merged(&source, 30, MOST, rule).unwrap()), data(&source));
+        let small = text(merged.data.as_ref().unwrap()).len() / 4;
+        assert!(matches!(target.merged(&source, 30, small - 1, rule), Err(DocumentRefusal::TooLarge { .. })));
     }
 
     #[test]

@@ -77,7 +77,8 @@ impl MergePolicy {
         let theirs = source.document();
         if theirs.is_there() {
             let rule = |key: &str| self.document_keys.get(key).copied().unwrap_or(self.document);
-            survivor.document = Some(Arc::from(target.document().merged(&theirs, now, rule).encode()));
+            let joined = target.document().merged(&theirs, now, policy.document_bytes, rule)?;
+            survivor.document = Some(Arc::from(joined.encode()));
         }
         Ok(Merged { survivor, session })
     }

@@ -39,6 +39,14 @@ pub(super) struct Socket {
     pub(super) endless: Endless,
 }
 
+impl Drop for Socket {
+    /// However it ends. Whoever did not take what was said is cut off by the listener.
+    fn drop(&mut self) {
+        self.endless.end();
+        self.context.server.sockets.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// How it ends.
 enum End {
     /// With this code.
@@ -88,9 +96,6 @@ impl Socket {
             Ok(()) | Err(End::Gone) => None,
         };
         drop(timeout(SEND_WITHIN, out.0.close(code)).await);
-        // whoever did not take it is cut off by the listener
-        self.endless.end();
-        self.context.server.sockets.fetch_sub(1, Ordering::Relaxed);
     }
 
     async fn talk(&mut self, attachment: &mut Attachment, out: &mut Out, messages: MessageStream) -> Result<(), End> {
@@ -204,6 +209,10 @@ impl Socket {
             self.tell(Some(push), &attachment.inbox, out).await?;
         }
         out.send(answer.frame).await?;
+        if answer.is_unknown {
+            // whether it was done is told to a socket that comes back, and not to the one that asked
+            return Err(End::Close(CloseCode::Restart));
+        }
         match later {
             None => Ok(()),
             Some(push) => self.tell(Some(push), &attachment.inbox, out).await,
@@ -215,6 +224,8 @@ struct Answer {
     frame: String,
     /// The version that the document has by it.
     version: Option<u64>,
+    /// Whether nobody knows if it was done.
+    is_unknown: bool,
 }
 
 async fn answer(
@@ -233,7 +244,7 @@ async fn answer(
                 let view = stored.as_deref().and_then(|bytes| Document::view(bytes).ok());
                 let (version, json) = view.map_or((0, None), |view| (view.version, view.json));
                 let fields = format!(r#","version":{version},"data":{}"#, json.unwrap_or("null"));
-                Ok(Answer { frame: frames::reply(name, &fields), version: Some(version) })
+                Ok(Answer { frame: frames::reply(name, &fields), version: Some(version), is_unknown: false })
             }
             Request::Edit(change, expected) => {
                 let operation = Some(operation_id(name.as_bytes()));
@@ -246,20 +257,25 @@ async fn answer(
                 let version = edited.version;
                 let value = edited.value.map(|value| format!(r#","value":{value}"#)).unwrap_or_default();
                 let frame = frames::reply(name, &format!(r#","version":{version}{value}"#));
-                Ok(Answer { frame, version: Some(version) })
+                Ok(Answer { frame, version: Some(version), is_unknown: false })
             }
             Request::Meter { name: meter, item, amount } => {
                 let wish = Use { meter: &meter, amount, item: item.as_deref(), operation: Some(name) };
                 let used = meters::used(context, user, wish).await?.ok_or_else(Problem::no_such_meter)?;
                 let view = serde_json::to_string(&used).unwrap_or_default();
-                Ok(Answer { frame: frames::reply(name, &format!(r#","meter":{view}"#)), version: None })
+                Ok(Answer {
+                    frame: frames::reply(name, &format!(r#","meter":{view}"#)),
+                    version: None,
+                    is_unknown: false,
+                })
             }
         }
     };
     let done: Result<Answer, Problem> = done.await;
     done.unwrap_or_else(|problem| {
         let problem = problem.told_now(&context.server);
-        Answer { frame: frames::error(id, &problem, current), version: None }
+        let is_unknown = problem.code() == "outcome-unknown";
+        Answer { frame: frames::error(id, &problem, current), version: None, is_unknown }
     })
 }
 

@@ -20,7 +20,7 @@ use self::live::Socket;
 use super::listener::Endless;
 use super::reader::{self, Found};
 use super::v1::{Problem, authenticate, respond};
-use super::{Context, JSON, NO_STORE, body, other_method};
+use super::{Context, JSON, NO_STORE, body, other_method, within_time};
 use crate::server::{TICKET_S, Transfer};
 
 /// The sub-protocol.
@@ -109,7 +109,10 @@ async fn try_open(request: &HttpRequest, context: &Context, payload: web::Payloa
         Some(ticket) => by_ticket(request, context, ticket)?,
         None => by_cookie(request, context)?,
     };
-    let attachment = context.handle.attach(&user, number, since).await?;
+    if server.sockets.load(Ordering::Relaxed) >= server.settings.http.max_sockets {
+        return Err(super::handle::Error::Overloaded.into());
+    }
+    let attachment = within_time(context, context.handle.attach(&user, number, since)).await?;
     let socket = Socket {
         context: context.clone(),
         user,
