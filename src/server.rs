@@ -91,7 +91,7 @@ impl Default for OneTimeCodes {
 /// How long a ticket for a socket is good (seconds).
 pub const TICKET_S: u32 = 30;
 /// How many a user may have at a time: one more ends the oldest.
-const TICKETS_OF_A_USER: usize = 32;
+const TICKETS_OF_A_USER: usize = 128;
 /// How long a transfer code is good (seconds).
 pub const TRANSFER_CODE_S: u32 = 120;
 /// How many people of one network may be at issuers at a time: one more, and the one who left first has to begin again.

@@ -110,8 +110,8 @@ pub(crate) struct Session {
     deciding: bool,
     /// Whether somebody else changed something that the sockets are told of once what is in flight is settled.
     behind: bool,
-    /// Links of which it is not yet known under which number their session goes on.
-    links_pending: usize,
+    /// Whether it is not known yet under which number the session of a link goes on.
+    link_pending: bool,
     /// None before the first socket.
     sockets: Option<Box<Sockets>>,
 }
@@ -130,7 +130,7 @@ impl Session {
             resting: false,
             deciding: false,
             behind: false,
-            links_pending: 0,
+            link_pending: false,
             sockets: None,
         }
     }
@@ -144,10 +144,16 @@ impl Session {
         })
     }
 
-    fn end_dead(&mut self, cause: Cause) {
-        let (Some(mut sockets), Some(user)) = (self.sockets.take(), self.current()) else { return };
-        sockets.end_dead(&user, cause, self.core.store.clock().now(), &self.core.policy);
-        (self.sockets, self.cached) = (Some(sockets), Some(user));
+    /// Ends the sockets of the sessions that a link ended, now that the one that goes on is known, or was waited for.
+    fn link_is_settled(&mut self) {
+        if !std::mem::take(&mut self.link_pending) {
+            return;
+        }
+        let Some(user) = self.current() else { return };
+        if let Some(sockets) = &mut self.sockets {
+            sockets.end_dead(&user, Cause::Linked, self.core.store.clock().now(), &self.core.policy);
+        }
+        self.cached = Some(user);
     }
 
     /// Tells the sockets of a change of the document that is durable.
@@ -187,12 +193,9 @@ impl Session {
                     sockets.end_all(Cause::Disabled);
                 } else if cause == Cause::Linked && sockets.has_dead(&user, now, policy) {
                     // one of them goes on under another number, which whoever linked tells
-                    self.links_pending += 1;
-                    context.run_later(CONTINUED_WITHIN, |actor, _| {
-                        actor.links_pending -= 1;
-                        actor.end_dead(Cause::Linked);
-                    });
-                } else if self.links_pending == 0 {
+                    self.link_pending = true;
+                    context.run_later(CONTINUED_WITHIN, |actor, _| actor.link_is_settled());
+                } else if !self.link_pending {
                     sockets.end_dead(&user, cause, now, policy);
                 }
                 self.cached = Some(user);
@@ -372,6 +375,7 @@ impl Handler<Continued> for Session {
         if let Some(sockets) = &mut self.sockets {
             sockets.continued(old, new);
         }
+        self.link_is_settled();
     }
 }
 
