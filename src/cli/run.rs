@@ -123,10 +123,11 @@ struct DemoFolder {
 
 impl DemoFolder {
     fn make(cli: &Cli) -> Result<Self, Failure> {
-        if cli.settings.config.is_some() || cli.settings.data_dir.is_some() {
-            return Err(Failure::usage(
-                "the demo brings settings and data of its own: leave --config and --data-dir out",
-            ));
+        let SettingsArgs { config, data_dir, keys_dir, .. } = &cli.settings;
+        if config.is_some() || data_dir.is_some() || keys_dir.is_some() {
+            let detail =
+                "the demo brings settings, data and keys of its own: leave --config, --data-dir and --keys-dir out";
+            return Err(Failure::usage(detail));
         }
         let folder = tempfile::Builder::new().prefix("passerby-demo-").tempdir().map_err(Failure::other)?;
         let config = folder.path().join(config::DEFAULT_FILE);

@@ -21,7 +21,7 @@ import { SocketStub, TOKEN } from "./socket-stub.mjs";
 /** A deadline and not a pause. */
 const DEADLINE = 20_000;
 const LOOK_AGAIN = 2;
-const MOST_BYTES = 4096;
+const MOST_BYTES = 4300;
 const NAMES = ["passerby.js", "live.js"];
 
 const source = (name) => readFile(new URL(`../../src/http/script/${name}`, import.meta.url), "utf8");
@@ -855,6 +855,19 @@ describe("/passerby-live.js", { timeout: SUITE_DEADLINE }, () => {
       await until(() => connection.version === 3);
       assert.deepEqual(connection.data, { n: 2, m: 1 });
       assert.deepEqual(news.filter(([type]) => type === "status").map(([, status]) => status), ["connecting", "open"]);
+    });
+
+    test("more than the server takes is refused, and the rest goes on", async () => {
+      const { access_token: token } = await begin();
+      const connection = await connect(token);
+      const [small, large, other] = await Promise.allSettled([
+        connection.patch({ small: 1 }),
+        connection.patch({ large: "x".repeat(70_000) }),
+        connection.patch({ other: 2 }),
+      ]);
+      assert.deepEqual([large.reason.status, large.reason.code], [413, "body-too-large"]);
+      assert.deepEqual([small.status, other.status], ["fulfilled", "fulfilled"]);
+      assert.deepEqual(connection.data, { small: 1, other: 2 });
     });
 
     test("is told what becomes of the session", async () => {

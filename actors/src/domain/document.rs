@@ -19,6 +19,8 @@ pub const MAX_DEPTH: usize = 32;
 pub const MAX_RESULTS: usize = 256;
 /// How many times as large as others a document may be that a merge makes.
 const MERGED_TIMES: usize = 4;
+/// Up to here every whole number is one of 64 bits with a fraction.
+const EXACT: f64 = 9_007_199_254_740_992.0;
 const FORMAT: u8 = 1;
 /// Id, version u64, tag u8, number.
 const RESULT_BYTES: usize = 16 + 8 + 1 + 8;
@@ -579,8 +581,12 @@ fn sum(a: &Number, b: &Number) -> Result<Number, DocumentRefusal> {
         let number = i64::try_from(sum).map(Number::from).or_else(|_| u64::try_from(sum).map(Number::from));
         return number.map_err(|_| DocumentRefusal::Overflow);
     }
-    let sum = a.as_f64().zip(b.as_f64()).map(|(a, b)| a + b);
-    sum.and_then(Number::from_f64).ok_or(DocumentRefusal::Overflow)
+    let sum = a.as_f64().zip(b.as_f64()).map_or(f64::NAN, |(a, b)| a + b);
+    // a browser cannot write 1.0, and could not test for it
+    if sum.fract() == 0.0 && sum.abs() <= EXACT {
+        return Ok(Number::from(sum as i64));
+    }
+    Number::from_f64(sum).ok_or(DocumentRefusal::Overflow)
 }
 
 /// The merge patch that makes `new` of `old`; none if none can, because something became null, which there means removed.
@@ -755,6 +761,8 @@ mod tests {
         let huge = edit(Change::Increment { path: "/max".into(), by: u64::MAX.into() });
         assert_eq!(apply(&mut document, &huge), Err(DocumentRefusal::Overflow));
         assert_eq!(apply(&mut document, &increment("/f", 1)).unwrap().value, Number::from_f64(1.5));
+        let half = edit(Change::Increment { path: "/f".into(), by: Number::from_f64(0.5).unwrap() });
+        assert_eq!(apply(&mut document, &half).unwrap().value, Some(2.into()), "and not 2.0");
         let patch = |value| edit(Change::Patch(serde_json::from_value(value).unwrap()));
         let failing = patch(json!([{"op": "add", "path": "/x", "value": 1}, {"op": "remove", "path": "/none"}]));
         assert_eq!(apply(&mut document, &failing), Err(DocumentRefusal::Patch(1)));

@@ -141,6 +141,7 @@ class Connection {
       const socket = new WebSocket(`${base.replace("http", "ws")}/v1/socket${this.#since}`, protocols);
       socket.onmessage = (/** @type {any} */ { data }) => this.#over || this.#hear(parse(data));
       socket.onclose = (/** @type {any} */ { code }) => {
+        if (code === 1009) this.#refuse();
         if (code === 4001 && !this.#merged) this.#end(ended("session-ended"));
         else this.#again(code === 1012 ? RESTART_PAUSE_MS : this.#backoff());
       };
@@ -197,6 +198,14 @@ class Connection {
       reject(error);
     }
     this.#requests.clear();
+  }
+
+  /** Of what was sent one was too large, and would be again. */
+  #refuse() {
+    const sizes = [...this.#requests].map(([id, { text }]) => [text.length, id]);
+    const [, id] = sizes.sort(([a], [b]) => b - a)[0] ?? [];
+    this.#requests.get(id)?.reject(new PasserbyError(413, "body-too-large", "this is more than the server takes"));
+    this.#requests.delete(id);
   }
 
   /** @param {typeof this.status} status */

@@ -129,9 +129,14 @@ pub(crate) async fn patch_data(
             Ok("application/json-patch+json") => serde_json::from_value(body).map(Change::Patch).map_err(|error| {
                 Problem::new(StatusCode::BAD_REQUEST, "bad-patch", format!("the body is not a JSON patch: {error}"))
             }),
-            Ok("application/merge-patch+json" | "application/json" | "text/plain") | Err(_) => {
-                object(body).map(Change::Merge)
-            }
+            // what curl says by itself, and what browsers say
+            Ok(
+                "application/merge-patch+json"
+                | "application/json"
+                | "application/x-www-form-urlencoded"
+                | "text/plain",
+            )
+            | Err(_) => object(body).map(Change::Merge),
             Ok(_) => {
                 let detail = "a patch is application/merge-patch+json or application/json-patch+json";
                 Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unknown-patch", detail))
