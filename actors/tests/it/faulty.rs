@@ -40,6 +40,8 @@ struct State {
     /// the power goes with this many more appends, after the write and before its sync
     appends_left: Option<u64>,
     fail_snapshots: bool,
+    /// done once, when the next generation is about to be named
+    before_naming: Option<Box<dyn FnOnce() + Send>>,
 }
 
 pub(crate) struct Faulty {
@@ -63,6 +65,11 @@ impl Faulty {
     /// Lets syncs under `snapshot/` fail, and nothing else.
     pub(crate) fn fail_snapshots(&self, on: bool) {
         self.state.lock().fail_snapshots = on;
+    }
+
+    /// Does this once, when a generation is written and `CURRENT` does not name it yet.
+    pub(crate) fn before_naming(&self, act: impl FnOnce() + Send + 'static) {
+        self.state.lock().before_naming = Some(Box::new(act));
     }
 
     pub(crate) fn is_dead(&self) -> bool {
@@ -225,6 +232,9 @@ impl Files for Faulty {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let state = &mut *self.state.lock();
         state.may_write()?;
+        if let Some(act) = state.before_naming.take() {
+            act();
+        }
         state.remember(to);
         state.remember(from);
         Disk.rename(from, to)?;

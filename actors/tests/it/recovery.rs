@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use passerby_actors::domain::{DeviceId, SessionKind, UserId};
 use passerby_actors::handle::IdForm;
-use passerby_actors::store::embedded::files::Disk;
+use passerby_actors::store::embedded::files::{Disk, Files};
 use passerby_actors::store::embedded::{self, Durability, OpenError};
 use passerby_actors::store::{EmbeddedStore, Store};
 
-use crate::support::{Running, World};
+use crate::faulty::Faulty;
+use crate::support::{Running, World, until};
 
 async fn logins(running: &Running, n: usize) -> Vec<UserId> {
     let mut users = Vec::new();
@@ -175,6 +176,7 @@ async fn a_group_that_is_missing_between_two_journals_is_noticed() {
     assert!(open_error(&world).contains("group 1 is missing"));
 }
 
+/// S44: within a day, an hour of which is for the writing.
 #[actix_rt::test]
 async fn erased_users_leave_the_disk_with_the_next_generation() {
     let world = World::new(1);
@@ -182,12 +184,8 @@ async fn erased_users_leave_the_disk_with_the_next_generation() {
     let users = logins(&running, 2).await;
     running.new_generation().await;
     running.handle.delete(&users[0]).await.unwrap();
-    world.clock.advance_s(86_400);
-    running.store.nudge();
-    crate::support::until("the day's generation is complete", || {
-        running.store.stats().generations.load(std::sync::atomic::Ordering::SeqCst) == 2
-    })
-    .await;
+    world.clock.advance_s(23 * 3600);
+    generation_of_age(&running, 2).await;
     running.close();
     fn holds(dir: &Path, needle: &[u8]) -> bool {
         std::fs::read_dir(dir).unwrap().any(|entry| {
@@ -201,6 +199,29 @@ async fn erased_users_leave_the_disk_with_the_next_generation() {
     }
     assert!(!holds(&world.dir, users[0].as_bytes()), "who was deleted is nowhere");
     assert!(holds(&world.dir, users[1].as_bytes()), "the search finds who lives");
+}
+
+/// S44: who is erased while a generation is written may be in it, and waits for the next one no longer because it took long.
+#[actix_rt::test]
+async fn the_age_of_a_generation_counts_from_its_beginning() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Faulty::new();
+    let world = World::over(&folder.path().join("data"), 1, Arc::clone(&files) as Arc<dyn Files>);
+    let running = world.open();
+    let clock = Arc::clone(&world.clock);
+    files.before_naming(move || clock.advance_s(10 * 3600));
+    running.new_generation().await;
+    world.clock.advance_s(13 * 3600);
+    generation_of_age(&running, 2).await;
+    running.close();
+}
+
+async fn generation_of_age(running: &Running, number: u64) {
+    running.store.nudge();
+    until("the day's generation is complete", || {
+        running.store.stats().generations.load(std::sync::atomic::Ordering::SeqCst) == number
+    })
+    .await;
 }
 
 #[actix_rt::test]

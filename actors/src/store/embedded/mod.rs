@@ -45,7 +45,8 @@ pub struct Options {
     pub max_users: usize,
     /// A new generation begins when the journal is longer than this (bytes) and than half the snapshot.
     pub min_journal_bytes: u64,
-    /// A new generation begins at the latest after this many seconds of service, so that erased data leaves the disk.
+    /// A new generation begins at the latest this many seconds of service after the one before began, so that erased data
+    /// leaves the disk. Default 23 hours: what is erased is gone within 24 (S44), with an hour for writing the generation.
     pub max_generation_age_s: u32,
     /// Called after much memory was needed for a moment, so that the allocator can give it back to the system.
     pub give_back: fn(),
@@ -57,7 +58,7 @@ impl Default for Options {
             durability: Durability::Fsync,
             max_users: 1_000_000,
             min_journal_bytes: 32 << 20,
-            max_generation_age_s: 86_400,
+            max_generation_age_s: 23 * 3600,
             give_back: || {},
         }
     }

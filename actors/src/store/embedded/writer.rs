@@ -317,6 +317,8 @@ impl Writer {
         match progress {
             Progress::Prepared { journal, gate } => {
                 let (service, wall_ms) = (self.shared.clock.now(), self.shared.clock.wall_ms());
+                // what is erased from now on may be in this generation, however long it takes
+                self.generation_began = service;
                 gate.open(Meta { first_seq: self.next_seq, service, wall_ms, pages: 0, users: 0 });
                 // what is behind it is never synced again
                 if self.options.durability == Durability::Os
@@ -335,7 +337,6 @@ impl Writer {
             Progress::Complete { snapshot_bytes } => {
                 self.end_snapshotter();
                 self.snapshot_bytes = snapshot_bytes;
-                self.generation_began = self.shared.clock.now();
                 self.shared.stats.generations.fetch_add(1, Ordering::Relaxed);
                 if let Some(journal) = self.journal_in_waiting.take() {
                     self.go_over_to(journal);
