@@ -13,13 +13,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench has nobody to hand an error to")]
 #![allow(clippy::print_stdout, reason = "the results")]
 
-mod client;
+#[allow(dead_code, reason = "shared with the other benches")]
+#[path = "../generator/mod.rs"]
+mod generator;
 mod peer;
-#[allow(dead_code, reason = "shared with the flood and proxy benches")]
-mod process;
-mod random;
 mod report;
-mod work;
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -32,11 +30,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use passerby_actors::domain::Clock;
 use passerby_actors::system::SystemClock;
 
-use crate::client::{Kind, Measured, Pace, Span, Work, run};
+use crate::generator::client::{Kind, Measured, Pace, Span, Work, run};
+use crate::generator::process::{self, Process};
+use crate::generator::random::zipf;
+use crate::generator::work::{self, Day, Prepared, Requests, Rotating, Same, Template, field};
 use crate::peer::{Answer, Script, Signatures};
-use crate::process::Process;
-use crate::random::zipf;
-use crate::work::{Day, Prepared, Requests, Rotating, Same, Template, field};
 
 /// The server's: allocation is part of what is measured, and the peers shall have the same.
 #[global_allocator]

@@ -7,21 +7,12 @@
 //! `--seconds S` of a measurement, `--rounds N`, `--smoke` (everything once, with figures that mean nothing).
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench has nobody to hand an error to")]
 
-#[allow(dead_code, reason = "shared with the load bench")]
-#[path = "../load/client.rs"]
-mod client;
-#[allow(dead_code, reason = "shared with the load bench")]
-#[path = "../load/process.rs"]
-mod process;
-#[allow(dead_code, reason = "shared with the load bench")]
-#[path = "../load/random.rs"]
-mod random;
+#[allow(dead_code, reason = "shared with the other benches")]
+#[path = "../generator/mod.rs"]
+mod generator;
 #[allow(dead_code, unused_imports, reason = "shared with the other benches")]
 #[path = "../shared/mod.rs"]
 mod shared;
-#[allow(dead_code, reason = "shared with the load bench")]
-#[path = "../load/work.rs"]
-mod work;
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -35,11 +26,11 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use passerby_actors::system::SystemClock;
 
-use crate::client::{Kind, Pace, Span, run};
-use crate::process::Process;
-use crate::random::zipf;
+use crate::generator::client::{Kind, Pace, Span, run};
+use crate::generator::process::Process;
+use crate::generator::random::zipf;
+use crate::generator::work::{self, Prepared, Requests, Same, Template};
 use crate::shared::Report;
-use crate::work::{Prepared, Requests, Same, Template};
 
 /// The server's.
 #[global_allocator]

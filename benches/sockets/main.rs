@@ -7,21 +7,12 @@
 //! `--smoke` is for CI: 1000 sockets. The exit code is 1 if one of the sockets is not open at the end.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench has nobody to hand an error to")]
 
-#[allow(dead_code, reason = "shared with the load bench")]
-#[path = "../load/client.rs"]
-mod client;
-#[allow(dead_code, reason = "shared with the load bench")]
-#[path = "../load/process.rs"]
-mod process;
-#[allow(dead_code, reason = "shared with the load bench")]
-#[path = "../load/random.rs"]
-mod random;
+#[allow(dead_code, reason = "shared with the other benches")]
+#[path = "../generator/mod.rs"]
+mod generator;
 #[allow(dead_code, unused_imports, reason = "shared with the other benches")]
 #[path = "../shared/mod.rs"]
 mod shared;
-#[allow(dead_code, reason = "shared with the load bench")]
-#[path = "../load/work.rs"]
-mod work;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -35,10 +26,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use passerby_actors::system::SystemClock;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::client::{Kind, Pace, Span, run};
-use crate::process::Process;
+use crate::generator::client::{Kind, Pace, Span, run};
+use crate::generator::process::Process;
+use crate::generator::work::{self, Same, field};
 use crate::shared::{AtMost, Report, Weight, mib, resident_bytes};
-use crate::work::{Same, field};
 
 /// The server's, and so the echo's: allocation is part of what is measured.
 #[global_allocator]

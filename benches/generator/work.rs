@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::client::{Kind, Work};
-use crate::random::Random;
+use super::client::{Kind, Work};
+use super::random::Random;
 
 /// Where a token or a cookie is checked: `GET`, as a proxy asks.
 pub(crate) const CHECK: &str = "/verify";

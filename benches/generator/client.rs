@@ -12,9 +12,9 @@ use passerby_actors::system::SystemClock;
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 
-use crate::process::{Cpu, Process};
-use crate::random::Random;
-use crate::work::Requests;
+use super::process::{Cpu, Process};
+use super::random::Random;
+use super::work::Requests;
 
 /// What a request was, for the work that sent it and sees its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
