@@ -41,7 +41,7 @@ pub enum Spend {
 
 /// Come back after this long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many of these from this network: come back in {retry_after_s} s")]
+#[error("too many of these: come back in {retry_after_s} s")]
 pub struct OverBudget {
     /// Seconds, at least 1; what `Retry-After` says.
     pub retry_after_s: u32,
@@ -243,6 +243,7 @@ mod tests {
             work: 6,
             work_burst: 14,
             work_all: 100,
+            sockets: 1,
         }
     }
 

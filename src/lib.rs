@@ -9,6 +9,7 @@ pub mod budget;
 pub mod mail;
 pub mod memory;
 pub mod network;
+pub mod open_sockets;
 pub mod outbound;
 pub mod provider;
 pub mod token;

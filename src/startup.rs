@@ -5,7 +5,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, web};
@@ -23,6 +22,7 @@ use crate::budget::Budgets;
 use crate::config::{self, AccessAlg, Loaded, Settings, SettingsError, default_data_bytes, default_max_users};
 use crate::http::{self, ops};
 use crate::mail::{AnyTransport, Mailer, Plan, Smtp, Webhook};
+use crate::open_sockets::OpenSockets;
 use crate::outbound::{Allowed, Outbound, SystemResolver, system_roots};
 use crate::provider::Providers;
 use crate::provider::api_key::ApiKeys;
@@ -284,6 +284,7 @@ impl Application {
         let entropy = ports.entropy;
         let budgets = Budgets::new(&settings.budget, settings.limits, Arc::clone(&ports.clock));
         let challenges = Challenges::new(&*entropy);
+        let sockets = OpenSockets::new(settings.http.max_sockets, settings.limits.then_some(settings.budget.sockets));
         let server = Arc::new(Server {
             settings,
             providers,
@@ -298,7 +299,7 @@ impl Application {
             budgets,
             challenges,
             stopping: watch::Sender::new(false),
-            sockets: AtomicU64::new(0),
+            sockets,
             responses: Default::default(),
             shed: Histogram::default(),
         });

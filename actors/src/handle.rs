@@ -401,8 +401,8 @@ impl Handle {
         }
     }
 
-    /// Changes the user's document, in the order of the user's operations; durable when answered. `operation` names it, if it can
-    /// come twice; `origin` is the socket that asks.
+    /// Changes the user's document, in the order of the user's operations; durable when answered. `operation` is what the client calls it,
+    /// if it can come twice; `origin` is the socket that asks.
     ///
     /// # Errors
     /// `Refused`: gone or disabled, or what [`crate::domain::DocumentRefusal`] says. `TooMany` of the user's are waiting.
@@ -411,11 +411,12 @@ impl Handle {
         user: &UserId,
         change: Change,
         expected: Expected,
-        operation: Option<OperationId>,
+        operation: Option<&[u8]>,
         origin: Option<u64>,
     ) -> Result<Edited, Error> {
         let (registry, policy) = (self.core().store.registry(), &self.core().policy);
         let may_grow = registry.document_bytes() < policy.documents_bytes;
+        let operation = operation.map(|name| OperationId::new(name, &change));
         let edit = Edit { change, expected, operation, origin, may_grow };
         match self.perform(user, Operation::Edit(edit)).await? {
             Reply::Edited(edited) => Ok(edited),

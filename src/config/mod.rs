@@ -250,6 +250,8 @@ pub struct BudgetRules {
     pub work_burst: u32,
     /// Proofs of work a second by all together. Default 500.
     pub work_all: u32,
+    /// Open WebSockets. Default 2000.
+    pub sockets: u32,
 }
 
 /// `cookie.*`.

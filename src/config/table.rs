@@ -348,6 +348,13 @@ pub(super) const TABLE: &[Setting] = &[
         "500",
         "How many of them all addresses together may ask for, with ten times as many at once.",
     ),
+    number(
+        "budget.sockets",
+        (1, 1_000_000),
+        "sockets",
+        "2000",
+        "Open WebSockets of an address or /64; more are answered 429.",
+    ),
     plain(
         "cookie.domain",
         Kind::Domain,

@@ -70,6 +70,7 @@ fn nothing_set_gives_the_defaults() {
             work: 60,
             work_burst: 600,
             work_all: 500,
+            sockets: 2000,
         },
         demo: None,
         meters: BTreeMap::new(),

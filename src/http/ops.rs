@@ -158,7 +158,7 @@ fn register(registry: &mut Registry, server: &Server) {
     gauge("data", "What all documents take", Some(Unit::Bytes), bytes);
     let bytes = server.core.policy().documents_bytes as u64;
     gauge("data_limit", "What all documents may take", Some(Unit::Bytes), bytes);
-    gauge("sockets", "Open sockets", None, server.sockets.load(Ordering::Relaxed));
+    gauge("sockets", "Open sockets", None, server.sockets.count());
     gauge("live_users", "Users with a session actor", None, server.core.live_users() as u64);
     gauge("writable", "1 if changes can be stored", None, u64::from(server.may_refuse()));
     let bytes = store.journal_bytes.load(Ordering::Relaxed);

@@ -180,6 +180,8 @@ async fn a_repeated_request_is_done_once() {
             let body = json!({"path": "/n", "by": 5});
             let answer = call(server, &token, INCREMENT, &body).header("idempotency-key", "abc").send().await;
             assert_eq!(changed(&answer, 1), 5);
+            let other = call(server, &token, PUT, &json!({})).header("idempotency-key", "abc").send().await;
+            other.assert_problem(422, "idempotency-key-reused");
             assert_eq!(data(server, &token).await, json!({"n": 6}));
         })
         .await;

@@ -464,7 +464,7 @@ async fn a_network_that_makes_too_many_users_is_asked_to_wait_and_its_readers_ke
             assert_eq!(over.header("retry-after"), Some("10"));
             let login = "POST /api/client/v2.0/app/passerby/auth/providers/anon-user/login";
             let over = from(server.call(login), "203.0.113.9").send().await;
-            let text = "too many of these from this network: come back in 10 s";
+            let text = "too many of these: come back in 10 s";
             over.assert_client_error(429, Some("TooManyRequests"), text);
             assert_eq!(create("203.0.113.10").await.status, 201);
             assert_eq!(

@@ -108,7 +108,7 @@ async fn trying_identities_goes_on_for_work_and_sdks_are_asked_to_wait() {
 
             let login = async || server.call(LOGIN).header("x-forwarded-for", HERE).send().await;
             assert_eq!((login().await.status, login().await.status), (200, 200));
-            let text = "too many of these from this network: come back in 60 s";
+            let text = "too many of these: come back in 60 s";
             login().await.assert_client_error(429, Some("TooManyRequests"), text);
         })
         .await;

@@ -536,6 +536,8 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
           body: '{"path":"/n"}',
         });
         assert.deepEqual(await response.json(), { version: 1, value: 1 }, "over HTTP");
+        const reused = await one.ask("increment", { path: "/m" }, id);
+        assert.deepEqual([reused.status, reused.code], [422, "idempotency-key-reused"], "another change");
         // What was refused is not done, and may be asked for again.
         const later = randomUUID();
         assert.equal((await one.ask("put", { data: {}, if_version: 9 }, later)).status, 412);
@@ -1049,6 +1051,20 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
         assert.equal(await metric(own, "sockets"), quiet.length);
         await Promise.all(clients.map((client) => client.close()));
         await until("all rest", async () => ((await metric(own, "live_users")) === 0 ? true : undefined));
+      });
+
+      test("so many sockets of a network, and no more", async (t) => {
+        const own = await startPasserby(t, { PASSERBY_BUDGET_SOCKETS: "2", PASSERBY_TRUSTED_PROXIES: "127.0.0.1" });
+        const device = await Device.anonymous(own);
+        const from = (address) => ({ headers: { "x-forwarded-for": address } });
+        const open = [await device.open(from("2001:db8::1")), await device.open(from("2001:db8::2"))];
+        const ticket = await device.ticket();
+        assert.deepEqual(await refusal(device.open({ ticket, ...from("2001:db8::3") })), [429, "too-many-sockets"]);
+        await open.pop().close();
+        await untilSockets(own, 1);
+        open.push(await device.open({ ticket, ...from("2001:db8::3") }), await device.open(from("2001:db8:0:1::1")));
+        await untilSockets(own, 3);
+        await Promise.all(open.map((client) => client.close()));
       });
 
       test(`${MOST_SOCKETS} sockets of a user, and no more`, async (t) => {

@@ -2,7 +2,6 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::error::PayloadError;
@@ -16,9 +15,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::frames::{self, Frame, Request};
 use crate::http::listener::Endless;
 use crate::http::meters::{self, Use};
-use crate::http::v1::data::operation_id;
 use crate::http::v1::{Problem, rfc3339};
 use crate::http::{Context, within_time};
+use crate::open_sockets::Place;
 
 /// How often a client is asked whether it is there, and its session is looked at, which counts as activity.
 const HEARTBEAT: Duration = Duration::from_secs(20);
@@ -37,13 +36,13 @@ pub(super) struct Socket {
     pub(super) user: UserId,
     pub(super) session: SessionId,
     pub(super) endless: Endless,
+    pub(super) _place: Place,
 }
 
 impl Drop for Socket {
     /// However it ends. Whoever did not take what was said is cut off by the listener.
     fn drop(&mut self) {
         self.endless.end();
-        self.context.server.sockets.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -247,8 +246,7 @@ async fn answer(
                 Ok(Answer { frame: frames::reply(name, &fields), version: Some(version), is_unknown: false })
             }
             Request::Edit(change, expected) => {
-                let operation = Some(operation_id(name.as_bytes()));
-                let edit = context.handle.edit(user, change, expected, operation, Some(origin));
+                let edit = context.handle.edit(user, change, expected, Some(name.as_bytes()), Some(origin));
                 let edited = within_time(context, edit).await.inspect_err(|error| {
                     if let handle::Error::Refused(Refusal::Document(DocumentRefusal::Version(version))) = error {
                         current = Some(*version);

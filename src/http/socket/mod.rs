@@ -5,8 +5,6 @@ mod frames;
 mod guard;
 mod live;
 
-use std::sync::atomic::Ordering;
-
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
@@ -20,7 +18,7 @@ use self::live::Socket;
 use super::listener::Endless;
 use super::reader::{self, Found};
 use super::v1::{Problem, authenticate, respond};
-use super::{Context, JSON, NO_STORE, body, other_method, within_time};
+use super::{Context, JSON, NO_STORE, body, client, other_method, within_time};
 use crate::server::{TICKET_S, Transfer};
 
 /// The sub-protocol.
@@ -62,8 +60,7 @@ pub(crate) async fn ticket(request: HttpRequest, context: web::Data<Context>, pa
         let live = authenticate(&request, &context)?;
         let server = &context.server;
         let whose = Transfer { user: live.user, session: live.number };
-        let ticket = server.codes.tickets.issue(Some(live.user), whose, server.clock().now(), &*server.entropy);
-        let ticket = ticket.map_err(|_| Problem::from(super::handle::Error::Overloaded))?;
+        let ticket = server.codes.tickets.issue(Some(live.user), whose, server.clock().now(), &*server.entropy)?;
         let answer = TicketAnswer { ticket: ticket.text().to_owned(), expires_in: TICKET_S };
         Ok(HttpResponse::Created().json(answer))
     };
@@ -105,22 +102,21 @@ async fn try_open(request: &HttpRequest, context: &Context, payload: web::Payloa
     if *server.stopping.borrow() {
         return Err(super::handle::Error::Stopping.into());
     }
+    // a ticket is used up when nothing but its own user's state is in the way
+    let place = server.sockets.take(client(request, context))?;
     let (user, number) = match offered.iter().find_map(|offered| offered.strip_prefix(TICKET)) {
         Some(ticket) => by_ticket(request, context, ticket)?,
         None => by_cookie(request, context)?,
     };
-    if server.sockets.load(Ordering::Relaxed) >= server.settings.http.max_sockets {
-        return Err(super::handle::Error::Overloaded.into());
-    }
     let attachment = within_time(context, context.handle.attach(&user, number, since)).await?;
     let socket = Socket {
         context: context.clone(),
         user,
         session: SessionId::derive(&user, number),
         endless: request.conn_data::<Endless>().cloned().unwrap_or_default(),
+        _place: place,
     };
     socket.endless.begin();
-    server.sockets.fetch_add(1, Ordering::Relaxed);
     actix_web::rt::spawn(socket.run(attachment, session, messages));
     let (name, value) = NO_STORE;
     response.headers_mut().insert(name, value);

@@ -113,9 +113,7 @@ pub(crate) async fn begin(request: HttpRequest, context: web::Data<Context>) -> 
             challenge: challenge.to_owned(),
         };
         let owner = Network::of(client(&request, &context));
-        let code = server.codes.sent.issue(owner, sent, server.clock().now(), &*server.entropy);
-        let code =
-            code.map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", error.to_string()))?;
+        let code = server.codes.sent.issue(owner, sent, server.clock().now(), &*server.entropy)?;
         let mut cookie = cookie(&context, &state, code.text().to_owned());
         cookie.set_max_age(Duration::seconds(SENT_LOGIN_S.into()));
         with_cookie(go_to(&url)?, &cookie)

@@ -5,8 +5,7 @@ use actix_web::http::header::{
     self, ContentType, EntityTag, Header as _, HeaderName, HeaderValue, IfMatch, IfNoneMatch,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
-use aws_lc_rs::digest::{SHA256, digest};
-use passerby_actors::domain::{Change, Document, DocumentRefusal, Edited, Expected, OperationId, Refusal};
+use passerby_actors::domain::{Change, Document, DocumentRefusal, Edited, Expected, Refusal};
 use passerby_actors::handle;
 use serde::Serialize;
 use serde_json::{Map, Number, Value};
@@ -93,6 +92,7 @@ pub(crate) async fn get_data(request: HttpRequest, context: web::Data<Context>) 
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 412, body = Problem, content_type = "application/problem+json", description = "another version is there"),
         (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "another request was made under this `Idempotency-Key`"),
         (status = 429, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
         (status = 507, body = Problem, content_type = "application/problem+json")))]
@@ -114,6 +114,7 @@ pub(crate) async fn put_data(request: HttpRequest, context: web::Data<Context>, 
         (status = 412, body = Problem, content_type = "application/problem+json", description = "another version is there"),
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 415, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "another request was made under this `Idempotency-Key`"),
         (status = 429, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
         (status = 507, body = Problem, content_type = "application/problem+json")))]
@@ -162,6 +163,7 @@ pub(crate) async fn patch_data(
         (status = 409, body = Problem, content_type = "application/problem+json", description = "there is something else at the path"),
         (status = 412, body = Problem, content_type = "application/problem+json", description = "another version is there"),
         (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "another request was made under this `Idempotency-Key`"),
         (status = 429, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
         (status = 507, body = Problem, content_type = "application/problem+json")))]
@@ -176,11 +178,13 @@ pub(crate) async fn increment_data(
 
 /// Takes the document away. Its version goes on with the next one.
 #[utoipa::path(delete, path = "/v1/data", tag = "Data", security(("access_token" = [])),
-    params(("If-Match" = Option<String>, Header, description = "the version that it takes away")),
+    params(("If-Match" = Option<String>, Header, description = "the version that it takes away"),
+        ("Idempotency-Key" = Option<String>, Header, description = "the same request is done once")),
     responses((status = 200, body = DataChanged),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 412, body = Problem, content_type = "application/problem+json", description = "another version is there"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "another request was made under this `Idempotency-Key`"),
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn delete_data(
     request: HttpRequest,
@@ -205,7 +209,7 @@ async fn edit(
         let change = change.await;
         let live = authenticate(request, context)?;
         let change = change?;
-        let operation = request.headers().get("idempotency-key").map(|key| operation_id(key.as_bytes()));
+        let operation = request.headers().get("idempotency-key").map(HeaderValue::as_bytes);
         let edit = context.handle.edit(&live.user, change, expected(request)?, operation, None);
         let edited = within_time(context, edit).await.inspect_err(|error| {
             if let handle::Error::Refused(Refusal::Document(DocumentRefusal::Version(version))) = error {
@@ -226,14 +230,6 @@ async fn edit(
 
 fn tag(version: u64) -> EntityTag {
     EntityTag::new_strong(version.to_string())
-}
-
-/// What a client calls an operation, as it is remembered.
-pub(crate) fn operation_id(name: &[u8]) -> OperationId {
-    let mut id = OperationId::default();
-    let hash = digest(&SHA256, name);
-    id.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
-    id
 }
 
 /// The preconditions of RFC 9110 §13.1.

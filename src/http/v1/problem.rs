@@ -11,6 +11,8 @@ use utoipa::ToSchema;
 use crate::budget::OverBudget;
 use crate::http::body::BodyError;
 use crate::http::{Context, NO_STORE, retry_after_s};
+use crate::open_sockets::NoPlace;
+use crate::provider::codes::Full;
 use crate::provider::identity::IdentityError;
 use crate::provider::throttle::Throttled;
 use crate::server::Server;
@@ -118,6 +120,10 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "no-such-meter", "there is no meter of this name")
     }
 
+    fn too_many_sockets(detail: impl Into<String>) -> Self {
+        Self { retry_after_s: Some(1), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-sockets", detail) }
+    }
+
     pub(crate) fn missing_field(field: &str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-field", format!("the body needs the text {field:?}"))
     }
@@ -155,6 +161,21 @@ impl From<Throttled> for Problem {
         let retry_after_s = Some(u16::try_from(error.retry_after_s).unwrap_or(u16::MAX));
         let status = StatusCode::TOO_MANY_REQUESTS;
         Self { retry_after_s, ..Self::new(status, "too-many-attempts", error.to_string()) }
+    }
+}
+
+impl From<Full> for Problem {
+    fn from(error: Full) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", error.to_string())
+    }
+}
+
+impl From<NoPlace> for Problem {
+    fn from(error: NoPlace) -> Self {
+        match error {
+            NoPlace::Full => Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", error.to_string()),
+            NoPlace::OfNetwork => Self::too_many_sockets(error.to_string()),
+        }
     }
 }
 
@@ -222,6 +243,9 @@ impl From<handle::Error> for Problem {
                 DocumentRefusal::Patch(_) => Self::new(StatusCode::CONFLICT, "patch-conflict", detail),
                 DocumentRefusal::NotAnObject => Self::new(StatusCode::CONFLICT, "not-an-object", detail),
                 DocumentRefusal::NotANumber => Self::new(StatusCode::CONFLICT, "not-a-number", detail),
+                DocumentRefusal::OtherOperation => {
+                    Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
+                }
                 DocumentRefusal::Overflow => Self::new(StatusCode::CONFLICT, "number-too-large", detail),
             },
             handle::Error::Refused(Refusal::Credential(refusal)) => match refusal {
@@ -233,9 +257,7 @@ impl From<handle::Error> for Problem {
             handle::Error::TooMany => {
                 Self { retry_after_s: Some(1), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-changes", detail) }
             }
-            handle::Error::TooManySockets => {
-                Self { retry_after_s: Some(1), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-sockets", detail) }
-            }
+            handle::Error::TooManySockets => Self::too_many_sockets(detail),
             handle::Error::OutcomeUnknown => unavailable("outcome-unknown"),
             handle::Error::NotWritable => unavailable("not-writable"),
             handle::Error::Overloaded => unavailable("overloaded"),

@@ -145,11 +145,7 @@ pub(crate) async fn transfer(request: HttpRequest, context: web::Data<Context>, 
         let live = authenticate(&request, &context)?;
         let server = &context.server;
         let worth = Transfer { user: live.user, session: live.number };
-        let issued = server.codes.transfers.issue(Some(live.user), worth, server.clock().now(), &*server.entropy);
-        let full = |error: crate::provider::codes::Full| {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", error.to_string())
-        };
-        let code = issued.map_err(full)?;
+        let code = server.codes.transfers.issue(Some(live.user), worth, server.clock().now(), &*server.entropy)?;
         let url = server.settings.transfer.page.as_ref().map(|page| format!("{page}#code={}", code.text()));
         let code = TransferCode { code: code.text().to_owned(), expires_in: TRANSFER_CODE_S, url };
         Ok(json(StatusCode::CREATED, JSON, &code))

@@ -1,0 +1,260 @@
+//! A user's document: one JSON object, with a version of its own, and the results of the last operations on it.
+//!
+//! Every change is a [`Delta`] on the version that it applies to: what the journal holds and other clients are told. A
+//! repeated operation (its answer was lost) gets the first result.
+
+mod change;
+mod codec;
+mod delta;
+mod merge;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Number, Value};
+
+pub use self::change::{Change, OperationId};
+pub use self::delta::{Delta, Shape};
+pub use self::merge::KeyRule;
+
+use self::change::depth;
+use self::delta::difference;
+use super::clock::ServiceTime;
+use super::reader::{Reader, Short};
+
+/// How deep objects and arrays may be in each other.
+pub const MAX_DEPTH: usize = 32;
+/// How many results of operations are remembered.
+pub const MAX_RESULTS: usize = 256;
+
+/// What must be there for a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Expected {
+    /// Whatever.
+    #[default]
+    Anything,
+    /// No document.
+    Nothing,
+    /// A document.
+    Something,
+    /// The document of this version.
+    Version(u64),
+}
+
+/// A change that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// What.
+    pub change: Change,
+    /// Of what.
+    pub expected: Expected,
+    /// Which operation it is, if it can come twice.
+    pub operation: Option<OperationId>,
+    /// The socket that asks, which is not told of its own change.
+    pub origin: Option<u64>,
+    /// Whether there is room for a larger document.
+    pub may_grow: bool,
+}
+
+/// Why a document is not changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DocumentRefusal {
+    /// It is not the one that was expected.
+    #[error("the document is not the one that the change expects: its version is {0}")]
+    Version(u64),
+    /// It would be too large.
+    #[error("the document would have {bytes} bytes, and may have {most}")]
+    TooLarge {
+        /// So large.
+        bytes: usize,
+        /// So large it may be.
+        most: usize,
+    },
+    /// All documents together are as large as they may be, and it would grow.
+    #[error("there is no room for more data")]
+    Full,
+    /// It would be too deep.
+    #[error("objects and arrays may be {MAX_DEPTH} deep in each other")]
+    TooDeep,
+    /// The JSON patch does not fit the document.
+    #[error("operation {0} of the patch does not fit the document, and nothing was changed")]
+    Patch(usize),
+    /// A JSON patch would leave something else.
+    #[error("the document must be a JSON object")]
+    NotAnObject,
+    /// There is nothing that could grow at the path.
+    #[error("there is no number at this path, and no object to put one into")]
+    NotANumber,
+    /// A number cannot be that large.
+    #[error("the number would be too large")]
+    Overflow,
+    /// Another operation had this name.
+    #[error("another request was made under this name")]
+    OtherOperation,
+}
+
+/// The answer to an edit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edited {
+    /// The version after it.
+    pub version: u64,
+    /// What an increment made of the number.
+    pub value: Option<Number>,
+    /// What it changed; none if this is the answer to a repeated operation.
+    pub delta: Option<Arc<Delta>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Outcome {
+    version: u64,
+    value: Option<Number>,
+}
+
+/// What is kept, if anything is.
+type Content = Option<Map<String, Value>>;
+
+/// A user's document.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Document {
+    version: u64,
+    changed: ServiceTime,
+    data: Content,
+    results: VecDeque<(OperationId, Outcome)>,
+}
+
+/// What is mostly asked of a stored document, without decoding it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DocumentView<'a> {
+    /// Its version; never goes back while its user lives.
+    pub version: u64,
+    /// Its JSON text, if there is one.
+    pub json: Option<&'a str>,
+}
+
+/// The bytes are no document that this version can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("unreadable document")]
+pub struct UnreadableDocument;
+
+impl From<Short> for UnreadableDocument {
+    fn from(_: Short) -> Self {
+        Self
+    }
+}
+
+impl fmt::Debug for Document {
+    /// What people keep is not shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Document(version {})", self.version)
+    }
+}
+
+impl Document {
+    /// Its version; never goes back while its user lives.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether there is one, and not only the version of one that is gone.
+    pub fn is_there(&self) -> bool {
+        self.data.is_some()
+    }
+
+    /// What an edit makes of it, and what the delta is. `None` if it is the repeat of an operation.
+    ///
+    /// # Errors
+    /// A [`DocumentRefusal`], which changes nothing.
+    pub fn edited(
+        &self,
+        edit: &Edit,
+        now: ServiceTime,
+        most_bytes: usize,
+    ) -> Result<(Option<Self>, Edited), DocumentRefusal> {
+        let known =
+            edit.operation.and_then(|asked| self.results.iter().find(|(id, _)| id.name == asked.name).zip(Some(asked)));
+        if let Some(((id, Outcome { version, value }), asked)) = known {
+            if *id != asked {
+                return Err(DocumentRefusal::OtherOperation);
+            }
+            return Ok((None, Edited { version: *version, value: value.clone(), delta: None }));
+        }
+        let is_expected = match edit.expected {
+            Expected::Anything => true,
+            Expected::Nothing => self.data.is_none(),
+            Expected::Something => self.data.is_some(),
+            Expected::Version(version) => self.data.is_some() && self.version == version,
+        };
+        if !is_expected {
+            return Err(DocumentRefusal::Version(self.version));
+        }
+        let (data, value) = edit.change.of(&self.data, most_bytes)?;
+        let json = data.as_ref().map(text);
+        if let Some(json) = json.as_ref().filter(|json| json.len() > most_bytes || !edit.may_grow) {
+            let before = self.data.as_ref().map_or(0, |data| text(data).len());
+            // what a merge made larger than may be can still shrink
+            if json.len() > most_bytes.max(before) {
+                return Err(DocumentRefusal::TooLarge { bytes: json.len(), most: most_bytes });
+            }
+            if json.len() > before && !edit.may_grow {
+                return Err(DocumentRefusal::Full);
+            }
+        }
+        if data.as_ref().is_some_and(|data| data.values().any(|value| depth(value) >= MAX_DEPTH)) {
+            return Err(DocumentRefusal::TooDeep);
+        }
+        let difference = self.data.as_ref().zip(data.as_ref()).and_then(|(old, new)| difference(old, new));
+        let merge = difference.map(|difference| text(&difference));
+        let shape = match merge {
+            Some(merge) if json.as_ref().is_some_and(|json| merge.len() < json.len()) => Shape::Merge(merge.into()),
+            _ => Shape::Whole(json.map(Into::into)),
+        };
+        let version = self.version + 1;
+        let result = edit.operation.map(|operation| (operation, Outcome { version, value: value.clone() }));
+        let delta = Delta { seen: self.version, at: now, shape, result };
+        let next = self.with(data, &delta);
+        Ok((Some(next), Edited { version, value, delta: Some(Arc::new(delta)) }))
+    }
+
+    fn with(&self, data: Content, delta: &Delta) -> Self {
+        let mut results = self.results.clone();
+        results.extend(delta.result.clone());
+        if results.len() > MAX_RESULTS {
+            results.pop_front();
+        }
+        Self { version: delta.seen + 1, changed: delta.at, data, results }
+    }
+
+    /// The document after a delta of the journal; `None` if it is past that delta already.
+    fn replayed(&self, delta: &Delta) -> Result<Option<Self>, UnreadableDocument> {
+        if self.version != delta.seen {
+            return Ok(None);
+        }
+        let data = match &delta.shape {
+            Shape::Whole(json) => json.as_deref().map(parsed).transpose()?,
+            Shape::Merge(patch) => {
+                let mut data = Value::Object(self.data.clone().unwrap_or_default());
+                json_patch::merge(&mut data, &Value::Object(parsed(patch)?));
+                if let Value::Object(data) = data { Some(data) } else { None }
+            }
+        };
+        Ok(Some(self.with(data, delta)))
+    }
+
+    /// What stored bytes become by a delta of the journal; `None` if they are past it, or one of them is unreadable.
+    pub fn replay(stored: Option<&[u8]>, delta: &[u8]) -> Option<Box<[u8]>> {
+        let document = stored.map_or_else(|| Ok(Self::default()), Self::decode).ok()?;
+        Some(document.replayed(&Delta::decode(delta).ok()?).ok()??.encode())
+    }
+}
+
+fn parsed(json: &str) -> Result<Map<String, Value>, UnreadableDocument> {
+    serde_json::from_str(json).map_err(|_| UnreadableDocument)
+}
+
+fn text(data: &Map<String, Value>) -> String {
+    // maps of JSON values with texts as keys always can be written
+    serde_json::to_string(data).unwrap_or_default()
+}

@@ -1,0 +1,311 @@
+//! Each change of a document, its delta's replay, and the bytes of both.
+
+use serde_json::json;
+
+use super::*;
+
+const MOST: usize = 16 * 1024;
+
+fn object(value: Value) -> Map<String, Value> {
+    value.as_object().unwrap().clone()
+}
+
+fn edit(change: Change) -> Edit {
+    Edit { change, expected: Expected::Anything, operation: None, origin: None, may_grow: true }
+}
+
+fn put(value: Value) -> Edit {
+    edit(Change::Put(object(value)))
+}
+
+fn merge(value: Value) -> Edit {
+    edit(Change::Merge(object(value)))
+}
+
+fn increment(path: &str, by: i64) -> Edit {
+    edit(Change::Increment { path: path.to_owned(), by: by.into() })
+}
+
+/// The same, under this name.
+fn named(name: &str, edit: Edit) -> Edit {
+    Edit { operation: Some(OperationId::new(name.as_bytes(), &edit.change)), ..edit }
+}
+
+/// Edits, and checks that a replay of the delta makes the same bytes of the bytes before.
+fn apply(document: &mut Document, edit: &Edit) -> Result<Edited, DocumentRefusal> {
+    let (next, edited) = document.edited(edit, 50, MOST)?;
+    if let Some(next) = next {
+        let delta = edited.delta.as_ref().unwrap().encode();
+        assert_eq!(Delta::decode(&delta).unwrap(), **edited.delta.as_ref().unwrap());
+        let before = document.encode();
+        let stored = (document.version > 0).then_some(&*before);
+        assert_eq!(Document::replay(stored, &delta), Some(next.encode()));
+        assert_eq!(Document::replay(Some(&next.encode()), &delta), None, "the next is past it");
+        assert_eq!(Document::decode(&next.encode()), Ok(next.clone()));
+        *document = next;
+    }
+    Ok(edited)
+}
+
+fn data(document: &Document) -> Value {
+    let bytes = document.encode();
+    serde_json::from_str(Document::view(&bytes).unwrap().json.unwrap_or("null")).unwrap()
+}
+
+#[test]
+fn a_document_is_put_patched_counted_and_deleted_and_its_version_goes_on() {
+    let mut document = Document::default();
+    assert_eq!(apply(&mut document, &put(json!({"a": 1, "list": [1, null]}))).unwrap().version, 1);
+    apply(&mut document, &merge(json!({"a": null, "b": {"c": 2}}))).unwrap();
+    assert_eq!(data(&document), json!({"list": [1, null], "b": {"c": 2}}));
+    let patch = serde_json::from_value(json!([
+        {"op": "test", "path": "/b/c", "value": 2},
+        {"op": "add", "path": "/list/-", "value": null},
+        {"op": "add", "path": "/n", "value": null},
+    ]));
+    let patch = edit(Change::Patch(patch.unwrap()));
+    let edited = apply(&mut document, &patch).unwrap();
+    assert!(matches!(edited.delta.unwrap().shape, Shape::Whole(Some(_))), "no merge patch can say null");
+    assert_eq!(data(&document), json!({"list": [1, null, null], "b": {"c": 2}, "n": null}));
+    assert_eq!(apply(&mut document, &increment("/b/c", 5)).unwrap().value, Some(7.into()));
+    assert_eq!(apply(&mut document, &increment("/b/new~1name", -1)).unwrap().value, Some((-1).into()));
+    assert_eq!(data(&document)["b"], json!({"c": 7, "new/name": -1}));
+    assert_eq!(apply(&mut document, &edit(Change::Delete)).unwrap().version, 6);
+    assert_eq!(data(&document), json!(null));
+    assert_eq!(apply(&mut document, &increment("/n", 1)).unwrap().version, 7);
+    assert_eq!(data(&document), json!({"n": 1}));
+}
+
+#[test]
+fn a_small_change_of_a_large_document_is_a_small_delta() {
+    let mut document = Document::default();
+    apply(&mut document, &put(json!({"text": "x".repeat(10_000), "n": 1}))).unwrap();
+    let edited = apply(&mut document, &increment("/n", 1)).unwrap();
+    assert_eq!(edited.delta.unwrap().shape, Shape::Merge(r#"{"n":2}"#.into()));
+}
+
+#[test]
+fn a_lost_race_changes_nothing() {
+    let mut document = Document::default();
+    let expecting = |expected, value| Edit { expected, ..put(value) };
+    let refused = |version| Err(DocumentRefusal::Version(version));
+    assert_eq!(apply(&mut document, &expecting(Expected::Something, json!({}))), refused(0));
+    assert_eq!(apply(&mut document, &expecting(Expected::Version(0), json!({}))), refused(0));
+    apply(&mut document, &expecting(Expected::Nothing, json!({"a": 1}))).unwrap();
+    assert_eq!(apply(&mut document, &expecting(Expected::Nothing, json!({}))), refused(1));
+    apply(&mut document, &expecting(Expected::Version(1), json!({"a": 2}))).unwrap();
+    assert_eq!(apply(&mut document, &expecting(Expected::Version(1), json!({}))), refused(2));
+    assert_eq!(data(&document), json!({"a": 2}));
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let mut document = Document::default();
+    let full = json!({"a": "x".repeat(MOST - 8)});
+    apply(&mut document, &put(full.clone())).unwrap();
+    let larger = apply(&mut document, &merge(json!({"b": 1})));
+    assert_eq!(larger, Err(DocumentRefusal::TooLarge { bytes: MOST + 6, most: MOST }));
+    let deep = |levels| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    assert_eq!(apply(&mut document, &put(json!({"a": deep(MAX_DEPTH)}))), Err(DocumentRefusal::TooDeep));
+    apply(&mut document, &put(json!({"a": deep(MAX_DEPTH - 1), "s": "text", "max": i64::MAX, "f": 0.5}))).unwrap();
+    for (path, error) in [
+        ("/s", DocumentRefusal::NotANumber),
+        ("/x/y", DocumentRefusal::NotANumber),
+        ("", DocumentRefusal::NotANumber),
+        ("a", DocumentRefusal::NotANumber),
+        ("/a/x", DocumentRefusal::NotANumber),
+    ] {
+        assert_eq!(apply(&mut document, &increment(path, 1)), Err(error), "{path}");
+    }
+    assert_eq!(apply(&mut document, &increment("/max", 1)).unwrap().value, Some((1_u64 << 63).into()));
+    let huge = edit(Change::Increment { path: "/max".into(), by: u64::MAX.into() });
+    assert_eq!(apply(&mut document, &huge), Err(DocumentRefusal::Overflow));
+    assert_eq!(apply(&mut document, &increment("/f", 1)).unwrap().value, Number::from_f64(1.5));
+    let half = edit(Change::Increment { path: "/f".into(), by: Number::from_f64(0.5).unwrap() });
+    assert_eq!(apply(&mut document, &half).unwrap().value, Some(2.into()), "and not 2.0");
+    let patch = |value| edit(Change::Patch(serde_json::from_value(value).unwrap()));
+    let failing = patch(json!([{"op": "add", "path": "/x", "value": 1}, {"op": "remove", "path": "/none"}]));
+    assert_eq!(apply(&mut document, &failing), Err(DocumentRefusal::Patch(1)));
+    let array = patch(json!([{"op": "replace", "path": "", "value": []}]));
+    assert_eq!(apply(&mut document, &array), Err(DocumentRefusal::NotAnObject));
+}
+
+#[test]
+fn where_there_is_no_room_only_what_grows_is_refused() {
+    let mut document = Document::default();
+    let full = |edit: Edit| Edit { may_grow: false, ..edit };
+    assert_eq!(apply(&mut document, &full(put(json!({})))), Err(DocumentRefusal::Full));
+    let first = named("first", put(json!({"a": 10, "b": 1})));
+    apply(&mut document, &first).unwrap();
+    assert_eq!(apply(&mut document, &full(first)).unwrap().version, 1, "a repeat");
+    assert_eq!(apply(&mut document, &full(increment("/b", 9))), Err(DocumentRefusal::Full));
+    assert_eq!(apply(&mut document, &full(increment("/b", 1))).unwrap().value, Some(2.into()));
+    apply(&mut document, &full(merge(json!({"a": null})))).unwrap();
+    apply(&mut document, &full(edit(Change::Delete))).unwrap();
+}
+
+/// What a patch of a few bytes can ask for.
+#[test]
+fn a_patch_can_neither_grow_nor_dig_without_end_nor_kill() {
+    let mut document = Document::default();
+    apply(&mut document, &put(json!({"a": {"n": 1}}))).unwrap();
+    let patch = |operations: Vec<Value>| edit(Change::Patch(serde_json::from_value(operations.into()).unwrap()));
+    let mut doubling = vec![json!({"op": "add", "path": "/l", "value": [0]})];
+    doubling.extend((0..60).map(|_| json!({"op": "copy", "from": "/l", "path": "/l/-"})));
+    assert!(matches!(
+        apply(&mut document, &patch(doubling)),
+        Err(DocumentRefusal::TooLarge { .. } | DocumentRefusal::TooDeep)
+    ));
+    let flat: Vec<Value> = (0..2000)
+        .map(|n| json!({"op": "copy", "from": if n == 0 { "/a" } else { "/c" }, "path": "/c"}))
+        .chain([json!({"op": "test", "path": "/none", "value": 0})])
+        .collect();
+    assert!(apply(&mut document, &patch(flat)).is_err());
+    let mut digging = Vec::new();
+    for _ in 0..2000 {
+        digging.push(json!({"op": "add", "path": "/b", "value": [[[[[[[[]]]]]]]]}));
+        digging.push(json!({"op": "move", "from": "/a", "path": "/b/0/0/0/0/0/0/0/0"}));
+        digging.push(json!({"op": "move", "from": "/b", "path": "/a"}));
+    }
+    assert_eq!(apply(&mut document, &patch(digging)), Err(DocumentRefusal::TooDeep));
+    let root = json!({"op": "move", "from": "/a", "path": ""});
+    let undone = patch(vec![root.clone(), json!({"op": "test", "path": "/none", "value": 1})]);
+    assert!(matches!(apply(&mut document, &undone), Err(DocumentRefusal::Patch(_))));
+    assert_eq!(apply(&mut document, &patch(vec![root])).map(|edited| edited.version), Ok(2));
+    assert_eq!(data(&document), json!({"n": 1}));
+}
+
+#[test]
+fn numbers_are_kept_as_they_were_given() {
+    let mut document = Document::default();
+    let text = r#"{"a":0.1234567890123456789,"b":-0.0,"c":5e-324,"d":9007199254740993}"#;
+    apply(&mut document, &edit(Change::Put(serde_json::from_str(text).unwrap()))).unwrap();
+    for _ in 0..5 {
+        apply(&mut document, &increment("/n", 1)).unwrap();
+    }
+    let kept = document.encode();
+    let kept = Document::view(&kept).unwrap().json.unwrap();
+    assert_eq!(kept, r#"{"a":0.12345678901234568,"b":-0.0,"c":5e-324,"d":9007199254740993,"n":5}"#);
+    apply(&mut document, &merge(json!({"b": 0.0}))).unwrap();
+    assert!(Document::view(&document.encode()).unwrap().json.unwrap().contains(r#""b":0.0"#));
+}
+
+#[test]
+fn a_repeated_operation_gets_the_first_result() {
+    let mut document = Document::default();
+    let named = |n: u16| named(&n.to_string(), increment("/n", 1));
+    for n in 0..300 {
+        apply(&mut document, &named(n)).unwrap();
+    }
+    for n in 44..300 {
+        let edited = apply(&mut document, &named(n)).unwrap();
+        assert_eq!((edited.version, edited.value), (u64::from(n) + 1, Some((n + 1).into())));
+    }
+    assert_eq!(data(&document), json!({"n": 300}));
+    assert_eq!(apply(&mut document, &named(43)).unwrap().version, 301, "it was so long ago");
+}
+
+#[test]
+fn another_operation_under_the_same_name_is_refused() {
+    let patch =
+        || edit(Change::Patch(serde_json::from_value(json!([{"op": "add", "path": "/n", "value": 1}])).unwrap()));
+    let all = || [put(json!({"n": 1})), merge(json!({"n": 1})), patch(), increment("/n", 1), edit(Change::Delete)];
+    for (number, first) in all().into_iter().enumerate() {
+        let mut document = Document::default();
+        apply(&mut document, &named("name", first)).unwrap();
+        for (other, second) in all().into_iter().enumerate() {
+            let answer = apply(&mut document, &named("name", second)).map(|edited| edited.version);
+            let expected = if other == number { Ok(1) } else { Err(DocumentRefusal::OtherOperation) };
+            assert_eq!(answer, expected, "{number} {other}");
+        }
+    }
+    let mut document = Document::default();
+    apply(&mut document, &named("name", increment("/n", 1))).unwrap();
+    for other in [increment("/n", 2), increment("/m", 1)] {
+        assert_eq!(apply(&mut document, &named("name", other)), Err(DocumentRefusal::OtherOperation));
+    }
+}
+
+/// RFC 6902 §4.6.
+#[test]
+fn a_test_compares_numbers_by_their_value() {
+    let mut document = Document::default();
+    let exact = 9_007_199_254_740_993_u64;
+    apply(&mut document, &put(json!({"n": 1, "f": 2.0, "deep": [{"n": -0.0}], "big": exact, "s": "1"}))).unwrap();
+    let tested = |path: &str, value: Value| {
+        let patch = serde_json::from_value(json!([{"op": "test", "path": path, "value": value}])).unwrap();
+        document.edited(&edit(Change::Patch(patch)), 50, MOST).is_ok()
+    };
+    let equal = [
+        ("/n", json!(1.0)),
+        ("/f", json!(2)),
+        ("/deep", json!([{"n": 0}])),
+        ("/big", json!(exact)),
+        ("/s", json!("1")),
+    ];
+    for (path, value) in equal {
+        assert!(tested(path, value), "{path}");
+    }
+    let different = [
+        ("/n", json!(1.5)),
+        ("/n", json!("1")),
+        ("/big", json!(exact - 1)),
+        ("/deep", json!([])),
+        ("/deep", json!([{}])),
+        ("/deep", json!([{"m": 0}])),
+        ("/s", json!(1)),
+        ("/none", json!(null)),
+    ];
+    for (path, value) in different {
+        assert!(!tested(path, value.clone()), "{path} {value}");
+    }
+}
+
+#[test]
+fn documents_of_two_users_become_one_by_a_rule_for_each_key() {
+    let document = |value, changed| Document { version: 5, changed, data: Some(object(value)), ..Document::default() };
+    let target = document(json!({"t": 1, "s": 1, "n": 2, "list": [1, 2], "o": {"a": 1}, "new": "old"}), 10);
+    let source =
+        document(json!({"t": 2, "s": 2, "n": 3, "list": [2, 3], "o": {"a": 2, "b": 3}, "new": "new", "own": 1}), 20);
+    let rule = |key: &str| match key {
+        "s" => KeyRule::KeepSource,
+        "n" => KeyRule::Sum,
+        "list" | "o" => KeyRule::Union,
+        "new" => KeyRule::Newest,
+        _ => KeyRule::KeepTarget,
+    };
+    let merged = target.merged(&source, 30, MOST, rule).unwrap();
+    let expected = json!({"t": 1, "s": 2, "n": 5, "list": [1, 2, 3], "o": {"a": 1, "b": 3}, "new": "new", "own": 1});
+    assert_eq!((data(&merged), merged.version), (expected, 6));
+    assert_eq!(data(&target.merged(&source, 30, MOST, |_| KeyRule::KeepTarget).unwrap())["new"], "old");
+    assert_eq!(source.merged(&target, 30, MOST, rule).unwrap().data.unwrap()["new"], "new", "whichever is newer");
+    let nothing = Document::default();
+    assert_eq!(target.merged(&nothing, 30, MOST, rule), Ok(target.clone()));
+    assert_eq!(data(&nothing.merged(&source, 30, MOST, rule).unwrap()), data(&source));
+    let small = text(merged.data.as_ref().unwrap()).len() / 4;
+    assert!(matches!(target.merged(&source, 30, small - 1, rule), Err(DocumentRefusal::TooLarge { .. })));
+}
+
+#[test]
+fn the_bytes_are_as_they_always_were() {
+    let mut document = Document::default();
+    let edit = Edit { operation: Some(OperationId { name: [9; 12], asks: [9; 4] }), ..increment("/n", 3) };
+    let edited = apply(&mut document, &edit).unwrap();
+    let result = [[9; 16].as_slice(), &[0, 0, 0, 0, 0, 0, 0, 1], &[1, 0, 0, 0, 0, 0, 0, 0, 3]].concat();
+    let text = b"{\"n\":3}";
+    let golden =
+        [[1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 50, 0, 0, 0, 1].as_slice(), &result, &[0, 0, 0, 7], text].concat();
+    assert_eq!(&*document.encode(), golden);
+    let delta = [[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 50, 1].as_slice(), &result, &[1, 0, 0, 0, 7], text].concat();
+    assert_eq!(&*edited.delta.unwrap().encode(), delta);
+    for n in 0..golden.len() {
+        assert_eq!(Document::decode(&golden[..n]), Err(UnreadableDocument), "{n}");
+        assert_eq!(Document::view(&golden[..n]), Err(UnreadableDocument), "{n}");
+    }
+    for n in 0..delta.len() {
+        assert_eq!(Delta::decode(&delta[..n]), Err(UnreadableDocument), "{n}");
+    }
+    let huge = [&golden[..13], &[255; 4]].concat();
+    assert_eq!(Document::decode(&huge), Err(UnreadableDocument), "a length is believed as far as there are bytes");
+    assert_eq!(Document::view(&huge), Err(UnreadableDocument));
+}
