@@ -11,13 +11,12 @@ use smallvec::smallvec;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::actor::{
-    Attach, Continued, Core, Hello, Inbox, Login, Perform, Progress, Supervisor, activate, event, notify, pass_on,
-    rest_if_gone,
+    Attach, Core, Hello, Inbox, Login, Perform, Progress, Supervisor, activate, event, pass_on, rest_if_gone,
 };
 use crate::domain::{
-    ApiKey, Cause, Change, ChangeSet, Count, DeviceId, Edit, Edited, Expected, Flags, Op, Operation, OperationId,
-    Outcome, Reading, Record, Refusal, Reply, Rewrite, ServiceTime, SessionId, SessionKind, UserId, UserState,
-    ValueKey,
+    ApiKey, Cause, Change, ChangeSet, Count, Decision, DeviceId, Edit, Edited, Expected, Flags, Op, Operation,
+    OperationId, Outcome, Reading, Record, Refusal, Reply, Rewrite, ServiceTime, SessionId, SessionKind, UserId,
+    UserState, ValueKey,
 };
 use crate::registry::Touched;
 use crate::store::{Completions, Health};
@@ -217,6 +216,33 @@ impl Handle {
         }
     }
 
+    /// Ends the id of a lazy cookie, whether or not somebody makes its reader meanwhile. Durable when answered.
+    ///
+    /// # Errors
+    /// `NotWritable`, `OutcomeUnknown`.
+    pub async fn end_lazily(&self, user: &UserId) -> Result<(), Error> {
+        let core = self.core();
+        if core.store.health() != Health::Writable {
+            return Err(self.refuse(Refusal::Gone));
+        }
+        let permit = core.permit()?;
+        let now = core.store.clock().now();
+        let change = Rewrite::Put(Box::new(now.to_be_bytes()));
+        let ops = vec![Op::Value { key: ValueKey::ended_lazy(user), seen: None, change }];
+        let (reply, outcome) = self.worker.completions.register(1);
+        core.store.commit(smallvec![ChangeSet { cause: Cause::LoggedOut, at: now, ops }], reply.holding(permit));
+        match outcome.within(core.limits.commit_timeout).await.first() {
+            // it has ended before
+            Some(Outcome::Done | Outcome::Conflict { .. }) => {}
+            Some(Outcome::Failed) | None => return Err(Error::OutcomeUnknown),
+        }
+        // from here on nobody makes the reader; who was faster is logged out
+        match self.logout(user, Record::made_lazily(0).session_no.into()).await {
+            Ok(()) | Err(Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => Ok(()),
+            Err(other) => Err(other),
+        }
+    }
+
     /// Checks that a session is live and marks activity. Enters no mailbox and waits for nothing. `epoch` is an access
     /// token's; a refresh token has none.
     ///
@@ -395,7 +421,16 @@ impl Handle {
     /// # Errors
     /// `Refused`: gone or disabled.
     pub async fn count(&self, user: &UserId, count: Count) -> Result<Reading, Error> {
-        match self.perform(user, Operation::Count(count)).await? {
+        let (core, operation) = (self.core(), Operation::Count(count));
+        // what changes nothing is answered while nothing can be written
+        if core.store.health() != Health::Writable
+            && let Some(state) = core.store.load(user)
+            && let Ok(Decision::Keep(Reply::Counted(reading))) =
+                state.decide(&operation, core.store.clock().now(), &core.policy)
+        {
+            return Ok(reading);
+        }
+        match self.perform(user, operation).await? {
             Reply::Counted(reading) => Ok(reading),
             _ => Err(Error::Busy),
         }
@@ -458,13 +493,6 @@ impl Handle {
             }
         }
         Err(Error::Busy)
-    }
-
-    /// Says under which number a session goes on after a link, or that it goes on under its own, to the user's sockets.
-    pub fn session_continues(&self, user: &UserId, old: u32, new: u32) {
-        if let Some((address, _)) = self.core().directory.peek(user) {
-            notify(&address, Continued { old, new });
-        }
     }
 
     /// Ends all sessions, which deletes an anonymous user.

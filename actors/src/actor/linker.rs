@@ -237,7 +237,7 @@ impl Work {
                 self.stats.conflicts.fetch_add(1, Ordering::Relaxed);
             }
         })?;
-        let Reply::Linked(session) = reply else { return Err(Error::Busy) };
+        let Reply::Linked { session, .. } = reply else { return Err(Error::Busy) };
         if new {
             self.stats.links.fetch_add(1, Ordering::Relaxed);
             event::changed(&user, Cause::Linked);
@@ -265,7 +265,7 @@ impl Work {
             let Some(owner) = owner else {
                 let (set, reply) = self.proposal_by(&proof, &user, &operation)?;
                 new = set.is_some();
-                let Reply::Linked(session) = reply else { return Err(Error::Busy) };
+                let Reply::Linked { session, .. } = reply else { return Err(Error::Busy) };
                 return Ok((set, Joined::Linked(LoggedIn::new(user, &session))));
             };
             let demand = self.demand(&proof)?;
@@ -273,7 +273,7 @@ impl Work {
             let source = store.load(&user).ok_or(Refusal::Gone)?;
             source.session(session, now, &self.core.policy).ok_or(Refusal::SessionEnded)?;
             let target = store.load(&owner).ok_or(Error::Busy)?;
-            let merged = policy.merge(&source, &target, opens, now, &self.core.policy)?;
+            let merged = policy.merge(&source, &target, opens, now, store.clock().wall_s(), &self.core.policy)?;
             let (set, logged_in) = merged_set(demand, &source, &target, merged, now);
             Ok((Some(set), Joined::Merged(logged_in)))
         };
@@ -624,7 +624,7 @@ impl LinkerHandle {
             Some(owner) => {
                 let target = store.load(&owner).ok_or(Error::Busy)?;
                 let opens = (SessionKind::V1, DeviceId::default());
-                let merged = policy.merge(&state, &target, opens, now, rules);
+                let merged = policy.merge(&state, &target, opens, now, store.clock().wall_s(), rules);
                 Ok(Preview::Owned { owner, merged: merged.map(|merged| Box::new(merged.survivor)) })
             }
         }

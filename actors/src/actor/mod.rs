@@ -11,10 +11,10 @@ mod supervisor;
 pub use error::Error;
 pub use janitor::{JanitorHandle, SweepStats, Swept};
 pub use linker::{Ends, Joined, LinkStats, LinkerHandle, LoggedIn, Preview, Proof, Witness};
-pub(crate) use session::{Attach, Continued, Perform, Progress, Session};
+pub(crate) use session::{Attach, Perform, Progress, Session};
 pub use sockets::{Hello, Inbox, MOST_SOCKETS, Missed, OUTBOX, Push};
 pub use supervisor::IdForm;
-pub(crate) use supervisor::{Login, Supervisor, activate, notify, pass_on, rest_if_gone};
+pub(crate) use supervisor::{Login, Supervisor, activate, pass_on, rest_if_gone};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! The session actor: gives a live user's operations their order, and holds the user's state while they last.
+//! The session actor: gives a live user's operations their order, and holds the user's state while they are decided.
 //!
 //! Safety does not rest on it: every change is checked by the store. At most one batch of change sets is in flight;
 //! operations that arrive meanwhile are folded, in order, into the next.
@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -18,11 +17,10 @@ use crate::domain::{Cause, ChangeSet, Delta, Edited, Flags, Operation, Outcome, 
 use crate::store::{Applied, Completions, Sets};
 
 type Answer = Result<Reply, Error>;
+type Attached = Result<(Hello, Inbox), Error>;
 
 /// Changes of a user's document that may wait for their answers (design §3).
 const MOST_EDITS: usize = 128;
-/// A link is followed within this by the word under which number its session goes on.
-const CONTINUED_WITHIN: Duration = Duration::from_millis(500);
 
 /// Performs an operation on the actor's user. The permit is held until it is answered, whether or not somebody waits.
 #[derive(Message)]
@@ -36,19 +34,11 @@ pub(crate) struct Notice(pub(crate) Applied);
 
 /// A socket of one of the user's sessions comes; `since` is the version of the document that it knows.
 #[derive(Message)]
-#[rtype(result = "Result<(Hello, Inbox), Error>")]
+#[rtype(result = "Attached")]
 pub(crate) struct Attach {
     pub(crate) socket: u64,
     pub(crate) session: u32,
     pub(crate) since: Option<u64>,
-}
-
-/// Notice: a session goes on under another number after a link, or under the same.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Continued {
-    pub(crate) old: u32,
-    pub(crate) new: u32,
 }
 
 /// Lets the actor rest.
@@ -100,8 +90,9 @@ pub(crate) struct Session {
     completions: Rc<Completions>,
     id: UserId,
     incarnation: u64,
-    cached: Option<UserState>,
     waiting: VecDeque<Waiting>,
+    /// Sockets that come while something is in flight: they begin at what it leaves.
+    attaching: Vec<(Attach, oneshot::Sender<Attached>)>,
     in_flight: bool,
     /// Of which so many change the document.
     edits_in_flight: usize,
@@ -110,8 +101,6 @@ pub(crate) struct Session {
     deciding: bool,
     /// Whether somebody else changed something that the sockets are told of once what is in flight is settled.
     behind: bool,
-    /// Whether it is not known yet under which number the session of a link goes on.
-    link_pending: bool,
     /// None before the first socket.
     sockets: Option<Box<Sockets>>,
 }
@@ -123,14 +112,13 @@ impl Session {
             completions,
             id,
             incarnation,
-            cached: None,
             waiting: VecDeque::new(),
+            attaching: Vec::new(),
             in_flight: false,
             edits_in_flight: 0,
             resting: false,
             deciding: false,
             behind: false,
-            link_pending: false,
             sockets: None,
         }
     }
@@ -144,30 +132,15 @@ impl Session {
         })
     }
 
-    /// Ends the sockets of the sessions that a link ended, now that the one that goes on is known, or was waited for.
-    fn link_is_settled(&mut self) {
-        if !std::mem::take(&mut self.link_pending) {
-            return;
-        }
-        let Some(user) = self.current() else { return };
-        if let Some(sockets) = &mut self.sockets {
-            sockets.end_dead(&user, Cause::Linked, self.core.store.clock().now(), &self.core.policy);
-        }
-        self.cached = Some(user);
-    }
-
     /// Tells the sockets of a change of the document that is durable.
     fn tell_change(&mut self, delta: &Arc<Delta>, origin: Option<u64>) {
-        let Some(sockets) = &mut self.sockets else { return };
-        if !sockets.changed(delta, origin)
-            && let Some(user) = self.core.store.load(&self.id)
-        {
-            sockets.catch_up(&user);
+        if let Some(sockets) = &mut self.sockets {
+            self.behind |= !sockets.changed(delta, origin);
         }
     }
 
     /// Tells the sockets of what somebody else changed, and ends those whose session is over.
-    fn tell_of(&mut self, cause: Cause, context: &mut Context<Self>) {
+    fn tell_of(&mut self, Applied { cause, continued, .. }: Applied) {
         if self.sockets.as_ref().is_none_or(|sockets| sockets.is_empty()) {
             return;
         }
@@ -181,24 +154,20 @@ impl Session {
             }
             Some(user) => {
                 let (now, policy) = (self.core.store.clock().now(), &self.core.policy);
-                if let (Cause::MergedInto, Some(alias)) = (cause, user.aliases().last()) {
-                    sockets.tell_all(Push::Merged { survivor: self.id, merged: alias.id });
-                }
+                sockets.tell_merged(&user);
                 // of what is in flight the sockets are told first, change by change
                 self.behind = self.edits_in_flight > 0;
                 if !self.behind {
                     sockets.catch_up(&user);
                 }
+                if let Some(continued) = continued {
+                    sockets.continued(continued);
+                }
                 if user.record.flags.has(Flags::DISABLED) {
                     sockets.end_all(Cause::Disabled);
-                } else if cause == Cause::Linked && sockets.has_dead(&user, now, policy) {
-                    // one of them goes on under another number, which whoever linked tells
-                    self.link_pending = true;
-                    context.run_later(CONTINUED_WITHIN, |actor, _| actor.link_is_settled());
-                } else if !self.link_pending {
+                } else {
                     sockets.end_dead(&user, cause, now, policy);
                 }
-                self.cached = Some(user);
             }
         }
         self.sockets = Some(sockets);
@@ -213,16 +182,23 @@ impl Session {
         if let Some(sockets) = &mut self.sockets {
             sockets.catch_up(&user);
         }
-        self.cached = Some(user);
     }
 
-    /// The user as the registry has it; the cached extension record is kept if the version is the same.
-    fn current(&mut self) -> Option<UserState> {
-        let record = self.core.store.registry().record(&self.id)?;
-        match self.cached.take() {
-            Some(cached) if cached.record.version == record.version => Some(UserState { record, ..cached }),
-            _ => self.core.store.load(&self.id),
+    /// The user as the registry has it. A merge that is just being applied may show in one part and not yet in the next; what is
+    /// decided on that conflicts, and is decided again.
+    fn current(&self) -> Option<UserState> {
+        self.core.store.load(&self.id)
+    }
+
+    fn attach(&mut self, attach: &Attach) -> Attached {
+        let user = self.current().ok_or(Refusal::Gone)?;
+        let (now, policy) = (self.core.store.clock().now(), self.core.policy);
+        if user.record.flags.has(Flags::DISABLED) {
+            return Err(Refusal::Disabled.into());
         }
+        user.session(attach.session, now, &policy).ok_or(Refusal::SessionEnded)?;
+        let attached = self.sockets(&user).attach(attach.socket, attach.session, attach.since, &user);
+        attached.ok_or(Error::TooManySockets)
     }
 
     fn pump(&mut self, context: &mut Context<Self>) {
@@ -238,7 +214,6 @@ impl Session {
         self.deciding = true;
         let (now, core) = (self.core.store.clock().now(), Arc::clone(&self.core));
         let mut state = self.current();
-        self.cached.clone_from(&state);
         // what was changed elsewhere is told before what is decided upon it
         if let (Some(sockets), Some(user)) = (&mut self.sockets, &state) {
             sockets.catch_up(user);
@@ -283,9 +258,12 @@ impl Session {
         self.core.store.commit(sets, reply);
         let settled = outcomes.into_actor(self).map(move |outcomes, actor, context| {
             (actor.in_flight, actor.edits_in_flight) = (false, 0);
-            actor.cached = state;
             actor.settle(batch, &outcomes);
             actor.catch_up();
+            for (attach, answer) in std::mem::take(&mut actor.attaching) {
+                // whoever asked may have gone away, and its place in the list of sockets goes with the next that comes
+                drop(answer.send(actor.attach(&attach)));
+            }
             actor.pump(context);
         });
         context.spawn(settled);
@@ -324,9 +302,6 @@ impl Session {
             // the asker may have gone away; what was done stays done
             drop(decided.waiting.answer.send(answer));
         }
-        if failed || conflicted {
-            self.cached = None;
-        }
         again.extend(self.waiting.drain(..));
         self.waiting = again;
     }
@@ -353,29 +328,15 @@ impl Handler<Perform> for Session {
 }
 
 impl Handler<Attach> for Session {
-    type Result = Result<(Hello, Inbox), Error>;
+    type Result = ResponseFuture<Attached>;
 
     fn handle(&mut self, attach: Attach, _: &mut Self::Context) -> Self::Result {
-        let user = self.current().ok_or(Refusal::Gone)?;
-        let (now, policy) = (self.core.store.clock().now(), self.core.policy);
-        if user.record.flags.has(Flags::DISABLED) {
-            return Err(Refusal::Disabled.into());
+        if !self.in_flight {
+            return Box::pin(std::future::ready(self.attach(&attach)));
         }
-        user.session(attach.session, now, &policy).ok_or(Refusal::SessionEnded)?;
-        let attached = self.sockets(&user).attach(attach.socket, attach.session, attach.since, &user);
-        self.cached = Some(user);
-        attached.ok_or(Error::TooManySockets)
-    }
-}
-
-impl Handler<Continued> for Session {
-    type Result = ();
-
-    fn handle(&mut self, Continued { old, new }: Continued, _: &mut Self::Context) {
-        if let Some(sockets) = &mut self.sockets {
-            sockets.continued(old, new);
-        }
-        self.link_is_settled();
+        let (answer, answered) = oneshot::channel();
+        self.attaching.push((attach, answer));
+        Box::pin(async move { answered.await.unwrap_or(Err(Error::Busy)) })
     }
 }
 
@@ -383,7 +344,7 @@ impl Handler<Notice> for Session {
     type Result = ();
 
     fn handle(&mut self, Notice(applied): Notice, context: &mut Self::Context) {
-        self.tell_of(applied.cause, context);
+        self.tell_of(applied);
         if self.core.store.registry().record(&self.id).is_none() {
             tracing::debug!(user = %self.id, cause = applied.cause.name(), "the user is gone, and its actor ends");
             // whoever holds a lease lets the actor rest when it gives it back

@@ -2,14 +2,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 
-use crate::domain::{Cause, Delta, Document, Policy, ServiceTime, Shape, UserId, UserState};
+use crate::domain::{Cause, Continued, Delta, Document, Policy, ServiceTime, Shape, UserId, UserState};
 
 /// How many frames may wait for a socket: one that takes them slower than they come is cut off.
 pub const OUTBOX: usize = 512;
+/// How large they may be together (bytes), if there is more than one.
+pub(super) const OUTBOX_BYTES: usize = 256 * 1024;
 /// How many sockets a user may have.
 pub const MOST_SOCKETS: usize = 1024;
 /// How many changes are kept for sockets that come back, and how large they may be together (bytes).
@@ -66,26 +68,43 @@ pub enum Missed {
     Whole(Option<Arc<str>>),
 }
 
+/// What both ends of a socket's queue know of it.
+#[derive(Default)]
+struct Load {
+    /// What waits.
+    bytes: AtomicUsize,
+    overflowed: AtomicBool,
+}
+
 /// A socket's end of its queue.
 pub struct Inbox {
     pushes: Receiver<Arc<Push>>,
-    overflowed: Arc<AtomicBool>,
+    load: Arc<Load>,
 }
 
 impl Inbox {
     /// The next thing to tell. `None` when the actor cut the socket off or is gone; after [`Push::Ended`], it ended.
     pub async fn next(&mut self) -> Option<Arc<Push>> {
-        self.pushes.recv().await
+        let push = self.pushes.recv().await;
+        self.taken(push)
     }
 
     /// The same, if there is something already.
     pub fn try_next(&mut self) -> Option<Arc<Push>> {
-        self.pushes.try_recv().ok()
+        let push = self.pushes.try_recv().ok();
+        self.taken(push)
     }
 
-    /// Whether the socket was cut off because [`OUTBOX`] frames were waiting for it.
+    fn taken(&self, push: Option<Arc<Push>>) -> Option<Arc<Push>> {
+        if let Some(push) = &push {
+            self.load.bytes.fetch_sub(size(push), Ordering::Relaxed);
+        }
+        push
+    }
+
+    /// Whether the socket was cut off because as much was waiting for it as may: [`OUTBOX`] frames, or 256 KiB.
     pub fn overflowed(&self) -> bool {
-        self.overflowed.load(Ordering::Relaxed)
+        self.load.overflowed.load(Ordering::Relaxed)
     }
 }
 
@@ -93,20 +112,21 @@ struct Socket {
     id: u64,
     session: u32,
     outbox: Sender<Arc<Push>>,
-    overflowed: Arc<AtomicBool>,
+    load: Arc<Load>,
 }
 
 impl Socket {
     /// Whether it took it.
     fn tell(&self, push: &Arc<Push>) -> bool {
-        match self.outbox.try_send(Arc::clone(push)) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_)) => {
-                self.overflowed.store(true, Ordering::Relaxed);
-                false
-            }
-            Err(TrySendError::Closed(_)) => false,
+        let bytes = size(push);
+        let waiting = self.load.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let fits = waiting == 0 || waiting + bytes <= OUTBOX_BYTES;
+        let sent =
+            if fits { self.outbox.try_send(Arc::clone(push)) } else { Err(TrySendError::Full(Arc::clone(push))) };
+        if matches!(sent, Err(TrySendError::Full(_))) {
+            self.load.overflowed.store(true, Ordering::Relaxed);
         }
+        sent.is_ok()
     }
 }
 
@@ -118,6 +138,8 @@ pub(super) struct Sockets {
     told: u64,
     kept: VecDeque<Arc<Delta>>,
     kept_bytes: usize,
+    /// Of how many users who became part of this one every socket knows.
+    aliases: usize,
 }
 
 impl Sockets {
@@ -139,12 +161,15 @@ impl Sockets {
         }
         // whoever is there already hears of what nobody told them
         self.catch_up(user);
+        if self.sockets.is_empty() {
+            self.aliases = user.aliases().len();
+        }
         let (outbox, pushes) = channel(OUTBOX);
-        let overflowed = Arc::<AtomicBool>::default();
-        self.sockets.push(Socket { id, session, outbox, overflowed: Arc::clone(&overflowed) });
+        let load = Arc::<Load>::default();
+        self.sockets.push(Socket { id, session, outbox, load: Arc::clone(&load) });
         let hello =
             Hello { version: self.told, missed: self.missed(since, user), anonymous: user.record.is_anonymous() };
-        Some((hello, Inbox { pushes, overflowed }))
+        Some((hello, Inbox { pushes, load }))
     }
 
     fn missed(&self, since: Option<u64>, user: &UserState) -> Missed {
@@ -158,17 +183,17 @@ impl Sockets {
     }
 
     /// Tells everybody but its origin of a change that is durable. Answers whether it was one of the version that they know, or
-    /// one that they were told of already.
+    /// one that they were told of already; if not, they have to catch up.
     pub(super) fn changed(&mut self, delta: &Arc<Delta>, origin: Option<u64>) -> bool {
         if delta.seen != self.told {
             return delta.seen < self.told;
         }
         self.told = delta.seen + 1;
         self.kept.push_back(Arc::clone(delta));
-        self.kept_bytes += size(delta);
+        self.kept_bytes += delta_size(delta);
         while self.kept.len() > KEPT || self.kept_bytes > KEPT_BYTES {
             let Some(oldest) = self.kept.pop_front() else { break };
-            self.kept_bytes -= size(&oldest);
+            self.kept_bytes -= delta_size(&oldest);
         }
         let push = Arc::new(Push::Changed(Arc::clone(delta)));
         self.sockets.retain(|socket| Some(socket.id) == origin || socket.tell(&push));
@@ -188,9 +213,17 @@ impl Sockets {
         }
     }
 
-    /// The version that is known when the actor begins.
+    /// The version that is known when the first one comes.
     pub(super) fn begin_at(&mut self, user: &UserState) {
         self.told = user.document().version();
+    }
+
+    /// Tells everybody who became part of their user since they were last told.
+    pub(super) fn tell_merged(&mut self, user: &UserState) {
+        for alias in user.aliases().iter().skip(self.aliases) {
+            self.tell_all(Push::Merged { survivor: user.id, merged: alias.id });
+        }
+        self.aliases = user.aliases().len();
     }
 
     pub(super) fn tell_all(&mut self, push: Push) {
@@ -198,8 +231,8 @@ impl Sockets {
         self.sockets.retain(|socket| socket.tell(&push));
     }
 
-    /// The session of this number goes on under another one.
-    pub(super) fn continued(&mut self, old: u32, new: u32) {
+    /// A session goes on after a link.
+    pub(super) fn continued(&mut self, Continued { old, new }: Continued) {
         let push = Arc::new(Push::Linked { session: new });
         self.sockets.retain_mut(|socket| {
             if socket.session != old {
@@ -223,11 +256,6 @@ impl Sockets {
         });
     }
 
-    /// Whether some socket's session is over.
-    pub(super) fn has_dead(&self, user: &UserState, now: ServiceTime, policy: &Policy) -> bool {
-        self.sockets.iter().any(|socket| user.session(socket.session, now, policy).is_none())
-    }
-
     pub(super) fn end_all(&mut self, cause: Cause) {
         self.tell_all(Push::Ended(cause));
         self.sockets.clear();
@@ -239,7 +267,17 @@ fn json(user: &UserState) -> Option<Arc<str>> {
     view.json.map(Arc::from)
 }
 
-fn size(delta: &Delta) -> usize {
+/// What a push takes while it waits, on the whole.
+fn size(push: &Push) -> usize {
+    let text = match push {
+        Push::Changed(delta) => delta_size(delta),
+        Push::Whole { json, .. } => json.as_ref().map_or(0, |json| json.len()),
+        Push::Linked { .. } | Push::Merged { .. } | Push::Ended(_) => 0,
+    };
+    text + size_of::<Push>()
+}
+
+fn delta_size(delta: &Delta) -> usize {
     match &delta.shape {
         Shape::Whole(None) => 0,
         Shape::Whole(Some(json)) | Shape::Merge(json) => json.len(),

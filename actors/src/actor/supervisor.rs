@@ -102,7 +102,7 @@ pub(crate) fn pass_on(core: &Core, applied: Applied) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "notices: one pending per change, and changes are bounded by permits")]
-pub(crate) fn notify<M>(address: &Addr<Session>, message: M)
+fn notify<M>(address: &Addr<Session>, message: M)
 where
     M: Message<Result = ()> + Send + 'static,
     Session: Handler<M>,

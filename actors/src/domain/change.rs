@@ -283,6 +283,13 @@ pub enum Op {
         /// What becomes of it; kept, the operation only demands that it is still the same.
         change: Rewrite,
     },
+    /// Says to the user's sockets under which number a session goes on after a link. Holds, and changes nothing.
+    Continue {
+        /// The user.
+        id: UserId,
+        /// The session.
+        session: Continued,
+    },
     /// Raises `last_seen`; names no version and does nothing to a user who is gone.
     Touch {
         /// The user.
@@ -303,9 +310,19 @@ impl Op {
             | Self::Expire { id, .. }
             | Self::Demand { id }
             | Self::Claim { user: id, .. }
+            | Self::Continue { id, .. }
             | Self::Touch { id, .. } => Some(*id),
         }
     }
+}
+
+/// A session that goes on after a link, perhaps under another number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Continued {
+    /// Its number before.
+    pub old: u32,
+    /// Its number from now on.
+    pub new: u32,
 }
 
 /// Operations that happen together or not at all.
@@ -317,6 +334,13 @@ pub struct ChangeSet {
     pub at: ServiceTime,
     /// What.
     pub ops: Vec<Op>,
+}
+
+impl ChangeSet {
+    /// Which session goes on by it.
+    pub fn continued(&self) -> Option<Continued> {
+        self.ops.iter().find_map(|op| if let Op::Continue { session, .. } = op { Some(*session) } else { None })
+    }
 }
 
 /// What became of a change set.

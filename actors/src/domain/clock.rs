@@ -76,6 +76,11 @@ impl ServiceClock {
         self.clock.wall_ms()
     }
 
+    /// Unix time in seconds.
+    pub fn wall_s(&self) -> i64 {
+        i64::try_from(self.wall_ms() / 1000).unwrap_or(i64::MAX)
+    }
+
     /// Milliseconds of the monotonic clock.
     pub fn monotonic_ms(&self) -> u64 {
         self.monotonic_us() / 1000

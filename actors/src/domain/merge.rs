@@ -38,7 +38,7 @@ pub struct Merged {
 
 impl MergePolicy {
     /// The account `target` with all that the anonymous user `source` has, and with a new session. The id of the source
-    /// becomes an alias, and its sessions end with it.
+    /// becomes an alias, and its sessions end with it. `wall_s` is now as Unix time, by which meters run.
     ///
     /// # Errors
     /// The source is a lasting account, or one of them is gone or disabled, or too many have become part of the target.
@@ -48,6 +48,7 @@ impl MergePolicy {
         target: &UserState,
         session: (SessionKind, DeviceId),
         now: ServiceTime,
+        wall_s: i64,
         policy: &Policy,
     ) -> Result<Merged, Refusal> {
         if source.record.is_expired(now, policy.window_s) {
@@ -72,10 +73,10 @@ impl MergePolicy {
         }
         if source.meters.is_some() {
             let rule = |name: &str| if self.larger.contains(name) { MeterMerge::Max } else { MeterMerge::Sum };
-            survivor.meters = Some(Arc::from(target.meters().merged(&source.meters(), rule).encode()));
+            survivor.meters = Some(Arc::from(target.meters().merged(&source.meters(), wall_s, rule).encode()));
         }
         let theirs = source.document();
-        if theirs.is_there() {
+        if source.document.is_some() {
             let rule = |key: &str| self.document_keys.get(key).copied().unwrap_or(self.document);
             let joined = target.document().merged(&theirs, now, policy.document_bytes, rule)?;
             survivor.document = Some(Arc::from(joined.encode()));

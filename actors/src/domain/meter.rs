@@ -6,12 +6,17 @@ use super::reader::{Reader, Short};
 
 /// Items that are told apart in one period: a meter that counts each item once may not have a larger limit.
 pub const MAX_ITEMS: usize = 1000;
-/// Operation ids that are remembered, so that a repeated request counts once.
-const MAX_OPERATIONS: usize = 64;
+/// Operations that are remembered with their results, so that a repeated request counts once and answers the same.
+const MAX_OPERATIONS: usize = 256;
+/// A use that was on its way when a period began, or a wall clock that was set back a little, counts in the new period: this
+/// many seconds.
+const LATE_S: i64 = 3600;
 /// Meters of one user.
 pub const MAX_METERS: usize = 16;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+/// Without the results of operations.
+const FORMAT_1: u8 = 1;
 
 /// When an allowance begins and ends: Unix time in seconds, the end excluded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +75,8 @@ struct Meter {
     period: Period,
     used: u32,
     items: Vec<u64>,
-    operations: VecDeque<u64>,
+    /// Each with what was used after it.
+    operations: VecDeque<(u64, u32)>,
 }
 
 /// All meters of one user.
@@ -93,13 +99,17 @@ impl Meters {
     pub fn count(&self, count: &Count) -> (Option<Self>, Reading) {
         let known = self.0.get(&count.meter).filter(|meter| {
             let runs = count.now < meter.period.end;
-            if count.rolls { runs } else { meter.period == count.period }
+            let is_late = (1..=LATE_S).contains(&meter.period.start.saturating_sub(count.now));
+            if count.rolls { runs } else { meter.period == count.period || is_late }
         });
         let fresh = Meter { period: count.period, used: 0, items: Vec::new(), operations: VecDeque::new() };
         let mut meter = known.cloned().unwrap_or(fresh);
         let resets = meter.period.end;
-        let repeated = count.operation.is_some_and(|operation| meter.operations.contains(&operation))
-            || count.item.is_some_and(|item| meter.items.contains(&item));
+        let first = |operation| meter.operations.iter().find(|(known, _)| *known == operation);
+        if let Some((_, used)) = count.operation.and_then(first) {
+            return (None, Reading { used: *used, allowed: true, resets });
+        }
+        let repeated = count.item.is_some_and(|item| meter.items.contains(&item));
         let would = meter.used.saturating_add(count.amount);
         if repeated || count.amount == 0 || would > count.limit {
             let allowed = repeated || (count.amount == 0 && meter.used < count.limit);
@@ -110,7 +120,7 @@ impl Meters {
             meter.items.push(item);
         }
         if let Some(operation) = count.operation {
-            meter.operations.push_back(operation);
+            meter.operations.push_back((operation, would));
             if meter.operations.len() > MAX_OPERATIONS {
                 meter.operations.pop_front();
             }
@@ -125,14 +135,15 @@ impl Meters {
         (Some(next), Reading { used: would, allowed: true, resets })
     }
 
-    /// With the uses of another user. A meter that only one of them has is taken as it is, of two periods the later one.
+    /// With the uses of another user at `now` (Unix time in seconds). A meter that only one of them has is taken as it is. Of two
+    /// periods that run the uses become one until the later end, so that nobody gets an allowance back by merging; of others
+    /// the later one is taken.
     #[must_use]
-    pub fn merged(&self, other: &Self, rule: impl Fn(&str) -> MeterMerge) -> Self {
+    pub fn merged(&self, other: &Self, now: i64, rule: impl Fn(&str) -> MeterMerge) -> Self {
         let mut merged = self.clone();
         for (name, theirs) in &other.0 {
             match merged.0.get_mut(name) {
-                Some(ours) if ours.period.end > theirs.period.end => {}
-                Some(ours) if ours.period == theirs.period => {
+                Some(ours) if now < ours.period.end.min(theirs.period.end) => {
                     let both = ours.items.iter().filter(|item| theirs.items.contains(item)).count();
                     // an item that both have used counts once
                     let twice = u32::try_from(both).unwrap_or(u32::MAX);
@@ -144,14 +155,27 @@ impl Meters {
                         theirs.items.iter().filter(|item| !ours.items.contains(item)).copied().collect();
                     ours.items.extend(new);
                     ours.items.truncate(MAX_ITEMS);
+                    let operations = theirs.operations.iter().chain(&ours.operations).copied();
+                    ours.operations = operations.collect();
+                    ours.operations.drain(..ours.operations.len().saturating_sub(MAX_OPERATIONS));
+                    if theirs.period.end > ours.period.end {
+                        ours.period = theirs.period;
+                    }
                 }
+                Some(ours) if ours.period.end > theirs.period.end => {}
                 _ => drop(merged.0.insert(name.clone(), theirs.clone())),
             }
         }
         merged
     }
 
-    /// Format u8, then meters: name, start i64, end i64, used u32, items, operations; texts and lists behind their length u32.
+    /// Each meter that something is kept of: its name, when its period begins and ends, what is used, and how many items are told apart.
+    pub fn kept(&self) -> impl Iterator<Item = (&str, Period, u32, usize)> {
+        self.0.iter().map(|(name, meter)| (&**name, meter.period, meter.used, meter.items.len()))
+    }
+
+    /// Format u8, then meters: name, start i64, end i64, used u32, items u64, operations u64 and u32; texts and lists behind
+    /// their length u32.
     pub fn encode(&self) -> Box<[u8]> {
         // bounded by the constants above
         let length = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).to_be_bytes();
@@ -165,7 +189,10 @@ impl Meters {
             out.extend(length(meter.items.len()));
             meter.items.iter().for_each(|item| out.extend(item.to_be_bytes()));
             out.extend(length(meter.operations.len()));
-            meter.operations.iter().for_each(|operation| out.extend(operation.to_be_bytes()));
+            for (operation, used) in &meter.operations {
+                out.extend(operation.to_be_bytes());
+                out.extend(used.to_be_bytes());
+            }
         }
         out.into()
     }
@@ -176,7 +203,8 @@ impl Meters {
     /// Another format, or bytes that end too early.
     pub fn decode(bytes: &[u8]) -> Result<Self, UnreadableMeters> {
         let mut input = Reader(bytes);
-        if input.u8()? != FORMAT {
+        let format = input.u8()?;
+        if ![FORMAT, FORMAT_1].contains(&format) {
             return Err(UnreadableMeters);
         }
         let mut meters = BTreeMap::new();
@@ -185,11 +213,12 @@ impl Meters {
             let signed = |input: &mut Reader<'_>| input.u64().map(u64::cast_signed);
             let period = Period { start: signed(&mut input)?, end: signed(&mut input)? };
             let used = input.u32()?;
-            let list = |input: &mut Reader<'_>| -> Result<Vec<u64>, Short> {
-                let n = input.u32()?;
-                (0..n).map(|_| input.u64()).collect()
-            };
-            let (items, operations) = (list(&mut input)?, list(&mut input)?.into());
+            let n = input.u32()?;
+            let items = (0..n).map(|_| input.u64()).collect::<Result<_, Short>>()?;
+            let n = input.u32()?;
+            let result = |input: &mut Reader<'_>| if format == FORMAT_1 { Ok(used) } else { input.u32() };
+            let operation = |_| Ok((input.u64()?, result(&mut input)?));
+            let operations = (0..n).map(operation).collect::<Result<_, Short>>()?;
             meters.insert(name, Meter { period, used, items, operations });
         }
         Ok(Self(meters))
@@ -245,11 +274,14 @@ mod tests {
         assert_eq!(used(&mut meters, &item(1)), (2, true), "what was read may be read again");
         let mut meters = Meters::default();
         let request = |n| Count { operation: Some(n), limit: 1000, ..count(1500) };
-        for n in 0..100 {
-            used(&mut meters, &request(n));
-            assert_eq!(used(&mut meters, &request(n)), (u32::try_from(n).unwrap() + 1, true));
+        let at = |n: u64| u32::try_from(n).unwrap() + 1;
+        for n in 0..300 {
+            assert_eq!(used(&mut meters, &request(n)), (at(n), true));
         }
-        assert!(meters.encode().len() < 600, "what is remembered is bounded");
+        for n in 44..300 {
+            assert_eq!(used(&mut meters, &request(n)), (at(n), true), "the first result");
+        }
+        assert!(meters.encode().len() < 256 * 12 + 100, "what is remembered is bounded");
     }
 
     #[test]
@@ -260,6 +292,42 @@ mod tests {
         assert_eq!(used(&mut meters, &rolling(1000)), (1, true));
         assert_eq!(meters.count(&rolling(1099)).1, Reading { used: 2, allowed: true, resets: 1100 });
         assert_eq!(meters.count(&rolling(1100)).1, Reading { used: 1, allowed: true, resets: 1200 });
+    }
+
+    /// A count that was decided on before midnight, and comes after one from after it.
+    #[test]
+    fn a_late_use_counts_in_the_period_that_has_begun() {
+        let mut meters = Meters::default();
+        let next = Count { period: Period { start: 2000, end: 3000 }, ..count(2000) };
+        assert_eq!(used(&mut meters, &next), (1, true));
+        assert_eq!(used(&mut meters, &count(1999)), (2, true));
+        assert_eq!(used(&mut meters, &next), (3, true), "nothing was forgotten");
+        let far = Count { period: Period { start: 1_000_000, end: 2_000_000 }, ..count(1_000_000) };
+        assert_eq!(used(&mut meters, &far), (1, true));
+        assert_eq!(used(&mut meters, &next), (1, true), "a clock that was far wrong takes nothing");
+    }
+
+    #[test]
+    fn merged_rolling_meters_are_one_until_the_later_end() {
+        let rolling =
+            |now: i64, limit| Count { rolls: true, limit, period: Period { start: now, end: now + 100 }, ..count(now) };
+        let with = |now, uses: u32, operation| {
+            let mut meters = Meters::default();
+            used(&mut meters, &Count { amount: uses, operation: Some(operation), ..rolling(now, 9) });
+            meters
+        };
+        let (account, guest) = (with(1000, 5, 1), with(1050, 1, 2));
+        for (one, other) in [(&account, &guest), (&guest, &account)] {
+            let merged = one.merged(other, 1090, |_| MeterMerge::Sum);
+            let look = Count { amount: 0, ..rolling(1090, 9) };
+            assert_eq!(merged.count(&look).1, Reading { used: 6, allowed: true, resets: 1150 });
+            for (operation, result) in [(1, 5), (2, 1)] {
+                let repeat = Count { operation: Some(operation), ..rolling(1090, 9) };
+                assert_eq!(merged.count(&repeat).1.used, result, "both sides' repeats are known");
+            }
+            let late = one.merged(other, 1110, |_| MeterMerge::Sum);
+            assert_eq!(late.count(&Count { amount: 0, ..rolling(1110, 9) }).1.used, 1, "what is over is over");
+        }
     }
 
     #[test]
@@ -273,15 +341,15 @@ mod tests {
         };
         let look = |meters: &Meters| meters.count(&Count { amount: 0, limit: 9, ..count(1500) }).1.used;
         let (a, b) = (with(&[1, 2]), with(&[2, 3, 4]));
-        assert_eq!(look(&a.merged(&b, |_| MeterMerge::Sum)), 4);
-        assert_eq!(look(&b.merged(&a, |_| MeterMerge::Sum)), 4);
-        assert_eq!(look(&a.merged(&b, |_| MeterMerge::Max)), 3);
-        assert_eq!(look(&Meters::default().merged(&a, |_| MeterMerge::Sum)), 2);
+        assert_eq!(look(&a.merged(&b, 1500, |_| MeterMerge::Sum)), 4);
+        assert_eq!(look(&b.merged(&a, 1500, |_| MeterMerge::Sum)), 4);
+        assert_eq!(look(&a.merged(&b, 1500, |_| MeterMerge::Max)), 3);
+        assert_eq!(look(&Meters::default().merged(&a, 1500, |_| MeterMerge::Sum)), 2);
         let later = Count { period: Period { start: 2000, end: 3000 }, ..count(2500) };
         let mut newer = Meters::default();
         used(&mut newer, &later);
-        assert_eq!(a.merged(&newer, |_| MeterMerge::Sum), newer);
-        assert_eq!(newer.merged(&a, |_| MeterMerge::Sum), newer);
+        assert_eq!(a.merged(&newer, 2500, |_| MeterMerge::Sum), newer);
+        assert_eq!(newer.merged(&a, 2500, |_| MeterMerge::Sum), newer);
     }
 
     #[test]
@@ -289,11 +357,13 @@ mod tests {
         let mut meters = Meters::default();
         used(&mut meters, &Count { meter: "m".into(), item: Some(5), operation: Some(6), ..count(1500) });
         let golden: &[u8] = &[
-            1, 0, 0, 0, 1, b'm', 0, 0, 0, 0, 0, 0, 3, 232, 0, 0, 0, 0, 0, 0, 7, 208, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0,
-            0, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 6,
+            2, 0, 0, 0, 1, b'm', 0, 0, 0, 0, 0, 0, 3, 232, 0, 0, 0, 0, 0, 0, 7, 208, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0,
+            0, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 1,
         ];
         assert_eq!(&*meters.encode(), golden);
-        assert_eq!(Meters::decode(golden), Ok(meters));
+        assert_eq!(Meters::decode(golden).as_ref(), Ok(&meters));
+        let before = [&[FORMAT_1], &golden[1..golden.len() - 4]].concat();
+        assert_eq!(Meters::decode(&before), Ok(meters), "without results");
         for n in 0..golden.len() {
             assert_eq!(Meters::decode(&golden[..n]).is_ok(), n == 1, "{n}");
         }

@@ -12,7 +12,7 @@ pub(crate) mod reader;
 pub mod record;
 pub mod user;
 
-pub use change::{Cause, ChangeSet, Family, Op, Outcome, Rewrite, ValueKey};
+pub use change::{Cause, ChangeSet, Continued, Family, Op, Outcome, Rewrite, ValueKey};
 pub use clock::{Clock, Entropy, ServiceClock, ServiceTime};
 pub use credential::{Credential, CredentialChange, CredentialRefusal, LOCAL_USERPASS, MAIL_TOKEN_S, MailToken};
 pub use document::{Change, Delta, Document, DocumentRefusal, Edit, Edited, Expected, KeyRule, OperationId, Shape};

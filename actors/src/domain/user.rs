@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::change::{Cause, Op, Rewrite, ValueKey};
+use super::change::{Cause, Continued, Op, Rewrite, ValueKey};
 use super::clock::ServiceTime;
 use super::credential::{CredentialRefusal, LOCAL_USERPASS};
 use super::document::{Document, DocumentRefusal, Edit, Edited};
@@ -200,7 +200,12 @@ pub enum Reply {
     /// The new session.
     Opened(Session),
     /// The session that asked, as it goes on after a link.
-    Linked(Session),
+    Linked {
+        /// It.
+        session: Session,
+        /// Its number before.
+        was: u32,
+    },
     /// What the meter says.
     Counted(Reading),
     /// What became of the document.
@@ -551,11 +556,11 @@ impl UserState {
         }
         let asking = self.session(number, now, policy).ok_or(Refusal::SessionEnded)?;
         if self.identity(identity).is_some() {
-            return Ok(Decision::Keep(Reply::Linked(asking)));
+            return Ok(Decision::Keep(Reply::Linked { session: asking, was: number }));
         }
         // somebody's own API key proves nothing new (wire-protocol §7.2)
         if self.api_keys().iter().any(|key| ApiKey::identity(&key.hash) == *identity) {
-            return Ok(Decision::Keep(Reply::Linked(asking)));
+            return Ok(Decision::Keep(Reply::Linked { session: asking, was: number }));
         }
         if *identity.provider == *API_KEY {
             return Err(Refusal::NoSuchIdentity);
@@ -584,7 +589,7 @@ impl UserState {
         next.record.flags = next.record.flags.with(Flags::LASTING, true);
         let linked = Identity { key: identity.clone(), linked: now, data: data.into() };
         next.extension.get_or_insert_default().identities.push(linked);
-        Ok(Decision::Replace { next, cause: Cause::Linked, reply: Reply::Linked(going_on) })
+        Ok(Decision::Replace { next, cause: Cause::Linked, reply: Reply::Linked { session: going_on, was: number } })
     }
 
     fn unlink(&self, key: &IdentityKey) -> Result<Decision, Refusal> {
@@ -636,6 +641,10 @@ impl UserState {
                         (None, _) => Rewrite::Remove,
                     };
                     ops.push(Op::Value { key: ValueKey::document(&self.id), seen: self.document.clone(), change });
+                }
+                if let Reply::Linked { session, was } = reply {
+                    let session = Continued { old: *was, new: session.number };
+                    ops.push(Op::Continue { id: self.id, session });
                 }
                 Some((*cause, ops))
             }

@@ -8,10 +8,10 @@ use foldhash::fast::RandomState;
 
 use super::Sets;
 use super::apply::Effect;
-use super::completion::Outcomes;
+use super::completion::{Applied, Outcomes};
 use crate::domain::{
-    Cause, ChangeSet, Extension, Flags, IdentityKey, LAZY_S, Op, Outcome, Record, Rewrite, ServiceTime, UserId,
-    ValueKey,
+    Cause, ChangeSet, Continued, Extension, Flags, IdentityKey, LAZY_S, Op, Outcome, Record, Rewrite, ServiceTime,
+    UserId, ValueKey,
 };
 use crate::registry::Registry;
 
@@ -53,6 +53,22 @@ impl<K: Eq + Hash + Clone, V: Clone> Overlay<K, V> {
     }
 }
 
+/// A set that is done.
+pub(super) struct Accepted<'a> {
+    pub(super) cause: Cause,
+    pub(super) at: ServiceTime,
+    pub(super) effects: &'a [Effect],
+    continued: Option<Continued>,
+}
+
+impl Accepted<'_> {
+    /// What the actors of those whom it changed are told.
+    pub(super) fn notices(&self) -> impl Iterator<Item = Applied> {
+        let (cause, continued) = (self.cause, self.continued);
+        self.effects.iter().filter_map(move |effect| Some(Applied { id: effect.changed_user()?, cause, continued }))
+    }
+}
+
 impl<'a> Group<'a> {
     pub(super) fn new(registry: &'a Registry) -> Self {
         Self {
@@ -87,15 +103,15 @@ impl<'a> Group<'a> {
 
     /// Decides the sets of one commit in order and tells `accepted` of each that is done. After a conflict, later sets on the
     /// same user conflict too: they were proposed on top of one that never was.
-    pub(super) fn decide(&mut self, sets: Sets, mut accepted: impl FnMut(Cause, ServiceTime, &[Effect])) -> Outcomes {
+    pub(super) fn decide(&mut self, sets: Sets, mut accepted: impl FnMut(Accepted<'_>)) -> Outcomes {
         let mut conflicted: Vec<UserId> = Vec::new();
         let decide = |set: ChangeSet| {
             let users: Vec<UserId> = set.ops.iter().filter_map(Op::user).collect();
-            let (cause, at, before) = (set.cause, set.at, self.effects.len());
+            let (cause, at, continued, before) = (set.cause, set.at, set.continued(), self.effects.len());
             let rests_on_conflict = !conflicted.is_empty() && users.iter().any(|user| conflicted.contains(user));
             match if rests_on_conflict { Err(0) } else { self.add(set) } {
                 Ok(()) => {
-                    accepted(cause, at, &self.effects[before..]);
+                    accepted(Accepted { cause, at, continued, effects: &self.effects[before..] });
                     Outcome::Done
                 }
                 Err(op) => {
@@ -158,6 +174,7 @@ impl<'a> Group<'a> {
                 self.identities.set(identity, Some(user));
             }
             Op::Demand { id } => drop(self.user(&id)?),
+            Op::Continue { .. } => {}
             Op::Unclaimed { identity } => {
                 if self.identities.get(&identity, || self.registry.resolve(&identity)).is_some() {
                     return None;

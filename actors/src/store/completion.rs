@@ -13,7 +13,7 @@ use smallvec::{SmallVec, smallvec};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::domain::{Cause, Outcome, UserId};
+use crate::domain::{Cause, Continued, Outcome, UserId};
 
 /// A change that was applied to a live user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Applied {
     pub id: UserId,
     /// Why.
     pub cause: Cause,
+    /// The session that goes on after a link.
+    pub continued: Option<Continued>,
 }
 
 /// One outcome for each set of a commit. Most commits are one set.

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::apply::Effect;
 use super::check::Group;
-use super::completion::{Applied, ReplyTo};
+use super::completion::ReplyTo;
 use super::{Health, Sets, Store, Watcher};
 use crate::domain::{Clock, ServiceClock, ServiceTime, UserId};
 use crate::registry::Registry;
@@ -39,9 +39,7 @@ impl Store for MemoryStore {
         let watcher = self.watcher.lock();
         let mut group = Group::new(&self.registry);
         let mut changed = Vec::new();
-        let outcomes = group.decide(sets, |cause, _, effects| {
-            changed.extend(effects.iter().filter_map(|effect| Some(Applied { id: effect.changed_user()?, cause })));
-        });
+        let outcomes = group.decide(sets, |accepted| changed.extend(accepted.notices()));
         Effect::apply_all(group.effects, &self.registry);
         for applied in changed {
             if let Some(queue) = watcher.as_ref().and_then(|watcher| watcher.queue_of(&applied.id)) {

@@ -221,7 +221,9 @@ impl Model {
         if let Some(theirs) = source.document {
             let ours = target.document.get_or_insert_default();
             theirs.into_iter().for_each(|(key, number)| *ours.entry(key).or_default() += number);
-            target.version += 1;
+        }
+        if source.version > 0 {
+            target.version = target.version.max(source.version) + 1;
         }
         self.users.remove(id);
         Ok((owner, opened))

@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::{join, join_all};
 use passerby_actors::actor::{Joined, LinkerHandle, MOST_SOCKETS, Missed, OUTBOX, Proof, Push};
 use passerby_actors::domain::{
-    Cause, Change, DeviceId, Document, Edited, Expected, IdentityKey, KeyRule, MergePolicy, Refusal, SessionKind,
+    Cause, Change, DeviceId, Document, Edit, Edited, Expected, IdentityKey, KeyRule, MergePolicy, Refusal, SessionKind,
     Shape, UserId,
 };
 use passerby_actors::handle::{Attachment, Error, IdForm, LoggedIn};
 
-use crate::support::{Running, World, until};
+use passerby_actors::store::Store as _;
+use serde_json::{Value, json};
+
+use crate::support::{Random, Running, World, until};
 
 async fn somebody(running: &Running) -> LoggedIn {
     running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap()
@@ -129,6 +132,50 @@ async fn who_does_not_listen_is_cut_off_and_nobody_else_notices() {
     assert_eq!(deaf.inbox.next().await, None);
 }
 
+/// A queue of few large frames is as full as one of many small ones.
+#[actix_rt::test]
+async fn what_waits_for_a_socket_is_bounded_in_bytes() {
+    let world = World::new(1);
+    let running = world.open();
+    let user = somebody(&running).await;
+    let mut deaf = running.handle.attach(&user.user, user.number, None).await.unwrap();
+    let large = |n: u32| format!(r#"{{"{n}":"{}"}}"#, "x".repeat(15_000));
+    for n in 0..16 {
+        put(&running, &user.user, &large(n)).await;
+    }
+    assert_eq!((deaf.inbox.overflowed(), told(&mut deaf).len()), (false, 16));
+    for n in 0..20 {
+        put(&running, &user.user, &large(n)).await;
+    }
+    assert_eq!((deaf.inbox.overflowed(), told(&mut deaf).len()), (true, 17));
+    assert_eq!(deaf.inbox.next().await, None);
+}
+
+/// Sockets that come while changes are on their way, and sessions that open at the same time.
+#[actix_rt::test]
+async fn nobody_hears_of_a_change_twice_or_of_its_own_whoever_comes_meanwhile() {
+    let world = World::new(1);
+    let running = world.open();
+    let user = somebody(&running).await;
+    let mut mine = running.handle.attach(&user.user, user.number, None).await.unwrap();
+    for round in 1..=50 {
+        let edits = join_all((0..5).map(|_| increment(&running, &user.user, Some(mine.socket))));
+        let opens = running.handle.open_session(&user.user, SessionKind::V1, DeviceId::default(), None);
+        let comes = running.handle.attach(&user.user, user.number, None);
+        let (edits, (opened, came)) = join(edits, join(opens, comes)).await;
+        assert!(edits.iter().all(Result::is_ok) && opened.is_ok());
+        assert_eq!(told(&mut mine), [], "round {round}");
+        let mut came = came.unwrap();
+        let known = told(&mut came).iter().fold(came.hello.version, |known, push| {
+            assert!(matches!(**push, Push::Changed(_)), "{push:?}");
+            assert_eq!(version(push), known + 1, "round {round}");
+            known + 1
+        });
+        assert_eq!(known, 5 * round, "round {round}");
+        running.handle.end_others(&user.user, user.number).await.unwrap();
+    }
+}
+
 #[actix_rt::test]
 async fn only_so_many_sockets_and_none_of_a_session_that_is_over() {
     let world = World::new(1);
@@ -201,7 +248,6 @@ async fn after_a_link_the_session_that_linked_goes_on_and_others_end() {
     let mut mine = running.handle.attach(&user.user, user.number, None).await.unwrap();
     let mut others = running.handle.attach(&user.user, other.number, None).await.unwrap();
     let linked = linker.link(user.user, user.number, proof("a")).await.unwrap();
-    running.handle.session_continues(&user.user, user.number, linked.number);
     assert_eq!(mine.inbox.next().await.as_deref(), Some(&Push::Linked { session: linked.number }));
     assert_eq!(others.inbox.next().await.as_deref(), Some(&Push::Ended(Cause::Linked)));
     assert_eq!(others.inbox.next().await, None);
@@ -269,6 +315,138 @@ async fn a_merge_is_told_to_both_and_loses_nothing_that_is_written_meanwhile() {
         });
         assert_eq!(known, format!(r#"{{"n":{}}}"#, sum + 1), "what the socket knows is what is there");
     }
+}
+
+/// Of several who become part of an account at once each is told, once.
+#[actix_rt::test]
+async fn everybody_who_becomes_part_of_an_account_is_told() {
+    for round in 0..10 {
+        let world = World::new(round);
+        let running = world.open();
+        let linker = LinkerHandle::start(Arc::clone(&running.core)).await.unwrap();
+        let account = somebody(&running).await;
+        let account = linker.link(account.user, account.number, proof("a")).await.unwrap();
+        let mut socket = running.handle.attach(&account.user, account.number, None).await.unwrap();
+        let mut guests = Vec::new();
+        for _ in 0..5 {
+            guests.push(somebody(&running).await);
+        }
+        let opens = (SessionKind::V1, DeviceId::default());
+        let merges = guests
+            .iter()
+            .map(|guest| linker.merge(guest.user, guest.number, proof("a"), opens, MergePolicy::default()));
+        for merged in join_all(merges).await {
+            assert!(matches!(merged, Ok(Joined::Merged(_))), "{merged:?}");
+        }
+        increment(&running, &account.user, None).await.unwrap();
+        let heard = told(&mut socket);
+        let heard = heard.iter().filter_map(|push| match **push {
+            Push::Merged { survivor, merged } if survivor == account.user => Some(merged),
+            _ => None,
+        });
+        let mut heard: Vec<UserId> = heard.collect();
+        heard.sort_unstable();
+        let mut expected: Vec<UserId> = guests.iter().map(|guest| guest.user).collect();
+        expected.sort_unstable();
+        assert_eq!(heard, expected, "round {round}");
+    }
+}
+
+/// Both write while they become one, in every way and under every rule: the result is that of one of the orders, and the versions that
+/// were answered say of which.
+#[actix_rt::test]
+async fn a_merge_has_its_place_among_all_that_is_written() {
+    const MOST: usize = 16 * 1024;
+    let rule = |key: &str| match key {
+        "sum" => KeyRule::Sum,
+        "union" => KeyRule::Union,
+        "source" => KeyRule::KeepSource,
+        "newest" => KeyRule::Newest,
+        _ => KeyRule::KeepTarget,
+    };
+    let keys = ["sum", "union", "source", "newest", "target"];
+    let (mut before, mut after) = (0, 0);
+    for round in 0..40 {
+        let world = World::new(round);
+        let running = world.open();
+        let linker = LinkerHandle::start(Arc::clone(&running.core)).await.unwrap();
+        let account = somebody(&running).await;
+        let account = linker.link(account.user, account.number, proof("a")).await.unwrap();
+        let source = somebody(&running).await;
+        let changes = |side: u64| -> Vec<Change> {
+            let mut random = Random(round * 2 + side);
+            let one = |random: &mut Random| {
+                let key = keys[random.below(keys.len())].to_owned();
+                let value = if key == "union" { json!([random.below(9)]) } else { json!(random.below(9)) };
+                match random.below(8) {
+                    0 => Change::Delete,
+                    1 | 2 => Change::Put([(key, value)].into_iter().collect()),
+                    3 => Change::Merge([(key, Value::Null)].into_iter().collect()),
+                    4 | 5 => Change::Merge([(key, value)].into_iter().collect()),
+                    6 => Change::Patch(
+                        serde_json::from_value(json!([{"op": "add", "path": format!("/{key}"), "value": value}]))
+                            .unwrap(),
+                    ),
+                    _ => Change::Increment { path: "/target".to_owned(), by: 1.into() },
+                }
+            };
+            (0..20).map(|_| one(&mut random)).collect()
+        };
+        let write = async |user: UserId, changes: Vec<Change>| {
+            let mut done = Vec::new();
+            for change in changes {
+                match running.handle.edit(&user, change.clone(), Expected::Anything, None, None).await {
+                    Ok(edited) => done.push((change, edited.version)),
+                    Err(error) => assert_eq!(error, Error::Refused(Refusal::Gone)),
+                }
+            }
+            done
+        };
+        let merge = async || {
+            let document_keys = keys.iter().map(|key| ((*key).into(), rule(key))).collect();
+            let policy = MergePolicy { document_keys, ..MergePolicy::default() };
+            for _ in 0..round {
+                tokio::task::yield_now().await;
+            }
+            loop {
+                let opens = (SessionKind::V1, DeviceId::default());
+                match linker.merge(source.user, source.number, proof("a"), opens, policy.clone()).await {
+                    Err(Error::Busy) => {}
+                    other => return other,
+                }
+            }
+        };
+        let writing = join(write(source.user, changes(0)), write(account.user, changes(1)));
+        let ((of_source, of_account), joined) = join(writing, merge()).await;
+        assert!(matches!(joined, Ok(Joined::Merged(_))), "{joined:?}");
+
+        let now = running.store.clock().now();
+        let edited = |document: &Document, change: Change| {
+            let edit = Edit { change, expected: Expected::Anything, operation: None, origin: None, may_grow: true };
+            document.edited(&edit, now, MOST).unwrap().0.unwrap()
+        };
+        let guest = of_source.into_iter().fold(Document::default(), |document, (change, _)| edited(&document, change));
+        let (mut expected, mut is_merged) = (Document::default(), false);
+        for (change, version) in of_account {
+            if !is_merged && version != expected.version() + 1 {
+                (expected, is_merged) = (expected.merged(&guest, now, MOST, rule).unwrap(), true);
+            }
+            expected = edited(&expected, change);
+            assert_eq!(expected.version(), version, "round {round}");
+            *(if is_merged { &mut after } else { &mut before }) += 1;
+        }
+        if !is_merged {
+            expected = expected.merged(&guest, now, MOST, rule).unwrap();
+        }
+        let stored = running.handle.document(&account.user);
+        let stored = stored.map_or_else(Document::default, |bytes| Document::decode(&bytes).unwrap());
+        let text = |document: &Document| {
+            let bytes = document.encode();
+            Document::view(&bytes).unwrap().json.map(str::to_owned)
+        };
+        assert_eq!((text(&stored), stored.version()), (text(&expected), expected.version()), "round {round}");
+    }
+    assert!(before > 50 && after > 50, "{before} before, {after} after: otherwise they did not meet");
 }
 
 /// A hundred clients who count a thousand times each: the exact sum.

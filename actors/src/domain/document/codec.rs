@@ -6,14 +6,24 @@ use super::change::OperationId;
 use super::{Delta, Document, DocumentView, Outcome, Reader, Shape, UnreadableDocument, parsed, text};
 
 const FORMAT: u8 = 1;
+/// Format, version, changed, two lengths.
+const EMPTY_BYTES: usize = 1 + 8 + 4 + 4 + 4;
 /// Name and content of the operation, version u64, tag u8, number.
 const RESULT_BYTES: usize = 12 + 4 + 8 + 1 + 8;
 
 impl Document {
+    /// How many bytes it takes; nothing before the first change.
+    pub(super) fn stored_bytes(&self) -> usize {
+        if self.version == 0 {
+            return 0;
+        }
+        EMPTY_BYTES + self.results.len() * RESULT_BYTES + self.data.as_ref().map_or(0, |data| text(data).len())
+    }
+
     /// Format u8, version u64, changed u32, number of results u32, results, JSON text behind its length u32 (0: none).
     pub fn encode(&self) -> Box<[u8]> {
         let json = self.data.as_ref().map(text).unwrap_or_default();
-        let mut out = Vec::with_capacity(21 + self.results.len() * RESULT_BYTES + json.len());
+        let mut out = Vec::with_capacity(EMPTY_BYTES + self.results.len() * RESULT_BYTES + json.len());
         out.push(FORMAT);
         out.extend(self.version.to_be_bytes());
         out.extend(self.changed.to_be_bytes());

@@ -38,22 +38,31 @@ impl Document {
         most_bytes: usize,
         rule: impl Fn(&str) -> KeyRule,
     ) -> Result<Self, DocumentRefusal> {
-        let Some(theirs) = &source.data else { return Ok(self.clone()) };
-        let mut data = self.data.clone().unwrap_or_default();
-        for (key, their) in theirs {
+        if *source == Self::default() {
+            return Ok(self.clone());
+        }
+        let mut data = self.data.clone();
+        for (key, their) in source.data.iter().flatten() {
+            let data = data.get_or_insert_default();
             let value = match data.get(key) {
                 None => their.clone(),
                 Some(our) => both(our, their, rule(key), source.changed > self.changed),
             };
             data.insert(key.clone(), value);
         }
+        // an empty document is one, too
+        if source.is_there() {
+            data.get_or_insert_default();
+        }
         let mut results: VecDeque<_> = source.results.iter().chain(&self.results).cloned().collect();
         results.drain(..results.len().saturating_sub(MAX_RESULTS));
-        let (bytes, most) = (text(&data).len(), most_bytes.saturating_mul(MERGED_TIMES));
+        let (bytes, most) = (data.as_ref().map_or(0, |data| text(data).len()), most_bytes.saturating_mul(MERGED_TIMES));
         if bytes > most {
             return Err(DocumentRefusal::TooLarge { bytes, most });
         }
-        Ok(Self { version: self.version + 1, changed: now, data: Some(data), results })
+        // a version that either of them has had names no other document
+        let version = self.version.max(source.version) + 1;
+        Ok(Self { version, changed: now, data, results })
     }
 }
 

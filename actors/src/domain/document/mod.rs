@@ -192,15 +192,12 @@ impl Document {
         }
         let (data, value) = edit.change.of(&self.data, most_bytes)?;
         let json = data.as_ref().map(text);
-        if let Some(json) = json.as_ref().filter(|json| json.len() > most_bytes || !edit.may_grow) {
-            let before = self.data.as_ref().map_or(0, |data| text(data).len());
+        let before = || self.data.as_ref().map_or(0, |data| text(data).len());
+        if let Some(json) = json.as_ref().filter(|json| json.len() > most_bytes)
             // what a merge made larger than may be can still shrink
-            if json.len() > most_bytes.max(before) {
-                return Err(DocumentRefusal::TooLarge { bytes: json.len(), most: most_bytes });
-            }
-            if json.len() > before && !edit.may_grow {
-                return Err(DocumentRefusal::Full);
-            }
+            && json.len() > before()
+        {
+            return Err(DocumentRefusal::TooLarge { bytes: json.len(), most: most_bytes });
         }
         if data.as_ref().is_some_and(|data| data.values().any(|value| depth(value) >= MAX_DEPTH)) {
             return Err(DocumentRefusal::TooDeep);
@@ -215,6 +212,11 @@ impl Document {
         let result = edit.operation.map(|operation| (operation, Outcome { version, value: value.clone() }));
         let delta = Delta { seen: self.version, at: now, shape, result };
         let next = self.with(data, &delta);
+        // with all that is kept beside the text; but whoever has something may always take it away
+        let is_taken_away = self.is_there() && !next.is_there();
+        if !edit.may_grow && !is_taken_away && next.stored_bytes() > self.stored_bytes() {
+            return Err(DocumentRefusal::Full);
+        }
         Ok((Some(next), Edited { version, value, delta: Some(Arc::new(delta)) }))
     }
 

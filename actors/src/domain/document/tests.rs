@@ -141,7 +141,17 @@ fn where_there_is_no_room_only_what_grows_is_refused() {
     assert_eq!(apply(&mut document, &full(increment("/b", 9))), Err(DocumentRefusal::Full));
     assert_eq!(apply(&mut document, &full(increment("/b", 1))).unwrap().value, Some(2.into()));
     apply(&mut document, &full(merge(json!({"a": null})))).unwrap();
-    apply(&mut document, &full(edit(Change::Delete))).unwrap();
+    assert_eq!(
+        apply(&mut document, &full(named("again", increment("/b", 1)))),
+        Err(DocumentRefusal::Full),
+        "its result"
+    );
+    apply(&mut document, &full(named("away", edit(Change::Delete)))).unwrap();
+    for n in 0..3 {
+        let delete = full(named(&n.to_string(), edit(Change::Delete)));
+        assert_eq!(apply(&mut document, &delete), Err(DocumentRefusal::Full), "there is nothing to take away");
+    }
+    assert_eq!(apply(&mut Document::default(), &full(edit(Change::Delete))), Err(DocumentRefusal::Full));
 }
 
 /// What a patch of a few bytes can ask for.
@@ -284,6 +294,25 @@ fn documents_of_two_users_become_one_by_a_rule_for_each_key() {
     assert_eq!(data(&nothing.merged(&source, 30, MOST, rule).unwrap()), data(&source));
     let small = text(merged.data.as_ref().unwrap()).len() / 4;
     assert!(matches!(target.merged(&source, 30, small - 1, rule), Err(DocumentRefusal::TooLarge { .. })));
+}
+
+/// Of the one that had a version or a name before, nobody is told that it is another one.
+#[test]
+fn a_merge_takes_no_version_again_and_forgets_no_operation() {
+    let (mut target, mut source) = (Document::default(), Document::default());
+    apply(&mut target, &put(json!({"t": 1}))).unwrap();
+    for n in 0..3 {
+        apply(&mut source, &named(&n.to_string(), increment("/n", 1))).unwrap();
+    }
+    let join = |target: &Document, source: &Document| target.merged(source, 30, MOST, |_| KeyRule::KeepTarget).unwrap();
+    assert_eq!(join(&target, &source).version, 4);
+    assert_eq!(join(&source, &target).version, 4);
+    apply(&mut source, &named("away", edit(Change::Delete))).unwrap();
+    let mut merged = join(&target, &source);
+    assert_eq!((data(&merged), merged.version), (json!({"t": 1}), 5));
+    let repeat = apply(&mut merged, &named("away", edit(Change::Delete))).unwrap();
+    assert_eq!((repeat.version, data(&merged)), (4, json!({"t": 1})), "it was the guest's that was taken away");
+    assert_eq!(data(&join(&Document::default(), &source)), json!(null), "nothing and nothing is nothing");
 }
 
 #[test]

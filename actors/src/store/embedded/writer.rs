@@ -15,7 +15,7 @@ use super::generation::{self, Progress};
 use super::recovery::Recovered;
 use super::snapshot::Meta;
 use super::{Durability, Message, Options, Shared, journal};
-use crate::domain::{Cause, Outcome, UserId};
+use crate::domain::Outcome;
 use crate::store::Sets;
 use crate::store::apply::Effect;
 use crate::store::check::Group;
@@ -163,15 +163,15 @@ impl Writer {
         let mut group = Group::new(&shared.registry);
         let mut frame = FrameWriter::new();
         let mut replies = Vec::new();
-        let mut changed: Vec<(UserId, Cause)> = Vec::new();
+        let mut changed: Vec<Applied> = Vec::new();
         let mut sets_taken = 0;
         while sets_taken < MAX_GROUP_SETS
             && let Some((sets, reply)) = self.waiting.pop_front()
         {
             sets_taken += sets.len();
-            let outcomes = group.decide(sets, |cause, at, effects| {
-                frame.set(cause, at, effects);
-                changed.extend(effects.iter().filter_map(|effect| Some((effect.changed_user()?, cause))));
+            let outcomes = group.decide(sets, |accepted| {
+                frame.set(accepted.cause, accepted.at, accepted.effects);
+                changed.extend(accepted.notices());
             });
             replies.push((reply, outcomes));
         }
@@ -237,7 +237,7 @@ impl Writer {
     }
 
     /// Delivers outcomes and notices, and wakes each worker once.
-    fn answer(&self, replies: Vec<(ReplyTo, Outcomes)>, changed: &[(UserId, Cause)]) {
+    fn answer(&self, replies: Vec<(ReplyTo, Outcomes)>, changed: &[Applied]) {
         let stats = &self.shared.stats;
         let mut queues: Vec<Arc<CompletionQueue>> = Vec::new();
         let mut to_wake = |queue: Arc<CompletionQueue>| {
@@ -247,9 +247,9 @@ impl Writer {
         };
         let watcher = self.shared.watcher.lock().clone();
         if let Some(watcher) = watcher {
-            for &(id, cause) in changed {
-                if let Some(queue) = watcher.queue_of(&id) {
-                    queue.push_applied(Applied { id, cause });
+            for &applied in changed {
+                if let Some(queue) = watcher.queue_of(&applied.id) {
+                    queue.push_applied(applied);
                     to_wake(queue);
                 }
             }
