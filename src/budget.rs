@@ -4,8 +4,9 @@
 //!
 //! Memory is bounded: beyond 262 144 prefixes at a time newcomers share budgets by chance, some thousands of them, so
 //! that neither a flood from everywhere takes the memory nor one prefix of it everybody's budget. An address of this
-//! machine has no budget: it is a proxy that does not say who is behind it, and its clients must not share one (S36).
+//! machine has no budget of its own: it is a proxy that does not say who is behind it, and its clients must not share one (S36).
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use governor::middleware::{NoOpMiddleware, StateInformationMiddleware};
 use governor::state::keyed::DashMapStateStore;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{NotUntil, Quota, RateLimiter};
-use passerby_actors::domain::Clock;
+use parking_lot::Mutex;
+use passerby_actors::domain::{Clock, UserId};
 
 use crate::config::BudgetRules;
 use crate::network::Network;
@@ -155,6 +157,20 @@ pub struct Budgets {
     link: Budget,
     bad_tokens: Budget,
     work: Budget,
+    /// Readers of lazy cookies who are being made: one request of each has paid.
+    making: Mutex<HashSet<UserId>>,
+}
+
+/// Held while a reader is being made.
+pub struct Paid<'a> {
+    budgets: &'a Budgets,
+    user: UserId,
+}
+
+impl Drop for Paid<'_> {
+    fn drop(&mut self) {
+        self.budgets.making.lock().remove(&self.user);
+    }
 }
 
 impl Budgets {
@@ -172,6 +188,7 @@ impl Budgets {
             link: budget(rules.link, rules.link_burst, rules.link_all),
             bad_tokens: budget(rules.bad_tokens, rules.bad_tokens_burst, rules.bad_tokens_all),
             work: budget(rules.work, rules.work_burst, rules.work_all),
+            making: Mutex::default(),
         }
     }
 
@@ -180,13 +197,35 @@ impl Budgets {
     /// # Errors
     /// [`OverBudget`] says when there is one again.
     pub fn spend(&self, what: Spend, client: IpAddr) -> Result<(), OverBudget> {
-        let Some(network) = Network::of(client).filter(|_| self.on) else { return Ok(()) };
+        if !self.on {
+            return Ok(());
+        }
         let budget = match what {
             Spend::Create => &self.create,
             Spend::Link => &self.link,
             Spend::BadToken => &self.bad_tokens,
         };
-        budget.spend(network).map(drop)
+        Network::of(client).map_or_else(|| budget.spend_of_all(), |network| budget.spend(network).map(drop))
+    }
+
+    /// Takes one for making the reader of a lazy cookie. Of many requests that come with it at once, as a page and its pictures do,
+    /// one pays; `is_made` says whether that has been done.
+    ///
+    /// # Errors
+    /// [`OverBudget`] says when there is one again.
+    pub fn spend_on_reader(
+        &self,
+        user: &UserId,
+        client: IpAddr,
+        is_made: impl FnOnce() -> bool,
+    ) -> Result<Option<Paid<'_>>, OverBudget> {
+        let mut making = self.making.lock();
+        if making.contains(user) || is_made() {
+            return Ok(None);
+        }
+        self.spend(Spend::Create, client)?;
+        making.insert(*user);
+        Ok(Some(Paid { budgets: self, user: *user }))
     }
 
     /// Takes a challenge from the budget of proofs of work, and answers how often its work doubles: the more challenges of
@@ -318,12 +357,29 @@ mod tests {
         assert!(budgets.create.limiter.len() <= 1000, "those who came once are forgotten");
     }
 
+    /// A page and its thirty pictures are one reader.
+    #[test]
+    fn of_many_requests_that_make_one_reader_one_pays() {
+        let (budgets, _) = budgets(&rules(), 1000);
+        let user = |n| UserId::from_bytes([n; 16]);
+        let pay = |n, made: bool| budgets.spend_on_reader(&user(n), v4(1), || made);
+        let first = pay(1, false).unwrap();
+        assert!(first.is_some());
+        assert!((0..30).all(|_| pay(1, false).is_ok_and(|paid| paid.is_none())));
+        drop(first);
+        assert!(pay(1, true).is_ok_and(|paid| paid.is_none()), "who looked before it was done pays nothing either");
+        assert!(pay(2, false).is_ok() && pay(3, false).is_ok());
+        assert!(pay(4, false).is_err(), "a burst of three");
+    }
+
     #[test]
     fn all_together_have_a_budget_too_and_off_is_off() {
         let few = BudgetRules { create_all: 1, ..rules() };
         let (budgets, clock) = budgets(&few, 1000);
-        for what in [Spend::Create, Spend::Link, Spend::BadToken] {
-            assert_eq!((0..100).filter(|n| budgets.spend(what, v4(*n)).is_ok()).count(), 10, "{what:?}");
+        let nameless = budgets.spend(Spend::Create, "127.0.0.1".parse().unwrap());
+        assert_eq!(nameless, Ok(()), "who has no network takes from it as well");
+        for (what, left) in [(Spend::Create, 9), (Spend::Link, 10), (Spend::BadToken, 10)] {
+            assert_eq!((0..100).filter(|n| budgets.spend(what, v4(*n)).is_ok()).count(), left, "{what:?}");
         }
         let off = Budgets::new(&few, false, clock);
         assert!((0..100).all(|_| off.spend(Spend::Create, v4(1)).is_ok()));

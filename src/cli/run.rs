@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Cli, Command, EXIT_USAGE, KeyFile, KeyUse, KeysCommand, SettingsArgs};
 use crate::config::{self, Demo, Loaded, PASSPHRASE_ENV, Settings};
+use crate::http::reader::is_plain;
 use crate::provider::app_folder::{self, AppFolder};
 use crate::provider::{ANON_USER, Providers};
 use crate::startup::{self, Application, Ports, StartError};
@@ -164,6 +165,15 @@ fn serve(settings: Settings, providers: Providers) -> Result<(), Failure> {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::other)?;
         if settings.public_url.is_none() && !settings.listen.ip().is_loopback() {
             tracing::warn!("without public_url, clients are told the Host that they asked for, over plain HTTP");
+        }
+        match settings.public_url.as_deref() {
+            Some(url) if is_plain(url) => {
+                tracing::info!("readers' cookies are for plain HTTP on this machine: without Secure and __Host-");
+            }
+            Some(url) if url.starts_with("http://") => {
+                tracing::warn!("public_url is not https, and browsers keep no readers' cookies without it");
+            }
+            _ => {}
         }
         let admin = startup::start_admin(&settings)?;
         print(&format!("admin on http://{}\n", admin.2));

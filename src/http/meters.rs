@@ -21,7 +21,7 @@ pub(crate) struct Use<'a> {
     /// What is used.
     pub(crate) item: Option<&'a str>,
     /// Which request it is, if that can come twice.
-    pub(crate) operation: Option<&'a str>,
+    pub(crate) operation: Option<&'a [u8]>,
 }
 
 /// What a meter says.
@@ -43,13 +43,9 @@ pub(crate) struct MeterView {
 }
 
 /// The first 8 bytes of the SHA-256: what a reader reads is not written down.
-fn fingerprint(text: &str) -> u64 {
-    let hash = digest(&SHA256, text.as_bytes());
+fn fingerprint(text: &[u8]) -> u64 {
+    let hash = digest(&SHA256, text);
     hash.as_ref().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
-}
-
-fn unix_s(context: &Context) -> i64 {
-    i64::try_from(context.server.wall_s()).unwrap_or(i64::MAX)
 }
 
 fn view(name: &str, rule: &MeterRule, reading: &Reading) -> MeterView {
@@ -64,14 +60,14 @@ fn view(name: &str, rule: &MeterRule, reading: &Reading) -> MeterView {
 }
 
 fn count(context: &Context, rule: &MeterRule, wish: Use<'_>) -> Count {
-    let now = unix_s(context);
+    let now = context.server.clock().wall_s();
     Count {
         meter: wish.meter.into(),
         period: rule.period(now),
         rolls: matches!(rule.window, Window::Rolling(_)),
         limit: rule.limit,
         amount: wish.amount,
-        item: wish.item.filter(|_| rule.once).map(fingerprint),
+        item: wish.item.filter(|_| rule.once).map(|item| fingerprint(item.as_bytes())),
         operation: wish.operation.map(fingerprint),
         now,
     }
@@ -90,7 +86,7 @@ pub(crate) async fn used(context: &Context, user: &UserId, wish: Use<'_>) -> Res
 /// What a meter says to a reader who is not made yet: nothing is used. `None` if there is no such meter.
 pub(crate) fn unused(context: &Context, meter: &str) -> Option<MeterView> {
     let rule = context.server.settings.meters.get(meter)?;
-    let reading = Reading { used: 0, allowed: true, resets: rule.period(unix_s(context)).end };
+    let reading = Reading { used: 0, allowed: true, resets: rule.period(context.server.clock().wall_s()).end };
     Some(view(meter, rule, &reading))
 }
 

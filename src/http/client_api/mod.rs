@@ -319,7 +319,6 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
             }
             other => refused_link(other),
         })?;
-        context.handle.session_continues(&access.user, live.number, linked.number);
         return Ok(linked_session(server, &linked, &access, live.number));
     }
     spend(request, context, Spend::Link)?;

@@ -50,12 +50,10 @@ impl<'a> Form<'a> {
     fn of(request: &HttpRequest, context: &'a Context) -> Self {
         let settings = &context.server.settings;
         let plain = match &settings.public_url {
-            Some(url) => url.starts_with("http://"),
+            Some(url) => is_plain(url),
             None => {
                 let forwarded = Forwarded::of(request, &settings.trusted_proxies);
-                let host = forwarded.host.unwrap_or_default();
-                let name = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name);
-                forwarded.scheme == "http" && matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+                is_plain(&format!("{}://{}", forwarded.scheme, forwarded.host.unwrap_or_default()))
             }
         };
         let cookie = &settings.cookie;
@@ -86,14 +84,22 @@ impl<'a> Form<'a> {
     }
 }
 
-/// The first genuine reader cookie of a request; the texts of others are never adopted (S4).
+/// Whether cookies for this origin go without TLS: on this machine alone (design §5).
+pub(crate) fn is_plain(origin: &str) -> bool {
+    let Some(host) = origin.strip_prefix("http://") else { return false };
+    let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
+    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+/// The first genuine reader cookie of a request; the texts of others are never adopted (S4). The site's own cookies beside it may
+/// be of any bytes: scripts write what they like.
 fn genuine(request: &HttpRequest, context: &Context) -> Option<ReaderCookie> {
     let form = Form::of(request, context);
-    let headers = request.headers().get_all(header::COOKIE).filter_map(|value| value.to_str().ok());
+    let headers = request.headers().get_all(header::COOKIE).map(HeaderValue::as_bytes);
     let mut values = headers
-        .flat_map(|header| header.split(';'))
-        .filter_map(|pair| pair.trim_start().strip_prefix(form.name)?.strip_prefix('='));
-    values.find_map(|value| context.server.tokens.verify_cookie(value.trim_end()))
+        .flat_map(|header| header.split(|byte| *byte == b';'))
+        .filter_map(|pair| pair.trim_ascii().strip_prefix(form.name.as_bytes())?.strip_prefix(b"="));
+    values.find_map(|value| context.server.tokens.verify_cookie(str::from_utf8(value).ok()?))
 }
 
 /// Whose cookie a request carries.

@@ -5,13 +5,13 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use passerby_actors::domain::{Refusal, UserId};
 use passerby_actors::handle::{self, Live};
+use passerby_actors::store::Store as _;
 use url::form_urlencoded;
 
 use super::{Found, Visitor, look, set_lazy, set_session, slide};
-use crate::budget::Spend;
 use crate::http::meters::{self, Use};
 use crate::http::v1::{Problem, by_bearer};
-use crate::http::{Context, NO_STORE, body, spend, v1};
+use crate::http::{Context, NO_STORE, body, client, v1};
 
 /// Who it is; nobody's for a machine that reads a page of `create=auto`.
 pub(crate) const USER: HeaderName = HeaderName::from_static("x-passerby-user");
@@ -37,15 +37,27 @@ pub(crate) struct Wish {
     asserts: bool,
     meter: Option<String>,
     item: Option<String>,
+    /// The part of `X-Forwarded-Uri` that is the item.
+    item_from: Option<Part>,
     operation: Option<String>,
     over: Over,
 }
 
-/// How a meter that is used up is answered: nginx passes on 403, and turns 402 into 500.
+/// Of the page that a visitor asked the proxy for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// What stands before the query.
+    Path,
+    /// All.
+    Uri,
+}
+
+/// How a refusal of what a visitor does is answered that is no 401, such as a meter that is used up: proxies know 403, and nginx
+/// turns everything else into 500, as if Passerby were down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Over {
     #[default]
-    PaymentRequired,
+    Itself,
     Forbidden,
 }
 
@@ -71,19 +83,48 @@ impl Wish {
                 ("create", "never") => wish.creates = false,
                 ("assertion", "1") => wish.asserts = true,
                 ("assertion", "0") => wish.asserts = false,
+                // the recipes have one check for metered pages and others
+                ("meter", "") => {}
                 ("meter", meter) => wish.meter = Some(meter.to_owned()),
                 ("item", item) => wish.item = Some(item.to_owned()),
+                ("item_from", "path") => wish.item_from = Some(Part::Path),
+                ("item_from", "uri") => wish.item_from = Some(Part::Uri),
                 ("operation", operation) => wish.operation = Some(operation.to_owned()),
-                ("over", "402") => wish.over = Over::PaymentRequired,
+                ("over", "402") => wish.over = Over::Itself,
                 ("over", "403") => wish.over = Over::Forbidden,
                 _ => {
-                    let detail = "the query takes create=auto or never, assertion=1 or 0, meter, item, operation, over=402 or 403";
+                    let detail = "the query takes create=auto or never, assertion=1 or 0, meter, item, item_from=path or uri, operation, over=402 or 403";
                     return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-query", detail));
                 }
             }
         }
+        if wish.item.is_some() && wish.item_from.is_some() {
+            let detail = "the query has item or item_from, not both";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-query", detail));
+        }
         Ok(wish)
     }
+
+    /// Takes the item from the page's address, which the proxy tells in a header: no visitor can put a query into it.
+    fn take_item(&mut self, request: &HttpRequest) -> Result<(), Problem> {
+        let Some(part) = self.item_from else { return Ok(()) };
+        let uri = request.headers().get("x-forwarded-uri").map(|uri| String::from_utf8_lossy(uri.as_bytes()));
+        let uri = uri.ok_or_else(|| {
+            let detail = "item_from needs the header X-Forwarded-Uri of the proxy";
+            Problem::new(StatusCode::BAD_REQUEST, "no-forwarded-uri", detail)
+        })?;
+        let path = uri.split('?').next().unwrap_or_default();
+        self.item = Some(if part == Part::Path { path } else { &uri }.to_owned());
+        Ok(())
+    }
+}
+
+/// Refuses a browser that asks here by itself: what counts or makes a reader is for the proxy to ask, and a page anywhere can lead a
+/// browser here, but not have it say `X-Forwarded-Uri` (S21).
+fn is_asked_by_proxy(request: &HttpRequest, wish: &Wish) -> bool {
+    let has = |name: &str| request.headers().contains_key(name);
+    let by_itself = has("sec-fetch-site") && !has("x-forwarded-uri") && !has("x-forwarded-method");
+    !by_itself || !(wish.creates || wish.meter.is_some())
 }
 
 /// Whom a check found.
@@ -128,8 +169,9 @@ impl Passed {
     params(("create" = Option<String>, Query, description = "`auto` or `never` (the default)"),
         ("meter" = Option<String>, Query, description = "the meter that this use counts on"),
         ("item" = Option<String>, Query, description = "what is used; counts once in a period"),
+        ("item_from" = Option<String>, Query, description = "`path` or `uri`: the item is that part of `X-Forwarded-Uri`"),
         ("operation" = Option<String>, Query, description = "which request it is; counts once"),
-        ("over" = Option<String>, Query, description = "`402` (the default) or `403`: the status when the allowance is used up"),
+        ("over" = Option<String>, Query, description = "`402` (the default): the status when the allowance is used up; `403`: that of every refusal but 401 and 503, for proxies that know no others"),
         ("assertion" = Option<String>, Query, description = "`1` for `X-Passerby-Assertion`")),
     responses((status = 204, description = "let it through", headers(
             ("x-passerby-user" = String, description = "the id; left out for a crawler"),
@@ -147,11 +189,13 @@ pub(crate) async fn verify(request: HttpRequest, context: web::Data<Context>, pa
         if !matches!(request.method().as_str(), "GET" | "HEAD") {
             body::discard(&request, &context, payload).await?;
         }
-        Wish::of(request.query_string())
+        let mut wish = Wish::of(request.query_string())?;
+        wish.take_item(&request)?;
+        if is_asked_by_proxy(&request, &wish) { Ok(wish) } else { Err(Problem::cross_site()) }
     };
-    let answer = match wish.await {
-        Ok(wish) => check(&request, &context, &wish).await,
-        Err(problem) => Err(problem),
+    let (over, answer) = match wish.await {
+        Ok(wish) => (wish.over, check(&request, &context, &wish).await),
+        Err(problem) => (Over::Itself, Err(problem)),
     };
     let mut response = match answer {
         Ok(response) => response,
@@ -162,6 +206,9 @@ pub(crate) async fn verify(request: HttpRequest, context: web::Data<Context>, pa
             response
         }
     };
+    if over == Over::Forbidden && response.status().is_client_error() && response.status() != StatusCode::UNAUTHORIZED {
+        *response.status_mut() = StatusCode::FORBIDDEN;
+    }
     let (name, value) = NO_STORE;
     response.headers_mut().insert(name, value);
     response
@@ -187,7 +234,7 @@ async fn metered(
     let Some(meter) = &wish.meter else { return Ok(response) };
     let view = match user {
         Some(user) => {
-            let (item, operation) = (wish.item.as_deref(), wish.operation.as_deref());
+            let (item, operation) = (wish.item.as_deref(), wish.operation.as_deref().map(str::as_bytes));
             meters::used(context, user, Use { meter, amount: 1, item, operation }).await?
         }
         None => meters::unused(context, meter),
@@ -196,10 +243,7 @@ async fn metered(
         view.ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "no-such-meter", "there is no meter of this name"))?;
     view.write(response.headers_mut());
     if !view.allowed {
-        *response.status_mut() = match wish.over {
-            Over::PaymentRequired => StatusCode::PAYMENT_REQUIRED,
-            Over::Forbidden => StatusCode::FORBIDDEN,
-        };
+        *response.status_mut() = StatusCode::PAYMENT_REQUIRED;
         response.headers_mut().insert(REASON, HeaderValue::from_static("meter"));
     }
     Ok(response)
@@ -216,25 +260,30 @@ async fn by_cookie(request: &HttpRequest, context: &Context, wish: &Wish) -> Res
         Found::Lazy(cookie) if !Visitor::of(request).may_become_reader => {
             metered(context, wish, None, Passed::lazily(cookie.user).response(context, wish)).await
         }
-        // the reader keeps the id, and is made when there is a budget again
-        Found::Lazy(cookie) if spend(request, context, Spend::Create).is_err() => {
-            metered(context, wish, None, Passed::lazily(cookie.user).response(context, wish)).await
+        Found::Lazy(cookie) => {
+            let user = cookie.user;
+            let is_made = || context.server.store.registry().record(&user).is_some();
+            let made = match context.server.budgets.spend_on_reader(&user, client(request, context), is_made) {
+                Ok(_paid) => context.handle.make_lazily(&user).await.map(Some),
+                // the reader keeps the id, and is made when there is a budget again
+                Err(_) => Ok(None),
+            };
+            match made {
+                Ok(Some(session)) => {
+                    let mut response = Passed::lazily(session.user).response(context, wish);
+                    set_session(&mut response, request, context, &session, false);
+                    metered(context, wish, Some(&session.user), response).await
+                }
+                // nobody is evicted, and the reader keeps the id (design §8)
+                Ok(None) | Err(handle::Error::Capacity) => {
+                    metered(context, wish, None, Passed::lazily(user).response(context, wish)).await
+                }
+                Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => {
+                    metered(context, wish, None, first_visit(request, context, wish)).await
+                }
+                Err(other) => Err(other.into()),
+            }
         }
-        Found::Lazy(cookie) => match context.handle.make_lazily(&cookie.user).await {
-            Ok(session) => {
-                let mut response = Passed::lazily(session.user).response(context, wish);
-                set_session(&mut response, request, context, &session, false);
-                metered(context, wish, Some(&session.user), response).await
-            }
-            // nobody is evicted, and the reader keeps the id (design §8)
-            Err(handle::Error::Capacity) => {
-                metered(context, wish, None, Passed::lazily(cookie.user).response(context, wish)).await
-            }
-            Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => {
-                metered(context, wish, None, first_visit(request, context, wish)).await
-            }
-            Err(other) => Err(other.into()),
-        },
         Found::Nobody => metered(context, wish, None, first_visit(request, context, wish)).await,
     }
 }

@@ -53,7 +53,8 @@ impl Visitor {
             let value = header(name);
             value.contains("prefetch") || value.contains("prerender") || value.contains("preview")
         };
-        let agent = header("user-agent").to_ascii_lowercase();
+        let agent = request.headers().get("user-agent").map(|agent| String::from_utf8_lossy(agent.as_bytes()));
+        let agent = agent.unwrap_or_default().to_ascii_lowercase();
         let machine = agent.is_empty() || MACHINES.iter().any(|name| agent.contains(name));
         let speculative = ["sec-purpose", "purpose", "x-purpose", "x-moz"].into_iter().any(speculates);
         Self { may_become_reader: method != "HEAD" && method != "OPTIONS" && !speculative && !machine }

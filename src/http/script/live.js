@@ -288,7 +288,8 @@ class Connection {
   /** @param {any} frame */
   #settle({ id, type, status, code, detail, retry_after, ...reply }) {
     const request = this.#requests.get(id);
-    if (!request) return;
+    // whether it was done is answered on the next socket
+    if (!request || code === "outcome-unknown") return;
     this.#requests.delete(id);
     clearTimeout(request.timer);
     if (type === "error") request.reject(new PasserbyError(status, code, detail, retry_after));

@@ -8,9 +8,9 @@ use actix_web::error::PayloadError;
 use actix_ws::{AggregatedMessage, CloseCode, CloseReason, Closed, MessageStream, ProtocolError, Session};
 use passerby_actors::actor::{Inbox, Missed, Push};
 use passerby_actors::domain::{Document, DocumentRefusal, Refusal, SessionId, UserId};
-use passerby_actors::handle::{self, Attachment};
+use passerby_actors::handle::{self, Attachment, Live};
 use passerby_actors::store::Store as _;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::frames::{self, Frame, Request};
 use crate::http::listener::Endless;
@@ -23,6 +23,8 @@ use crate::open_sockets::Place;
 const HEARTBEAT: Duration = Duration::from_secs(20);
 /// How long a frame may take to leave: beyond it the client is too slow.
 const SEND_WITHIN: Duration = Duration::from_secs(10);
+/// Whoever ended a session, or carried it on after a link, tells its sockets within this.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
 /// The end of an account's session is told this long before (seconds).
 const EXPIRING_S: u32 = 3600;
 
@@ -37,6 +39,8 @@ pub(super) struct Socket {
     pub(super) session: SessionId,
     pub(super) endless: Endless,
     pub(super) _place: Place,
+    /// The version that the last `get` answered: changes up to it are known.
+    pub(super) shown: u64,
 }
 
 impl Drop for Socket {
@@ -128,7 +132,7 @@ impl Socket {
                     }
                     answered = false;
                     beat.as_mut().reset(Instant::now() + HEARTBEAT);
-                    Box::pin(self.look(&mut warned, out)).await?;
+                    Box::pin(self.look(&mut warned, attachment, out)).await?;
                 }
                 _ = stopping.wait_for(|stopping| *stopping) => return Err(End::Close(CloseCode::Restart)),
             }
@@ -153,31 +157,44 @@ impl Socket {
             Push::Linked { session } => self.session = SessionId::derive(&self.user, *session),
             // its user is another's alias now, and that is all there is to say
             Push::Ended(passerby_actors::domain::Cause::MergedInto) => return Err(SESSION_ENDED.into()),
+            known if frames::version(known).is_some_and(|version| version <= self.shown) => return Ok(()),
             _ => {}
         }
         out.send(frames::push(&self.user, &push)).await?;
         if matches!(&*push, Push::Ended(_)) { Err(SESSION_ENDED.into()) } else { Ok(()) }
     }
 
-    /// Whether the session still lives, which counts as activity, and whether its end is near; and asks whether the client is there.
-    async fn look(&mut self, warned: &mut bool, out: &mut Out) -> Result<(), End> {
-        match self.context.handle.check(&self.user, &self.session, None) {
-            Ok(live) => {
-                let (clock, policy) = (self.context.server.clock(), self.context.server.core.policy());
-                let end = live.started.saturating_add(policy.session_lifetime_s);
-                if !*warned && !live.record.is_anonymous() && clock.now().saturating_add(EXPIRING_S) >= end {
-                    *warned = true;
-                    out.send(frames::expiring(&rfc3339(clock.to_wall_s(end)))).await?;
+    /// The session, if it lives, which counts as activity; none while the store cannot write, when nobody is called dead. What ended
+    /// it, or under which number it goes on after a link, may still be on its way, and is told first.
+    async fn session(&mut self, attachment: &mut Attachment, out: &mut Out) -> Result<Option<Live>, End> {
+        let until = Instant::now() + TOLD_WITHIN;
+        loop {
+            let refusal = match self.context.handle.check(&self.user, &self.session, None) {
+                Ok(live) => return Ok(Some(live)),
+                Err(handle::Error::Refused(refusal)) => refusal,
+                Err(_) => return Ok(None),
+            };
+            match timeout_at(until, attachment.inbox.next()).await {
+                Ok(push) => self.tell(push, &attachment.inbox, out).await?,
+                Err(_) => {
+                    out.send(frames::ended(self.why(refusal))).await?;
+                    return Err(SESSION_ENDED.into());
                 }
-                out.ping().await
             }
-            Err(handle::Error::Refused(refusal)) => {
-                out.send(frames::ended(self.why(refusal))).await?;
-                Err(SESSION_ENDED.into())
-            }
-            // while the store cannot write nobody is called dead
-            Err(_) => out.ping().await,
         }
+    }
+
+    /// Looks whether the session still lives, and whether its end is near; and asks whether the client is there.
+    async fn look(&mut self, warned: &mut bool, attachment: &mut Attachment, out: &mut Out) -> Result<(), End> {
+        if let Some(live) = self.session(attachment, out).await? {
+            let (clock, policy) = (self.context.server.clock(), self.context.server.core.policy());
+            let end = live.started.saturating_add(policy.session_lifetime_s);
+            if !*warned && !live.record.is_anonymous() && clock.now().saturating_add(EXPIRING_S) >= end {
+                *warned = true;
+                out.send(frames::expiring(&rfc3339(clock.to_wall_s(end)))).await?;
+            }
+        }
+        out.ping().await
     }
 
     /// Why the session is over, as far as that can still be seen: what ended by its time is there until it is swept.
@@ -192,12 +209,13 @@ impl Socket {
         }
     }
 
-    /// Does what the client asks for. What others do meanwhile waits: of the changes before the answer's own all are told before it,
+    /// Does what the client asks for, while its session lives (S7). What others do meanwhile waits: of the changes before the answer's own all are told before it,
     /// and of those after it none.
     async fn asked(&mut self, text: &str, attachment: &mut Attachment, out: &mut Out) -> Result<(), End> {
         let Some(Frame { id, request }) = frames::read(text) else {
             return Err(End::Close(CloseCode::Invalid));
         };
+        self.session(attachment, out).await?;
         let answer = answer(&self.context, &self.user, attachment.socket, id.as_deref(), request).await;
         let mut later = None;
         while let Some(push) = attachment.inbox.try_next() {
@@ -206,6 +224,9 @@ impl Socket {
                 break;
             }
             self.tell(Some(push), &attachment.inbox, out).await?;
+        }
+        if answer.is_whole {
+            self.shown = answer.version.unwrap_or_default();
         }
         out.send(answer.frame).await?;
         if answer.is_unknown {
@@ -223,6 +244,8 @@ struct Answer {
     frame: String,
     /// The version that the document has by it.
     version: Option<u64>,
+    /// Whether it holds the document.
+    is_whole: bool,
     /// Whether nobody knows if it was done.
     is_unknown: bool,
 }
@@ -243,7 +266,8 @@ async fn answer(
                 let view = stored.as_deref().and_then(|bytes| Document::view(bytes).ok());
                 let (version, json) = view.map_or((0, None), |view| (view.version, view.json));
                 let fields = format!(r#","version":{version},"data":{}"#, json.unwrap_or("null"));
-                Ok(Answer { frame: frames::reply(name, &fields), version: Some(version), is_unknown: false })
+                let frame = frames::reply(name, &fields);
+                Ok(Answer { frame, version: Some(version), is_whole: true, is_unknown: false })
             }
             Request::Edit(change, expected) => {
                 let edit = context.handle.edit(user, change, expected, Some(name.as_bytes()), Some(origin));
@@ -255,17 +279,14 @@ async fn answer(
                 let version = edited.version;
                 let value = edited.value.map(|value| format!(r#","value":{value}"#)).unwrap_or_default();
                 let frame = frames::reply(name, &format!(r#","version":{version}{value}"#));
-                Ok(Answer { frame, version: Some(version), is_unknown: false })
+                Ok(Answer { frame, version: Some(version), is_whole: false, is_unknown: false })
             }
             Request::Meter { name: meter, item, amount } => {
-                let wish = Use { meter: &meter, amount, item: item.as_deref(), operation: Some(name) };
+                let wish = Use { meter: &meter, amount, item: item.as_deref(), operation: Some(name.as_bytes()) };
                 let used = meters::used(context, user, wish).await?.ok_or_else(Problem::no_such_meter)?;
                 let view = serde_json::to_string(&used).unwrap_or_default();
-                Ok(Answer {
-                    frame: frames::reply(name, &format!(r#","meter":{view}"#)),
-                    version: None,
-                    is_unknown: false,
-                })
+                let frame = frames::reply(name, &format!(r#","meter":{view}"#));
+                Ok(Answer { frame, version: None, is_whole: false, is_unknown: false })
             }
         }
     };
@@ -273,7 +294,7 @@ async fn answer(
     done.unwrap_or_else(|problem| {
         let problem = problem.told_now(&context.server);
         let is_unknown = problem.code() == "outcome-unknown";
-        Answer { frame: frames::error(id, &problem, current), version: None, is_unknown }
+        Answer { frame: frames::error(id, &problem, current), version: None, is_whole: false, is_unknown }
     })
 }
 

@@ -7,7 +7,7 @@ use passerby_actors::handle;
 use serde_json::{Value, json};
 
 use super::{Problem, authenticate, json as answer_json, made, respond, rfc3339};
-use crate::http::{Context, JSON, meters, other_method};
+use crate::http::{Context, JSON, other_method};
 
 /// Adds the routes.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -38,7 +38,17 @@ pub(crate) async fn export(request: HttpRequest, context: web::Data<Context>) ->
                 "device_id": session.device.to_string(),
             })
         });
-        let keys = user.api_keys().iter().map(|key| json!({ "name": key.name, "disabled": key.disabled }));
+        let keys = user.api_keys().iter();
+        let keys =
+            keys.map(|key| json!({ "id": key.id.to_string(), "name": key.name, "made": shown(key.made), "disabled": key.disabled }));
+        let aliases = user.aliases().iter();
+        let aliases = aliases.map(|alias| json!({ "id": alias.id.to_string(), "merged": shown(alias.merged) }));
+        // also of those that are configured no more
+        let meters = user.meters();
+        let meters = meters.kept().map(|(name, period, used, items)| {
+            let (from, until) = (rfc3339(period.start), rfc3339(period.end));
+            json!({ "name": name, "used": used, "items": items, "from": from, "until": until })
+        });
         let document = user.document.as_deref().and_then(|bytes| Document::view(bytes).ok());
         let export = json!({
             "user_id": user.id.to_string(),
@@ -49,8 +59,8 @@ pub(crate) async fn export(request: HttpRequest, context: web::Data<Context>) ->
             "identities": identities.collect::<Vec<_>>(),
             "sessions": sessions.collect::<Vec<_>>(),
             "api_keys": keys.collect::<Vec<_>>(),
-            "aliases": user.aliases().iter().map(|alias| alias.id.to_string()).collect::<Vec<_>>(),
-            "meters": meters::all(&context, &live.user),
+            "aliases": aliases.collect::<Vec<_>>(),
+            "meters": meters.collect::<Vec<_>>(),
             "data": document.and_then(|view| view.json).map(parsed),
             "data_version": document.map_or(0, |view| view.version),
         });

@@ -240,9 +240,6 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
             }
         };
         use_up(&context, &body);
-        if linked.user == live.user {
-            context.handle.session_continues(&live.user, live.number, linked.number);
-        }
         // of a link that was there already, the session and its refresh token go on
         let user = context.handle.load(&linked.user);
         let sessions = user.map(|user| user.sessions()).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Meters of the session's user.
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderValue;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use serde_json::Value;
@@ -66,7 +67,7 @@ pub(crate) async fn use_meter(
             Some(Value::String(item)) => Some(item.as_str()),
             Some(_) => return Err(bad("item must be a text")),
         };
-        let operation = request.headers().get("idempotency-key").and_then(|value| value.to_str().ok());
+        let operation = request.headers().get("idempotency-key").map(HeaderValue::as_bytes);
         let meter = request.match_info().get("name").unwrap_or_default();
         let used = meters::used(&context, &live.user, Use { meter, amount, item, operation }).await?;
         Ok(json(StatusCode::OK, JSON, &used.ok_or_else(Problem::no_such_meter)?))

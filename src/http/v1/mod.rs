@@ -382,8 +382,8 @@ async fn refresh_session(request: HttpRequest, context: web::Data<Context>, payl
 async fn end_session(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         body::discard(&request, &context, payload).await?;
-        if leaves_before_being_made(&request, &context)? {
-            return Ok(gone(&request, &context));
+        if let Some(user) = leaves_before_being_made(&request, &context)? {
+            return end_unmade(&request, &context, &user).await;
         }
         let live = authenticate(&request, &context)?;
         within_time(&context, context.handle.logout(&live.user, live.number)).await?;
@@ -399,8 +399,8 @@ async fn end_session(request: HttpRequest, context: web::Data<Context>, payload:
 async fn delete_user(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         body::discard(&request, &context, payload).await?;
-        if leaves_before_being_made(&request, &context)? {
-            return Ok(gone(&request, &context));
+        if let Some(user) = leaves_before_being_made(&request, &context)? {
+            return end_unmade(&request, &context, &user).await;
         }
         let live = authenticate(&request, &context)?;
         within_time(&context, context.handle.delete(&live.user)).await?;
@@ -409,16 +409,25 @@ async fn delete_user(request: HttpRequest, context: web::Data<Context>, payload:
     respond(&context, answer.await)
 }
 
-/// Whether a reader whom nothing is kept about wants to be forgotten: then the browser's cookie is all there is to end.
-fn leaves_before_being_made(request: &HttpRequest, context: &Context) -> Result<bool, Problem> {
+/// The reader who is not made yet and wants to be forgotten.
+fn leaves_before_being_made(request: &HttpRequest, context: &Context) -> Result<Option<UserId>, Problem> {
     if request.headers().contains_key(header::AUTHORIZATION) || !request.headers().contains_key(header::COOKIE) {
-        return Ok(false);
+        return Ok(None);
     }
     match reader::look(request, context)? {
-        Found::Lazy(_) if reader::is_own(request, context) => Ok(true),
+        Found::Lazy(cookie) if reader::is_own(request, context) => Ok(Some(cookie.user)),
         Found::Lazy(_) => Err(Problem::cross_site()),
-        Found::Reader(..) | Found::Nobody => Ok(false),
+        Found::Reader(..) | Found::Nobody => Ok(None),
     }
+}
+
+/// Ends the id of a lazy cookie, whose reader another request may be making. That is kept for as long as the cookie is good, so it
+/// takes from the budget for making readers; beyond that the browser's cookie is all that ends.
+async fn end_unmade(request: &HttpRequest, context: &Context, user: &UserId) -> Answer {
+    if spend(request, context, Spend::Create).is_ok() {
+        within_time(context, context.handle.end_lazily(user)).await?;
+    }
+    Ok(gone(request, context))
 }
 
 /// 204; and a browser is told to forget what it kept for us, its cookie above all (S20).
