@@ -108,5 +108,7 @@ mod tests {
             };
             assert_eq!(default_max_users(read), *expected, "{files:?}");
         }
+        let eight = |path: &Path| (path == Path::new(MEMINFO.0)).then(|| MEMINFO.1.to_owned());
+        assert_eq!(default_data_bytes(eight), 2_048_000_000, "a quarter of it for documents");
     }
 }

@@ -1,6 +1,7 @@
 //! Users' documents over HTTP: what is kept, in which order, how much of it, what a repeat answers, and that it ends with its user.
 
 use actix_web::http::Method;
+use awc::error::WsClientError;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
@@ -8,7 +9,7 @@ use passerby_actors::store::Store as _;
 use serde_json::{Value, json};
 
 use crate::support::until;
-use crate::world::{Answer, CREATE, Call, DELETE_USER, END, ROTATE, TestServer, World};
+use crate::world::{Answer, CREATE, Call, DELETE_USER, END, ROTATE, TestServer, World, client};
 
 const GET: &str = "GET /v1/data";
 const PUT: &str = "PUT /v1/data";
@@ -67,14 +68,75 @@ async fn a_document_is_put_patched_counted_read_and_taken_away() {
             let again = server.call(GET).bearer(&token).header("if-none-match", "\"5\"").send().await;
             assert_eq!((again.status, again.header("etag")), (304, Some("\"5\"")));
 
-            let export = server.call("GET /v1/user/export").bearer(&token).send().await;
-            assert_eq!((&export.json()["data"], &export.json()["data_version"]), (&now, &json!(5)));
-            assert_eq!(export.json()["sessions"].as_array().map(Vec::len), Some(1));
-
             changed(&send(server, &token, DELETE, json!({})).await, 6);
             assert_eq!(data(server, &token).await, json!(null));
             changed(&send(server, &token, PATCH, json!({"a": 1})).await, 7);
             assert_eq!(data(server, &someone(server).await).await, json!(null), "everybody has their own");
+        })
+        .await;
+}
+
+/// S44: all that is held, of an account that another user has become part of; also by a meter that is configured no more.
+#[actix_web::test]
+async fn everybody_can_take_along_what_is_held_about_them() {
+    const ACCOUNTS: &str = "[provider.local_userpass.config]\nautoConfirm = true\n[provider.api_key]\nenabled = true\n";
+    let world =
+        World::new().file(&format!("{ACCOUNTS}[meter.gone]\nlimit = 9\nwindow = \"rolling\"\nrolling = 1000\n"));
+    let server = world.start().await;
+    let account = json!({"provider": "local-userpass", "email": "a@example.test", "password": "a password"});
+    assert_eq!(server.call("POST /v1/registrations").body(account.to_string()).send().await.status, 202);
+    let first = server.log_in_v1().await;
+    let linked = send(&server, &first.access, "POST /v1/user/identities", account.clone()).await.tokens();
+    let guest = server.log_in_v1().await;
+    let meter = "POST /v1/meters/gone";
+    assert_eq!(send(&server, &linked.access, meter, json!({"item": "x", "amount": 2})).await.json()["used"], 2);
+    server.clock.advance_s(500);
+    assert_eq!(send(&server, &guest.access, meter, json!({"item": "y"})).await.json()["used"], 1);
+    changed(&send(&server, &guest.access, PUT, json!({"kept": [1]})).await, 1);
+    let mut merge = account;
+    merge["on_conflict"] = json!("merge");
+    let merged = send(&server, &guest.access, "POST /v1/user/identities", merge).await;
+    assert_eq!(merged.status, 200, "{merged:?}");
+    let access = merged.tokens().access;
+    let key = send(&server, &access, "POST /v1/user/api-keys", json!({"name": "a-key"})).await;
+    assert_eq!(key.status, 201, "{key:?}");
+    server.stop().await;
+
+    let world = world.file(ACCOUNTS);
+    let server = world.start().await;
+    let export = server.call("GET /v1/user/export").bearer(&access).send().await.json();
+    assert_eq!((&export["user_id"], &export["anonymous"]), (&json!(first.user), &json!(false)));
+    assert_eq!(export["identities"][0]["provider"], "local-userpass");
+    assert_eq!(export["sessions"].as_array().map(Vec::len), Some(2));
+    assert_eq!(export["api_keys"][0]["name"], "a-key");
+    assert_eq!(export["aliases"][0]["id"], guest.user);
+    assert!(export["aliases"][0]["merged"].as_str().is_some_and(|time| time.starts_with("2023-")), "{export}");
+    let held = &export["meters"][0];
+    assert_eq!((&held["name"], &held["used"], &held["items"]), (&json!("gone"), &json!(3), &json!(2)));
+    assert_eq!(held["until"], "2023-11-14T22:38:20Z", "when the later of the two ends");
+    assert_eq!((&export["data"], &export["data_version"]), (&json!({"kept": [1]}), &json!(2)));
+    server.stop().await;
+}
+
+/// S23.
+#[actix_web::test]
+async fn a_ticket_for_a_socket_is_good_for_half_a_minute() {
+    World::new()
+        .serve(async |server| {
+            let token = someone(server).await;
+            let open = async |after_s| {
+                let ticket = server.call("POST /v1/socket-ticket").bearer(&token).send().await.json();
+                assert_eq!(ticket["expires_in"], 30);
+                server.clock.advance_s(after_s);
+                let offer = format!("ticket.{}", ticket["ticket"].as_str().unwrap());
+                let url = format!("http://{}/v1/socket", server.address);
+                match client().ws(url).protocols(["passerby.v1", &offer]).connect().await {
+                    Ok((response, _)) => response.status().as_u16(),
+                    Err(WsClientError::InvalidResponseStatus(status)) => status.as_u16(),
+                    Err(other) => panic!("{other}"),
+                }
+            };
+            assert_eq!((open(0).await, open(29).await, open(30).await), (101, 101, 401));
         })
         .await;
 }
@@ -244,6 +306,7 @@ async fn data_goes_with_its_user_and_leaves_the_disk() {
             }
             let expiring = someone(server).await;
             changed(&send(server, &expiring, PUT, diary).await, 1);
+            assert!(holds(&folder, SECRET), "the journal holds it: otherwise the rest says nothing");
             let tokens = server.call(CREATE).send().await.tokens();
             server.clock.advance_s(80 * 86_400);
             let kept = server.call(ROTATE).bearer(&tokens.refresh).send().await.tokens();
@@ -252,7 +315,6 @@ async fn data_goes_with_its_user_and_leaves_the_disk() {
             server.server.janitor.sweep(server.server.core.store().registry().pages()).await.unwrap();
             let left = 21 + r#"{"also":"kept"}"#.len();
             assert_eq!(server.server.store.registry().document_bytes(), left, "who expired took it along");
-            assert!(holds(&folder, SECRET), "the journal still holds it: otherwise the rest says nothing");
             server.clock.advance_s(86_401);
             until("a generation without it", || {
                 server.clock.advance_s(1);

@@ -195,9 +195,10 @@ impl AppendFile for GatedAppend {
         self.1.append(bytes)
     }
 
+    /// Takes as long as the gate says, and no longer: this is not about the disk.
     fn sync(&mut self) -> io::Result<()> {
         self.0.pass();
-        self.1.sync()
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Readers by cookie: `/verify`, lazy ids, sliding, the site's own calls, and what is never adopted.
 
+use futures_util::future::{join, join_all};
 use passerby_actors::store::Store;
 use serde_json::json;
 
@@ -162,9 +163,17 @@ async fn unknown_and_forged_cookies_are_never_adopted() {
             let mut other = Jar(Some(forged[forged.len() / 2].clone()));
             assert_ne!(passed(&other.visit(server, AUTO).await), id);
             // of several cookies of the name the genuine one counts, as when another path set one
-            let several = format!("passerby=nonsense; {session}");
-            let answer = server.call(NEVER).header("user-agent", FIREFOX).header("cookie", &several).send().await;
-            assert_eq!(passed(&answer), id);
+            for several in [
+                format!("passerby=nonsense; {session}"),
+                format!("city=Zürich; {session}; name=Zoë"),
+                format!("passerby=Zürich;{session} ;x"),
+            ] {
+                let answer = server.call(NEVER).header("user-agent", FIREFOX).header("cookie", &several).send().await;
+                assert_eq!(passed(&answer), id, "{several}");
+            }
+            let agent = "Mozilla/5.0 (a browser of Zürich)";
+            let answer = server.call(AUTO).header("user-agent", agent).send().await;
+            assert!(answer.header("set-cookie").is_some(), "a person's: {answer:?}");
             // a token goes before the cookie, also a bad one
             let call = jar.sent(server.call(NEVER));
             assert_eq!(passed(&call.bearer(&tokens.access).send().await), tokens.user);
@@ -209,7 +218,7 @@ async fn who_logged_out_does_not_come_back_by_an_old_lazy_cookie() {
 #[actix_web::test]
 async fn the_cookie_has_the_prefix_that_its_place_allows() {
     type Settings<'a> = &'a [(&'a str, &'a str)];
-    let cases: [(Settings, &str, &str); 4] = [
+    let cases: [(Settings, &str, &str); 5] = [
         (
             &[("public_url", "https://site.example")],
             "__Host-passerby=",
@@ -224,6 +233,11 @@ async fn the_cookie_has_the_prefix_that_its_place_allows() {
             &[("public_url", "https://site.example"), ("cookie.partitioned", "true")],
             "__Host-passerby=",
             "; HttpOnly; SameSite=None; Secure; Path=/; Max-Age=",
+        ),
+        (
+            &[("public_url", "http://site.example")],
+            "__Host-passerby=",
+            "; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=",
         ),
         (&[("public_url", "http://127.0.0.1:8080")], "passerby=", "; HttpOnly; SameSite=Lax; Path=/; Max-Age="),
     ];
@@ -511,9 +525,12 @@ async fn who_leaves_before_being_made_is_forgotten_by_the_browser() {
                 jar.sent(server.call(what)).send().await.assert_problem(403, "cross-site");
                 let out = jar.sent(server.call(what)).header("sec-fetch-site", "same-origin").send().await;
                 assert_eq!((out.status, out.header("clear-site-data").is_some()), (204, true), "{out:?}");
+                let mut replayed = Jar(jar.0.clone());
                 assert!(jar.keep(&out) && jar.0.is_none());
                 assert_ne!(passed(&jar.visit(server, AUTO).await), id);
+                assert_ne!(passed(&replayed.visit(server, AUTO).await), id, "nor by the cookie that was");
             }
+            assert_eq!(users(server), 0);
             // made, but the browser lost the answer that said so
             let mut jar = Jar::default();
             passed(&jar.visit(server, AUTO).await);
@@ -523,6 +540,206 @@ async fn who_leaves_before_being_made_is_forgotten_by_the_browser() {
             let out = jar.sent(server.call("DELETE /v1/session")).header("sec-fetch-site", "same-origin").send().await;
             assert_eq!(out.status, 204, "{out:?}");
             assert_eq!(users(server), 0);
+        })
+        .await;
+}
+
+/// S7: the page's other requests may be making the reader while its script logs out.
+#[actix_web::test]
+async fn who_leaves_while_being_made_is_gone_all_the_same() {
+    World::new()
+        .serve(async |server| {
+            for round in 0..30 {
+                let mut lazy = Jar::default();
+                let id = passed(&lazy.visit(server, AUTO).await);
+                let leave = lazy.sent(server.call("DELETE /v1/session")).header("sec-fetch-site", "same-origin").send();
+                let pictures = join_all((0..4).map(|_| lazy.sent(server.call(AUTO)).send()));
+                let (out, made) = if round % 2 == 0 {
+                    join(leave, pictures).await
+                } else {
+                    let (made, out) = join(pictures, leave).await;
+                    (out, made)
+                };
+                assert_eq!(out.status, 204, "{out:?}");
+                assert_eq!(users(server), 0, "round {round}");
+                for answer in &made {
+                    let mut jar = Jar(lazy.0.clone());
+                    jar.keep(answer);
+                    // what an overtaken request was given is a new id, or a session that is over
+                    if passed(answer) == id {
+                        jar.sent(server.call(NEVER)).send().await.assert_problem(401, "no-reader");
+                    }
+                }
+                assert_ne!(passed(&lazy.visit(server, AUTO).await), id);
+            }
+        })
+        .await;
+}
+
+/// S35: a page and its pictures come at once with the cookie of a reader who is not made yet.
+#[actix_web::test]
+async fn a_reader_is_paid_for_once() {
+    World::new()
+        .set("trusted_proxies", "127.0.0.0/8")
+        .set("budget.create", "1")
+        .set("budget.create_burst", "3")
+        .serve(async |server| {
+            for made in 1..=4 {
+                let mut jar = Jar::default();
+                let id = passed(&jar.visit(server, AUTO).await);
+                let page = (0..30).map(|_| from(jar.sent(server.call(AUTO)), "203.0.113.9").send());
+                assert!(join_all(page).await.iter().all(|answer| passed(answer) == id));
+                assert_eq!(users(server), made.min(3));
+            }
+        })
+        .await;
+}
+
+/// What counts is for a proxy to ask. A page anywhere can send a browser to Passerby's own address, with the reader's cookie.
+#[actix_web::test]
+async fn a_browser_that_asks_by_itself_counts_nothing() {
+    World::new()
+        .file(METERS)
+        .serve(async |server| {
+            let mut jar = Jar::default();
+            for _ in 0..2 {
+                passed(&jar.visit(server, AUTO).await);
+            }
+            for (what, site) in [
+                ("GET /verify?meter=articles&item=a", "cross-site"),
+                ("GET /verify?meter=articles", "none"),
+                (AUTO, "same-site"),
+            ] {
+                let call = jar.sent(server.call(what)).header("sec-fetch-site", site);
+                call.send().await.assert_problem(403, "cross-site");
+            }
+            let call =
+                jar.sent(server.call("GET /verify?meter=articles&item=a")).header("sec-fetch-site", "cross-site");
+            let answer = call.header("x-forwarded-uri", "/a").send().await;
+            assert_eq!(answer.header("x-passerby-meter-used"), Some("1"), "the first that counts");
+            assert_eq!(jar.sent(server.call(NEVER)).header("sec-fetch-site", "none").send().await.status, 204);
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn the_item_is_the_page_that_the_proxy_names() {
+    World::new()
+        .file(METERS)
+        .serve(async |server| {
+            let mut jar = Jar::default();
+            for _ in 0..2 {
+                passed(&jar.visit(server, AUTO).await);
+            }
+            let read = async |from: &str, uri: &str| {
+                let call = jar.sent(server.call(&format!("GET /verify?meter=articles&item_from={from}")));
+                let answer = call.header("x-forwarded-uri", uri).send().await;
+                (answer.status, answer.header("x-passerby-meter-used").unwrap().to_owned())
+            };
+            for (uri, status, used) in [
+                ("/a?utm_source=x&utm_medium=y", 204, "1"),
+                ("/a", 204, "1"),
+                ("/b?item=%2Fa&operation=z", 204, "2"),
+                ("/c?operation=z", 402, "2"),
+                ("/Zürich", 402, "2"),
+            ] {
+                assert_eq!(read("path", uri).await, (status, used.to_owned()), "{uri}");
+            }
+            server.clock.advance_s(DAY_S);
+            for (uri, status, used) in
+                [("/r?id=1", 204, "1"), ("/r?id=2", 204, "2"), ("/r?id=1", 204, "2"), ("/r?id=3", 402, "2")]
+            {
+                assert_eq!(read("uri", uri).await, (status, used.to_owned()), "{uri}");
+            }
+            let without = jar.sent(server.call("GET /verify?meter=articles&item_from=path")).send().await;
+            without.assert_problem(400, "no-forwarded-uri");
+            let both = jar.sent(server.call("GET /verify?meter=articles&item_from=path&item=a")).send().await;
+            both.assert_problem(400, "bad-query");
+            let none = jar.sent(server.call("GET /verify?meter=&item_from=path")).header("x-forwarded-uri", "/a");
+            let none = none.send().await;
+            assert_eq!((none.status, none.header("x-passerby-meter-used")), (204, None), "no meter, for pages without");
+        })
+        .await;
+}
+
+/// nginx makes 500 of whatever is not 401 or 403, which is to mean that Passerby is down.
+#[actix_web::test]
+async fn with_over_403_only_a_passerby_that_is_down_looks_so() {
+    World::new()
+        .file(METERS)
+        .set("trusted_proxies", "127.0.0.0/8")
+        .set("budget.bad_tokens_burst", "1")
+        .serve(async |server| {
+            let check = async |query: &str| {
+                let call = from(server.call(&format!("GET /verify?create=auto&over=403{query}")), "203.0.113.9");
+                call.bearer("a.b.c").send().await
+            };
+            check("").await.assert_problem(401, "invalid-token");
+            let over = check("").await;
+            assert_eq!((over.status, over.header("x-passerby-reason")), (403, Some("over-budget")));
+            let itself = from(server.call(NEVER), "203.0.113.9").bearer("a.b.c").send().await;
+            itself.assert_problem(429, "over-budget");
+            server.disk.set(Mode::SyncsFail);
+            let mut jar = Jar::default();
+            passed(&jar.visit(server, AUTO).await);
+            assert_eq!(jar.visit(server, "GET /verify?create=auto&over=403").await.status, 503);
+            server.heal().await;
+        })
+        .await;
+}
+
+/// S41: what counts nothing is answered while nothing can be written.
+#[actix_web::test]
+async fn a_meter_goes_on_as_far_as_it_can_while_the_disk_fails() {
+    World::new()
+        .file(METERS)
+        .serve(async |server| {
+            let (mut jar, mut over) = (Jar::default(), Jar::default());
+            let read = |item: &str| format!("GET /verify?create=auto&meter=articles&item={item}");
+            for item in ["", "a"] {
+                assert_eq!(jar.visit(server, &read(item)).await.status, 204);
+            }
+            for item in ["", "a", "b"] {
+                assert_eq!(over.visit(server, &read(item)).await.status, 204);
+            }
+            server.disk.set(Mode::SyncsFail);
+            assert_eq!(jar.visit(server, &read("b")).await.status, 503);
+            until("it is noticed", || !server.server.may_refuse()).await;
+            assert_eq!(jar.visit(server, &read("a")).await.status, 204, "it was counted before");
+            jar.visit(server, &read("c")).await.assert_come_again(1..=3);
+            assert_eq!(over.visit(server, &read("c")).await.status, 402);
+            server.heal().await;
+            let used = jar.visit(server, &read("a")).await;
+            assert_eq!(used.header("x-passerby-meter-used"), Some("1"), "nothing was counted meanwhile");
+        })
+        .await;
+}
+
+/// Ten thousand views at once, over all workers and connections: exactly as many as are allowed.
+#[actix_web::test]
+async fn concurrent_views_never_count_too_little_or_too_much() {
+    World::new()
+        .file("[meter.articles]\nlimit = 5\nwindow = \"day\"\n")
+        .serve(async |server| {
+            let mut jar = Jar::default();
+            for _ in 0..2 {
+                passed(&jar.visit(server, AUTO).await);
+            }
+            let jar = &jar;
+            let viewer = async |viewer: usize| {
+                let mut allowed = 0;
+                for view in 0..100 {
+                    let what = format!("GET /verify?meter=articles&item={viewer}-{view}");
+                    let status = jar.sent(server.call(&what)).send().await.status;
+                    assert!(status == 204 || status == 402, "{status}");
+                    allowed += usize::from(status == 204);
+                }
+                allowed
+            };
+            let allowed: usize = join_all((0..100).map(viewer)).await.into_iter().sum();
+            assert_eq!(allowed, 5);
+            let answer = jar.sent(server.call("GET /verify?meter=articles&item=one-more")).send().await;
+            assert_eq!((answer.status, answer.header("x-passerby-meter-used")), (402, Some("5")));
         })
         .await;
 }

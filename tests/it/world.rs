@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Bytes;
 use passerby::config::{self, ConfigFile};
@@ -76,6 +76,8 @@ impl World {
             .set("workers", "2")
             .set("max_users", "10000")
             .set("drain.timeout", "1")
+            // a slow disk is not a broken server
+            .set("http.request_timeout", "300")
     }
 
     /// With a setting, by its key.
@@ -270,7 +272,8 @@ impl Call {
     }
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
-        self.request = self.request.insert_header((name, value));
+        // a header may hold other bytes than ASCII, and browsers send them
+        self.request = self.request.insert_header((name, HeaderValue::from_bytes(value.as_bytes()).unwrap()));
         self
     }
 

@@ -84,15 +84,23 @@ export async function until(what, attempt) {
   }
 }
 
-/** A port of 127.0.0.1 on which nothing listens. */
-const freePort = () =>
-  until("a free port", async () => {
-    const port = PORTS.from + Math.floor(Math.random() * (PORTS.to - PORTS.from));
-    const probe = net.createServer().listen(port, "127.0.0.1");
-    const isFree = await once(probe, "listening").then(() => true, () => false);
-    probe.close();
-    return isFree ? port : undefined;
-  });
+// Another proxy that is just starting does not listen yet.
+const given = new Set();
+
+/** Two ports of 127.0.0.1 on which nothing listens. */
+async function freePorts() {
+  const one = () =>
+    until("a free port", async () => {
+      const port = PORTS.from + Math.floor(Math.random() * (PORTS.to - PORTS.from));
+      if (given.has(port)) return undefined;
+      given.add(port);
+      const probe = net.createServer().listen(port, "127.0.0.1");
+      const isFree = await once(probe, "listening").then(() => true, () => false);
+      probe.close();
+      return isFree ? port : undefined;
+    });
+  return [await one(), await one()];
+}
 
 const accepts = (port) =>
   new Promise((resolve) => {
@@ -422,7 +430,7 @@ class Front {
   async start({ passerby, site, edits = {} }) {
     const { args, files, isReady, secure } = FRONTS[this.#name];
     const home = (this.#home = await newHome(this.#name));
-    const [port, otherPort] = [await freePort(), await freePort()];
+    const [port, otherPort] = await freePorts();
     const certificate = secure ? await testCertificate() : undefined;
     const unused = new Set(Object.keys(edits));
     const edit = (path) => {

@@ -77,6 +77,7 @@ export class Server {
   #command;
   #environment;
   #exited = null;
+  #admin = "127.0.0.1:0";
   #listen = "127.0.0.1:0";
   #stderr = [];
 
@@ -91,7 +92,7 @@ export class Server {
 
   /** Origin of the public listener, without a trailing slash. The same after a restart. */
   url = null;
-  /** Origin of the admin listener. Another one after each restart. */
+  /** Origin of the admin listener. The same after a restart, too: it must not be given the public one's port. */
   adminUrl = null;
 
   get pid() {
@@ -105,7 +106,7 @@ export class Server {
       [
         this.#command,
         ...["--listen", this.#listen],
-        ...["--admin-listen", "127.0.0.1:0"],
+        ...["--admin-listen", this.#admin],
         ...(this.#command === "serve" ? ["--data-dir", join(this.home, "data")] : []),
         ...this.#args,
       ],
@@ -158,6 +159,7 @@ export class Server {
       this.url = url;
       // A client holds on to its base URL, so a restart has to come back on the very same port.
       this.#listen = new URL(url).host;
+      this.#admin = new URL(adminUrl).host;
     } catch (error) {
       child.kill("SIGKILL");
       throw error;

@@ -1284,7 +1284,7 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
         for (const claimed of [MOST_FRAME + 1, 2 ** 40, 2 ** 62]) {
           const raw = await device.raw();
           raw.write(frame(TEXT, "{", { claimed }));
-          assert.equal(await raw.closeCode(2000).catch((error) => error.message), TOO_LARGE, `${claimed} bytes`);
+          assert.equal(await raw.closeCode().catch((error) => error.message), TOO_LARGE, `${claimed} bytes`);
         }
       });
 
@@ -1401,6 +1401,7 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
         /** A client that comes back until all that it ever asked for is answered. */
         class Stubborn {
           answered = 0;
+          isOpen = false;
           known = 0;
           open = new Set();
           constructor(device) {
@@ -1410,7 +1411,9 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
 
           /** Until the server is gone, or nothing is left to ask for again. */
           async live({ goesOn }) {
+            this.isOpen = false;
             const client = await this.device.open({ since: this.known });
+            this.isOpen = true;
             assert.ok(client.hello.version >= this.known, `${client.hello.version}, ${this.known} was answered`);
             const ask = async (id) => {
               this.open.add(id);
@@ -1443,7 +1446,9 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
         for (const _ of range(LIVES)) {
           const enough = total("answered") + 20 + random.below(150);
           const lives = Promise.all(clients.map((client) => client.live({ goesOn: true })));
-          await Promise.race([lives, until("some answers", () => (total("answered") >= enough ? true : undefined))]);
+          // Who is still at the door when the server goes cannot know what was answered.
+          const isTime = () => clients.every(({ isOpen }) => isOpen) && total("answered") >= enough;
+          await Promise.race([lives, until("some answers", () => (isTime() ? true : undefined))]);
           await own.kill();
           await lives;
           await own.restart();
@@ -1470,7 +1475,7 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
       client.ws.ping("are you there");
       const [pong] = await within(DEADLINE, "a pong", once(client.ws, "pong"));
       assert.equal(String(pong), "are you there");
-      const { type, at } = await client.push(25_000);
+      const { type, at } = await client.push(60_000);
       assert.equal(type, "expiring");
       const left = Date.parse(at) - Date.now();
       assert.ok(left > 1_700_000 && left < 1_800_000, at);
@@ -1481,9 +1486,9 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
     });
 
     test("ends when an account's session has expired", async (t) => {
-      const own = await startPasserby(t, { PASSERBY_SESSION_LIFETIME: "2" });
+      const own = await startPasserby(t, { PASSERBY_SESSION_LIFETIME: "10" });
       const client = await (await Device.account(own)).open();
-      await client.isTold({ type: "session.ended", reason: "expired" }, 25_000);
+      await client.isTold({ type: "session.ended", reason: "expired" }, 60_000);
       await client.endsWith(4001);
     });
 
@@ -1492,7 +1497,7 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
       const [device, idle] = [await Device.anonymous(own), await Device.anonymous(own)];
       const client = await device.open();
       assert.equal(client.hello.user_id, device.user);
-      await until("two pings", () => (client.pings > 1 ? true : undefined), 50_000);
+      await until("two pings", () => (client.pings > 1 ? true : undefined), 120_000);
       assert.deepEqual(await client.does("get"), { version: 0, data: null });
       assert.equal((await device.call("GET", "/v1/session")).status, 200);
       assert.equal((await idle.call("GET", "/v1/session")).status, 401);
@@ -1512,7 +1517,7 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
       };
       fill();
       const oneIsLeft = async () => ((await metric(own, "sockets")) === 1 ? true : undefined);
-      await until("one socket is left", oneIsLeft, 40_000).finally(() => deaf.drop());
+      await until("one socket is left", oneIsLeft, 120_000).finally(() => deaf.drop());
       await other.does("get");
       await other.close();
       await untilSockets(own, 0);
@@ -1521,7 +1526,7 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
     test("ends with 4008 when pings are not answered", async () => {
       const device = await Device.anonymous(server);
       const [deaf, other] = [await device.raw({ pongs: false }), await device.raw()];
-      assert.equal(await deaf.closeCode(50_000), 4008);
+      assert.equal(await deaf.closeCode(120_000), 4008);
       assert.ok(deaf.pings > 0);
       assert.equal(other.code, undefined, "who answers stays");
       assert.ok(other.pings > 0);
@@ -1545,8 +1550,8 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
       const reading = setInterval(() => slow.tcp.resume(), 150);
       let [slowest, written] = [0, 0];
       const began = Date.now();
-      while ((await metric(own, "sockets")) === 4 || written < 1000) {
-        assert.ok(Date.now() - began < 150_000, `still there after ${written} changes`);
+      while ((await metric(own, "sockets")) > 2 || written < 200) {
+        assert.ok(Date.now() - began < 300_000, `still there after ${written} changes`);
         for (const _ of range(10)) {
           const from = Date.now();
           const { version } = await writer.does("put", { data: { large: randomBytes(90_000).toString("base64") } });
@@ -1560,8 +1565,8 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
       assert.ok(slowest < 3000, `${slowest} ms`);
       slow.tcp.removeListener("data", pause);
       for (const { tcp } of [stuck, slow]) tcp.resume();
-      assert.equal(await slow.closeCode(40_000), 4002);
-      await within(40_000, "the end of the connection", stuck.closed);
+      assert.equal(await slow.closeCode(120_000), 4002);
+      await within(120_000, "the end of the connection", stuck.closed);
       assert.ok(stuck.code === undefined || stuck.code === 4002, `${stuck.code}`);
       t.diagnostic(
         `${written} changes of 120 kB in ${cut} ms, the slowest ${slowest} ms; cut off with 4002 and ${stuck.code}`,

@@ -12,7 +12,7 @@ pub use error::Error;
 pub use janitor::{JanitorHandle, SweepStats, Swept};
 pub use linker::{Ends, Joined, LinkStats, LinkerHandle, LoggedIn, Preview, Proof, Witness};
 pub(crate) use session::{Attach, Perform, Progress, Session};
-pub use sockets::{Hello, Inbox, MOST_SOCKETS, Missed, OUTBOX, Push};
+pub use sockets::{Hello, Inbox, MOST_SOCKETS, Missed, OUTBOX, OUTBOX_DOCUMENTS, Push};
 pub use supervisor::IdForm;
 pub(crate) use supervisor::{Login, Supervisor, activate, pass_on, rest_if_gone};
 

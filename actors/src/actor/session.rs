@@ -197,7 +197,8 @@ impl Session {
             return Err(Refusal::Disabled.into());
         }
         user.session(attach.session, now, &policy).ok_or(Refusal::SessionEnded)?;
-        let attached = self.sockets(&user).attach(attach.socket, attach.session, attach.since, &user);
+        let attached =
+            self.sockets(&user).attach(attach.socket, attach.session, attach.since, &user, policy.document_bytes);
         attached.ok_or(Error::TooManySockets)
     }
 

@@ -10,8 +10,8 @@ use crate::domain::{Cause, Continued, Delta, Document, Policy, ServiceTime, Shap
 
 /// How many frames may wait for a socket: one that takes them slower than they come is cut off.
 pub const OUTBOX: usize = 512;
-/// How large they may be together (bytes), if there is more than one.
-pub(super) const OUTBOX_BYTES: usize = 256 * 1024;
+/// How many documents of the largest size they may be together, if there is more than one.
+pub const OUTBOX_DOCUMENTS: usize = 16;
 /// How many sockets a user may have.
 pub const MOST_SOCKETS: usize = 1024;
 /// How many changes are kept for sockets that come back, and how large they may be together (bytes).
@@ -102,7 +102,7 @@ impl Inbox {
         push
     }
 
-    /// Whether the socket was cut off because as much was waiting for it as may: [`OUTBOX`] frames, or 256 KiB.
+    /// Whether the socket was cut off because as much was waiting for it as may: [`OUTBOX`], [`OUTBOX_DOCUMENTS`].
     pub fn overflowed(&self) -> bool {
         self.load.overflowed.load(Ordering::Relaxed)
     }
@@ -112,6 +112,7 @@ struct Socket {
     id: u64,
     session: u32,
     outbox: Sender<Arc<Push>>,
+    most_bytes: usize,
     load: Arc<Load>,
 }
 
@@ -120,7 +121,7 @@ impl Socket {
     fn tell(&self, push: &Arc<Push>) -> bool {
         let bytes = size(push);
         let waiting = self.load.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let fits = waiting == 0 || waiting + bytes <= OUTBOX_BYTES;
+        let fits = waiting == 0 || waiting + bytes <= self.most_bytes;
         let sent =
             if fits { self.outbox.try_send(Arc::clone(push)) } else { Err(TrySendError::Full(Arc::clone(push))) };
         if matches!(sent, Err(TrySendError::Full(_))) {
@@ -154,6 +155,7 @@ impl Sockets {
         session: u32,
         since: Option<u64>,
         user: &UserState,
+        document_bytes: usize,
     ) -> Option<(Hello, Inbox)> {
         self.sockets.retain(|socket| !socket.outbox.is_closed());
         if self.sockets.len() >= MOST_SOCKETS {
@@ -166,7 +168,8 @@ impl Sockets {
         }
         let (outbox, pushes) = channel(OUTBOX);
         let load = Arc::<Load>::default();
-        self.sockets.push(Socket { id, session, outbox, load: Arc::clone(&load) });
+        let most_bytes = document_bytes.saturating_mul(OUTBOX_DOCUMENTS);
+        self.sockets.push(Socket { id, session, outbox, most_bytes, load: Arc::clone(&load) });
         let hello =
             Hello { version: self.told, missed: self.missed(since, user), anonymous: user.record.is_anonymous() };
         Some((hello, Inbox { pushes, load }))

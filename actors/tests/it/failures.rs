@@ -55,14 +55,14 @@ async fn a_failing_disk_gives_errors_and_calls_nobody_dead_and_then_heals() {
 
 #[actix_rt::test]
 async fn a_failure_while_a_generation_is_made_loses_nothing() {
-    for mode in [Mode::SyncsFail, Mode::Full] {
+    for (mode, sync) in [(Mode::SyncsFail, 0), (Mode::SyncsFail, 2), (Mode::Full, 0), (Mode::Full, 2)] {
         let folder = tempfile::tempdir().unwrap();
         let files = Faulty::new();
         let world = World::over(&folder.path().join("data"), 1, files.clone());
         let running = world.open();
         let user = running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap();
+        files.turn_at_sync(sync, mode);
         running.store.new_generation();
-        files.set(mode);
         until("it failed", || running.store.stats().generation_failures.load(Ordering::SeqCst) > 0).await;
         files.set(Mode::Works);
         world.clock.advance_s(120);
@@ -72,7 +72,7 @@ async fn a_failure_while_a_generation_is_made_loses_nothing() {
         let late = running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap();
         running.close();
         let again = world.open();
-        assert!(again.knows(&user.user) && again.knows(&late.user), "{mode:?}");
+        assert!(again.knows(&user.user) && again.knows(&late.user), "{mode:?} {sync}");
     }
 }
 

@@ -40,6 +40,8 @@ struct State {
     /// the power goes with this many more appends, after the write and before its sync
     appends_left: Option<u64>,
     fail_snapshots: bool,
+    /// the disk is like this from that many more syncs on
+    turns_at_sync: Option<(u64, Mode)>,
     /// done once, when the next generation is about to be named
     before_naming: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -60,6 +62,11 @@ impl Faulty {
     /// Lets the power go between an append and its sync, `n` appends from now.
     pub(crate) fn die_at_append(&self, n: u64) {
         self.state.lock().appends_left = Some(n);
+    }
+
+    /// Lets the disk turn into this at a sync, `n` syncs from now.
+    pub(crate) fn turn_at_sync(&self, n: u64, mode: Mode) {
+        self.state.lock().turns_at_sync = Some((n, mode));
     }
 
     /// Lets syncs under `snapshot/` fail, and nothing else.
@@ -169,6 +176,12 @@ impl State {
 
     fn may_sync(&mut self) -> io::Result<()> {
         self.syncs += 1;
+        if let Some((left, mode)) = self.turns_at_sync.take() {
+            match left.checked_sub(1) {
+                Some(less) => self.turns_at_sync = Some((less, mode)),
+                None => self.mode = mode,
+            }
+        }
         match self.mode {
             Mode::Dead => Err(io::Error::other("the power is gone")),
             Mode::SyncsFail => Err(io::Error::other("input/output error")),

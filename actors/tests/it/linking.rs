@@ -296,8 +296,16 @@ async fn merges_race_with_logouts_deletions_and_each_other() {
                 _ => merge(&linker, &other, proof(&external)).await.map(drop),
             }
         };
-        let (merged, against) =
-            if random.one_in(2) { tokio::join!(merging, against) } else { swapped(against, merging).await };
+        // the first of each kind one after the other, in both orders; the rest at once
+        let (merged, against) = match round / 3 {
+            0 => (merging.await, against.await),
+            1 => {
+                let against = against.await;
+                (merging.await, against)
+            }
+            _ if random.one_in(2) => tokio::join!(merging, against),
+            _ => swapped(against, merging).await,
+        };
         let survivor = running.store.registry().survivor(&guest.user);
         let (guest_lives, account_lives) = (running.knows(&guest.user), running.knows(&account.user));
         let what = match (round % 3, &merged, &against) {

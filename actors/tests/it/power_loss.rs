@@ -79,7 +79,7 @@ async fn every_acknowledged_change_survives_two_hundred_losses_of_power() {
                 let counters = [&stats.generations, &stats.generation_failures];
                 files.is_dead() || counters.iter().any(|counter| counter.load(Ordering::SeqCst) > 0)
             };
-            let patience_ms = if random.one_in(2) { 2000 } else { random.below(30) };
+            let patience_ms = if random.one_in(2) { 60_000 } else { random.below(30) };
             for _ in 0..patience_ms {
                 if is_over() {
                     break;

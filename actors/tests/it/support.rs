@@ -113,7 +113,8 @@ impl World {
             files,
             dir: dir.to_owned(),
             policy: Policy::default(),
-            limits: Limits::default(),
+            // a slow disk is not a broken store
+            limits: Limits { commit_timeout: std::time::Duration::from_secs(600), ..Limits::default() },
             options: Options { max_users: 1000, ..Options::default() },
             before_operation: None,
             _folder: None,

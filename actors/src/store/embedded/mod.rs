@@ -304,8 +304,20 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Takes the data folder for this process, for as long as the file stays open.
-fn lock(dir: &Path, files: &dyn Files) -> Result<std::fs::File, OpenError> {
+/// A data folder that is ours, until this is dropped.
+struct Lock(std::fs::File);
+
+impl Drop for Lock {
+    /// A child process that another thread is just starting has the file open as well, and would keep the folder for a moment.
+    fn drop(&mut self) {
+        if let Err(error) = rustix::fs::flock(&self.0, rustix::fs::FlockOperation::Unlock) {
+            tracing::warn!(%error, "the data folder could not be given back before the end of the process");
+        }
+    }
+}
+
+/// Takes the data folder for this process.
+fn lock(dir: &Path, files: &dyn Files) -> Result<Lock, OpenError> {
     let new: Vec<&Path> = dir.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
     files.create_dir(dir).map_err(OpenError::io(dir))?;
     for path in new {
@@ -320,5 +332,5 @@ fn lock(dir: &Path, files: &dyn Files) -> Result<std::fs::File, OpenError> {
         .map_err(OpenError::io(&path))?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| OpenError::InUse(dir.to_owned()))?;
-    Ok(file)
+    Ok(Lock(file))
 }

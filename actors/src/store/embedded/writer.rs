@@ -14,7 +14,7 @@ use super::files::{AppendFile, Files};
 use super::generation::{self, Progress};
 use super::recovery::Recovered;
 use super::snapshot::Meta;
-use super::{Durability, Message, Options, Shared, journal};
+use super::{Durability, Lock, Message, Options, Shared, journal};
 use crate::domain::Outcome;
 use crate::store::Sets;
 use crate::store::apply::Effect;
@@ -62,7 +62,7 @@ pub(super) struct Writer {
     generation_wanted: bool,
     stopping: bool,
     /// Held for as long as the writer lives.
-    _lock: std::fs::File,
+    _lock: Lock,
 }
 
 impl Writer {
@@ -72,7 +72,7 @@ impl Writer {
         dir: PathBuf,
         options: Options,
         recovered: Recovered,
-        lock: std::fs::File,
+        lock: Lock,
     ) -> Self {
         let now_ms = shared.clock.monotonic_ms();
         shared.stats.journal_bytes.store(recovered.journal_bytes, Ordering::Relaxed);
