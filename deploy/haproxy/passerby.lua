@@ -3,7 +3,7 @@
 --   http-request lua.passerby URL-OF-VERIFY
 --
 -- sets txn.passerby_status (0 if Passerby did not answer) and, if it let the request through, the X-Passerby-* headers
--- for the site and txn.passerby_cookie for the visitor. What follows from the status is the configuration's business.
+-- for the site and txn.passerby_cookie for the visitor; if not, txn.passerby_reason. What follows from the status is the configuration's business.
 
 -- For Passerby's http.request_timeout (10 s) and a little more.
 local TIMEOUT_MS = 15000
@@ -15,7 +15,10 @@ local NOT_SENT = {
     ["proxy-connection"] = true, ["te"] = true, ["trailer"] = true, ["transfer-encoding"] = true, ["upgrade"] = true,
 }
 
-local FOR_THE_SITE = { "x-passerby-user", "x-passerby-anonymous", "x-passerby-assertion" }
+local FOR_THE_SITE = {
+    "x-passerby-user", "x-passerby-anonymous", "x-passerby-assertion", "x-passerby-meter-used",
+    "x-passerby-meter-limit", "x-passerby-meter-remaining", "x-passerby-meter-resets",
+}
 
 -- HAProxy counts values from 0, and its client wants them from 1.
 local function list(values)
@@ -46,6 +49,8 @@ local function check(txn, url)
     end
     txn:set_var("txn.passerby_status", answer.status)
     if answer.status ~= 204 then
+        local reason = answer.headers["x-passerby-reason"]
+        txn:set_var("txn.passerby_reason", reason and reason[0] or "")
         return
     end
     for _, name in ipairs(FOR_THE_SITE) do

@@ -878,7 +878,7 @@ describe("/passerby-live.js", { timeout: SUITE_DEADLINE }, () => {
       const { access_token: token } = await link(one.access_token, "live@example.com");
       await until(() => !first.anonymous);
       await link(two.access_token, "live@example.com", { on_conflict: "merge" });
-      await until(() => second.status === "closed" && first.version === 1);
+      await until(() => second.status === "closed" && first.version === 2);
       assert.deepEqual(first.data, { mine: 1 });
       await call(server.url, "DELETE", "/v1/session", token);
       await until(() => first.status === "closed");

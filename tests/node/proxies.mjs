@@ -122,8 +122,9 @@ async function listen(server) {
 }
 
 /** A Passerby that believes the proxies of this machine, with these settings from the environment besides. */
-export async function startPasserby(t, environment = {}) {
+export async function startPasserby(t, environment = {}, toml = "") {
   const home = await newHome("server");
+  writeFileSync(join(home, "passerby.toml"), toml);
   const server = new Server(home, [], { PASSERBY_TRUSTED_PROXIES: "127.0.0.1", ...environment });
   t?.after(() => server.close());
   return server.start();
@@ -179,6 +180,7 @@ class Site {
       return response.end(`<!doctype html><title>portal</title><iframe src="${searchParams.get("of")}"></iframe>`);
     }
     if (searchParams.has("theme")) response.setHeader("set-cookie", `theme=${searchParams.get("theme")}; Path=/`);
+    if (searchParams.has("caching")) response.setHeader("cache-control", searchParams.get("caching"));
     response.statusCode = Number(searchParams.get("status") ?? 200);
     response.setHeader("content-type", "application/json");
     response.end(JSON.stringify({ site: true, method: request.method, url: request.url, headers, body }));

@@ -28,7 +28,7 @@ import {
 import { call, SUITE_DEADLINE } from "./server.mjs";
 import { faults, PROTOCOL } from "./socket.mjs";
 
-const CHECK = "GET /verify?create=auto";
+const CHECK = "GET /verify?create=auto&over=403&item_from=path";
 const SESSION = "/v1/session";
 const SOCKET = "/v1/socket";
 const SCRIPTS = ["/passerby.js", "/passerby-live.js"];
@@ -59,6 +59,7 @@ const SPOOFS = {
   "X.Passerby.User": "somebody-else",
   "X-Passerby-Session-Age": "1000000",
   "X-Passerby-Reason": "none",
+  "X-Passerby-Meter": "articles",
   "X-Passerby-Meter-Remaining": "1000000",
 };
 
@@ -145,6 +146,52 @@ const OPEN = {
   },
   envoy: { "envoy/envoy.yaml": { "#failure_mode_allow: true": "failure_mode_allow: true" } },
 };
+
+/** The line, or the block, of a recipe that makes a paywall; and the status of a page behind it. */
+const PAYWALL = {
+  nginx: [
+    403,
+    {
+      "nginx/passerby.conf": {
+        "    #location /articles/ {\n    #    set": "    location /articles/ {\n        set",
+        "    #    proxy_pass http://site;\n    #}": "        proxy_pass http://site;\n    }",
+      },
+    },
+  ],
+  caddy: [402, { "caddy/Caddyfile": { "\t\t#request_header /articles/*": "\t\trequest_header /articles/*" } }],
+  haproxy: [402, { "haproxy/haproxy.cfg": { "    #http-request set-header": "    http-request set-header" } }],
+  traefik: [
+    403,
+    {
+      "traefik/passerby.yml": {
+        "    #articles:\n    #  entryPoints:": "    articles:\n      entryPoints:",
+        "    #  rule:": "      rule:",
+        "    #  priority: 15\n    #  tls: {}\n    #  middlewares:": "      priority: 15\n      tls: {}\n      middlewares:",
+        "    #  service: site": "      service: site",
+        "    #passerby-articles:\n    #  headers:": "    passerby-articles:\n      headers:",
+      },
+    },
+  ],
+  envoy: [
+    403,
+    {
+      "envoy/envoy.yaml": Object.fromEntries(
+        [
+          "- match: { prefix: /articles/ }",
+          "  route: { cluster: site, timeout: 30s }",
+          "  typed_per_filter_config:",
+          "    passerby_headers:",
+          '      "@type": type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute',
+          "      mutations:",
+          "        request_mutations:",
+          "          - append: { header: { key: x-passerby-meter, value: articles } }",
+        ].map((line) => [`                        #${line}\n`, `                        ${line}\n`]),
+      ),
+    },
+  ],
+};
+
+const METER = '[meter.articles]\nlimit = 2\nwindow = "month"\n';
 
 /** Recipes that do without keep-alive to Passerby. */
 const NO_KEEP_ALIVE = {
@@ -536,6 +583,73 @@ for (const name of PROXIES) {
       }
       await own.start();
       assertReader(await visitor.visit(), user);
+    });
+
+    test("is a paywall for the pages that a meter counts, each once, and for no others", async (t) => {
+      const own = await startPasserby(t, {}, METER);
+      const [over, edits] = PAYWALL[name];
+      const paid = await startFront(t, name, { passerby: addressOf(own), site: site.address, edits });
+      const { visitor, user } = await newReader(paid);
+      const reads = async (path, status) => {
+        site.requests.length = 0;
+        const answer = await visitor.visit(path, { headers: SPOOFS });
+        assert.equal(answer.status, status, path);
+        if (status !== 200) assert.deepEqual([answer.page, site.requests], [null, []], path);
+        const facts = new Map(answer.passerby.map(([header, value]) => [header.replace("x-passerby-", ""), value]));
+        if (status === 200) assert.equal(facts.get("user"), user);
+        return { ...answer, facts };
+      };
+      const read = [];
+      // What a visitor writes is no part of what is asked.
+      for (const path of ["/articles/1?x&operation=z", "/articles/1?utm_source=a&utm_medium=b", "/articles/2?item=1&operation=z"])
+        read.push((await reads(path, 200)).facts);
+      const { user: _, ...told } = Object.fromEntries(read[2]);
+      assert.match(told["meter-resets"], /^\d{4}-\d\d-01T00:00:00Z$/);
+      assert.deepEqual({ ...told, "meter-resets": "" }, {
+        "anonymous": "true",
+        "meter-limit": "2",
+        "meter-remaining": "0",
+        "meter-resets": "",
+        "meter-used": "2",
+      });
+      assert.deepEqual(read.map((facts) => facts.get("meter-used")), ["1", "1", "2"]);
+      const refused = await reads("/articles/3?operation=z", over);
+      if (["nginx", "caddy", "haproxy"].includes(name)) assert.match(refused.text, /read what is free/);
+      await reads("/articles/1", 200);
+      assert.deepEqual([...(await reads("/", 200)).facts.keys()].toSorted(), ["anonymous", "user"]);
+      // However it is written.
+      for (const path of ["/%61rticles/4", "/x/../articles/5", "/x/%2e%2e/articles/6", "/./articles/7"]) {
+        site.requests.length = 0;
+        const answer = await visitor.visit(path);
+        const reached = site.requests.map(decodeURIComponent).filter((line) => line.startsWith("GET /articles/"));
+        assert.ok(answer.status !== 200 || reached.length === 0, `${path} reached ${reached}`);
+      }
+    });
+
+    test("does not let a shared cache keep the page that brings a cookie", async () => {
+      const visitor = new Visitor(front);
+      const caching = async () => {
+        const { headers, setCookie } = await visitor.visit("/?caching=public,%20max-age=3600");
+        return [setCookie.length, headers["cache-control"]];
+      };
+      // Traefik cannot.
+      const kept = name === "traefik" ? "public, max-age=3600" : "private, no-store";
+      assert.deepEqual(await caching(), [1, kept]);
+      assert.deepEqual(await caching(), [1, kept]);
+      assert.deepEqual(await caching(), [0, "public, max-age=3600"]);
+    });
+
+    test("stays closed to whom Passerby refuses, also where it stays open while Passerby is down", async (t) => {
+      const own = await startPasserby(t, { PASSERBY_BUDGET_BAD_TOKENS_ALL: "1" });
+      const open = await startFront(t, name, { passerby: addressOf(own), site: site.address, edits: OPEN[name] });
+      const { visitor } = await newReader(open);
+      const statuses = new Set();
+      await visits(64, 8, async () => {
+        const { page, status } = await visitor.visit("/", { headers: { authorization: "Bearer nonsense" } });
+        assert.equal(page, null);
+        statuses.add(status);
+      });
+      assert.deepEqual([...statuses].toSorted(), [401, 403], "unknown, and then too many");
     });
 
     test("opens no page to whom Passerby refuses, whatever its answer", async (t) => {

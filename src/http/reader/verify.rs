@@ -21,6 +21,8 @@ pub(crate) const ANONYMOUS: HeaderName = HeaderName::from_static("x-passerby-ano
 const SESSION_AGE: HeaderName = HeaderName::from_static("x-passerby-session-age");
 /// A JWT of one minute that says who it is.
 const ASSERTION: HeaderName = HeaderName::from_static("x-passerby-assertion");
+/// The meter that a page counts on, for proxies that say it so and not in the query.
+const METER: HeaderName = HeaderName::from_static("x-passerby-meter");
 /// Why it is refused.
 const REASON: HeaderName = HeaderName::from_static("x-passerby-reason");
 
@@ -83,8 +85,6 @@ impl Wish {
                 ("create", "never") => wish.creates = false,
                 ("assertion", "1") => wish.asserts = true,
                 ("assertion", "0") => wish.asserts = false,
-                // the recipes have one check for metered pages and others
-                ("meter", "") => {}
                 ("meter", meter) => wish.meter = Some(meter.to_owned()),
                 ("item", item) => wish.item = Some(item.to_owned()),
                 ("item_from", "path") => wish.item_from = Some(Part::Path),
@@ -105,9 +105,13 @@ impl Wish {
         Ok(wish)
     }
 
-    /// Takes the item from the page's address, which the proxy tells in a header: no visitor can put a query into it.
-    fn take_item(&mut self, request: &HttpRequest) -> Result<(), Problem> {
-        let Some(part) = self.item_from else { return Ok(()) };
+    /// Takes what the proxy tells in headers: the meter, and the page's address as the item, into which no visitor can put a query.
+    fn take_headers(&mut self, request: &HttpRequest) -> Result<(), Problem> {
+        if self.meter.is_none() {
+            let meter = request.headers().get(METER).and_then(|meter| meter.to_str().ok());
+            self.meter = meter.filter(|meter| !meter.is_empty()).map(str::to_owned);
+        }
+        let Some(part) = self.item_from.filter(|_| self.meter.is_some()) else { return Ok(()) };
         let uri = request.headers().get("x-forwarded-uri").map(|uri| String::from_utf8_lossy(uri.as_bytes()));
         let uri = uri.ok_or_else(|| {
             let detail = "item_from needs the header X-Forwarded-Uri of the proxy";
@@ -169,6 +173,7 @@ impl Passed {
     params(("create" = Option<String>, Query, description = "`auto` or `never` (the default)"),
         ("meter" = Option<String>, Query, description = "the meter that this use counts on"),
         ("item" = Option<String>, Query, description = "what is used; counts once in a period"),
+        ("X-Passerby-Meter" = Option<String>, Header, description = "the same as `meter`, for proxies that set a header for each page"),
         ("item_from" = Option<String>, Query, description = "`path` or `uri`: the item is that part of `X-Forwarded-Uri`"),
         ("operation" = Option<String>, Query, description = "which request it is; counts once"),
         ("over" = Option<String>, Query, description = "`402` (the default): the status when the allowance is used up; `403`: that of every refusal but 401 and 503, for proxies that know no others"),
@@ -190,7 +195,7 @@ pub(crate) async fn verify(request: HttpRequest, context: web::Data<Context>, pa
             body::discard(&request, &context, payload).await?;
         }
         let mut wish = Wish::of(request.query_string())?;
-        wish.take_item(&request)?;
+        wish.take_headers(&request)?;
         if is_asked_by_proxy(&request, &wish) { Ok(wish) } else { Err(Problem::cross_site()) }
     };
     let (over, answer) = match wish.await {
