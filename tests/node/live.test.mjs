@@ -416,6 +416,25 @@ describe("/passerby-live.js", { timeout: SUITE_DEADLINE }, () => {
         assert.equal(await reopened(connection), 2500);
       });
 
+      test("asks again, for the same, what nobody knows the outcome of", async () => {
+        const connection = await connect({ random: () => 0 });
+        const [asked] = await Promise.all([
+          connection.increment("/n"),
+          (async () => {
+            stub.instead = ({ id }, socket) => {
+              stub.instead = null;
+              const detail = "nobody knows whether it was done";
+              stub.tell({ type: "error", id, status: 503, code: "outcome-unknown", detail }, socket);
+              stub.cut(1012);
+            };
+            await reopened(connection);
+          })(),
+        ]);
+        assert.equal(asked.value, 1);
+        const ids = stub.frames.filter(({ type }) => type === "increment").map(({ id }) => id);
+        assert.deepEqual([ids.length, new Set(ids).size], [2, 1]);
+      });
+
       test("is resumed where it was", async () => {
         Object.assign(stub, { data: { a: 1 }, version: 3 });
         const connection = await connect();

@@ -709,12 +709,12 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
         const device = await Device.anonymous(server);
         const client = await device.open();
         let writing = true;
-        const writer = (async () => {
+        const writers = range(3, async () => {
           while (writing) await device.call("POST", "/v1/data/increment", { path: "/n" });
-        })();
+        });
         for (const _ of range(200)) await client.does("get");
         writing = false;
-        await writer;
+        await Promise.all(writers);
         const last = (await device.data()).n;
         const told = () => client.frames.filter(({ type }) => type === "data.changed").map(({ version }) => version);
         await client.once("the last version", () => told().at(-1) === last);
@@ -1002,6 +1002,24 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
           }
         }
       });
+    });
+
+    test("does nothing for a session that another device has ended, whatever is on its way", async () => {
+      const account = Device.newAccount();
+      const owner = await Device.account(server, account);
+      for (const round of range(20)) {
+        const thief = await Device.logIn(server, account);
+        const client = await thief.open();
+        await owner.call("PUT", "/v1/data", { round });
+        // It stops reading, so that it does not hear of its end.
+        client.ws.pause();
+        assert.equal((await owner.call("DELETE", `/v1/user/sessions/${thief.session}`)).status, 204);
+        client.ask("increment", { path: "/stolen" }).catch(() => {});
+        client.ask("put", { data: { stolen: true } }).catch(() => {});
+        client.ws.resume();
+        await client.endsWith(4001, SOON);
+        assert.deepEqual(await owner.data(), { round });
+      }
     });
 
     describe("holds", () => {

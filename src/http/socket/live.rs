@@ -39,8 +39,8 @@ pub(super) struct Socket {
     pub(super) session: SessionId,
     pub(super) endless: Endless,
     pub(super) _place: Place,
-    /// The version that the last `get` answered: changes up to it are known.
-    pub(super) shown: u64,
+    /// The version of the document that the client has been told.
+    pub(super) known: u64,
 }
 
 impl Drop for Socket {
@@ -140,11 +140,12 @@ impl Socket {
     }
 
     /// Says hello, and forgets what only that was for.
-    async fn greet(&self, attachment: &mut Attachment, out: &mut Out) -> Result<(), End> {
+    async fn greet(&mut self, attachment: &mut Attachment, out: &mut Out) -> Result<(), End> {
         for frame in frames::hello(&self.user, &self.session, &attachment.hello) {
             out.send(frame).await?;
         }
         attachment.hello.missed = Missed::Nothing;
+        self.known = attachment.hello.version;
         Ok(())
     }
 
@@ -157,8 +158,7 @@ impl Socket {
             Push::Linked { session } => self.session = SessionId::derive(&self.user, *session),
             // its user is another's alias now, and that is all there is to say
             Push::Ended(passerby_actors::domain::Cause::MergedInto) => return Err(SESSION_ENDED.into()),
-            known if frames::version(known).is_some_and(|version| version <= self.shown) => return Ok(()),
-            _ => {}
+            _ => self.known = frames::version(&push).map_or(self.known, |version| version.max(self.known)),
         }
         out.send(frames::push(&self.user, &push)).await?;
         if matches!(&*push, Push::Ended(_)) { Err(SESSION_ENDED.into()) } else { Ok(()) }
@@ -209,6 +209,23 @@ impl Socket {
         }
     }
 
+    /// The document, once the client has been told of all that made it so: what is stored is durable, and the actor tells of it a
+    /// moment later.
+    async fn document(&mut self, attachment: &mut Attachment, out: &mut Out) -> Result<Option<Arc<[u8]>>, End> {
+        let until = Instant::now() + TOLD_WITHIN;
+        loop {
+            let stored = self.context.handle.document(&self.user);
+            let view = stored.as_deref().and_then(|bytes| Document::view(bytes).ok());
+            if view.is_none_or(|view| view.version <= self.known) {
+                return Ok(stored);
+            }
+            match timeout_at(until, attachment.inbox.next()).await {
+                Ok(push) => self.tell(push, &attachment.inbox, out).await?,
+                Err(_) => return Ok(stored),
+            }
+        }
+    }
+
     /// Does what the client asks for, while its session lives (S7). What others do meanwhile waits: of the changes before the answer's own all are told before it,
     /// and of those after it none.
     async fn asked(&mut self, text: &str, attachment: &mut Attachment, out: &mut Out) -> Result<(), End> {
@@ -216,7 +233,11 @@ impl Socket {
             return Err(End::Close(CloseCode::Invalid));
         };
         self.session(attachment, out).await?;
-        let answer = answer(&self.context, &self.user, attachment.socket, id.as_deref(), request).await;
+        let stored = match &request {
+            Ok(Request::Get) => self.document(attachment, out).await?,
+            _ => None,
+        };
+        let answer = answer(&self.context, &self.user, attachment.socket, id.as_deref(), request, stored).await;
         let mut later = None;
         while let Some(push) = attachment.inbox.try_next() {
             if frames::version(&push).zip(answer.version).is_some_and(|(told, own)| told > own) {
@@ -225,9 +246,7 @@ impl Socket {
             }
             self.tell(Some(push), &attachment.inbox, out).await?;
         }
-        if answer.is_whole {
-            self.shown = answer.version.unwrap_or_default();
-        }
+        self.known = answer.version.map_or(self.known, |version| version.max(self.known));
         out.send(answer.frame).await?;
         if answer.is_unknown {
             // whether it was done is told to a socket that comes back, and not to the one that asked
@@ -240,12 +259,11 @@ impl Socket {
     }
 }
 
+/// What a client is answered.
 struct Answer {
     frame: String,
     /// The version that the document has by it.
     version: Option<u64>,
-    /// Whether it holds the document.
-    is_whole: bool,
     /// Whether nobody knows if it was done.
     is_unknown: bool,
 }
@@ -256,18 +274,18 @@ async fn answer(
     origin: u64,
     id: Option<&str>,
     request: Result<Request, Problem>,
+    stored: Option<Arc<[u8]>>,
 ) -> Answer {
     let mut current = None;
     let done = async {
         let name = id.unwrap_or_default();
         match request? {
             Request::Get => {
-                let stored = context.handle.document(user);
                 let view = stored.as_deref().and_then(|bytes| Document::view(bytes).ok());
                 let (version, json) = view.map_or((0, None), |view| (view.version, view.json));
                 let fields = format!(r#","version":{version},"data":{}"#, json.unwrap_or("null"));
                 let frame = frames::reply(name, &fields);
-                Ok(Answer { frame, version: Some(version), is_whole: true, is_unknown: false })
+                Ok(Answer { frame, version: Some(version), is_unknown: false })
             }
             Request::Edit(change, expected) => {
                 let edit = context.handle.edit(user, change, expected, Some(name.as_bytes()), Some(origin));
@@ -279,14 +297,14 @@ async fn answer(
                 let version = edited.version;
                 let value = edited.value.map(|value| format!(r#","value":{value}"#)).unwrap_or_default();
                 let frame = frames::reply(name, &format!(r#","version":{version}{value}"#));
-                Ok(Answer { frame, version: Some(version), is_whole: false, is_unknown: false })
+                Ok(Answer { frame, version: Some(version), is_unknown: false })
             }
             Request::Meter { name: meter, item, amount } => {
                 let wish = Use { meter: &meter, amount, item: item.as_deref(), operation: Some(name.as_bytes()) };
                 let used = meters::used(context, user, wish).await?.ok_or_else(Problem::no_such_meter)?;
                 let view = serde_json::to_string(&used).unwrap_or_default();
                 let frame = frames::reply(name, &format!(r#","meter":{view}"#));
-                Ok(Answer { frame, version: None, is_whole: false, is_unknown: false })
+                Ok(Answer { frame, version: None, is_unknown: false })
             }
         }
     };
@@ -294,7 +312,7 @@ async fn answer(
     done.unwrap_or_else(|problem| {
         let problem = problem.told_now(&context.server);
         let is_unknown = problem.code() == "outcome-unknown";
-        Answer { frame: frames::error(id, &problem, current), version: None, is_whole: false, is_unknown }
+        Answer { frame: frames::error(id, &problem, current), version: None, is_unknown }
     })
 }
 

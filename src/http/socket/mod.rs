@@ -115,7 +115,7 @@ async fn try_open(request: &HttpRequest, context: &Context, payload: web::Payloa
         session: SessionId::derive(&user, number),
         endless: request.conn_data::<Endless>().cloned().unwrap_or_default(),
         _place: place,
-        shown: 0,
+        known: 0,
     };
     socket.endless.begin();
     actix_web::rt::spawn(socket.run(attachment, session, messages));
