@@ -4,7 +4,8 @@
 //! The release server runs with its default budgets, as behind a proxy that says where each request came from. Readers who are
 //! known check in at a steady rate, in an open loop: first alone, then during each flood, at its `--rate`, from a thread of
 //! the lowest priority. A network's budget and that of all together bound how many users are made and, with them,
-//! memory and disk; the readers' latencies may at most double.
+//! memory and disk; the readers' latencies may at most double. And what do the budgets of ten million networks take that come
+//! once, in this process?
 //!
 //! `--smoke` is for CI: a small flood in a few seconds. The exit code is 1 if more users are made than the budgets allow, or
 //! memory or disk grow beyond their bound; latency is only printed.
@@ -17,13 +18,17 @@ mod generator;
 #[path = "../shared/mod.rs"]
 mod shared;
 
+use std::net::Ipv6Addr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
+use passerby::budget::{Budgets, Spend};
+use passerby::config::{self, ConfigFile};
 use passerby_actors::domain::Clock;
 use passerby_actors::system::SystemClock;
 
@@ -48,6 +53,9 @@ const OF_ALL: (u64, f64) = (20_000, 2000.0);
 /// What a user who is made may cost, in memory and on disk, tables that have just doubled and a generation being written
 /// included (bytes).
 const USER: f64 = 512.0;
+/// Networks that come once, and what their budgets may take (MiB).
+const STRANGERS: u64 = 10_000_000;
+const STRANGERS_MIB: f64 = 64.0;
 /// What the server may grow by beside that: budgets of networks, buffers of connections (MiB).
 const BESIDE: f64 = 64.0;
 
@@ -179,7 +187,28 @@ fn main() -> ExitCode {
     report.targeted("memory after both floods", grown, "MiB more", AtMost(BESIDE + most), Weight::Bound);
     let grown = mib(disk_bytes(&data)) - mib(disk);
     report.targeted("disk after both floods", grown, "MiB more", AtMost(BESIDE + most), Weight::Bound);
+    let (grown, per_s) = strangers();
+    report.figure("networks that come once", per_s, "/s");
+    report.targeted("memory for the budgets of 10 million of them", grown, "MiB", AtMost(STRANGERS_MIB), Weight::Bound);
     if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Takes one from the budget of each of ten million networks: how much more memory that needs (MiB), and how many it were a second.
+fn strangers() -> (f64, f64) {
+    let rules =
+        config::load(&ConfigFile::IfPresent("/nonexistent".into()), &[], &[]).unwrap().settings().budget.clone();
+    let clock = Arc::new(SystemClock::default());
+    let budgets = Budgets::new(&rules, true, clock.clone());
+    let own = std::process::id().to_string();
+    let (before, began_us) = (resident_bytes(&own), clock.monotonic_us());
+    let mut passed = 0;
+    for number in 0..STRANGERS {
+        let address = Ipv6Addr::from((0x2001_0db8 << 96) | (u128::from(number) << 64) | 1);
+        passed += u64::from(budgets.spend(Spend::Create, address.into()).is_ok());
+    }
+    let took_s = (clock.monotonic_us() - began_us) as f64 / 1e6;
+    assert!(passed as f64 <= OF_ALL.0 as f64 + OF_ALL.1 * (took_s + 1.0), "{passed} in {took_s} s");
+    (mib(resident_bytes(&own)) - mib(before), STRANGERS as f64 / took_s)
 }
 
 fn latency(report: &mut Report, what: &str, measured: &Measured) {

@@ -460,6 +460,35 @@ async fn meters_are_used_over_the_api_and_a_repeated_request_counts_once() {
         .await;
 }
 
+#[actix_web::test]
+async fn uses_of_users_who_become_one_add_up_or_the_larger_counts() {
+    World::new()
+        .file("[provider.local_userpass.config]\nautoConfirm = true\n[meter.sum]\nlimit = 9\n[meter.max]\nlimit = 9\nmerge = \"max\"\n")
+        .serve(async |server| {
+            let call = async |what: &str, token: &str, body: serde_json::Value| {
+                let answer = server.call(what).bearer(token).body(body.to_string()).send().await;
+                assert!(answer.status < 300, "{answer:?}");
+                answer
+            };
+            let account = json!({ "provider": "local-userpass", "email": "a@example.test", "password": "a password" });
+            assert_eq!(server.call("POST /v1/registrations").body(account.to_string()).send().await.status, 202);
+            let (first, guest) = (server.log_in_v1().await, server.log_in_v1().await);
+            let first = call("POST /v1/user/identities", &first.access, account.clone()).await.tokens();
+            for (token, uses) in [(&first.access, 2), (&guest.access, 3)] {
+                for meter in ["sum", "max"] {
+                    call(&format!("POST /v1/meters/{meter}"), token, json!({ "amount": uses })).await;
+                }
+            }
+            let mut merge = account;
+            merge["on_conflict"] = json!("merge");
+            let merged = call("POST /v1/user/identities", &guest.access, merge).await.tokens();
+            let meters = server.call("GET /v1/meters").bearer(&merged.access).send().await.json();
+            let used = |name| meters["meters"].as_array().unwrap().iter().find(|meter| meter["name"] == name).unwrap()["used"].clone();
+            assert_eq!((used("sum"), used("max")), (json!(5), json!(3)));
+        })
+        .await;
+}
+
 /// S35, S36: who makes too many is told when to come again; readers of the network keep their ids and others notice nothing.
 #[actix_web::test]
 async fn a_network_that_makes_too_many_users_is_asked_to_wait_and_its_readers_keep_their_ids() {
