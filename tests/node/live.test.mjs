@@ -176,6 +176,7 @@ describe("/passerby-live.js", { timeout: SUITE_DEADLINE }, () => {
 
       test("where there is no WebSocket it says so", async () => {
         await assert.rejects(connect({ WebSocket: undefined }), TypeError);
+        await assert.rejects(connect({ base: "nowhere" }), TypeError);
       });
     });
 

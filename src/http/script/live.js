@@ -66,6 +66,7 @@ class Connection {
   /** @param {any} options */
   constructor(options) {
     if (!options.WebSocket) throw new TypeError("there is no WebSocket here");
+    new URL(options.base ?? home); // throws where trying again would not help
     this.#options = options;
     this.#open();
   }
