@@ -219,7 +219,7 @@ impl Handle {
     /// Ends the id of a lazy cookie, whether or not somebody makes its reader meanwhile. Durable when answered.
     ///
     /// # Errors
-    /// `NotWritable`, `OutcomeUnknown`.
+    /// As [`logout`](Self::logout), but for `Refused`: an id that has ended already has ended.
     pub async fn end_lazily(&self, user: &UserId) -> Result<(), Error> {
         let core = self.core();
         if core.store.health() != Health::Writable {

@@ -8,40 +8,49 @@
 -- For Passerby's http.request_timeout (10 s) and a little more.
 local TIMEOUT_MS = 15000
 
--- Of one connection, or of a body that is not sent along.
-local NOT_SENT = {
-    ["connection"] = true, ["content-encoding"] = true, ["content-length"] = true, ["content-type"] = true,
-    ["expect"] = true, ["http2-settings"] = true, ["keep-alive"] = true, ["proxy-authorization"] = true,
-    ["proxy-connection"] = true, ["te"] = true, ["trailer"] = true, ["transfer-encoding"] = true, ["upgrade"] = true,
+-- All that Passerby reads, and between what several of a name are one. HAProxy has room for 101 headers, and its client for Lua
+-- does not count them.
+local SENT = {
+    ["authorization"] = ", ", ["cookie"] = "; ", ["host"] = ", ", ["purpose"] = ", ", ["sec-purpose"] = ", ",
+    ["user-agent"] = " ", ["x-forwarded-for"] = ", ", ["x-forwarded-host"] = ", ", ["x-forwarded-proto"] = ", ",
+    ["x-moz"] = ", ", ["x-passerby-meter"] = ", ", ["x-purpose"] = ", ",
 }
+
+-- What is sent has to fit into a buffer of HAProxy's (tune.bufsize, 16384), with some room for the rest.
+local MOST_BYTES = 12000
 
 local FOR_THE_SITE = {
     "x-passerby-user", "x-passerby-anonymous", "x-passerby-assertion", "x-passerby-meter-used",
     "x-passerby-meter-limit", "x-passerby-meter-remaining", "x-passerby-meter-resets",
 }
 
--- HAProxy counts values from 0, and its client wants them from 1.
-local function list(values)
-    local from_one = {}
-    for index = 0, #values do
-        from_one[index + 1] = values[index]
+-- HAProxy counts values from 0.
+local function joined(values, between)
+    local text = values[0]
+    for index = 1, #values do
+        text = text .. between .. values[index]
     end
-    return from_one
+    return text
 end
 
 local function check(txn, url)
     txn:set_var("txn.passerby_status", 0)
 
-    local headers = {}
+    local headers, bytes = {}, 0
     for name, values in pairs(txn.http:req_get_headers()) do
-        if not NOT_SENT[name] then
-            headers[name] = list(values)
+        if SENT[name] then
+            headers[name] = { joined(values, SENT[name]) }
+            bytes = bytes + #headers[name][1]
         end
     end
     -- Without one the client would name itself, and a visitor who hides the browser's name is a machine.
     headers["user-agent"] = headers["user-agent"] or { "" }
     headers["x-forwarded-method"] = { txn.sf:method() }
     headers["x-forwarded-uri"] = { txn.sf:pathq() }
+    if bytes + #headers["x-forwarded-uri"][1] > MOST_BYTES then
+        txn:set_var("txn.passerby_status", 431)
+        return
+    end
 
     local answer = core.httpclient():get({ url = url, headers = headers, timeout = TIMEOUT_MS })
     if not answer or not answer.status then

@@ -3,7 +3,7 @@
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 use utoipa::OpenApi;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::{JSON, client_api, v1};
 
@@ -79,6 +79,9 @@ impl utoipa::Modify for Security {
             let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
             components.add_security_scheme(name, SecurityScheme::Http(bearer));
         }
+        let about = "a reader's; `__Secure-passerby` with `cookie.domain`. What changes something needs `Sec-Fetch-Site` or `Origin` besides";
+        let cookie = ApiKeyValue::with_description("__Host-passerby", about);
+        components.add_security_scheme("reader_cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }
 }
 

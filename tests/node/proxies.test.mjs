@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { posix } from "node:path";
 import { PassThrough } from "node:stream";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -112,11 +113,11 @@ const INTRUSIONS = [
 
 /** Statuses of a check, and what becomes of the page. nginx's `auth_request` knows no refusals but 401 and 403. */
 const REFUSALS = {
-  nginx: { 401: 401, 402: 503, 403: 403, 404: 503, 500: 503, 503: 503 },
-  caddy: { 401: 401, 402: 402, 403: 403, 404: 503, 500: 503, 503: 503 },
-  haproxy: { 401: 401, 402: 402, 403: 403, 404: 503, 500: 503, 503: 503 },
-  traefik: { 401: 401, 402: 402, 403: 403, 404: 503, 500: 503, 503: 503 },
-  envoy: { 401: 401, 402: 402, 403: 403, 404: 503, 500: 503, 503: 503 },
+  nginx: { 401: 401, 402: 503, 403: 403, 404: 503, 431: 503, 500: 503, 503: 503 },
+  caddy: { 200: 503, 401: 401, 402: 402, 403: 403, 404: 404, 431: 431, 500: 503, 503: 503 },
+  haproxy: { 200: 503, 401: 401, 402: 403, 403: 403, 404: 403, 431: 403, 500: 503, 503: 503 },
+  traefik: { 401: 401, 402: 402, 403: 403, 404: 404, 431: 431, 500: 503, 503: 503 },
+  envoy: { 200: 503, 401: 401, 402: 402, 403: 403, 404: 404, 431: 431, 500: 503, 503: 503 },
 };
 
 /** What a publisher changes in a recipe so that the site stays open while Passerby is down. */
@@ -153,7 +154,7 @@ const PAYWALL = {
     403,
     {
       "nginx/passerby.conf": {
-        "    #location /articles/ {\n    #    set": "    location /articles/ {\n        set",
+        "    #location ~ ^/articles/ {\n    #    set": "    location ~ ^/articles/ {\n        set",
         "    #    proxy_pass http://site;\n    #}": "        proxy_pass http://site;\n    }",
       },
     },
@@ -191,12 +192,29 @@ const PAYWALL = {
   ],
 };
 
+/** Ways to ask for an article. */
+const SPELLINGS = [
+  "/%61rticles/4",
+  "//articles/5",
+  "/x/../articles/6",
+  "/x/%2e%2e/articles/7",
+  "/./articles/8",
+  "/%2e/articles/9",
+  "/articles%2f10",
+  "/x%2f..%2farticles/11",
+  "/x/..%2farticles/12",
+  "/x/..//articles/13",
+  "/%2farticles/14",
+];
+
+/** A path as a site might read it that decodes and resolves all it can. */
+const asRead = (path) => posix.normalize(decodeURIComponent(path.split("?")[0])).replace(/^[/]+/, "/");
+
 const METER = '[meter.articles]\nlimit = 2\nwindow = "month"\n';
 
 /** Recipes that do without keep-alive to Passerby. */
 const NO_KEEP_ALIVE = {
   nginx: { "nginx/passerby.conf": { "    keepalive 64;               # resting": "    # resting" } },
-  caddy: { "caddy/Caddyfile": { "keepalive 60s # below": "keepalive off # below" } },
   haproxy: { "haproxy/haproxy.cfg": { "http-reuse always": "option http-server-close" } },
   traefik: { "traefik/passerby.yml": { "maxIdleConnsPerHost: 64": "maxIdleConnsPerHost: -1" } },
   envoy: { "envoy/envoy.yaml": { "idle_timeout: 60s": "max_requests_per_connection: 1" } },
@@ -222,7 +240,7 @@ async function newReader(front) {
 /** The page came from the site, for this reader, who is anonymous; and the site got nothing else of that kind. */
 function assertReader(answer, user = answer.user) {
   assert.equal(answer.status, 200, answer.text);
-  assert.match(answer.user, UUID);
+  assert.match(`${answer.user}`, UUID, JSON.stringify(answer));
   assert.deepEqual(answer.passerby.toSorted(), [["x-passerby-anonymous", "true"], ["x-passerby-user", user]]);
 }
 
@@ -248,6 +266,7 @@ async function visits(count, atOnce, visit) {
 
 for (const name of PROXIES) {
   describe(`a site behind ${name}`, { timeout: SUITE_DEADLINE }, () => {
+    const hasKeepAlive = name in NO_KEEP_ALIVE;
     let server, wire, site, front;
     before(async () => {
       server = await startPasserby(null);
@@ -618,11 +637,11 @@ for (const name of PROXIES) {
       await reads("/articles/1", 200);
       assert.deepEqual([...(await reads("/", 200)).facts.keys()].toSorted(), ["anonymous", "user"]);
       // However it is written.
-      for (const path of ["/%61rticles/4", "/x/../articles/5", "/x/%2e%2e/articles/6", "/./articles/7"]) {
+      for (const path of SPELLINGS) {
         site.requests.length = 0;
-        const answer = await visitor.visit(path);
-        const reached = site.requests.map(decodeURIComponent).filter((line) => line.startsWith("GET /articles/"));
-        assert.ok(answer.status !== 200 || reached.length === 0, `${path} reached ${reached}`);
+        await visitor.visit(path);
+        const reached = site.requests.filter((line) => asRead(line.split(" ")[1]).startsWith("/articles/"));
+        assert.deepEqual(reached, [], path);
       }
     });
 
@@ -650,6 +669,25 @@ for (const name of PROXIES) {
         statuses.add(status);
       });
       assert.deepEqual([...statuses].toSorted(), [401, 403], "unknown, and then too many");
+
+      // What Passerby does not even read is no sign that it is down, and kills no proxy.
+      const many = (count) => Object.fromEntries(Array.from({ length: count }, (_, n) => [`x-${n}`, "1"]));
+      const authorization = "Bearer nonsense";
+      for (const [what, headers] of Object.entries({
+        "80 headers": many(80),
+        "90 headers": many(90),
+        "100 headers": many(100),
+        "95 cookies": { cookie: Array.from({ length: 95 }, () => "a=1") },
+        "a long cookie": { cookie: `a=${"1".repeat(14_000)}` },
+        "a long header": { "x-long": "1".repeat(14_000) },
+        "a longer header": { "x-long": "1".repeat(300_000) },
+      })) {
+        site.requests.length = 0;
+        const answer = await visitor.visit("/", { headers: { ...headers, authorization } }).catch((error) => error.code);
+        assert.deepEqual([answer.page ?? null, site.requests], [null, []], `${what}: ${answer.status ?? answer}`);
+        assert.equal((await visitor.visit("/", { headers: { authorization } })).page, null, `after ${what}`);
+      }
+      assertReader(await visitor.visit());
     });
 
     test("opens no page to whom Passerby refuses, whatever its answer", async (t) => {
@@ -702,11 +740,13 @@ for (const name of PROXIES) {
       wire.clear();
       const perSecond = await visits(10_000, 32, async () => assertReader(await visitor.visit(), user));
       assert.equal(wire.requests.length, 10_000);
-      assert.ok(wire.connections <= 100, `${wire.connections} connections`);
+      // Caddy makes one for each, as it says in its recipe.
+      if (hasKeepAlive) assert.ok(wire.connections <= 100, `${wire.connections} connections`);
+      else assert.equal(wire.connections, 10_000);
       t.diagnostic(`${name}: 10 000 pages, ${wire.connections} more connections to Passerby, ${perSecond} pages/s`);
     });
 
-    test("makes a connection for every page without the recipe's keep-alive", async (t) => {
+    if (hasKeepAlive) test("makes a connection for every page without the recipe's keep-alive", async (t) => {
       const edits = NO_KEEP_ALIVE[name];
       const own = await startFront(t, name, { passerby: wire.address, site: site.address, edits });
       const { visitor, user } = await newReader(own);

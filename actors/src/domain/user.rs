@@ -604,8 +604,7 @@ impl UserState {
         Ok(Decision::Replace { next, cause: Cause::Unlinked, reply: Reply::Done })
     }
 
-    /// The operations that carry a decision out, seen from this state; `None` if nothing changes. A new identity is claimed
-    /// first: then a conflict at an operation before the last is one about an identity.
+    /// The operations that carry a decision out, seen from this state; `None` if nothing changes.
     pub fn ops(&self, decision: &Decision) -> Option<(Cause, Vec<Op>)> {
         match decision {
             Decision::Keep(_) => None,

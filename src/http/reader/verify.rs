@@ -42,7 +42,6 @@ pub(crate) struct Wish {
     /// The part of `X-Forwarded-Uri` that is the item.
     item_from: Option<Part>,
     operation: Option<String>,
-    over: Over,
 }
 
 /// Of the page that a visitor asked the proxy for.
@@ -52,15 +51,6 @@ enum Part {
     Path,
     /// All.
     Uri,
-}
-
-/// How a refusal of what a visitor does is answered that is no 401, such as a meter that is used up: proxies know 403, and nginx
-/// turns everything else into 500, as if Passerby were down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Over {
-    #[default]
-    Itself,
-    Forbidden,
 }
 
 impl Wish {
@@ -90,8 +80,8 @@ impl Wish {
                 ("item_from", "path") => wish.item_from = Some(Part::Path),
                 ("item_from", "uri") => wish.item_from = Some(Part::Uri),
                 ("operation", operation) => wish.operation = Some(operation.to_owned()),
-                ("over", "402") => wish.over = Over::Itself,
-                ("over", "403") => wish.over = Over::Forbidden,
+                // how a refusal is answered: nginx takes everything but 401 and 403 for an error of ours
+                ("over", "402" | "403") => {}
                 _ => {
                     let detail = "the query takes create=auto or never, assertion=1 or 0, meter, item, item_from=path or uri, operation, over=402 or 403";
                     return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-query", detail));
@@ -169,7 +159,7 @@ impl Passed {
 }
 
 /// Says who a visitor is, by Bearer token or cookie. With `create=auto` a first visit is given an id lazily.
-#[utoipa::path(get, path = "/verify", tag = "Readers",
+#[utoipa::path(get, path = "/verify", tag = "Readers", security((), ("access_token" = []), ("reader_cookie" = [])),
     params(("create" = Option<String>, Query, description = "`auto` or `never` (the default)"),
         ("meter" = Option<String>, Query, description = "the meter that this use counts on"),
         ("item" = Option<String>, Query, description = "what is used; counts once in a period"),
@@ -198,20 +188,25 @@ pub(crate) async fn verify(request: HttpRequest, context: web::Data<Context>, pa
         wish.take_headers(&request)?;
         if is_asked_by_proxy(&request, &wish) { Ok(wish) } else { Err(Problem::cross_site()) }
     };
-    let (over, answer) = match wish.await {
-        Ok(wish) => (wish.over, check(&request, &context, &wish).await),
-        Err(problem) => (Over::Itself, Err(problem)),
+    let answer = match wish.await {
+        Ok(wish) => check(&request, &context, &wish).await,
+        Err(problem) => Err(problem),
     };
+    // also of a query that is wrong elsewhere
+    let over =
+        form_urlencoded::parse(request.query_string().as_bytes()).any(|(name, value)| name == "over" && value == "403");
+    let is_refusal = |status: u16| over && (400..500).contains(&status) && status != 401;
     let mut response = match answer {
         Ok(response) => response,
         Err(problem) => {
             let reason = HeaderValue::from_static(problem.code());
+            let problem = if is_refusal(problem.status()) { problem.forbidden() } else { problem };
             let mut response = v1::respond(&context, Err(problem));
             response.headers_mut().insert(REASON, reason);
             response
         }
     };
-    if over == Over::Forbidden && response.status().is_client_error() && response.status() != StatusCode::UNAUTHORIZED {
+    if is_refusal(response.status().as_u16()) {
         *response.status_mut() = StatusCode::FORBIDDEN;
     }
     let (name, value) = NO_STORE;

@@ -51,7 +51,7 @@ pub(crate) struct TicketAnswer {
 }
 
 /// A ticket for a socket of this session, good once and for 30 seconds: browsers cannot send a token with a WebSocket but in its URL.
-#[utoipa::path(post, path = "/v1/socket-ticket", tag = "Data", security(("access_token" = [])),
+#[utoipa::path(post, path = "/v1/socket-ticket", tag = "Data", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 201, body = TicketAnswer), (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn ticket(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
@@ -68,7 +68,7 @@ pub(crate) async fn ticket(request: HttpRequest, context: web::Data<Context>, pa
 }
 
 /// Opens a socket, by a ticket or by a reader's cookie; `/asyncapi.json` is what is said on it.
-#[utoipa::path(get, path = "/v1/socket", tag = "Data",
+#[utoipa::path(get, path = "/v1/socket", tag = "Data", security((), ("reader_cookie" = [])),
     params(("since" = Option<u64>, Query, description = "the version of the document that the client knows"),
         ("Sec-WebSocket-Protocol" = String, Header, description = "`passerby.v1`, and `ticket.` with a ticket of `POST /v1/socket-ticket`")),
     responses((status = 101, description = "a WebSocket"),

@@ -63,7 +63,7 @@ fn id(request: &HttpRequest) -> Result<DeviceId, Problem> {
 }
 
 /// The access token's user's API keys.
-#[utoipa::path(get, path = "/v1/user/api-keys", tag = "Passerby", security(("access_token" = [])),
+#[utoipa::path(get, path = "/v1/user/api-keys", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 200, body = Keys), (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn list_keys(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
@@ -76,7 +76,7 @@ pub(crate) async fn list_keys(request: HttpRequest, context: web::Data<Context>)
 }
 
 /// Makes a key with which the user's programs log in (`provider` `api-key`, `key`). It is shown here and never again.
-#[utoipa::path(post, path = "/v1/user/api-keys", tag = "Passerby", security(("access_token" = [])),
+#[utoipa::path(post, path = "/v1/user/api-keys", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
     request_body(content = Object, description = "`name`: 1 to 64 of A-Z a-z 0-9 _ -"),
     responses((status = 201, body = KeyView), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
@@ -100,7 +100,7 @@ pub(crate) async fn make_key(request: HttpRequest, context: web::Data<Context>, 
 }
 
 /// Enables or disables a key. Sessions that it began go on.
-#[utoipa::path(patch, path = "/v1/user/api-keys/{id}", tag = "Passerby", security(("access_token" = [])),
+#[utoipa::path(patch, path = "/v1/user/api-keys/{id}", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
     params(("id" = String, Path, description = "as listed")),
     request_body(content = Object, description = "`disabled`: true or false"),
     responses((status = 204), (status = 400, body = Problem, content_type = "application/problem+json"),
@@ -130,7 +130,7 @@ pub(crate) async fn change_key(
 }
 
 /// Takes a key away. Sessions that it began go on.
-#[utoipa::path(delete, path = "/v1/user/api-keys/{id}", tag = "Passerby", security(("access_token" = [])),
+#[utoipa::path(delete, path = "/v1/user/api-keys/{id}", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
     params(("id" = String, Path, description = "as listed")),
     responses((status = 204), (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),

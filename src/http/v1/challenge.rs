@@ -45,7 +45,19 @@ pub(super) fn afford(
     what: Spend,
     body: &Map<String, Value>,
 ) -> Result<(), Problem> {
-    let Err(over) = spend(request, context, what) else { return Ok(()) };
+    spend(request, context, what).or_else(|over| prove_work(request, context, over, body))
+}
+
+/// Takes the proof of work in a request's body in place of a budget that is used up.
+///
+/// # Errors
+/// As [`afford`].
+pub(super) fn prove_work(
+    request: &HttpRequest,
+    context: &Context,
+    over: OverBudget,
+    body: &Map<String, Value>,
+) -> Result<(), Problem> {
     let server = &context.server;
     let Some(proof) = body.get("altcha") else { return Err(work_needed(over, None)) };
     let proof = proof.as_str().ok_or(ProofError::Form);

@@ -47,7 +47,7 @@ pub(crate) struct DataChanged {
 }
 
 /// The user's document.
-#[utoipa::path(get, path = "/v1/data", tag = "Data", security(("access_token" = [])),
+#[utoipa::path(get, path = "/v1/data", tag = "Data", security(("access_token" = []), ("reader_cookie" = [])),
     params(("If-None-Match" = Option<String>, Header, description = "304 if it is still this version")),
     responses((status = 200, body = Object, headers(("etag" = String, description = "the version"))),
         (status = 304, description = "it is still that version"),
@@ -82,7 +82,7 @@ pub(crate) async fn get_data(request: HttpRequest, context: web::Data<Context>) 
 }
 
 /// Puts another document in its place.
-#[utoipa::path(put, path = "/v1/data", tag = "Data", security(("access_token" = [])),
+#[utoipa::path(put, path = "/v1/data", tag = "Data", security(("access_token" = []), ("reader_cookie" = [])),
     params(("If-Match" = Option<String>, Header, description = "the version that it replaces, or `*` for any"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is none"),
         ("Idempotency-Key" = Option<String>, Header, description = "the same request is done once")),
@@ -103,7 +103,7 @@ pub(crate) async fn put_data(request: HttpRequest, context: web::Data<Context>, 
 
 /// Changes a part of the document: by a merge patch (RFC 7396), or with content type `application/json-patch+json` by a JSON
 /// patch (RFC 6902). A document that is not there is an empty one.
-#[utoipa::path(patch, path = "/v1/data", tag = "Data", security(("access_token" = [])),
+#[utoipa::path(patch, path = "/v1/data", tag = "Data", security(("access_token" = []), ("reader_cookie" = [])),
     params(("If-Match" = Option<String>, Header, description = "the version that it changes"),
         ("Idempotency-Key" = Option<String>, Header, description = "the same request is done once")),
     request_body(content((Object = "application/merge-patch+json"), (Vec<Object> = "application/json-patch+json"))),
@@ -153,7 +153,7 @@ pub(crate) async fn patch_data(
 }
 
 /// Adds to a number in the document, which is 0 if it is not there; concurrent ones all count.
-#[utoipa::path(post, path = "/v1/data/increment", tag = "Data", security(("access_token" = [])),
+#[utoipa::path(post, path = "/v1/data/increment", tag = "Data", security(("access_token" = []), ("reader_cookie" = [])),
     params(("If-Match" = Option<String>, Header, description = "the version that it changes"),
         ("Idempotency-Key" = Option<String>, Header, description = "the same request counts once")),
     request_body(content = Object, description = "`path`, a JSON pointer (RFC 6901), and `by` (default 1)"),
@@ -177,7 +177,7 @@ pub(crate) async fn increment_data(
 }
 
 /// Takes the document away. Its version goes on with the next one.
-#[utoipa::path(delete, path = "/v1/data", tag = "Data", security(("access_token" = [])),
+#[utoipa::path(delete, path = "/v1/data", tag = "Data", security(("access_token" = []), ("reader_cookie" = [])),
     params(("If-Match" = Option<String>, Header, description = "the version that it takes away"),
         ("Idempotency-Key" = Option<String>, Header, description = "the same request is done once")),
     responses((status = 200, body = DataChanged),
@@ -185,7 +185,9 @@ pub(crate) async fn increment_data(
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 412, body = Problem, content_type = "application/problem+json", description = "another version is there"),
         (status = 422, body = Problem, content_type = "application/problem+json", description = "another request was made under this `Idempotency-Key`"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
+        (status = 429, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 507, body = Problem, content_type = "application/problem+json", description = "there is nothing to take away, and no room to note that it was asked for")))]
 pub(crate) async fn delete_data(
     request: HttpRequest,
     context: web::Data<Context>,

@@ -17,7 +17,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 /// All that is held about the user: when they were made and last seen, identities with what their providers tell, sessions, names
 /// of API keys, ids of users who became part of this one, meters and the document. Passwords, keys and tokens are held as
 /// hashes or not at all, and are not in it.
-#[utoipa::path(get, path = "/v1/user/export", tag = "Data", security(("access_token" = [])),
+#[utoipa::path(get, path = "/v1/user/export", tag = "Data", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 200, body = Object), (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn export(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {

@@ -71,7 +71,7 @@ pub(crate) struct Identities {
 }
 
 /// The access token's user's identities.
-#[utoipa::path(get, path = "/v1/user/identities", tag = "Passerby", security(("access_token" = [])),
+#[utoipa::path(get, path = "/v1/user/identities", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 200, body = Identities), (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json")))]
 async fn list_identities(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
@@ -180,7 +180,7 @@ fn preview(context: &Context, live: &Live, proof: &Proof, on_conflict: OnConflic
 /// anonymous, part of that one: its data joins, its id becomes an alias, its sessions end, and the answer is a session of
 /// that user with `merged_user_id`. A merge whose answer was lost can be asked for again within 10 minutes, with the token
 /// that it ended. `dry_run` answers what would happen and does nothing.
-#[utoipa::path(post, path = "/v1/user/identities", tag = "Passerby", security(("access_token" = [])),
+#[utoipa::path(post, path = "/v1/user/identities", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
     request_body(content = Object, description = "`provider`, what it asks for, `on_conflict`, `dry_run`"),
     responses((status = 200, body = LinkResponse), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
@@ -285,7 +285,7 @@ async fn merge_again(request: &HttpRequest, context: &Context, body: &Map<String
 }
 
 /// Takes an identity off the access token's user; never the last.
-#[utoipa::path(delete, path = "/v1/user/identities/{provider}/{id}", tag = "Passerby", security(("access_token" = [])),
+#[utoipa::path(delete, path = "/v1/user/identities/{provider}/{id}", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
     params(("provider" = String, Path, description = "as listed"), ("id" = String, Path, description = "as listed")),
     responses((status = 204), (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),

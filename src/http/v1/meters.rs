@@ -25,7 +25,7 @@ pub(crate) struct MeterList {
 }
 
 /// What the user's meters say. Uses nothing.
-#[utoipa::path(get, path = "/v1/meters", tag = "Readers", security(("access_token" = [])),
+#[utoipa::path(get, path = "/v1/meters", tag = "Readers", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 200, body = MeterList),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json")))]
@@ -36,7 +36,7 @@ pub(crate) async fn list_meters(request: HttpRequest, context: web::Data<Context
 }
 
 /// Uses a meter: 200 also when the allowance is used up, which `allowed` says; then nothing is counted.
-#[utoipa::path(post, path = "/v1/meters/{name}", tag = "Readers", security(("access_token" = [])),
+#[utoipa::path(post, path = "/v1/meters/{name}", tag = "Readers", security(("access_token" = []), ("reader_cookie" = [])),
     params(("name" = String, Path, description = "as configured"),
         ("Idempotency-Key" = Option<String>, Header, description = "the same request counts once")),
     request_body(content = Option<Object>, description = "`amount` (1 to 1000000, default 1) and `item` (a text): what is used"),

@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use passerby_actors::actor::Proof;
 use passerby_actors::domain::{DeviceId, Refusal, ServiceTime, SessionId, SessionKind, UserId, UserState};
 use passerby_actors::handle::{self, IdForm, Live, LoggedIn};
+use passerby_actors::store::Store as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -34,7 +35,7 @@ mod problem;
 pub(crate) mod sessions;
 pub(crate) mod userpass;
 
-use self::challenge::afford;
+use self::challenge::{afford, prove_work};
 pub use self::problem::Problem;
 pub(crate) use self::problem::respond;
 use self::problem::{Answer, json};
@@ -188,13 +189,21 @@ async fn by_cookie(request: &HttpRequest, context: &Context, body: &Map<String, 
         Found::Lazy(cookie) => Some(cookie.user),
         Found::Nobody => None,
     };
-    afford(request, context, Spend::Create, body)?;
     let made = match lazy {
-        Some(user) => match context.handle.make_lazily(&user).await {
-            Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => None,
-            other => Some(other?),
-        },
-        None => None,
+        Some(user) => {
+            let server = &context.server;
+            let is_made = || server.store.registry().record(&user).is_some();
+            let paid = server.budgets.spend_on_reader(&user, client(request, context), is_made);
+            let _paid = paid.or_else(|over| prove_work(request, context, over, body).map(|()| None))?;
+            match context.handle.make_lazily(&user).await {
+                Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => None,
+                other => Some(other?),
+            }
+        }
+        None => {
+            afford(request, context, Spend::Create, body)?;
+            None
+        }
     };
     let live = match made {
         Some(live) => live,
@@ -324,7 +333,7 @@ pub(super) fn rfc3339(unix_s: i64) -> String {
 }
 
 /// The access token's session and user.
-#[utoipa::path(get, path = "/v1/session", tag = "Passerby", security(("access_token" = [])),
+#[utoipa::path(get, path = "/v1/session", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 200, body = SessionView), (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json")))]
 async fn session(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
@@ -376,7 +385,7 @@ async fn refresh_session(request: HttpRequest, context: web::Data<Context>, payl
 }
 
 /// Ends the access token's session; an anonymous user is then gone.
-#[utoipa::path(delete, path = "/v1/session", tag = "Passerby", security(("access_token" = [])),
+#[utoipa::path(delete, path = "/v1/session", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 204), (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json")))]
 async fn end_session(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
@@ -393,7 +402,7 @@ async fn end_session(request: HttpRequest, context: web::Data<Context>, payload:
 }
 
 /// Deletes the access token's user with all its sessions.
-#[utoipa::path(delete, path = "/v1/user", tag = "Passerby", security(("access_token" = [])),
+#[utoipa::path(delete, path = "/v1/user", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 204), (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json")))]
 async fn delete_user(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {

@@ -75,6 +75,12 @@ impl Problem {
         &self.detail
     }
 
+    /// The same as a 403, for proxies that know no other refusal.
+    pub(crate) fn forbidden(self) -> Self {
+        let Self { kind, code, detail, retry_after_s, .. } = self;
+        Self { kind, retry_after_s, ..Self::new(StatusCode::FORBIDDEN, code, detail) }
+    }
+
     /// The status of the answer.
     pub(crate) fn status(&self) -> u16 {
         self.status

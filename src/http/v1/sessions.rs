@@ -46,7 +46,7 @@ pub(crate) struct SessionList {
 }
 
 /// The access token's user's sessions.
-#[utoipa::path(get, path = "/v1/user/sessions", tag = "Passerby", security(("access_token" = [])),
+#[utoipa::path(get, path = "/v1/user/sessions", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 200, body = SessionList),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json")))]
@@ -69,7 +69,7 @@ pub(crate) async fn list_sessions(request: HttpRequest, context: web::Data<Conte
 }
 
 /// Ends all other sessions of the access token's user.
-#[utoipa::path(delete, path = "/v1/user/sessions", tag = "Passerby", security(("access_token" = [])),
+#[utoipa::path(delete, path = "/v1/user/sessions", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 204), (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json")))]
@@ -90,7 +90,7 @@ pub(crate) async fn end_other_sessions(
 }
 
 /// Ends one session of the access token's user; an anonymous user's last ends the user.
-#[utoipa::path(delete, path = "/v1/user/sessions/{id}", tag = "Passerby", security(("access_token" = [])),
+#[utoipa::path(delete, path = "/v1/user/sessions/{id}", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
     params(("id" = String, Path, description = "as listed")),
     responses((status = 204), (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
@@ -134,7 +134,7 @@ pub(crate) struct TransferCode {
 }
 
 /// Gives out a code with which another device begins a session of the same user. It ends with the session that asked.
-#[utoipa::path(post, path = "/v1/session/transfer", tag = "Passerby", security(("access_token" = [])),
+#[utoipa::path(post, path = "/v1/session/transfer", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 201, body = TransferCode),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),

@@ -176,7 +176,7 @@ pub(crate) async fn reset_password(
 }
 
 /// Sets another password for who knows the current one, and ends every other session of the user.
-#[utoipa::path(put, path = "/v1/user/password", tag = "Passerby", security(("access_token" = [])),
+#[utoipa::path(put, path = "/v1/user/password", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
     request_body(content = Object, description = "`current_password` and `password` (6 to 128 characters)"),
     responses((status = 204), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),

@@ -16,11 +16,16 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 pub struct OperationId {
     /// The beginning of a SHA-256 of what the client called it.
     pub(super) name: [u8; 12],
-    /// The beginning of a SHA-256 of its change.
-    pub(super) asks: [u8; 4],
+    /// The beginning of a SHA-256 of its change; none of one that was stored before that was.
+    pub(super) asks: Option<[u8; 4]>,
 }
 
 impl OperationId {
+    /// Whether an operation that was done is this one come again.
+    pub(super) fn is_repeat_of(&self, done: &Self) -> bool {
+        done.asks.is_none() || done.asks == self.asks
+    }
+
     /// `name` is what the client calls it.
     pub fn new(name: &[u8], change: &Change) -> Self {
         let (tag, text) = match change {
@@ -32,9 +37,8 @@ impl OperationId {
             Change::Delete => (4, String::new()),
         };
         let asks = digest(&SHA256, &[&[tag], text.as_bytes()].concat());
-        let mut id = Self { name: [0; 12], asks: [0; 4] };
+        let mut id = Self { name: [0; 12], asks: asks.as_ref().first_chunk().copied() };
         id.name.copy_from_slice(&digest(&SHA256, name).as_ref()[..12]);
-        id.asks.copy_from_slice(&asks.as_ref()[..4]);
         id
     }
 }

@@ -5,7 +5,9 @@ use serde_json::Number;
 use super::change::OperationId;
 use super::{Delta, Document, DocumentView, Outcome, Reader, Shape, UnreadableDocument, parsed, text};
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+/// As many bytes, but of what operations ask for nothing is known.
+const FORMAT_1: u8 = 1;
 /// Format, version, changed, two lengths.
 const EMPTY_BYTES: usize = 1 + 8 + 4 + 4 + 4;
 /// Name and content of the operation, version u64, tag u8, number.
@@ -42,11 +44,9 @@ impl Document {
     /// Another format, or bytes that end too early.
     pub fn decode(bytes: &[u8]) -> Result<Self, UnreadableDocument> {
         let mut input = Reader(bytes);
-        if input.u8()? != FORMAT {
-            return Err(UnreadableDocument);
-        }
+        let format = format(&mut input)?;
         let (version, changed, count) = (input.u64()?, input.u32()?, input.u32()?);
-        let results = (0..count).map(|_| take_result(&mut input)).collect::<Result<_, _>>()?;
+        let results = (0..count).map(|_| take_result(format, &mut input)).collect::<Result<_, _>>()?;
         let json = json(&mut input)?;
         if !input.0.is_empty() {
             return Err(UnreadableDocument);
@@ -60,9 +60,7 @@ impl Document {
     /// As [`decode`](Self::decode).
     pub fn view(bytes: &[u8]) -> Result<DocumentView<'_>, UnreadableDocument> {
         let mut input = Reader(bytes);
-        if input.u8()? != FORMAT {
-            return Err(UnreadableDocument);
-        }
+        format(&mut input)?;
         let (version, _changed, count) = (input.u64()?, input.u32()?, input.u32()?);
         input.take((count as usize).checked_mul(RESULT_BYTES).ok_or(UnreadableDocument)?)?;
         Ok(DocumentView { version, json: json(&mut input)? })
@@ -98,13 +96,11 @@ impl Delta {
     /// Another format, or bytes that end too early.
     pub fn decode(bytes: &[u8]) -> Result<Self, UnreadableDocument> {
         let mut input = Reader(bytes);
-        if input.u8()? != FORMAT {
-            return Err(UnreadableDocument);
-        }
+        let format = format(&mut input)?;
         let (seen, at) = (input.u64()?, input.u32()?);
         let result = match input.u8()? {
             0 => None,
-            1 => Some(take_result(&mut input)?),
+            1 => Some(take_result(format, &mut input)?),
             _ => return Err(UnreadableDocument),
         };
         let (shape, json) = (input.u8()?, json(&mut input)?);
@@ -121,6 +117,14 @@ impl Delta {
     }
 }
 
+/// What an operation asks for of which that is not known.
+const UNKNOWN: [u8; 4] = [0; 4];
+
+fn format(input: &mut Reader<'_>) -> Result<u8, UnreadableDocument> {
+    let format = input.u8()?;
+    if [FORMAT, FORMAT_1].contains(&format) { Ok(format) } else { Err(UnreadableDocument) }
+}
+
 fn length(n: usize) -> [u8; 4] {
     // bounded far below by the limits on documents and requests
     u32::try_from(n).unwrap_or(u32::MAX).to_be_bytes()
@@ -133,7 +137,7 @@ fn json<'a>(input: &mut Reader<'a>) -> Result<Option<&'a str>, UnreadableDocumen
 
 fn put_result(out: &mut Vec<u8>, id: &OperationId, outcome: &Outcome) {
     out.extend(id.name);
-    out.extend(id.asks);
+    out.extend(id.asks.unwrap_or(UNKNOWN));
     out.extend(outcome.version.to_be_bytes());
     let (tag, number) = match &outcome.value {
         None => (0, [0; 8]),
@@ -147,8 +151,9 @@ fn put_result(out: &mut Vec<u8>, id: &OperationId, outcome: &Outcome) {
     out.extend(number);
 }
 
-fn take_result(input: &mut Reader<'_>) -> Result<(OperationId, Outcome), UnreadableDocument> {
-    let id = OperationId { name: input.array()?, asks: input.array()? };
+fn take_result(format: u8, input: &mut Reader<'_>) -> Result<(OperationId, Outcome), UnreadableDocument> {
+    let (name, asks) = (input.array()?, input.array()?);
+    let id = OperationId { name, asks: (format != FORMAT_1 && asks != UNKNOWN).then_some(asks) };
     let (version, tag, number) = (input.u64()?, input.u8()?, input.array::<8>()?);
     let value = match tag {
         0 => None,

@@ -176,7 +176,7 @@ impl Document {
         let known =
             edit.operation.and_then(|asked| self.results.iter().find(|(id, _)| id.name == asked.name).zip(Some(asked)));
         if let Some(((id, Outcome { version, value }), asked)) = known {
-            if *id != asked {
+            if !asked.is_repeat_of(id) {
                 return Err(DocumentRefusal::OtherOperation);
             }
             return Ok((None, Edited { version: *version, value: value.clone(), delta: None }));

@@ -318,14 +318,14 @@ fn a_merge_takes_no_version_again_and_forgets_no_operation() {
 #[test]
 fn the_bytes_are_as_they_always_were() {
     let mut document = Document::default();
-    let edit = Edit { operation: Some(OperationId { name: [9; 12], asks: [9; 4] }), ..increment("/n", 3) };
+    let edit = Edit { operation: Some(OperationId { name: [9; 12], asks: Some([9; 4]) }), ..increment("/n", 3) };
     let edited = apply(&mut document, &edit).unwrap();
     let result = [[9; 16].as_slice(), &[0, 0, 0, 0, 0, 0, 0, 1], &[1, 0, 0, 0, 0, 0, 0, 0, 3]].concat();
     let text = b"{\"n\":3}";
     let golden =
-        [[1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 50, 0, 0, 0, 1].as_slice(), &result, &[0, 0, 0, 7], text].concat();
+        [[2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 50, 0, 0, 0, 1].as_slice(), &result, &[0, 0, 0, 7], text].concat();
     assert_eq!(&*document.encode(), golden);
-    let delta = [[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 50, 1].as_slice(), &result, &[1, 0, 0, 0, 7], text].concat();
+    let delta = [[2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 50, 1].as_slice(), &result, &[1, 0, 0, 0, 7], text].concat();
     assert_eq!(&*edited.delta.unwrap().encode(), delta);
     for n in 0..golden.len() {
         assert_eq!(Document::decode(&golden[..n]), Err(UnreadableDocument), "{n}");
@@ -334,6 +334,14 @@ fn the_bytes_are_as_they_always_were() {
     for n in 0..delta.len() {
         assert_eq!(Delta::decode(&delta[..n]), Err(UnreadableDocument), "{n}");
     }
+    // as it was before: the second half of the name's hash stood where now stands what is asked for
+    let before = [&[1], &golden[1..]].concat();
+    let mut read = Document::decode(&before).unwrap();
+    let again = Edit { operation: Some(OperationId { name: [9; 12], asks: Some([8; 4]) }), ..increment("/n", 3) };
+    assert_eq!(apply(&mut read, &again).unwrap().version, 1, "a repeat of what was done before the upgrade");
+    assert_eq!(Document::decode(&read.encode()), Ok(read.clone()));
+    let before = Delta::decode(&[&[1], &delta[1..]].concat()).unwrap();
+    assert!(before.result.is_some_and(|(id, _)| id.asks.is_none()));
     let huge = [&golden[..13], &[255; 4]].concat();
     assert_eq!(Document::decode(&huge), Err(UnreadableDocument), "a length is believed as far as there are bytes");
     assert_eq!(Document::view(&huge), Err(UnreadableDocument));
