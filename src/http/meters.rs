@@ -2,7 +2,7 @@
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use aws_lc_rs::digest::{SHA256, digest};
-use passerby_actors::domain::{Count, Reading, UserId};
+use passerby_actors::domain::{Count, MeterOperation, Reading, UserId};
 use passerby_actors::handle;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -68,7 +68,11 @@ fn count(context: &Context, rule: &MeterRule, wish: Use<'_>) -> Count {
         limit: rule.limit,
         amount: wish.amount,
         item: wish.item.filter(|_| rule.once).map(|item| fingerprint(item.as_bytes())),
-        operation: wish.operation.map(fingerprint),
+        operation: wish.operation.map(|name| {
+            let asks = [&wish.amount.to_be_bytes(), wish.item.unwrap_or_default().as_bytes()].concat();
+            // never 0, which says that it is not known
+            MeterOperation { name: fingerprint(name), asks: fingerprint(&asks) as u32 | 1 }
+        }),
         now,
     }
 }
@@ -95,9 +99,11 @@ pub(crate) fn all(context: &Context, user: &UserId) -> Vec<MeterView> {
     let meters = context.handle.load(user).map(|user| user.meters()).unwrap_or_default();
     let look = |(name, rule): (&String, &MeterRule)| {
         let wish = Use { meter: name, amount: 0, item: None, operation: None };
-        view(name, rule, &meters.count(&count(context, rule, wish)).1)
+        // a look has no name that another use could have
+        let (_, reading) = meters.count(&count(context, rule, wish)).ok()?;
+        Some(view(name, rule, &reading))
     };
-    context.server.settings.meters.iter().map(look).collect()
+    context.server.settings.meters.iter().filter_map(look).collect()
 }
 
 impl MeterView {

@@ -242,6 +242,11 @@ async fn a_repeated_request_is_done_once() {
             let body = json!({"path": "/n", "by": 5});
             let answer = call(server, &token, INCREMENT, &body).header("idempotency-key", "abc").send().await;
             assert_eq!(changed(&answer, 1), 5);
+            for path in ["n", "/a~2b", "/a~"] {
+                send(server, &token, INCREMENT, json!({"path": path})).await.assert_problem(400, "bad-field");
+            }
+            let nameless = call(server, &token, PUT, &json!({})).header("idempotency-key", "").send().await;
+            nameless.assert_problem(400, "bad-idempotency-key");
             let other = call(server, &token, PUT, &json!({})).header("idempotency-key", "abc").send().await;
             other.assert_problem(422, "idempotency-key-reused");
             assert_eq!(data(server, &token).await, json!({"n": 6}));

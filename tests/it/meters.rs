@@ -60,6 +60,9 @@ async fn meters_are_used_over_the_api_and_a_repeated_request_counts_once() {
             let first = post("plain", "", "1").await.json();
             assert_eq!((&first["used"], &first["remaining"], &first["allowed"]), (&json!(1), &json!(2), &json!(true)));
             assert_eq!(post("plain", "", "1").await.json(), first);
+            post("plain", r#"{"amount":2}"#, "1").await.assert_problem(422, "idempotency-key-reused");
+            post("plain", r#"{"item":"x"}"#, "1").await.assert_problem(422, "idempotency-key-reused");
+            post("plain", "", "").await.assert_problem(400, "bad-idempotency-key");
             assert_eq!(post("plain", r#"{"amount":2}"#, "2").await.json()["used"], 3);
             let over = post("plain", "{}", "3").await.json();
             assert_eq!((&over["used"], &over["allowed"]), (&json!(3), &json!(false)));

@@ -27,6 +27,20 @@ pub struct Period {
     pub end: i64,
 }
 
+/// Names a use, so that its repeat is known; and what it asks for, so that another one under its name is not taken for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MeterOperation {
+    /// A hash of what the client called it.
+    pub name: u64,
+    /// A hash of what is used and how much; 0 of one that was stored before that was.
+    pub asks: u32,
+}
+
+/// Another use had this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("another request was made under this name")]
+pub struct OtherUse;
+
 /// One use of a meter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Count {
@@ -42,8 +56,8 @@ pub struct Count {
     pub amount: u32,
     /// What is used, as a hash; the same item counts once in a period.
     pub item: Option<u64>,
-    /// Which request it is, as a hash; the same request counts once.
-    pub operation: Option<u64>,
+    /// Which request it is; the same request counts once.
+    pub operation: Option<MeterOperation>,
     /// Unix time in seconds.
     pub now: i64,
 }
@@ -76,7 +90,7 @@ struct Meter {
     used: u32,
     items: Vec<u64>,
     /// Each with what was used after it.
-    operations: VecDeque<(u64, u32)>,
+    operations: VecDeque<(MeterOperation, u32)>,
 }
 
 /// All meters of one user.
@@ -96,7 +110,10 @@ impl From<Short> for UnreadableMeters {
 
 impl Meters {
     /// Counts a use. `None` as the meters if nothing changes by it.
-    pub fn count(&self, count: &Count) -> (Option<Self>, Reading) {
+    ///
+    /// # Errors
+    /// [`OtherUse`], which changes nothing.
+    pub fn count(&self, count: &Count) -> Result<(Option<Self>, Reading), OtherUse> {
         let known = self.0.get(&count.meter).filter(|meter| {
             let runs = count.now < meter.period.end;
             let is_late = (1..=LATE_S).contains(&meter.period.start.saturating_sub(count.now));
@@ -105,15 +122,19 @@ impl Meters {
         let fresh = Meter { period: count.period, used: 0, items: Vec::new(), operations: VecDeque::new() };
         let mut meter = known.cloned().unwrap_or(fresh);
         let resets = meter.period.end;
-        let first = |operation| meter.operations.iter().find(|(known, _)| *known == operation);
-        if let Some((_, used)) = count.operation.and_then(first) {
-            return (None, Reading { used: *used, allowed: true, resets });
+        let asked = count.operation;
+        let first = asked.and_then(|asked| meter.operations.iter().find(|(known, _)| known.name == asked.name));
+        if let Some((known, used)) = first {
+            if known.asks != 0 && asked.is_some_and(|asked| asked.asks != known.asks) {
+                return Err(OtherUse);
+            }
+            return Ok((None, Reading { used: *used, allowed: true, resets }));
         }
         let repeated = count.item.is_some_and(|item| meter.items.contains(&item));
         let would = meter.used.saturating_add(count.amount);
         if repeated || count.amount == 0 || would > count.limit {
             let allowed = repeated || (count.amount == 0 && meter.used < count.limit);
-            return (None, Reading { used: meter.used, allowed, resets });
+            return Ok((None, Reading { used: meter.used, allowed, resets }));
         }
         meter.used = would;
         if let Some(item) = count.item.filter(|_| meter.items.len() < MAX_ITEMS) {
@@ -132,7 +153,7 @@ impl Meters {
             next.0.pop_first();
         }
         next.0.insert(count.meter.clone(), meter);
-        (Some(next), Reading { used: would, allowed: true, resets })
+        Ok((Some(next), Reading { used: would, allowed: true, resets }))
     }
 
     /// With the uses of another user at `now` (Unix time in seconds). A meter that only one of them has is taken as it is. Of two
@@ -174,7 +195,7 @@ impl Meters {
         self.0.iter().map(|(name, meter)| (&**name, meter.period, meter.used, meter.items.len()))
     }
 
-    /// Format u8, then meters: name, start i64, end i64, used u32, items u64, operations u64 and u32; texts and lists behind
+    /// Format u8, then meters: name, start i64, end i64, used u32, items u64, operations (name u64, asks u32, used u32); texts and lists behind
     /// their length u32.
     pub fn encode(&self) -> Box<[u8]> {
         // bounded by the constants above
@@ -190,7 +211,8 @@ impl Meters {
             meter.items.iter().for_each(|item| out.extend(item.to_be_bytes()));
             out.extend(length(meter.operations.len()));
             for (operation, used) in &meter.operations {
-                out.extend(operation.to_be_bytes());
+                out.extend(operation.name.to_be_bytes());
+                out.extend(operation.asks.to_be_bytes());
                 out.extend(used.to_be_bytes());
             }
         }
@@ -216,8 +238,11 @@ impl Meters {
             let n = input.u32()?;
             let items = (0..n).map(|_| input.u64()).collect::<Result<_, Short>>()?;
             let n = input.u32()?;
-            let result = |input: &mut Reader<'_>| if format == FORMAT_1 { Ok(used) } else { input.u32() };
-            let operation = |_| Ok((input.u64()?, result(&mut input)?));
+            let operation = |_| {
+                let name = input.u64()?;
+                let (asks, used) = if format == FORMAT_1 { (0, used) } else { (input.u32()?, input.u32()?) };
+                Ok((MeterOperation { name, asks }, used))
+            };
             let operations = (0..n).map(operation).collect::<Result<_, Short>>()?;
             meters.insert(name, Meter { period, used, items, operations });
         }
@@ -245,7 +270,7 @@ mod tests {
     }
 
     fn used(meters: &mut Meters, count: &Count) -> (u32, bool) {
-        let (next, reading) = meters.count(count);
+        let (next, reading) = meters.count(count).unwrap();
         *meters = next.unwrap_or_else(|| meters.clone());
         (reading.used, reading.allowed)
     }
@@ -273,7 +298,8 @@ mod tests {
         assert_eq!(used(&mut meters, &item(3)), (2, false));
         assert_eq!(used(&mut meters, &item(1)), (2, true), "what was read may be read again");
         let mut meters = Meters::default();
-        let request = |n| Count { operation: Some(n), limit: 1000, ..count(1500) };
+        let named = |name, asks| Some(MeterOperation { name, asks });
+        let request = |n| Count { operation: named(n, 1), limit: 1000, ..count(1500) };
         let at = |n: u64| u32::try_from(n).unwrap() + 1;
         for n in 0..300 {
             assert_eq!(used(&mut meters, &request(n)), (at(n), true));
@@ -281,17 +307,18 @@ mod tests {
         for n in 44..300 {
             assert_eq!(used(&mut meters, &request(n)), (at(n), true), "the first result");
         }
-        assert!(meters.encode().len() < 256 * 12 + 100, "what is remembered is bounded");
+        assert!(meters.encode().len() < 256 * 16 + 100, "what is remembered is bounded");
+        assert_eq!(meters.count(&Count { operation: named(299, 2), ..request(0) }), Err(OtherUse));
     }
 
     #[test]
     fn a_rolling_period_begins_with_the_first_use() {
         let mut meters = Meters::default();
         let rolling = |now| Count { rolls: true, period: Period { start: now, end: now + 100 }, ..count(now) };
-        assert_eq!(meters.count(&rolling(1000)).1.resets, 1100);
+        assert_eq!(meters.count(&rolling(1000)).unwrap().1.resets, 1100);
         assert_eq!(used(&mut meters, &rolling(1000)), (1, true));
-        assert_eq!(meters.count(&rolling(1099)).1, Reading { used: 2, allowed: true, resets: 1100 });
-        assert_eq!(meters.count(&rolling(1100)).1, Reading { used: 1, allowed: true, resets: 1200 });
+        assert_eq!(meters.count(&rolling(1099)).unwrap().1, Reading { used: 2, allowed: true, resets: 1100 });
+        assert_eq!(meters.count(&rolling(1100)).unwrap().1, Reading { used: 1, allowed: true, resets: 1200 });
     }
 
     /// A count that was decided on before midnight, and comes after one from after it.
@@ -313,20 +340,27 @@ mod tests {
             |now: i64, limit| Count { rolls: true, limit, period: Period { start: now, end: now + 100 }, ..count(now) };
         let with = |now, uses: u32, operation| {
             let mut meters = Meters::default();
-            used(&mut meters, &Count { amount: uses, operation: Some(operation), ..rolling(now, 9) });
+            used(
+                &mut meters,
+                &Count {
+                    amount: uses,
+                    operation: Some(MeterOperation { name: operation, asks: 1 }),
+                    ..rolling(now, 9)
+                },
+            );
             meters
         };
         let (account, guest) = (with(1000, 5, 1), with(1050, 1, 2));
         for (one, other) in [(&account, &guest), (&guest, &account)] {
             let merged = one.merged(other, 1090, |_| MeterMerge::Sum);
             let look = Count { amount: 0, ..rolling(1090, 9) };
-            assert_eq!(merged.count(&look).1, Reading { used: 6, allowed: true, resets: 1150 });
+            assert_eq!(merged.count(&look).unwrap().1, Reading { used: 6, allowed: true, resets: 1150 });
             for (operation, result) in [(1, 5), (2, 1)] {
-                let repeat = Count { operation: Some(operation), ..rolling(1090, 9) };
-                assert_eq!(merged.count(&repeat).1.used, result, "both sides' repeats are known");
+                let repeat = Count { operation: Some(MeterOperation { name: operation, asks: 1 }), ..rolling(1090, 9) };
+                assert_eq!(merged.count(&repeat).unwrap().1.used, result, "both sides' repeats are known");
             }
             let late = one.merged(other, 1110, |_| MeterMerge::Sum);
-            assert_eq!(late.count(&Count { amount: 0, ..rolling(1110, 9) }).1.used, 1, "what is over is over");
+            assert_eq!(late.count(&Count { amount: 0, ..rolling(1110, 9) }).unwrap().1.used, 1, "what is over is over");
         }
     }
 
@@ -339,7 +373,7 @@ mod tests {
             }
             meters
         };
-        let look = |meters: &Meters| meters.count(&Count { amount: 0, limit: 9, ..count(1500) }).1.used;
+        let look = |meters: &Meters| meters.count(&Count { amount: 0, limit: 9, ..count(1500) }).unwrap().1.used;
         let (a, b) = (with(&[1, 2]), with(&[2, 3, 4]));
         assert_eq!(look(&a.merged(&b, 1500, |_| MeterMerge::Sum)), 4);
         assert_eq!(look(&b.merged(&a, 1500, |_| MeterMerge::Sum)), 4);
@@ -355,15 +389,17 @@ mod tests {
     #[test]
     fn the_bytes_are_as_they_always_were() {
         let mut meters = Meters::default();
-        used(&mut meters, &Count { meter: "m".into(), item: Some(5), operation: Some(6), ..count(1500) });
+        let operation = Some(MeterOperation { name: 6, asks: 7 });
+        used(&mut meters, &Count { meter: "m".into(), item: Some(5), operation, ..count(1500) });
         let golden: &[u8] = &[
             2, 0, 0, 0, 1, b'm', 0, 0, 0, 0, 0, 0, 3, 232, 0, 0, 0, 0, 0, 0, 7, 208, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0,
-            0, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 1,
+            0, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0, 1,
         ];
         assert_eq!(&*meters.encode(), golden);
         assert_eq!(Meters::decode(golden).as_ref(), Ok(&meters));
-        let before = [&[FORMAT_1], &golden[1..golden.len() - 4]].concat();
-        assert_eq!(Meters::decode(&before), Ok(meters), "without results");
+        let before = Meters::decode(&[&[FORMAT_1], &golden[1..golden.len() - 8]].concat()).unwrap();
+        let again = Count { meter: "m".into(), operation: Some(MeterOperation { name: 6, asks: 8 }), ..count(1500) };
+        assert_eq!(before.count(&again).unwrap().1.used, 1, "without what was asked for and the result");
         for n in 0..golden.len() {
             assert_eq!(Meters::decode(&golden[..n]).is_ok(), n == 1, "{n}");
         }

@@ -19,7 +19,7 @@ pub use document::{Change, Delta, Document, DocumentRefusal, Edit, Edited, Expec
 pub use extension::{API_KEY, Alias, ApiKey, Extension, Identity, IdentityKey, Session, Sessions};
 pub use ids::{DeviceId, SessionId, UserId};
 pub use merge::{MergePolicy, Merged};
-pub use meter::{Count, MAX_ITEMS, MAX_METERS, MeterMerge, Meters, Period, Reading};
+pub use meter::{Count, MAX_ITEMS, MAX_METERS, MeterMerge, MeterOperation, Meters, Period, Reading};
 pub use record::{Flags, LAZY_S, Record, SessionKind};
 pub use user::{
     Decision, MAX_ANONYMOUS_SESSIONS, MAX_API_KEYS, MAX_IDENTITIES, Operation, Policy, Refusal, Reply, UserState,

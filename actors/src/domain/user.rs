@@ -8,7 +8,7 @@ use super::credential::{CredentialRefusal, LOCAL_USERPASS};
 use super::document::{Document, DocumentRefusal, Edit, Edited};
 use super::extension::{API_KEY, ApiKey, Extension, Identity, IdentityKey, Session, Sessions};
 use super::ids::{DeviceId, UserId};
-use super::meter::{Count, Meters, Reading};
+use super::meter::{Count, Meters, OtherUse, Reading};
 use super::record::{Flags, Record, SessionKind};
 
 /// The rules that an operator can set.
@@ -268,6 +268,9 @@ pub enum Refusal {
     /// The user's document is not changed.
     #[error(transparent)]
     Document(#[from] DocumentRefusal),
+    /// The meter is not used.
+    #[error(transparent)]
+    Meter(#[from] OtherUse),
     /// A name's credential is not changed.
     #[error(transparent)]
     Credential(#[from] CredentialRefusal),
@@ -387,7 +390,7 @@ impl UserState {
                 if self.record.flags.has(Flags::DISABLED) {
                     return Err(Refusal::Disabled);
                 }
-                Ok(match self.meters().count(count) {
+                Ok(match self.meters().count(count)? {
                     (None, reading) => Decision::Keep(Reply::Counted(reading)),
                     (Some(meters), reading) => {
                         let next = Self { meters: Some(Arc::from(meters.encode())), ..self.clone() };

@@ -211,7 +211,7 @@ async fn edit(
         let change = change.await;
         let live = authenticate(request, context)?;
         let change = change?;
-        let operation = request.headers().get("idempotency-key").map(HeaderValue::as_bytes);
+        let operation = operation_name(request)?;
         let edit = context.handle.edit(&live.user, change, expected(request)?, operation, None);
         let edited = within_time(context, edit).await.inspect_err(|error| {
             if let handle::Error::Refused(Refusal::Document(DocumentRefusal::Version(version))) = error {
@@ -232,6 +232,16 @@ async fn edit(
 
 fn tag(version: u64) -> EntityTag {
     EntityTag::new_strong(version.to_string())
+}
+
+/// What a client calls its request, if it calls it something.
+pub(crate) fn operation_name(request: &HttpRequest) -> Result<Option<&[u8]>, Problem> {
+    let name = request.headers().get("idempotency-key").map(HeaderValue::as_bytes);
+    if name.is_some_and(<[u8]>::is_empty) {
+        let detail = "Idempotency-Key names a request, and is empty";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-idempotency-key", detail));
+    }
+    Ok(name)
 }
 
 /// The preconditions of RFC 9110 §13.1.
@@ -267,6 +277,11 @@ pub(crate) fn object(value: Value) -> Result<Map<String, Value>, Problem> {
 /// The increment that a JSON object asks for.
 pub(crate) fn increment(body: &Map<String, Value>) -> Result<Change, Problem> {
     let path = body.get("path").and_then(Value::as_str).ok_or_else(|| Problem::missing_field("path"))?;
+    let escapes = path.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+    if !escapes || !(path.is_empty() || path.starts_with('/')) {
+        let detail = "path must be a JSON pointer, such as /visits (RFC 6901)";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-field", detail));
+    }
     let by = match body.get("by") {
         None => Number::from(1),
         Some(Value::Number(by)) => by.clone(),

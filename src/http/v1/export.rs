@@ -54,7 +54,7 @@ pub(crate) async fn export(request: HttpRequest, context: web::Data<Context>) ->
             "user_id": user.id.to_string(),
             "anonymous": user.record.is_anonymous(),
             "created": made(&user),
-            "last_seen": shown(user.record.last_seen),
+            "last_seen": shown(user.record.last_seen).max(made(&user)),
             "expires": user.record.deadline(policy.window_s).map(shown),
             "identities": identities.collect::<Vec<_>>(),
             "sessions": sessions.collect::<Vec<_>>(),

@@ -1,12 +1,12 @@
 //! Meters of the session's user.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::HeaderValue;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::data::operation_name;
 use super::{Problem, authenticate, json, respond};
 use crate::http::meters::{self, MeterView, Use};
 use crate::http::{Context, JSON, body, other_method};
@@ -44,6 +44,7 @@ pub(crate) async fn list_meters(request: HttpRequest, context: web::Data<Context
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "another request was made under this `Idempotency-Key`"),
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn use_meter(
     request: HttpRequest,
@@ -67,7 +68,7 @@ pub(crate) async fn use_meter(
             Some(Value::String(item)) => Some(item.as_str()),
             Some(_) => return Err(bad("item must be a text")),
         };
-        let operation = request.headers().get("idempotency-key").map(HeaderValue::as_bytes);
+        let operation = operation_name(&request)?;
         let meter = request.match_info().get("name").unwrap_or_default();
         let used = meters::used(&context, &live.user, Use { meter, amount, item, operation }).await?;
         Ok(json(StatusCode::OK, JSON, &used.ok_or_else(Problem::no_such_meter)?))

@@ -346,7 +346,8 @@ async fn session(request: HttpRequest, context: web::Data<Context>) -> HttpRespo
             session_id: SessionId::derive(&live.user, live.number).to_string(),
             anonymous: user.record.is_anonymous(),
             created: made(&user),
-            last_seen: shown(user.record.last_seen),
+            // service counts whole seconds, which begin somewhere within those of the wall clock
+            last_seen: shown(user.record.last_seen).max(made(&user)),
             expires: user.record.deadline(policy.window_s).map(shown),
             aliases: user.aliases().iter().map(|alias| alias.id.to_string()).collect(),
         };

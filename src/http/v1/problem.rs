@@ -235,6 +235,9 @@ impl From<handle::Error> for Problem {
             handle::Error::Refused(Refusal::TooManyAliases) => {
                 Self::new(StatusCode::CONFLICT, "too-many-aliases", detail)
             }
+            handle::Error::Refused(Refusal::Meter(_)) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
+            }
             handle::Error::Refused(Refusal::KeyNameTaken) => Self::new(StatusCode::CONFLICT, "key-name-taken", detail),
             handle::Error::Refused(Refusal::TooManyKeys) => Self::new(StatusCode::CONFLICT, "too-many-keys", detail),
             handle::Error::Refused(Refusal::NoSuchKey) => Self::new(StatusCode::NOT_FOUND, "no-such-key", detail),
