@@ -132,8 +132,8 @@ const OPEN = {
     "caddy/Caddyfile": {
       '\t\thandle @unasked {\n\t\t\theader Retry-After 5\n\t\t\trespond "Please come back in a moment." 503\n\t\t}\n':
         "",
-      "\t\t#handle @unasked {\n\t\t#\treverse_proxy 127.0.0.1:3000\n\t\t#}":
-        "\t\thandle @unasked {\n\t\t\treverse_proxy 127.0.0.1:3000\n\t\t}",
+      "\t\t#handle @unasked {\n\t\t#\trequest_header": "\t\thandle @unasked {\n\t\t\trequest_header",
+      "\t\t#\treverse_proxy 127.0.0.1:3000\n\t\t#}": "\t\t\treverse_proxy 127.0.0.1:3000\n\t\t}",
     },
   },
   haproxy: { "haproxy/haproxy.cfg": { "    http-request return status 503": "    #http-request return status 503" } },

@@ -409,7 +409,7 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
         [{ type: "increment", path: "/text" }, 409, "not-a-number"],
         [{ type: "increment", path: "" }, 409, "not-a-number"],
         [{ type: "increment", path: "/no/where" }, 409, "not-a-number"],
-        [{ type: "increment", path: "n" }, 409, "not-a-number"],
+        [{ type: "increment", path: "n" }, 400, "bad-field"],
         [{ type: "increment", path: "/large", by: 1e308 }, 409, "number-too-large"],
         [{ type: "increment", path: "/n", if_version: 99 }, 412, "version-mismatch"],
         [{ type: "delete", if_version: 99 }, 412, "version-mismatch"],

@@ -173,11 +173,14 @@ impl Passed {
             ("x-passerby-anonymous" = String, description = "`true` or `false`"),
             ("x-passerby-session-age" = u32, description = "seconds"),
             ("x-passerby-assertion" = Option<String>, description = "a JWT of one minute"),
+            ("x-passerby-meter-used" = Option<u32>, description = "of the meter, as are `-limit`, `-remaining` and `-resets`"),
             ("set-cookie" = Option<String>, description = "to be passed on to the visitor"))),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 402, description = "the allowance is used up"),
+        (status = 402, description = "the allowance is used up; as every refusal with `X-Passerby-Reason`"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "another use under this `operation`"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn verify(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let wish = async {

@@ -66,7 +66,7 @@ class Connection {
   /** @param {any} options */
   constructor(options) {
     if (!options.WebSocket) throw new TypeError("there is no WebSocket here");
-    new URL(options.base ?? home); // throws where trying again would not help
+    new URL(options.base ?? home); // throws
     this.#options = options;
     this.#open();
   }
@@ -289,7 +289,7 @@ class Connection {
   /** @param {any} frame */
   #settle({ id, type, status, code, detail, retry_after, ...reply }) {
     const request = this.#requests.get(id);
-    // whether it was done is answered on the next socket
+    // answered on the next socket
     if (!request || code === "outcome-unknown") return;
     this.#requests.delete(id);
     clearTimeout(request.timer);
