@@ -348,7 +348,7 @@ const FRONTS = {
         "127.0.0.1:8080": passerby,
         "127.0.0.1:3000": site,
       }),
-      Caddyfile: `{\nadmin off\n}\nimport ${home}/passerby.caddyfile\n`,
+      Caddyfile: `{\nadmin off\nservers {\nmax_header_size 64KiB\n}\n}\nimport ${home}/passerby.caddyfile\n`,
     }),
     args: (home) => ["run", "--config", join(home, "Caddyfile"), "--adapter", "caddyfile"],
   },

@@ -154,12 +154,21 @@ const PAYWALL = {
     403,
     {
       "nginx/passerby.conf": {
-        "    #location ~ ^/articles/ {\n    #    set": "    location ~ ^/articles/ {\n        set",
+        "    #location ~* ": "    location ~* ",
+        "    #    set $passerby_meter": "        set $passerby_meter",
         "    #    proxy_pass http://site;\n    #}": "        proxy_pass http://site;\n    }",
       },
     },
   ],
-  caddy: [402, { "caddy/Caddyfile": { "\t\t#request_header /articles/*": "\t\trequest_header /articles/*" } }],
+  caddy: [
+    402,
+    {
+      "caddy/Caddyfile": {
+        "\t\t#@articles path": "\t\t@articles path",
+        "\t\t#request_header @articles": "\t\trequest_header @articles",
+      },
+    },
+  ],
   haproxy: [402, { "haproxy/haproxy.cfg": { "    #http-request set-header": "    http-request set-header" } }],
   traefik: [
     403,
@@ -178,7 +187,7 @@ const PAYWALL = {
     {
       "envoy/envoy.yaml": Object.fromEntries(
         [
-          "- match: { prefix: /articles/ }",
+          '- match: { safe_regex: { regex: "(?i)(/articles/|.*(;|%5c)).*" } }',
           "  route: { cluster: site, timeout: 30s }",
           "  typed_per_filter_config:",
           "    passerby_headers:",
@@ -205,10 +214,26 @@ const SPELLINGS = [
   "/x/..%2farticles/12",
   "/x/..//articles/13",
   "/%2farticles/14",
+  "/ARTICLES/15",
+  "/articles;x=1/16",
+  "/;x/articles/17",
+  "/x/..;/articles/18",
+  "/x/..\\articles/19",
+  "/articles\\20",
+  "/x/..%5carticles/21",
+  "/articles%5C22",
+  "/articles/%zz",
+  "/x%zz/../articles/23",
+  "/x%/../articles/24",
+  "/x#/../articles/25",
 ];
 
-/** A path as a site might read it that decodes and resolves all it can. */
-const asRead = (path) => posix.normalize(decodeURIComponent(path.split("?")[0])).replace(/^[/]+/, "/");
+/** A path as a site might read it that decodes and resolves all it can, and minds neither case nor parameters. */
+function asRead(path) {
+  const decoded = path.split("?")[0].replace(/%([0-9a-f]{2})/gi, (_, hex) => String.fromCharCode(parseInt(hex, 16)));
+  const slashed = decoded.toLowerCase().replaceAll("\\", "/").replace(/;[^/]*/g, "");
+  return posix.normalize(slashed).replace(/^[/]+/, "/");
+}
 
 const METER = '[meter.articles]\nlimit = 2\nwindow = "month"\n';
 
@@ -639,9 +664,18 @@ for (const name of PROXIES) {
       // However it is written.
       for (const path of SPELLINGS) {
         site.requests.length = 0;
-        await visitor.visit(path);
+        await visitor.visit(path).catch((error) => assert.match(error.code, /^ECONN|^HPE_/));
         const reached = site.requests.filter((line) => asRead(line.split(" ")[1]).startsWith("/articles/"));
         assert.deepEqual(reached, [], path);
+      }
+    });
+
+    test("passes on no upgrade but to a WebSocket", async () => {
+      for (const upgrade of ["h2c", "H2C", "foo", "h2c, websocket"]) {
+        const headers = { "connection": "Upgrade, HTTP2-Settings", upgrade, "http2-settings": "AAMAAABkAAQAAP__" };
+        const { page } = await new Visitor(front).visit("/", { headers });
+        const passed = page?.headers.filter(([header, value]) => header === "upgrade" && /h2c/i.test(value)) ?? [];
+        assert.deepEqual(passed, [], upgrade);
       }
     });
 
