@@ -197,8 +197,8 @@ pub(crate) async fn verify(request: HttpRequest, context: web::Data<Context>, pa
     };
     // also of a query that is wrong elsewhere
     let over =
-        form_urlencoded::parse(request.query_string().as_bytes()).any(|(name, value)| name == "over" && value == "403");
-    let is_refusal = |status: u16| over && (400..500).contains(&status) && status != 401;
+        || form_urlencoded::parse(request.query_string().as_bytes()).any(|pair| pair == ("over".into(), "403".into()));
+    let is_refusal = |status: u16| (400..500).contains(&status) && status != 401 && over();
     let mut response = match answer {
         Ok(response) => response,
         Err(problem) => {
