@@ -1007,6 +1007,7 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
     test("does nothing for a session that another device has ended, whatever is on its way", async () => {
       const account = Device.newAccount();
       const owner = await Device.account(server, account);
+      let overtaken = 0;
       for (const _ of range(20)) {
         const thief = await Device.logIn(server, account);
         const client = await thief.open();
@@ -1017,8 +1018,10 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
         const { n } = await owner.data();
         await client.endsWith(4001, SOON);
         const after = (await owner.data()).n - n;
-        assert.ok(n < 300 && after <= 1, `${n} before and ${after} after, of which one was under way`);
+        assert.ok(after <= 1, `${n} before and ${after} after, of which one was under way`);
+        if (n < 300) overtaken += 1;
       }
+      assert.ok(overtaken > 0, "otherwise this says nothing");
     });
 
     describe("holds", () => {
