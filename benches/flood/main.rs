@@ -122,7 +122,7 @@ fn main() -> ExitCode {
     let (mut checks, check) = (Requests::default(), Template::cookie(work::CHECK));
     let answered = |head: &[u8], _: &[u8]| checks.push(&check, work::cookie(head));
     let mut log_in = Same { request: work::login_reader(), kind: Kind::Login, answered };
-    // a proxy that does not say who is behind it has no budget
+    // a proxy that does not say who is behind it has no budget but that of all, which has room for these
     run(&clock, &server.address, 64, Pace::Count(READERS), Span::ENDLESS, &mut log_in, &[]);
     let order = Rc::new(zipf(checks.len(), 1 << 16));
     let mut readers = Prepared::new(&Rc::new(checks), Some(&order), Kind::Check);

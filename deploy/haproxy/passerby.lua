@@ -3,7 +3,8 @@
 --   http-request lua.passerby URL-OF-VERIFY
 --
 -- sets txn.passerby_status (0 if Passerby did not answer) and, if it let the request through, the X-Passerby-* headers
--- for the site and txn.passerby_cookie for the visitor; if not, txn.passerby_reason. What follows from the status is the configuration's business.
+-- for the site and txn.passerby_cookie for the visitor; if not, txn.passerby_reason. What follows from the status is the
+-- configuration's business.
 
 -- For Passerby's http.request_timeout (10 s) and a little more.
 local TIMEOUT_MS = 15000

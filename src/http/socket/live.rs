@@ -226,8 +226,8 @@ impl Socket {
         }
     }
 
-    /// Does what the client asks for, while its session lives (S7). What others do meanwhile waits: of the changes before the answer's own all are told before it,
-    /// and of those after it none.
+    /// Does what the client asks for, while its session lives (S7). What others do meanwhile waits: of the changes before the
+    /// answer's own all are told before it, and of those after it none.
     async fn asked(&mut self, text: &str, attachment: &mut Attachment, out: &mut Out) -> Result<(), End> {
         let Some(Frame { id, request }) = frames::read(text) else {
             return Err(End::Close(CloseCode::Invalid));
