@@ -25,6 +25,7 @@ mod secrets;
 #[allow(dead_code, reason = "shared with the core's tests")]
 #[path = "../../actors/tests/it/support.rs"]
 mod support;
+mod upgrade;
 mod v1;
 mod work;
 mod world;

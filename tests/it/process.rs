@@ -21,14 +21,14 @@ fn passerby() -> Command {
 }
 
 /// A running server process; killed when dropped.
-struct Process {
+pub(crate) struct Process {
     child: Child,
-    public: String,
+    pub(crate) public: String,
     admin: String,
 }
 
 impl Process {
-    fn start(data: &Path, arguments: &[&str]) -> Self {
+    pub(crate) fn start(data: &Path, arguments: &[&str]) -> Self {
         let mut child = passerby()
             .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workers", "2"])
             .arg("--data-dir")
@@ -52,7 +52,7 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    fn stop(mut self) -> Option<i32> {
+    pub(crate) fn stop(mut self) -> Option<i32> {
         self.signal(Signal::TERM);
         self.child.wait().unwrap().code()
     }
