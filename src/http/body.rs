@@ -11,9 +11,10 @@ use futures_util::StreamExt as _;
 use serde_json::{Map, Value};
 
 use super::Context;
+use super::fields::{self, Object};
 
 /// Why a body was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// More bytes than `http.max_body`.
     #[error("the request body is larger than {0} bytes")]
@@ -30,9 +31,13 @@ pub enum BodyError {
     /// Not a JSON object.
     #[error("the request body is not a JSON object")]
     NotAnObject,
+    /// This field is there twice.
+    #[error("the field {0:?} is there twice")]
+    Twice(String),
 }
 
-/// Reads a body that must be a JSON object; none at all is an empty one (wire-protocol §0.3).
+/// Reads a body that must be a JSON object; none at all, and null, which HTTP clients write for none, is an empty one
+/// (wire-protocol §0.3). Of a field that is there twice the last one counts.
 ///
 /// # Errors
 /// [`BodyError`].
@@ -47,7 +52,28 @@ pub async fn read_object(
     }
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(object)) => Ok(object),
+        Ok(Value::Null) => Ok(Map::new()),
         _ => Err(BodyError::NotAnObject),
+    }
+}
+
+/// Like [`read_object`], where no field may be there twice.
+///
+/// # Errors
+/// [`BodyError`].
+pub(crate) async fn read_fields(
+    request: &HttpRequest,
+    context: &Context,
+    payload: web::Payload,
+) -> Result<Map<String, Value>, BodyError> {
+    let bytes = read(request, context, payload).await?;
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Map::new());
+    }
+    let Object { fields, twice } = serde_json::from_slice(&bytes).map_err(|_| BodyError::NotAnObject)?;
+    match twice {
+        None => Ok(fields),
+        Some(name) => Err(BodyError::Twice(fields::shown(&name))),
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod body;
 pub mod client_api;
 mod demo;
+mod fields;
 pub mod forwarded;
 mod identities;
 pub mod listener;

@@ -114,6 +114,10 @@ impl IdentityProvider for ApiKeys {
         API_KEY
     }
 
+    fn fields(&self, _: &Map<String, Value>) -> &'static [&'static str] {
+        &["key"]
+    }
+
     fn verify<'a>(
         &'a self,
         credentials: &'a Map<String, Value>,

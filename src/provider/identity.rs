@@ -27,6 +27,9 @@ pub trait IdentityProvider: Send + Sync {
     /// The name under which clients log in; it is also the type of its identities.
     fn name(&self) -> &str;
 
+    /// Which fields a credential that has these ones may have; on `/v1` any other is refused.
+    fn fields(&self, credentials: &Map<String, Value>) -> &'static [&'static str];
+
     /// The identity that the credentials (the fields of a login's body; those that are not the provider's are none of its
     /// business) prove now. The future stays on its thread, as requests do.
     ///

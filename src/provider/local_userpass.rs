@@ -418,6 +418,10 @@ impl IdentityProvider for LocalUserpass {
         LOCAL_USERPASS
     }
 
+    fn fields(&self, credentials: &Map<String, Value>) -> &'static [&'static str] {
+        if credentials.contains_key("email") { &["email", "password"] } else { &["email", "username", "password"] }
+    }
+
     /// Takes `username` (as SDKs send it) or `email`, and `password`.
     fn verify<'a>(
         &'a self,

@@ -88,7 +88,7 @@ async fn a_body_that_is_no_json_object_is_refused() {
     let bodies: [&[u8]; 12] = [
         b"[]",
         b"5",
-        b"null",
+        b"nul",
         b"\"x\"",
         b"{",
         b"{\"a\":}",

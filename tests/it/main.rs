@@ -17,6 +17,7 @@ mod failing;
 #[allow(dead_code, reason = "shared with the core's tests")]
 #[path = "../../actors/tests/it/faulty.rs"]
 mod faulty;
+mod fields;
 mod meters;
 mod metrics;
 mod process;

@@ -7,6 +7,8 @@ use passerby_actors::domain::{Cause, Change, Delta, Expected, SessionId, Shape, 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use crate::http::body::BodyError;
+use crate::http::fields::{self, Object};
 use crate::http::v1::Problem;
 use crate::http::v1::data::{increment, object};
 
@@ -40,16 +42,35 @@ pub(super) fn read(text: &str) -> Option<Frame> {
         return Some(Frame { id, request: Err(bad("bad-id", detail)) });
     }
     let request = match serde_json::from_str(text) {
-        Ok(frame) => request(&frame),
+        Ok(Object { twice: Some(name), .. }) => Err(BodyError::Twice(fields::shown(&name)).into()),
+        Ok(Object { fields, .. }) => request(&fields),
         Err(error) => Err(bad("bad-frame", &format!("the frame cannot be read: {error}"))),
     };
     Some(Frame { id, request })
 }
 
+/// Which fields a frame of a type has besides `type` and `id`.
+fn known(kind: &str) -> Option<&'static [&'static str]> {
+    Some(match kind {
+        "get" => &[],
+        "put" => &["data", "if_version"],
+        "patch" => &["patch", "if_version"],
+        "increment" => &["path", "by", "if_version"],
+        "delete" => &["if_version"],
+        "meter" => &["name", "item", "amount"],
+        _ => return None,
+    })
+}
+
 fn request(frame: &Map<String, Value>) -> Result<Request, Problem> {
-    let field = |name: &str| frame.get(name);
+    let field = |name: &str| frame.get(name).filter(|value| !value.is_null());
     let edit = |change| Ok(Request::Edit(change, expected(frame)?));
-    match field("type").and_then(Value::as_str) {
+    let kind = field("type").and_then(Value::as_str);
+    if let Some((kind, known)) = kind.and_then(|kind| Some((kind, known(kind)?))) {
+        fields::only(frame, &[&["type", "id"], known], &format!("a {kind:?} frame"))
+            .map_err(Problem::unknown_fields)?;
+    }
+    match kind {
         Some("get") => Ok(Request::Get),
         Some("put") => edit(Change::Put(object(field("data").cloned().unwrap_or_default())?)),
         Some("patch") => match field("patch") {
@@ -65,16 +86,16 @@ fn request(frame: &Map<String, Value>) -> Result<Request, Problem> {
         Some("meter") => {
             let name = field("name").and_then(Value::as_str).ok_or_else(|| Problem::missing_field("name"))?;
             let item = match field("item") {
-                None | Some(Value::Null) => None,
+                None => None,
                 Some(Value::String(item)) => Some(item.clone()),
-                Some(_) => return Err(bad("bad-field", "item must be a text")),
+                Some(_) => return Err(Problem::bad_field("item must be a text")),
             };
             let amount = match field("amount") {
                 None => Some(1),
                 Some(amount) => amount.as_u64().and_then(|amount| u32::try_from(amount).ok()),
             };
             let amount = amount.filter(|amount| (1..=1_000_000).contains(amount));
-            let amount = amount.ok_or_else(|| bad("bad-field", "amount must be 1 to 1000000"))?;
+            let amount = amount.ok_or_else(|| Problem::bad_field("amount must be 1 to 1000000"))?;
             Ok(Request::Meter { name: name.to_owned(), item, amount })
         }
         _ => Err(bad("unknown-type", "type must be get, put, patch, increment, delete or meter")),
@@ -87,7 +108,7 @@ fn expected(frame: &Map<String, Value>) -> Result<Expected, Problem> {
         Some(version) => match version.as_u64() {
             Some(0) => Ok(Expected::Nothing),
             Some(version) => Ok(Expected::Version(version)),
-            None => Err(bad("bad-field", "if_version must be a whole number")),
+            None => Err(Problem::bad_field("if_version must be a whole number")),
         },
     }
 }

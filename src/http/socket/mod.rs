@@ -17,8 +17,8 @@ use self::guard::Guard;
 use self::live::Socket;
 use super::listener::Endless;
 use super::reader::{self, Found};
-use super::v1::{Problem, authenticate, respond};
-use super::{Context, JSON, NO_STORE, body, client, other_method, within_time};
+use super::v1::{Problem, authenticate, no_fields, respond};
+use super::{Context, JSON, NO_STORE, client, other_method, within_time};
 use crate::server::{TICKET_S, Transfer};
 
 /// The sub-protocol.
@@ -56,7 +56,7 @@ pub(crate) struct TicketAnswer {
         (status = 403, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn ticket(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        body::discard(&request, &context, payload).await?;
+        no_fields(&request, &context, payload).await?;
         let live = authenticate(&request, &context)?;
         let server = &context.server;
         let whose = Transfer { user: live.user, session: live.number };

@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Problem, authenticate, fresh, json, respond, rfc3339};
-use crate::http::{Context, JSON, body, other_method, within_time};
+use super::{Problem, authenticate, fields, fresh, json, respond, rfc3339};
+use crate::http::{Context, JSON, other_method, within_time};
 use crate::provider::api_key::{ApiKey, check_name};
 
 /// Adds the routes.
@@ -85,7 +85,7 @@ pub(crate) async fn list_keys(request: HttpRequest, context: web::Data<Context>)
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn make_key(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        let body = body::read_object(&request, &context, payload).await?;
+        let body = fields::read(&request, &context, payload, &[&["name"]]).await?;
         enabled(&context)?;
         let live = authenticate(&request, &context)?;
         fresh(&context, &live)?;
@@ -114,12 +114,11 @@ pub(crate) async fn change_key(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        let body = body::read_object(&request, &context, payload).await?;
+        let body = fields::read(&request, &context, payload, &[&["disabled"]]).await?;
         let live = authenticate(&request, &context)?;
         let disabled = body.get("disabled").and_then(Value::as_bool);
-        let disabled = disabled.ok_or_else(|| {
-            Problem::new(StatusCode::BAD_REQUEST, "bad-field", "the body needs \"disabled\", true or false")
-        })?;
+        let needed = || Problem::bad_field("the body needs \"disabled\", true or false");
+        let disabled = disabled.ok_or_else(needed)?;
         if !disabled {
             fresh(&context, &live)?;
         }
@@ -142,7 +141,7 @@ pub(crate) async fn remove_key(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        body::discard(&request, &context, payload).await?;
+        fields::none(&request, &context, payload).await?;
         let live = authenticate(&request, &context)?;
         within_time(&context, context.handle.remove_key(&live.user, id(&request)?)).await?;
         Ok(HttpResponse::NoContent().finish())

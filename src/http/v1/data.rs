@@ -12,7 +12,7 @@ use serde_json::{Map, Number, Value};
 use utoipa::ToSchema;
 
 use super::problem::Answer;
-use super::{Problem, authenticate, json, respond};
+use super::{Problem, authenticate, fields, json, respond};
 use crate::http::{Context, JSON, body, other_method, within_time};
 
 const ACCEPT_PATCH: (HeaderName, HeaderValue) = (
@@ -172,7 +172,7 @@ pub(crate) async fn increment_data(
     context: web::Data<Context>,
     payload: web::Payload,
 ) -> HttpResponse {
-    let change = async { increment(&object(body::read_json(&request, &context, payload).await?)?) };
+    let change = async { increment(&fields::read(&request, &context, payload, &[OF_INCREMENT]).await?) };
     edit(&request, &context, change).await
 }
 
@@ -194,7 +194,7 @@ pub(crate) async fn delete_data(
     payload: web::Payload,
 ) -> HttpResponse {
     let change = async {
-        body::discard(&request, &context, payload).await?;
+        fields::none(&request, &context, payload).await?;
         Ok(Change::Delete)
     };
     edit(&request, &context, change).await
@@ -274,18 +274,21 @@ pub(crate) fn object(value: Value) -> Result<Map<String, Value>, Problem> {
     }
 }
 
+/// What an increment may have.
+pub(crate) const OF_INCREMENT: &[&str] = &["path", "by"];
+
 /// The increment that a JSON object asks for.
 pub(crate) fn increment(body: &Map<String, Value>) -> Result<Change, Problem> {
     let path = body.get("path").and_then(Value::as_str).ok_or_else(|| Problem::missing_field("path"))?;
     let escapes = path.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
     if !escapes || !(path.is_empty() || path.starts_with('/')) {
         let detail = "path must be a JSON pointer, such as /visits (RFC 6901)";
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-field", detail));
+        return Err(Problem::bad_field(detail));
     }
     let by = match body.get("by") {
-        None => Number::from(1),
+        None | Some(Value::Null) => Number::from(1),
         Some(Value::Number(by)) => by.clone(),
-        Some(_) => return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-field", "by must be a number")),
+        Some(_) => return Err(Problem::bad_field("by must be a number")),
     };
     Ok(Change::Increment { path: path.to_owned(), by })
 }

@@ -10,8 +10,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{Answer, Of, Problem, SessionTokens, authenticate, fresh, json, made, prove, respond, rfc3339, tokens};
-use crate::http::{Context, JSON, bearer, body, identities, other_method, within_time};
+use super::{
+    Answer, Of, Problem, SessionTokens, authenticate, fields, fresh, json, made, prove, respond, rfc3339, tokens,
+};
+use crate::http::fields::OF_CREDENTIALS;
+use crate::http::{Context, JSON, bearer, identities, other_method, within_time};
 use crate::provider::ANON_USER;
 
 /// Adds the routes.
@@ -29,6 +32,9 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
                 .default_service(other_method("DELETE")),
         );
 }
+
+/// What a link may have besides the credential.
+pub(super) const OF_LINK: &[&str] = &["provider", "on_conflict", "dry_run", "altcha"];
 
 /// Design §6: what happens if the identity has another user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,15 +196,12 @@ fn preview(context: &Context, live: &Live, proof: &Proof, on_conflict: OnConflic
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 async fn link_identity(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        let body = body::read_object(&request, &context, payload).await?;
+        let body = fields::read(&request, &context, payload, &[OF_LINK, OF_CREDENTIALS]).await?;
         let on_conflict = OnConflict::of(&body)?;
         let dry_run = match body.get("dry_run") {
             None => false,
             Some(Value::Bool(dry_run)) => *dry_run,
-            Some(_) => {
-                let detail = "dry_run must be true or false";
-                return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-field", detail));
-            }
+            Some(_) => return Err(Problem::bad_field("dry_run must be true or false")),
         };
         let live = match authenticate(&request, &context) {
             Ok(live) => live,
@@ -299,7 +302,7 @@ async fn unlink_identity(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        body::discard(&request, &context, payload).await?;
+        fields::none(&request, &context, payload).await?;
         let live = authenticate(&request, &context)?;
         fresh(&context, &live)?;
         let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;

@@ -7,9 +7,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::data::operation_name;
-use super::{Problem, authenticate, json, respond};
+use super::{Problem, authenticate, fields, json, respond};
 use crate::http::meters::{self, MeterView, Use};
-use crate::http::{Context, JSON, body, other_method};
+use crate::http::{Context, JSON, other_method};
 
 /// Adds the routes.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -52,21 +52,20 @@ pub(crate) async fn use_meter(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        let body = body::read_object(&request, &context, payload).await?;
+        let body = fields::read(&request, &context, payload, &[&["amount", "item"]]).await?;
         let live = authenticate(&request, &context)?;
-        let bad = |detail: &str| Problem::new(StatusCode::BAD_REQUEST, "bad-field", detail);
         let amount = match body.get("amount") {
             None => 1,
             Some(amount) => amount
                 .as_u64()
                 .and_then(|amount| u32::try_from(amount).ok())
                 .filter(|amount| (1..=1_000_000).contains(amount))
-                .ok_or_else(|| bad("amount must be 1 to 1000000"))?,
+                .ok_or_else(|| Problem::bad_field("amount must be 1 to 1000000"))?,
         };
         let item = match body.get("item") {
-            None | Some(Value::Null) => None,
+            None => None,
             Some(Value::String(item)) => Some(item.as_str()),
-            Some(_) => return Err(bad("item must be a text")),
+            Some(_) => return Err(Problem::bad_field("item must be a text")),
         };
         let operation = operation_name(&request)?;
         let meter = request.match_info().get("name").unwrap_or_default();

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
 
-use super::body;
+use super::fields::{OF_CREDENTIALS, only};
 use super::identities;
 use super::plain::PlainObject;
 use super::reader::{self, Found};
@@ -29,6 +29,7 @@ pub(crate) mod browser_login;
 pub(crate) mod challenge;
 pub(crate) mod data;
 pub(crate) mod export;
+mod fields;
 pub(crate) mod linking;
 pub(crate) mod meters;
 mod problem;
@@ -36,6 +37,7 @@ pub(crate) mod sessions;
 pub(crate) mod userpass;
 
 use self::challenge::{afford, prove_work};
+pub(crate) use self::fields::none as no_fields;
 pub use self::problem::Problem;
 pub(crate) use self::problem::respond;
 use self::problem::{Answer, json};
@@ -139,7 +141,7 @@ const fn new_session(kind: SessionKind, lasting: bool) -> Of {
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 async fn create_session(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        let body = body::read_object(&request, &context, payload).await?;
+        let body = fields::read(&request, &context, payload, &[OF_LOGIN, OF_CREDENTIALS]).await?;
         let kind = match body.get("mode").map(Value::as_str) {
             None | Some(Some("bearer")) => SessionKind::V1,
             Some(Some("cookie")) => SessionKind::Cookie,
@@ -152,6 +154,8 @@ async fn create_session(request: HttpRequest, context: web::Data<Context>, paylo
             return Err(Problem::cross_site());
         }
         if body.get("provider").is_none_or(|provider| provider == ANON_USER) {
+            // a form that forgot the provider would take every password
+            misplaced(&body, &[], "an anonymous login, and \"provider\" names the one whose credential it is")?;
             if !context.server.providers.anon_user_enabled {
                 let detail = "anonymous logins are switched off";
                 return Err(Problem::new(StatusCode::FORBIDDEN, "provider-disabled", detail));
@@ -176,6 +180,16 @@ async fn create_session(request: HttpRequest, context: web::Data<Context>, paylo
 
 /// What [`create_session`] calls a code of `POST /v1/session/transfer`.
 const TRANSFER: &str = "transfer";
+
+/// What every login may have besides the credential.
+const OF_LOGIN: &[&str] = &["provider", "mode", "altcha"];
+
+/// Refuses the fields of other providers' credentials; `what` has those in `known`.
+fn misplaced(body: &Map<String, Value>, known: &[&str], what: &str) -> Result<(), Problem> {
+    let of_credentials = |(name, _): &(&String, &Value)| OF_CREDENTIALS.contains(&name.as_str());
+    let found = body.iter().filter(of_credentials).map(|(name, _)| (name.clone(), Value::Null)).collect();
+    only(&found, &[known], what).map_err(|refused| Problem::misplaced_fields(refused.to_string()))
+}
 
 /// The reader of the live cookie, the one whom a lazy cookie names, or a new one; without a token in the answer (S18).
 async fn by_cookie(request: &HttpRequest, context: &Context, body: &Map<String, Value>) -> Answer {
@@ -225,6 +239,7 @@ fn session_body(status: StatusCode, user: &UserId, session: SessionId, merged: O
 /// Another session of the user whose session gave the code out, if that one still lives.
 async fn transferred(request: &HttpRequest, context: &Context, body: &Map<String, Value>, kind: SessionKind) -> Answer {
     let server = &context.server;
+    misplaced(body, &["code"], "a login with \"transfer\"")?;
     let code = body.get("code").and_then(Value::as_str).ok_or_else(|| Problem::missing_field("code"))?;
     afford(request, context, Spend::Link, body)?;
     let refused = || Problem::from(IdentityError::Code);
@@ -259,6 +274,7 @@ async fn prove(
             Problem::unknown_provider()
         });
     };
+    misplaced(body, provider.fields(body), &format!("this credential of {name:?}"))?;
     afford(request, context, Spend::Link, body)?;
     if body.contains_key("code") && server.providers.oidc(name).is_some() {
         return Ok(browser_login::finished(context, name, body, peek)?);
@@ -364,7 +380,7 @@ async fn session(request: HttpRequest, context: web::Data<Context>) -> HttpRespo
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 async fn refresh_session(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        body::discard(&request, &context, payload).await?;
+        fields::none(&request, &context, payload).await?;
         let token = bearer(&request).ok_or_else(Problem::no_token)?;
         let refresh = match context.server.tokens.verify_refresh(token) {
             Err(error) if error.is_guess() => {
@@ -391,7 +407,7 @@ async fn refresh_session(request: HttpRequest, context: web::Data<Context>, payl
         (status = 403, body = Problem, content_type = "application/problem+json")))]
 async fn end_session(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        body::discard(&request, &context, payload).await?;
+        fields::none(&request, &context, payload).await?;
         if let Some(user) = leaves_before_being_made(&request, &context)? {
             return end_unmade(&request, &context, &user).await;
         }
@@ -408,7 +424,7 @@ async fn end_session(request: HttpRequest, context: web::Data<Context>, payload:
         (status = 403, body = Problem, content_type = "application/problem+json")))]
 async fn delete_user(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        body::discard(&request, &context, payload).await?;
+        fields::none(&request, &context, payload).await?;
         if let Some(user) = leaves_before_being_made(&request, &context)? {
             return end_unmade(&request, &context, &user).await;
         }

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::budget::OverBudget;
 use crate::http::body::BodyError;
+use crate::http::fields::Refused;
 use crate::http::{Context, NO_STORE, retry_after_s};
 use crate::open_sockets::NoPlace;
 use crate::provider::codes::Full;
@@ -130,8 +131,23 @@ impl Problem {
         Self { retry_after_s: Some(1), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-sockets", detail) }
     }
 
+    /// A field whose value is none that it may have.
+    pub(crate) fn bad_field(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-field", detail)
+    }
+
     pub(crate) fn missing_field(field: &str) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad-field", format!("the body needs the text {field:?}"))
+        Self::bad_field(format!("the body needs the text {field:?}"))
+    }
+
+    /// Fields that are known nowhere here: one that was meant is misspelled, and would not be done.
+    pub(crate) fn unknown_fields(refused: Refused) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown-field", refused.to_string())
+    }
+
+    /// Fields that only another provider or mode knows.
+    pub(crate) fn misplaced_fields(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "misplaced-field", detail)
     }
 
     pub(crate) fn not_found() -> Self {
@@ -153,12 +169,14 @@ impl Problem {
 
 impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Self {
+        let detail = error.to_string();
         let (status, code) = match error {
             BodyError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"),
             BodyError::TooSlow => (StatusCode::REQUEST_TIMEOUT, "body-too-slow"),
             BodyError::Broken | BodyError::NotJson | BodyError::NotAnObject => (StatusCode::BAD_REQUEST, "bad-body"),
+            BodyError::Twice(_) => (StatusCode::UNPROCESSABLE_ENTITY, "duplicate-field"),
         };
-        Self::new(status, code, error.to_string())
+        Self::new(status, code, detail)
     }
 }
 

@@ -7,8 +7,8 @@ use passerby_actors::handle;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Problem, authenticate, gone, json, respond, rfc3339};
-use crate::http::{Context, JSON, body, other_method, within_time};
+use super::{Problem, authenticate, fields, gone, json, respond, rfc3339};
+use crate::http::{Context, JSON, other_method, within_time};
 use crate::server::{TRANSFER_CODE_S, Transfer};
 
 /// Adds the routes.
@@ -79,7 +79,7 @@ pub(crate) async fn end_other_sessions(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        body::discard(&request, &context, payload).await?;
+        fields::none(&request, &context, payload).await?;
         let live = authenticate(&request, &context)?;
         within_time(&context, context.handle.end_others(&live.user, live.number)).await?;
         // nor may one be begun by a code that is on its way
@@ -102,7 +102,7 @@ pub(crate) async fn end_one_session(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        body::discard(&request, &context, payload).await?;
+        fields::none(&request, &context, payload).await?;
         let live = authenticate(&request, &context)?;
         let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
         let wanted = request.match_info().get("id").unwrap_or_default();
@@ -141,7 +141,7 @@ pub(crate) struct TransferCode {
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn transfer(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        body::discard(&request, &context, payload).await?;
+        fields::none(&request, &context, payload).await?;
         let live = authenticate(&request, &context)?;
         let server = &context.server;
         let worth = Transfer { user: live.user, session: live.number };

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
+use passerby_actors::domain::LOCAL_USERPASS;
 use serde_json::{Map, Value};
 
-use super::{Answer, Problem, afford, authenticate, respond};
+use super::{Answer, Problem, afford, authenticate, fields, respond};
 use crate::budget::Spend;
-use crate::http::{Context, body, client, other_method};
+use crate::http::{Context, client, other_method};
 use crate::provider::local_userpass::{self, LocalUserpass, UserpassError};
 use crate::provider::password::Password;
 
@@ -49,13 +50,18 @@ impl From<UserpassError> for Problem {
     }
 }
 
-/// The body, and the provider that it is for. Each of these calls costs hashing or a mail.
+/// The body, which has these fields, and the provider that it is for, which a client that logs in with the same object names too.
+/// Each of these calls costs hashing or a mail, so that a proof of work may be among the fields.
 async fn asked<'a>(
     request: &HttpRequest,
     context: &'a Context,
     payload: web::Payload,
+    known: &[&str],
 ) -> Result<(Map<String, Value>, &'a Arc<LocalUserpass>), Problem> {
-    let body = body::read_object(request, context, payload).await?;
+    let body = fields::read(request, context, payload, &[known, &["provider", "altcha"]]).await?;
+    if body.get("provider").is_some_and(|provider| provider != LOCAL_USERPASS) {
+        return Err(Problem::misplaced_fields("\"provider\" is \"local-userpass\" here, or left out"));
+    }
     let userpass = context.server.accounts.userpass.as_ref().ok_or_else(Problem::provider_disabled)?;
     afford(request, context, Spend::Link, &body)?;
     Ok((body, userpass))
@@ -84,7 +90,7 @@ fn accepted() -> HttpResponse {
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn register(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        let (body, userpass) = asked(&request, &context, payload).await?;
+        let (body, userpass) = asked(&request, &context, payload, &["email", "password"]).await?;
         let (email, password) = (text(&body, "email")?, password(&body, "password")?);
         userpass.register(email, password, client(&request, &context), local_userpass::Answer::Uniform).await?;
         Ok(accepted())
@@ -105,7 +111,7 @@ pub(crate) async fn confirm_registration(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        let (body, userpass) = asked(&request, &context, payload).await?;
+        let (body, userpass) = asked(&request, &context, payload, &["token", "tokenId"]).await?;
         userpass.confirm(text(&body, "tokenId")?, text(&body, "token")?, client(&request, &context)).await?;
         Ok(HttpResponse::NoContent().finish())
     };
@@ -125,7 +131,7 @@ pub(crate) async fn resend_confirmation(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        let (body, userpass) = asked(&request, &context, payload).await?;
+        let (body, userpass) = asked(&request, &context, payload, &["email"]).await?;
         let uniform = local_userpass::Answer::Uniform;
         userpass.resend_confirmation(text(&body, "email")?, client(&request, &context), uniform).await?;
         Ok(accepted())
@@ -146,7 +152,7 @@ pub(crate) async fn ask_for_reset(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        let (body, userpass) = asked(&request, &context, payload).await?;
+        let (body, userpass) = asked(&request, &context, payload, &["email"]).await?;
         let uniform = local_userpass::Answer::Uniform;
         userpass.ask_for_reset(text(&body, "email")?, client(&request, &context), uniform).await?;
         Ok(accepted())
@@ -167,7 +173,7 @@ pub(crate) async fn reset_password(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        let (body, userpass) = asked(&request, &context, payload).await?;
+        let (body, userpass) = asked(&request, &context, payload, &["token", "tokenId", "password"]).await?;
         let (id, token) = (text(&body, "tokenId")?, text(&body, "token")?);
         userpass.reset(id, token, password(&body, "password")?, client(&request, &context)).await?;
         Ok(HttpResponse::NoContent().finish())
@@ -190,7 +196,7 @@ pub(crate) async fn change_password(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer: Answer = async {
-        let (body, userpass) = asked(&request, &context, payload).await?;
+        let (body, userpass) = asked(&request, &context, payload, &["current_password", "password"]).await?;
         let live = authenticate(&request, &context)?;
         let (current, new) = (password(&body, "current_password")?, password(&body, "password")?);
         let session = (live.user, live.number);

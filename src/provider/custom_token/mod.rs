@@ -279,6 +279,10 @@ impl IdentityProvider for CustomToken {
         CUSTOM_TOKEN
     }
 
+    fn fields(&self, _: &Map<String, Value>) -> &'static [&'static str] {
+        &["token"]
+    }
+
     fn verify<'a>(
         &'a self,
         credentials: &'a Map<String, Value>,

@@ -336,6 +336,11 @@ impl IdentityProvider for Oidc {
     }
 
     /// Takes `id_token`, and with it `nonce` from a client that asked the issuer with one. A code is for the browser's way.
+    fn fields(&self, credentials: &Map<String, Value>) -> &'static [&'static str] {
+        // of a login in the browser, or of an ID token that the client has already
+        if credentials.contains_key("code") { &["code", "code_verifier"] } else { &["id_token", "nonce"] }
+    }
+
     fn verify<'a>(
         &'a self,
         credentials: &'a Map<String, Value>,

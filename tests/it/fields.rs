@@ -1,0 +1,243 @@
+//! Fields that no request has: refused by name on `/v1`, before anything is done. The App Services path goes on ignoring what
+//! SDKs send.
+
+use serde_json::{Value, json};
+
+use crate::world::{Answer, CREATE, DELETE_USER, END, LOGIN, PROFILE, ROTATE, TestServer, VIEW, World};
+
+const REGISTER: &str = "POST /v1/registrations";
+const LINK: &str = "POST /v1/user/identities";
+
+fn world() -> World {
+    World::new().file(
+        "[provider.local_userpass]\nconfig = { autoConfirm = true }\n[provider.api_key]\nenabled = true\n[meter.plain]\nlimit = 3\n",
+    )
+}
+
+/// Refused with this code, and all of `names` are named.
+#[track_caller]
+fn assert_refused(answer: &Answer, code: &str, names: &[&str]) {
+    answer.assert_problem(422, code);
+    let body = answer.json_as("application/problem+json");
+    let detail = body["detail"].as_str().unwrap();
+    let told = detail.split(": it has").next().unwrap();
+    for name in names {
+        assert!(told.contains(&format!("\"{name}\"")), "{name} in {detail}");
+    }
+    assert!(!detail.contains("WRONG"), "a value may be a secret: {detail}");
+}
+
+async fn post(server: &TestServer, what: &str, token: &str, body: impl ToString) -> Answer {
+    let call = server.call(what).body(body.to_string());
+    if token.is_empty() { call.send().await } else { call.bearer(token).send().await }
+}
+
+/// A login form that forgot the provider would take every password, and make a stranger of everybody.
+#[actix_web::test]
+async fn a_login_takes_the_fields_of_its_provider_and_mode_alone() {
+    world()
+        .serve(async |server| {
+            let account = json!({ "email": "a@example.test", "password": "a password" });
+            assert_eq!(post(server, REGISTER, "", &account).await.status, 202);
+            let with = |more: Value| {
+                let mut body = json!({ "email": "a@example.test", "password": "WRONG" });
+                body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+                body
+            };
+            for (body, names) in [
+                (with(json!({})), &["email", "password"][..]),
+                (with(json!({ "provider": "anon-user" })), &["email", "password"]),
+                (with(json!({ "provider": null })), &["email", "password"]),
+                (with(json!({ "mode": "bearer" })), &["email", "password"]),
+                (json!({ "password": "WRONG" }), &["password"]),
+                (json!({ "username": "a@example.test" }), &["username"]),
+                (json!({ "token": "WRONG" }), &["token"]),
+                (json!({ "id_token": "WRONG", "nonce": "x" }), &["id_token", "nonce"]),
+                (json!({ "key": "WRONG" }), &["key"]),
+                (json!({ "code": "WRONG" }), &["code"]),
+                (json!({ "provider": "transfer", "code": "WRONG", "code_verifier": "x" }), &["code_verifier"]),
+                (with(json!({ "provider": "transfer", "code": "WRONG" })), &["email", "password"]),
+                (with(json!({ "provider": "local-userpass", "username": "b" })), &["username"]),
+                (with(json!({ "provider": "local-userpass", "token": "WRONG" })), &["token"]),
+                (json!({ "provider": "api-key", "key": "WRONG", "password": "WRONG" }), &["password"]),
+            ] {
+                assert_refused(&post(server, CREATE, "", &body).await, "misplaced-field", names);
+                // nor with a cookie
+                let mut body = body;
+                body["mode"] = json!("cookie");
+                let call = server.call(CREATE).header("sec-fetch-site", "same-origin").body(body.to_string());
+                let answer = call.send().await;
+                assert_refused(&answer, "misplaced-field", names);
+                assert_eq!(answer.header("set-cookie"), None);
+            }
+            for body in [
+                json!({ "Provider": "local-userpass" }),
+                json!({ "user": "a", "pass": "WRONG" }),
+                json!({ "provider": "local-userpass", "email": "a@example.test", "password": "WRONG", "remember": true }),
+                json!({ "on_conflict": "merge" }),
+                json!({ "nothing": null }),
+            ] {
+                let known = ["provider", "email", "password"];
+                let names: Vec<_> =
+                    body.as_object().unwrap().keys().map(String::as_str).filter(|name| !known.contains(name)).collect();
+                assert_refused(&post(server, CREATE, "", &body).await, "unknown-field", &names);
+            }
+            assert_eq!(server.metric("passerby_users").await, 0);
+            // what a typed client leaves out by writing null
+            let body = json!({ "provider": "local-userpass", "email": "a@example.test", "password": "a password",
+                "mode": null, "username": null, "token": null, "altcha": null });
+            assert_eq!(post(server, CREATE, "", body).await.status, 201);
+        })
+        .await;
+}
+
+/// `dryrun` would link for real.
+#[actix_web::test]
+async fn unknown_fields_are_refused_by_name_and_nothing_is_done() {
+    world()
+        .serve(async |server| {
+            let account = json!({ "email": "a@example.test", "password": "a password" });
+            assert_eq!(post(server, REGISTER, "", &account).await.status, 202);
+            let mut elsewhere = account.clone();
+            elsewhere["provider"] = json!("api-key");
+            assert_refused(&post(server, REGISTER, "", &elsewhere).await, "misplaced-field", &["provider"]);
+            elsewhere["provider"] = json!("local-userpass");
+            assert_eq!(post(server, REGISTER, "", &elsewhere).await.status, 202, "the same object as for a login");
+            let guest = server.log_in_v1().await;
+            let identity = json!({ "provider": "local-userpass", "email": "a@example.test", "password": "a password" });
+            for wrong in ["dryrun", "dry-run", "dryRun", "onConflict", "mode", "x", "__proto__", "", "dry_run "] {
+                let mut body = identity.clone();
+                body[wrong] = json!(true);
+                assert_refused(&post(server, LINK, &guest.access, &body).await, "unknown-field", &[wrong]);
+            }
+            let mut body = identity.clone();
+            body["token"] = json!("WRONG");
+            assert_refused(&post(server, LINK, &guest.access, &body).await, "misplaced-field", &["token"]);
+            let in_query = post(server, "POST /v1/user/identities?dry_run=true", &guest.access, &identity).await;
+            assert_refused(&in_query, "misplaced-field", &["dry_run"]);
+            let view = server.call(VIEW).bearer(&guest.access).send().await.json();
+            assert_eq!(view["anonymous"], true, "nothing was linked");
+
+            let linked = post(server, LINK, &guest.access, &identity).await.tokens();
+            let made = post(server, "POST /v1/user/api-keys", &linked.access, json!({ "name": "k" })).await.json();
+            let key = format!("/v1/user/api-keys/{}", made["id"].as_str().unwrap());
+            let cases = [
+                (
+                    REGISTER.to_owned(),
+                    json!({ "email": "b@example.test", "password": "a password", "name": "B" }),
+                    "name",
+                ),
+                ("POST /v1/registrations/confirm".to_owned(), json!({ "token": "a", "token_id": "b" }), "token_id"),
+                (
+                    "POST /v1/registrations/resend".to_owned(),
+                    json!({ "email": "b@example.test", "lang": "de" }),
+                    "lang",
+                ),
+                (
+                    "POST /v1/password-resets".to_owned(),
+                    json!({ "email": "b@example.test", "password": "WRONG" }),
+                    "password",
+                ),
+                (
+                    "POST /v1/password-resets/confirm".to_owned(),
+                    json!({ "token": "a", "tokenId": "b", "password": "a password", "email": "b@example.test" }),
+                    "email",
+                ),
+                (
+                    "PUT /v1/user/password".to_owned(),
+                    json!({ "current_password": "a password", "new_password": "another one" }),
+                    "new_password",
+                ),
+                ("POST /v1/user/api-keys".to_owned(), json!({ "name": "k2", "disabled": true }), "disabled"),
+                (format!("PATCH {key}"), json!({ "disabled": true, "name": "new" }), "name"),
+                (format!("DELETE {key}"), json!({ "dry_run": true }), "dry_run"),
+                ("POST /v1/meters/plain".to_owned(), json!({ "by": 2 }), "by"),
+                ("POST /v1/data/increment".to_owned(), json!({ "path": "/n", "amount": 2 }), "amount"),
+                ("DELETE /v1/data".to_owned(), json!({ "if_version": 3 }), "if_version"),
+                (DELETE_USER.to_owned(), json!({ "dry_run": true }), "dry_run"),
+                (END.to_owned(), json!({ "all": true }), "all"),
+                ("DELETE /v1/user/sessions".to_owned(), json!({ "except": "x" }), "except"),
+                ("POST /v1/session/transfer".to_owned(), json!({ "expires_in": 10 }), "expires_in"),
+                ("POST /v1/socket-ticket".to_owned(), json!({ "since": 10 }), "since"),
+                (ROTATE.to_owned(), json!({ "refresh_token": "WRONG" }), "refresh_token"),
+            ];
+            for (what, body, wrong) in &cases {
+                assert_refused(&post(server, what, &linked.access, body).await, "unknown-field", &[wrong]);
+            }
+            let listed = server.call("GET /v1/user/api-keys").bearer(&linked.access).send().await.json();
+            let keys: Vec<_> = listed["api_keys"].as_array().unwrap().iter().map(|key| &key["disabled"]).collect();
+            assert_eq!(keys, [false], "the session lives, and its key is what it was");
+            let meters = server.call("GET /v1/meters").bearer(&linked.access).send().await.json();
+            assert_eq!(meters["meters"][0]["used"], 0);
+        })
+        .await;
+}
+
+/// Of a field that is there twice, readers disagree about which counts (RFC 8259 §4).
+#[actix_web::test]
+async fn a_field_that_is_there_twice_is_refused() {
+    world()
+        .serve(async |server| {
+            let guest = server.log_in_v1().await;
+            for (what, body, name) in [
+                (LINK, r#"{"provider":"local-userpass","dry_run":true,"dry_run":false}"#, "dry_run"),
+                (CREATE, r#"{"mode":"bearer","mode":"cookie"}"#, "mode"),
+                (CREATE, r#"{"provider":"local-userpass","\u0070rovider":"anon-user"}"#, "provider"),
+                ("POST /v1/meters/plain", r#"{"amount":1,"amount":2}"#, "amount"),
+                ("POST /v1/data/increment", r#"{"path":"/a","path":"/b"}"#, "path"),
+            ] {
+                assert_refused(&post(server, what, &guest.access, body).await, "duplicate-field", &[name]);
+            }
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn what_sdks_send_besides_is_ignored_on_their_path() {
+    world()
+        .serve(async |server| {
+            let body = json!({ "provider": "anon-user", "options": { "device": { "sdk": "x" } }, "unknown": 1, "password": "x" });
+            let answer = post(server, LOGIN, "", body).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            let answer = post(server, LOGIN, "", r#"{"a":1,"a":2}"#).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        })
+        .await;
+}
+
+/// HTTP clients write `null` for no body at all.
+#[actix_web::test]
+async fn a_body_that_is_null_is_none() {
+    world()
+        .serve(async |server| {
+            for body in ["null", " null\n"] {
+                assert_eq!(post(server, CREATE, "", body).await.status, 201);
+                let tokens = post(server, LOGIN, "", body).await.tokens();
+                let app = |what: &str| what.replace(' ', " /api/client/v2.0/auth/");
+                let refreshed = post(server, &app("POST session"), &tokens.refresh, body).await;
+                assert_eq!(refreshed.status, 201);
+                assert_eq!(post(server, &app("DELETE session"), &tokens.refresh, body).await.status, 204);
+                let tokens = server.log_in().await;
+                assert_eq!(post(server, &app("DELETE delete"), &tokens.access, body).await.status, 204);
+                assert_eq!(server.call(PROFILE).bearer(&tokens.access).send().await.status, 401);
+
+                let tokens = server.log_in_v1().await;
+                let tokens = post(server, ROTATE, &tokens.refresh, body).await.tokens();
+                for (what, status) in [
+                    ("POST /v1/meters/plain", 200),
+                    ("POST /v1/session/transfer", 201),
+                    ("POST /v1/socket-ticket", 201),
+                    ("DELETE /v1/data", 200),
+                    ("DELETE /v1/user/sessions", 204),
+                    (END, 204),
+                ] {
+                    assert_eq!(post(server, what, &tokens.access, body).await.status, status, "{what}");
+                }
+                // where a body is needed it has no fields
+                post(server, REGISTER, "", body).await.assert_problem(400, "bad-field");
+                let tokens = server.log_in_v1().await;
+                post(server, "PUT /v1/data", &tokens.access, body).await.assert_problem(400, "not-an-object");
+            }
+        })
+        .await;
+}
