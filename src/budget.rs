@@ -1,8 +1,9 @@
 //! What strangers may do before they are asked to come back later: make users, try identities, present tokens that are not
-//! ours (S35, S37). By IPv4 address or IPv6 /64, and for all of them together. This is the soft limit: beyond it `/v1`
+//! ours (S35, S37). By IPv4 address or IPv6 /64, by the wider networks that these are part of, each of which has the budget of
+//! a few ([`WORTH`]), and for all of them together. This is the soft limit: beyond it `/v1`
 //! goes on for proofs of work, which have a budget too, and that is the hard one.
 //!
-//! Memory is bounded: beyond 262 144 prefixes at a time newcomers share budgets by chance, some thousands of them, so
+//! Memory is bounded: beyond 262 144 prefixes at a time (half as many wider ones) newcomers share budgets by chance, some thousands of them, so
 //! that neither a flood from everywhere takes the memory nor one prefix of it everybody's budget. An address of this
 //! machine has no budget of its own: it is a proxy that does not say who is behind it, and its clients must not share one (S36).
 
@@ -22,7 +23,7 @@ use parking_lot::Mutex;
 use passerby_actors::domain::{Clock, UserId};
 
 use crate::config::BudgetRules;
-use crate::network::Network;
+use crate::network::{Network, WORTH};
 use crate::work::MOST_DOUBLINGS;
 
 /// Prefixes with a budget of their own, about 64 bytes each.
@@ -41,12 +42,37 @@ pub enum Spend {
     BadToken,
 }
 
+/// Why not now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// The network, one that it is part of, or all together have done too many of these.
+    TooMany,
+    /// Too many passwords wait to be hashed, many of them from this network.
+    Busy,
+}
+
 /// Come back after this long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many of these: come back in {retry_after_s} s")]
+#[error("{}: come back in {retry_after_s} s", .why.text())]
 pub struct OverBudget {
+    /// Why.
+    pub why: Why,
     /// Seconds, at least 1; what `Retry-After` says.
     pub retry_after_s: u32,
+}
+
+impl Why {
+    fn text(self) -> &'static str {
+        match self {
+            Self::TooMany => "too many of these",
+            Self::Busy => "too many passwords are waiting to be hashed",
+        }
+    }
+}
+
+impl OverBudget {
+    /// Passwords are waiting, of which there is room for about a second's work.
+    pub const BUSY: Self = Self { why: Why::Busy, retry_after_s: 1 };
 }
 
 /// The clock that budgets fill up by.
@@ -83,43 +109,59 @@ impl Key {
 type ByPrefix = RateLimiter<Key, DashMapStateStore<Key>, Monotonic, StateInformationMiddleware>;
 type OfAll = RateLimiter<NotKeyed, InMemoryState, Monotonic, NoOpMiddleware<Duration>>;
 
-struct Budget {
+/// The budgets of all networks of one width.
+struct Level {
     limiter: ByPrefix,
-    all: OfAll,
-    clock: Monotonic,
     most: usize,
     /// When those that are full again were last forgotten (microseconds).
     swept_us: AtomicU64,
     burst: u32,
+}
+
+struct Budget {
+    levels: [Level; WORTH.len()],
+    all: OfAll,
+    clock: Monotonic,
     refused: AtomicU64,
 }
 
 impl Budget {
     fn new(a_minute: u32, burst: u32, all_a_second: u32, clock: &Monotonic, most: usize) -> Self {
-        let (a_minute, burst) = (at_least_one(a_minute), at_least_one(burst));
-        let quota = Quota::per_minute(a_minute).allow_burst(burst);
-        let limiter: ByPrefix =
-            RateLimiter::<_, _, _, NoOpMiddleware<Duration>>::new(quota, DashMapStateStore::default(), clock.clone())
-                .with_middleware();
+        let level = |worth: u32| {
+            let times = |number: u32| at_least_one(number.saturating_mul(worth));
+            let quota = Quota::per_minute(times(a_minute)).allow_burst(times(burst));
+            let limiter: ByPrefix = RateLimiter::<_, _, _, NoOpMiddleware<Duration>>::new(
+                quota,
+                DashMapStateStore::default(),
+                clock.clone(),
+            )
+            .with_middleware();
+            let most = if worth == 1 { most } else { most.div_ceil(2) };
+            Level { limiter, most, swept_us: AtomicU64::new(0), burst: times(burst).get() }
+        };
         let all_a_second = at_least_one(all_a_second);
         let all = Quota::per_second(all_a_second).allow_burst(at_least_one(all_a_second.get().saturating_mul(10)));
         Self {
-            limiter,
+            levels: WORTH.map(level),
             all: RateLimiter::direct_with_clock(all, clock.clone()),
             clock: clock.clone(),
-            most,
-            swept_us: AtomicU64::new(0),
-            burst: burst.get(),
             refused: AtomicU64::new(0),
         }
     }
 
-    /// Takes one, and answers how many had been taken of those that may be at once.
-    fn spend(&self, network: Network) -> Result<u32, OverBudget> {
-        let key = if self.limiter.len() < self.most { Key::Of(network) } else { self.crowded(network) };
-        let left = self.limiter.check_key(&key).map_err(|not_until| self.refuse(&not_until))?;
+    /// Takes one, and answers how much of those that may be at once had been taken: a number of parts of as many. The
+    /// narrowest first, so that one network that is refused takes nothing from its neighbours.
+    fn spend(&self, network: Network, parts: u32) -> Result<u32, OverBudget> {
+        let mut most_taken = 0;
+        for (place, network) in network.and_wider() {
+            let level = &self.levels[place];
+            let left = level.limiter.check_key(&level.key(network, self.clock.now()));
+            let left = left.map_err(|not_until| self.refuse(&not_until))?.remaining_burst_capacity();
+            let taken = u64::from(level.burst.saturating_sub(1).saturating_sub(left));
+            most_taken = most_taken.max(taken * u64::from(parts) / u64::from(level.burst));
+        }
         self.spend_of_all()?;
-        Ok(self.burst.saturating_sub(1).saturating_sub(left.remaining_burst_capacity()))
+        Ok(u32::try_from(most_taken).unwrap_or(parts))
     }
 
     /// Takes one of those that all together have.
@@ -131,12 +173,23 @@ impl Budget {
         self.refused.fetch_add(1, Ordering::Relaxed);
         let wait = not_until.wait_time_from(self.clock.now());
         let seconds = wait.as_millis().div_ceil(1000).max(1);
-        OverBudget { retry_after_s: u32::try_from(seconds).unwrap_or(u32::MAX) }
+        OverBudget { why: Why::TooMany, retry_after_s: u32::try_from(seconds).unwrap_or(u32::MAX) }
     }
 
-    /// Forgets whoever has the whole budget again, at most once a second; if that does not help, budgets are shared.
-    fn crowded(&self, network: Network) -> Key {
-        let now_us = u64::try_from(self.clock.now().as_micros()).unwrap_or(u64::MAX);
+    /// How many networks have a budget of their own now.
+    fn held(&self) -> usize {
+        self.levels.iter().map(|level| level.limiter.len()).sum()
+    }
+}
+
+impl Level {
+    /// Whose budget a network has. Where there are too many, whoever has the whole budget again is forgotten, at most once a
+    /// second; if that does not help, budgets are shared.
+    fn key(&self, network: Network, now: Duration) -> Key {
+        if self.limiter.len() < self.most {
+            return Key::Of(network);
+        }
+        let now_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
         let swept_us = self.swept_us.load(Ordering::Relaxed);
         let due = now_us.saturating_sub(swept_us) >= 1_000_000;
         if due && self.swept_us.compare_exchange(swept_us, now_us, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
@@ -157,6 +210,8 @@ pub struct Budgets {
     link: Budget,
     bad_tokens: Budget,
     work: Budget,
+    /// How often a password had to wait for a proof of work.
+    busy: AtomicU64,
     /// Readers of lazy cookies who are being made: one request of each has paid.
     making: Mutex<HashSet<UserId>>,
 }
@@ -188,6 +243,7 @@ impl Budgets {
             link: budget(rules.link, rules.link_burst, rules.link_all),
             bad_tokens: budget(rules.bad_tokens, rules.bad_tokens_burst, rules.bad_tokens_all),
             work: budget(rules.work, rules.work_burst, rules.work_all),
+            busy: AtomicU64::new(0),
             making: Mutex::default(),
         }
     }
@@ -205,7 +261,7 @@ impl Budgets {
             Spend::Link => &self.link,
             Spend::BadToken => &self.bad_tokens,
         };
-        Network::of(client).map_or_else(|| budget.spend_of_all(), |network| budget.spend(network).map(drop))
+        Network::of(client).map_or_else(|| budget.spend_of_all(), |network| budget.spend(network, 1).map(drop))
     }
 
     /// Takes one for making the reader of a lazy cookie. Of many requests that come with it at once, as a page and its pictures do,
@@ -240,8 +296,23 @@ impl Budgets {
         }
         // each costs some computing here too, so all together are bounded whoever asks
         let Some(network) = Network::of(client) else { return self.work.spend_of_all().map(|()| 0) };
-        let taken = self.work.spend(network)?;
-        Ok(u32::try_from(u64::from(taken) * u64::from(MOST_DOUBLINGS + 1) / u64::from(self.work.burst)).unwrap_or(0))
+        self.work.spend(network, MOST_DOUBLINGS + 1)
+    }
+
+    /// Counts a request that has to work first, because too many passwords of its network wait to be hashed.
+    pub fn busy(&self) -> OverBudget {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        OverBudget::BUSY
+    }
+
+    /// How often that was.
+    pub fn busy_count(&self) -> u64 {
+        self.busy.load(Ordering::Relaxed)
+    }
+
+    /// How many networks have budgets of their own now.
+    pub fn held(&self) -> usize {
+        [&self.create, &self.link, &self.bad_tokens, &self.work].iter().map(|budget| budget.held()).sum()
     }
 
     /// How often each was refused: making users, trying identities, bad tokens, challenges.
@@ -291,6 +362,10 @@ mod tests {
         (Budgets::with_room(rules, true, clock.clone(), most), clock)
     }
 
+    fn over(retry_after_s: u32) -> OverBudget {
+        OverBudget { why: Why::TooMany, retry_after_s }
+    }
+
     fn v4(number: u32) -> IpAddr {
         Ipv4Addr::from(0x0b00_0000 + number).into()
     }
@@ -301,11 +376,11 @@ mod tests {
         let (budgets, clock) = budgets(&rules(), 1000);
         let create = || budgets.spend(Spend::Create, v4(1));
         assert_eq!([create(), create(), create()], [Ok(()); 3]);
-        assert_eq!(create(), Err(OverBudget { retry_after_s: 10 }));
+        assert_eq!(create(), Err(over(10)));
         assert_eq!(budgets.spend(Spend::Create, v4(2)), Ok(()), "others have their own");
         assert_eq!(budgets.spend(Spend::Link, v4(1)), Ok(()), "and each purpose its own");
         clock.0.fetch_add(10_000_000, Ordering::Relaxed);
-        assert_eq!((create(), create()), (Ok(()), Err(OverBudget { retry_after_s: 10 })));
+        assert_eq!((create(), create()), (Ok(()), Err(over(10))));
         clock.0.fetch_add(3_600_000_000, Ordering::Relaxed);
         assert_eq!((0..10).filter(|_| create().is_ok()).count(), 3, "what is not used does not add up");
         assert_eq!(budgets.refused(), [9, 0, 0, 0]);
@@ -317,7 +392,7 @@ mod tests {
         let (budgets, clock) = budgets(&rules(), 1000);
         let asked: Vec<_> = (0..15).map(|_| budgets.challenge(v4(1))).collect();
         assert_eq!(asked[..14], [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6].map(Ok));
-        assert_eq!(asked[14], Err(OverBudget { retry_after_s: 10 }));
+        assert_eq!(asked[14], Err(over(10)));
         assert_eq!(budgets.challenge(v4(2)), Ok(0), "others have their own");
         clock.0.fetch_add(70_000_000, Ordering::Relaxed);
         assert_eq!(budgets.challenge(v4(1)), Ok(3));
@@ -342,6 +417,28 @@ mod tests {
         }
     }
 
+    /// S35: whoever has a whole /48 or /24 has the budget of a few networks and not of all that are in it.
+    #[test]
+    fn a_block_has_the_budget_of_a_few_and_one_of_its_networks_cannot_use_it_up() {
+        let (budgets, clock) = budgets(&rules(), 100_000);
+        let passed = |addresses: &mut dyn Iterator<Item = IpAddr>| {
+            addresses.filter(|address| budgets.spend(Spend::Create, *address).is_ok()).count()
+        };
+        let v6 = |net: u16| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 7, net, 0, 0, 0, 1));
+        assert_eq!(passed(&mut (0..100).map(|_| v6(0))), 3, "one /64");
+        assert_eq!(passed(&mut (0..256).map(v6)), 12 - 3, "a /56 is worth four, of which one has had its share");
+        assert_eq!(passed(&mut (0..=u16::MAX).map(v6)), 48 - 12, "a /48 is worth sixteen");
+        assert_eq!(passed(&mut [IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 8, 0, 0, 0, 0, 1))].into_iter()), 1);
+        assert_eq!(passed(&mut (0..256).map(v4)), 48, "a /24 is worth sixteen");
+        assert_eq!(passed(&mut [v4(256)].into_iter()), 1);
+        clock.0.fetch_add(60_000_000, Ordering::Relaxed);
+        assert_eq!(
+            passed(&mut (0..=u16::MAX).map(v6)),
+            48,
+            "and sixteen times six a minute, of which 48 may be at once"
+        );
+    }
+
     /// S35: ten million prefixes, and the memory of a few.
     #[test]
     fn memory_is_bounded_however_many_prefixes_come_and_who_was_there_keeps_its_budget() {
@@ -349,12 +446,13 @@ mod tests {
         let known = v4(0);
         assert!(budgets.spend(Spend::Create, known).is_ok());
         let passed = (1..1_000_000).filter(|n| budgets.spend(Spend::Create, v4(*n)).is_ok()).count();
-        let held = budgets.create.limiter.len();
+        let held = budgets.create.levels[0].limiter.len();
         assert!(held <= 1000 + SHARED as usize, "{held}");
+        assert!(budgets.held() <= 2000 + 3 * SHARED as usize, "{}", budgets.held());
         assert!(passed <= 3 * held, "{passed}: the crowd shares what few would have");
         clock.0.fetch_add(3_600_000_000, Ordering::Relaxed);
         assert!(budgets.spend(Spend::Create, known).is_ok());
-        assert!(budgets.create.limiter.len() <= 1000, "those who came once are forgotten");
+        assert!(budgets.create.levels[0].limiter.len() <= 1000, "those who came once are forgotten");
     }
 
     /// A page and its thirty pictures are one reader.

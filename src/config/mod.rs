@@ -222,7 +222,8 @@ pub struct TransferRules {
     pub page: Option<String>,
 }
 
-/// `budget.*`: by IPv4 address or IPv6 /64, unless it says all. Each is 1 to 1 000 000.
+/// `budget.*`: by IPv4 address or IPv6 /64, unless it says all; a wider network has the budget of a few
+/// ([`crate::network::WORTH`]). Each is 1 to 1 000 000.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetRules {

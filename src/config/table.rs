@@ -287,7 +287,7 @@ pub(super) const TABLE: &[Setting] = &[
         (1, 1_000_000),
         "users a minute",
         "60",
-        "How many users an IPv4 address or IPv6 /64 may make in the long run; beyond it readers keep their lazy ids, /v1 asks for proofs of work and the App Services API answers 429.",
+        "How many users an IPv4 address or IPv6 /64 may make in the long run (an IPv6 /56 four times, an IPv6 /48 or IPv4 /24 sixteen times as many, as with every budget.*); beyond it readers keep their lazy ids, /v1 asks for proofs of work and the App Services API answers 429.",
     ),
     number("budget.create_burst", (1, 1_000_000), "users", "300", "How many of them it may make at once."),
     number(

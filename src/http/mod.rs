@@ -29,6 +29,7 @@ use passerby_actors::handle::{self, Handle};
 
 use self::forwarded::Forwarded;
 use crate::budget::{OverBudget, Spend};
+use crate::network::Network;
 use crate::server::Server;
 
 /// What a handler has: the shared server and its worker's way into the core.
@@ -200,6 +201,19 @@ pub(crate) fn client(request: &HttpRequest, context: &Context) -> IpAddr {
 /// There is none left: 429.
 pub(crate) fn spend(request: &HttpRequest, context: &Context, what: Spend) -> Result<(), OverBudget> {
     context.server.budgets.spend(what, client(request, context))
+}
+
+/// The same for a request that is about to have a password hashed: while many wait, those whose network has its share of them
+/// have to work first (S35).
+///
+/// # Errors
+/// There is none left, or they have to: 429.
+pub(crate) fn spend_on_password(request: &HttpRequest, context: &Context) -> Result<(), OverBudget> {
+    spend(request, context, Spend::Link)?;
+    let network = Network::of(client(request, context));
+    let userpass = context.server.accounts.userpass.as_ref().filter(|_| context.server.settings.limits);
+    let pressed = userpass.is_some_and(|userpass| userpass.passwords().are_pressed_by(network));
+    if pressed { Err(context.server.budgets.busy()) } else { Ok(()) }
 }
 
 /// Seconds after which a request that was turned away may come again: jittered, so that not all come at once.

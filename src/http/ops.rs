@@ -135,6 +135,21 @@ fn register(registry: &mut Registry, server: &Server) {
     ] {
         registry.register(name, help, ConstCounter::new(count));
     }
+    if let Some(userpass) = &server.accounts.userpass {
+        let passwords = userpass.passwords();
+        for (name, help, count) in [
+            ("passwords_turned_away", "Passwords not hashed because too many were waiting", passwords.turned_away()),
+            (
+                "password_work_wanted",
+                "Passwords not hashed without a proof of work because many of their network were waiting",
+                server.budgets.busy_count(),
+            ),
+        ] {
+            registry.register(name, help, ConstCounter::new(count));
+        }
+        let waiting = i64::try_from(passwords.waiting()).unwrap_or(i64::MAX);
+        registry.register("passwords_waiting", "Passwords that wait to be hashed", ConstGauge::new(waiting));
+    }
     if let Some(mailer) = &server.accounts.mailer {
         let counts = mailer.counts();
         for (name, help, count) in [

@@ -22,6 +22,7 @@ use super::password::{Password, PasswordError, Passwords, PolicyError, Verdict};
 use super::throttle::{Throttle, Throttled, Tiers};
 use super::userpass_config::{Confirmation, MailLink, UserpassConfig};
 use crate::mail::{Mail, MailAddress, MailKind, Mailer, QueueFull};
+use crate::network::Network;
 
 /// Characters of a name that is no mail address.
 const LONGEST_NAME: usize = 128;
@@ -111,6 +112,11 @@ impl LocalUserpass {
         Arc::new(Self { config, passwords, guesses, mails, mailer, linker, store, entropy })
     }
 
+    /// What hashes and checks passwords.
+    pub fn passwords(&self) -> &Passwords {
+        &self.passwords
+    }
+
     fn now(&self) -> ServiceTime {
         self.store.clock().now()
     }
@@ -177,7 +183,7 @@ impl LocalUserpass {
             if name.is_empty() || name.chars().count() > LONGEST_NAME || !plain {
                 return Err(UserpassError::Name);
             }
-            let password = self.passwords.hash(password).await?.into();
+            let password = self.passwords.hash(password, Network::of(client)).await?.into();
             let change = CredentialChange::Register { name: name.into(), password, confirm: None, over_pending: false };
             return match self.change(name, change, Ends::Nothing).await {
                 Err(error) if error == CredentialRefusal::Taken.into() && answer == Answer::Uniform => Ok(()),
@@ -186,7 +192,7 @@ impl LocalUserpass {
         };
         MailAddress::parse(name).map_err(|_| UserpassError::Name)?;
         self.admit_mail(MailKind::Known, name, client)?;
-        let password = self.passwords.hash(password).await?.into();
+        let password = self.passwords.hash(password, Network::of(client)).await?.into();
         let (code, token) = self.token(CodeKind::Confirm);
         let over_pending = answer == Answer::Uniform;
         let change = CredentialChange::Register { name: name.into(), password, confirm: Some(token), over_pending };
@@ -313,7 +319,7 @@ impl LocalUserpass {
         // a wrong token costs no hashing
         let current = self.known(&identity).map(|(credential, _)| credential);
         Credential::decide(current, &reset(""), self.now())?;
-        let password = self.passwords.hash(password).await?;
+        let password = self.passwords.hash(password, Network::of(client)).await?;
         let changed = self.linker.change_credential(identity, reset(&password), Ends::All).await?;
         self.guesses.succeeded(attempt, self.now());
         self.guesses.vouch((LOCAL_USERPASS, &changed.name), client, self.now());
@@ -355,7 +361,7 @@ impl LocalUserpass {
                 _ => UserpassError::Password,
             });
         seen?;
-        let password = self.passwords.hash(password).await?.into();
+        let password = self.passwords.hash(password, Network::of(client)).await?.into();
         let change = CredentialChange::SetPassword { seen: credential.password, password };
         self.linker.change_credential(identity, change, Ends::Others(session)).await?;
         Ok(())
@@ -372,7 +378,7 @@ impl LocalUserpass {
         let attempt = self.guesses.admit(Some((LOCAL_USERPASS, name)), client, self.now())?;
         // two names with one id cannot be found, and would not be one person
         let stored = known.filter(|known| *known.name == *name).map(|known| Arc::from(&*known.password));
-        match self.passwords.verify(password, stored).await {
+        match self.passwords.verify(password, stored, Network::of(client)).await {
             // counted like a wrong one: otherwise the count would tell whether somebody else has the name
             Ok(Verdict::Right { .. }) if known.is_some_and(|known| !known.confirmed) => {
                 Err(IdentityError::NotConfirmed)
@@ -401,7 +407,7 @@ impl LocalUserpass {
         let credential = known.as_ref().map(|(credential, _)| credential);
         let rehash = self.checked(name, password.clone(), credential, client).await?;
         let (credential, mut witness) = known.ok_or(IdentityError::Password)?;
-        if rehash && let Ok(hash) = self.passwords.hash(password).await {
+        if rehash && let Ok(hash) = self.passwords.hash(password, Network::of(client)).await {
             let change = CredentialChange::SetPassword { seen: credential.password, password: hash.into() };
             if let Ok(newer) = self.linker.change_credential(identity.clone(), change, Ends::Nothing).await {
                 witness.value = newer.encode().into();

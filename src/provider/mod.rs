@@ -4,6 +4,7 @@ pub mod api_key;
 pub mod app_folder;
 pub mod codes;
 pub mod custom_token;
+mod fair_queue;
 pub mod fetched;
 pub mod identity;
 pub mod local_userpass;

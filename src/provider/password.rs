@@ -3,17 +3,20 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use argon2::password_hash::PasswordHasher as _;
 use argon2::password_hash::phc::{Output, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Params, PasswordVerifier as _, Version};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use passerby_actors::domain::Entropy;
 use serde::{Deserialize, Deserializer};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
+
+use super::fair_queue::{FairQueue, Pushed};
+use crate::network::Network;
 
 /// Characters (Unicode scalar values) that a chosen password has, as App Services demands (wire-protocol §7.4).
 pub const LENGTH: std::ops::RangeInclusive<usize> = 6..=128;
@@ -86,7 +89,8 @@ impl Default for Cost {
 pub struct Pool {
     /// Hashes computed at a time, each on a thread of its own and with [`Cost::memory_kib`] of memory.
     pub threads: NonZeroUsize,
-    /// Callers that wait for a thread; those beyond are turned away.
+    /// Callers that wait for a thread, whose networks take turns; beyond it the last of the network that has the most waiting is
+    /// turned away.
     pub waiting: usize,
 }
 
@@ -127,14 +131,34 @@ pub enum PasswordError {
     Stopped,
 }
 
-type Job = Box<dyn FnOnce() + Send>;
+/// What becomes of a job when its turn has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Run,
+    /// Somebody else has its place.
+    Away,
+}
+
+type Job = Box<dyn FnOnce(Turn) + Send>;
+
+/// The jobs that wait, and the threads that wait for them.
+struct Jobs {
+    waiting: Mutex<Waiting>,
+    arrived: Condvar,
+    turned_away: AtomicU64,
+}
+
+struct Waiting {
+    jobs: FairQueue<Job>,
+    ended: bool,
+}
 
 /// Hashes and checks passwords with Argon2id. Dropping it ends its threads once they have done what was waiting.
 pub struct Passwords {
     argon2: Argon2<'static>,
     /// Nobody's password: what a name without one is checked against.
     decoy: Arc<str>,
-    jobs: SyncSender<Job>,
+    jobs: Arc<Jobs>,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -149,28 +173,49 @@ impl Passwords {
         }
         let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, None).map_err(|_| PasswordError::Cost)?;
         let decoy = decoy(&params, entropy.as_ref())?;
-        let (jobs, waiting) = sync_channel::<Job>(pool.waiting);
-        let waiting = Arc::new(Mutex::new(waiting));
+        let jobs = Arc::new(Jobs {
+            waiting: Mutex::new(Waiting { jobs: FairQueue::new(pool.waiting), ended: false }),
+            arrived: Condvar::new(),
+            turned_away: AtomicU64::new(0),
+        });
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        // from here on dropped where a thread cannot be started, which ends the others
+        let passwords = Self { argon2, decoy, jobs, entropy };
         for number in 0..pool.threads.get() {
-            let waiting = Arc::clone(&waiting);
+            let jobs = Arc::clone(&passwords.jobs);
             thread::Builder::new()
                 .name(format!("password-{number}"))
-                .spawn(move || work(&waiting))
+                .spawn(move || work(&jobs))
                 .map_err(|_| PasswordError::Stopped)?;
         }
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        Ok(Self { argon2, decoy, jobs, entropy })
+        Ok(passwords)
     }
 
-    /// The hash to store, a PHC string.
+    /// Whether somebody of this network should do some work of their own first: many passwords wait, and their network has its
+    /// share of them (S35).
+    pub fn are_pressed_by(&self, client: Option<Network>) -> bool {
+        self.jobs.waiting.lock().jobs.is_pressed_by(client)
+    }
+
+    /// How many callers wait for a thread.
+    pub fn waiting(&self) -> usize {
+        self.jobs.waiting.lock().jobs.len()
+    }
+
+    /// How many callers were turned away.
+    pub fn turned_away(&self) -> u64 {
+        self.jobs.turned_away.load(Ordering::Relaxed)
+    }
+
+    /// The hash to store, a PHC string. `client` is who waits for it, if that is a network.
     ///
     /// # Errors
     /// [`PasswordError::Overloaded`] or [`PasswordError::Stopped`]. It does not ask [`Password::check`].
-    pub async fn hash(&self, password: Password) -> Result<String, PasswordError> {
+    pub async fn hash(&self, password: Password, client: Option<Network>) -> Result<String, PasswordError> {
         let mut salt = [0; SALT_BYTES];
         self.entropy.fill(&mut salt);
         let argon2 = self.argon2.clone();
-        self.run(move || {
+        self.run(client, move || {
             let hash = argon2.hash_password_with_salt(password.0.as_bytes(), &salt);
             hash.map(|hash| hash.to_string()).map_err(|_| PasswordError::Stopped)
         })
@@ -179,14 +224,19 @@ impl Passwords {
 
     /// Whether it is the password that `stored` is the hash of. `None` (no such name, or a name without a password)
     /// takes as long as a hash made at today's cost, so that the time of the answer does not tell which names are
-    /// known.
+    /// known. `client` is who waits for it, if that is a network.
     ///
     /// # Errors
     /// [`PasswordError::Overloaded`], [`PasswordError::Unreadable`] or [`PasswordError::Stopped`].
-    pub async fn verify(&self, password: Password, stored: Option<Arc<str>>) -> Result<Verdict, PasswordError> {
+    pub async fn verify(
+        &self,
+        password: Password,
+        stored: Option<Arc<str>>,
+        client: Option<Network>,
+    ) -> Result<Verdict, PasswordError> {
         let argon2 = self.argon2.clone();
         let stored = stored.unwrap_or_else(|| Arc::clone(&self.decoy));
-        self.run(move || {
+        self.run(client, move || {
             let (hash, rehash) = read(&stored, argon2.params())?;
             match argon2.verify_password(password.0.as_bytes(), &hash) {
                 Ok(()) => Ok(Verdict::Right { rehash }),
@@ -200,20 +250,38 @@ impl Passwords {
     /// Runs it on one of the threads. If the caller goes away before its turn, it is not run.
     async fn run<T: Send + 'static>(
         &self,
+        client: Option<Network>,
         work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
     ) -> Result<T, PasswordError> {
         let (answer, answered) = oneshot::channel();
-        let job = Box::new(move || {
-            if !answer.is_closed() {
-                // a caller that went away meanwhile has no use for the answer
-                drop(answer.send(work()));
-            }
+        let job: Job = Box::new(move |turn| match turn {
+            // a caller that went away meanwhile has no use for the answer
+            Turn::Run if answer.is_closed() => {}
+            Turn::Run => drop(answer.send(work())),
+            Turn::Away => drop(answer.send(Err(PasswordError::Overloaded))),
         });
-        match self.jobs.try_send(job) {
-            Ok(()) => answered.await.unwrap_or(Err(PasswordError::Stopped)),
-            Err(TrySendError::Full(_)) => Err(PasswordError::Overloaded),
-            Err(TrySendError::Disconnected(_)) => Err(PasswordError::Stopped),
+        self.add(client, job);
+        answered.await.unwrap_or(Err(PasswordError::Stopped))
+    }
+
+    fn add(&self, client: Option<Network>, job: Job) {
+        let pushed = self.jobs.waiting.lock().jobs.push(client, job);
+        let turned_away = match pushed {
+            Pushed::Waits => None,
+            Pushed::InPlaceOf(job) | Pushed::Full(job) => Some(job),
+        };
+        self.jobs.arrived.notify_one();
+        if let Some(job) = turned_away {
+            self.jobs.turned_away.fetch_add(1, Ordering::Relaxed);
+            job(Turn::Away);
         }
+    }
+}
+
+impl Drop for Passwords {
+    fn drop(&mut self) {
+        self.jobs.waiting.lock().ended = true;
+        self.jobs.arrived.notify_all();
     }
 }
 
@@ -224,17 +292,21 @@ impl fmt::Debug for Passwords {
 }
 
 /// The life of a hashing thread.
-fn work(waiting: &Mutex<Receiver<Job>>) {
+fn work(jobs: &Jobs) {
     if let Err(error) = rustix::process::nice(NICENESS) {
         tracing::debug!(%error, "password threads keep their priority");
     }
     loop {
-        // the lock is held while waiting: the others wait for it, and whoever gets it takes the next job
-        let job = waiting.lock().recv();
-        match job {
-            Ok(job) => job(),
-            Err(_) => return,
-        }
+        let mut waiting = jobs.waiting.lock();
+        let job = loop {
+            match waiting.jobs.pop() {
+                Some(job) => break job,
+                None if waiting.ended => return,
+                None => jobs.arrived.wait(&mut waiting),
+            }
+        };
+        drop(waiting);
+        job(Turn::Run);
     }
 }
 
@@ -292,13 +364,13 @@ mod tests {
     }
 
     async fn checked(passwords: &Passwords, text: &str, stored: &str) -> Result<Verdict, PasswordError> {
-        passwords.verify(password(text), Some(stored.into())).await
+        passwords.verify(password(text), Some(stored.into()), None).await
     }
 
     #[tokio::test]
     async fn the_password_is_right_and_all_others_are_wrong() {
         let passwords = passwords(Cost::default(), ONE);
-        let stored = passwords.hash(password("correct horse")).await.unwrap();
+        let stored = passwords.hash(password("correct horse"), None).await.unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
         assert_eq!(checked(&passwords, "correct horse", &stored).await, Ok(Verdict::Right { rehash: false }));
         for wrong in ["correct horse ", "Correct horse", "", "correct hors\u{65}\u{301}"] {
@@ -311,17 +383,17 @@ mod tests {
         let passwords = passwords(CHEAP, ONE);
         let mut hashes = HashSet::new();
         for _ in 0..100 {
-            assert!(hashes.insert(passwords.hash(password("the same")).await.unwrap()));
+            assert!(hashes.insert(passwords.hash(password("the same"), None).await.unwrap()));
         }
     }
 
     #[tokio::test]
     async fn a_hash_of_another_cost_or_kind_is_right_and_to_be_made_anew() {
         let (before, today) = (passwords(CHEAP, ONE), passwords(Cost { passes: 2, ..CHEAP }, ONE));
-        let stored = before.hash(password("correct horse")).await.unwrap();
+        let stored = before.hash(password("correct horse"), None).await.unwrap();
         assert_eq!(checked(&today, "correct horse", &stored).await, Ok(Verdict::Right { rehash: true }));
         assert_eq!(checked(&today, "wrong horse", &stored).await, Ok(Verdict::Wrong));
-        let renewed = today.hash(password("correct horse")).await.unwrap();
+        let renewed = today.hash(password("correct horse"), None).await.unwrap();
         assert_eq!(checked(&today, "correct horse", &renewed).await, Ok(Verdict::Right { rehash: false }));
 
         let argon2i = Argon2::new(Algorithm::Argon2i, Version::V0x13, Params::new(16, 2, 1, None).unwrap());
@@ -341,7 +413,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_stored_and_is_no_hash_is_said_to_be_unreadable() {
         let passwords = passwords(CHEAP, ONE);
-        let stored = passwords.hash(password("correct horse")).await.unwrap();
+        let stored = passwords.hash(password("correct horse"), None).await.unwrap();
         let (head, _) = stored.rsplit_once('$').unwrap();
         let endless = stored.replace("t=1", "t=4000000000");
         let huge = stored.replace("m=16", "m=4000000000");
@@ -374,23 +446,23 @@ mod tests {
     #[tokio::test]
     async fn an_unknown_name_costs_what_a_known_one_costs() {
         let passwords = passwords(Cost { memory_kib: 64, passes: 3, lanes: 2 }, ONE);
-        let stored = passwords.hash(password("correct horse")).await.unwrap();
+        let stored = passwords.hash(password("correct horse"), None).await.unwrap();
         let cost = |stored: &str| stored.split('$').take(4).collect::<Vec<_>>().join("$");
         assert_eq!(cost(&passwords.decoy), cost(&stored));
         assert_eq!(passwords.decoy.len(), stored.len());
         for guess in ["correct horse", "", &passwords.decoy] {
-            assert_eq!(passwords.verify(password(guess), None).await, Ok(Verdict::Wrong));
+            assert_eq!(passwords.verify(password(guess), None, None).await, Ok(Verdict::Wrong));
         }
     }
 
     /// One thread that is held up by `gate` until the test lets go.
     fn hold_up(passwords: &Passwords) -> (mpsc::Sender<()>, mpsc::Receiver<()>) {
         let ((release, released), (enter, entered)) = (mpsc::channel(), mpsc::channel());
-        let job: Job = Box::new(move || {
+        let job: Job = Box::new(move |_| {
             enter.send(()).unwrap();
             released.recv().unwrap();
         });
-        passwords.jobs.try_send(job).unwrap();
+        passwords.add(None, job);
         (release, entered)
     }
 
@@ -400,17 +472,41 @@ mod tests {
         let (release, entered) = hold_up(&passwords);
         entered.recv().unwrap();
         let mut waiting: Vec<_> =
-            (0..ONE.waiting).map(|_| Box::pin(passwords.hash(password("correct horse")))).collect();
+            (0..ONE.waiting).map(|_| Box::pin(passwords.hash(password("correct horse"), None))).collect();
         for caller in &mut waiting {
             assert!(caller.as_mut().now_or_never().is_none());
         }
-        assert_eq!(passwords.hash(password("one too many")).await, Err(PasswordError::Overloaded));
-        assert_eq!(passwords.verify(password("x"), None).await, Err(PasswordError::Overloaded));
+        assert_eq!(passwords.hash(password("one too many"), None).await, Err(PasswordError::Overloaded));
+        assert_eq!(passwords.verify(password("x"), None, None).await, Err(PasswordError::Overloaded));
         release.send(()).unwrap();
         for caller in waiting {
             assert!(caller.await.is_ok());
         }
-        assert!(passwords.hash(password("there is room again")).await.is_ok());
+        assert!(passwords.hash(password("there is room again"), None).await.is_ok());
+    }
+
+    /// S35: whoever fills the queue takes nobody's place but their own.
+    #[tokio::test]
+    async fn who_comes_from_elsewhere_is_served_next_however_many_wait() {
+        let passwords = passwords(CHEAP, ONE);
+        let network = |address: &str| Network::of(address.parse().unwrap());
+        let stored = passwords.hash(password("correct horse"), None).await.unwrap();
+        let (release, entered) = hold_up(&passwords);
+        entered.recv().unwrap();
+        let guess = |number: u16| {
+            let from = network(&format!("2001:db8:0:{number:x}::1"));
+            Box::pin(passwords.verify(password("wrong horse"), None, from))
+        };
+        let mut guesses: Vec<_> = (0..100).map(guess).collect();
+        let waits = guesses.iter_mut().filter_map(|guess| guess.as_mut().now_or_never());
+        assert!(waits.into_iter().all(|turned_away| turned_away == Err(PasswordError::Overloaded)));
+        assert_eq!((passwords.waiting(), passwords.turned_away()), (ONE.waiting, 100 - ONE.waiting as u64));
+        let home = network("192.0.2.1");
+        assert!(passwords.are_pressed_by(network("2001:db8:0:ffff::1")) && !passwords.are_pressed_by(home));
+        let mut right = Box::pin(passwords.verify(password("correct horse"), Some((&*stored).into()), home));
+        assert!(right.as_mut().now_or_never().is_none(), "it waits, in the place of a guess");
+        release.send(()).unwrap();
+        assert_eq!(right.await, Ok(Verdict::Right { rehash: false }));
     }
 
     #[tokio::test]
@@ -419,7 +515,7 @@ mod tests {
         let (release, entered) = hold_up(&passwords);
         entered.recv().unwrap();
         let (ran, runs) = mpsc::channel();
-        let mut gone = Box::pin(passwords.run(move || {
+        let mut gone = Box::pin(passwords.run(None, move || {
             ran.send(()).unwrap();
             Ok(())
         }));
@@ -427,7 +523,7 @@ mod tests {
         drop(gone);
         release.send(()).unwrap();
         // served in order, so when this one is, the other's turn is over
-        passwords.run(|| Ok(())).await.unwrap();
+        passwords.run(None, || Ok(())).await.unwrap();
         assert!(runs.try_recv().is_err());
     }
 

@@ -6,7 +6,8 @@
 //!
 //! - **One identity from one prefix** is where a guesser is slowed first, and it concerns nobody who comes from
 //!   elsewhere.
-//! - **One prefix**, whatever identities it tries: spraying one password over many names.
+//! - **One prefix**, whatever identities it tries: spraying one password over many names. So many more from a wider network
+//!   that it is part of ([`WORTH`]), so that nobody has a count for each of a thousand prefixes.
 //! - **One identity**, from wherever: guessing from many addresses. It begins much later.
 //!
 //! Why nobody can be locked out for ever: an attempt that is refused does not count, so a wait is never prolonged by
@@ -25,7 +26,7 @@ use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use parking_lot::Mutex;
 use passerby_actors::domain::{Entropy, ServiceTime};
 
-use crate::network::Network;
+use crate::network::{Network, WORTH};
 
 /// Entries of a bucket; a key can be in one bucket only.
 const WAYS: usize = 8;
@@ -87,8 +88,9 @@ pub struct Throttled {
 #[derive(Debug)]
 pub struct Attempt {
     pair: Option<u64>,
-    /// None for an address of this machine: see [`Throttle::admit`].
-    prefix: Option<u64>,
+    /// Of the prefix and the wider networks that it is part of, in the order of [`WORTH`]; none for an address of this
+    /// machine: see [`Throttle::admit`].
+    prefixes: [Option<u64>; WORTH.len()],
     identity: Option<u64>,
 }
 
@@ -101,7 +103,8 @@ pub struct Throttle {
 
 struct Counts {
     pair: Table,
-    prefix: Table,
+    /// In the order of [`WORTH`].
+    prefixes: [Table; WORTH.len()],
     identity: Table,
 }
 
@@ -112,7 +115,7 @@ impl Throttle {
         entropy.fill(&mut key);
         let counts = Counts {
             pair: Table::new(tiers.pair, capacity),
-            prefix: Table::new(tiers.prefix, capacity),
+            prefixes: WORTH.map(|worth| Table::new(tiers.prefix.times(worth), capacity)),
             identity: Table::new(tiers.identity, capacity),
         };
         Self { key: hmac::Key::new(HMAC_SHA256, &key), tiers, counts: Mutex::new(counts) }
@@ -145,8 +148,10 @@ impl Throttle {
         if until > now {
             return Err(Throttled { retry_after_s: until - now });
         }
-        if let Some(prefix) = attempt.prefix {
-            counts.prefix.count(prefix, now);
+        for (table, prefix) in counts.prefixes.iter_mut().zip(attempt.prefixes) {
+            if let Some(prefix) = prefix {
+                table.count(prefix, now);
+            }
         }
         if let (Some(pair), Some(identity)) = (attempt.pair, attempt.identity) {
             counts.pair.count(pair, now);
@@ -183,15 +188,20 @@ impl Throttle {
     /// Bytes that the counts take, now and always.
     pub fn bytes(&self) -> usize {
         let counts = self.counts.lock();
-        [&counts.pair, &counts.prefix, &counts.identity].iter().map(|table| size_of_val(&*table.buckets)).sum()
+        let others = [&counts.pair, &counts.identity];
+        others.into_iter().chain(&counts.prefixes).map(|table| size_of_val(&*table.buckets)).sum()
     }
 
     fn attempt(&self, identity: Option<(&str, &str)>, address: IpAddr) -> Attempt {
         let network = Network::of(address);
         let prefix = network.as_ref().map_or(&[][..], |network| network.as_bytes());
+        let mut prefixes = [None; WORTH.len()];
+        for (place, network) in network.into_iter().flat_map(Network::and_wider) {
+            prefixes[place] = Some(self.fingerprint(&[network.as_bytes()]));
+        }
         Attempt {
             pair: identity.map(|(provider, name)| self.fingerprint(&[prefix, provider.as_bytes(), name.as_bytes()])),
-            prefix: network.is_some().then(|| self.fingerprint(&[prefix])),
+            prefixes,
             identity: identity.map(|(provider, name)| self.fingerprint(&[provider.as_bytes(), name.as_bytes()])),
         }
     }
@@ -209,12 +219,15 @@ impl Throttle {
 
 impl Counts {
     fn prefix_blocked_until(&self, attempt: &Attempt) -> ServiceTime {
-        attempt.prefix.map_or(0, |prefix| self.prefix.blocked_until(prefix))
+        let counts = self.prefixes.iter().zip(attempt.prefixes);
+        counts.filter_map(|(table, prefix)| prefix.map(|prefix| table.blocked_until(prefix))).max().unwrap_or(0)
     }
 
     fn uncount_prefix(&mut self, attempt: &Attempt) {
-        if let Some(prefix) = attempt.prefix {
-            self.prefix.uncount(prefix);
+        for (table, prefix) in self.prefixes.iter_mut().zip(attempt.prefixes) {
+            if let Some(prefix) = prefix {
+                table.uncount(prefix);
+            }
         }
     }
 
@@ -350,6 +363,18 @@ impl Entry {
 }
 
 impl Tier {
+    /// The rule of a network that is worth so many of those whom this one is for: as many more attempts, and as much shorter
+    /// waits, for many people share it.
+    fn times(self, worth: u32) -> Self {
+        let Self { free, forgive_s, longest_wait_s } = self;
+        let forgive_s = (forgive_s / worth).max(1);
+        Self {
+            free: u16::try_from(u32::from(free) * worth).unwrap_or(u16::MAX),
+            forgive_s,
+            longest_wait_s: (longest_wait_s / worth).max(forgive_s),
+        }
+    }
+
     /// The count stops here, where the wait has reached its longest: what came before is forgotten as fast for
     /// everyone.
     fn most(self) -> u16 {
@@ -529,7 +554,7 @@ mod tests {
     fn it_never_grows_and_keeps_who_is_held_back() {
         let throttle = throttle(Tiers::LOGIN, 4096);
         let bytes = throttle.bytes();
-        assert_eq!(bytes, 3 * 4096 * 24);
+        assert_eq!(bytes, 5 * 4096 * 24);
         let mut now = NOW;
         for _ in 0..14 {
             now = fail(&throttle, VICTIM, host(0), now);
@@ -599,9 +624,12 @@ mod tests {
                 now += passed_s;
                 let (name, address) = (format!("n{name}"), host(from));
                 let (pair, prefix) = (format!("{name} {from}"), format!("p{from}"));
+                // all of these addresses are in one /24
+                let (block, of_block) = ("block", TIGHT.prefix.times(16));
                 let trusted = model.trusted_until.get(&pair).is_some_and(|until| *until > now);
                 let identity_until = if trusted { 0 } else { model.until(&name) };
-                let until = model.until(&pair).max(model.until(&prefix)).max(identity_until);
+                let of_prefixes = model.until(&prefix).max(model.until(block));
+                let until = model.until(&pair).max(of_prefixes).max(identity_until);
                 let admitted = throttle.admit(Some(("local-userpass", &name)), address, now);
                 let longest = [TIGHT.pair, TIGHT.prefix, TIGHT.identity].map(|tier| tier.longest_wait_s);
                 match admitted {
@@ -613,6 +641,7 @@ mod tests {
                         prop_assert!(until <= now, "let in {} s early", until - now);
                         model.count(&pair, TIGHT.pair, now);
                         model.count(&prefix, TIGHT.prefix, now);
+                        model.count(block, of_block, now);
                         model.count(&name, TIGHT.identity, now);
                         match end {
                             0 => {}
@@ -622,11 +651,13 @@ mod tests {
                                 model.failures.remove(&name);
                                 model.trusted_until.insert(pair, now + TRUST_S);
                                 model.uncount(&prefix, TIGHT.prefix);
+                                model.uncount(block, of_block);
                             }
                             _ => {
                                 throttle.withdraw(attempt);
                                 model.uncount(&pair, TIGHT.pair);
                                 model.uncount(&prefix, TIGHT.prefix);
+                                model.uncount(block, of_block);
                                 model.uncount(&name, TIGHT.identity);
                             }
                         }

@@ -8,6 +8,7 @@
     reason = "a test may fail"
 )]
 
+mod abuse;
 mod accounts;
 mod bad_input;
 mod client_api;

@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use passerby_actors::domain::{API_KEY, DeviceId, Flags, Refusal, SessionId, SessionKind, UserState};
+use passerby_actors::domain::{API_KEY, DeviceId, Flags, LOCAL_USERPASS, Refusal, SessionId, SessionKind, UserState};
 use passerby_actors::handle::{self, IdForm, Live, LoggedIn};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -13,7 +13,9 @@ use super::body::{self, BodyError};
 use super::forwarded::Forwarded;
 use super::identities;
 use super::plain::PlainObject;
-use super::{Context, JSON, NO_STORE, bearer, client, other_method, retry_after_s, spend, within_time};
+use super::{
+    Context, JSON, NO_STORE, bearer, client, other_method, retry_after_s, spend, spend_on_password, within_time,
+};
 use crate::budget::{OverBudget, Spend};
 use crate::provider::ANON_USER;
 use crate::provider::identity::IdentityError;
@@ -310,7 +312,7 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
             let text = "this needs a session that has just begun: log in again";
             return Err(ClientError::new(StatusCode::FORBIDDEN, "AuthError", text));
         }
-        spend(request, context, Spend::Link)?;
+        spend_on_identity(request, context, name)?;
         let proof = identities::prove(server, &**provider, &object, client(request, context)).await;
         let proof = proof.map_err(|error| refused_proof(context, &error, true))?;
         let linked = within_time(context, server.linker.link(access.user, live.number, proof)).await;
@@ -323,7 +325,7 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
         })?;
         return Ok(linked_session(server, &linked, &access, live.number));
     }
-    spend(request, context, Spend::Link)?;
+    spend_on_identity(request, context, name)?;
     let proof = identities::prove(server, &**provider, &object, client(request, context)).await;
     let proof = proof.map_err(|error| refused_proof(context, &error, false))?;
     let device = device(&object, || DeviceId(server.random_id()));
@@ -334,6 +336,11 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
         other => other.into(),
     })?;
     Ok(logged_in(server, &user, device, true))
+}
+
+/// Takes one from the budget for trying identities; passwords need room for hashing too.
+fn spend_on_identity(request: &HttpRequest, context: &Context, provider: &str) -> Result<(), OverBudget> {
+    if provider == LOCAL_USERPASS { spend_on_password(request, context) } else { spend(request, context, Spend::Link) }
 }
 
 /// Why a credential is not taken: once logged in, realm-web asks again and again after a bare "unauthorized"

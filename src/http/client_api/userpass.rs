@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::{ClientError, ErrorBody, check_app, no_content, respond, shown, unsupported};
 use crate::budget::Spend;
-use crate::http::{Context, body, client, other_method, spend};
+use crate::http::{Context, body, client, other_method, spend, spend_on_password};
 use crate::provider::local_userpass::{Answer, LocalUserpass, UserpassError};
 use crate::provider::password::Password;
 
@@ -59,17 +59,27 @@ impl From<UserpassError> for ClientError {
     }
 }
 
+/// What a call costs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Costs {
+    Hashing,
+    Mail,
+}
+
 /// The body, and the provider that it is for.
 async fn asked<'a>(
     request: &HttpRequest,
     context: &'a Context,
     payload: web::Payload,
+    costs: Costs,
 ) -> Result<(Map<String, Value>, &'a Arc<LocalUserpass>), ClientError> {
     let body = body::read_object(request, context, payload).await?;
     check_app(request, context)?;
     let userpass = context.server.accounts.userpass.as_ref().ok_or_else(|| unsupported(LOCAL_USERPASS))?;
-    // each of them costs hashing or a mail
-    spend(request, context, Spend::Link)?;
+    match costs {
+        Costs::Hashing => spend_on_password(request, context)?,
+        Costs::Mail => spend(request, context, Spend::Link)?,
+    }
     Ok((body, userpass))
 }
 
@@ -99,7 +109,7 @@ pub(crate) async fn register_user(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        let (body, userpass) = asked(&request, &context, payload).await?;
+        let (body, userpass) = asked(&request, &context, payload, Costs::Hashing).await?;
         let (email, password) = (text(&body, "email")?, password(&body)?);
         userpass.register(email, password, client(&request, &context), tells(&context)).await?;
         // without a body there is no content type (wire-protocol §0.2)
@@ -116,7 +126,7 @@ pub(crate) async fn register_user(
         (status = 404, body = ErrorBody), (status = 429, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn confirm(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        let (body, userpass) = asked(&request, &context, payload).await?;
+        let (body, userpass) = asked(&request, &context, payload, Costs::Mail).await?;
         userpass.confirm(text(&body, "tokenId")?, text(&body, "token")?, client(&request, &context)).await?;
         Ok(no_content())
     };
@@ -135,7 +145,7 @@ pub(crate) async fn send_confirmation(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        let (body, userpass) = asked(&request, &context, payload).await?;
+        let (body, userpass) = asked(&request, &context, payload, Costs::Mail).await?;
         let email = text(&body, "email")?;
         match userpass.resend_confirmation(email, client(&request, &context), tells(&context)).await {
             Err(UserpassError::NoConfirmation) => Err(ClientError::bad_request(format!(
@@ -156,7 +166,7 @@ pub(crate) async fn send_confirmation(
         (status = 404, body = ErrorBody), (status = 429, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn reset(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        let (body, userpass) = asked(&request, &context, payload).await?;
+        let (body, userpass) = asked(&request, &context, payload, Costs::Hashing).await?;
         let (id, token) = (text(&body, "tokenId")?, text(&body, "token")?);
         userpass.reset(id, token, password(&body)?, client(&request, &context)).await?;
         Ok(no_content())
@@ -176,7 +186,7 @@ pub(crate) async fn send_reset(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        let (body, userpass) = asked(&request, &context, payload).await?;
+        let (body, userpass) = asked(&request, &context, payload, Costs::Mail).await?;
         userpass.ask_for_reset(text(&body, "email")?, client(&request, &context), tells(&context)).await?;
         Ok(no_content())
     };
@@ -186,7 +196,7 @@ pub(crate) async fn send_reset(
 /// There are no functions here that could reset a password.
 async fn call_reset(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        let (body, _) = asked(&request, &context, payload).await?;
+        let (body, _) = asked(&request, &context, payload, Costs::Mail).await?;
         let email = shown(text(&body, "email")?);
         Err(ClientError::bad_request(format!("failed to reset password for user \"{email}\": resets are by mail")))
     };

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Problem, json, respond};
 use crate::budget::{OverBudget, Spend};
-use crate::http::{Context, JSON, client, other_method, spend};
+use crate::http::{Context, JSON, client, other_method, spend, spend_on_password};
 use crate::work::ProofError;
 
 /// Adds the routes.
@@ -46,6 +46,18 @@ pub(super) fn afford(
     body: &Map<String, Value>,
 ) -> Result<(), Problem> {
     spend(request, context, what).or_else(|over| prove_work(request, context, over, body))
+}
+
+/// The same before a password is hashed, for which there must be room too.
+///
+/// # Errors
+/// As [`afford`].
+pub(super) fn afford_password(
+    request: &HttpRequest,
+    context: &Context,
+    body: &Map<String, Value>,
+) -> Result<(), Problem> {
+    spend_on_password(request, context).or_else(|over| prove_work(request, context, over, body))
 }
 
 /// Takes the proof of work in a request's body in place of a budget that is used up.

@@ -4,7 +4,9 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use passerby_actors::actor::Proof;
-use passerby_actors::domain::{DeviceId, Refusal, ServiceTime, SessionId, SessionKind, UserId, UserState};
+use passerby_actors::domain::{
+    DeviceId, LOCAL_USERPASS, Refusal, ServiceTime, SessionId, SessionKind, UserId, UserState,
+};
 use passerby_actors::handle::{self, IdForm, Live, LoggedIn};
 use passerby_actors::store::Store as _;
 use serde::Serialize;
@@ -36,7 +38,7 @@ mod problem;
 pub(crate) mod sessions;
 pub(crate) mod userpass;
 
-use self::challenge::{afford, prove_work};
+use self::challenge::{afford, afford_password, prove_work};
 pub(crate) use self::fields::none as no_fields;
 pub use self::problem::Problem;
 pub(crate) use self::problem::respond;
@@ -275,7 +277,11 @@ async fn prove(
         });
     };
     misplaced(body, provider.fields(body), &format!("this credential of {name:?}"))?;
-    afford(request, context, Spend::Link, body)?;
+    if name == LOCAL_USERPASS {
+        afford_password(request, context, body)?;
+    } else {
+        afford(request, context, Spend::Link, body)?;
+    }
     if body.contains_key("code") && server.providers.oidc(name).is_some() {
         return Ok(browser_login::finished(context, name, body, peek)?);
     }

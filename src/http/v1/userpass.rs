@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use passerby_actors::domain::LOCAL_USERPASS;
 use serde_json::{Map, Value};
 
-use super::{Answer, Problem, afford, authenticate, fields, respond};
+use super::{Answer, Problem, afford, afford_password, authenticate, fields, respond};
 use crate::budget::Spend;
 use crate::http::{Context, client, other_method};
 use crate::provider::local_userpass::{self, LocalUserpass, UserpassError};
@@ -51,7 +51,7 @@ impl From<UserpassError> for Problem {
 }
 
 /// The body, which has these fields, and the provider that it is for, which a client that logs in with the same object names too.
-/// Each of these calls costs hashing or a mail, so that a proof of work may be among the fields.
+/// Each of these calls costs a mail, or hashing if it has a password, so that a proof of work may be among the fields.
 async fn asked<'a>(
     request: &HttpRequest,
     context: &'a Context,
@@ -63,7 +63,11 @@ async fn asked<'a>(
         return Err(Problem::misplaced_fields("\"provider\" is \"local-userpass\" here, or left out"));
     }
     let userpass = context.server.accounts.userpass.as_ref().ok_or_else(Problem::provider_disabled)?;
-    afford(request, context, Spend::Link, &body)?;
+    if known.contains(&"password") {
+        afford_password(request, context, &body)?;
+    } else {
+        afford(request, context, Spend::Link, &body)?;
+    }
     Ok((body, userpass))
 }
 

@@ -1,0 +1,73 @@
+//! A few must not keep many out: what floods from one network leave for everybody else (S35).
+
+use std::cell::Cell;
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use crate::world::{Answer, CREATE, LOGIN, TestServer, World};
+
+/// The login of a password on `/v1`.
+fn credential(email: &str, password: &str) -> String {
+    json!({ "provider": "local-userpass", "email": email, "password": password }).to_string()
+}
+
+async fn from(server: &TestServer, what: &str, client: &str, body: String) -> Answer {
+    server.call(what).header("x-forwarded-for", client).body(body).send().await
+}
+
+/// S35: one /48 that guesses as fast as it can fills no queue and no budget for those who are elsewhere. Those of its own block
+/// work for their place, or wait where no work is known.
+#[actix_web::test]
+async fn who_knows_the_password_gets_in_while_one_block_floods_the_hashing() {
+    World::new()
+        .file("[provider.local_userpass]\nconfig = { autoConfirm = true }\n")
+        .set("trusted_proxies", "127.0.0.0/8")
+        .set("budget.link_burst", "60")
+        .serve(async |server| {
+            let home = "192.0.2.1";
+            let register = json!({ "email": "a@example.test", "password": "the right one" }).to_string();
+            assert_eq!(from(server, "POST /v1/registrations", home, register).await.status, 202);
+            assert_eq!(from(server, CREATE, home, credential("a@example.test", "the right one")).await.status, 201);
+
+            let (asked, stop) = (Cell::new(0_u32), Cell::new(false));
+            let statuses: [Cell<u32>; 600] = std::array::from_fn(|_| Cell::new(0));
+            let bot = async || {
+                while !stop.get() {
+                    let number = asked.get();
+                    asked.set(number + 1);
+                    let address = format!("2001:db8:77:{number:x}::1");
+                    let body = credential(&format!("{number}@example.test"), "a wrong one");
+                    let answer = from(server, CREATE, &address, body).await;
+                    let status = &statuses[usize::from(answer.status)];
+                    status.set(status.get() + 1);
+                    if answer.status == 429 {
+                        answer.assert_problem(429, "work-needed");
+                    }
+                }
+            };
+            let reader = async {
+                // as soon as the flood has half of the queue
+                while server.metric("passerby_password_work_wanted_total").await == 0 {}
+                let login = LOGIN.replace("anon-user", "local-userpass");
+                let body = json!({ "username": "b@example.test", "password": "x" }).to_string();
+                // a place may just have become free
+                let mut own = from(server, &login, "2001:db8:77:ffff::1", body.clone()).await;
+                while own.status == 401 {
+                    own = from(server, &login, "2001:db8:77:ffff::1", body.clone()).await;
+                }
+                let text = "too many passwords are waiting to be hashed: come back in 1 s";
+                own.assert_client_error(429, Some("TooManyRequests"), text);
+                for client in ["192.0.2.1", "198.51.100.1", "2001:db8:1::1", "192.0.2.200"] {
+                    let right = from(server, CREATE, client, credential("a@example.test", "the right one")).await;
+                    assert_eq!(right.status, 201, "{client}: {right:?}");
+                }
+                stop.set(true);
+            };
+            futures_util::future::join(reader, join_all((0..100).map(|_| bot()))).await;
+            let count = |status: usize| statuses[status].get();
+            assert!(count(401) > 0 && count(429) > 0, "{} wrong, {} asked to work", count(401), count(429));
+            assert_eq!(count(401) + count(429), asked.get(), "and nothing else");
+        })
+        .await;
+}
