@@ -2,15 +2,15 @@
 --
 --   http-request lua.passerby URL-OF-VERIFY
 --
--- sets txn.passerby_status (0 if Passerby did not answer) and, if it let the request through, the X-Passerby-* headers
--- for the site and txn.passerby_cookie for the visitor; if not, txn.passerby_reason. What follows from the status is the
--- configuration's business.
+-- sets txn.passerby_status (0 if Passerby gave no answer) and, if it let the request through, the X-Passerby-* headers
+-- for the site and txn.passerby_cookie for the visitor; if not, txn.passerby_reason, and txn.passerby_page if the meter has a
+-- page. What follows from the status is the configuration's business.
 
 -- For Passerby's http.request_timeout (10 s) and a little more.
 local TIMEOUT_MS = 15000
 
--- All that Passerby reads, and between what several of a name are one. HAProxy has room for 101 headers, and its client for Lua
--- does not count them.
+-- All that Passerby reads, and between what several of a name are one. The check sends these and no others, each once: HAProxy's
+-- client for Lua is not safe with what a visitor may send in number (seen in 2.6.12).
 local SENT = {
     ["authorization"] = ", ", ["cookie"] = "; ", ["host"] = ", ", ["purpose"] = ", ", ["sec-purpose"] = ", ",
     ["user-agent"] = " ", ["x-forwarded-for"] = ", ", ["x-forwarded-host"] = ", ", ["x-forwarded-proto"] = ", ",
@@ -22,8 +22,11 @@ local MOST_BYTES = 12000
 
 local FOR_THE_SITE = {
     "x-passerby-user", "x-passerby-anonymous", "x-passerby-assertion", "x-passerby-meter-used",
-    "x-passerby-meter-limit", "x-passerby-meter-remaining", "x-passerby-meter-resets",
+    "x-passerby-meter-limit", "x-passerby-meter-remaining", "x-passerby-meter-resets", "x-passerby-meter-lifted",
 }
+
+-- What HAProxy itself answers where Passerby does not.
+local OF_HAPROXY = { [502] = true, [503] = true, [504] = true }
 
 -- HAProxy counts values from 0.
 local function joined(values, between)
@@ -35,7 +38,7 @@ local function joined(values, between)
 end
 
 local function check(txn, url)
-    txn:set_var("txn.passerby_status", 0)
+    txn:set_var("txn.passerby_status", 500)
 
     local headers, bytes = {}, 0
     for name, values in pairs(txn.http:req_get_headers()) do
@@ -54,13 +57,18 @@ local function check(txn, url)
     end
 
     local answer = core.httpclient():get({ url = url, headers = headers, timeout = TIMEOUT_MS })
-    if not answer or not answer.status then
+    if not answer or not answer.status or (OF_HAPROXY[answer.status] and not answer.headers["x-passerby-answered"]) then
+        txn:set_var("txn.passerby_status", 0)
         return
     end
     txn:set_var("txn.passerby_status", answer.status)
     if answer.status ~= 204 then
         local reason = answer.headers["x-passerby-reason"]
         txn:set_var("txn.passerby_reason", reason and reason[0] or "")
+        local page = answer.headers["x-passerby-meter-page"]
+        if page then
+            txn:set_var("txn.passerby_page", page[0])
+        end
         return
     end
     for _, name in ipairs(FOR_THE_SITE) do

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::http::{Method, StatusCode, Uri};
+use actix_web::http::{ConnectionType, Method, StatusCode, Uri};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpRequest, HttpResponse, web};
 use passerby_actors::handle::{self, Handle};
@@ -127,9 +127,14 @@ async fn around(
     let clock = context.server.clock();
     let before_us = clock.monotonic_us();
     merge_slashes(&mut request);
+    let asks_for_upgrade = request.head().upgrade();
     body::hold_what_nobody_reads(&mut request).await?;
     let mut response = shape_refused_preflight(body::release_unread(next.call(request).await?), &context);
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if asks_for_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // actix-http ends the connection after it and does not say so: the next request of a proxy's would be lost
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
     context.server.count_response(response.status().as_u16(), clock.monotonic_us().saturating_sub(before_us));
     Ok(response)
 }

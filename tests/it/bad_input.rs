@@ -353,6 +353,32 @@ async fn head_requests_have_no_body() {
         .await;
 }
 
+/// Who keeps connections for later, as proxies do, would otherwise send the next request into one that has ended.
+#[actix_web::test]
+async fn an_upgrade_that_comes_to_nothing_ends_the_connection_and_says_so() {
+    World::new()
+        .serve(async |server| {
+            for upgrade in ["Connection: Upgrade", "Connection: keep-alive, Upgrade\r\nUpgrade: other"] {
+                for (what, status) in [
+                    (CREATE, 201),
+                    (LOGIN, 200),
+                    ("GET /v1/session", 401),
+                    ("GET /v1/socket", 400),
+                    ("PUT /v1/socket", 405),
+                    ("GET /passerby.js", 200),
+                    ("GET /verify?create=auto", 204),
+                    ("GET /nowhere", 404),
+                ] {
+                    let bytes = format!("{what} HTTP/1.1\r\nHost: x\r\n{upgrade}\r\nContent-Length: 0\r\n\r\n");
+                    let answer = exchange(server.address, bytes.into_bytes(), false).await;
+                    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{what} {answer}");
+                    assert!(answer.contains("\r\nconnection: close\r\n"), "{what} {answer}");
+                }
+            }
+        })
+        .await;
+}
+
 /// Sends bytes and reads until the server closes. With `half`, our side of the connection is closed first.
 async fn exchange(address: SocketAddr, bytes: Vec<u8>, half: bool) -> String {
     let exchanged = web::block(move || exchange_now(address, &bytes, half)).await.unwrap();

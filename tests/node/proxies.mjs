@@ -31,6 +31,8 @@ const DEPLOY = fileURLToPath(new URL("../../deploy/", import.meta.url));
 /** Of scripts/test, with what stands in requirements.txt. */
 const VENV = fileURLToPath(new URL(".venv/", import.meta.url));
 
+/** Another version of a program, such as TEST_NGINX=/path/to/nginx. */
+const chosen = (name, path) => process.env[`TEST_${name.toUpperCase()}`] ?? path;
 const debian = (path, name) => ({ path, install: `install Debian's package ${name}` });
 const python = (name) => ({
   path: join(VENV, "bin", name),
@@ -46,7 +48,9 @@ const PROGRAMS = {
   chromium: debian("/usr/bin/chromium", "chromium"),
 };
 // Here and not at the start, so that it is said once and not for each test.
-for (const { path, install } of Object.values(PROGRAMS)) {
+for (const [name, program] of Object.entries(PROGRAMS)) {
+  const { install } = program;
+  const path = (program.path = chosen(name, program.path));
   assert.ok(existsSync(path), `${path} is missing, which these tests need: ${install}.`);
 }
 
@@ -549,7 +553,8 @@ export class Visitor {
   /**
    * Asks for a page: { status, headers, setCookie, text, page, passerby, user }. `page` is what the site says of the
    * request, if the answer is the site's; `passerby` all it got under a name like X-Passerby-…, as [name, value] with
-   * names in lower case and `_` or `.` as `-`; `user` the id in it.
+   * names in lower case and `_` or `.` as `-`; `user` the id in it. With an `expect` among the headers, the body waits
+   * until the other side asks for it.
    */
   async visit(path = "/", { method = "GET", headers = {}, body } = {}) {
     const { agent, ca, port, secure } = this.#front;
@@ -563,10 +568,15 @@ export class Visitor {
       headers: { ...this.#sent, ...headers },
       signal: AbortSignal.timeout(DEADLINE),
     });
-    if (body instanceof Readable) body.pipe(request);
-    else request.end(body);
+    // Of a body that nobody wants any more; an error before the answer is thrown all the same.
+    request.on("error", () => {});
+    const send = () => (body instanceof Readable ? body.pipe(request) : request.end(body));
+    if (headers.expect === undefined) send();
+    else request.once("continue", send).flushHeaders();
     const [response] = await once(request, "response");
     const answer = await text(response);
+    // Who has answered without asking for a body gets none.
+    if (!request.writableEnded) request.destroy();
     const setCookie = response.headers["set-cookie"] ?? [];
     for (const set of setCookie) {
       const [, name, value] = /^([^=]+)=([^;]*)/.exec(set);
