@@ -27,16 +27,20 @@ pub(crate) struct Use<'a> {
 /// What a meter says.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct MeterView {
+    /// The meter's name.
     #[schema(example = "articles")]
     name: String,
     /// Used in this period.
+    #[schema(example = 2)]
     used: u32,
     /// Allowed in a period.
+    #[schema(example = 5)]
     limit: u32,
     /// What is left.
+    #[schema(example = 3)]
     remaining: u32,
     /// When a new period begins (RFC 3339).
-    #[schema(example = "2026-02-01T00:00:00Z")]
+    #[schema(format = DateTime, example = "2026-02-01T00:00:00Z")]
     resets: String,
     /// Whether this use is within the allowance; of a meter that was only looked at, whether there is something left.
     pub(crate) allowed: bool,

@@ -4,11 +4,12 @@ pub mod body;
 pub mod client_api;
 mod demo;
 mod fields;
+mod files;
 pub mod forwarded;
 mod identities;
 pub mod listener;
 mod meters;
-pub mod openapi;
+mod openapi;
 pub mod ops;
 mod plain;
 pub(crate) mod reader;
@@ -61,6 +62,7 @@ pub fn public_app(
     let cors = cors(&server.settings.allowed_origins);
     let handle = Handle::new(Arc::clone(&server.core));
     let demo = server.settings.demo;
+    let public_url = server.settings.public_url.clone();
     App::new()
         .app_data(web::Data::new(Context { server, handle }))
         .wrap(cors)
@@ -68,7 +70,7 @@ pub fn public_app(
         .configure(client_api::routes)
         .configure(v1::routes)
         .configure(reader::verify::routes)
-        .configure(openapi::routes)
+        .configure(|config| openapi::routes(config, public_url.as_deref()))
         .configure(script::routes)
         .configure(socket::routes)
         .configure(move |config| {

@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{ClientError, ErrorBody, authenticate_refresh, json, no_content, respond, unsupported};
+use super::{ClientError, authenticate_refresh, json, no_content, respond, unsupported};
+use crate::http::openapi::AppServicesKeyName;
 use crate::http::{Context, body, identities, other_method, within_time};
 use crate::provider::api_key::check_name;
 
@@ -25,14 +26,20 @@ pub(super) fn routes(scope: actix_web::Scope) -> actix_web::Scope {
 
 /// An API key.
 #[derive(Serialize, ToSchema)]
+#[schema(as = AppServicesApiKey)]
 pub(crate) struct KeyBody {
+    /// The key's id.
     #[serde(rename = "_id")]
     #[schema(example = "636aba021728b6c1c03db7f9")]
     id: String,
-    /// The key itself, in the answer that makes it and never again.
+    /// The key itself, in the answer that creates it and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "psb_wxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefwxyz01231YQk2i")]
     key: Option<String>,
+    /// The key's name.
+    #[schema(example = "nightly-backup")]
     name: String,
+    /// Whether it is refused for now.
     disabled: bool,
 }
 
@@ -73,11 +80,13 @@ fn id(request: &HttpRequest) -> Result<DeviceId, ClientError> {
     DeviceId::parse(request.match_info().get("id").unwrap_or_default()).map_err(|_| not_found())
 }
 
-/// Makes a key. It is shown here and never again.
-#[utoipa::path(post, path = "/api/client/v2.0/auth/api_keys", tag = "App Services", security(("refresh_token" = [])),
-    request_body(content = Object, description = "`name`: ASCII letters, digits, `_`, `-`"),
-    responses((status = 201, body = KeyBody), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
-        (status = 409, body = ErrorBody), (status = 503, body = ErrorBody)))]
+/// Creates an API key.
+///
+/// The key itself is shown in this answer and never again.
+#[utoipa::path(post, path = "/api/client/v2.0/auth/api_keys", tag = "App Services", operation_id = "appServicesCreateApiKey", security(("refresh_token" = [])),
+    request_body(content = AppServicesKeyName, description = "The key's name."),
+    responses((status = 201, body = KeyBody, description = "The key.")),
+    extensions(("x-problems" = json!("apprefresh Unsupported body BadRequest InvalidParameter APIKeyAlreadyExists"))))]
 pub(crate) async fn create_key(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -97,9 +106,10 @@ pub(crate) async fn create_key(
     respond(&request, &context, answer.await)
 }
 
-/// The user's keys.
-#[utoipa::path(get, path = "/api/client/v2.0/auth/api_keys", tag = "App Services", security(("refresh_token" = [])),
-    responses((status = 200, body = [KeyBody]), (status = 401, body = ErrorBody)))]
+/// Lists the user's API keys.
+#[utoipa::path(get, path = "/api/client/v2.0/auth/api_keys", tag = "App Services", operation_id = "appServicesListApiKeys", security(("refresh_token" = [])),
+    responses((status = 200, body = [KeyBody], description = "The keys, oldest first, without the keys themselves.")),
+    extensions(("x-problems" = json!("apprefresh Unsupported"))))]
 pub(crate) async fn fetch_keys(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = allowed(&request, &context).map(|live| {
         let user = context.handle.load(&live.user);
@@ -109,10 +119,11 @@ pub(crate) async fn fetch_keys(request: HttpRequest, context: web::Data<Context>
     respond(&request, &context, answer)
 }
 
-/// One of the user's keys.
-#[utoipa::path(get, path = "/api/client/v2.0/auth/api_keys/{id}", tag = "App Services",
-    security(("refresh_token" = [])), params(("id" = String, Path, description = "the key's `_id`")),
-    responses((status = 200, body = KeyBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
+/// Tells of one of the user's API keys.
+#[utoipa::path(get, path = "/api/client/v2.0/auth/api_keys/{id}", tag = "App Services", operation_id = "appServicesGetApiKey", security(("refresh_token" = [])),
+    params(("id" = String, Path, description = "The key's `_id`.", example = "636aba021728b6c1c03db7f9")),
+    responses((status = 200, body = KeyBody, description = "The key, without the key itself.")),
+    extensions(("x-problems" = json!("apprefresh Unsupported APIKeyNotFound"))))]
 pub(crate) async fn fetch_key(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = allowed(&request, &context).and_then(|live| {
         let (id, user) = (id(&request)?, context.handle.load(&live.user));
@@ -122,11 +133,11 @@ pub(crate) async fn fetch_key(request: HttpRequest, context: web::Data<Context>)
     respond(&request, &context, answer)
 }
 
-/// Takes a key away.
-#[utoipa::path(delete, path = "/api/client/v2.0/auth/api_keys/{id}", tag = "App Services",
-    security(("refresh_token" = [])), params(("id" = String, Path, description = "the key's `_id`")),
-    responses((status = 204), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
-        (status = 503, body = ErrorBody)))]
+/// Deletes an API key.
+#[utoipa::path(delete, path = "/api/client/v2.0/auth/api_keys/{id}", tag = "App Services", operation_id = "appServicesDeleteApiKey", security(("refresh_token" = [])),
+    params(("id" = String, Path, description = "The key's `_id`.", example = "636aba021728b6c1c03db7f9")),
+    responses((status = 204, description = "The key is gone.")),
+    extensions(("x-problems" = json!("apprefresh Unsupported body APIKeyNotFound"))))]
 pub(crate) async fn delete_key(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -140,11 +151,11 @@ pub(crate) async fn delete_key(
     respond(&request, &context, answer.await)
 }
 
-/// Lets a key log in again.
-#[utoipa::path(put, path = "/api/client/v2.0/auth/api_keys/{id}/enable", tag = "App Services",
-    security(("refresh_token" = [])), params(("id" = String, Path, description = "the key's `_id`")),
-    responses((status = 204), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
-        (status = 503, body = ErrorBody)))]
+/// Enables an API key.
+#[utoipa::path(put, path = "/api/client/v2.0/auth/api_keys/{id}/enable", tag = "App Services", operation_id = "appServicesEnableApiKey", security(("refresh_token" = [])),
+    params(("id" = String, Path, description = "The key's `_id`.", example = "636aba021728b6c1c03db7f9")),
+    responses((status = 204, description = "The key logs in again.")),
+    extensions(("x-problems" = json!("apprefresh Unsupported body APIKeyNotFound"))))]
 pub(crate) async fn enable_key(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -153,11 +164,11 @@ pub(crate) async fn enable_key(
     set_key(&request, &context, payload, false).await
 }
 
-/// Refuses a key from now on.
-#[utoipa::path(put, path = "/api/client/v2.0/auth/api_keys/{id}/disable", tag = "App Services",
-    security(("refresh_token" = [])), params(("id" = String, Path, description = "the key's `_id`")),
-    responses((status = 204), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
-        (status = 503, body = ErrorBody)))]
+/// Disables an API key.
+#[utoipa::path(put, path = "/api/client/v2.0/auth/api_keys/{id}/disable", tag = "App Services", operation_id = "appServicesDisableApiKey", security(("refresh_token" = [])),
+    params(("id" = String, Path, description = "The key's `_id`.", example = "636aba021728b6c1c03db7f9")),
+    responses((status = 204, description = "The key is refused from now on.")),
+    extensions(("x-problems" = json!("apprefresh Unsupported body APIKeyNotFound"))))]
 pub(crate) async fn disable_key(
     request: HttpRequest,
     context: web::Data<Context>,

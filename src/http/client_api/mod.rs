@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::body::{self, BodyError};
 use super::forwarded::Forwarded;
 use super::identities;
+use super::openapi::AppServicesLogin;
 use super::plain::PlainObject;
 use super::{
     Context, JSON, NO_STORE, bearer, client, other_method, retry_after_s, spend, spend_on_password, within_time,
@@ -125,15 +126,19 @@ impl From<handle::Error> for ClientError {
 
 /// The error body of every endpoint (wire-protocol §2.1).
 #[derive(Serialize, ToSchema)]
+#[schema(as = AppServicesError)]
 pub struct ErrorBody {
     /// What happened.
     #[schema(example = "invalid session: access token expired")]
     error: String,
     /// A stable code.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "InvalidSession")]
+    #[schema(nullable = false, example = "InvalidSession")]
     error_code: Option<&'static str>,
     /// Names the request.
+    #[schema(
+        example = "https://id.news.example/groups/0123456789abcdef01234567/apps/passerby/logs?co_id=636aba021728b6c1c03db7f9"
+    )]
     link: String,
 }
 
@@ -223,22 +228,29 @@ fn shown(text: &str) -> String {
 
 /// Where the app is served.
 #[derive(Serialize, ToSchema)]
+#[schema(as = AppServicesLocation)]
 pub struct Location {
+    /// `GLOBAL`.
     #[schema(example = "GLOBAL")]
     deployment_model: &'static str,
+    /// `US-VA`.
     #[schema(example = "US-VA")]
     location: &'static str,
     /// Prefix of every other request, without a slash at its end.
     #[schema(example = "http://127.0.0.1:8080")]
     hostname: String,
+    /// The same for WebSockets.
     #[schema(example = "ws://127.0.0.1:8080")]
     ws_hostname: String,
 }
 
-/// Where the app is served (wire-protocol §1.1).
-#[utoipa::path(get, path = "/api/client/v2.0/app/{app}/location", tag = "App Services",
-    params(("app" = String, Path, description = "the app id")),
-    responses((status = 200, body = Location), (status = 404, body = ErrorBody)))]
+/// Tells where the app is served.
+///
+/// SDKs ask this first, and send every other request to `hostname`.
+#[utoipa::path(get, path = "/api/client/v2.0/app/{app}/location", tag = "App Services", operation_id = "appServicesLocation",
+    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder name another one.", example = "passerby")),
+    responses((status = 200, body = Location, description = "Where the app is served.")),
+    extensions(("x-problems" = json!("AppNotFound"))))]
 async fn location(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = check_app(&request, &context).map(|()| {
         let mut response = json(
@@ -261,21 +273,33 @@ async fn location(request: HttpRequest, context: web::Data<Context>) -> HttpResp
 /// A new session, or a linked one.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it describes what a PlainObject writes")]
+#[schema(as = AppServicesTokens)]
 pub struct LoginBody {
+    /// Goes with most requests, in `Authorization: Bearer …`. A JWT.
+    #[schema(example = "eyJhbGciOiJFZERTQSJ9.eyJ0eXAiOiJhY2Nlc3MifQ.c2lnbmF0dXJl")]
     access_token: String,
+    /// Gives out new access tokens.
+    #[schema(required = false, example = "eyJhbGciOiJIUzI1NiJ9.eyJ0eXAiOiJyZWZyZXNoIn0.c2lnbmF0dXJl")]
     refresh_token: String,
+    /// The user's id.
     #[schema(example = "636aba021728b6c1c03db7f9")]
     user_id: String,
+    /// The device's id; zeros for none.
     #[schema(example = "000000000000000000000000")]
     device_id: String,
 }
 
-/// Logs in. An anonymous login needs no body and always makes a new user (wire-protocol §1.2).
-#[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/{provider}/login", tag = "App Services",
-    params(("app" = String, Path, description = "the app id"), ("provider" = String, Path, description = "`anon-user`, `local-userpass`, `custom-token`, `api-key`, `oauth2-google`, `oauth2-apple`")),
-    request_body(content = Option<Object>, description = "the provider's credentials, and `options.device`, all of it optional"),
-    responses((status = 200, body = LoginBody), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody), (status = 429, body = ErrorBody), (status = 503, body = ErrorBody)))]
+/// Logs in, or links an identity.
+///
+/// An anonymous login needs no body and always creates a new user. With `?link=true` and an access token, the identity that the
+/// credential proves is linked to the token's user.
+#[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/{provider}/login", tag = "App Services", operation_id = "appServicesLogin", security((), ("access_token" = [])),
+    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder name another one.", example = "passerby"),
+        ("provider" = String, Path, description = "`anon-user`, `local-userpass`, `custom-token`, `api-key`, `oauth2-google` or `oauth2-apple`.", example = "anon-user"),
+        ("link" = Option<bool>, Query, description = "`true`: link the identity to the user of the access token.")),
+    request_body(content = Option<AppServicesLogin>, description = "The provider's credentials and `options.device`. All of it is optional for `anon-user`; fields that are not known are ignored."),
+    responses((status = 200, body = LoginBody, description = "The tokens of the session. After a link `refresh_token` may be left out: the one before goes on.")),
+    extensions(("x-problems" = json!("BadRequest AppNotFound AuthProviderNotFound AuthError InvalidPassword UserDisabled InvalidParameter body InvalidSession Unauthorized TooManyRequests ServiceUnavailable"))))]
 async fn login(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = try_login(&request, &context, payload).await;
     respond(&request, &context, answer)
@@ -467,13 +491,20 @@ fn authenticate_refresh(request: &HttpRequest, context: &Context) -> Result<(Ref
 
 /// A user's profile.
 #[derive(Serialize, ToSchema)]
+#[schema(as = AppServicesProfile)]
 pub struct Profile {
+    /// The user's id.
     #[schema(example = "636aba021728b6c1c03db7f9")]
     user_id: String,
+    /// The app's domain.
+    #[schema(example = "0123456789abcdef01234567")]
     domain_id: String,
+    /// The user's identities, in the order in which they were linked.
     identities: Vec<ProfileIdentity>,
-    #[schema(value_type = Object)]
+    /// What the providers tell, as far as the settings ask for it.
+    #[schema(value_type = std::collections::HashMap<String, Value>, example = json!({"name": "Ada"}))]
     data: Map<String, Value>,
+    /// `normal`.
     #[serde(rename = "type")]
     #[schema(example = "normal")]
     kind: &'static str,
@@ -481,16 +512,23 @@ pub struct Profile {
 
 /// One identity of a user.
 #[derive(Serialize, ToSchema)]
+#[schema(as = AppServicesIdentity)]
 pub struct ProfileIdentity {
+    /// Who it is at the provider.
+    #[schema(example = "636aba021728b6c1c03db7fa")]
     id: String,
+    /// The provider.
     #[schema(example = "anon-user")]
     provider_type: String,
+    /// The provider's id in this app.
+    #[schema(example = "636aba021728b6c1c03db7fb")]
     provider_id: String,
 }
 
-/// Who the access token's user is (wire-protocol §4).
-#[utoipa::path(get, path = "/api/client/v2.0/auth/profile", tag = "App Services", security(("access_token" = [])),
-    responses((status = 200, body = Profile), (status = 401, body = ErrorBody)))]
+/// Tells who the access token's user is.
+#[utoipa::path(get, path = "/api/client/v2.0/auth/profile", tag = "App Services", operation_id = "appServicesProfile", security(("access_token" = [])),
+    responses((status = 200, body = Profile, description = "The user.")),
+    extensions(("x-problems" = json!("appsession"))))]
 async fn profile(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = authenticate(&request, &context).map(|(access, live)| {
         let tokens = &context.server.tokens;
@@ -519,13 +557,19 @@ async fn profile(request: HttpRequest, context: web::Data<Context>) -> HttpRespo
 
 /// A new access token.
 #[derive(Serialize, ToSchema)]
+#[schema(as = AppServicesAccessToken)]
 pub struct RefreshBody {
+    /// The token.
+    #[schema(example = "eyJhbGciOiJFZERTQSJ9.eyJ0eXAiOiJhY2Nlc3MifQ.c2lnbmF0dXJl")]
     access_token: String,
 }
 
-/// A new access token for the refresh token, which stays as it is (wire-protocol §1.10).
-#[utoipa::path(post, path = "/api/client/v2.0/auth/session", tag = "App Services", security(("refresh_token" = [])),
-    responses((status = 201, body = RefreshBody), (status = 401, body = ErrorBody)))]
+/// Gives out a new access token for the refresh token.
+///
+/// The refresh token stays as it is.
+#[utoipa::path(post, path = "/api/client/v2.0/auth/session", tag = "App Services", operation_id = "appServicesRefresh", security(("refresh_token" = [])),
+    responses((status = 201, body = RefreshBody, description = "The new access token.")),
+    extensions(("x-problems" = json!("apprefresh body"))))]
 async fn refresh(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         body::discard(&request, &context, payload).await?;
@@ -547,9 +591,12 @@ async fn refresh(request: HttpRequest, context: web::Data<Context>, payload: web
     respond(&request, &context, answer.await)
 }
 
-/// Ends the refresh token's session; an anonymous user is then gone (wire-protocol §1.11).
-#[utoipa::path(delete, path = "/api/client/v2.0/auth/session", tag = "App Services", security(("refresh_token" = [])),
-    responses((status = 204), (status = 401, body = ErrorBody)))]
+/// Ends the refresh token's session.
+///
+/// An anonymous user is gone with it.
+#[utoipa::path(delete, path = "/api/client/v2.0/auth/session", tag = "App Services", operation_id = "appServicesLogout", security(("refresh_token" = [])),
+    responses((status = 204, description = "The session has ended.")),
+    extensions(("x-problems" = json!("apprefresh body"))))]
 async fn logout(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         body::discard(&request, &context, payload).await?;
@@ -560,9 +607,10 @@ async fn logout(request: HttpRequest, context: web::Data<Context>, payload: web:
     respond(&request, &context, answer.await)
 }
 
-/// Deletes the access token's user (wire-protocol §1.12).
-#[utoipa::path(delete, path = "/api/client/v2.0/auth/delete", tag = "App Services", security(("access_token" = [])),
-    responses((status = 204), (status = 401, body = ErrorBody)))]
+/// Deletes the access token's user.
+#[utoipa::path(delete, path = "/api/client/v2.0/auth/delete", tag = "App Services", operation_id = "appServicesDeleteUser", security(("access_token" = [])),
+    responses((status = 204, description = "The user is gone.")),
+    extensions(("x-problems" = json!("appsession body"))))]
 async fn delete(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         body::discard(&request, &context, payload).await?;

@@ -9,8 +9,11 @@ use passerby_actors::domain::{CredentialRefusal, LOCAL_USERPASS, Refusal};
 use passerby_actors::handle;
 use serde_json::{Map, Value};
 
-use super::{ClientError, ErrorBody, check_app, no_content, respond, shown, unsupported};
+use super::{ClientError, check_app, no_content, respond, shown, unsupported};
 use crate::budget::Spend;
+use crate::http::openapi::{
+    AppServicesAddress, AppServicesCallReset, AppServicesCredentials, AppServicesMailToken, AppServicesReset,
+};
 use crate::http::{Context, body, client, other_method, spend, spend_on_password};
 use crate::provider::local_userpass::{Answer, LocalUserpass, UserpassError};
 use crate::provider::password::Password;
@@ -23,7 +26,7 @@ pub(super) fn routes(scope: actix_web::Scope) -> actix_web::Scope {
         .service(at("register").post(register_user).default_service(post()))
         .service(at("confirm").post(confirm).default_service(post()))
         .service(at("confirm/send").post(send_confirmation).default_service(post()))
-        .service(at("confirm/call").post(send_confirmation).default_service(post()))
+        .service(at("confirm/call").post(call_confirmation).default_service(post()))
         .service(at("reset").post(reset).default_service(post()))
         .service(at("reset/send").post(send_reset).default_service(post()))
         .service(at("reset/call").post(call_reset).default_service(post()))
@@ -96,13 +99,14 @@ fn tells(context: &Context) -> Answer {
     if context.server.settings.auth.hide_accounts { Answer::Uniform } else { Answer::Documented }
 }
 
-/// Registers a name with a password; the user is made at the first login (wire-protocol §1.13).
-#[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/register", tag = "App Services",
-    params(("app" = String, Path, description = "the app id")),
-    request_body(content = Object, description = "`email` and `password` (6 to 128 characters)"),
-    responses((status = 201), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 429, body = ErrorBody),
-        (status = 503, body = ErrorBody)))]
+/// Registers a name with a password.
+///
+/// The user is created at the first login.
+#[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/register", tag = "App Services", operation_id = "appServicesRegister",
+    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder name another one.", example = "passerby")),
+    request_body(content = AppServicesCredentials, description = "The name and its password."),
+    responses((status = 201, description = "The name is registered.")),
+    extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable AccountNameInUse"))))]
 pub(crate) async fn register_user(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -118,12 +122,14 @@ pub(crate) async fn register_user(
     respond(&request, &context, answer.await)
 }
 
-/// Confirms the address that a mail was sent to.
-#[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/confirm", tag = "App Services",
-    params(("app" = String, Path, description = "the app id")),
-    request_body(content = Object, description = "`token` and `tokenId`"),
-    responses((status = 204), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody), (status = 429, body = ErrorBody), (status = 503, body = ErrorBody)))]
+/// Confirms a mail address.
+///
+/// `token` and `tokenId` are those of the link in the mail.
+#[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/confirm", tag = "App Services", operation_id = "appServicesConfirm",
+    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder name another one.", example = "passerby")),
+    request_body(content = AppServicesMailToken, description = "What the link in the mail holds."),
+    responses((status = 204, description = "The address is confirmed.")),
+    extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserpassTokenInvalid"))))]
 pub(crate) async fn confirm(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         let (body, userpass) = asked(&request, &context, payload, Costs::Mail).await?;
@@ -133,12 +139,12 @@ pub(crate) async fn confirm(request: HttpRequest, context: web::Data<Context>, p
     respond(&request, &context, answer.await)
 }
 
-/// Mails another link to confirm an address. `confirm/call`, which would run a function, does the same.
-#[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/confirm/send",
-    tag = "App Services", params(("app" = String, Path, description = "the app id")),
-    request_body(content = Object, description = "`email`"),
-    responses((status = 204), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody), (status = 429, body = ErrorBody), (status = 503, body = ErrorBody)))]
+/// Mails another link to confirm an address.
+#[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/confirm/send", tag = "App Services", operation_id = "appServicesSendConfirmation",
+    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder name another one.", example = "passerby")),
+    request_body(content = AppServicesAddress, description = "The address."),
+    responses((status = 204, description = "The mail is on its way.")),
+    extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserNotFound UserAlreadyConfirmed"))))]
 pub(crate) async fn send_confirmation(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -158,12 +164,30 @@ pub(crate) async fn send_confirmation(
     respond(&request, &context, answer.await)
 }
 
-/// Sets another password by what stood in a mail's link; every session of the user ends.
-#[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/reset", tag = "App Services",
-    params(("app" = String, Path, description = "the app id")),
-    request_body(content = Object, description = "`token`, `tokenId` and `password` (6 to 128 characters)"),
-    responses((status = 204), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody), (status = 429, body = ErrorBody), (status = 503, body = ErrorBody)))]
+/// Mails another link to confirm an address.
+///
+/// App Services would run a function of the app here. There are none; this does the same as `confirm/send`.
+#[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/confirm/call", tag = "App Services", operation_id = "appServicesCallConfirmation",
+    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder name another one.", example = "passerby")),
+    request_body(content = AppServicesAddress, description = "The address."),
+    responses((status = 204, description = "The mail is on its way.")),
+    extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserNotFound UserAlreadyConfirmed"))))]
+pub(crate) async fn call_confirmation(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    payload: web::Payload,
+) -> HttpResponse {
+    send_confirmation(request, context, payload).await
+}
+
+/// Sets another password by what a mail's link holds.
+///
+/// Every session of the user ends.
+#[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/reset", tag = "App Services", operation_id = "appServicesResetPassword",
+    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder name another one.", example = "passerby")),
+    request_body(content = AppServicesReset, description = "What the link in the mail holds, and the new password."),
+    responses((status = 204, description = "The password is set.")),
+    extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserpassTokenInvalid"))))]
 pub(crate) async fn reset(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         let (body, userpass) = asked(&request, &context, payload, Costs::Hashing).await?;
@@ -175,11 +199,11 @@ pub(crate) async fn reset(request: HttpRequest, context: web::Data<Context>, pay
 }
 
 /// Mails a link to choose another password.
-#[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/reset/send",
-    tag = "App Services", params(("app" = String, Path, description = "the app id")),
-    request_body(content = Object, description = "`email`"),
-    responses((status = 204), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody), (status = 429, body = ErrorBody), (status = 503, body = ErrorBody)))]
+#[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/reset/send", tag = "App Services", operation_id = "appServicesSendReset",
+    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder name another one.", example = "passerby")),
+    request_body(content = AppServicesAddress, description = "The address."),
+    responses((status = 204, description = "The mail is on its way.")),
+    extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserNotFound"))))]
 pub(crate) async fn send_reset(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -193,8 +217,18 @@ pub(crate) async fn send_reset(
     respond(&request, &context, answer.await)
 }
 
-/// There are no functions here that could reset a password.
-async fn call_reset(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
+/// Refuses to reset a password by a function.
+///
+/// App Services would run a function of the app here. There are none: the answer is always an error.
+#[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/reset/call", tag = "App Services", operation_id = "appServicesCallReset",
+    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder name another one.", example = "passerby")),
+    request_body(content = AppServicesCallReset, description = "The name."),
+    extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserNotFound"))))]
+pub(crate) async fn call_reset(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    payload: web::Payload,
+) -> HttpResponse {
     let answer = async {
         let (body, _) = asked(&request, &context, payload, Costs::Mail).await?;
         let email = shown(text(&body, "email")?);

@@ -10,6 +10,7 @@ use url::form_urlencoded;
 
 use super::{Found, Visitor, look, set_lazy, set_session, slide};
 use crate::http::meters::{self, Use};
+use crate::http::openapi::{VerifyAssertion, VerifyCreate, VerifyItemFrom, VerifyOver};
 use crate::http::v1::{Problem, by_bearer};
 use crate::http::{Context, NO_STORE, body, client, v1};
 
@@ -158,30 +159,34 @@ impl Passed {
     }
 }
 
-/// Says who a visitor is, by Bearer token or cookie. With `create=auto` a first visit is given an id lazily.
-#[utoipa::path(get, path = "/verify", tag = "Readers", security((), ("access_token" = []), ("reader_cookie" = [])),
-    params(("create" = Option<String>, Query, description = "`auto` or `never` (the default)"),
-        ("meter" = Option<String>, Query, description = "the meter that this use counts on"),
-        ("item" = Option<String>, Query, description = "what is used; counts once in a period"),
-        ("X-Passerby-Meter" = Option<String>, Header, description = "the same as `meter`, for proxies that set a header for each page"),
-        ("item_from" = Option<String>, Query, description = "`path` or `uri`: the item is that part of `X-Forwarded-Uri`"),
-        ("operation" = Option<String>, Query, description = "which request it is; counts once"),
-        ("over" = Option<String>, Query, description = "`402` (the default): the status when the allowance is used up; `403`: that of every refusal but 401 and 503, for proxies that know no others"),
-        ("assertion" = Option<String>, Query, description = "`1` for `X-Passerby-Assertion`")),
-    responses((status = 204, description = "let it through", headers(
-            ("x-passerby-user" = String, description = "the id; left out for a crawler"),
-            ("x-passerby-anonymous" = String, description = "`true` or `false`"),
-            ("x-passerby-session-age" = u32, description = "seconds"),
-            ("x-passerby-assertion" = Option<String>, description = "a JWT of one minute"),
-            ("x-passerby-meter-used" = Option<u32>, description = "of the meter, as are `-limit`, `-remaining` and `-resets`"),
-            ("set-cookie" = Option<String>, description = "to be passed on to the visitor"))),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 402, description = "the allowance is used up; as every refusal with `X-Passerby-Reason`"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json", description = "another use under this `operation`"),
-        (status = 429, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
+/// Says who a visitor is.
+///
+/// For a proxy in front of a site, which asks here about every request, with whatever method it likes. By Bearer token or cookie; with
+/// `create=auto` a first visit is given an id. Every refusal names its reason in `X-Passerby-Reason`.
+#[utoipa::path(get, path = "/verify", tag = "Readers", operation_id = "verifyVisitor", security((), ("access_token" = []), ("reader_cookie" = [])),
+    params(("create" = inline(Option<VerifyCreate>), Query, description = "`auto`: a first visit is given an id. `never` (the default): it is refused."),
+        ("meter" = Option<String>, Query, description = "The meter that this use counts on.", example = "articles"),
+        ("item" = Option<String>, Query, description = "What is used; counts once in a period.", example = "/2026/an-article"),
+        ("item_from" = inline(Option<VerifyItemFrom>), Query, description = "The item is that part of `X-Forwarded-Uri`: `path` or all of it, `uri`."),
+        ("operation" = Option<String>, Query, description = "Which request it is; counts once.", example = "5f0c2c1e"),
+        ("over" = inline(Option<VerifyOver>), Query, description = "`402` (the default): the status when the allowance is used up. `403`: that of every refusal but 401 and 503, for proxies that know no others."),
+        ("assertion" = inline(Option<VerifyAssertion>), Query, description = "`1`: with `X-Passerby-Assertion`."),
+        ("X-Passerby-Meter" = Option<String>, Header, description = "The same as `meter`, for proxies that set a header for each page.", example = "articles"),
+        ("X-Forwarded-Uri" = Option<String>, Header, description = "The page that the visitor asked for, for `item_from`.", example = "/2026/an-article?page=2")),
+    responses((status = 204, description = "Let it through.", headers(
+            ("x-passerby-user" = Option<String>, description = "The visitor's id. Left out for a crawler."),
+            ("x-passerby-anonymous" = String, description = "`true` or `false`."),
+            ("x-passerby-session-age" = Option<u32>, description = "Seconds since the session began."),
+            ("x-passerby-assertion" = Option<String>, description = "With `assertion=1`: a JWT of one minute that says who it is."),
+            ("x-passerby-meter-used" = Option<u32>, description = "Used of the meter in this period."),
+            ("x-passerby-meter-limit" = Option<u32>, description = "Allowed in a period."),
+            ("x-passerby-meter-remaining" = Option<u32>, description = "What is left."),
+            ("x-passerby-meter-resets" = Option<String>, description = "When a new period begins (RFC 3339)."),
+            ("set-cookie" = Option<String>, description = "To be passed on to the visitor."))),
+        (status = 402, description = "The allowance is used up.", headers(
+            ("x-passerby-reason" = String, description = "`meter`."),
+            ("x-passerby-meter-resets" = String, description = "When a new period begins (RFC 3339).")))),
+    extensions(("x-problems" = json!("body bad-query no-forwarded-uri no-such-meter:400 no-reader invalid-token wrong-token token-expired session-ended user-disabled cross-site idempotency-key-reused over-budget write"))))]
 pub(crate) async fn verify(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let wish = async {
         if !matches!(request.method().as_str(), "GET" | "HEAD") {

@@ -50,10 +50,12 @@ pub(crate) struct TicketAnswer {
     expires_in: u32,
 }
 
-/// A ticket for a socket of this session, good once and for 30 seconds: browsers cannot send a token with a WebSocket but in its URL.
-#[utoipa::path(post, path = "/v1/socket-ticket", tag = "Data", security(("access_token" = []), ("reader_cookie" = [])),
-    responses((status = 201, body = TicketAnswer), (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json")))]
+/// Gives out a ticket for a socket of this session.
+///
+/// Browsers cannot send a token with a WebSocket but in its URL, where it does not belong. The ticket is good once, for 30 seconds.
+#[utoipa::path(post, path = "/v1/socket-ticket", tag = "Data", operation_id = "createSocketTicket", security(("access_token" = []), ("reader_cookie" = [])),
+    responses((status = 201, body = TicketAnswer, description = "The ticket.")),
+    extensions(("x-problems" = json!("body session overloaded"))))]
 pub(crate) async fn ticket(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         no_fields(&request, &context, payload).await?;
@@ -67,16 +69,14 @@ pub(crate) async fn ticket(request: HttpRequest, context: web::Data<Context>, pa
     respond(&context, answer.await)
 }
 
-/// Opens a socket, by a ticket or by a reader's cookie; `/asyncapi.json` is what is said on it.
-#[utoipa::path(get, path = "/v1/socket", tag = "Data", security((), ("reader_cookie" = [])),
-    params(("since" = Option<u64>, Query, description = "the version of the document that the client knows"),
-        ("Sec-WebSocket-Protocol" = String, Header, description = "`passerby.v1`, and `ticket.` with a ticket of `POST /v1/socket-ticket`")),
-    responses((status = 101, description = "a WebSocket"),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 429, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
+/// Opens a WebSocket on the document.
+///
+/// By a ticket or by a reader's cookie. What is said on it is in `/asyncapi.json`.
+#[utoipa::path(get, path = "/v1/socket", tag = "Data", operation_id = "openSocket", security((), ("reader_cookie" = [])),
+    params(("since" = Option<u64>, Query, description = "The version of the document that the client has.", example = 7),
+        ("Sec-WebSocket-Protocol" = String, Header, description = "`passerby.v1`, and `ticket.` with a ticket of `POST /v1/socket-ticket`.", example = "passerby.v1, ticket.psbs_MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0")),
+    responses((status = 101, description = "The WebSocket.")),
+    extensions(("x-problems" = json!("bad-query no-websocket unknown-protocol no-reader invalid-ticket session-ended cross-site user-disabled too-many-sockets write"))))]
 pub(crate) async fn open(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     match try_open(&request, &context, payload).await {
         Ok(response) => response,

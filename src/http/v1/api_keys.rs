@@ -9,6 +9,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{Problem, authenticate, fields, fresh, json, respond, rfc3339};
+use crate::http::openapi::{ApiKeyChange, NewApiKey};
 use crate::http::{Context, JSON, other_method, within_time};
 use crate::provider::api_key::{ApiKey, check_name};
 
@@ -24,22 +25,27 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 /// An API key, without the key itself.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct KeyView {
+    /// The key's id.
     #[schema(example = "636aba021728b6c1c03db7f9")]
     id: String,
+    /// The key's name.
+    #[schema(example = "nightly-backup")]
     name: String,
     /// Whether it is refused for now.
     disabled: bool,
-    /// When it was made (RFC 3339).
-    #[schema(example = "2026-01-31T12:00:00Z")]
+    /// When it was created (RFC 3339).
+    #[schema(format = DateTime, example = "2026-01-31T12:00:00Z")]
     created: String,
-    /// The key itself, in the answer that makes it and never again.
+    /// The key itself, in the answer that creates it and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "psb_wxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefwxyz01231YQk2i")]
     key: Option<String>,
 }
 
 /// A user's API keys, oldest first.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Keys {
+    /// The keys.
     api_keys: Vec<KeyView>,
 }
 
@@ -62,10 +68,10 @@ fn id(request: &HttpRequest) -> Result<DeviceId, Problem> {
     Ok(DeviceId::parse(id).map_err(|_| handle::Error::Refused(Refusal::NoSuchKey))?)
 }
 
-/// The access token's user's API keys.
-#[utoipa::path(get, path = "/v1/user/api-keys", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
-    responses((status = 200, body = Keys), (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json")))]
+/// Lists the API keys of the user.
+#[utoipa::path(get, path = "/v1/user/api-keys", tag = "API keys", operation_id = "listApiKeys", security(("access_token" = []), ("reader_cookie" = [])),
+    responses((status = 200, body = Keys, description = "The keys, oldest first, without the keys themselves.")),
+    extensions(("x-problems" = json!("session"))))]
 pub(crate) async fn list_keys(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = authenticate(&request, &context).and_then(|live| {
         let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
@@ -75,14 +81,13 @@ pub(crate) async fn list_keys(request: HttpRequest, context: web::Data<Context>)
     respond(&context, answer)
 }
 
-/// Makes a key with which the user's programs log in (`provider` `api-key`, `key`). It is shown here and never again.
-#[utoipa::path(post, path = "/v1/user/api-keys", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
-    request_body(content = Object, description = "`name`: 1 to 64 of A-Z a-z 0-9 _ -"),
-    responses((status = 201, body = KeyView), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
+/// Creates an API key.
+///
+/// The user's programs log in with it (`provider` `api-key`, `key`). The key itself is shown in this answer and never again.
+#[utoipa::path(post, path = "/v1/user/api-keys", tag = "API keys", operation_id = "createApiKey", security(("access_token" = []), ("reader_cookie" = [])),
+    request_body(content = NewApiKey, description = "The key's name."),
+    responses((status = 201, body = KeyView, description = "The key.")),
+    extensions(("x-problems" = json!("object session provider-disabled fresh-login-needed bad-name anonymous key-name-taken too-many-keys write"))))]
 pub(crate) async fn make_key(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         let body = fields::read(&request, &context, payload, &[&["name"]]).await?;
@@ -99,15 +104,14 @@ pub(crate) async fn make_key(request: HttpRequest, context: web::Data<Context>, 
     respond(&context, answer.await)
 }
 
-/// Enables or disables a key. Sessions that it began go on.
-#[utoipa::path(patch, path = "/v1/user/api-keys/{id}", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
-    params(("id" = String, Path, description = "as listed")),
-    request_body(content = Object, description = "`disabled`: true or false"),
-    responses((status = 204), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
+/// Enables or disables an API key.
+///
+/// Sessions that it began go on.
+#[utoipa::path(patch, path = "/v1/user/api-keys/{id}", tag = "API keys", operation_id = "changeApiKey", security(("access_token" = []), ("reader_cookie" = [])),
+    params(("id" = String, Path, description = "The key's id, as listed.", example = "636aba021728b6c1c03db7f9")),
+    request_body(content = ApiKeyChange, description = "What the key is to be."),
+    responses((status = 204, description = "It is as asked.")),
+    extensions(("x-problems" = json!("object session fresh-login-needed no-such-key write"))))]
 pub(crate) async fn change_key(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -128,13 +132,13 @@ pub(crate) async fn change_key(
     respond(&context, answer.await)
 }
 
-/// Takes a key away. Sessions that it began go on.
-#[utoipa::path(delete, path = "/v1/user/api-keys/{id}", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
-    params(("id" = String, Path, description = "as listed")),
-    responses((status = 204), (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
+/// Deletes an API key.
+///
+/// Sessions that it began go on.
+#[utoipa::path(delete, path = "/v1/user/api-keys/{id}", tag = "API keys", operation_id = "deleteApiKey", security(("access_token" = []), ("reader_cookie" = [])),
+    params(("id" = String, Path, description = "The key's id, as listed.", example = "636aba021728b6c1c03db7f9")),
+    responses((status = 204, description = "The key is gone.")),
+    extensions(("x-problems" = json!("body session no-such-key write"))))]
 pub(crate) async fn remove_key(
     request: HttpRequest,
     context: web::Data<Context>,

@@ -72,14 +72,17 @@ fn go_to(url: &str) -> Result<HttpResponse, Problem> {
     Ok(response)
 }
 
-/// Sends the browser to the issuer.
-#[utoipa::path(get, path = "/v1/providers/{provider}/login", tag = "Passerby",
-    params(("provider" = String, Path, description = "`oauth2-google`, `oauth2-apple` or `oidc-NAME`"),
-        ("code_challenge" = String, Query, description = "SHA-256 of the page's secret (43 to 128 of A-Z a-z 0-9 - . _ ~) in base64url"),
-        ("redirect_uri" = Option<String>, Query, description = "one of the provider's list, byte for byte; the only one if it is left out")),
-    responses((status = 302), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
+/// Sends the browser to an OpenID Connect issuer.
+///
+/// A page navigates here; it is no request for `fetch`. The page keeps a secret and sends its SHA-256. From the issuer the browser comes
+/// back to `redirect_uri` with a code, which logs in at `POST /v1/sessions` or links at `POST /v1/user/identities`, together with the
+/// secret as `code_verifier`.
+#[utoipa::path(get, path = "/v1/providers/{provider}/login", tag = "Browser login", operation_id = "beginBrowserLogin",
+    params(("provider" = String, Path, description = "`oauth2-google`, `oauth2-apple` or `oidc-NAME`.", example = "oauth2-google"),
+        ("code_challenge" = String, Query, description = "The SHA-256 of the page's secret in base64url. The secret is 43 to 128 characters of `A-Z a-z 0-9 - . _ ~`.", example = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
+        ("redirect_uri" = Option<String>, Query, description = "Where the browser comes back to: one of the provider's list, byte for byte. May be left out if there is only one.", example = "https://news.example/back")),
+    responses((status = 302, description = "To the issuer.", headers(("location" = String, description = "The issuer's page."), ("set-cookie" = String, description = "Binds this login to the browser.")))),
+    extensions(("x-problems" = json!("unknown-provider provider-disabled over-budget bad-code-challenge bad-redirect-uri no-public-url provider-unavailable overloaded internal"))))]
 pub(crate) async fn begin(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = async {
         let server = &context.server;
@@ -128,13 +131,16 @@ fn with_cookie(mut response: HttpResponse, cookie: &Cookie<'_>) -> Result<HttpRe
     Ok(response)
 }
 
-/// Takes the browser back from the issuer and sends it on to the page, with `code` or with `error`: `access_denied` (at the
-/// issuer), `login_failed`, `temporarily_unavailable`.
-#[utoipa::path(get, path = "/v1/providers/callback", tag = "Passerby",
-    params(("state" = String, Query, description = "as the issuer was given it"),
-        ("code" = Option<String>, Query, description = "the issuer's"),
-        ("error" = Option<String>, Query, description = "the issuer's")),
-    responses((status = 302), (status = 400, body = Problem, content_type = "application/problem+json")))]
+/// Takes the browser back from the issuer.
+///
+/// It goes on to the page with `code`, or with `error`: `access_denied` (at the issuer), `login_failed` or `temporarily_unavailable`.
+#[utoipa::path(get, path = "/v1/providers/callback", tag = "Browser login", operation_id = "finishBrowserLogin",
+    params(("state" = String, Query, description = "As the issuer was given it.", example = "vYs0v4kXh1"),
+        ("code" = Option<String>, Query, description = "The issuer's code.", example = "SplxlOBeZQQYbYS6WxSbIA"),
+        ("error" = Option<String>, Query, description = "The issuer's refusal.", example = "access_denied"),
+        ("iss" = Option<String>, Query, description = "The issuer (RFC 9207).", example = "https://accounts.example")),
+    responses((status = 302, description = "To the page.", headers(("location" = String, description = "The page, with `code` or `error` in its query.")))),
+    extensions(("x-problems" = json!("unknown-login unknown-provider internal"))))]
 pub(crate) async fn callback(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = async {
         let server = &context.server;

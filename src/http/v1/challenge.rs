@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Problem, json, respond};
 use crate::budget::{OverBudget, Spend};
+use crate::http::openapi::WorkChallenge;
 use crate::http::{Context, JSON, client, other_method, spend, spend_on_password};
 use crate::work::ProofError;
 
@@ -14,13 +15,15 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config.service(web::resource("/v1/challenge").get(challenge).default_service(other_method("GET")));
 }
 
-/// A challenge for this network, to be solved within 5 minutes, once: what a request that was answered 429 `work-needed` needs,
-/// with its proof in the field `altcha`. In the format of ALTCHA (PoW version 2): the key that PBKDF2 derives from `nonce`
-/// followed by a number (4 bytes, big-endian) begins with `keyPrefix`; the proof is base64 of a JSON object with `challenge`, as
-/// it came, and `solution`, with `counter` and `derivedKey`. The more of them a network asks for, the harder they are.
-#[utoipa::path(get, path = "/v1/challenge", tag = "Passerby",
-    responses((status = 200, body = Object, description = "`parameters` and `signature`"),
-        (status = 429, body = Problem, content_type = "application/problem+json")))]
+/// Gives out a proof of work to solve.
+///
+/// What a request that was answered 429 `work-needed` needs: with its proof in the field `altcha` it is taken at once. Good for this
+/// network, for 5 minutes, once. In the format of ALTCHA (proof of work version 2): the key that PBKDF2 derives from `nonce`, followed by
+/// a number (4 bytes, big-endian), begins with `keyPrefix`. The proof is base64 of a JSON object with `challenge`, as it came, and
+/// `solution`, with `counter` and `derivedKey`. The more of them a network asks for, the harder they are.
+#[utoipa::path(get, path = "/v1/challenge", tag = "Sessions", operation_id = "getChallenge",
+    responses((status = 200, body = WorkChallenge, description = "The challenge.")),
+    extensions(("x-problems" = json!("over-budget internal"))))]
 pub(crate) async fn challenge(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let server = &context.server;
     let client = client(&request, &context);

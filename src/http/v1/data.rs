@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::problem::Answer;
 use super::{Problem, authenticate, fields, json, respond};
+use crate::http::openapi::{Increment, JsonPatchStep, MergePatch, UserDocument};
 use crate::http::{Context, JSON, body, other_method, within_time};
 
 const ACCEPT_PATCH: (HeaderName, HeaderValue) = (
@@ -42,18 +43,16 @@ pub(crate) struct DataChanged {
     version: u64,
     /// What an increment made of the number.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<f64>)]
+    #[schema(value_type = Option<f64>, nullable = false, example = 4)]
     value: Option<Number>,
 }
 
-/// The user's document.
-#[utoipa::path(get, path = "/v1/data", tag = "Data", security(("access_token" = []), ("reader_cookie" = [])),
-    params(("If-None-Match" = Option<String>, Header, description = "304 if it is still this version")),
-    responses((status = 200, body = Object, headers(("etag" = String, description = "the version"))),
-        (status = 304, description = "it is still that version"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "there is none")))]
+/// Reads the document.
+#[utoipa::path(get, path = "/v1/data", tag = "Data", operation_id = "getData", security(("access_token" = []), ("reader_cookie" = [])),
+    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of the version that the client has: 304 if it is still that one.", example = "\"7\"")),
+    responses((status = 200, body = UserDocument, description = "The document.", headers(("etag" = String, description = "The document's version, as in `\"7\"`."))),
+        (status = 304, description = "It is still the version of `If-None-Match`.")),
+    extensions(("x-problems" = json!("session no-data internal"))))]
 pub(crate) async fn get_data(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = || {
         let live = authenticate(&request, &context)?;
@@ -81,43 +80,29 @@ pub(crate) async fn get_data(request: HttpRequest, context: web::Data<Context>) 
     respond(&context, answer())
 }
 
-/// Puts another document in its place.
-#[utoipa::path(put, path = "/v1/data", tag = "Data", security(("access_token" = []), ("reader_cookie" = [])),
-    params(("If-Match" = Option<String>, Header, description = "the version that it replaces, or `*` for any"),
-        ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is none"),
-        ("Idempotency-Key" = Option<String>, Header, description = "the same request is done once")),
-    request_body(content = Object, description = "a JSON object"),
-    responses((status = 200, body = DataChanged), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 412, body = Problem, content_type = "application/problem+json", description = "another version is there"),
-        (status = 413, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json", description = "another request was made under this `Idempotency-Key`"),
-        (status = 429, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
-        (status = 507, body = Problem, content_type = "application/problem+json")))]
+/// Replaces the document.
+#[utoipa::path(put, path = "/v1/data", tag = "Data", operation_id = "putData", security(("access_token" = []), ("reader_cookie" = [])),
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` that the change is for, or `*` for any document. If another version is there, nothing changes: 412.", example = "\"7\""),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is no document.", example = "*"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A name for this request that no other request of the user has, such as a UUID. Sent again, the request is done once and answered as the first time, as long as it is one of the user's last 256.", example = "2f1c6f0e-8f44-4f7b-9c63-5a0c8b7a1d2e")),
+    request_body(content = UserDocument, description = "The new document: any JSON object."),
+    responses((status = 200, body = DataChanged, description = "The new version.", headers(("etag" = String, description = "The document's version, as in `\"7\"`.")))),
+    extensions(("x-problems" = json!("object session bad-precondition bad-idempotency-key write version-mismatch data-too-large data-full idempotency-key-reused not-an-object:400 data-too-deep"))))]
 pub(crate) async fn put_data(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let change = async { Ok(Change::Put(object(body::read_json(&request, &context, payload).await?)?)) };
     edit(&request, &context, change).await
 }
 
-/// Changes a part of the document: by a merge patch (RFC 7396), or with content type `application/json-patch+json` by a JSON
-/// patch (RFC 6902). A document that is not there is an empty one.
-#[utoipa::path(patch, path = "/v1/data", tag = "Data", security(("access_token" = []), ("reader_cookie" = [])),
-    params(("If-Match" = Option<String>, Header, description = "the version that it changes"),
-        ("Idempotency-Key" = Option<String>, Header, description = "the same request is done once")),
-    request_body(content((Object = "application/merge-patch+json"), (Vec<Object> = "application/json-patch+json"))),
-    responses((status = 200, body = DataChanged), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "the patch does not fit the document"),
-        (status = 412, body = Problem, content_type = "application/problem+json", description = "another version is there"),
-        (status = 413, body = Problem, content_type = "application/problem+json"),
-        (status = 415, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json", description = "another request was made under this `Idempotency-Key`"),
-        (status = 429, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
-        (status = 507, body = Problem, content_type = "application/problem+json")))]
+/// Changes a part of the document.
+///
+/// By a merge patch (RFC 7396) or, with content type `application/json-patch+json`, by a JSON patch (RFC 6902). A document that is not
+/// there is an empty one.
+#[utoipa::path(patch, path = "/v1/data", tag = "Data", operation_id = "patchData", security(("access_token" = []), ("reader_cookie" = [])),
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` that the change is for, or `*` for any document. If another version is there, nothing changes: 412.", example = "\"7\""),
+        ("Idempotency-Key" = Option<String>, Header, description = "A name for this request that no other request of the user has, such as a UUID. Sent again, the request is done once and answered as the first time, as long as it is one of the user's last 256.", example = "2f1c6f0e-8f44-4f7b-9c63-5a0c8b7a1d2e")),
+    request_body(content((MergePatch = "application/merge-patch+json"), (Vec<JsonPatchStep> = "application/json-patch+json")), description = "The patch."),
+    responses((status = 200, body = DataChanged, description = "The new version.", headers(("etag" = String, description = "The document's version, as in `\"7\"`.")))),
+    extensions(("x-problems" = json!("object session bad-precondition bad-idempotency-key write version-mismatch data-too-large data-full idempotency-key-reused not-an-object bad-patch unknown-patch patch-conflict data-too-deep"))))]
 pub(crate) async fn patch_data(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -152,21 +137,15 @@ pub(crate) async fn patch_data(
     response
 }
 
-/// Adds to a number in the document, which is 0 if it is not there; concurrent ones all count.
-#[utoipa::path(post, path = "/v1/data/increment", tag = "Data", security(("access_token" = []), ("reader_cookie" = [])),
-    params(("If-Match" = Option<String>, Header, description = "the version that it changes"),
-        ("Idempotency-Key" = Option<String>, Header, description = "the same request counts once")),
-    request_body(content = Object, description = "`path`, a JSON pointer (RFC 6901), and `by` (default 1)"),
-    responses((status = 200, body = DataChanged), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "there is something else at the path"),
-        (status = 412, body = Problem, content_type = "application/problem+json", description = "another version is there"),
-        (status = 413, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json", description = "another request was made under this `Idempotency-Key`"),
-        (status = 429, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
-        (status = 507, body = Problem, content_type = "application/problem+json")))]
+/// Adds to a number in the document.
+///
+/// A number that is not there is 0. Concurrent increments all count.
+#[utoipa::path(post, path = "/v1/data/increment", tag = "Data", operation_id = "incrementData", security(("access_token" = []), ("reader_cookie" = [])),
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` that the change is for, or `*` for any document. If another version is there, nothing changes: 412.", example = "\"7\""),
+        ("Idempotency-Key" = Option<String>, Header, description = "A name for this request that no other request of the user has, such as a UUID. Sent again, the request is done once and answered as the first time, as long as it is one of the user's last 256.", example = "2f1c6f0e-8f44-4f7b-9c63-5a0c8b7a1d2e")),
+    request_body(content = Increment, description = "Where, and how much."),
+    responses((status = 200, body = DataChanged, description = "The new version, and the number.", headers(("etag" = String, description = "The document's version, as in `\"7\"`.")))),
+    extensions(("x-problems" = json!("object session bad-precondition bad-idempotency-key write version-mismatch data-too-large data-full idempotency-key-reused not-an-object bad-field not-a-number number-too-large data-too-deep"))))]
 pub(crate) async fn increment_data(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -176,18 +155,14 @@ pub(crate) async fn increment_data(
     edit(&request, &context, change).await
 }
 
-/// Takes the document away. Its version goes on with the next one.
-#[utoipa::path(delete, path = "/v1/data", tag = "Data", security(("access_token" = []), ("reader_cookie" = [])),
-    params(("If-Match" = Option<String>, Header, description = "the version that it takes away"),
-        ("Idempotency-Key" = Option<String>, Header, description = "the same request is done once")),
-    responses((status = 200, body = DataChanged),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 412, body = Problem, content_type = "application/problem+json", description = "another version is there"),
-        (status = 422, body = Problem, content_type = "application/problem+json", description = "another request was made under this `Idempotency-Key`"),
-        (status = 429, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
-        (status = 507, body = Problem, content_type = "application/problem+json", description = "there is nothing to take away, and no room to note that it was asked for")))]
+/// Deletes the document.
+///
+/// The version of the next document goes on from it.
+#[utoipa::path(delete, path = "/v1/data", tag = "Data", operation_id = "deleteData", security(("access_token" = []), ("reader_cookie" = [])),
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` that the change is for, or `*` for any document. If another version is there, nothing changes: 412.", example = "\"7\""),
+        ("Idempotency-Key" = Option<String>, Header, description = "A name for this request that no other request of the user has, such as a UUID. Sent again, the request is done once and answered as the first time, as long as it is one of the user's last 256.", example = "2f1c6f0e-8f44-4f7b-9c63-5a0c8b7a1d2e")),
+    responses((status = 200, body = DataChanged, description = "The new version.", headers(("etag" = String, description = "The document's version, as in `\"7\"`.")))),
+    extensions(("x-problems" = json!("body session bad-precondition bad-idempotency-key write version-mismatch data-full idempotency-key-reused"))))]
 pub(crate) async fn delete_data(
     request: HttpRequest,
     context: web::Data<Context>,

@@ -6,7 +6,8 @@ use passerby_actors::domain::{Document, Refusal, ServiceTime, SessionId};
 use passerby_actors::handle;
 use serde_json::{Value, json};
 
-use super::{Problem, authenticate, json as answer_json, made, respond, rfc3339};
+use super::{authenticate, json as answer_json, made, respond, rfc3339};
+use crate::http::openapi::UserExport;
 use crate::http::{Context, JSON, other_method};
 
 /// Adds the routes.
@@ -14,12 +15,12 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config.service(web::resource("/v1/user/export").get(export).default_service(other_method("GET")));
 }
 
-/// All that is held about the user: when they were made and last seen, identities with what their providers tell, sessions, names
-/// of API keys, ids of users who became part of this one, meters and the document. Passwords, keys and tokens are held as
-/// hashes or not at all, and are not in it.
-#[utoipa::path(get, path = "/v1/user/export", tag = "Data", security(("access_token" = []), ("reader_cookie" = [])),
-    responses((status = 200, body = Object), (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json")))]
+/// Exports all that is held about the user.
+///
+/// Passwords, keys and tokens are held as hashes or not at all, and are not in it.
+#[utoipa::path(get, path = "/v1/user/export", tag = "Accounts", operation_id = "exportUser", security(("access_token" = []), ("reader_cookie" = [])),
+    responses((status = 200, body = UserExport, description = "All that is held.")),
+    extensions(("x-problems" = json!("session"))))]
 pub(crate) async fn export(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = authenticate(&request, &context).and_then(|live| {
         let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;

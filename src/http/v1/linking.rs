@@ -14,6 +14,7 @@ use super::{
     Answer, Of, Problem, SessionTokens, authenticate, fields, fresh, json, made, prove, respond, rfc3339, tokens,
 };
 use crate::http::fields::OF_CREDENTIALS;
+use crate::http::openapi::{LinkIdentity, ReaderSession};
 use crate::http::{Context, JSON, bearer, identities, other_method, within_time};
 use crate::provider::ANON_USER;
 
@@ -61,25 +62,28 @@ impl OnConflict {
 /// An identity of a user.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct IdentityView {
-    #[schema(example = "custom-token")]
+    /// The provider.
+    #[schema(example = "local-userpass")]
     provider: String,
     /// Who it is at the provider.
+    #[schema(example = "ada@example.com")]
     id: String,
-    /// When it was linked (RFC 3339); for the anonymous identity, when the user was made.
-    #[schema(example = "2026-01-31T12:00:00Z")]
+    /// When it was linked (RFC 3339); for the anonymous identity, when the user was created.
+    #[schema(format = DateTime, example = "2026-01-31T12:00:00Z")]
     linked: String,
 }
 
 /// The identities of a user, in link order.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Identities {
+    /// The identities.
     identities: Vec<IdentityView>,
 }
 
-/// The access token's user's identities.
-#[utoipa::path(get, path = "/v1/user/identities", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
-    responses((status = 200, body = Identities), (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json")))]
+/// Lists the identities of the user.
+#[utoipa::path(get, path = "/v1/user/identities", tag = "Accounts", operation_id = "listIdentities", security(("access_token" = []), ("reader_cookie" = [])),
+    responses((status = 200, body = Identities, description = "The identities, in the order in which they were linked.")),
+    extensions(("x-problems" = json!("session"))))]
 async fn list_identities(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = authenticate(&request, &context).and_then(|live| {
         let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
@@ -106,6 +110,19 @@ pub(crate) struct LinkAnswer {
     #[schema(inline)]
     tokens: SessionTokens,
     /// After a merge: the id that is an alias from now on.
+    #[schema(required = false, nullable = false, example = "0199c4c8-7d2a-7c3f-9c1b-2f6d5e4a3b2d")]
+    merged_user_id: Option<String>,
+}
+
+/// The same of a session that a cookie holds: without tokens.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what a PlainObject writes")]
+pub(crate) struct LinkedReader {
+    #[serde(flatten)]
+    #[schema(inline)]
+    session: ReaderSession,
+    /// After a merge: the id that is an alias from now on.
+    #[schema(required = false, nullable = false, example = "0199c4c8-7d2a-7c3f-9c1b-2f6d5e4a3b2d")]
     merged_user_id: Option<String>,
 }
 
@@ -116,28 +133,33 @@ pub(crate) struct LinkPreview {
     #[schema(example = "merged")]
     outcome: &'static str,
     /// Whose session the answer would be.
+    #[schema(example = "0199c4c8-7d2a-7c3f-9c1b-2f6d5e4a3b2c")]
     user_id: String,
     /// Who would become part of that user.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "0199c4c8-7d2a-7c3f-9c1b-2f6d5e4a3b2d")]
     merged_user_id: Option<String>,
-    /// When the user of the answer would count as made (RFC 3339), if it were a merge.
+    /// When the user of the answer would count as created (RFC 3339), if it were a merge.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime, example = "2026-01-31T12:00:00Z")]
     created: Option<String>,
     /// Why it would be rejected: the `code` of the problem that the request would be answered with.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "identity-in-use")]
+    #[schema(nullable = false, example = "identity-in-use")]
     code: Option<&'static str>,
     /// The same in words.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "another user has this identity")]
     reason: Option<String>,
 }
 
-/// Tokens; with `dry_run`, what the link would do.
+/// The session of the user who has the identity now; with `dry_run`, what the link would do.
 #[derive(ToSchema)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "it describes which of the two is answered")]
-pub(crate) enum LinkResponse {
-    Linked(LinkAnswer),
+#[expect(dead_code, reason = "it describes which of them is answered")]
+pub(crate) enum LinkOutcome {
+    Tokens(LinkAnswer),
+    Reader(LinkedReader),
     Preview(LinkPreview),
 }
 
@@ -180,20 +202,17 @@ fn preview(context: &Context, live: &Live, proof: &Proof, on_conflict: OnConflic
     Ok(json(StatusCode::OK, JSON, &view))
 }
 
-/// Links the identity that the credential proves to the access token's user, who is from then on a lasting account. The
-/// answer's tokens replace those before. If the identity has another user, `on_conflict` says what happens: `reject` (the
-/// default) changes nothing, `switch` logs in as that user and leaves this one as it is, `merge` makes this one, who must be
-/// anonymous, part of that one: its data joins, its id becomes an alias, its sessions end, and the answer is a session of
-/// that user with `merged_user_id`. A merge whose answer was lost can be asked for again within 10 minutes, with the token
-/// that it ended. `dry_run` answers what would happen and does nothing.
-#[utoipa::path(post, path = "/v1/user/identities", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
-    request_body(content = Object, description = "`provider`, what it asks for, `on_conflict`, `dry_run`"),
-    responses((status = 200, body = LinkResponse), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json"),
-        (status = 429, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
+/// Links an identity to the user.
+///
+/// The user is an account from then on. The answer's tokens replace those before. If the identity has another user, `on_conflict` says
+/// what happens: `reject` (the default) changes nothing; `switch` logs in as that user and leaves this one as it is; `merge` makes this
+/// one, who must be anonymous, part of that one: its data joins, its id becomes an alias, its sessions end, and the answer is a session
+/// of that user with `merged_user_id`. A merge whose answer was lost can be asked for again within 10 minutes, with the token that it
+/// ended. `dry_run` answers what would happen and does nothing.
+#[utoipa::path(post, path = "/v1/user/identities", tag = "Accounts", operation_id = "linkIdentity", security(("access_token" = []), ("reader_cookie" = [])),
+    request_body(content = LinkIdentity, description = "The identity, and what is to happen if another user has it."),
+    responses((status = 200, body = LinkOutcome, description = "The tokens of the session; with `dry_run`, what the link would do.")),
+    extensions(("x-problems" = json!("object unknown-on-conflict session fresh-login-needed credential anonymous-identity identity-in-use too-many-identities provider-linked not-anonymous too-many-aliases data-too-large write"))))]
 async fn link_identity(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         let body = fields::read(&request, &context, payload, &[OF_LINK, OF_CREDENTIALS]).await?;
@@ -287,14 +306,14 @@ async fn merge_again(request: &HttpRequest, context: &Context, body: &Map<String
     }
 }
 
-/// Takes an identity off the access token's user; never the last.
-#[utoipa::path(delete, path = "/v1/user/identities/{provider}/{id}", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
-    params(("provider" = String, Path, description = "as listed"), ("id" = String, Path, description = "as listed")),
-    responses((status = 204), (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
+/// Unlinks an identity from the user.
+///
+/// The last one stays.
+#[utoipa::path(delete, path = "/v1/user/identities/{provider}/{id}", tag = "Accounts", operation_id = "unlinkIdentity", security(("access_token" = []), ("reader_cookie" = [])),
+    params(("provider" = String, Path, description = "The identity's provider, as listed.", example = "local-userpass"),
+        ("id" = String, Path, description = "The identity's id, as listed.", example = "ada@example.com")),
+    responses((status = 204, description = "The identity is unlinked.")),
+    extensions(("x-problems" = json!("body session fresh-login-needed no-such-identity last-identity write"))))]
 async fn unlink_identity(
     request: HttpRequest,
     context: web::Data<Context>,

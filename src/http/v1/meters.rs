@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::data::operation_name;
 use super::{Problem, authenticate, fields, json, respond};
 use crate::http::meters::{self, MeterView, Use};
+use crate::http::openapi::MeterUse;
 use crate::http::{Context, JSON, other_method};
 
 /// Adds the routes.
@@ -21,31 +22,31 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 /// The meters of a user.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct MeterList {
+    /// The meters.
     meters: Vec<MeterView>,
 }
 
-/// What the user's meters say. Uses nothing.
-#[utoipa::path(get, path = "/v1/meters", tag = "Readers", security(("access_token" = []), ("reader_cookie" = [])),
-    responses((status = 200, body = MeterList),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json")))]
+/// Tells what the user's meters say.
+///
+/// Uses nothing.
+#[utoipa::path(get, path = "/v1/meters", tag = "Readers", operation_id = "listMeters", security(("access_token" = []), ("reader_cookie" = [])),
+    responses((status = 200, body = MeterList, description = "The meters.")),
+    extensions(("x-problems" = json!("session"))))]
 pub(crate) async fn list_meters(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = authenticate(&request, &context)
         .map(|live| json(StatusCode::OK, JSON, &MeterList { meters: meters::all(&context, &live.user) }));
     respond(&context, answer)
 }
 
-/// Uses a meter: 200 also when the allowance is used up, which `allowed` says; then nothing is counted.
-#[utoipa::path(post, path = "/v1/meters/{name}", tag = "Readers", security(("access_token" = []), ("reader_cookie" = [])),
-    params(("name" = String, Path, description = "as configured"),
-        ("Idempotency-Key" = Option<String>, Header, description = "the same request counts once")),
-    request_body(content = Option<Object>, description = "`amount` (1 to 1000000, default 1) and `item` (a text): what is used"),
-    responses((status = 200, body = MeterView), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json", description = "another request was made under this `Idempotency-Key`"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
+/// Uses a meter.
+///
+/// The answer is 200 also when the allowance is used up, which `allowed` says; then nothing is counted.
+#[utoipa::path(post, path = "/v1/meters/{name}", tag = "Readers", operation_id = "useMeter", security(("access_token" = []), ("reader_cookie" = [])),
+    params(("name" = String, Path, description = "The meter's name, as configured.", example = "articles"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A name for this request that no other request of the user has, such as a UUID. Sent again, the request is done once and answered as the first time, as long as it is one of the user's last 256.", example = "2f1c6f0e-8f44-4f7b-9c63-5a0c8b7a1d2e")),
+    request_body(content = Option<MeterUse>, description = "What is used. None at all: one, of nothing in particular."),
+    responses((status = 200, body = MeterView, description = "What the meter says now.")),
+    extensions(("x-problems" = json!("object session bad-field bad-idempotency-key no-such-meter:404 idempotency-key-reused write"))))]
 pub(crate) async fn use_meter(
     request: HttpRequest,
     context: web::Data<Context>,

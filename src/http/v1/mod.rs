@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 
 use super::fields::{OF_CREDENTIALS, only};
 use super::identities;
+use super::openapi::{CreateSession, Jwks, NewSession, ReaderSession};
 use super::plain::PlainObject;
 use super::reader::{self, Found};
 use super::{Context, JSON, bearer, client, other_method, spend, within_time};
@@ -69,17 +70,23 @@ pub fn routes(config: &mut web::ServiceConfig) {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it describes what a PlainObject writes")]
 pub struct SessionTokens {
+    /// The user's id.
     #[schema(example = "0199c4c8-7d2a-7c3f-9c1b-2f6d5e4a3b2c")]
     user_id: String,
+    /// The session's id.
     #[schema(example = "636aba021728b6c1c03db7f9")]
     session_id: String,
+    /// `Bearer`.
     #[schema(example = "Bearer")]
     token_type: &'static str,
+    /// Goes with every request, in `Authorization: Bearer …`. A JWT (RFC 9068).
+    #[schema(example = "eyJhbGciOiJFZERTQSJ9.eyJ0eXAiOiJhY2Nlc3MifQ.c2lnbmF0dXJl")]
     access_token: String,
     /// Seconds for which the access token is good.
     #[schema(example = 1800)]
     expires_in: u32,
     /// Replaced at every refresh.
+    #[schema(example = "eyJhbGciOiJIUzI1NiJ9.eyJ0eXAiOiJyZWZyZXNoIn0.c2lnbmF0dXJl")]
     refresh_token: String,
 }
 
@@ -129,18 +136,18 @@ const fn new_session(kind: SessionKind, lasting: bool) -> Of {
     Of { kind, counter: 0, lasting }
 }
 
-/// Logs in: without a provider (or with `anon-user`) as a new anonymous user, otherwise as the owner of the identity that
-/// the credential proves, who is made if there is none. The body may be left out. With `mode` `cookie`
-/// the answer holds no token and sets a reader's cookie; while that lives, it is the same reader again (200).
-#[utoipa::path(post, path = "/v1/sessions", tag = "Passerby",
-    request_body(content = Option<Object>,
-        description = "nothing, or `mode` (`bearer`, or `cookie` for a reader's cookie instead of tokens), `provider` and what the provider asks for: `email` and `password` for `local-userpass`, `key` for `api-key`, `token` for `custom-token`, `id_token` or `code` and `code_verifier` for OpenID Connect, `code` for `transfer`; and `altcha`, the proof of work, after a 429 `work-needed`"),
-    responses((status = 200, body = Object, description = "the reader of the live cookie: `user_id`, `session_id`"),
-        (status = 201, body = SessionTokens), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 429, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
+/// Begins a session.
+///
+/// Without a provider, or with `anon-user`, a new anonymous user is created. Otherwise it is the session of the owner of the identity
+/// that the credential proves; if nobody has the identity, a user is created. The body may be left out.
+///
+/// With `mode` `cookie` the answer holds no token and sets a reader's cookie. While that lives, the same request answers the same
+/// reader again (200).
+#[utoipa::path(post, path = "/v1/sessions", tag = "Sessions", operation_id = "createSession", security((), ("reader_cookie" = [])),
+    request_body(content = Option<CreateSession>, description = "How to log in. None at all: as a new anonymous user, with tokens."),
+    responses((status = 200, body = ReaderSession, description = "The reader of the live cookie.", headers(("set-cookie" = Option<String>, description = "With `mode` `cookie`: the reader's cookie."))),
+        (status = 201, body = NewSession, description = "The new session: its tokens or, with `mode` `cookie`, the reader of the new cookie.", headers(("set-cookie" = Option<String>, description = "With `mode` `cookie`: the reader's cookie.")))),
+    extensions(("x-problems" = json!("object unknown-mode credential cross-site user-disabled session-ended write capacity"))))]
 async fn create_session(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         let body = fields::read(&request, &context, payload, &[OF_LOGIN, OF_CREDENTIALS]).await?;
@@ -325,22 +332,26 @@ fn fresh(context: &Context, live: &Live) -> Result<(), Problem> {
 /// A session and its user.
 #[derive(Serialize, ToSchema)]
 pub struct SessionView {
+    /// The user's id.
     #[schema(example = "0199c4c8-7d2a-7c3f-9c1b-2f6d5e4a3b2c")]
     user_id: String,
+    /// The session's id.
+    #[schema(example = "636aba021728b6c1c03db7f9")]
     session_id: String,
     /// Whether the user has no identity but the anonymous one.
     anonymous: bool,
-    /// When the user was made (RFC 3339).
-    #[schema(example = "2026-01-31T12:00:00Z")]
+    /// When the user was created (RFC 3339).
+    #[schema(format = DateTime, example = "2026-01-31T12:00:00Z")]
     created: String,
     /// Last activity (RFC 3339), up to `expiry.touch_granularity` old.
-    #[schema(example = "2026-01-31T12:00:00Z")]
+    #[schema(format = DateTime, example = "2026-01-31T12:00:00Z")]
     last_seen: String,
-    /// When the user is gone without further activity (RFC 3339); null for a lasting account.
-    #[schema(example = "2026-05-01T12:00:00Z")]
+    /// When the user is gone without further activity (RFC 3339); null for an account.
+    #[schema(required = true, format = DateTime, example = "2026-05-01T12:00:00Z")]
     expires: Option<String>,
     /// Ids of users who became part of this one, if there are any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false, example = json!(["0199c4c8-7d2a-7c3f-9c1b-2f6d5e4a3b2d"]))]
     aliases: Vec<String>,
 }
 
@@ -354,10 +365,10 @@ pub(super) fn rfc3339(unix_s: i64) -> String {
     time.format(&Rfc3339).unwrap_or_default()
 }
 
-/// The access token's session and user.
-#[utoipa::path(get, path = "/v1/session", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
-    responses((status = 200, body = SessionView), (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json")))]
+/// Tells of the session and its user.
+#[utoipa::path(get, path = "/v1/session", tag = "Sessions", operation_id = "getSession", security(("access_token" = []), ("reader_cookie" = [])),
+    responses((status = 200, body = SessionView, description = "The session and its user.")),
+    extensions(("x-problems" = json!("session"))))]
 async fn session(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = authenticate(&request, &context).and_then(|live| {
         let (clock, policy) = (context.server.clock(), context.server.core.policy());
@@ -378,12 +389,13 @@ async fn session(request: HttpRequest, context: web::Data<Context>) -> HttpRespo
     respond(&context, answer)
 }
 
-/// New tokens for the refresh token, which is replaced. The one before the current still gets the current again; an older
-/// one ends the session (S31, S32).
-#[utoipa::path(post, path = "/v1/session/refresh", tag = "Passerby", security(("refresh_token" = [])),
-    responses((status = 200, body = SessionTokens), (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
+/// Gives out new tokens for the refresh token, which is replaced.
+///
+/// The refresh token before the current one gets the current one again, for a client that lost an answer. An older one ends the session:
+/// somebody else may have it.
+#[utoipa::path(post, path = "/v1/session/refresh", tag = "Sessions", operation_id = "refreshSession", security(("refresh_token" = [])),
+    responses((status = 200, body = SessionTokens, description = "The new tokens.")),
+    extensions(("x-problems" = json!("body no-token invalid-token wrong-token token-expired session-ended user-disabled over-budget write"))))]
 async fn refresh_session(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         fields::none(&request, &context, payload).await?;
@@ -407,10 +419,12 @@ async fn refresh_session(request: HttpRequest, context: web::Data<Context>, payl
     respond(&context, answer.await)
 }
 
-/// Ends the access token's session; an anonymous user is then gone.
-#[utoipa::path(delete, path = "/v1/session", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
-    responses((status = 204), (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json")))]
+/// Ends the session.
+///
+/// An anonymous user is gone with it. Of a browser the reader's cookie is taken away.
+#[utoipa::path(delete, path = "/v1/session", tag = "Sessions", operation_id = "endSession", security(("access_token" = []), ("reader_cookie" = [])),
+    responses((status = 204, description = "The session has ended.")),
+    extensions(("x-problems" = json!("body session write"))))]
 async fn end_session(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         fields::none(&request, &context, payload).await?;
@@ -424,10 +438,10 @@ async fn end_session(request: HttpRequest, context: web::Data<Context>, payload:
     respond(&context, answer.await)
 }
 
-/// Deletes the access token's user with all its sessions.
-#[utoipa::path(delete, path = "/v1/user", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
-    responses((status = 204), (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json")))]
+/// Deletes the user with all sessions, identities and data.
+#[utoipa::path(delete, path = "/v1/user", tag = "Accounts", operation_id = "deleteUser", security(("access_token" = []), ("reader_cookie" = [])),
+    responses((status = 204, description = "The user is gone.")),
+    extensions(("x-problems" = json!("body session write"))))]
 async fn delete_user(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         fields::none(&request, &context, payload).await?;
@@ -475,8 +489,11 @@ fn gone(request: &HttpRequest, context: &Context) -> HttpResponse {
     response
 }
 
-/// The public keys that access tokens can be checked with (RFC 7517).
-#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "Passerby", responses((status = 200, body = Object)))]
+/// Publishes the keys that access tokens can be checked with.
+///
+/// A JSON Web Key Set (RFC 7517). Tokens name their key in `kid`.
+#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "Sessions", operation_id = "getJwks",
+    responses((status = 200, body = Jwks, description = "The public keys.")))]
 async fn jwks(context: web::Data<Context>) -> HttpResponse {
     let mut response = json(StatusCode::OK, JSON, &context.server.tokens.jwks());
     let fresh = HeaderValue::from_static("public, max-age=60");

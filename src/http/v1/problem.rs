@@ -24,17 +24,20 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 /// An error as RFC 9457 wants it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Problem {
-    /// Names the kind of problem.
+    /// Names the kind of problem, as a URI.
     #[serde(rename = "type")]
     #[schema(example = "urn:passerby:problem:session-ended")]
     kind: String,
-    /// The kind in words.
+    /// The status in words.
+    #[schema(example = "Unauthorized")]
     title: &'static str,
     /// The status again.
+    #[schema(example = 401)]
     status: u16,
-    /// What happened here.
+    /// What happened here, for people.
+    #[schema(example = "the session has ended")]
     pub(super) detail: String,
-    /// The last part of `type`.
+    /// The last part of `type`, for programs. Each operation lists its own; new ones may come.
     #[schema(example = "session-ended")]
     code: &'static str,
     #[serde(skip)]

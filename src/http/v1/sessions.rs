@@ -25,15 +25,16 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 /// One of a user's sessions.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SessionEntry {
+    /// The session's id.
     #[schema(example = "636aba021728b6c1c03db7f9")]
     session_id: String,
     /// Whether it is the one that asks.
     current: bool,
     /// When it began (RFC 3339); linking begins it anew.
-    #[schema(example = "2026-01-31T12:00:00Z")]
+    #[schema(format = DateTime, example = "2026-01-31T12:00:00Z")]
     created: String,
     /// When it was last used (RFC 3339), up to `expiry.touch_granularity` before the last use.
-    #[schema(example = "2026-01-31T12:00:00Z")]
+    #[schema(format = DateTime, example = "2026-01-31T12:00:00Z")]
     last_seen: String,
     /// Whether the user was anonymous when it began.
     anonymous: bool,
@@ -42,14 +43,14 @@ pub(crate) struct SessionEntry {
 /// A user's sessions, oldest first.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SessionList {
+    /// The sessions.
     sessions: Vec<SessionEntry>,
 }
 
-/// The access token's user's sessions.
-#[utoipa::path(get, path = "/v1/user/sessions", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
-    responses((status = 200, body = SessionList),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json")))]
+/// Lists the sessions of the user.
+#[utoipa::path(get, path = "/v1/user/sessions", tag = "Accounts", operation_id = "listSessions", security(("access_token" = []), ("reader_cookie" = [])),
+    responses((status = 200, body = SessionList, description = "The sessions, oldest first.")),
+    extensions(("x-problems" = json!("session"))))]
 pub(crate) async fn list_sessions(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = authenticate(&request, &context).and_then(|live| {
         let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
@@ -68,11 +69,10 @@ pub(crate) async fn list_sessions(request: HttpRequest, context: web::Data<Conte
     respond(&context, answer)
 }
 
-/// Ends all other sessions of the access token's user.
-#[utoipa::path(delete, path = "/v1/user/sessions", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
-    responses((status = 204), (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
+/// Ends all other sessions of the user.
+#[utoipa::path(delete, path = "/v1/user/sessions", tag = "Accounts", operation_id = "endOtherSessions", security(("access_token" = []), ("reader_cookie" = [])),
+    responses((status = 204, description = "There are no other sessions any more.")),
+    extensions(("x-problems" = json!("body session write"))))]
 pub(crate) async fn end_other_sessions(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -89,13 +89,13 @@ pub(crate) async fn end_other_sessions(
     respond(&context, answer.await)
 }
 
-/// Ends one session of the access token's user; an anonymous user's last ends the user.
-#[utoipa::path(delete, path = "/v1/user/sessions/{id}", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
-    params(("id" = String, Path, description = "as listed")),
-    responses((status = 204), (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
+/// Ends one session of the user.
+///
+/// With the last session of an anonymous user, the user is gone.
+#[utoipa::path(delete, path = "/v1/user/sessions/{id}", tag = "Accounts", operation_id = "endListedSession", security(("access_token" = []), ("reader_cookie" = [])),
+    params(("id" = String, Path, description = "The session's id, as listed.", example = "636aba021728b6c1c03db7f9")),
+    responses((status = 204, description = "The session has ended.")),
+    extensions(("x-problems" = json!("body session no-such-session write"))))]
 pub(crate) async fn end_one_session(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -124,21 +124,24 @@ pub(crate) async fn end_one_session(
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TransferCode {
     /// Works once, in `POST /v1/sessions` with `provider` `transfer`.
+    #[schema(example = "psbt_MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0")]
     code: String,
     /// Seconds for which it is good.
     #[schema(example = 120)]
     expires_in: u32,
     /// The page `transfer.page` with the code behind `#code=`, for a QR code; only if that is set.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "https://news.example/device#code=psbt_MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0")]
     url: Option<String>,
 }
 
-/// Gives out a code with which another device begins a session of the same user. It ends with the session that asked.
-#[utoipa::path(post, path = "/v1/session/transfer", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
-    responses((status = 201, body = TransferCode),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
+/// Gives out a code for another device.
+///
+/// With it another device begins a session of the same user: `POST /v1/sessions` with `provider` `transfer`. The code ends with the
+/// session that asked for it.
+#[utoipa::path(post, path = "/v1/session/transfer", tag = "Sessions", operation_id = "createTransferCode", security(("access_token" = []), ("reader_cookie" = [])),
+    responses((status = 201, body = TransferCode, description = "The code.")),
+    extensions(("x-problems" = json!("body session overloaded"))))]
 pub(crate) async fn transfer(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         fields::none(&request, &context, payload).await?;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{Answer, Problem, afford, afford_password, authenticate, fields, respond};
 use crate::budget::Spend;
+use crate::http::openapi::{MailAddress, MailToken, PasswordChange, PasswordReset, Registration};
 use crate::http::{Context, client, other_method};
 use crate::provider::local_userpass::{self, LocalUserpass, UserpassError};
 use crate::provider::password::Password;
@@ -84,14 +85,14 @@ fn accepted() -> HttpResponse {
     HttpResponse::Accepted().finish()
 }
 
-/// Registers a mail address with a password. Where addresses are confirmed, a mail follows; a mail to an address that has
-/// an account says so. The answer is the same for every address. No user is made: the first login does that.
-#[utoipa::path(post, path = "/v1/registrations", tag = "Passerby",
-    request_body(content = Object, description = "`email` and `password` (6 to 128 characters)"),
-    responses((status = 202), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 429, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
+/// Registers a mail address with a password.
+///
+/// Where addresses are confirmed, a mail follows; a mail to an address that has an account says so. The answer is the same for every
+/// address. No user is created: the first login does that.
+#[utoipa::path(post, path = "/v1/registrations", tag = "Passwords", operation_id = "register",
+    request_body(content = Registration, description = "The address and its password."),
+    responses((status = 202, description = "What follows, follows by mail.")),
+    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed too-many-attempts overloaded write bad-name bad-password"))))]
 pub(crate) async fn register(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         let (body, userpass) = asked(&request, &context, payload, &["email", "password"]).await?;
@@ -102,13 +103,13 @@ pub(crate) async fn register(request: HttpRequest, context: web::Data<Context>, 
     respond(&context, answer.await)
 }
 
-/// Confirms the address that a mail was sent to, by what stood in its link.
-#[utoipa::path(post, path = "/v1/registrations/confirm", tag = "Passerby",
-    request_body(content = Object, description = "`token` and `tokenId`"),
-    responses((status = 204), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 429, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
+/// Confirms a mail address.
+///
+/// `token` and `tokenId` are those of the link in the mail.
+#[utoipa::path(post, path = "/v1/registrations/confirm", tag = "Passwords", operation_id = "confirmRegistration",
+    request_body(content = MailToken, description = "What the link in the mail holds."),
+    responses((status = 204, description = "The address is confirmed.")),
+    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed too-many-attempts overloaded write bad-token expired-token credential-changed"))))]
 pub(crate) async fn confirm_registration(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -122,13 +123,13 @@ pub(crate) async fn confirm_registration(
     respond(&context, answer.await)
 }
 
-/// Mails another link to confirm an address that waits for it. The answer is the same for every address.
-#[utoipa::path(post, path = "/v1/registrations/resend", tag = "Passerby",
-    request_body(content = Object, description = "`email`"),
-    responses((status = 202), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 429, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
+/// Mails another link to confirm an address that waits for it.
+///
+/// The answer is the same for every address.
+#[utoipa::path(post, path = "/v1/registrations/resend", tag = "Passwords", operation_id = "resendConfirmation",
+    request_body(content = MailAddress, description = "The address."),
+    responses((status = 202, description = "What follows, follows by mail.")),
+    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed too-many-attempts overloaded write bad-name no-confirmation"))))]
 pub(crate) async fn resend_confirmation(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -143,13 +144,13 @@ pub(crate) async fn resend_confirmation(
     respond(&context, answer.await)
 }
 
-/// Mails a link to choose another password. The answer is the same for every address.
-#[utoipa::path(post, path = "/v1/password-resets", tag = "Passerby",
-    request_body(content = Object, description = "`email`"),
-    responses((status = 202), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 429, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
+/// Mails a link to choose another password.
+///
+/// The answer is the same for every address.
+#[utoipa::path(post, path = "/v1/password-resets", tag = "Passwords", operation_id = "requestPasswordReset",
+    request_body(content = MailAddress, description = "The address."),
+    responses((status = 202, description = "What follows, follows by mail.")),
+    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed too-many-attempts overloaded write bad-name no-reset"))))]
 pub(crate) async fn ask_for_reset(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -164,13 +165,13 @@ pub(crate) async fn ask_for_reset(
     respond(&context, answer.await)
 }
 
-/// Sets another password by what stood in a mail's link, and ends every session of the user.
-#[utoipa::path(post, path = "/v1/password-resets/confirm", tag = "Passerby",
-    request_body(content = Object, description = "`token`, `tokenId` and `password` (6 to 128 characters)"),
-    responses((status = 204), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 429, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
+/// Sets another password by what a mail's link holds.
+///
+/// Every session of the user ends.
+#[utoipa::path(post, path = "/v1/password-resets/confirm", tag = "Passwords", operation_id = "resetPassword",
+    request_body(content = PasswordReset, description = "What the link in the mail holds, and the new password."),
+    responses((status = 204, description = "The password is set.")),
+    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed too-many-attempts overloaded write bad-password bad-token expired-token credential-changed no-reset"))))]
 pub(crate) async fn reset_password(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -185,15 +186,13 @@ pub(crate) async fn reset_password(
     respond(&context, answer.await)
 }
 
-/// Sets another password for who knows the current one, and ends every other session of the user.
-#[utoipa::path(put, path = "/v1/user/password", tag = "Passerby", security(("access_token" = []), ("reader_cookie" = [])),
-    request_body(content = Object, description = "`current_password` and `password` (6 to 128 characters)"),
-    responses((status = 204), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json"),
-        (status = 429, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
+/// Sets another password by the current one.
+///
+/// Every other session of the user ends.
+#[utoipa::path(put, path = "/v1/user/password", tag = "Passwords", operation_id = "changePassword", security(("access_token" = []), ("reader_cookie" = [])),
+    request_body(content = PasswordChange, description = "Both passwords."),
+    responses((status = 204, description = "The password is set.")),
+    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed too-many-attempts overloaded write session bad-password wrong-password no-password credential-changed"))))]
 pub(crate) async fn change_password(
     request: HttpRequest,
     context: web::Data<Context>,

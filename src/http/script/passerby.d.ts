@@ -1,0 +1,56 @@
+// Types of /passerby.js: who the reader of a page is, by a cookie that no script can read.
+
+/** Why a call failed. */
+export class PasserbyError extends Error {
+  constructor(status: number, code: string, message: string, retryAfter?: number, cause?: unknown);
+  readonly name: "PasserbyError";
+  /** The HTTP status; 0 without an answer. */
+  status: number;
+  /**
+   * The code of the problem, as the API lists them. `"unreachable"` without an answer, `"bad-answer"` if the answer is not
+   * Passerby's.
+   */
+  code: string;
+  /** Seconds after which it is worth another try, if that is known. */
+  retryAfter: number | undefined;
+}
+
+/** What a meter says. */
+export interface Meter {
+  /** The meter's name. */
+  name: string;
+  /** Used in this period. */
+  used: number;
+  /** Allowed in a period. */
+  limit: number;
+  /** What is left. */
+  remaining: number;
+  /** When a new period begins (RFC 3339). */
+  resets: string;
+  /** Whether this use is within the limit. */
+  allowed: boolean;
+}
+
+/**
+ * The id of this browser's reader, who is created if there is none. Asks the server each time; calls that overlap share one
+ * request, in all tabs.
+ *
+ * @throws {PasserbyError}
+ */
+export function reader(): Promise<string>;
+
+/**
+ * Counts a use. The same item counts once in a period. Also when the limit is reached it does not throw: `allowed` is then false.
+ *
+ * @param name the meter's, as configured
+ * @param item what is used, such as the address of an article
+ * @throws {PasserbyError}
+ */
+export function meter(name: string, item?: string): Promise<Meter>;
+
+/**
+ * Ends the session; an anonymous reader is gone with it, and the next reader is another.
+ *
+ * @throws {PasserbyError}
+ */
+export function logout(): Promise<void>;
