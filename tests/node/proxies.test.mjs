@@ -887,15 +887,15 @@ for (const name of PROXIES) {
       assert.equal(asked, 1);
     });
 
-    test("asks Passerby 10 000 times over a few connections", async (t) => {
+    test("asks Passerby thousands of times over a few connections", async (t) => {
       const { visitor, user } = await newReader(front);
       wire.clear();
-      const perSecond = await visits(10_000, 32, async () => assertReader(await visitor.visit(), user));
-      assert.equal(wire.requests.length, 10_000);
+      const perSecond = await visits(2_000, 32, async () => assertReader(await visitor.visit(), user));
+      assert.equal(wire.requests.length, 2_000);
       // Caddy makes one for each, as it says in its recipe.
       if (hasKeepAlive) assert.ok(wire.connections <= 100, `${wire.connections} connections`);
-      else assert.equal(wire.connections, 10_000);
-      t.diagnostic(`${name}: 10 000 pages, ${wire.connections} more connections to Passerby, ${perSecond} pages/s`);
+      else assert.equal(wire.connections, 2_000);
+      t.diagnostic(`${name}: 2000 pages, ${wire.connections} more connections to Passerby, ${perSecond} pages/s`);
     });
 
     if (hasKeepAlive) test("makes a connection for every page without the recipe's keep-alive", async (t) => {
