@@ -129,6 +129,7 @@ fn policy(settings: &Settings) -> Policy {
 pub fn algorithm(setting: AccessAlg) -> Algorithm {
     match setting {
         AccessAlg::EdDsa => Algorithm::EdDSA,
+        AccessAlg::Es256 => Algorithm::ES256,
         AccessAlg::Hs256 => Algorithm::HS256,
     }
 }
@@ -175,6 +176,14 @@ pub fn providers(
     if providers.wants_browser_logins() && settings.public_url.is_none() {
         let reason = "is missing: a provider with redirect_uris has to send browsers back here";
         return Err(wrong("public_url", reason.to_owned()));
+    }
+    if let Some(shared) = settings.auth.shared_callback.as_deref().filter(|name| providers.oidc(name).is_none()) {
+        let known: Vec<&str> = providers.oidc_names().collect();
+        let known = if known.is_empty() { "there is none".to_owned() } else { format!("only {}", known.join(", ")) };
+        return Err(wrong(
+            "auth.shared_callback",
+            format!("there is no such provider {shared:?} of OpenID Connect, {known}"),
+        ));
     }
     Ok(providers)
 }

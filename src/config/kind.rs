@@ -114,6 +114,8 @@ impl Kind {
             Self::Domain => domain(text),
             Self::PageUrl => page(text),
             Self::AppId => valid_app_id(text),
+            // RFC 9864 gives the algorithm another name
+            Self::Choice(words) if text == "Ed25519" && words.contains(&"EdDSA") => return Ok("EdDSA".to_owned()),
             Self::Choice(words) => words.contains(&text),
             Self::Filter => {
                 return match EnvFilter::try_new(text) {

@@ -272,6 +272,8 @@ pub struct CookieRules {
 pub struct AuthRules {
     /// Whether the App Services API too answers the same for known and unknown names. Default no: it answers as it always did.
     pub hide_accounts: bool,
+    /// The OpenID Connect provider whose issuer knows `/v1/providers/callback`, without the provider's name. Default none.
+    pub shared_callback: Option<String>,
 }
 
 /// `mail.*`: either an SMTP server or a webhook. Passwords and keys are not here, only the names of the secrets that
@@ -389,6 +391,9 @@ pub enum AccessAlg {
     /// Ed25519: anyone can verify with the public keys.
     #[serde(rename = "EdDSA")]
     EdDsa,
+    /// ECDSA with P-256 and SHA-256: the same, for libraries that know no EdDSA.
+    #[serde(rename = "ES256")]
+    Es256,
     /// HMAC with SHA-256: only holders of the secret can verify.
     #[serde(rename = "HS256")]
     Hs256,

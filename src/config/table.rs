@@ -134,9 +134,9 @@ pub(super) const TABLE: &[Setting] = &[
     ),
     flagged(
         "access_alg",
-        Kind::Choice(&["EdDSA", "HS256"]),
+        Kind::Choice(&["EdDSA", "ES256", "HS256"]),
         Fallback::Value("EdDSA"),
-        "Algorithm of new access tokens; only EdDSA can be verified with the published keys.",
+        "Algorithm of new access tokens; others can verify EdDSA (also called Ed25519) and ES256 with the published keys, and not HS256.",
     ),
     flagged(
         "durability",
@@ -281,6 +281,12 @@ pub(super) const TABLE: &[Setting] = &[
         Kind::Flag,
         Fallback::Value("false"),
         "Whether the App Services API too answers the same for known and unknown names, as /v1 always does.",
+    ),
+    plain(
+        "auth.shared_callback",
+        Kind::Text,
+        Fallback::Unset("none (each issuer knows PUBLIC_URL/v1/providers/PROVIDER/callback)"),
+        "The one OpenID Connect provider, such as oidc-corp, whose issuer knows PUBLIC_URL/v1/providers/callback instead, as before each had its own.",
     ),
     number(
         "budget.create",

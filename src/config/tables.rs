@@ -69,7 +69,7 @@ pub(super) const EXPLAINED: &[Explained] = &[
     key(
         "provider.oidc.NAME.issuer",
         "An OpenID Connect issuer, exactly as its tokens have it; clients know the provider as oidc-NAME.",
-        "an https URL without query and fragment, or one that outbound.allow names; NAME is 1 to 32 of a-z 0-9 -",
+        "an https URL without query and fragment, or one that outbound.allow names; of Microsoft's for several tenants, with common, organizations or {tenantid} in the tenant's place; NAME is 1 to 32 of a-z 0-9 -",
         "none (it must be set)",
     ),
     key(
@@ -77,6 +77,12 @@ pub(super) const EXPLAINED: &[Explained] = &[
         "The client that this server is to the issuer; tokens must be for it.",
         "a text",
         "none (it must be set)",
+    ),
+    key(
+        "provider.oidc.NAME.audiences",
+        "Other clients of the issuer, such as an app's, whose ID tokens clients may hand over too.",
+        "a list of texts",
+        "empty",
     ),
     key(
         "provider.oidc.NAME.client_secret",
@@ -91,6 +97,12 @@ pub(super) const EXPLAINED: &[Explained] = &[
         "empty (no login in the browser)",
     ),
     key("provider.oidc.NAME.scopes", "What is asked for beside openid.", "a list of scopes", "empty"),
+    key(
+        "provider.oidc.NAME.response_mode",
+        "How the issuer shall send its answer to a login in the browser.",
+        "query or form_post",
+        "form_post for https://appleid.apple.com with scopes; otherwise as the issuer likes",
+    ),
     key(
         "provider.oidc.NAME.domain_restrictions",
         "Domains of verified e-mail addresses that may log in.",

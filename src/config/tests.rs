@@ -56,7 +56,7 @@ fn nothing_set_gives_the_defaults() {
             token_fields: vec![],
         },
         transfer: TransferRules::default(),
-        auth: AuthRules { hide_accounts: false },
+        auth: AuthRules { hide_accounts: false, shared_callback: None },
         budget: BudgetRules {
             create: 60,
             create_burst: 300,
@@ -261,7 +261,7 @@ fn a_wrong_file_is_refused_in_one_line() {
         ("workers = 2.5", "workers: expected a whole number, found 2.5"),
         ("workers = 0", "workers: 0 is not in 1 to 1024"),
         ("[workers]\nn = 1", "workers: expected a whole number, found a table"),
-        ("access_alg = \"RS256\"", "access_alg: expected EdDSA or HS256, found \"RS256\""),
+        ("access_alg = \"RS256\"", "access_alg: expected EdDSA or ES256 or HS256, found \"RS256\""),
         ("limits = true", "limits: expected on or off, found true"),
         ("clear_site_data = \"yes\"", "clear_site_data: expected true or false, found \"yes\""),
         ("app_id = \"a/b\"", "app_id: expected 1 to 64 of A-Z a-z 0-9 _ -, found \"a/b\""),

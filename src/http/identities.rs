@@ -22,7 +22,14 @@ pub(crate) async fn prove(
     client: IpAddr,
 ) -> Result<Proof, IdentityError> {
     let asked = Asked { now_s: server.wall_s(), client };
-    provider.verify(body, asked).await.map(proof_of)
+    provider.verify(body, asked).await.map(proof_of).inspect_err(|error| report(provider.name(), error))
+}
+
+/// Says in the log why a provider could not be asked: the answer does not, since it would name addresses.
+pub(crate) fn report(provider: &str, error: &IdentityError) {
+    if let IdentityError::Unavailable(error) = error {
+        tracing::warn!(provider, %error, "a provider cannot be asked");
+    }
 }
 
 /// What the linker takes.

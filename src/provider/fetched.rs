@@ -34,6 +34,14 @@ pub enum FetchError {
     },
 }
 
+impl FetchError {
+    /// Something is wrong with what the server of this URL answers.
+    pub(super) fn of(url: &str, reason: impl Into<String>) -> Self {
+        let origin = url::Url::parse(url).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
+        Self::Answer { origin, reason: reason.into() }
+    }
+}
+
 /// The JSON that is published at `url`.
 pub(super) async fn fetch_json(outbound: &Outbound, url: &str) -> Result<Value, FetchError> {
     let origin = outbound.check(url)?.origin().ascii_serialization();
@@ -49,6 +57,8 @@ pub(super) async fn fetch_json(outbound: &Outbound, url: &str) -> Result<Value, 
 
 /// A value that is fetched when it is first needed. Only one fetch runs at a time.
 pub(super) struct Fetched<T> {
+    /// The provider that it is fetched for.
+    provider: String,
     held: Mutex<Held<T>>,
     fetching: tokio::sync::Mutex<()>,
 }
@@ -68,8 +78,9 @@ enum Step<T> {
 }
 
 impl<T> Fetched<T> {
-    pub(super) fn new() -> Self {
-        Self { held: Mutex::new(Held { value: None, tried: None }), fetching: tokio::sync::Mutex::new(()) }
+    pub(super) fn new(provider: &str) -> Self {
+        let held = Mutex::new(Held { value: None, tried: None });
+        Self { provider: provider.to_owned(), held, fetching: tokio::sync::Mutex::new(()) }
     }
 
     /// The value at `now_s` (Unix seconds), fetched by `fetch` if there is none or it is too old.
@@ -149,8 +160,13 @@ impl<T> Fetched<T> {
         let outcome = fetch.await.map(Arc::new);
         let mut held = self.held.lock();
         held.tried = Some((now_s, outcome.as_ref().err().cloned()));
-        if let Ok(value) = &outcome {
-            held.value = Some((Arc::clone(value), now_s));
+        match &outcome {
+            Ok(value) => held.value = Some((Arc::clone(value), now_s)),
+            // where there is nothing to go on with, the login that fails says so
+            Err(error) if held.value.is_some() => {
+                tracing::warn!(provider = self.provider, %error, "an issuer cannot be asked; what it published before goes on");
+            }
+            Err(_) => {}
         }
         outcome
     }
@@ -190,7 +206,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_value_is_used_for_an_hour_and_for_a_day_if_no_other_is_to_be_had() {
-        let (fetched, issuer) = (Fetched::new(), Issuer { asked: Cell::new(0), up: Cell::new(true) });
+        let (fetched, issuer) = (Fetched::new("custom-token"), Issuer { asked: Cell::new(0), up: Cell::new(true) });
         let value = async |at: u64| fetched.current(T0 + at, issuer.ask()).await.map(|value| *value);
         assert_eq!(value(0).await, Ok(1));
         assert_eq!(value(MAX_AGE_S - 1).await, Ok(1));
@@ -210,7 +226,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_issuer_that_is_down_from_the_start_is_asked_again_soon() {
-        let (fetched, issuer) = (Fetched::new(), Issuer { asked: Cell::new(0), up: Cell::new(false) });
+        let (fetched, issuer) = (Fetched::new("custom-token"), Issuer { asked: Cell::new(0), up: Cell::new(false) });
         let value = async |at: u64| fetched.current(T0 + at, issuer.ask()).await.map(|value| *value);
         assert_eq!(value(0).await, Err(down()));
         issuer.up.set(true);
@@ -221,7 +237,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_missed_is_asked_for_once_a_minute() {
-        let (fetched, issuer) = (Fetched::new(), Issuer { asked: Cell::new(0), up: Cell::new(true) });
+        let (fetched, issuer) = (Fetched::new("custom-token"), Issuer { asked: Cell::new(0), up: Cell::new(true) });
         let first = fetched.current(T0, issuer.ask()).await.unwrap();
         let newer = async |at: u64| *fetched.newer(Arc::clone(&first), T0 + at, issuer.ask()).await;
         assert_eq!(newer(REFRESH_INTERVAL_S - 1).await, 1);
@@ -236,14 +252,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_clock_that_is_set_back_keeps_nothing_young() {
-        let fetched = Fetched::new();
+        let fetched = Fetched::new("custom-token");
         fetched.current(T0, ready(Ok(1))).await.unwrap();
         assert_eq!(fetched.current(T0 - 2 * MAX_AGE_S, ready(Ok(2))).await.map(|value| *value), Ok(2));
     }
 
     #[tokio::test]
     async fn many_at_once_make_one_fetch() {
-        let (fetched, issuer) = (Fetched::new(), Issuer { asked: Cell::new(0), up: Cell::new(true) });
+        let (fetched, issuer) = (Fetched::new("custom-token"), Issuer { asked: Cell::new(0), up: Cell::new(true) });
         let one = || {
             fetched.current(T0, async {
                 tokio::task::yield_now().await;

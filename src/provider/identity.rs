@@ -81,9 +81,9 @@ pub enum IdentityError {
     /// Not a token of the kind that is taken here.
     #[error("the token is malformed")]
     Malformed,
-    /// Signed with an algorithm that is not the configured one, or not at all.
-    #[error("the token's algorithm is not accepted")]
-    Algorithm,
+    /// Signed with this algorithm, which is not one that is taken, or not at all.
+    #[error("the token's algorithm {0:?} is not accepted")]
+    Algorithm(String),
     /// The token names a key that its issuer does not publish.
     #[error("the token's key is unknown")]
     UnknownKey,
@@ -96,6 +96,9 @@ pub enum IdentityError {
     /// `nbf` is still to come.
     #[error("the token is not valid yet")]
     NotYetValid,
+    /// `iat` is still to come.
+    #[error("the token was issued in the future: the clocks of its issuer and of this server differ")]
+    IssuedInFuture,
     /// A claim that every token needs is missing or not of its type.
     #[error("the token's claim {0} is missing or wrong")]
     Claim(&'static str),
@@ -105,6 +108,9 @@ pub enum IdentityError {
     /// The token, or the answer, comes from somebody else.
     #[error("the token's issuer is not accepted")]
     Issuer,
+    /// The answer does not say whose it is, and its issuer's do (RFC 9207).
+    #[error("the answer lacks iss, which the issuer promises")]
+    NoIssuer,
     /// The token belongs to another login.
     #[error("the token's nonce is not the one of this login")]
     Nonce,
@@ -141,8 +147,8 @@ pub enum IdentityError {
     /// The password cannot be checked now; it may be right.
     #[error(transparent)]
     Passwords(#[from] PasswordError),
-    /// The issuer cannot be asked now; the credential may be good.
-    #[error(transparent)]
+    /// The issuer cannot be asked now; the credential may be good. Why is for the log: it names addresses.
+    #[error("the provider cannot be asked now")]
     Unavailable(#[from] FetchError),
 }
 
@@ -151,4 +157,14 @@ impl IdentityError {
     pub fn is_bad_request(&self) -> bool {
         matches!(self, Self::Field(_) | Self::OtherKind(_))
     }
+}
+
+/// A stranger's text as it may stand in a log or an error: at most `longest` characters, nothing that steers a terminal.
+pub(crate) fn plain(text: &str, longest: usize) -> String {
+    let shown = |c: char| if c.is_alphanumeric() || c.is_ascii_graphic() || c == ' ' { c } else { '?' };
+    let mut out: String = text.chars().take(longest).map(shown).collect();
+    if text.chars().nth(longest).is_some() {
+        out.push('…');
+    }
+    out
 }

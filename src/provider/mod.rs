@@ -7,6 +7,7 @@ pub mod custom_token;
 mod fair_queue;
 pub mod fetched;
 pub mod identity;
+mod jwt;
 pub mod local_userpass;
 pub mod metadata;
 pub mod oidc;
@@ -159,6 +160,11 @@ impl Providers {
     /// had, so they may be there without that being wanted.
     pub fn wants_browser_logins(&self) -> bool {
         self.oidc.iter().any(|(name, provider)| name.starts_with("oidc-") && provider.has_browser_login())
+    }
+
+    /// The names of the enabled OpenID Connect providers, in their order.
+    pub fn oidc_names(&self) -> impl Iterator<Item = &str> {
+        self.oidc.keys().map(String::as_str)
     }
 
     /// The enabled provider of this name, if it proves identities.

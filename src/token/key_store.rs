@@ -403,6 +403,9 @@ mod tests {
         let wanted = [(Algorithm::EdDSA, KeyState::Verifying), (Algorithm::HS256, KeyState::Signing)];
         assert_eq!(states(&changed, KeyUse::Access), wanted);
         assert_eq!(folder.open(Algorithm::HS256, true).unwrap().list(), changed.list());
+        let changed = folder.open(Algorithm::ES256, true).unwrap();
+        assert_eq!(states(&changed, KeyUse::Access)[2], (Algorithm::ES256, KeyState::Signing));
+        assert_eq!(folder.open(Algorithm::ES256, true).unwrap().list(), changed.list());
     }
 
     /// S29: a new key signs, the old one stays until it is retired; the one that signs cannot be.
@@ -488,6 +491,8 @@ mod tests {
         let (from, to) = (Folder::new(), Folder::new());
         let mut store = from.open(Algorithm::EdDSA, false).unwrap();
         store.rotate(KeyUse::Refresh, &from.entropy, NOW + 1).unwrap();
+        let mut store = KeyStore::open_or_create(&from.dir(), Algorithm::ES256, true, &from.entropy, NOW + 2).unwrap();
+        store.rotate(KeyUse::Access, &from.entropy, NOW + 3).unwrap();
         let bytes = store.export("passphrase", &from.entropy).unwrap();
         for (key, _) in &store.keys {
             let secret = BASE64.encode(&key.secret);
@@ -497,9 +502,9 @@ mod tests {
         let mut copy = KeyStore::load(&to.dir()).unwrap();
         assert!(matches!(copy.import(&bytes, "wrong"), Err(KeyError::WrongPassphrase)));
         assert!(!to.dir().exists());
-        assert_eq!(copy.import(&bytes, "passphrase").unwrap(), 4);
+        assert_eq!(copy.import(&bytes, "passphrase").unwrap(), 6);
         assert_eq!(copy.import(&bytes, "passphrase").unwrap(), 0, "again");
-        assert_eq!(to.open(Algorithm::EdDSA, true).unwrap().list(), store.list());
+        assert_eq!(to.open(Algorithm::ES256, true).unwrap().list(), store.list());
 
         to.edit(KeyUse::Cookie, |file| KeyFile { secret: BASE64.encode((0..32).collect::<Vec<u8>>()), ..file });
         let mut other = KeyStore::load(&to.dir()).unwrap();

@@ -4,9 +4,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use aws_lc_rs::encoding::{AsBigEndian as _, Curve25519SeedBin};
+use aws_lc_rs::agreement::{ECDH_P256, PrivateKey};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::encoding::{AsBigEndian as _, Curve25519SeedBin, EcPrivateKeyBin};
 use aws_lc_rs::hmac;
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, ParsedPublicKey,
+};
 use passerby_actors::domain::Entropy;
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +88,8 @@ impl KeyUse {
 pub enum Algorithm {
     /// Ed25519: anyone can verify, through the published keys.
     EdDSA,
+    /// ECDSA with P-256 and SHA-256: the same, for libraries that know no EdDSA.
+    ES256,
     /// HMAC-SHA256: only we can verify.
     HS256,
 }
@@ -92,6 +99,7 @@ impl Algorithm {
     pub fn name(self) -> &'static str {
         match self {
             Self::EdDSA => "EdDSA",
+            Self::ES256 => "ES256",
             Self::HS256 => "HS256",
         }
     }
@@ -192,15 +200,25 @@ pub(super) struct Key {
     pub(super) purpose: KeyUse,
     pub(super) algorithm: Algorithm,
     pub(super) created_s: u64,
-    /// As in the key file: PKCS #8 for Ed25519, the bytes themselves for HMAC.
+    /// As in the key file: PKCS #8 for Ed25519 and P-256, the bytes themselves for HMAC.
     pub(super) secret: Vec<u8>,
     signer: Signer,
 }
 
 enum Signer {
     Ed25519(Ed25519KeyPair),
-    // boxed: it is far larger than the other
+    P256(EcdsaKeyPair, ParsedPublicKey),
+    // boxed: it is far larger than the others
     Hmac(Box<hmac::Key>),
+}
+
+/// What others need to verify.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum PublicKey<'a> {
+    /// The 32 bytes of the point (RFC 8037 §2).
+    Ed25519(&'a [u8]),
+    /// The 32 bytes of each coordinate (RFC 7518 §6.2.1).
+    P256 { x: &'a [u8], y: &'a [u8] },
 }
 
 impl Key {
@@ -224,6 +242,13 @@ impl Key {
                 .ok_or(KeyError::Bad { id, reason: "the Ed25519 key could not be made" })?
                 .as_ref()
                 .to_vec(),
+            Algorithm::ES256 => loop {
+                // one in 2^32 is no private key of the curve
+                if let Some(pair) = p256_pair(&secret) {
+                    break pair;
+                }
+                entropy.fill(&mut secret);
+            },
         };
         Self::from_secret(id, purpose, algorithm, created_s, secret)
     }
@@ -238,7 +263,7 @@ impl Key {
     ) -> Result<Self, KeyError> {
         let bad = |reason| KeyError::Bad { id, reason };
         if purpose != KeyUse::Access && algorithm != Algorithm::HS256 {
-            return Err(bad("only access keys can be Ed25519"));
+            return Err(bad("only access keys can be asymmetric"));
         }
         let signer = match algorithm {
             Algorithm::EdDSA => {
@@ -250,6 +275,17 @@ impl Key {
                 }
                 Signer::Ed25519(pair)
             }
+            Algorithm::ES256 => {
+                let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &secret)
+                    .map_err(|_| bad("its secret is not a P-256 key in PKCS #8"))?;
+                let scalar: Result<EcPrivateKeyBin<'_>, _> = pair.private_key().as_be_bytes();
+                if scalar.is_ok_and(|scalar| is_uniform(scalar.as_ref())) {
+                    return Err(bad("its secret is one byte repeated, not random"));
+                }
+                let public = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, pair.public_key().as_ref())
+                    .map_err(|_| bad("its public key is not one of P-256"))?;
+                Signer::P256(pair, public)
+            }
             Algorithm::HS256 if secret.len() < MIN_SECRET => return Err(bad("its secret is shorter than 32 bytes")),
             Algorithm::HS256 if is_uniform(&secret) => return Err(bad("its secret is one byte repeated, not random")),
             Algorithm::HS256 => Signer::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &secret))),
@@ -259,11 +295,16 @@ impl Key {
 
     /// Signs into `out` and returns what was written.
     pub(super) fn sign<'a>(&self, message: &[u8], out: &'a mut [u8; MAX_SIGNATURE]) -> &'a [u8] {
-        let (ed, mac);
-        let signature = match &self.signer {
+        let (ed, ec, mac);
+        let signature: &[u8] = match &self.signer {
             Signer::Ed25519(pair) => {
                 ed = pair.sign(message);
                 ed.as_ref()
+            }
+            Signer::P256(pair, _) => {
+                // only memory can fail it; a token without a signature is nobody's
+                ec = pair.sign(&SystemRandom::new(), message).ok();
+                ec.as_ref().map(AsRef::as_ref).unwrap_or_default()
             }
             Signer::Hmac(key) => {
                 mac = hmac::sign(key, message);
@@ -274,13 +315,39 @@ impl Key {
         &out[..signature.len()]
     }
 
-    /// What others need to verify; `None` for HMAC, where that would be the secret.
-    pub(super) fn public(&self) -> Option<&[u8]> {
+    /// Whether this key signed the message.
+    pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.signer {
-            Signer::Ed25519(pair) => Some(pair.public_key().as_ref()),
+            // each of its signatures is another one
+            Signer::P256(_, public) => public.verify_sig(message, signature).is_ok(),
+            // deterministic, so signing again tells what verifying would, and for Ed25519 at a quarter of the cost
+            Signer::Ed25519(_) | Signer::Hmac(_) => {
+                verify_slices_are_equal(self.sign(message, &mut [0; MAX_SIGNATURE]), signature).is_ok()
+            }
+        }
+    }
+
+    /// What others need to verify; `None` for HMAC, where that would be the secret.
+    pub(super) fn public(&self) -> Option<PublicKey<'_>> {
+        match &self.signer {
+            Signer::Ed25519(pair) => Some(PublicKey::Ed25519(pair.public_key().as_ref())),
+            Signer::P256(pair, _) => {
+                // an uncompressed point: 4, x, y
+                let (x, y) = pair.public_key().as_ref().get(1..)?.split_at_checked(32)?;
+                Some(PublicKey::P256 { x, y })
+            }
             Signer::Hmac(_) => None,
         }
     }
+}
+
+/// The key pair of this private key of P-256 in PKCS #8, if it is one.
+fn p256_pair(scalar: &[u8]) -> Option<Vec<u8>> {
+    let private = PrivateKey::from_private_key(&ECDH_P256, scalar).ok()?;
+    let public = private.compute_public_key().ok()?;
+    let pair = EcdsaKeyPair::from_private_key_and_public_key(&ECDSA_P256_SHA256_FIXED_SIGNING, scalar, public.as_ref())
+        .ok()?;
+    Some(pair.to_pkcs8v1().ok()?.as_ref().to_vec())
 }
 
 impl fmt::Debug for Key {
@@ -402,6 +469,32 @@ pub(super) mod tests {
         assert!(matches!(ed(&good), Err(KeyError::Bad { .. })));
     }
 
+    /// The key file holds these bytes, so they must go on being read.
+    #[test]
+    fn a_p256_key_is_stored_as_pkcs8() {
+        let key = Key::generate(KeyUse::Access, Algorithm::ES256, &Repeatable::default(), 0).unwrap();
+        let hex: String = key.secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        let golden = "308187020100301306072a8648ce3d020106082a8648ce3d030107046d306b0201010420cd2662154e6d76b2b2b92e70c0cac3cc\
+            f534f9b74eb5b89819ec509083d00a50a14403420004defc3a4fdbc1a1ff65c4b30c5a3f42e5d5c4c58fa83065642f31288f4d4c\
+            934e22d659d9bc2a518514de4f96a56047855b41a23f5413304c509cdc0fca6e70e2";
+        assert_eq!(hex, golden);
+        let again = Key::from_secret(key.id, KeyUse::Access, Algorithm::ES256, 0, key.secret.clone()).unwrap();
+        assert_eq!(again.public(), key.public());
+        let mut out = [0; MAX_SIGNATURE];
+        assert!(again.verify(b"text", key.sign(b"text", &mut out)));
+        assert!(!again.verify(b"Text", &out));
+        let mut cut = key.secret.clone();
+        cut.pop();
+        for bad in [vec![], (0..32).collect(), cut] {
+            let refused = Key::from_secret(key.id, KeyUse::Access, Algorithm::ES256, 0, bad);
+            assert!(matches!(refused, Err(KeyError::Bad { .. })));
+        }
+        let uniform = p256_pair(&[1; 32]).unwrap();
+        assert!(Key::from_secret(key.id, KeyUse::Access, Algorithm::ES256, 0, uniform).is_err());
+        // nought and the order of the group are no private keys
+        assert!(p256_pair(&[0; 32]).is_none() && p256_pair(&[255; 32]).is_none());
+    }
+
     /// S28: two keys never share a secret, so no token of one use can pass for another's.
     #[test]
     fn a_secret_serves_one_key() {
@@ -418,7 +511,9 @@ pub(super) mod tests {
     #[test]
     fn refresh_and_cookie_keys_are_hmac() {
         for purpose in [KeyUse::Refresh, KeyUse::Cookie] {
-            assert!(Key::generate(purpose, Algorithm::EdDSA, &Repeatable::default(), 0).is_err());
+            for algorithm in [Algorithm::EdDSA, Algorithm::ES256] {
+                assert!(Key::generate(purpose, algorithm, &Repeatable::default(), 0).is_err());
+            }
         }
     }
 

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use self::cache::Cache;
 use self::jwt::{BASE64, MAX_TOKEN, Scratch, Signers, TokenType, encode_prefix};
-use self::keys::MAX_SIGNATURE;
+use self::keys::{MAX_SIGNATURE, PublicKey};
 
 pub use self::cookie::{CookieKind, ReaderCookie};
 pub use self::key_store::{KeyInfo, KeyStore};
@@ -395,17 +395,24 @@ impl Tokens {
         }
     }
 
-    /// The public keys that access tokens verify with (RFC 7517, RFC 8037). HMAC keys never appear.
+    /// The public keys that access tokens verify with (RFC 7517, RFC 7518, RFC 8037). HMAC keys never appear.
     pub fn jwks(&self) -> Value {
         let signers = self.signers.read();
         let keys: Vec<Value> = signers
             .keys
             .all()
             .iter()
-            .filter_map(|key| key.public().map(|public| (key, public)))
-            .map(|(key, public)| {
-                let (alg, kid) = (key.algorithm.name(), key.id.to_string());
-                json!({ "kty": "OKP", "crv": "Ed25519", "alg": alg, "use": "sig", "kid": kid, "x": BASE64.encode(public) })
+            .filter_map(|key| {
+                let mut jwk = match key.public()? {
+                    PublicKey::Ed25519(x) => json!({ "kty": "OKP", "crv": "Ed25519", "x": BASE64.encode(x) }),
+                    PublicKey::P256 { x, y } => {
+                        json!({ "kty": "EC", "crv": "P-256", "x": BASE64.encode(x), "y": BASE64.encode(y) })
+                    }
+                };
+                jwk["alg"] = key.algorithm.name().into();
+                jwk["use"] = "sig".into();
+                jwk["kid"] = key.id.to_string().into();
+                Some(jwk)
             })
             .collect();
         json!({ "keys": keys })

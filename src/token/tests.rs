@@ -89,7 +89,7 @@ fn with_part(token: &str, number: usize, text: &str) -> String {
 
 #[test]
 fn an_access_token_has_exactly_these_claims() {
-    for (algorithm, name) in [(Algorithm::EdDSA, "EdDSA"), (Algorithm::HS256, "HS256")] {
+    for (algorithm, name) in [(Algorithm::EdDSA, "EdDSA"), (Algorithm::ES256, "ES256"), (Algorithm::HS256, "HS256")] {
         let world = World::new(algorithm);
         let token = world.tokens.access(&access_claims(SessionKind::AppServices));
         let kid = world.key(KeyUse::Access).id.to_string();
@@ -177,8 +177,9 @@ fn the_algorithm_is_the_keys() {
     }
     assert_eq!(world.tokens.verify_access(&with_part(&token, 2, ""), NOW), Err(TokenError::BadSignature));
 
-    let public = world.key(KeyUse::Access).public().unwrap().to_vec();
-    let confused = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &public);
+    let key = world.key(KeyUse::Access);
+    let Some(PublicKey::Ed25519(public)) = key.public() else { panic!("{key:?}") };
+    let confused = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, public);
     for alg in ["HS256", "EdDSA"] {
         let mut changed = header.clone();
         changed["alg"] = alg.into();
@@ -256,7 +257,7 @@ fn an_access_token_has_its_time() {
 /// S27: every kind of token is good for one thing alone.
 #[test]
 fn kinds_exclude_each_other() {
-    for algorithm in [Algorithm::EdDSA, Algorithm::HS256] {
+    for algorithm in [Algorithm::EdDSA, Algorithm::ES256, Algorithm::HS256] {
         let world = World::new(algorithm);
         for kind in KINDS {
             let access = world.tokens.access(&access_claims(kind));
@@ -380,8 +381,60 @@ fn others_can_verify_with_the_published_key_and_no_secret_is_published() {
 }
 
 #[test]
+fn others_can_verify_es256_with_the_published_key() {
+    let world = World::new(Algorithm::ES256);
+    let jwks = world.tokens.jwks();
+    let kid = world.key(KeyUse::Access).id.to_string();
+    let key = &jwks["keys"][0];
+    let (x, y) = (key["x"].as_str().unwrap(), key["y"].as_str().unwrap());
+    let expected = json!({ "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": kid, "x": x, "y": y });
+    assert_eq!(jwks["keys"], json!([expected]));
+    let point = [vec![4], BASE64.decode(x).unwrap(), BASE64.decode(y).unwrap()].concat();
+    let public = aws_lc_rs::signature::UnparsedPublicKey::new(&aws_lc_rs::signature::ECDSA_P256_SHA256_FIXED, point);
+    let claims = access_claims(SessionKind::V1);
+    let tokens =
+        [world.tokens.access(&claims), world.tokens.access(&claims), world.tokens.assertion(&user(), true, NOW)];
+    for token in &tokens {
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        public.verify(signed.as_bytes(), &BASE64.decode(signature).unwrap()).unwrap();
+    }
+    // ECDSA is not deterministic: two signatures of one text differ, and both are good, from the cache and without
+    assert_ne!(tokens[0], tokens[1]);
+    for token in &tokens[..2] {
+        for _ in 0..2 {
+            world.tokens.verify_access(token, NOW).unwrap();
+        }
+        world.tokens.verify_access_at_any_time(token).unwrap();
+    }
+}
+
+/// S29: while the algorithm changes both keys are published, and tokens of both are good.
+#[test]
+fn another_algorithm_is_a_rotation() {
+    let mut world = World::new(Algorithm::EdDSA);
+    let dir = world._root.path().join("keys");
+    let mut tokens = vec![world.tokens.access(&access_claims(SessionKind::V1))];
+    for (at, algorithm, published) in [
+        (1, Algorithm::ES256, vec!["EdDSA", "ES256"]),
+        (2, Algorithm::HS256, vec!["EdDSA", "ES256"]),
+        (3, Algorithm::EdDSA, vec!["EdDSA", "ES256", "EdDSA"]),
+    ] {
+        world.store = KeyStore::open_or_create(&dir, algorithm, true, &world.entropy, NOW + at).unwrap();
+        world.reload();
+        tokens.push(world.tokens.access(&access_claims(SessionKind::V1)));
+        assert_eq!(part(&tokens[tokens.len() - 1], 0)["alg"], algorithm.name());
+        let jwks = world.tokens.jwks();
+        let algorithms: Vec<_> = jwks["keys"].as_array().unwrap().iter().map(|key| key["alg"].clone()).collect();
+        assert_eq!(algorithms, published);
+        for token in &tokens {
+            world.tokens.verify_access(token, NOW).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_token_has_one_spelling() {
-    for algorithm in [Algorithm::EdDSA, Algorithm::HS256] {
+    for algorithm in [Algorithm::EdDSA, Algorithm::ES256, Algorithm::HS256] {
         let world = World::new(algorithm);
         let token = world.tokens.access(&access_claims(SessionKind::V1));
         for spelling in [
@@ -408,7 +461,7 @@ fn a_token_has_one_spelling() {
 
 #[test]
 fn any_flipped_bit_is_noticed() {
-    for algorithm in [Algorithm::EdDSA, Algorithm::HS256] {
+    for algorithm in [Algorithm::EdDSA, Algorithm::ES256, Algorithm::HS256] {
         let world = World::new(algorithm);
         let access = world.tokens.access(&access_claims(SessionKind::V1));
         let refresh = world.tokens.refresh(&refresh_claims(SessionKind::V1));

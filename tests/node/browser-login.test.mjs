@@ -13,7 +13,16 @@ import { CLIENT, Issuer } from "./oidc/issuer.mjs";
 import { Visitor } from "./oidc/visitor.mjs";
 import { call, Server, SUITE_DEADLINE } from "./server.mjs";
 
-const CALLBACK = "/v1/providers/callback";
+const callbackOf = (provider) => `/v1/providers/${provider}/callback`;
+const CALLBACK = callbackOf(PROVIDER);
+/** Where the issuer of `auth.shared_callback` sends browsers. */
+const SHARED_CALLBACK = "/v1/providers/callback";
+/** The same issuer, which answers by a form here. */
+const BY_FORM = "oidc-form";
+/** Another issuer. */
+const OTHER = "oidc-other";
+/** An issuer at whose address nobody listens. */
+const GONE = "oidc-gone";
 const SESSIONS = "/v1/sessions";
 const SESSION = "/v1/session";
 const IDENTITIES = "/v1/user/identities";
@@ -54,7 +63,9 @@ async function answerOf(response) {
 describe("a login in the browser", { timeout: SUITE_DEADLINE }, () => {
   let app;
   let browser;
+  let gone;
   let issuer;
+  let otherIssuer;
   let server;
 
   before(async () => {
@@ -65,21 +76,36 @@ describe("a login in the browser", { timeout: SUITE_DEADLINE }, () => {
     // Its own address belongs into its settings and is known once it has run; it keeps the port.
     await server.start();
     app.passerby = server.url;
-    issuer = await new Issuer({ form: true, host: "127.0.0.2" }).listen([server.url + CALLBACK]);
-    const settings = `
-      public_url = "${server.url}"
-      allowed_origins = ["${app.url}"]
-      outbound.allow = ["${issuer.url}"]
-      [provider.oidc.test]
-      issuer = "${issuer.url}"
+    const callbacks = [CALLBACK, callbackOf(BY_FORM)].map((path) => server.url + path);
+    issuer = await new Issuer({ form: true, host: "127.0.0.2" }).listen(callbacks);
+    otherIssuer = await new Issuer({ form: true, host: "127.0.0.3" }).listen([server.url + callbackOf(OTHER)]);
+    const closed = await new Issuer({ host: "127.0.0.4" }).listen([]);
+    gone = closed.url;
+    await closed.close();
+    const provider = ({ url }, more = "") => `
+      issuer = "${url}"
       client_id = "${CLIENT.id}"
       client_secret = "issuer"
       redirect_uris = ["${app.redirectUri}"]
+      ${more}
+    `;
+    const settings = `
+      public_url = "${server.url}"
+      allowed_origins = ["${app.url}"]
+      outbound.allow = ["${issuer.url}", "${otherIssuer.url}", "${gone}"]
+      [provider.oidc.test]
+      ${provider(issuer)}
+      [provider.oidc.form]
+      ${provider(issuer, 'response_mode = "form_post"')}
+      [provider.oidc.other]
+      ${provider(otherIssuer)}
+      [provider.oidc.gone]
+      ${provider({ url: gone })}
     `;
     await writeFile(join(home, "passerby.toml"), settings);
     await server.restart();
   });
-  after(() => Promise.all([browser?.close(), server?.close(), issuer?.close(), app?.close()]));
+  after(() => Promise.all([browser?.close(), server?.close(), issuer?.close(), otherIssuer?.close(), app?.close()]));
 
   const session = async ({ access_token: token }) => {
     const { status, body } = await call(server.url, "GET", SESSION, token);
@@ -263,6 +289,31 @@ describe("a login in the browser", { timeout: SUITE_DEADLINE }, () => {
     });
   });
 
+  test("in a real one an answer by a form arrives, with a cookie that no other site's form brings along", async (t) => {
+    const device = await browser.newDevice(t);
+    const secret = newSecret();
+    const query = new URLSearchParams({ code_challenge: challengeOf(secret), redirect_uri: app.redirectUri });
+    const tab = await device.open(`${server.url}/v1/providers/${BY_FORM}/login?${query}`);
+    await tab.type(ACCOUNT_INPUT, newAccount());
+    const [cookie] = await loginCookies(device);
+    assert.equal(cookie.sameSite, "Lax");
+    await tab.click(CONFIRM);
+    await tab.read("#error"); // the page began no login itself
+
+    const arrivals = tab.requested.filter((url) => url.startsWith(server.url + callbackOf(BY_FORM)));
+    assert.equal(arrivals.length, 2, `a form and an address: ${tab.requested}`);
+    assert.equal(arrivals[0], server.url + callbackOf(BY_FORM));
+    const back = tab.requested.find((url) => url.startsWith(`${app.redirectUri}?`));
+    const code = new URL(back).searchParams.get("code");
+    const { status, body } = await call(server.url, "POST", SESSIONS, undefined, {
+      provider: BY_FORM,
+      code,
+      code_verifier: secret,
+    });
+    assert.equal(status, 201, JSON.stringify(body));
+    assert.deepEqual(await loginCookies(device), []);
+  });
+
   describe("step by step", () => {
     const begin = (query, provider = PROVIDER) =>
       new Visitor().fetch(`${server.url}/v1/providers/${provider}/login?${new URLSearchParams(query)}`);
@@ -332,6 +383,100 @@ describe("a login in the browser", { timeout: SUITE_DEADLINE }, () => {
         assertProblem(await answerOf(await visitor.fetch(wrong)), 400, "unknown-login");
       }
       assertProblem(await answerOf(await new Visitor().fetch(server.url + CALLBACK)), 400, "unknown-login");
+    });
+
+    test("a login ends at its own provider's callback and at no other's", async () => {
+      for (const other of [callbackOf(OTHER), callbackOf(BY_FORM), callbackOf("oidc-nobody"), SHARED_CALLBACK]) {
+        const visitor = new Visitor();
+        const callback = await toCallback(visitor, newSecret());
+        const elsewhere = new URL(callback.href.replace(CALLBACK, other));
+        const asked = otherIssuer.requests.length;
+        assertProblem(await answerOf(await visitor.fetch(elsewhere)), 400, "unknown-login");
+        // The code of the one is not shown to the other.
+        assert.equal(otherIssuer.requests.length, asked);
+      }
+    });
+
+    test("an answer that does not say whose it is, is refused if its issuer promises to", async () => {
+      for (const change of [
+        (query) => query.delete("iss"),
+        (query) => query.set("iss", otherIssuer.url),
+        (query) => query.set("iss", `${issuer.url}/`),
+      ]) {
+        for (const answer of ["code", "error"]) {
+          const visitor = new Visitor();
+          const callback = await toCallback(visitor, newSecret());
+          if (answer === "error") {
+            callback.searchParams.delete("code");
+            callback.searchParams.set("error", "access_denied");
+          }
+          change(callback.searchParams);
+          const asked = issuer.requests.length;
+          const { headers } = await visitor.fetch(callback);
+          assert.equal(headers.get("location"), `${app.redirectUri}?error=login_failed`);
+          assert.equal(issuer.requests.length, asked);
+        }
+      }
+      assert.match(server.log, /the answer lacks iss, which the issuer promises/);
+    });
+
+    test("an issuer's refusal is in the log, and nothing in it steers a terminal", async () => {
+      for (const [error, told] of [
+        ["access_denied", "access_denied"],
+        ["temporarily_unavailable", "temporarily_unavailable"],
+        ["unauthorized_client", "login_failed"],
+      ]) {
+        const visitor = new Visitor();
+        const callback = await toCallback(visitor, newSecret());
+        callback.searchParams.delete("code");
+        callback.searchParams.set("error", error);
+        callback.searchParams.set("error_description", `AADSTS7: no\u001b[31m\nconsent of ${error}${"!".repeat(1000)}`);
+        const { headers } = await visitor.fetch(callback);
+        assert.equal(headers.get("location"), `${app.redirectUri}?error=${told}`);
+        const line = server.log.split("\n").find((line) => line.includes(`consent of ${error}`));
+        assert.ok(line?.includes(`AADSTS7: no?[31m?consent of ${error}!`), server.log);
+        assert.ok(line.includes(error) && line.length < 600, line);
+      }
+    });
+
+    test("an issuer that cannot be asked is named in the log and not in the answer", async () => {
+      // Its configuration is not where the server may fetch it from, and that is found out at the first login.
+      const { status, contentType, body } = await call(server.url, "POST", SESSIONS, undefined, {
+        provider: GONE,
+        id_token: "eyJhbGciOiJSUzI1NiJ9.e30.AAAA",
+      });
+      assertProblem({ status, contentType, body }, 503, "provider-unavailable");
+      const { host } = new URL(gone);
+      assert.ok(!JSON.stringify(body).includes(host.split(":")[0]), JSON.stringify(body));
+      const query = { code_challenge: challengeOf(newSecret()), redirect_uri: app.redirectUri };
+      const begun = await answerOf(await begin(query, GONE));
+      assertProblem(begun, 503, "provider-unavailable");
+      assert.equal(begun.body.detail, body.detail);
+      assert.match(server.log, new RegExp(`a provider cannot be asked.*${GONE}.*${gone}: cannot be connected to`));
+    });
+
+    test("an answer by a form is sent on as an address, with what is needed of it alone", async () => {
+      const post = (form, more = {}) =>
+        fetch(server.url + CALLBACK, {
+          method: "POST",
+          redirect: "manual",
+          body: new URLSearchParams(form),
+          headers: { origin: issuer.url, ...more },
+        });
+      const form = { state: "a b", code: "c&d", user: '{"name":"x"}', id_token: "e", iss: issuer.url };
+      const answer = await post(form, { cookie: "passerby-login-x=y" });
+      assert.equal(answer.status, 303);
+      const query = new URLSearchParams({ state: "a b", code: "c&d", iss: issuer.url });
+      assert.equal(answer.headers.get("location"), `${CALLBACK}?${query}`);
+      assert.equal(answer.headers.get("cache-control"), "no-store");
+      assert.equal(answer.headers.get("referrer-policy"), "no-referrer");
+      assert.deepEqual(answer.headers.getSetCookie(), []);
+      for (const bad of [{}, { user: "x" }, { state: "x".repeat(10_000) }]) {
+        assertProblem(await answerOf(await post(bad)), 400, "bad-answer");
+      }
+      const { status, headers } = await fetch(server.url + CALLBACK, { method: "PUT" });
+      assert.equal(status, 405);
+      assert.match(headers.get("allow"), /GET.*POST/);
     });
 
     test("a state works once", async () => {
@@ -443,7 +588,7 @@ describe("a login in the browser", { timeout: SUITE_DEADLINE }, () => {
     });
 
     test("an unknown provider is refused", async () => {
-      for (const provider of ["oidc-other", "oidc-", "test", "OIDC-TEST", "%6Fidc-test%20"]) {
+      for (const provider of ["oidc-unknown", "oidc-", "test", "OIDC-TEST", "%6Fidc-test%20"]) {
         const query = { code_challenge: challengeOf(newSecret()), redirect_uri: app.redirectUri };
         assertProblem(await answerOf(await begin(query, provider)), 400, "unknown-provider");
       }
@@ -459,5 +604,63 @@ describe("a login in the browser", { timeout: SUITE_DEADLINE }, () => {
       assert.equal(await preflight(app.url), app.url);
       assert.equal(await preflight(issuer.url), null);
     });
+  });
+});
+
+describe("a login in the browser whose issuer knows the callback of before", { timeout: SUITE_DEADLINE }, () => {
+  test("is begun and ends there, for the provider that the settings name and no other", async (t) => {
+    const home = await mkdtemp(join(tmpdir(), "passerby-client-test-"));
+    const server = new Server(home, [], { PASSERBY_SECRET_ISSUER: CLIENT.secret });
+    t.after(() => server.close());
+    await server.start();
+    const page = "https://app.example/back";
+    const issuers = [];
+    for (const [host, path] of [["127.0.0.2", SHARED_CALLBACK], ["127.0.0.3", callbackOf(OTHER)]]) {
+      const issuer = await new Issuer({ host }).listen([server.url + path]);
+      t.after(() => issuer.close());
+      issuers.push(issuer);
+    }
+    const provider = ({ url }) => `
+      issuer = "${url}"
+      client_id = "${CLIENT.id}"
+      client_secret = "issuer"
+      redirect_uris = ["${page}"]
+    `;
+    const settings = `
+      public_url = "${server.url}"
+      outbound.allow = [${issuers.map(({ url }) => `"${url}"`)}]
+      auth.shared_callback = "${PROVIDER}"
+      [provider.oidc.test]
+      ${provider(issuers[0])}
+      [provider.oidc.other]
+      ${provider(issuers[1])}
+    `;
+    await writeFile(join(home, "passerby.toml"), settings);
+    await server.restart();
+    for (const [name, path, other] of [
+      [PROVIDER, SHARED_CALLBACK, CALLBACK],
+      [OTHER, callbackOf(OTHER), SHARED_CALLBACK],
+    ]) {
+      const toCallback = async (visitor, secret) =>
+        visitor.follow(
+          `${server.url}/v1/providers/${name}/login?code_challenge=${challengeOf(secret)}`,
+          (url) => url.origin + url.pathname === server.url + path,
+        );
+      const [visitor, secret] = [new Visitor(), newSecret()];
+      const answer = await visitor.fetch(await toCallback(visitor, secret));
+      assert.equal(answer.status, 302);
+      const code = new URL(answer.headers.get("location")).searchParams.get("code");
+      const { status } = await call(server.url, "POST", SESSIONS, undefined, {
+        provider: name,
+        code,
+        code_verifier: secret,
+      });
+      assert.equal(status, 201);
+      const again = await toCallback(visitor, newSecret());
+      const elsewhere = await visitor.fetch(new URL(again.href.replace(path, other)));
+      assertProblem(await answerOf(elsewhere), 400, "unknown-login");
+    }
+    await writeFile(join(home, "passerby.toml"), settings.replace(`= "${PROVIDER}"`, '= "oidc-corp"'));
+    await assert.rejects(server.restart(), /auth\.shared_callback.*"oidc-corp".*only oidc-other, oidc-test/s);
   });
 });

@@ -99,6 +99,11 @@ export class Server {
     return this.#child?.pid;
   }
 
+  /** The last lines of its log. */
+  get log() {
+    return this.#stderr.join("\n");
+  }
+
   async start() {
     assert.equal(this.#child, null, "the server is already running");
     const child = spawn(

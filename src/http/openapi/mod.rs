@@ -56,6 +56,7 @@ const EXAMPLES: &str = include_str!("examples.json");
         v1::api_keys::remove_key,
         v1::browser_login::begin,
         v1::browser_login::callback,
+        v1::browser_login::callback_by_form,
         v1::data::get_data,
         v1::data::put_data,
         v1::data::patch_data,

@@ -39,6 +39,7 @@ pub(super) const GROUPS: &[(&str, &str)] = &[
 /// All of `/v1` and `/verify`.
 pub(super) const PROBLEMS: &[Kind] = &[
     v1(400, "anonymous-identity", "An anonymous identity cannot be linked."),
+    v1(400, "bad-answer", "The form is not an issuer's answer: it needs `state`, and `code` or `error`."),
     v1(400, "bad-body", "The body is not JSON of the kind that is asked for, or could not be read."),
     v1(400, "bad-code-challenge", "`code_challenge` is not a SHA-256 in base64url."),
     v1(400, "bad-credential", "The credential lacks a field, or is of another kind than the provider takes."),

@@ -617,3 +617,23 @@ pub(crate) struct AppServicesKeyName {
     #[schema(example = "nightly-backup")]
     name: String,
 }
+
+/// What an issuer's form holds.
+#[derive(ToSchema)]
+pub(crate) struct IssuersAnswer {
+    /// As the issuer was given it.
+    #[schema(example = "vYs0v4kXh1")]
+    state: String,
+    /// The issuer's code.
+    #[schema(example = "SplxlOBeZQQYbYS6WxSbIA")]
+    code: Option<String>,
+    /// The issuer's refusal.
+    #[schema(example = "access_denied")]
+    error: Option<String>,
+    /// The same in words, for the log.
+    #[schema(example = "cancelled")]
+    error_description: Option<String>,
+    /// The issuer (RFC 9207).
+    #[schema(example = "https://accounts.example")]
+    iss: Option<String>,
+}

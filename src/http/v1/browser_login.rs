@@ -3,6 +3,10 @@
 //! The page makes a secret, keeps it, and sends the browser to `/v1/providers/{provider}/login` with the secret's SHA-256. The
 //! issuer sends it back here, and from here it goes on to the page with a code that works once, for a minute, and only
 //! together with the page's secret: in `POST /v1/sessions` or `POST /v1/user/identities`. No token is ever in a URL.
+//!
+//! Each provider has a callback of its own, so that one issuer's code is never taken for another's (RFC 9700 §4.4). An answer
+//! that comes by a form from the issuer's site brings no `SameSite=Lax` cookie, so it is sent on to the same place as a GET,
+//! which does: the cookie need not be one that any site may send along.
 
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
@@ -19,27 +23,38 @@ use url::{Url, form_urlencoded};
 
 use super::{Problem, respond};
 use crate::budget::Spend;
-use crate::http::{Context, client, identities, other_method, spend};
+use crate::http::openapi::IssuersAnswer;
+use crate::http::{Context, body, client, identities, other_method, spend};
 use crate::network::Network;
-use crate::provider::identity::IdentityError;
+use crate::provider::identity::{IdentityError, plain};
 use crate::server::{FinishedLogin, SENT_LOGIN_S, SentLogin};
 
-/// Where issuers send browsers back to, under `public_url`.
-const CALLBACK: &str = "/v1/providers/callback";
+/// Where the issuer of `auth.shared_callback` sends browsers back to, under `public_url`; every issuer did before each
+/// provider had a callback of its own.
+const SHARED_CALLBACK: &str = "/v1/providers/callback";
+/// What is taken of an issuer's answer.
+const ANSWER: [&str; 5] = ["state", "code", "iss", "error", "error_description"];
+/// Bytes of an answer that came by a form, once it is an address.
+const LONGEST_ANSWER: usize = 8192;
+/// Characters of an issuer's words in the log.
+const SHOWN: usize = 200;
 /// Characters of the issuer's `state` in the cookie's name, so that two tabs do not take each other's.
 const NAMED_BY: usize = 12;
 
 /// Adds the routes.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
+    let returns =
+        |path| web::resource(path).get(callback).post(callback_by_form).default_service(other_method("GET, POST"));
     config
-        .service(web::resource(CALLBACK).get(callback).default_service(other_method("GET")))
+        .service(returns(SHARED_CALLBACK))
+        .service(returns("/v1/providers/{provider}/callback"))
         .service(web::resource("/v1/providers/{provider}/login").get(begin).default_service(other_method("GET")));
 }
 
-/// The first of each of the query's parameters.
-fn query(request: &HttpRequest) -> Map<String, Value> {
+/// The first of each of the parameters of a query or a form.
+fn parameters(text: &[u8]) -> Map<String, Value> {
     let mut found = Map::new();
-    for (name, value) in form_urlencoded::parse(request.query_string().as_bytes()) {
+    for (name, value) in form_urlencoded::parse(text) {
         found.entry(name.into_owned()).or_insert_with(|| Value::from(value.into_owned()));
     }
     found
@@ -47,6 +62,14 @@ fn query(request: &HttpRequest) -> Map<String, Value> {
 
 fn text<'a>(query: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     query.get(name).and_then(Value::as_str)
+}
+
+/// Where the provider's issuer sends browsers back to, under `public_url`.
+fn callback_path(context: &Context, provider: &str) -> String {
+    match context.server.settings.auth.shared_callback.as_deref() {
+        Some(shared) if shared == provider => SHARED_CALLBACK.to_owned(),
+        _ => format!("/v1/providers/{provider}/callback"),
+    }
 }
 
 /// `__Host-` wherever there is TLS; loopback without TLS has no secure cookies (design §5).
@@ -62,11 +85,11 @@ fn cookie(context: &Context, state: &str, value: String) -> Cookie<'static> {
         .finish()
 }
 
-/// 302, without a trace in caches or in the next page's `Referer`.
-fn go_to(url: &str) -> Result<HttpResponse, Problem> {
+/// A redirect without a trace in caches or in the next page's `Referer`.
+fn go_to(status: StatusCode, url: &str) -> Result<HttpResponse, Problem> {
     let internal = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the browser cannot be sent on");
     let location = HeaderValue::from_str(url).map_err(internal)?;
-    let mut response = HttpResponse::Found().insert_header((header::LOCATION, location)).finish();
+    let mut response = HttpResponse::build(status).insert_header((header::LOCATION, location)).finish();
     let no_referrer = HeaderValue::from_static("no-referrer");
     response.headers_mut().insert(HeaderName::from_static("referrer-policy"), no_referrer);
     Ok(response)
@@ -92,7 +115,7 @@ pub(crate) async fn begin(request: HttpRequest, context: web::Data<Context>) -> 
             if server.providers.knows(name) { Problem::provider_disabled() } else { Problem::unknown_provider() }
         })?;
         spend(&request, &context, Spend::Link)?;
-        let query = query(&request);
+        let query = parameters(request.query_string().as_bytes());
         let challenge = text(&query, "code_challenge")
             .filter(|text| URL_SAFE_NO_PAD.decode(text).is_ok_and(|hash| hash.len() == SHA256.output_len()));
         let challenge = challenge.ok_or_else(|| {
@@ -106,8 +129,9 @@ pub(crate) async fn begin(request: HttpRequest, context: web::Data<Context>) -> 
             let detail = "this server has no public_url to which an issuer could send browsers back";
             Problem::new(StatusCode::FORBIDDEN, "no-public-url", detail)
         })?;
-        let callback = format!("{public_url}{CALLBACK}");
-        let (url, pending) = provider.begin(&callback, &*server.entropy, server.wall_s()).await?;
+        let callback = format!("{public_url}{}", callback_path(&context, name));
+        let begun = provider.begin(&callback, &*server.entropy, server.wall_s()).await;
+        let (url, pending) = begun.inspect_err(|error| identities::report(name, error))?;
         let state = pending.state().to_owned();
         let sent = SentLogin {
             provider: name.to_owned(),
@@ -119,7 +143,7 @@ pub(crate) async fn begin(request: HttpRequest, context: web::Data<Context>) -> 
         let code = server.codes.sent.issue(owner, sent, server.clock().now(), &*server.entropy)?;
         let mut cookie = cookie(&context, &state, code.text().to_owned());
         cookie.set_max_age(Duration::seconds(SENT_LOGIN_S.into()));
-        with_cookie(go_to(&url)?, &cookie)
+        with_cookie(go_to(StatusCode::FOUND, &url)?, &cookie)
     };
     respond(&context, answer.await)
 }
@@ -134,17 +158,20 @@ fn with_cookie(mut response: HttpResponse, cookie: &Cookie<'_>) -> Result<HttpRe
 /// Takes the browser back from the issuer.
 ///
 /// It goes on to the page with `code`, or with `error`: `access_denied` (at the issuer), `login_failed` or `temporarily_unavailable`.
-#[utoipa::path(get, path = "/v1/providers/callback", tag = "Browser login", operation_id = "finishBrowserLogin",
-    params(("state" = String, Query, description = "As the issuer was given it.", example = "vYs0v4kXh1"),
+/// A login that began with a provider ends at its callback and at no other's.
+#[utoipa::path(get, path = "/v1/providers/{provider}/callback", tag = "Browser login", operation_id = "finishBrowserLogin",
+    params(("provider" = String, Path, description = "The provider that the login began with.", example = "oidc-corp"),
+        ("state" = String, Query, description = "As the issuer was given it.", example = "vYs0v4kXh1"),
         ("code" = Option<String>, Query, description = "The issuer's code.", example = "SplxlOBeZQQYbYS6WxSbIA"),
         ("error" = Option<String>, Query, description = "The issuer's refusal.", example = "access_denied"),
-        ("iss" = Option<String>, Query, description = "The issuer (RFC 9207).", example = "https://accounts.example")),
+        ("error_description" = Option<String>, Query, description = "The same in words, for the log.", example = "cancelled"),
+        ("iss" = Option<String>, Query, description = "The issuer (RFC 9207); needed where its configuration promises it.", example = "https://accounts.example")),
     responses((status = 302, description = "To the page.", headers(("location" = String, description = "The page, with `code` or `error` in its query.")))),
     extensions(("x-problems" = json!("unknown-login unknown-provider internal"))))]
 pub(crate) async fn callback(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = async {
         let server = &context.server;
-        let (query, now) = (query(&request), server.clock().now());
+        let (query, now) = (parameters(request.query_string().as_bytes()), server.clock().now());
         let state = text(&query, "state").unwrap_or_default();
         let mut cookie = cookie(&context, state, String::new());
         let kept = request.cookie(cookie.name()).map(|kept| kept.value().to_owned()).unwrap_or_default();
@@ -156,23 +183,29 @@ pub(crate) async fn callback(request: HttpRequest, context: web::Data<Context>) 
             Problem::new(StatusCode::BAD_REQUEST, "unknown-login", detail)
         })?;
         let SentLogin { provider: name, pending, redirect_uri, challenge } = sent;
+        let came_to = request.match_info().get("provider");
+        if came_to.map_or(SHARED_CALLBACK.to_owned(), |came| format!("/v1/providers/{came}/callback"))
+            != callback_path(&context, &name)
+        {
+            tracing::warn!(provider = name, came_to, "a login came back to another provider's callback");
+            let detail = "this login began with another provider: begin again";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "unknown-login", detail));
+        }
+        let provider = server.providers.oidc(&name).ok_or_else(Problem::unknown_provider)?;
+        let (issuer, now_s) = (text(&query, "iss"), server.wall_s());
         let outcome = match (text(&query, "code"), text(&query, "error")) {
-            (_, Some("access_denied")) => Err("access_denied"),
-            (Some(code), None) => {
-                let provider = server.providers.oidc(&name).ok_or_else(Problem::unknown_provider)?;
-                match provider.finish(pending, code, text(&query, "iss"), server.wall_s()).await {
-                    Ok(verified) => Ok(identities::proof_of(verified)),
-                    Err(IdentityError::Unavailable(error)) => {
-                        tracing::warn!(provider = name, %error, "a login in the browser could not be finished");
-                        Err("temporarily_unavailable")
-                    }
-                    Err(error) => {
-                        tracing::info!(provider = name, %error, "a login in the browser was refused");
-                        Err("login_failed")
-                    }
-                }
+            (_, Some(error)) => match provider.check_answer(&pending, issuer, now_s).await {
+                Ok(()) => Err(refused_by_issuer(&name, error, text(&query, "error_description"))),
+                Err(error) => Err(refused_here(&name, &error)),
+            },
+            (Some(code), None) => match provider.finish(pending, code, issuer, now_s).await {
+                Ok(verified) => Ok(identities::proof_of(verified)),
+                Err(error) => Err(refused_here(&name, &error)),
+            },
+            (None, None) => {
+                tracing::warn!(provider = name, "an issuer sent a browser back with neither a code nor an error");
+                Err("login_failed")
             }
-            _ => Err("login_failed"),
         };
         let issued = outcome.and_then(|proof| {
             let finished = FinishedLogin { provider: name, proof, challenge };
@@ -186,7 +219,56 @@ pub(crate) async fn callback(request: HttpRequest, context: web::Data<Context>) 
             Err(error) => url.query_pairs_mut().append_pair("error", error),
         };
         cookie.make_removal();
-        with_cookie(go_to(url.as_str())?, &cookie)
+        with_cookie(go_to(StatusCode::FOUND, url.as_str())?, &cookie)
+    };
+    respond(&context, answer.await)
+}
+
+/// Says in the log why the issuer has refused a login, and answers what the page is told.
+fn refused_by_issuer(provider: &str, error: &str, description: Option<&str>) -> &'static str {
+    let (error, description) = (plain(error, SHOWN), plain(description.unwrap_or_default(), SHOWN));
+    if error == "access_denied" {
+        tracing::info!(provider, error, description, "an issuer has refused a login");
+        return "access_denied";
+    }
+    tracing::warn!(provider, error, description, "an issuer has refused a login");
+    if error == "temporarily_unavailable" { "temporarily_unavailable" } else { "login_failed" }
+}
+
+/// The same for a login that came back and proves nothing.
+fn refused_here(provider: &str, error: &IdentityError) -> &'static str {
+    if let IdentityError::Unavailable(_) = error {
+        identities::report(provider, error);
+        return "temporarily_unavailable";
+    }
+    tracing::warn!(provider, %error, "a login in the browser was refused");
+    "login_failed"
+}
+
+/// Takes an issuer's answer by a form.
+///
+/// For `response_mode=form_post`. It sends the browser on to the same place with what is needed of it as a query, because the login's
+/// cookie does not come along with another site's form.
+#[utoipa::path(post, path = "/v1/providers/{provider}/callback", tag = "Browser login", operation_id = "finishBrowserLoginByForm",
+    params(("provider" = String, Path, description = "The provider that the login began with.", example = "oidc-corp")),
+    request_body(content = IssuersAnswer, content_type = "application/x-www-form-urlencoded", description = "What else is there is not looked at."),
+    responses((status = 303, description = "To the same place.", headers(("location" = String, description = "The path, with the answer in its query.")))),
+    extensions(("x-problems" = json!("body-too-slow body-too-large bad-body bad-answer internal"))))]
+pub(crate) async fn callback_by_form(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    payload: web::Payload,
+) -> HttpResponse {
+    let answer = async {
+        let form = parameters(&body::read(&request, &context, payload).await?);
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(ANSWER.iter().filter_map(|name| Some((name, text(&form, name)?))));
+        let query = query.finish();
+        if query.is_empty() || query.len() > LONGEST_ANSWER {
+            let detail = "the form is not an issuer's answer: it needs state, and code or error";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-answer", detail));
+        }
+        go_to(StatusCode::SEE_OTHER, &format!("{}?{query}", request.path()))
     };
     respond(&context, answer.await)
 }

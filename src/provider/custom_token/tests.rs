@@ -4,6 +4,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use super::super::fetched::{MAX_AGE_S, REFRESH_INTERVAL_S};
+use super::super::jwt::LEEWAY_S;
 use super::super::testing::{Signer, asked};
 use super::*;
 use crate::outbound::testing::{Script, Server, client, json as json_answer};
@@ -90,7 +91,8 @@ async fn another_algorithm_is_refused() {
         let provider = signing(configured);
         for other in signers.iter().filter(|other| other.algorithm() != configured.algorithm()) {
             let foreign = other.token("any", &claims());
-            assert_eq!(provider.verify_token(&foreign, NOW).await, Err(IdentityError::Algorithm));
+            let named = IdentityError::Algorithm(other.algorithm().to_owned());
+            assert_eq!(provider.verify_token(&foreign, NOW).await, Err(named));
             let lying = other.token_with(&json!({ "alg": configured.algorithm() }), &claims());
             assert_eq!(provider.verify_token(&lying, NOW).await, Err(IdentityError::BadSignature));
         }
@@ -105,7 +107,8 @@ async fn another_algorithm_is_refused() {
     // the classic: the public key's text as an HMAC secret
     for configured in &signers[1..] {
         let confused = Signer::shared(&configured.public_pem()).token("any", &claims());
-        assert_eq!(signing(configured).verify_token(&confused, NOW).await, Err(IdentityError::Algorithm));
+        let named = IdentityError::Algorithm("HS256".to_owned());
+        assert_eq!(signing(configured).verify_token(&confused, NOW).await, Err(named));
     }
 }
 
@@ -224,6 +227,55 @@ async fn claims_become_data() {
     assert_eq!(missing, Err(IdentityError::MissingField("name".to_owned())));
 }
 
+/// RFC 9864 gives EdDSA with Ed25519 a name of its own: in settings, tokens and keys both are one.
+#[tokio::test]
+async fn ed25519_is_eddsa() {
+    let signer = Signer::ed();
+    let secrets = secrets(&[("K", &signer.public_pem())]);
+    for configured in ["EdDSA", "Ed25519"] {
+        let content =
+            json!({ "config": { "signingAlgorithm": configured }, "secret_config": { "signingKeys": ["K"] } });
+        let provider = provider(&content, &secrets);
+        for named in ["EdDSA", "Ed25519"] {
+            let token = signer.token_with(&json!({ "alg": named, "typ": "JWT" }), &claims());
+            provider.verify_token(&token, NOW).await.unwrap();
+            let (_, _server, published) = {
+                let mut jwk = signer.jwk("k");
+                jwk["alg"] = json!(named);
+                published(vec![jwk], configured).await
+            };
+            for of_token in ["EdDSA", "Ed25519"] {
+                let token = signer.token_with(&json!({ "alg": of_token, "kid": "k" }), &claims());
+                published.verify_token(&token, NOW).await.unwrap();
+            }
+        }
+        // it is another one than the other names of Ed25519's family
+        let token = signer.token_with(&json!({ "alg": "Ed448" }), &claims());
+        let refused = provider.verify_token(&token, NOW).await;
+        assert_eq!(refused, Err(IdentityError::Algorithm("Ed448".to_owned())));
+    }
+}
+
+/// What nobody needs of a published key may be blank or of another type.
+#[tokio::test]
+async fn a_published_key_may_have_odd_fields_that_nobody_needs() {
+    let signer = Signer::rsa();
+    let mut jwk = signer.jwk("k");
+    for (field, value) in [
+        ("alg", json!("")),
+        ("use", json!("")),
+        ("key_ops", json!([])),
+        ("x5u", json!("")),
+        ("x5c", json!("")),
+        ("x5t", json!(7)),
+        ("exp", json!("never")),
+    ] {
+        jwk[field] = value;
+    }
+    let (_, _server, provider) = published(vec![jwk], "").await;
+    provider.verify_token(&signer.token("k", &claims()), NOW).await.unwrap();
+}
+
 /// An issuer whose key set can be changed, and the provider that trusts it.
 async fn published(keys: Vec<Value>, algorithm: &str) -> (Arc<Mutex<Vec<Value>>>, Server, CustomToken) {
     let keys = Arc::new(Mutex::new(keys));
@@ -246,7 +298,8 @@ async fn a_published_key_is_found_by_its_id() {
         provider.verify_token(&signer.token(signer.algorithm(), &claims()), NOW).await.unwrap();
     }
     let [rsa, ec, _] = &signers;
-    assert_eq!(provider.verify_token(&rsa.token("ES256", &claims()), NOW).await, Err(IdentityError::Algorithm));
+    let named = IdentityError::Algorithm("RS256".to_owned());
+    assert_eq!(provider.verify_token(&rsa.token("ES256", &claims()), NOW).await, Err(named));
     let lying = ec.token_with(&json!({ "alg": "RS256", "kid": "RS256" }), &claims());
     assert_eq!(provider.verify_token(&lying, NOW).await, Err(IdentityError::BadSignature));
     let unnamed = rsa.token_with(&json!({ "alg": "RS256" }), &claims());
@@ -287,7 +340,8 @@ async fn a_published_key_is_used_for_its_purpose_alone() {
     provider.verify_token(&ec.token("ec", &claims()), NOW).await.unwrap();
     // a configured algorithm narrows it down
     let (_, _server, provider) = published(keys, "ES256").await;
-    assert_eq!(provider.verify_token(&rsa.token("good", &claims()), NOW).await, Err(IdentityError::Algorithm));
+    let named = IdentityError::Algorithm("RS256".to_owned());
+    assert_eq!(provider.verify_token(&rsa.token("good", &claims()), NOW).await, Err(named));
     provider.verify_token(&ec.token("ec", &claims()), NOW).await.unwrap();
 }
 
@@ -335,8 +389,10 @@ async fn an_issuer_that_cannot_be_asked_is_no_refusal() {
     let config = read(&content, &Secrets::default()).unwrap();
     let provider = CustomToken::new(config, server.client(), "providers.json").unwrap();
     let error = provider.verify_token(&Signer::ed().token("k", &claims()), NOW).await.unwrap_err();
-    assert_eq!(error.to_string(), format!("{}: answers with status 500", server.origin));
-    assert!(matches!(error, IdentityError::Unavailable(_)));
+    // the log says where, the answer does not
+    assert_eq!(error.to_string(), "the provider cannot be asked now");
+    let IdentityError::Unavailable(why) = error else { panic!("{error:?}") };
+    assert_eq!(why.to_string(), format!("{}: answers with status 500", server.origin));
 }
 
 #[test]

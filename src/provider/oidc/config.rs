@@ -1,6 +1,5 @@
 //! The configuration of OpenID Connect providers: App Services' own, and any other issuer.
 
-use openidconnect::IssuerUrl;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::{Host, Url};
@@ -28,6 +27,8 @@ const GOOGLE_FIELDS: [(&str, &str); 5] = [
 pub(super) enum Parties {
     /// The client of the configuration.
     ClientAlone,
+    /// Also the other clients that the configuration names.
+    NamedClients,
     /// Also others, as long as the client is the only audience: Google gives an Android app a token whose `aud` is the
     /// web client and whose `azp` is the app, and tells servers to check `aud`.
     AppsOfTheClient,
@@ -37,26 +38,54 @@ pub(super) enum Parties {
 #[derive(Debug, Clone)]
 pub struct OidcConfig {
     pub(super) provider: String,
-    pub(super) issuer: IssuerUrl,
+    pub(super) issuer: String,
     pub(super) client_id: String,
+    /// Other clients of the issuer whose tokens are taken too.
+    pub(super) audiences: Vec<String>,
     pub(super) client_secret: Option<Secret>,
     pub(super) redirect_uris: Vec<String>,
     /// Beside `openid`.
     pub(super) scopes: Vec<String>,
+    /// How the issuer is asked to send its answer; it decides where nothing is asked.
+    pub(super) response_mode: Option<ResponseMode>,
     /// In lower case; empty allows any account.
     pub(super) domains: Vec<String>,
     pub(super) fields: MetadataFields,
     pub(super) parties: Parties,
 }
 
+/// How an issuer sends its answer through the browser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResponseMode {
+    /// In the address.
+    Query,
+    /// By a form that the browser posts (OAuth 2.0 Form Post Response Mode).
+    FormPost,
+}
+
+impl ResponseMode {
+    /// The name in requests.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::FormPost => "form_post",
+        }
+    }
+}
+
 /// Any issuer, as `passerby.toml` names it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OidcSettings {
-    /// The issuer's URL, exactly as its tokens have it.
+    /// The issuer's URL, exactly as its tokens have it; of Microsoft's for several tenants, with `common`, `organizations`
+    /// or `{tenantid}` in the tenant's place.
     pub issuer: String,
     /// The client that this server is to the issuer.
     pub client_id: String,
+    /// Other clients of the issuer, such as an app's, whose tokens clients may hand over too. Default none.
+    #[serde(default)]
+    pub audiences: Vec<String>,
     /// The name of the secret that holds the client's secret. Default none: a public client.
     pub client_secret: Option<String>,
     /// Where a login in the browser may end, byte for byte. Default none: there is no such login.
@@ -65,6 +94,9 @@ pub struct OidcSettings {
     /// What is asked for beside `openid`. Default nothing.
     #[serde(default)]
     pub scopes: Vec<String>,
+    /// How the issuer shall send its answer. Default: by a form from Apple with scopes, which takes nothing else then;
+    /// otherwise as the issuer likes, which is in the address.
+    pub response_mode: Option<ResponseMode>,
     /// Domains of verified e-mail addresses that may log in. Default any account.
     #[serde(default)]
     pub domain_restrictions: Vec<String>,
@@ -100,8 +132,8 @@ impl OidcConfig {
         Ok(Self { scopes, domains, fields, parties: Parties::AppsOfTheClient, ..base })
     }
 
-    /// Reads the object `oauth2-apple` of the app folder's file `file`. Name and address are not asked for: Apple would
-    /// then answer by a form of another site, with which browsers send no cookie.
+    /// Reads the object `oauth2-apple` of the app folder's file `file`. Name and address are not asked for: App Services
+    /// knew no fields of Apple accounts.
     ///
     /// # Errors
     /// Names file, key and reason of whatever is wrong or would have to be ignored.
@@ -127,10 +159,12 @@ impl OidcConfig {
             provider: name.to_owned(),
             issuer: checked_issuer(issuer).map_err(|reason| config.wrong("issuer", reason))?,
             client_id: config.required("clientId")?.to_owned(),
+            audiences: Vec::new(),
             client_secret: Some(secret.clone()),
             redirect_uris: checked_redirects(&redirect_uris)
                 .map_err(|reason| provider.wrong("redirect_uris", reason))?,
             scopes: Vec::new(),
+            response_mode: None,
             domains: Vec::new(),
             fields: MetadataFields::default(),
             parties: Parties::ClientAlone,
@@ -155,30 +189,41 @@ impl OidcConfig {
         if settings.client_id.is_empty() {
             return Err(wrong("client_id")("is empty".to_owned()));
         }
+        if settings.audiences.iter().any(String::is_empty) {
+            return Err(wrong("audiences")("has an empty text in it".to_owned()));
+        }
         let plain = |scope: &&String| !scope.is_empty() && scope.bytes().all(|byte| byte.is_ascii_graphic());
         if let Some(scope) = settings.scopes.iter().find(|scope| !plain(scope)) {
             return Err(wrong("scopes")(format!("{scope:?} is not a scope")));
         }
+        let issuer = checked_issuer(&settings.issuer).map_err(wrong("issuer"))?;
+        let scopes: Vec<String> = settings.scopes.into_iter().filter(|scope| scope != "openid").collect();
+        let apple_needs_form = issuer == APPLE && !scopes.is_empty();
         let secret = settings.client_secret.as_deref().map(|name| secrets.get(name).cloned()).transpose();
         Ok(Self {
             provider: format!("oidc-{name}"),
-            issuer: checked_issuer(&settings.issuer).map_err(wrong("issuer"))?,
+            issuer,
             client_id: settings.client_id,
+            audiences: settings.audiences,
             client_secret: secret.map_err(wrong("client_secret"))?,
             redirect_uris: checked_redirects(&settings.redirect_uris).map_err(wrong("redirect_uris"))?,
-            scopes: settings.scopes.into_iter().filter(|scope| scope != "openid").collect(),
+            scopes,
+            response_mode: settings.response_mode.or(apple_needs_form.then_some(ResponseMode::FormPost)),
             domains: checked_domains(&settings.domain_restrictions).map_err(wrong("domain_restrictions"))?,
             fields: MetadataFields::new(settings.metadata_fields).map_err(wrong("metadata_fields"))?,
-            parties: Parties::ClientAlone,
+            parties: Parties::NamedClients,
         })
     }
 }
 
 /// OpenID Connect Core §2: scheme, host, port and path. What `outbound` allows is checked when the provider is made.
-fn checked_issuer(text: &str) -> Result<IssuerUrl, String> {
-    let wrong = || format!("{text:?} is not an issuer: expected a URL without query and fragment");
+fn checked_issuer(text: &str) -> Result<String, String> {
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic()) && !text.contains(['?', '#', '@']);
-    IssuerUrl::new(text.to_owned()).ok().filter(|_| plain).ok_or_else(wrong)
+    if plain && Url::parse(text).is_ok() {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?} is not an issuer: expected a URL without query and fragment"))
+    }
 }
 
 /// https, or http on loopback for development; no fragment (RFC 6749 §3.1.2) and no user name.

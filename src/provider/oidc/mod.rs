@@ -5,34 +5,31 @@
 //! The identity is the issuer and its `sub` together, since a subject is unique only there (OpenID Connect Core §5.7).
 
 mod config;
+mod issuer;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::str::FromStr as _;
+use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use chrono::{DateTime, Utc};
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD as BASE64};
 use futures_util::future::LocalBoxFuture;
-use openidconnect::core::{
-    CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreErrorResponseType, CoreIdToken,
-    CoreJwsSigningAlgorithm, CoreProviderMetadata,
-};
-use openidconnect::{
-    AuthType, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret, CsrfToken, DiscoveryError,
-    HttpRequest, HttpResponse, IdTokenVerifier, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
-    RequestTokenError, Scope, SignatureVerificationError, TokenResponse as _,
-};
+use hyper::Request;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use passerby_actors::domain::Entropy;
 use serde_json::{Map, Value};
+use url::form_urlencoded::{self, byte_serialize};
 
 use self::config::Parties;
-pub use self::config::{OidcConfig, OidcSettings};
+pub use self::config::{OidcConfig, OidcSettings, ResponseMode};
+use self::issuer::Published;
 use super::fetched::{FetchError, Fetched};
-use super::identity::{Asked, IdentityError, IdentityProvider, MAX_EXTERNAL, VerifiedIdentity, text};
+use super::identity::{Asked, IdentityError, IdentityProvider, MAX_EXTERNAL, VerifiedIdentity, plain, text};
+use super::jwt::{self, LEEWAY_S, Token};
 use crate::config::SettingsError;
-use crate::outbound::{Outbound, OutboundError};
+use crate::outbound::{Failure, Outbound, OutboundError};
 
 /// The type and name of the provider for Google accounts.
 pub const OAUTH2_GOOGLE: &str = "oauth2-google";
@@ -41,8 +38,8 @@ pub const OAUTH2_APPLE: &str = "oauth2-apple";
 
 /// The longest ID token in characters.
 const MAX_ID_TOKEN: usize = 64 * 1024;
-/// Seconds by which a token may come from our future: the clocks of two machines.
-const LEEWAY_S: i64 = 60;
+/// Characters of an issuer's words in an error.
+const SHOWN: usize = 200;
 
 /// A login that has been sent to the issuer and is to come back. Keep it where only that browser's return finds it, and
 /// use it once.
@@ -51,6 +48,8 @@ pub struct PendingLogin {
     nonce: String,
     verifier: String,
     callback: String,
+    /// Whether the answer has to say whose it is.
+    names_issuer: bool,
 }
 
 impl PendingLogin {
@@ -71,7 +70,7 @@ pub struct Oidc {
     config: OidcConfig,
     outbound: Outbound,
     /// The issuer's configuration with its keys.
-    issuer: Fetched<CoreProviderMetadata>,
+    issuer: Fetched<Published>,
 }
 
 impl Oidc {
@@ -87,8 +86,9 @@ impl Oidc {
             };
             SettingsError::of_key(source, key, error.to_string())
         };
-        outbound.check(&config.issuer).map_err(wrong)?;
-        Ok(Self { config, outbound, issuer: Fetched::new() })
+        outbound.check(&issuer::configuration_url(&config.issuer)).map_err(wrong)?;
+        let issuer = Fetched::new(&config.provider);
+        Ok(Self { config, outbound, issuer })
     }
 
     /// Whether browsers can log in: there is where to send them back to.
@@ -136,27 +136,51 @@ impl Oidc {
         entropy: &dyn Entropy,
         now_s: u64,
     ) -> Result<(String, PendingLogin), IdentityError> {
+        let issuer = self.issuer(now_s).await?;
         let pending = PendingLogin {
             state: random(entropy),
             nonce: random(entropy),
             verifier: random(entropy),
             callback: callback.to_owned(),
+            names_issuer: issuer.names_itself_in_answers()?,
         };
-        let issuer = self.issuer.current(now_s, self.discover()).await?;
-        let challenge = PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(pending.verifier.clone()));
-        let client = CoreClient::from_provider_metadata((*issuer).clone(), self.client_id(), None)
-            .set_redirect_uri(redirect_url(callback)?);
-        let (state, nonce) = (CsrfToken::new(pending.state.clone()), Nonce::new(pending.nonce.clone()));
-        let (url, _, _) = client
-            .authorize_url(CoreAuthenticationFlow::AuthorizationCode, || state, || nonce)
-            .add_scopes(self.config.scopes.iter().cloned().map(Scope::new))
-            .set_pkce_challenge(challenge)
-            .url();
+        let mut url = issuer.endpoint("authorization_endpoint")?;
+        let scopes = std::iter::once("openid").chain(self.config.scopes.iter().map(String::as_str));
+        let challenge = BASE64.encode(digest(&SHA256, pending.verifier.as_bytes()));
+        url.query_pairs_mut()
+            .append_pair("response_type", "code")
+            .append_pair("client_id", &self.config.client_id)
+            .append_pair("redirect_uri", callback)
+            .append_pair("scope", &scopes.collect::<Vec<_>>().join(" "))
+            .append_pair("state", &pending.state)
+            .append_pair("nonce", &pending.nonce)
+            .append_pair("code_challenge", &challenge)
+            .append_pair("code_challenge_method", "S256")
+            .extend_pairs(self.config.response_mode.map(|mode| ("response_mode", mode.name())));
         Ok((url.into(), pending))
     }
 
+    /// Whether an answer to `pending` is from its issuer, as far as its parameter `iss` tells: another issuer's answer is not
+    /// ours, and one that says nothing is not, if the issuer promises to say it (RFC 9207).
+    ///
+    /// # Errors
+    /// [`IdentityError::Issuer`], [`IdentityError::NoIssuer`]; the issuer's configuration cannot be had.
+    pub async fn check_answer(
+        &self,
+        pending: &PendingLogin,
+        issuer: Option<&str>,
+        now_s: u64,
+    ) -> Result<(), IdentityError> {
+        match issuer {
+            Some(issuer) if self.issuer(now_s).await?.is_named(issuer) => Ok(()),
+            Some(_) => Err(IdentityError::Issuer),
+            None if pending.names_issuer => Err(IdentityError::NoIssuer),
+            None => Ok(()),
+        }
+    }
+
     /// The identity behind a code that came back with the state of `pending`. `issuer` is the parameter `iss` of the
-    /// return, if it has one (RFC 9207: an answer of another issuer is not ours).
+    /// return, if it has one: see [`Oidc::check_answer`].
     ///
     /// # Errors
     /// Says why it proves nothing. The login is used up in any case.
@@ -167,33 +191,57 @@ impl Oidc {
         issuer: Option<&str>,
         now_s: u64,
     ) -> Result<VerifiedIdentity, IdentityError> {
-        if issuer.is_some_and(|issuer| issuer != *self.config.issuer) {
-            return Err(IdentityError::Issuer);
-        }
-        let metadata = self.issuer.current(now_s, self.discover()).await?;
-        let secret = self.config.client_secret.as_ref().map(|secret| ClientSecret::new(secret.expose().to_owned()));
-        let authentication = authentication(&metadata, secret.is_some());
-        let client = CoreClient::from_provider_metadata((*metadata).clone(), self.client_id(), secret)
-            .set_redirect_uri(redirect_url(&pending.callback)?)
-            .set_auth_type(authentication);
-        let request = client
-            .exchange_code(AuthorizationCode::new(code.to_owned()))
-            .map_err(|_| self.unusable("names no token endpoint"))?
-            .set_pkce_verifier(PkceCodeVerifier::new(pending.verifier));
-        let fetch = |request: HttpRequest| self.outbound.send(request);
-        let answer = request.request_async(&fetch).await.map_err(|error| match error {
-            RequestTokenError::Request(error) => FetchError::from(error).into(),
-            RequestTokenError::ServerResponse(answer) => match answer.error() {
-                CoreErrorResponseType::InvalidGrant => IdentityError::CodeRefused,
-                CoreErrorResponseType::InvalidClient | CoreErrorResponseType::UnauthorizedClient => {
-                    self.unusable("refuses the client id or its secret").into()
-                }
-                _ => self.unusable("refuses the token request").into(),
-            },
-            _ => self.unusable("the answer of the token endpoint is not understood").into(),
-        })?;
-        let token = answer.id_token().ok_or_else(|| self.unusable("gives no ID token"))?.to_string();
+        self.check_answer(&pending, issuer, now_s).await?;
+        let token = self.exchange(&pending, code, now_s).await?;
         self.verify_for(&token, Some(&pending.nonce), Parties::ClientAlone, now_s).await
+    }
+
+    /// The ID token for a code (OpenID Connect Core §3.1.3, with the verifier of RFC 7636).
+    async fn exchange(&self, pending: &PendingLogin, code: &str, now_s: u64) -> Result<String, IdentityError> {
+        let issuer = self.issuer(now_s).await?;
+        let endpoint = issuer.endpoint("token_endpoint")?;
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "authorization_code")
+            .append_pair("code", code)
+            .append_pair("redirect_uri", &pending.callback)
+            .append_pair("code_verifier", &pending.verifier);
+        let mut request = Request::post(endpoint.as_str())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(ACCEPT, "application/json");
+        match &self.config.client_secret {
+            Some(secret) if issuer.takes_basic() => {
+                // RFC 6749 §2.3.1: both are form-encoded first
+                let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+                let pair = format!("{}:{}", encoded(&self.config.client_id), encoded(secret.expose()));
+                request = request.header(AUTHORIZATION, format!("Basic {}", STANDARD.encode(pair)));
+            }
+            secret => {
+                form.append_pair("client_id", &self.config.client_id);
+                form.extend_pairs(secret.iter().map(|secret| ("client_secret", secret.expose())));
+            }
+        }
+        let bad_url = |_| OutboundError { origin: endpoint.origin().ascii_serialization(), failure: Failure::BadUrl };
+        let request = request.body(form.finish().into_bytes()).map_err(|error| FetchError::from(bad_url(error)))?;
+        let answer = self.outbound.send(request).await.map_err(FetchError::from)?;
+        let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+        let told = |field: &str| body.get(field).and_then(Value::as_str);
+        let refusal = |what: &str| {
+            let more = told("error_description").map(|text| format!(": {}", plain(text, SHOWN))).unwrap_or_default();
+            issuer.unusable(format!("{what}{more}")).into()
+        };
+        match (answer.status().is_success(), told("error"), told("id_token")) {
+            (true, None, Some(token)) => Ok(token.to_owned()),
+            (true, None, None) if body.is_object() => Err(issuer.unusable("gives no ID token").into()),
+            (_, Some("invalid_grant"), _) => Err(IdentityError::CodeRefused),
+            (_, Some("invalid_client" | "unauthorized_client"), _) => {
+                Err(refusal("refuses the client id or its secret"))
+            }
+            (_, Some(error), _) => Err(refusal(&format!("refuses the token request with {:?}", plain(error, SHOWN)))),
+            _ => {
+                let status = answer.status().as_u16();
+                Err(issuer.unusable(format!("the token endpoint's answer of status {status} is not understood")).into())
+            }
+        }
     }
 
     async fn verify_for(
@@ -203,87 +251,50 @@ impl Oidc {
         parties: Parties,
         now_s: u64,
     ) -> Result<VerifiedIdentity, IdentityError> {
-        if text.len() > MAX_ID_TOKEN {
-            return Err(IdentityError::Malformed);
+        let token = Token::parse(text, MAX_ID_TOKEN)?;
+        let known = self.issuer(now_s).await?;
+        let (issuer, claims) = match known.verify(&token) {
+            Some(outcome) => (known, outcome?),
+            None => {
+                let newer = self.issuer.newer(known, now_s, self.discover()).await;
+                let outcome = newer.verify(&token).unwrap_or(Err(IdentityError::UnknownKey));
+                (newer, outcome?)
+            }
+        };
+        let name = issuer.of_token(&claims)?;
+        self.check_audience(&claims, parties)?;
+        jwt::check_times(&claims, now_s)?;
+        let issued = jwt::time(&claims, "iat")?.ok_or(IdentityError::Claim("iat"))?;
+        if issued > now_s as f64 + LEEWAY_S as f64 {
+            return Err(IdentityError::IssuedInFuture);
         }
-        let token = CoreIdToken::from_str(text).map_err(|_| IdentityError::Malformed)?;
-        let known = self.issuer.current(now_s, self.discover()).await?;
-        let mut outcome = self.check(&token, &known, nonce, now_s);
-        if outcome == Err(IdentityError::UnknownKey) {
-            let newer = self.issuer.newer(known, now_s, self.discover()).await;
-            outcome = self.check(&token, &newer, nonce, now_s);
+        if nonce.is_some_and(|nonce| claims.get("nonce").is_none_or(|found| found != nonce)) {
+            return Err(IdentityError::Nonce);
         }
-        let subject = outcome?;
-        // the very bytes whose signature has been verified
-        let payload = text.split('.').nth(1).and_then(|payload| BASE64.decode(payload).ok());
-        let claims: Map<String, Value> =
-            payload.and_then(|payload| serde_json::from_slice(&payload).ok()).ok_or(IdentityError::Malformed)?;
-        self.check_party(&claims, parties)?;
         self.check_domain(&claims)?;
-        let external = format!("{} {subject}", *self.config.issuer);
-        if subject.is_empty() || external.len() > MAX_EXTERNAL {
+        let external = match claims.get("sub") {
+            Some(Value::String(subject)) if !subject.is_empty() => format!("{name} {subject}"),
+            _ => return Err(IdentityError::Claim("sub")),
+        };
+        if external.len() > MAX_EXTERNAL {
             return Err(IdentityError::Claim("sub"));
         }
         let data = self.config.fields.extract(&claims)?;
         Ok(VerifiedIdentity::of(&self.config.provider, external, data))
     }
 
-    /// The subject of a token with the right signature, issuer, audience, times and nonce.
-    fn check(
-        &self,
-        token: &CoreIdToken,
-        issuer: &CoreProviderMetadata,
-        nonce: Option<&str>,
-        now_s: u64,
-    ) -> Result<String, IdentityError> {
-        let time =
-            |seconds: u64| i64::try_from(seconds).ok().and_then(|seconds| DateTime::<Utc>::from_timestamp(seconds, 0));
-        let now = time(now_s).unwrap_or(DateTime::<Utc>::MAX_UTC);
-        // as a client without a secret, which rules shared-secret algorithms out: public keys are the only proof here
-        let verifier =
-            IdTokenVerifier::new_public_client(self.client_id(), self.config.issuer.clone(), issuer.jwks().clone())
-                .set_allowed_algs([
-                    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
-                    CoreJwsSigningAlgorithm::EcdsaP256Sha256,
-                    CoreJwsSigningAlgorithm::EdDsa,
-                ])
-                .set_time_fn(move || now)
-                .set_issue_time_verifier_fn(move |issued| {
-                    let ahead = issued.signed_duration_since(now).num_seconds();
-                    if ahead > LEEWAY_S { Err("issued in the future".to_owned()) } else { Ok(()) }
-                });
-        let expected = nonce.map(|nonce| Nonce::new(nonce.to_owned()));
-        let verified = match &expected {
-            Some(nonce) => token.claims(&verifier, nonce),
-            None => token.claims(&verifier, |_: Option<&Nonce>| Ok(())),
-        };
-        verified.map(|claims| claims.subject().as_str().to_owned()).map_err(|error| match error {
-            ClaimsVerificationError::Expired(_) => IdentityError::Expired,
-            ClaimsVerificationError::InvalidAudience(_) => IdentityError::Audience,
-            ClaimsVerificationError::InvalidIssuer(_) => IdentityError::Issuer,
-            ClaimsVerificationError::InvalidNonce(_) => IdentityError::Nonce,
-            ClaimsVerificationError::SignatureVerification(error) => match error {
-                SignatureVerificationError::NoMatchingKey => IdentityError::UnknownKey,
-                SignatureVerificationError::DisallowedAlg(_)
-                | SignatureVerificationError::UnsupportedAlg(_)
-                | SignatureVerificationError::NoSignature => IdentityError::Algorithm,
-                _ => IdentityError::BadSignature,
-            },
-            _ => IdentityError::Malformed,
-        })
-    }
-
-    /// OpenID Connect Core §3.1.3.7, 4 and 5: whom the token was made for, which the library leaves to its caller.
-    fn check_party(&self, claims: &Map<String, Value>, parties: Parties) -> Result<(), IdentityError> {
-        let several = claims.get("aud").and_then(Value::as_array).is_some_and(|audiences| audiences.len() > 1);
-        let holds = match claims.get("azp") {
-            None => !several,
-            Some(Value::String(party)) => {
-                *party == self.config.client_id || (parties == Parties::AppsOfTheClient && !several)
-            }
+    /// Whom the token was made for (OpenID Connect Core §3.1.3.7, 3 to 5): us, or one of the `audiences`. Where others may
+    /// use it too, `azp` says that it was made for one of us, or all of them are.
+    fn check_audience(&self, claims: &Map<String, Value>, parties: Parties) -> Result<(), IdentityError> {
+        let (config, found) = (&self.config, jwt::audiences(claims)?);
+        let other = |client: &str| config.audiences.iter().any(|audience| audience == client);
+        let ours = |client: &str| client == config.client_id || (parties != Parties::ClientAlone && other(client));
+        let party = match claims.get("azp") {
+            None => found.iter().all(|audience| *audience == config.client_id || other(audience)),
+            Some(Value::String(party)) => ours(party) || (parties == Parties::AppsOfTheClient && found.len() == 1),
             Some(_) => false,
         };
-        if holds { Ok(()) } else { Err(IdentityError::Audience) }
+        if party && found.iter().any(|audience| ours(audience)) { Ok(()) } else { Err(IdentityError::Audience) }
     }
 
     fn check_domain(&self, claims: &Map<String, Value>) -> Result<(), IdentityError> {
@@ -305,28 +316,13 @@ impl Oidc {
         if verified && vouched && self.config.domains.contains(&domain) { Ok(()) } else { Err(IdentityError::Domain) }
     }
 
-    /// The issuer's configuration (OpenID Connect Discovery), which must be of that very issuer, and its keys.
-    async fn discover(&self) -> Result<CoreProviderMetadata, FetchError> {
-        let fetch =
-            async |request: HttpRequest| -> Result<HttpResponse, OutboundError> { self.outbound.send(request).await };
-        let outcome = CoreProviderMetadata::discover_async(self.config.issuer.clone(), &fetch).await;
-        outcome.map_err(|error| match error {
-            DiscoveryError::Request(error) => error.into(),
-            DiscoveryError::Response(status, ..) => {
-                self.unusable(&format!("answers with status {} to discovery", status.as_u16()))
-            }
-            DiscoveryError::Validation(_) => self.unusable("publishes the configuration of another issuer"),
-            _ => self.unusable("publishes a configuration that is not understood"),
-        })
+    /// What the issuer publishes.
+    async fn issuer(&self, now_s: u64) -> Result<Arc<Published>, FetchError> {
+        self.issuer.current(now_s, self.discover()).await
     }
 
-    fn client_id(&self) -> ClientId {
-        ClientId::new(self.config.client_id.clone())
-    }
-
-    fn unusable(&self, reason: &str) -> FetchError {
-        let origin = self.config.issuer.url().origin().ascii_serialization();
-        FetchError::Answer { origin, reason: reason.to_owned() }
+    async fn discover(&self) -> Result<Published, FetchError> {
+        Published::fetch(&self.outbound, &self.config.issuer).await
     }
 }
 
@@ -364,16 +360,4 @@ fn random(entropy: &dyn Entropy) -> String {
     let mut bytes = [0; 32];
     entropy.fill(&mut bytes);
     BASE64.encode(bytes)
-}
-
-fn redirect_url(text: &str) -> Result<RedirectUrl, IdentityError> {
-    RedirectUrl::new(text.to_owned()).map_err(|_| IdentityError::RedirectUri)
-}
-
-/// How the client proves to the token endpoint who it is; HTTP Basic unless the issuer says that it takes it otherwise.
-fn authentication(issuer: &CoreProviderMetadata, has_secret: bool) -> AuthType {
-    let basic = issuer
-        .token_endpoint_auth_methods_supported()
-        .is_none_or(|methods| methods.contains(&CoreClientAuthMethod::ClientSecretBasic));
-    if basic && has_secret { AuthType::BasicAuth } else { AuthType::RequestBody }
 }
