@@ -213,17 +213,30 @@ impl LocalUserpass {
         })
     }
 
+    /// Whether an address is confirmed as soon as it is registered.
+    pub fn confirms_by_itself(&self) -> bool {
+        self.config.confirmation == Confirmation::Automatic
+    }
+
     /// Mails another token to confirm the address.
     ///
     /// # Errors
-    /// `NoConfirmation`; too many attempts; `Unknown` or `AlreadyConfirmed` if the answer may tell.
+    /// Too many attempts; `Unknown` or `AlreadyConfirmed` if the answer may tell; otherwise `NoConfirmation` where addresses are
+    /// confirmed by themselves.
     pub async fn resend_confirmation(
         self: &Arc<Self>,
         name: &str,
         client: IpAddr,
         answer: Answer,
     ) -> Result<(), UserpassError> {
-        let Confirmation::Mail(link) = &self.config.confirmation else { return Err(UserpassError::NoConfirmation) };
+        let Confirmation::Mail(link) = &self.config.confirmation else {
+            let known = || self.known(&Credential::identity(name)).is_some_and(|(known, _)| *known.name == *name);
+            return Err(match answer {
+                Answer::Uniform => UserpassError::NoConfirmation,
+                Answer::Documented if known() => CredentialRefusal::AlreadyConfirmed.into(),
+                Answer::Documented => CredentialRefusal::Unknown.into(),
+            });
+        };
         self.admit_mail(MailKind::Confirm, name, client)?;
         let (link, name) = (link.clone(), name.to_owned());
         self.told_or_later(answer, move |this| async move {

@@ -311,6 +311,69 @@ async fn apps_and_providers_that_are_not_served_are_named_in_the_answer() {
         .await;
 }
 
+/// realm-web 1.0.0 to 2.0.0 refreshes and repeats after every 401, without end; other SDKs drop their user. So a 401 says that the
+/// request's own token is no good, and nothing else.
+#[actix_web::test]
+async fn no_request_with_a_good_token_is_answered_401() {
+    const KEYS: &str = "/api/client/v2.0/auth/api_keys";
+    let provider = |name: &str, path: &str| format!("POST /api/client/v2.0/app/passerby/auth/providers/{name}/{path}");
+    let names =
+        ["anon-user", "local-userpass", "api-key", "custom-token", "custom-function", "oauth2-google", "nothing"];
+    let bodies = [
+        "{}",
+        r#"{"username":"a@example.test","email":"a@example.test","password":"a wrong one"}"#,
+        r#"{"token":"a.b.c","tokenId":"x","password":"a password"}"#,
+        r#"{"key":"wrong","name":"k"}"#,
+    ];
+    let accounts = "[provider.local_userpass]\nconfig = { autoConfirm = true }\n[provider.api_key]\nenabled = true\n";
+    for file in ["", accounts] {
+        World::new()
+            .file(file)
+            .serve(async |server| {
+                let access = |what: String| (what, true);
+                let paths =
+                    ["register", "confirm", "confirm/send", "confirm/call", "reset", "reset/send", "reset/call"];
+                let mut requests: Vec<(String, bool)> =
+                    paths.iter().map(|path| access(provider("local-userpass", path))).collect();
+                for name in names {
+                    requests.push(access(provider(name, "login?link=true")));
+                    requests.push(access(provider(name, "login")));
+                }
+                requests.extend([access(PROFILE.to_owned()), access(LOCATION.to_owned())]);
+                let key = format!("{KEYS}/0123456789abcdef01234567");
+                for what in [
+                    format!("GET {KEYS}"),
+                    format!("POST {KEYS}"),
+                    format!("GET {key}"),
+                    format!("DELETE {key}"),
+                    format!("PUT {key}/enable"),
+                    format!("PUT {key}/disable"),
+                    REFRESH.to_owned(),
+                ] {
+                    requests.push((what, false));
+                }
+                for (what, by_access) in requests {
+                    for body in bodies {
+                        // some of it succeeds, and replaces the token
+                        let tokens = server.log_in().await;
+                        let token = if by_access { &tokens.access } else { &tokens.refresh };
+                        let call = server.call(&what).bearer(token);
+                        let answer = if what.starts_with("GET") { call } else { call.body(body) }.send().await;
+                        assert_ne!(answer.status, 401, "{what} {body} {answer:?}");
+                        assert!(answer.status < 500, "{what} {body} {answer:?}");
+                    }
+                }
+                // and without one, or with one that is none, a login is refused as it always was
+                for token in ["", "null", "a.b.c"] {
+                    let call = server.call(&provider("custom-token", "login")).bearer(token).body("{}");
+                    let text = "authentication via 'custom-token' is unsupported";
+                    call.send().await.assert_client_error(401, Some("AuthError"), text);
+                }
+            })
+            .await;
+    }
+}
+
 /// Rule 8: a disabled provider answers logins with an error, and the sessions there are go on.
 #[actix_web::test]
 async fn a_disabled_provider_takes_no_logins_and_ends_no_session() {

@@ -19,7 +19,7 @@ const LOGIN = `POST ${LOGIN_PATH} 200`;
 const LOGIN_REFUSED = `POST ${LOGIN_PATH} 401`;
 // A proxy writes paths down without their query, so a link reads like a login.
 const LINK = LOGIN;
-const LINK_REFUSED = LOGIN_REFUSED;
+const LINK_REFUSED = `POST ${LOGIN_PATH} 400`;
 const LOCATION = `GET ${PATHS.location} 200`;
 const PROFILE = `GET ${PATHS.profile} 200`;
 
@@ -355,7 +355,7 @@ describe("realm-web with API keys", { timeout: SUITE_DEADLINE }, () => {
     const { accessToken, identities } = user;
     for (const bad of [off.key, spoiledKey(off.key), "spoiled"]) {
       proxy.clear();
-      await assert.rejects(link(user, bad), { statusCode: 401, errorCode: "AuthError" });
+      await assert.rejects(link(user, bad), { statusCode: 400, errorCode: "AuthError" });
       assert.deepEqual(proxy.lines, [LINK_REFUSED], "no refresh, no second attempt");
     }
     await assertGoesOn(user, accessToken, identities);
@@ -419,15 +419,15 @@ describe("realm-web with API keys", { timeout: SUITE_DEADLINE }, () => {
     const off = await startServerWithoutKeys(t);
     const owner = await newOwner(off.url);
     const { accessToken, identities } = owner;
-    const unsupported = {
-      statusCode: 401,
+    const unsupported = (statusCode) => ({
+      statusCode,
       errorCode: "AuthError",
       error: "authentication via 'api-key' is unsupported",
-    };
-    await assert.rejects(owner.apiKeys.create("none"), unsupported);
-    await assert.rejects(owner.apiKeys.fetchAll(), unsupported);
-    await assert.rejects(logInWithKey(off.url, "psb_"), unsupported);
-    await assert.rejects(link(owner, "psb_"), unsupported);
+    });
+    await assert.rejects(owner.apiKeys.create("none"), unsupported(400));
+    await assert.rejects(owner.apiKeys.fetchAll(), unsupported(400));
+    await assert.rejects(logInWithKey(off.url, "psb_"), unsupported(401));
+    await assert.rejects(link(owner, "psb_"), unsupported(400));
     await assertGoesOn(owner, accessToken, identities);
     const answer = await call(off.url, "POST", V1_KEYS, owner.accessToken, { name: "none" });
     assert.equal(answer.status, 403);

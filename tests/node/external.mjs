@@ -25,9 +25,13 @@ const CUSTOM_TOKEN = {
   ],
 };
 
+/** The provider in an app folder, and its secret. */
+export const JWT_PROVIDER = CUSTOM_TOKEN;
+export const JWT_SECRETS = { [SECRET_NAME]: SECRET };
+
 /** A server that takes this identity provider's JWTs as it takes anonymous logins. */
 export function startServerWithJwt(t) {
-  return startServerWithApp(t, { "anon-user": ANON_USER, "custom-token": CUSTOM_TOKEN }, { [SECRET_NAME]: SECRET });
+  return startServerWithApp(t, { "anon-user": ANON_USER, "custom-token": CUSTOM_TOKEN }, JWT_SECRETS);
 }
 
 /** A server that knows of the provider and has it switched off. */

@@ -86,7 +86,7 @@ fn id(request: &HttpRequest) -> Result<DeviceId, ClientError> {
 #[utoipa::path(post, path = "/api/client/v2.0/auth/api_keys", tag = "App Services", operation_id = "appServicesCreateApiKey", security(("refresh_token" = [])),
     request_body(content = AppServicesKeyName, description = "The key's name."),
     responses((status = 201, body = KeyBody, description = "The key.")),
-    extensions(("x-problems" = json!("apprefresh Unsupported body BadRequest InvalidParameter APIKeyAlreadyExists"))))]
+    extensions(("x-problems" = json!("apprefresh CredentialRefused body BadRequest InvalidParameter APIKeyAlreadyExists"))))]
 pub(crate) async fn create_key(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -109,7 +109,7 @@ pub(crate) async fn create_key(
 /// Lists the user's API keys.
 #[utoipa::path(get, path = "/api/client/v2.0/auth/api_keys", tag = "App Services", operation_id = "appServicesListApiKeys", security(("refresh_token" = [])),
     responses((status = 200, body = [KeyBody], description = "The keys, oldest first, without the keys themselves.")),
-    extensions(("x-problems" = json!("apprefresh Unsupported"))))]
+    extensions(("x-problems" = json!("apprefresh CredentialRefused"))))]
 pub(crate) async fn fetch_keys(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = allowed(&request, &context).map(|live| {
         let user = context.handle.load(&live.user);
@@ -123,7 +123,7 @@ pub(crate) async fn fetch_keys(request: HttpRequest, context: web::Data<Context>
 #[utoipa::path(get, path = "/api/client/v2.0/auth/api_keys/{id}", tag = "App Services", operation_id = "appServicesGetApiKey", security(("refresh_token" = [])),
     params(("id" = String, Path, description = "The key's `_id`.", example = "636aba021728b6c1c03db7f9")),
     responses((status = 200, body = KeyBody, description = "The key, without the key itself.")),
-    extensions(("x-problems" = json!("apprefresh Unsupported APIKeyNotFound"))))]
+    extensions(("x-problems" = json!("apprefresh CredentialRefused APIKeyNotFound"))))]
 pub(crate) async fn fetch_key(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = allowed(&request, &context).and_then(|live| {
         let (id, user) = (id(&request)?, context.handle.load(&live.user));
@@ -137,7 +137,7 @@ pub(crate) async fn fetch_key(request: HttpRequest, context: web::Data<Context>)
 #[utoipa::path(delete, path = "/api/client/v2.0/auth/api_keys/{id}", tag = "App Services", operation_id = "appServicesDeleteApiKey", security(("refresh_token" = [])),
     params(("id" = String, Path, description = "The key's `_id`.", example = "636aba021728b6c1c03db7f9")),
     responses((status = 204, description = "The key is gone.")),
-    extensions(("x-problems" = json!("apprefresh Unsupported body APIKeyNotFound"))))]
+    extensions(("x-problems" = json!("apprefresh CredentialRefused body APIKeyNotFound"))))]
 pub(crate) async fn delete_key(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -155,7 +155,7 @@ pub(crate) async fn delete_key(
 #[utoipa::path(put, path = "/api/client/v2.0/auth/api_keys/{id}/enable", tag = "App Services", operation_id = "appServicesEnableApiKey", security(("refresh_token" = [])),
     params(("id" = String, Path, description = "The key's `_id`.", example = "636aba021728b6c1c03db7f9")),
     responses((status = 204, description = "The key logs in again.")),
-    extensions(("x-problems" = json!("apprefresh Unsupported body APIKeyNotFound"))))]
+    extensions(("x-problems" = json!("apprefresh CredentialRefused body APIKeyNotFound"))))]
 pub(crate) async fn enable_key(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -168,7 +168,7 @@ pub(crate) async fn enable_key(
 #[utoipa::path(put, path = "/api/client/v2.0/auth/api_keys/{id}/disable", tag = "App Services", operation_id = "appServicesDisableApiKey", security(("refresh_token" = [])),
     params(("id" = String, Path, description = "The key's `_id`.", example = "636aba021728b6c1c03db7f9")),
     responses((status = 204, description = "The key is refused from now on.")),
-    extensions(("x-problems" = json!("apprefresh Unsupported body APIKeyNotFound"))))]
+    extensions(("x-problems" = json!("apprefresh CredentialRefused body APIKeyNotFound"))))]
 pub(crate) async fn disable_key(
     request: HttpRequest,
     context: web::Data<Context>,

@@ -53,15 +53,23 @@ struct ClientError {
     text: String,
     code: Option<&'static str>,
     retry_after_s: Option<u16>,
+    /// Whether it is about a credential, and not about the request's token.
+    of_credential: bool,
 }
 
 impl ClientError {
     fn new(status: StatusCode, code: impl Into<Option<&'static str>>, text: impl Into<String>) -> Self {
-        Self { status, text: text.into(), code: code.into(), retry_after_s: None }
+        Self { status, text: text.into(), code: code.into(), retry_after_s: None, of_credential: false }
     }
 
     fn unauthorized(code: impl Into<Option<&'static str>>, text: &str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, code, text)
+    }
+
+    /// A credential that is not taken: 401, as SDKs expect of a login; to a request with a good token of its own 400, because
+    /// realm-web 1.0.0 to 2.0.0 refreshes and repeats after every 401, and other SDKs drop their user.
+    fn refused(code: &'static str, text: &str) -> Self {
+        Self { of_credential: true, ..Self::unauthorized(code, text) }
     }
 
     fn bad_request(text: impl Into<String>) -> Self {
@@ -150,6 +158,9 @@ fn respond(request: &HttpRequest, context: &Context, answer: Answer) -> HttpResp
         if error.status == StatusCode::UNAUTHORIZED && !server.may_refuse() {
             // a client drops its identity on a 401: it must mean "known to be dead"
             error = handle::Error::NotWritable.into();
+        }
+        if error.of_credential && error.status == StatusCode::UNAUTHORIZED && has_good_token(request, context) {
+            error.status = StatusCode::BAD_REQUEST;
         }
         if error.status == StatusCode::SERVICE_UNAVAILABLE && error.retry_after_s.is_none() {
             error.retry_after_s = Some(retry_after_s(server));
@@ -299,7 +310,7 @@ pub struct LoginBody {
         ("link" = Option<bool>, Query, description = "`true`: link the identity to the user of the access token.")),
     request_body(content = Option<AppServicesLogin>, description = "The provider's credentials and `options.device`. All of it is optional for `anon-user`; fields that are not known are ignored."),
     responses((status = 200, body = LoginBody, description = "The tokens of the session. After a link `refresh_token` may be left out: the one before goes on.")),
-    extensions(("x-problems" = json!("BadRequest AppNotFound AuthProviderNotFound AuthError InvalidPassword UserDisabled InvalidParameter body InvalidSession Unauthorized TooManyRequests ServiceUnavailable"))))]
+    extensions(("x-problems" = json!("BadRequest AppNotFound AuthProviderNotFound AuthError CredentialRefused IdentityInUse InvalidPassword UserDisabled InvalidParameter body InvalidSession Unauthorized TooManyRequests ServiceUnavailable"))))]
 async fn login(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = try_login(&request, &context, payload).await;
     respond(&request, &context, answer)
@@ -355,8 +366,8 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
     let device = device(&object, || DeviceId(server.random_id()));
     let log_in = server.linker.log_in(proof, SessionKind::AppServices, device, IdForm::Object);
     let user = within_time(context, log_in).await.map_err(|error| match error {
-        handle::Error::Refused(Refusal::Disabled) => ClientError::unauthorized("UserDisabled", "user disabled"),
-        handle::Error::Refused(_) => ClientError::unauthorized("AuthError", "unauthorized"),
+        handle::Error::Refused(Refusal::Disabled) => ClientError::refused("UserDisabled", "user disabled"),
+        handle::Error::Refused(_) => ClientError::refused("AuthError", "unauthorized"),
         other => other.into(),
     })?;
     Ok(logged_in(server, &user, device, true))
@@ -367,8 +378,7 @@ fn spend_on_identity(request: &HttpRequest, context: &Context, provider: &str) -
     if provider == LOCAL_USERPASS { spend_on_password(request, context) } else { spend(request, context, Spend::Link) }
 }
 
-/// Why a credential is not taken: once logged in, realm-web asks again and again after a bare "unauthorized"
-/// (wire-protocol §2.3).
+/// Why a credential is not taken.
 fn refused_proof(context: &Context, error: &IdentityError, link: bool) -> ClientError {
     let hides = context.server.settings.auth.hide_accounts;
     let code = match error {
@@ -382,28 +392,29 @@ fn refused_proof(context: &Context, error: &IdentityError, link: bool) -> Client
         _ => "AuthError",
     };
     let text = if link { "unauthorized: the credential is not accepted" } else { "unauthorized" };
-    ClientError::unauthorized(code, text)
+    ClientError::refused(code, text)
 }
 
 /// A provider that is off, or not built (wire-protocol §8.2).
 fn unsupported(name: &str) -> ClientError {
-    ClientError::unauthorized("AuthError", &format!("authentication via '{name}' is unsupported"))
+    ClientError::refused("AuthError", &format!("authentication via '{name}' is unsupported"))
 }
 
-/// Why a link is not made (wire-protocol §2.3, with its recommended answer).
+/// Why a link is not made (wire-protocol §2.3, with its texts).
 fn refused_link(error: handle::Error) -> ClientError {
+    let conflict = |text: &str| ClientError::new(StatusCode::CONFLICT, "AuthError", text);
     match error {
         handle::Error::Refused(Refusal::IdentityInUse) => {
-            ClientError::unauthorized("AuthError", "unauthorized: a user already exists with the specified provider")
+            conflict("unauthorized: a user already exists with the specified provider")
         }
         handle::Error::Refused(Refusal::TooManyIdentities) => {
-            ClientError::unauthorized("AuthError", "unauthorized: the user has too many identities")
+            conflict("unauthorized: the user has too many identities")
         }
         handle::Error::Refused(Refusal::ProviderLinked) => {
             ClientError::bad_request("linking a local-userpass identity is not allowed when one is already linked")
         }
         handle::Error::Refused(Refusal::StaleProof | Refusal::NoSuchIdentity) => {
-            ClientError::unauthorized("AuthError", "unauthorized: the credential is not accepted")
+            ClientError::refused("AuthError", "unauthorized: the credential is not accepted")
         }
         handle::Error::Refused(Refusal::Disabled) => ClientError::invalid_session("invalid session: user disabled"),
         handle::Error::Refused(_) => ClientError::invalid_session("invalid session: session not found"),
@@ -464,6 +475,16 @@ fn authenticate(request: &HttpRequest, context: &Context) -> Result<(Access, Liv
         Err(handle::Error::Refused(_)) => Err(ClientError::invalid_session("invalid session: session not found")),
         Err(other) => Err(other.into()),
     }
+}
+
+/// Whether the request has a token of a session that lives.
+fn has_good_token(request: &HttpRequest, context: &Context) -> bool {
+    let server = &context.server;
+    let session = bearer(request).and_then(|token| match server.tokens.verify_access(token, server.wall_s()) {
+        Ok(access) => Some((access.user, access.session, Some(access.epoch))),
+        Err(_) => server.tokens.verify_refresh(token).ok().map(|refresh| (refresh.user, refresh.session, None)),
+    });
+    session.is_some_and(|(user, session, epoch)| context.handle.check(&user, &session, epoch).is_ok())
 }
 
 fn no_token() -> ClientError {

@@ -147,6 +147,13 @@ pub(super) const CLIENT_ERRORS: &[Kind] = &[
     app("InvalidParameter", 400, Some("InvalidParameter"), "A parameter is wrong; `error` says why."),
     app("UserAlreadyConfirmed", 400, Some("UserAlreadyConfirmed"), "The address is confirmed already."),
     app("UserpassTokenInvalid", 400, Some("UserpassTokenInvalid"), "The mail's link is too old."),
+    app(
+        "CredentialRefused",
+        400,
+        Some("AuthError"),
+        "The credential is not accepted, or its provider is switched off; the request's own token is good.",
+    ),
+    app("IdentityInUse", 409, Some("AuthError"), "The identity has another user, or the user has too many."),
     app("AuthError", 401, Some("AuthError"), "The credential is not accepted, or there is none."),
     app("InvalidPassword", 401, Some("InvalidPassword"), "The name or the password is wrong."),
     app("InvalidSession", 401, Some("InvalidSession"), "The session has ended, or the token has expired."),
