@@ -52,7 +52,7 @@ impl Kind {
             }
             Self::Names => "a list of texts, with commas in the environment".to_owned(),
             Self::KeyRules => {
-                "a list of key=rule, with commas in the environment; a rule is keep_target, keep_source, sum, union or newest"
+                "a list of key=rule, with commas in the environment; a rule is deep, keep_target, keep_source, sum, union or newest"
                     .to_owned()
             }
             Self::Choice(words) => words.join(" or "),
@@ -228,8 +228,9 @@ fn network(text: &str) -> Result<String, String> {
 
 /// How the values of a key of two documents become one, as `key=rule`.
 fn key_rule(text: &str) -> Result<String, String> {
-    let wrong =
-        || format!("{text:?} is not key=rule: expected keep_target, keep_source, sum, union or newest as the rule");
+    let wrong = || {
+        format!("{text:?} is not key=rule: expected deep, keep_target, keep_source, sum, union or newest as the rule")
+    };
     let (key, rule) = text.rsplit_once('=').ok_or_else(wrong)?;
     if key.is_empty() || rule_named(rule).is_none() { Err(wrong()) } else { Ok(text.to_owned()) }
 }
@@ -237,6 +238,7 @@ fn key_rule(text: &str) -> Result<String, String> {
 /// The rule of this name.
 pub(super) fn rule_named(name: &str) -> Option<KeyRule> {
     Some(match name {
+        "deep" => KeyRule::Deep,
         "keep_target" => KeyRule::KeepTarget,
         "keep_source" => KeyRule::KeepSource,
         "sum" => KeyRule::Sum,

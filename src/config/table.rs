@@ -254,15 +254,19 @@ pub(super) const TABLE: &[Setting] = &[
     },
     plain(
         "data.merge",
-        Kind::Choice(&["keep_target", "keep_source", "sum", "union", "newest"]),
-        Fallback::Value("keep_target"),
-        "What becomes of a key that both documents have when an anonymous user becomes part of an account (the target).",
+        Kind::Choice(&["deep", "keep_target", "keep_source", "sum", "union", "newest"]),
+        Fallback::Value("deep"),
+        "What becomes of a key that both documents have when an anonymous user becomes part of an account: \
+         deep joins objects at every depth and keeps the account's where one value can stand, as {\"a\":1,\"b\":{\"c\":1,\"d\":2}} of the \
+         account's {\"a\":1,\"b\":{\"c\":1}} and the other's {\"a\":2,\"b\":{\"d\":2}}; keep_target keeps the account's, 1 of 1 and 2; \
+         keep_source takes the other's, 2; sum adds numbers, 3; union joins lists, [1,2,3] of [1,2] and [2,3], and objects at the first depth; \
+         newest takes that of the document that was changed last (docs/merging.md).",
     ),
     plain(
         "data.merge_keys",
         Kind::KeyRules,
         Fallback::Value(""),
-        "Keys of documents with another rule than data.merge.",
+        "Keys of documents with another rule than data.merge, such as [\"cart=union\", \"visits=sum\"].",
     ),
     plain(
         "data.token_fields",

@@ -51,7 +51,7 @@ fn nothing_set_gives_the_defaults() {
         data: DataRules {
             max_document: 16_384,
             max_bytes: None,
-            merge: KeyRule::KeepTarget,
+            merge: KeyRule::Deep,
             merge_keys: BTreeMap::new(),
             token_fields: vec![],
         },

@@ -43,6 +43,13 @@ impl PlainObject {
         self
     }
 
+    /// A member that is JSON already.
+    pub(crate) fn json(mut self, name: &str, json: &str) -> Self {
+        self.name(name);
+        self.0.push_str(json);
+        self
+    }
+
     pub(crate) fn finish(mut self) -> Bytes {
         self.0.push('}');
         Bytes::from(self.0)
@@ -56,7 +63,8 @@ mod tests {
     #[test]
     fn it_is_json_as_a_serializer_writes_it() {
         let object = PlainObject::new().text("a", "x-1").with("b", |out| out.push('y')).number("c", 1800);
-        let expected = serde_json::json!({"a": "x-1", "b": "y", "c": 1800});
+        let object = object.json("d", r#"[1,"\""]"#);
+        let expected = serde_json::json!({"a": "x-1", "b": "y", "c": 1800, "d": [1, "\""]});
         assert_eq!(object.finish(), expected.to_string());
         assert_eq!(PlainObject::new().finish(), "{}");
     }

@@ -377,6 +377,60 @@ async fn linking_keeps_the_document_and_merging_joins_it() {
         .await;
 }
 
+/// By default both sides are kept: what cannot be joined is in the answer, in the one that is given again, and in what is asked before.
+#[actix_web::test]
+async fn merging_loses_nothing_of_the_visitors_without_a_word() {
+    World::new()
+        .file("[provider.local_userpass.config]\nautoConfirm = true\n")
+        .serve(async |server| {
+            const LINK: &str = "POST /v1/user/identities";
+            let account = json!({"provider": "local-userpass", "email": "a@example.test", "password": "a password"});
+            assert_eq!(server.call("POST /v1/registrations").body(account.to_string()).send().await.status, 202);
+            let first = someone(server).await;
+            changed(&send(server, &first, PUT, json!({"todos": {"a": 1, "same": [1]}, "theme": "dark"})).await, 1);
+            let first = send(server, &first, LINK, account.clone()).await.tokens().access;
+
+            let visitor = server.call(CREATE).send().await.tokens();
+            changed(
+                &send(server, &visitor.access, PUT, json!({"todos": {"b": 1, "same": [1]}, "theme": "light"})).await,
+                1,
+            );
+            let mut merge = account.clone();
+            merge["on_conflict"] = json!("merge");
+            let conflicts = json!([{"pointer": "/theme", "value": "light"}]);
+            let mut dry = merge.clone();
+            dry["dry_run"] = json!(true);
+            let told = |answer: &Value| (answer["conflicts"].clone(), answer["conflicts_truncated"].clone());
+            let preview = send(server, &visitor.access, LINK, dry).await.json();
+            assert_eq!((&preview["outcome"], told(&preview)), (&json!("merged"), (conflicts.clone(), json!(false))));
+            assert_eq!(data(server, &first).await["todos"], json!({"a": 1, "same": [1]}), "nothing was done");
+            for time in ["the first", "the answer was lost"] {
+                let merged = send(server, &visitor.access, LINK, merge.clone()).await.json();
+                assert_eq!(merged["merged_user_id"], visitor.user, "{time}");
+                assert_eq!(told(&merged), (conflicts.clone(), json!(false)), "{time}");
+            }
+            assert_eq!(data(server, &first).await, json!({"todos": {"a": 1, "b": 1, "same": [1]}, "theme": "dark"}));
+            let empty = someone(server).await;
+            let merged = send(server, &empty, LINK, merge.clone()).await.json();
+            assert_eq!(told(&merged), (json!([]), json!(false)), "there was nothing to lose");
+
+            // what would be too much for one is refused, and both keep what they have
+            for (n, status) in (0..6).zip([200, 200, 200, 200, 413, 413]) {
+                let one = someone(server).await;
+                let kept = json!({ n.to_string(): "x".repeat(15_000) });
+                changed(&send(server, &one, PUT, kept.clone()).await, 1);
+                let answer = send(server, &one, LINK, merge.clone()).await;
+                assert_eq!(answer.status, status, "{n}");
+                if status == 413 {
+                    answer.assert_problem(413, "data-too-large");
+                    assert_eq!(data(server, &one).await, kept);
+                    assert_eq!(data(server, &first).await.as_object().map(|data| data.len()), Some(6));
+                }
+            }
+        })
+        .await;
+}
+
 /// What `realm-web` shows as `customData`.
 #[actix_web::test]
 async fn tokens_show_what_is_configured_of_the_document() {

@@ -4,6 +4,8 @@
 //! It only proposes, as everybody does: that an identity has one owner is the store's `claim`, and that a user is as it was
 //! looked at is its version. After a conflict it looks again.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,8 +16,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Core, Error, IdForm, event};
 use crate::domain::{
-    Cause, ChangeSet, Credential, CredentialChange, Decision, DeviceId, IdentityKey, MergePolicy, Merged, Op,
-    Operation, Outcome, Refusal, Reply, Rewrite, Session, SessionId, SessionKind, UserId, UserState, ValueKey,
+    Cause, ChangeSet, Conflicts, Credential, CredentialChange, Decision, DeviceId, IdentityKey, MergePolicy, Merged,
+    Op, Operation, Outcome, Refusal, Reply, Rewrite, ServiceTime, Session, SessionId, SessionKind, UserId, UserState,
+    ValueKey,
 };
 use crate::store::{Completions, Health};
 
@@ -28,6 +31,8 @@ const CREDENTIAL_COSTS: usize = 8;
 
 /// For how long the answer to a merge is given again (seconds; design §6).
 const REPEAT_S: u32 = 600;
+/// How much memory is taken by what merges left out, which is told again with the answer (bytes).
+const LEFT_OUT_BYTES: usize = 8 << 20;
 
 /// An identity that its provider has vouched for, and what the provider tells about the person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,12 +71,12 @@ impl Proof {
 }
 
 /// What became of the wish to have an identity, merging if it is an account's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Joined {
     /// Nobody else had it: linked, under the same id.
     Linked(LoggedIn),
-    /// The user became part of the account; this is a new session of that.
-    Merged(LoggedIn),
+    /// The user became part of the account; this is a new session of that, and what its document does not hold of the user's.
+    Merged(LoggedIn, Conflicts),
 }
 
 /// What a link would do, looked at without doing it.
@@ -86,7 +91,7 @@ pub enum Preview {
         /// Who has it.
         owner: UserId,
         /// The account after a merge, or why there would be none.
-        merged: Result<Box<UserState>, Refusal>,
+        merged: Result<Box<Merged>, Refusal>,
     },
 }
 
@@ -149,6 +154,34 @@ struct Work {
     core: Arc<Core>,
     completions: Rc<Completions>,
     stats: Arc<LinkStats>,
+    left_out: RefCell<LeftOut>,
+}
+
+/// What the merges of the last minutes left out, by the user who became part of another: the oldest first.
+#[derive(Default)]
+struct LeftOut {
+    merges: VecDeque<(UserId, ServiceTime, Conflicts)>,
+    bytes: usize,
+}
+
+impl LeftOut {
+    fn add(&mut self, user: UserId, now: ServiceTime, conflicts: &Conflicts) {
+        if !conflicts.is_empty() {
+            self.bytes += conflicts.size();
+            self.merges.push_back((user, now, conflicts.clone()));
+        }
+        while let Some((_, merged, _)) = self.merges.front()
+            && (self.bytes > LEFT_OUT_BYTES || now >= merged.saturating_add(REPEAT_S))
+        {
+            let forgotten = self.merges.pop_front();
+            self.bytes -= forgotten.map_or(0, |(_, _, conflicts)| conflicts.size());
+        }
+    }
+
+    fn of(&self, user: &UserId) -> Conflicts {
+        let merge = self.merges.iter().rev().find(|(merged, ..)| merged == user);
+        merge.map(|(_, _, conflicts)| conflicts.clone()).unwrap_or_default()
+    }
 }
 
 impl Work {
@@ -274,17 +307,18 @@ impl Work {
             source.session(session, now, &self.core.policy).ok_or(Refusal::SessionEnded)?;
             let target = store.load(&owner).ok_or(Error::Busy)?;
             let merged = policy.merge(&source, &target, opens, now, store.clock().wall_s(), &self.core.policy)?;
-            let (set, logged_in) = merged_set(demand, &source, &target, merged, now);
-            Ok((Some(set), Joined::Merged(logged_in)))
+            let (set, logged_in, conflicts) = merged_set(demand, &source, &target, merged, now);
+            Ok((Some(set), Joined::Merged(logged_in, conflicts)))
         };
         let joined = self.until_done(permit, propose).await?;
-        match joined {
+        match &joined {
             Joined::Linked(_) if new => {
                 self.stats.links.fetch_add(1, Ordering::Relaxed);
                 event::changed(&user, Cause::Linked);
             }
             Joined::Linked(_) => {}
-            Joined::Merged(into) => {
+            Joined::Merged(into, conflicts) => {
+                self.left_out.borrow_mut().add(user, self.core.store.clock().now(), conflicts);
                 self.stats.merges.fetch_add(1, Ordering::Relaxed);
                 event::merged(&user, &into.user);
             }
@@ -293,7 +327,7 @@ impl Work {
     }
 
     /// The answer to a merge once more, for a client that lost it: with another new session.
-    async fn repeat_merge(&self, repeat: RepeatMerge) -> Result<LoggedIn, Error> {
+    async fn repeat_merge(&self, repeat: RepeatMerge) -> Result<(LoggedIn, Conflicts), Error> {
         let RepeatMerge { source, proof, opens: (kind, device), permit } = repeat;
         let operation = Operation::LogIn { identity: proof.identity.clone(), data: proof.data.clone(), kind, device };
         let propose = || {
@@ -312,7 +346,7 @@ impl Work {
         let logged_in = self.until_done(permit, propose).await?;
         self.stats.repeats.fetch_add(1, Ordering::Relaxed);
         event::changed(&logged_in.user, Cause::SessionOpened);
-        Ok(logged_in)
+        Ok((logged_in, self.left_out.borrow().of(&source)))
     }
 
     /// Changes what an identity rests on, and ends sessions of its owner if that is asked for.
@@ -419,8 +453,8 @@ fn merged_set(
     target: &UserState,
     merged: Merged,
     now: u32,
-) -> (ChangeSet, LoggedIn) {
-    let Merged { survivor, session } = merged;
+) -> (ChangeSet, LoggedIn, Conflicts) {
+    let Merged { survivor, session, conflicts } = merged;
     let logged_in = LoggedIn::new(target.id, &session);
     let replace = Decision::Replace { next: survivor, cause: Cause::MergedInto, reply: Reply::Opened(session) };
     let mut ops: Vec<Op> = demand.into_iter().collect();
@@ -431,7 +465,7 @@ fn merged_set(
     // gone first, so that the alias of the survivor is the last word about its id
     ops.push(Op::Remove { id: source.id, seen: source.record.version });
     ops.extend(target.ops(&replace).into_iter().flat_map(|(_, ops)| ops));
-    (ChangeSet { cause: Cause::MergedInto, at: now, ops }, logged_in)
+    (ChangeSet { cause: Cause::MergedInto, at: now, ops }, logged_in, conflicts)
 }
 
 fn cause_of(change: &CredentialChange) -> Cause {
@@ -471,7 +505,7 @@ struct Merge {
 
 /// Answers a merge again.
 #[derive(Message)]
-#[rtype(result = "Result<LoggedIn, Error>")]
+#[rtype(result = "Result<(LoggedIn, Conflicts), Error>")]
 struct RepeatMerge {
     source: UserId,
     proof: Proof,
@@ -551,7 +585,7 @@ impl LinkerHandle {
         arbiter.spawn_fn(move || {
             let completions = Rc::<Completions>::default();
             actix_rt::spawn(Rc::clone(&completions).run(|_| {}));
-            let work = Rc::new(Work { core: for_linker, completions, stats: for_work });
+            let work = Rc::new(Work { core: for_linker, completions, stats: for_work, left_out: RefCell::default() });
             drop(started.send(Linker { work }.start()));
         });
         let address = address.await.map_err(|_| Error::Stopping)?;
@@ -592,7 +626,8 @@ impl LinkerHandle {
         self.address.send(merge).await.map_err(|_| Error::Stopping)?
     }
 
-    /// Answers a merge again, within 10 minutes: `source` is an alias of the very user whom the proof proves.
+    /// Answers a merge again, within 10 minutes: `source` is an alias of the very user whom the proof proves. After a restart it
+    /// is not known any more what the merge left out.
     ///
     /// # Errors
     /// `Refused(Gone)` if it is not.
@@ -601,7 +636,7 @@ impl LinkerHandle {
         source: UserId,
         proof: Proof,
         opens: (SessionKind, DeviceId),
-    ) -> Result<LoggedIn, Error> {
+    ) -> Result<(LoggedIn, Conflicts), Error> {
         let permit = Some(self.core.permit()?);
         let repeat = RepeatMerge { source, proof, opens, permit };
         self.address.send(repeat).await.map_err(|_| Error::Stopping)?
@@ -625,7 +660,7 @@ impl LinkerHandle {
                 let target = store.load(&owner).ok_or(Error::Busy)?;
                 let opens = (SessionKind::V1, DeviceId::default());
                 let merged = policy.merge(&state, &target, opens, now, store.clock().wall_s(), rules);
-                Ok(Preview::Owned { owner, merged: merged.map(|merged| Box::new(merged.survivor)) })
+                Ok(Preview::Owned { owner, merged: merged.map(Box::new) })
             }
         }
     }

@@ -139,8 +139,8 @@ pub(super) struct Sockets {
     told: u64,
     kept: VecDeque<Arc<Delta>>,
     kept_bytes: usize,
-    /// Of how many users who became part of this one every socket knows.
-    aliases: usize,
+    /// The last of those who became part of this user of whom every socket knows.
+    merged: Option<UserId>,
 }
 
 impl Sockets {
@@ -164,7 +164,7 @@ impl Sockets {
         // whoever is there already hears of what nobody told them
         self.catch_up(user);
         if self.sockets.is_empty() {
-            self.aliases = user.aliases().len();
+            self.merged = user.aliases().last().map(|alias| alias.id);
         }
         let (outbox, pushes) = channel(OUTBOX);
         let load = Arc::<Load>::default();
@@ -205,7 +205,7 @@ impl Sockets {
 
     /// Tells everybody of the document as it is, if it is not the one that they know: somebody else than the actor changed it.
     pub(super) fn catch_up(&mut self, user: &UserState) {
-        let version = user.document().version();
+        let version = version(user);
         if version == self.told {
             return;
         }
@@ -218,15 +218,17 @@ impl Sockets {
 
     /// The version that is known when the first one comes.
     pub(super) fn begin_at(&mut self, user: &UserState) {
-        self.told = user.document().version();
+        self.told = version(user);
     }
 
     /// Tells everybody who became part of their user since they were last told.
     pub(super) fn tell_merged(&mut self, user: &UserState) {
-        for alias in user.aliases().iter().skip(self.aliases) {
+        // the last one is never forgotten
+        let known = user.aliases().iter().position(|alias| Some(alias.id) == self.merged);
+        for alias in user.aliases().iter().skip(known.map_or(0, |known| known + 1)) {
             self.tell_all(Push::Merged { survivor: user.id, merged: alias.id });
         }
-        self.aliases = user.aliases().len();
+        self.merged = user.aliases().last().map(|alias| alias.id);
     }
 
     pub(super) fn tell_all(&mut self, push: Push) {
@@ -263,6 +265,11 @@ impl Sockets {
         self.tell_all(Push::Ended(cause));
         self.sockets.clear();
     }
+}
+
+fn version(user: &UserState) -> u64 {
+    let view = user.document.as_deref().and_then(|bytes| Document::view(bytes).ok());
+    view.map_or(0, |view| view.version)
 }
 
 fn json(user: &UserState) -> Option<Arc<str>> {

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::clock::ServiceTime;
-use super::document::KeyRule;
+use super::document::{Conflicts, KeyRule};
 use super::extension::{Alias, Session};
 use super::ids::DeviceId;
 use super::meter::MeterMerge;
 use super::record::{Flags, SessionKind};
 use super::user::{Policy, Refusal, UserState};
 
-/// How many users may become part of one: each check of one of its tokens reads their ids.
+/// How many users who became part of one are remembered, the latest: each check of one of its tokens reads their ids.
 pub const MAX_ALIASES: usize = 256;
 
 /// How the data of the two become one. Every kind of data that users have is decided here and nowhere else.
@@ -34,14 +34,17 @@ pub struct Merged {
     pub survivor: UserState,
     /// Its new session.
     pub session: Session,
+    /// What its document does not hold of the other's.
+    pub conflicts: Conflicts,
 }
 
 impl MergePolicy {
     /// The account `target` with all that the anonymous user `source` has, and with a new session. The id of the source
-    /// becomes an alias, and its sessions end with it. `wall_s` is now as Unix time, by which meters run.
+    /// becomes an alias, and its sessions end with it; beyond [`MAX_ALIASES`] the oldest alias is forgotten. `wall_s` is now as
+    /// Unix time, by which meters run.
     ///
     /// # Errors
-    /// The source is a lasting account, or one of them is gone or disabled, or too many have become part of the target.
+    /// The source is a lasting account, or one of them is gone or disabled, or the document would be too large.
     pub fn merge(
         &self,
         source: &UserState,
@@ -62,12 +65,10 @@ impl MergePolicy {
         }
         let (mut survivor, session) = target.open_session(session, None, now, policy)?;
         let extension = survivor.extension.get_or_insert_default();
-        if extension.aliases.len() >= MAX_ALIASES {
-            return Err(Refusal::TooManyAliases);
-        }
         // what was merged into an anonymous user goes along, so that no alias ever leads to another
         let inherited = source.extension.iter().flat_map(|extension| &extension.aliases).copied();
         extension.aliases.extend(inherited.chain([Alias { id: source.id, merged: now }]));
+        forget_oldest(&mut extension.aliases);
         if self.oldest_created && source.created_ms() < target.created_ms() {
             extension.created_ms = Some(source.created_ms());
         }
@@ -76,12 +77,23 @@ impl MergePolicy {
             survivor.meters = Some(Arc::from(target.meters().merged(&source.meters(), wall_s, rule).encode()));
         }
         let theirs = source.document();
+        let mut conflicts = Conflicts::default();
         if source.document.is_some() {
             let rule = |key: &str| self.document_keys.get(key).copied().unwrap_or(self.document);
-            let joined = target.document().merged(&theirs, now, policy.document_bytes, rule)?;
+            let (joined, left_out) = target.document().merged(&theirs, now, policy.document_bytes, rule)?;
             survivor.document = Some(Arc::from(joined.encode()));
+            conflicts = left_out;
         }
-        Ok(Merged { survivor, session })
+        Ok(Merged { survivor, session, conflicts })
+    }
+}
+
+/// Leaves the latest [`MAX_ALIASES`], in their order.
+fn forget_oldest(aliases: &mut Vec<Alias>) {
+    while aliases.len() > MAX_ALIASES {
+        let oldest = aliases.iter().enumerate().min_by_key(|(_, alias)| alias.merged);
+        let Some((oldest, _)) = oldest else { return };
+        aliases.remove(oldest);
     }
 }
 

@@ -15,7 +15,9 @@ pub mod user;
 pub use change::{Cause, ChangeSet, Continued, Family, Op, Outcome, Rewrite, ValueKey};
 pub use clock::{Clock, Entropy, ServiceClock, ServiceTime};
 pub use credential::{Credential, CredentialChange, CredentialRefusal, LOCAL_USERPASS, MAIL_TOKEN_S, MailToken};
-pub use document::{Change, Delta, Document, DocumentRefusal, Edit, Edited, Expected, KeyRule, OperationId, Shape};
+pub use document::{
+    Change, Conflict, Conflicts, Delta, Document, DocumentRefusal, Edit, Edited, Expected, KeyRule, OperationId, Shape,
+};
 pub use extension::{API_KEY, Alias, ApiKey, Extension, Identity, IdentityKey, Session, Sessions};
 pub use ids::{DeviceId, SessionId, UserId};
 pub use merge::{MergePolicy, Merged};

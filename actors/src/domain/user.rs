@@ -250,9 +250,6 @@ pub enum Refusal {
     /// The user is a lasting account, and this is for anonymous users.
     #[error("the user is a lasting account, which cannot become part of another")]
     NotAnonymous,
-    /// As many users as may have become part of this one.
-    #[error("too many users have become part of this one")]
-    TooManyAliases,
     /// The user has a key of this name.
     #[error("the user has a key of this name already")]
     KeyNameTaken,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use passerby_actors::actor::{Ends, Joined, LinkerHandle, Preview, Proof, Witness};
+use passerby_actors::actor::{Ends, Joined, LinkerHandle, Preview, Proof, Push, Witness};
 use passerby_actors::domain::{
     API_KEY, ApiKey, Credential, CredentialChange, CredentialRefusal, DeviceId, IdentityKey, MAIL_TOKEN_S,
     MAX_ANONYMOUS_SESSIONS, MAX_IDENTITIES, MailToken, MergePolicy, Refusal, SessionKind, UserId, ValueKey,
@@ -220,6 +220,39 @@ async fn merge(linker: &LinkerHandle, user: &LoggedIn, proof: Proof) -> Result<J
     linker.merge(user.user, user.number, proof, OPENS, MergePolicy::default()).await
 }
 
+/// Whoever shares a device with many goes on doing so.
+#[actix_rt::test]
+async fn beyond_256_merges_the_oldest_alias_is_forgotten() {
+    let world = World::new(7);
+    let running = world.open();
+    let linker = linker(&running).await;
+    let account = log_in(&linker, "a").await.unwrap();
+    let (mut guests, mut socket) = (Vec::new(), None);
+    for n in 0..258 {
+        world.clock.advance_s(1);
+        let guest = anonymous(&running, SessionKind::V1).await;
+        let Ok(Joined::Merged(into, _)) = merge(&linker, &guest, proof("a")).await else { panic!("it is merged") };
+        if n == 250 {
+            socket = Some(running.handle.attach(&account.user, into.number, None).await.unwrap());
+        }
+        guests.push(guest.user);
+    }
+    let state = running.handle.load(&account.user).unwrap();
+    assert_eq!(state.aliases().iter().map(|alias| alias.id).collect::<Vec<_>>(), guests[2..]);
+    let survivor = |guest: &UserId| running.store.registry().survivor(guest);
+    assert_eq!((survivor(&guests[1]), survivor(&guests[2])), (None, Some(account.user)));
+    // a socket is told of everybody who comes, however many are remembered
+    let (mut socket, mut told) = (socket.unwrap(), Vec::new());
+    while told.len() < 7 {
+        let push = socket.inbox.next().await.unwrap();
+        if let Push::Merged { merged, .. } = *push {
+            told.push(merged);
+        }
+    }
+    assert_eq!(told, guests[251..]);
+    running.store.stop();
+}
+
 /// Design §6: one set; the id becomes an alias, the sessions end, nobody else notices; and the answer can be had again.
 #[actix_rt::test]
 async fn an_anonymous_user_becomes_part_of_the_account_that_has_the_identity() {
@@ -232,10 +265,10 @@ async fn an_anonymous_user_becomes_part_of_the_account_that_has_the_identity() {
 
     let preview = linker.preview(&guest.user, guest.number, &proof("a"), &policy).unwrap();
     let Preview::Owned { owner, merged: Ok(after) } = preview else { panic!("{preview:?}") };
-    assert_eq!((owner, after.aliases()[0].id), (account.user, guest.user));
+    assert_eq!((owner, after.survivor.aliases()[0].id), (account.user, guest.user));
     assert!(running.knows(&guest.user), "a look changes nothing");
 
-    let Ok(Joined::Merged(into)) = merge(&linker, &guest, proof("a")).await else { panic!("it is merged") };
+    let Ok(Joined::Merged(into, _)) = merge(&linker, &guest, proof("a")).await else { panic!("it is merged") };
     assert_eq!(into.user, account.user);
     assert!(running.handle.check(&into.user, &into.session, Some(into.epoch)).is_ok());
     assert!(running.handle.check(&account.user, &account.session, Some(account.epoch)).is_ok(), "it goes on");
@@ -244,7 +277,7 @@ async fn an_anonymous_user_becomes_part_of_the_account_that_has_the_identity() {
     assert_eq!(running.store.registry().survivor(&guest.user), Some(account.user));
 
     // the answer was lost: the same again, but only with the right proof and for ten minutes
-    let again = linker.repeat_merge(guest.user, proof("a"), OPENS).await.unwrap();
+    let (again, _) = linker.repeat_merge(guest.user, proof("a"), OPENS).await.unwrap();
     assert_eq!((again.user, again.number), (into.user, into.number + 1));
     assert_eq!(linker.repeat_merge(guest.user, proof("b"), OPENS).await, Err(GONE));
     let stranger = log_in(&linker, "b").await.unwrap();
@@ -309,7 +342,7 @@ async fn merges_race_with_logouts_deletions_and_each_other() {
         let survivor = running.store.registry().survivor(&guest.user);
         let (guest_lives, account_lives) = (running.knows(&guest.user), running.knows(&account.user));
         let what = match (round % 3, &merged, &against) {
-            (0, Ok(Joined::Merged(_)), Err(_)) => {
+            (0, Ok(Joined::Merged(..)), Err(_)) => {
                 assert!(!guest_lives && survivor == Some(account.user), "{round}");
                 "merged before the logout"
             }
@@ -317,7 +350,7 @@ async fn merges_race_with_logouts_deletions_and_each_other() {
                 assert!(!guest_lives && survivor.is_none(), "{round}");
                 "logged out before the merge"
             }
-            (1, Ok(Joined::Merged(_)), Ok(())) => {
+            (1, Ok(Joined::Merged(..)), Ok(())) => {
                 assert!(!guest_lives && !account_lives && survivor.is_none(), "{round}");
                 "merged before the deletion"
             }
@@ -328,7 +361,7 @@ async fn merges_race_with_logouts_deletions_and_each_other() {
             }
             // the deletion was over before the merge began to look: there was nobody to merge with
             (1, Ok(Joined::Linked(_)), Ok(())) => "linked after the deletion",
-            (2, Ok(Joined::Merged(_)), Ok(())) => {
+            (2, Ok(Joined::Merged(..)), Ok(())) => {
                 let aliases = running.handle.load(&account.user).unwrap().aliases().len();
                 assert!(!guest_lives && !running.knows(&other.user) && aliases == 2, "{round}");
                 "both merged"
@@ -545,7 +578,7 @@ async fn counts_that_race_with_a_merge_are_not_lost() {
         let counting = running.handle.count(&guest.user, article(2));
         let (merged, counted) =
             if round % 2 == 0 { tokio::join!(merging, counting) } else { swapped(counting, merging).await };
-        assert!(matches!(merged, Ok(Joined::Merged(_))), "{merged:?}");
+        assert!(matches!(merged, Ok(Joined::Merged(..))), "{merged:?}");
         let look = passerby_actors::domain::Count { amount: 0, item: None, ..article(0) };
         let used = running.handle.count(&account.user, look).await.unwrap().used;
         assert_eq!(used, 2 + u32::from(counted.is_ok()), "{round}: {counted:?}");

@@ -339,7 +339,7 @@ async fn ten_thousand_random_operations_agree_with_a_plain_map() {
                 let policy = MergePolicy { document: KeyRule::Sum, ..MergePolicy::default() };
                 let opens = (SessionKind::V1, DeviceId::default());
                 let got = match linker.merge(id, number, proof(person), opens, policy).await {
-                    Ok(Joined::Linked(session) | Joined::Merged(session)) => Ok((session.user, session.number)),
+                    Ok(Joined::Linked(session) | Joined::Merged(session, _)) => Ok((session.user, session.number)),
                     Err(error) => Err(error),
                 };
                 let expected = model.merge(&id, number, person);

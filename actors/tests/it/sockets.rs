@@ -289,7 +289,7 @@ async fn a_merge_is_told_to_both_and_loses_nothing_that_is_written_meanwhile() {
             }
         };
         let (written, joined) = join(join(write(source.user), write(account.user)), merge()).await;
-        assert!(matches!(joined, Ok(Joined::Merged(_))), "{joined:?}");
+        assert!(matches!(joined, Ok(Joined::Merged(..))), "{joined:?}");
         let sum = 110 + written.0 + written.1;
         assert_eq!(json(&running, &account.user), Some(format!(r#"{{"n":{sum}}}"#)), "round {round}");
         assert_eq!(json(&running, &source.user), None);
@@ -336,7 +336,7 @@ async fn everybody_who_becomes_part_of_an_account_is_told() {
             .iter()
             .map(|guest| linker.merge(guest.user, guest.number, proof("a"), opens, MergePolicy::default()));
         for merged in join_all(merges).await {
-            assert!(matches!(merged, Ok(Joined::Merged(_))), "{merged:?}");
+            assert!(matches!(merged, Ok(Joined::Merged(..))), "{merged:?}");
         }
         increment(&running, &account.user, None).await.unwrap();
         let heard = told(&mut socket);
@@ -362,9 +362,10 @@ async fn a_merge_has_its_place_among_all_that_is_written() {
         "union" => KeyRule::Union,
         "source" => KeyRule::KeepSource,
         "newest" => KeyRule::Newest,
+        "deep" => KeyRule::Deep,
         _ => KeyRule::KeepTarget,
     };
-    let keys = ["sum", "union", "source", "newest", "target"];
+    let keys = ["sum", "union", "source", "newest", "deep", "target"];
     let (mut before, mut after) = (0, 0);
     for round in 0..40 {
         let world = World::new(round);
@@ -377,7 +378,11 @@ async fn a_merge_has_its_place_among_all_that_is_written() {
             let mut random = Random(round * 2 + side);
             let one = |random: &mut Random| {
                 let key = keys[random.below(keys.len())].to_owned();
-                let value = if key == "union" { json!([random.below(9)]) } else { json!(random.below(9)) };
+                let value = match &*key {
+                    "union" => json!([random.below(9)]),
+                    "deep" => json!({"of": {side.to_string(): random.below(9)}, "both": random.below(9)}),
+                    _ => json!(random.below(9)),
+                };
                 match random.below(8) {
                     0 => Change::Delete,
                     1 | 2 => Change::Put([(key, value)].into_iter().collect()),
@@ -418,7 +423,7 @@ async fn a_merge_has_its_place_among_all_that_is_written() {
         };
         let writing = join(write(source.user, changes(0)), write(account.user, changes(1)));
         let ((of_source, of_account), joined) = join(writing, merge()).await;
-        assert!(matches!(joined, Ok(Joined::Merged(_))), "{joined:?}");
+        assert!(matches!(joined, Ok(Joined::Merged(..))), "{joined:?}");
 
         let now = running.store.clock().now();
         let edited = |document: &Document, change: Change| {
@@ -429,14 +434,14 @@ async fn a_merge_has_its_place_among_all_that_is_written() {
         let (mut expected, mut is_merged) = (Document::default(), false);
         for (change, version) in of_account {
             if !is_merged && version != expected.version() + 1 {
-                (expected, is_merged) = (expected.merged(&guest, now, MOST, rule).unwrap(), true);
+                (expected, is_merged) = (expected.merged(&guest, now, MOST, rule).unwrap().0, true);
             }
             expected = edited(&expected, change);
             assert_eq!(expected.version(), version, "round {round}");
             *(if is_merged { &mut after } else { &mut before }) += 1;
         }
         if !is_merged {
-            expected = expected.merged(&guest, now, MOST, rule).unwrap();
+            expected = expected.merged(&guest, now, MOST, rule).unwrap().0;
         }
         let stored = running.handle.document(&account.user);
         let stored = stored.map_or_else(Document::default, |bytes| Document::decode(&bytes).unwrap());

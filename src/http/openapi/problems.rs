@@ -105,7 +105,6 @@ pub(super) const PROBLEMS: &[Kind] = &[
     v1(409, "number-too-large", "The number would be larger than is kept exactly."),
     v1(409, "patch-conflict", "The patch does not fit the document; `detail` says where."),
     v1(409, "provider-linked", "The user has an identity of this provider, and may have only one."),
-    v1(409, "too-many-aliases", "Too many users became part of this one."),
     v1(409, "too-many-identities", "The user has as many identities as there may be."),
     v1(409, "too-many-keys", "The user has as many API keys as there may be."),
     v1(412, "version-mismatch", "Another version of the document is there; the `ETag` says which."),

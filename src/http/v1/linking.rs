@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use passerby_actors::actor::{Joined, Preview, Proof};
-use passerby_actors::domain::{DeviceId, Flags, Identity, Refusal, SessionKind, UserId};
+use passerby_actors::domain::{Conflicts, DeviceId, Flags, Identity, Refusal, SessionKind, UserId};
 use passerby_actors::handle::{self, IdForm, Live, LoggedIn};
 use passerby_actors::store::Store as _;
 use serde::Serialize;
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::http::fields::OF_CREDENTIALS;
 use crate::http::openapi::{LinkIdentity, ReaderSession};
+use crate::http::plain::PlainObject;
 use crate::http::{Context, JSON, bearer, identities, other_method, within_time};
 use crate::provider::ANON_USER;
 
@@ -112,6 +113,12 @@ pub(crate) struct LinkAnswer {
     /// After a merge: the id that is an alias from now on.
     #[schema(required = false, nullable = false, example = "0199c4c8-7d2a-7c3f-9c1b-2f6d5e4a3b2d")]
     merged_user_id: Option<String>,
+    /// After a merge: what of that user's document the account's does not hold, at most 1000 values of 64 KiB together.
+    #[schema(required = false, nullable = false)]
+    conflicts: Option<Vec<ConflictView>>,
+    /// Whether there were more.
+    #[schema(required = false, nullable = false)]
+    conflicts_truncated: Option<bool>,
 }
 
 /// The same of a session that a cookie holds: without tokens.
@@ -124,6 +131,47 @@ pub(crate) struct LinkedReader {
     /// After a merge: the id that is an alias from now on.
     #[schema(required = false, nullable = false, example = "0199c4c8-7d2a-7c3f-9c1b-2f6d5e4a3b2d")]
     merged_user_id: Option<String>,
+    /// After a merge: what of that user's document the account's does not hold, at most 1000 values of 64 KiB together.
+    #[schema(required = false, nullable = false)]
+    conflicts: Option<Vec<ConflictView>>,
+    /// Whether there were more.
+    #[schema(required = false, nullable = false)]
+    conflicts_truncated: Option<bool>,
+}
+
+/// A value that a merge left out of the account's document.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ConflictView {
+    /// Where it was (a JSON pointer, RFC 6901); the account's own value is there.
+    #[schema(example = "/settings/theme")]
+    pointer: String,
+    /// What it was.
+    value: Value,
+}
+
+fn shown(conflicts: &Conflicts) -> Vec<ConflictView> {
+    let one = |conflict: &passerby_actors::domain::Conflict| ConflictView {
+        pointer: conflict.pointer.clone(),
+        value: conflict.value.clone(),
+    };
+    conflicts.list.iter().map(one).collect()
+}
+
+/// Who became part of a session's user, and what that one's document does not hold.
+#[derive(Clone, Copy)]
+pub(super) struct Absorbed<'a> {
+    user: &'a UserId,
+    conflicts: &'a Conflicts,
+}
+
+impl Absorbed<'_> {
+    /// Adds it to an answer.
+    pub(super) fn tell(self, body: PlainObject) -> PlainObject {
+        let conflicts = serde_json::to_string(&shown(self.conflicts)).unwrap_or_default();
+        body.text("merged_user_id", self.user.encode(&mut [0; 36]))
+            .json("conflicts", &conflicts)
+            .json("conflicts_truncated", if self.conflicts.truncated { "true" } else { "false" })
+    }
 }
 
 /// What a link would do.
@@ -143,6 +191,14 @@ pub(crate) struct LinkPreview {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, format = DateTime, example = "2026-01-31T12:00:00Z")]
     created: Option<String>,
+    /// What of that user's document the account's would not hold, if it were a merge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    conflicts: Option<Vec<ConflictView>>,
+    /// Whether there would be more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    conflicts_truncated: Option<bool>,
     /// Why it would be rejected: the `code` of the problem that the request would be answered with.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "identity-in-use")]
@@ -170,6 +226,8 @@ fn preview(context: &Context, live: &Live, proof: &Proof, on_conflict: OnConflic
         user_id: user.to_string(),
         merged_user_id: None,
         created: None,
+        conflicts: None,
+        conflicts_truncated: None,
         code: None,
         reason: None,
     };
@@ -193,9 +251,11 @@ fn preview(context: &Context, live: &Live, proof: &Proof, on_conflict: OnConflic
         (Preview::Owned { .. }, _) if proof.of_known_user => rejected(Refusal::IdentityInUse),
         (Preview::Owned { owner, .. }, OnConflict::Switch) => bare("switched", owner),
         (Preview::Owned { merged: Err(refusal), .. }, OnConflict::Merge) => rejected(refusal),
-        (Preview::Owned { owner, merged: Ok(survivor) }, OnConflict::Merge) => LinkPreview {
+        (Preview::Owned { owner, merged: Ok(merged) }, OnConflict::Merge) => LinkPreview {
             merged_user_id: Some(live.user.to_string()),
-            created: Some(made(&survivor)),
+            created: Some(made(&merged.survivor)),
+            conflicts: Some(shown(&merged.conflicts)),
+            conflicts_truncated: Some(merged.conflicts.truncated),
             ..bare("merged", owner)
         },
     };
@@ -207,12 +267,12 @@ fn preview(context: &Context, live: &Live, proof: &Proof, on_conflict: OnConflic
 /// The user is an account from then on. The answer's tokens replace those before. If the identity has another user, `on_conflict` says
 /// what happens: `reject` (the default) changes nothing; `switch` logs in as that user and leaves this one as it is; `merge` makes this
 /// one, who must be anonymous, part of that one: its data joins, its id becomes an alias, its sessions end, and the answer is a session
-/// of that user with `merged_user_id`. A merge whose answer was lost can be asked for again within 10 minutes, with the token that it
-/// ended. `dry_run` answers what would happen and does nothing.
+/// of that user with `merged_user_id` and `conflicts`, what could not be joined. A merge whose answer was lost can be asked for again
+/// within 10 minutes, with the token that it ended. `dry_run` answers what would happen and does nothing.
 #[utoipa::path(post, path = "/v1/user/identities", tag = "Accounts", operation_id = "linkIdentity", security(("access_token" = []), ("reader_cookie" = [])),
     request_body(content = LinkIdentity, description = "The identity, and what is to happen if another user has it."),
     responses((status = 200, body = LinkOutcome, description = "The tokens of the session; with `dry_run`, what the link would do.")),
-    extensions(("x-problems" = json!("object unknown-on-conflict session fresh-login-needed credential anonymous-identity identity-in-use too-many-identities provider-linked not-anonymous too-many-aliases data-too-large write"))))]
+    extensions(("x-problems" = json!("object unknown-on-conflict session fresh-login-needed credential anonymous-identity identity-in-use too-many-identities provider-linked not-anonymous data-too-large write"))))]
 async fn link_identity(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         let body = fields::read(&request, &context, payload, &[OF_LINK, OF_CREDENTIALS]).await?;
@@ -241,9 +301,10 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
                 let merge = server.linker.merge(live.user, live.number, proof, opens, server.merge_policy());
                 match within_time(&context, merge).await? {
                     Joined::Linked(linked) => linked,
-                    Joined::Merged(into) => {
+                    Joined::Merged(into, conflicts) => {
                         use_up(&context, &body);
-                        return Ok(merged(&request, &context, &into, live.kind, &live.user));
+                        let absorbed = Absorbed { user: &live.user, conflicts: &conflicts };
+                        return Ok(merged(&request, &context, &into, live.kind, absorbed));
                     }
                 }
             }
@@ -284,9 +345,9 @@ fn merged(
     context: &Context,
     into: &LoggedIn,
     kind: SessionKind,
-    source: &UserId,
+    absorbed: Absorbed<'_>,
 ) -> HttpResponse {
-    tokens(request, StatusCode::OK, context, into, Of { kind, counter: 0, lasting: true }, Some(source))
+    tokens(request, StatusCode::OK, context, into, Of { kind, counter: 0, lasting: true }, Some(absorbed))
 }
 
 /// The answer to a merge once more, for a client that lost it: its user is an alias of the very user whom the credential
@@ -300,7 +361,10 @@ async fn merge_again(request: &HttpRequest, context: &Context, body: &Map<String
     let proof = prove(request, context, body, false).await?;
     let again = server.linker.repeat_merge(ended.user, proof, (ended.kind, DeviceId::default()));
     match within_time(context, again).await {
-        Ok(into) => Ok(merged(request, context, &into, ended.kind, &ended.user)),
+        Ok((into, conflicts)) => {
+            let absorbed = Absorbed { user: &ended.user, conflicts: &conflicts };
+            Ok(merged(request, context, &into, ended.kind, absorbed))
+        }
         Err(handle::Error::Refused(_)) => Err(problem),
         Err(other) => Err(other.into()),
     }

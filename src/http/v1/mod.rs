@@ -41,6 +41,7 @@ pub(crate) mod userpass;
 
 use self::challenge::{afford, afford_password, prove_work};
 pub(crate) use self::fields::none as no_fields;
+use self::linking::Absorbed;
 pub use self::problem::Problem;
 pub(crate) use self::problem::respond;
 use self::problem::{Answer, json};
@@ -100,10 +101,10 @@ fn tokens(
     context: &Context,
     live: &LoggedIn,
     of: Of,
-    merged_user: Option<&UserId>,
+    absorbed: Option<Absorbed<'_>>,
 ) -> HttpResponse {
     if of.kind == SessionKind::Cookie {
-        let mut response = session_body(status, &live.user, live.session, merged_user);
+        let mut response = session_body(status, &live.user, live.session, absorbed);
         reader::set_session(&mut response, request, context, live, of.lasting);
         return response;
     }
@@ -117,9 +118,9 @@ fn tokens(
         .with("access_token", |out| server.write_access(&access, out))
         .number("expires_in", ACCESS_TTL_S)
         .with("refresh_token", |out| server.tokens.refresh_into(&refresh, out));
-    let body = match merged_user {
+    let body = match absorbed {
         None => body,
-        Some(user) => body.text("merged_user_id", user.encode(&mut [0; 36])),
+        Some(absorbed) => absorbed.tell(body),
     };
     HttpResponse::build(status).insert_header((header::CONTENT_TYPE, JSON)).body(body.finish())
 }
@@ -235,12 +236,12 @@ async fn by_cookie(request: &HttpRequest, context: &Context, body: &Map<String, 
     Ok(tokens(request, StatusCode::CREATED, context, &live, new_session(SessionKind::Cookie, false), None))
 }
 
-fn session_body(status: StatusCode, user: &UserId, session: SessionId, merged: Option<&UserId>) -> HttpResponse {
+fn session_body(status: StatusCode, user: &UserId, session: SessionId, absorbed: Option<Absorbed<'_>>) -> HttpResponse {
     let body =
         PlainObject::new().text("user_id", user.encode(&mut [0; 36])).text("session_id", session.encode(&mut [0; 24]));
-    let body = match merged {
+    let body = match absorbed {
         None => body,
-        Some(user) => body.text("merged_user_id", user.encode(&mut [0; 36])),
+        Some(absorbed) => absorbed.tell(body),
     };
     HttpResponse::build(status).insert_header((header::CONTENT_TYPE, JSON)).body(body.finish())
 }

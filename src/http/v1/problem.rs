@@ -253,9 +253,6 @@ impl From<handle::Error> for Problem {
             }
             handle::Error::Refused(Refusal::Anonymous) => Self::new(StatusCode::FORBIDDEN, "anonymous", detail),
             handle::Error::Refused(Refusal::NotAnonymous) => Self::new(StatusCode::CONFLICT, "not-anonymous", detail),
-            handle::Error::Refused(Refusal::TooManyAliases) => {
-                Self::new(StatusCode::CONFLICT, "too-many-aliases", detail)
-            }
             handle::Error::Refused(Refusal::Meter(_)) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
             }

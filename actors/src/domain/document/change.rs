@@ -182,7 +182,7 @@ fn whole(number: &Number) -> Option<i128> {
 }
 
 /// Whether a `test` holds (RFC 6902 §4.6): 1 and 1.0 are the same number.
-fn is_equal(one: &Value, other: &Value) -> bool {
+pub(super) fn is_equal(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => match (whole(one), whole(other)) {
             (Some(one), Some(other)) => one == other,

@@ -1,20 +1,26 @@
 //! How the documents of two users become one.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::change::sum;
+use super::change::{is_equal, sum};
 use super::{Document, DocumentRefusal, MAX_RESULTS, ServiceTime, text};
 
 /// How many times as large as others a document may be that a merge makes.
 const MERGED_TIMES: usize = 4;
+/// How many conflicts are told.
+pub const MAX_CONFLICTS: usize = 1000;
+/// How large their pointers and values may be together (bytes of JSON).
+pub const MAX_CONFLICT_BYTES: usize = 64 * 1024;
 
 /// How two users' values of a key become one; a key that only one of them has is taken as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum KeyRule {
-    /// The account's.
+    /// Both: objects are joined key by key at every depth. Where one value can stand, the account's stays, and the other is a [`Conflict`].
     #[default]
+    Deep,
+    /// The account's.
     KeepTarget,
     /// The one of the user who becomes part of it.
     KeepSource,
@@ -26,8 +32,57 @@ pub enum KeyRule {
     Newest,
 }
 
+/// A value of the user who became part of an account that is not in the account's document.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// Where it was: a JSON pointer (RFC 6901), at which the account's value is.
+    pub pointer: String,
+    /// What it was.
+    pub value: Value,
+}
+
+impl std::fmt::Debug for Conflict {
+    /// What people keep is not shown.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Conflict(..)")
+    }
+}
+
+/// What a merge left out of the account's document: at most [`MAX_CONFLICTS`] values of [`MAX_CONFLICT_BYTES`] together.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Conflicts {
+    /// The values, in the order of their keys.
+    pub list: Vec<Conflict>,
+    /// Whether there were more.
+    pub truncated: bool,
+    bytes: usize,
+}
+
+impl Conflicts {
+    /// Whether nothing was left out.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty() && !self.truncated
+    }
+
+    /// How much memory they take, about (bytes).
+    pub fn size(&self) -> usize {
+        self.bytes + self.list.len() * size_of::<Conflict>()
+    }
+
+    fn note(&mut self, pointer: &str, value: &Value) {
+        if self.list.len() < MAX_CONFLICTS && self.bytes < MAX_CONFLICT_BYTES {
+            let bytes = self.bytes + pointer.len() + serde_json::to_string(value).map_or(0, |json| json.len());
+            if bytes <= MAX_CONFLICT_BYTES {
+                self.bytes = bytes;
+                return self.list.push(Conflict { pointer: pointer.to_owned(), value: value.clone() });
+            }
+        }
+        self.truncated = true;
+    }
+}
+
 impl Document {
-    /// With the document of a user who becomes part of this one's. `rule` says for each key how.
+    /// With the document of a user who becomes part of this one's, and what of that one it does not hold. `rule` says for each key how.
     ///
     /// # Errors
     /// `TooLarge`: four times what a document may have is too much for what several people kept, and nothing is lost by itself.
@@ -37,18 +92,19 @@ impl Document {
         now: ServiceTime,
         most_bytes: usize,
         rule: impl Fn(&str) -> KeyRule,
-    ) -> Result<Self, DocumentRefusal> {
+    ) -> Result<(Self, Conflicts), DocumentRefusal> {
+        let mut conflicts = Conflicts::default();
         if *source == Self::default() {
-            return Ok(self.clone());
+            return Ok((self.clone(), conflicts));
         }
         let mut data = self.data.clone();
+        let is_newer = source.changed > self.changed;
         for (key, their) in source.data.iter().flatten() {
             let data = data.get_or_insert_default();
-            let value = match data.get(key) {
-                None => their.clone(),
-                Some(our) => both(our, their, rule(key), source.changed > self.changed),
-            };
-            data.insert(key.clone(), value);
+            match data.get_mut(key) {
+                None => drop(data.insert(key.clone(), their.clone())),
+                Some(our) => join(our, their, rule(key), is_newer, &mut below("", key), &mut conflicts),
+            }
         }
         // an empty document is one, too
         if source.is_there() {
@@ -62,26 +118,76 @@ impl Document {
         }
         // a version that either of them has had names no other document
         let version = self.version.max(source.version) + 1;
-        Ok(Self { version, changed: now, data, results })
+        Ok((Self { version, changed: now, data, results }, conflicts))
     }
 }
 
-fn both(our: &Value, their: &Value, rule: KeyRule, theirs_is_newer: bool) -> Value {
-    let chosen = match (rule, our, their) {
-        (KeyRule::KeepSource, _, their) => Some(their.clone()),
-        (KeyRule::Newest, _, their) if theirs_is_newer => Some(their.clone()),
-        (KeyRule::Sum, Value::Number(our), Value::Number(their)) => sum(our, their).ok().map(Value::Number),
+/// The pointer to a member of what a pointer names.
+fn below(pointer: &str, key: &str) -> String {
+    format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
+}
+
+/// Makes one value of two by a rule.
+fn join(
+    our: &mut Value,
+    their: &Value,
+    rule: KeyRule,
+    is_newer: bool,
+    pointer: &mut String,
+    conflicts: &mut Conflicts,
+) {
+    match (rule, &mut *our, their) {
+        (KeyRule::Deep, our, their) => deep(our, their, pointer, conflicts),
+        (KeyRule::KeepSource, our, their) => *our = their.clone(),
+        (KeyRule::Newest, our, their) if is_newer => *our = their.clone(),
+        (KeyRule::Sum, Value::Number(one), Value::Number(other)) => match sum(one, other) {
+            Ok(sum) => *one = sum,
+            Err(_) => conflicts.note(pointer, their),
+        },
         (KeyRule::Union, Value::Array(our), Value::Array(their)) => {
             let text = |item: &Value| serde_json::to_string(item).unwrap_or_default();
-            let known: BTreeSet<String> = our.iter().map(text).collect();
-            let new = their.iter().filter(|item| !known.contains(&text(item)));
-            Some(our.iter().chain(new).cloned().collect())
+            let known: HashSet<String> = our.iter().map(text).collect();
+            our.extend(their.iter().filter(|item| !known.contains(&text(item))).cloned());
         }
         (KeyRule::Union, Value::Object(our), Value::Object(their)) => {
-            let all: BTreeMap<_, _> = their.iter().chain(our).collect();
-            Some(Value::Object(all.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect()))
+            members(our, their, pointer, conflicts, keep);
         }
-        _ => None,
-    };
-    chosen.unwrap_or_else(|| our.clone())
+        (_, our, their) => keep(our, their, pointer, conflicts),
+    }
+}
+
+/// Joins objects at every depth.
+fn deep(our: &mut Value, their: &Value, pointer: &mut String, conflicts: &mut Conflicts) {
+    match (our, their) {
+        (Value::Object(our), Value::Object(their)) => members(our, their, pointer, conflicts, deep),
+        (our, their) => keep(our, their, pointer, conflicts),
+    }
+}
+
+/// Adds the members that are not there, and does with those of both what `both` does.
+fn members(
+    our: &mut Map<String, Value>,
+    their: &Map<String, Value>,
+    pointer: &mut String,
+    conflicts: &mut Conflicts,
+    both: fn(&mut Value, &Value, &mut String, &mut Conflicts),
+) {
+    let end = pointer.len();
+    for (key, their) in their {
+        match our.get_mut(key) {
+            None => drop(our.insert(key.clone(), their.clone())),
+            Some(our) => {
+                pointer.push_str(&below("", key));
+                both(our, their, pointer, conflicts);
+                pointer.truncate(end);
+            }
+        }
+    }
+}
+
+/// Leaves the account's value, and notes the other if it is another.
+fn keep(our: &mut Value, their: &Value, pointer: &mut String, conflicts: &mut Conflicts) {
+    if !is_equal(our, their) {
+        conflicts.note(pointer, their);
+    }
 }

@@ -18,7 +18,7 @@ use serde_json::{Map, Number, Value};
 
 pub use self::change::{Change, OperationId};
 pub use self::delta::{Delta, Shape};
-pub use self::merge::KeyRule;
+pub use self::merge::{Conflict, Conflicts, KeyRule, MAX_CONFLICT_BYTES, MAX_CONFLICTS};
 
 use self::change::depth;
 use self::delta::difference;

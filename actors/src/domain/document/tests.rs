@@ -284,16 +284,68 @@ fn documents_of_two_users_become_one_by_a_rule_for_each_key() {
         "new" => KeyRule::Newest,
         _ => KeyRule::KeepTarget,
     };
-    let merged = target.merged(&source, 30, MOST, rule).unwrap();
+    let (merged, conflicts) = target.merged(&source, 30, MOST, rule).unwrap();
     let expected = json!({"t": 1, "s": 2, "n": 5, "list": [1, 2, 3], "o": {"a": 1, "b": 3}, "new": "new", "own": 1});
     assert_eq!((data(&merged), merged.version), (expected, 6));
-    assert_eq!(data(&target.merged(&source, 30, MOST, |_| KeyRule::KeepTarget).unwrap())["new"], "old");
-    assert_eq!(source.merged(&target, 30, MOST, rule).unwrap().data.unwrap()["new"], "new", "whichever is newer");
+    assert_eq!(left_out(&conflicts), [("/o/a", json!(2)), ("/t", json!(2))]);
+    assert_eq!(data(&target.merged(&source, 30, MOST, |_| KeyRule::KeepTarget).unwrap().0)["new"], "old");
+    assert_eq!(data(&source.merged(&target, 30, MOST, rule).unwrap().0)["new"], "new", "whichever is newer");
     let nothing = Document::default();
-    assert_eq!(target.merged(&nothing, 30, MOST, rule), Ok(target.clone()));
-    assert_eq!(data(&nothing.merged(&source, 30, MOST, rule).unwrap()), data(&source));
+    assert_eq!(target.merged(&nothing, 30, MOST, rule), Ok((target.clone(), Conflicts::default())));
+    assert_eq!(data(&nothing.merged(&source, 30, MOST, rule).unwrap().0), data(&source));
     let small = text(merged.data.as_ref().unwrap()).len() / 4;
     assert!(matches!(target.merged(&source, 30, small - 1, rule), Err(DocumentRefusal::TooLarge { .. })));
+}
+
+fn left_out(conflicts: &Conflicts) -> Vec<(&str, Value)> {
+    conflicts.list.iter().map(|conflict| (conflict.pointer.as_str(), conflict.value.clone())).collect()
+}
+
+/// The default: whatever two people kept is kept, or told.
+#[test]
+fn objects_are_joined_at_every_depth_and_what_cannot_be_joined_is_told() {
+    let document = |value| Document { version: 1, data: Some(object(value)), ..Document::default() };
+    let target = document(json!({
+        "todos": {"a": 1, "deep": {"er": {"x": [1]}}}, "same": [1, {"n": 1.0}], "list": [1], "mixed": {"a": 1}, "a/b": {"~": 1}, "null": null,
+    }));
+    let source = document(json!({
+        "todos": {"b": 1, "deep": {"er": {"x": [2], "y": 2}}}, "same": [1, {"n": 1}], "list": [], "mixed": 7, "a/b": {"~": null}, "null": {"a": 1}, "own": {},
+    }));
+    let (merged, conflicts) = target.merged(&source, 30, MOST, |_| KeyRule::default()).unwrap();
+    let expected = json!({
+        "todos": {"a": 1, "b": 1, "deep": {"er": {"x": [1], "y": 2}}}, "same": [1, {"n": 1.0}], "list": [1], "mixed": {"a": 1}, "a/b": {"~": 1},
+        "null": null, "own": {},
+    });
+    assert_eq!(data(&merged), expected);
+    let expected = [
+        ("/a~1b/~0", json!(null)),
+        ("/list", json!([])),
+        ("/mixed", json!(7)),
+        ("/null", json!({"a": 1})),
+        ("/todos/deep/er/x", json!([2])),
+    ];
+    assert_eq!((left_out(&conflicts), conflicts.truncated), (expected.to_vec(), false));
+    for rule in [KeyRule::KeepTarget, KeyRule::Union, KeyRule::Sum, KeyRule::Newest] {
+        let (_, conflicts) = target.merged(&source, 30, MOST, |_| rule).unwrap();
+        assert!(left_out(&conflicts).contains(&("/mixed", json!(7))), "{rule:?}");
+    }
+}
+
+#[test]
+fn what_a_merge_tells_of_is_bounded_and_says_so() {
+    let numbered = |n: usize, value: &str| -> Document {
+        let members = (0..n).map(|n| (n.to_string(), value.into())).collect();
+        Document { version: 1, data: Some(members), ..Document::default() }
+    };
+    let merge =
+        |n, value: &str| numbered(n, "ours").merged(&numbered(n, value), 30, 1 << 20, |_| KeyRule::Deep).unwrap().1;
+    for (n, value, told) in [(MAX_CONFLICTS, "x", MAX_CONFLICTS), (MAX_CONFLICTS + 1, "x", MAX_CONFLICTS)] {
+        let conflicts = merge(n, value);
+        assert_eq!((conflicts.list.len(), conflicts.truncated), (told, n > told));
+    }
+    let conflicts = merge(10, &"x".repeat(MAX_CONFLICT_BYTES / 4));
+    assert_eq!((conflicts.list.len(), conflicts.truncated), (3, true));
+    assert!(conflicts.size() <= MAX_CONFLICT_BYTES + 3 * size_of::<Conflict>());
 }
 
 /// Of the one that had a version or a name before, nobody is told that it is another one.
@@ -304,7 +356,8 @@ fn a_merge_takes_no_version_again_and_forgets_no_operation() {
     for n in 0..3 {
         apply(&mut source, &named(&n.to_string(), increment("/n", 1))).unwrap();
     }
-    let join = |target: &Document, source: &Document| target.merged(source, 30, MOST, |_| KeyRule::KeepTarget).unwrap();
+    let join =
+        |target: &Document, source: &Document| target.merged(source, 30, MOST, |_| KeyRule::KeepTarget).unwrap().0;
     assert_eq!(join(&target, &source).version, 4);
     assert_eq!(join(&source, &target).version, 4);
     apply(&mut source, &named("away", edit(Change::Delete))).unwrap();
