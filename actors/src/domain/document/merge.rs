@@ -150,7 +150,9 @@ fn join(
             our.extend(their.iter().filter(|item| !known.contains(&text(item))).cloned());
         }
         (KeyRule::Union, Value::Object(our), Value::Object(their)) => {
-            members(our, their, pointer, conflicts, keep);
+            members(our, their, pointer, conflicts, |our, their, pointer, conflicts| {
+                keep(our, their, pointer, conflicts)
+            });
         }
         (_, our, their) => keep(our, their, pointer, conflicts),
     }
@@ -186,7 +188,7 @@ fn members(
 }
 
 /// Leaves the account's value, and notes the other if it is another.
-fn keep(our: &mut Value, their: &Value, pointer: &mut String, conflicts: &mut Conflicts) {
+fn keep(our: &Value, their: &Value, pointer: &str, conflicts: &mut Conflicts) {
     if !is_equal(our, their) {
         conflicts.note(pointer, their);
     }
