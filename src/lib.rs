@@ -12,6 +12,7 @@ pub mod network;
 pub mod open_sockets;
 pub mod outbound;
 pub mod provider;
+pub mod telemetry;
 pub mod token;
 pub mod work;
 
@@ -19,6 +20,5 @@ pub mod server;
 
 pub mod http;
 pub mod startup;
-pub mod telemetry;
 
 pub mod cli;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use passerby_actors::actor::{Core, JanitorHandle, LinkerHandle, LoggedIn, Proof};
 use passerby_actors::domain::{
-    DeviceId, Document, Entropy, MergePolicy, MeterMerge, ServiceClock, SessionKind, UserId, ValueKey,
+    DeviceId, Document, Entropy, MergePolicy, MeterMerge, ServiceClock, ServiceTime, SessionKind, UserId, ValueKey,
 };
 use passerby_actors::handle::Live;
 use passerby_actors::histogram::Histogram;
@@ -75,6 +75,13 @@ pub struct OneTimeCodes {
     pub sent: Codes<Network, SentLogin>,
     /// For the page that a finished login ends on.
     pub finished: Codes<(), FinishedLogin>,
+}
+
+impl OneTimeCodes {
+    /// How many can be redeemed at this time.
+    pub fn count(&self, now: ServiceTime) -> usize {
+        self.transfers.count(now) + self.tickets.count(now) + self.sent.count(now) + self.finished.count(now)
+    }
 }
 
 impl Default for OneTimeCodes {

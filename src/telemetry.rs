@@ -1,19 +1,276 @@
 //! Log lines on standard error, for a person or as JSON. Times are UTC.
+//!
+//! Nobody who logs waits for whoever reads: a thread writes, from a queue that is bounded, and what finds it full is left out
+//! and counted. Of warnings and errors of one place in the code, which strangers may cause again and again, some are written
+//! and the others counted. Life-cycle events (`passerby::events`) are all written, as long as there is room.
 
-use tracing_subscriber::EnvFilter;
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use passerby_actors::domain::Clock;
+use passerby_actors::system::SystemClock;
+use tracing::callsite::Identifier;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::{Log, LogFormat};
 
-/// Installs the process's one subscriber.
+/// Lines that wait to be written.
+const WAITING: usize = 4096;
+/// A longer line is cut off (bytes).
+const LONGEST_LINE: usize = 16 * 1024;
+/// How long the end waits for lines to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
+/// Warnings of one place that are written at once; then one a second.
+const AT_ONCE: u64 = 20;
+/// How often what was left out is said at most (microseconds).
+const SAY_EVERY_US: u64 = 60_000_000;
+
+/// Lines that found no room.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+/// Warnings and errors of a place that had said the same too often.
+static SAMPLED: AtomicU64 = AtomicU64::new(0);
+
+/// How many lines were left out: because whoever reads them was too slow, and because their place in the code had written
+/// too many.
+pub fn left_out() -> (u64, u64) {
+    (DROPPED.load(Ordering::Relaxed), SAMPLED.load(Ordering::Relaxed))
+}
+
+/// Installs the process's one subscriber, and logs panics through it.
 ///
 /// # Errors
-/// The filter cannot be read, in one sentence.
-pub fn install(log: &Log) -> Result<(), String> {
+/// The filter cannot be read, or there is no thread, in one sentence.
+pub fn install(log: &Log) -> Result<Flush, String> {
     let filter = EnvFilter::try_new(&log.filter).map_err(|error| format!("log.filter: {error}"))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let lines = Lines::to(io::stderr(), &DROPPED, Arc::clone(&clock)).map_err(|error| error.to_string())?;
+    let flush = Flush(lines.clone());
+    let sampled = tracing_subscriber::registry().with(filter).with(Sampler::new(clock, &SAMPLED));
     let installed = match log.format {
-        LogFormat::Human => lines.with_ansi(false).try_init(),
-        LogFormat::Json => lines.json().try_init(),
+        LogFormat::Human => sampled.with(fmt::layer().with_ansi(false).with_writer(lines)).try_init(),
+        LogFormat::Json => sampled.with(fmt::layer().json().with_writer(lines)).try_init(),
     };
-    installed.map_err(|error| error.to_string())
+    installed.map_err(|error| error.to_string())?;
+    std::panic::set_hook(Box::new(|panic| {
+        let backtrace = std::backtrace::Backtrace::capture();
+        tracing::error!(%panic, %backtrace, "a thread panicked");
+    }));
+    Ok(flush)
+}
+
+/// Held by whoever may end the process: dropping it waits a moment for lines to be written.
+#[must_use = "the last lines are lost without it"]
+pub struct Flush(Lines);
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        let (done, is_done) = sync_channel(1);
+        // if there is no room, somebody reads slowly or not at all
+        if self.0.queue.try_send(Message::Flush(done)).is_ok() {
+            let _ended_in_time = is_done.recv_timeout(LAST_LINES);
+        }
+    }
+}
+
+enum Message {
+    Line(Box<[u8]>),
+    Flush(SyncSender<()>),
+}
+
+/// Takes lines, and never waits.
+#[derive(Clone)]
+struct Lines {
+    queue: SyncSender<Message>,
+    dropped: &'static AtomicU64,
+}
+
+impl Lines {
+    /// Starts the thread that writes.
+    fn to(out: impl Write + Send + 'static, dropped: &'static AtomicU64, clock: Arc<dyn Clock>) -> io::Result<Self> {
+        let (queue, waiting) = sync_channel(WAITING);
+        thread::Builder::new().name("log".to_owned()).spawn(move || write_lines(out, &waiting, dropped, &*clock))?;
+        Ok(Self { queue, dropped })
+    }
+}
+
+fn write_lines(mut out: impl Write, waiting: &Receiver<Message>, dropped: &AtomicU64, clock: &dyn Clock) {
+    let (mut said, mut said_us) = ((0, 0), None);
+    for message in waiting {
+        match message {
+            // nobody may be there to read
+            Message::Line(line) => drop(out.write_all(&line)),
+            Message::Flush(done) => {
+                drop(out.flush());
+                let _somebody_waits = done.try_send(());
+            }
+        }
+        let left_out = (dropped.load(Ordering::Relaxed), SAMPLED.load(Ordering::Relaxed));
+        let now_us = clock.monotonic_us();
+        if left_out != said && said_us.is_none_or(|before: u64| now_us.saturating_sub(before) >= SAY_EVERY_US) {
+            let (unread, repeated) = (left_out.0 - said.0, left_out.1 - said.1);
+            (said, said_us) = (left_out, Some(now_us));
+            // it waits for its turn like every other
+            tracing::warn!(unread, repeated, "log lines were left out: too many waited, or one place wrote too many");
+        }
+    }
+}
+
+impl Write for Lines {
+    /// Takes a whole line, as the formatter writes it.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut kept: Vec<u8> = line[..line.len().min(LONGEST_LINE)].to_vec();
+        if kept.len() < line.len() {
+            kept.extend_from_slice(b" (cut off)\n");
+        }
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(Message::Line(kept.into())) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// Lets so many warnings and errors of each place in the code through.
+struct Sampler {
+    clock: Arc<dyn Clock>,
+    sampled: &'static AtomicU64,
+    /// By place, of which there are as many as the code has: until when (microseconds) what was let through counts.
+    busy_until: Mutex<HashMap<Identifier, u64>>,
+}
+
+impl Sampler {
+    fn new(clock: Arc<dyn Clock>, sampled: &'static AtomicU64) -> Self {
+        Self { clock, sampled, busy_until: Mutex::default() }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Sampler {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        let metadata = event.metadata();
+        if *metadata.level() > Level::WARN || metadata.target() == "passerby::events" {
+            return true;
+        }
+        let now_us = self.clock.monotonic_us();
+        let mut places = self.busy_until.lock();
+        let busy_until = places.entry(metadata.callsite()).or_default();
+        let next = (*busy_until).max(now_us) + 1_000_000;
+        let may = next <= now_us + AT_ONCE * 1_000_000;
+        if may {
+            *busy_until = next;
+        } else {
+            self.sampled.fetch_add(1, Ordering::Relaxed);
+        }
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Manual(AtomicU64);
+
+    impl Clock for Manual {
+        fn monotonic_us(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        fn wall_ms(&self) -> u64 {
+            0
+        }
+    }
+
+    /// Hands on what is written, as soon as the test lets it.
+    struct Slow {
+        may_write: mpsc::Receiver<()>,
+        written: mpsc::Sender<String>,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            let _let_go = self.may_write.recv();
+            drop(self.written.send(String::from_utf8_lossy(line).into_owned()));
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn who_logs_never_waits_for_who_reads_and_what_has_no_room_is_counted() {
+        static LOST: AtomicU64 = AtomicU64::new(0);
+        let ((let_write, may_write), (written, lines)) = (mpsc::channel(), mpsc::channel());
+        let mut log = Lines::to(Slow { may_write, written }, &LOST, Arc::new(Manual::default())).unwrap();
+        const ALL: usize = 3 * WAITING;
+        for number in 0..ALL {
+            // nothing is written yet, and this returns
+            log.write_all(format!("{number}\n").as_bytes()).unwrap();
+        }
+        let lost = usize::try_from(LOST.load(Ordering::Relaxed)).unwrap();
+        // one may be in the writer's hands
+        assert!((ALL - WAITING - 1..=ALL - WAITING).contains(&lost), "{lost}");
+        drop(let_write);
+        for number in 0..ALL - lost {
+            assert_eq!(lines.recv().unwrap(), format!("{number}\n"));
+        }
+        log.write_all(&vec![b'x'; 2 * LONGEST_LINE]).unwrap();
+        let cut = lines.recv().unwrap();
+        assert!(cut.len() < LONGEST_LINE + 20 && cut.ends_with("x (cut off)\n"));
+        drop(Flush(log));
+        assert!(lines.try_recv().is_err(), "nothing is written twice");
+    }
+
+    #[test]
+    fn warnings_of_one_place_are_sampled_and_no_others() {
+        static REPEATED: AtomicU64 = AtomicU64::new(0);
+        let (written, lines) = mpsc::channel::<()>();
+        let clock = Arc::new(Manual::default());
+        let count = move || {
+            written.send(()).unwrap();
+            io::sink()
+        };
+        let subscriber = tracing_subscriber::registry()
+            .with(Sampler::new(Arc::clone(&clock) as Arc<dyn Clock>, &REPEATED))
+            .with(fmt::layer().with_writer(count));
+        tracing::subscriber::with_default(subscriber, || {
+            let warn_often = || {
+                (0..1000).for_each(|number| tracing::warn!(number, "a stranger did it again"));
+                lines.try_iter().count()
+            };
+            assert_eq!(warn_often(), 20);
+            clock.0.fetch_add(5_000_000, Ordering::Relaxed);
+            assert_eq!(warn_often(), 5);
+            assert_eq!(REPEATED.load(Ordering::Relaxed), 1975);
+            tracing::error!("another place");
+            (0..1000).for_each(|number| tracing::info!(number, "what an operator wants to see"));
+            (0..1000).for_each(|number| tracing::warn!(target: "passerby::events", number, "an event"));
+            assert_eq!(lines.try_iter().count(), 2001);
+        });
+    }
 }

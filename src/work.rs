@@ -134,6 +134,12 @@ impl Challenges {
         Counts { made, taken, refused }
     }
 
+    /// How many solved ones are remembered now.
+    pub fn remembered(&self) -> usize {
+        let solved = self.solved.lock();
+        solved.newer.len() + solved.older.len()
+    }
+
     /// A challenge for the network of this address. Each doubling, up to [`MOST_DOUBLINGS`], makes it twice the work.
     ///
     /// # Errors

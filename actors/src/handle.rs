@@ -14,7 +14,7 @@ use crate::actor::{
     Attach, Core, Hello, Inbox, Login, Perform, Progress, Supervisor, activate, event, pass_on, rest_if_gone,
 };
 use crate::domain::{
-    ApiKey, Cause, Change, ChangeSet, Count, Decision, DeviceId, Edit, Edited, Expected, Flags, Op, Operation,
+    ApiKey, Cause, Change, ChangeSet, Count, Decision, DeviceId, Edit, Edited, Expected, Family, Flags, Op, Operation,
     OperationId, Outcome, Reading, Record, Refusal, Reply, Rewrite, ServiceTime, SessionId, SessionKind, UserId,
     UserState, ValueKey,
 };
@@ -191,7 +191,8 @@ impl Handle {
         if core.store.health() != Health::Writable {
             return Err(self.refuse(Refusal::Gone));
         }
-        if core.store.registry().len() >= core.limits.max_users {
+        let registry = core.store.registry();
+        if registry.len() >= core.limits.max_users || registry.keys(Family::ENDED_LAZY) >= core.most_ended() {
             return Err(Error::Capacity);
         }
         let permit = core.permit()?;
@@ -219,11 +220,16 @@ impl Handle {
     /// Ends the id of a lazy cookie, whether or not somebody makes its reader meanwhile. Durable when answered.
     ///
     /// # Errors
-    /// As [`logout`](Self::logout), but for `Refused`: an id that has ended already has ended.
+    /// As [`logout`](Self::logout), but for `Refused`: an id that has ended already has ended. `Capacity`: as many such ids are
+    /// kept as may be, and this one is not; then nobody who comes with a lazy cookie is made either.
     pub async fn end_lazily(&self, user: &UserId) -> Result<(), Error> {
         let core = self.core();
         if core.store.health() != Health::Writable {
             return Err(self.refuse(Refusal::Gone));
+        }
+        let registry = core.store.registry();
+        if registry.record(user).is_none() && registry.keys(Family::ENDED_LAZY) >= core.most_ended() {
+            return Err(Error::Capacity);
         }
         let permit = core.permit()?;
         let now = core.store.clock().now();

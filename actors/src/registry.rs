@@ -158,7 +158,8 @@ pub struct Registry {
     identities: Maps<IdentityKey, UserId, RandomState>,
     aliases: ById<UserId>,
     values: Maps<ValueKey, Arc<[u8]>, RandomState>,
-    credentials: AtomicUsize,
+    /// How many keys of each known family are among the values, by its number.
+    keys: [AtomicUsize; Family::COUNT],
     document_bytes: AtomicUsize,
 }
 
@@ -177,7 +178,7 @@ impl Registry {
             identities: Maps::new(MIN_MAPS),
             aliases: Maps::new(CLASSES),
             values: Maps::new(MIN_MAPS),
-            credentials: AtomicUsize::new(0),
+            keys: Default::default(),
             document_bytes: AtomicUsize::new(0),
         }
     }
@@ -241,12 +242,17 @@ impl Registry {
     /// The users of one page for whom `wanted` holds.
     pub fn select(&self, page: usize, wanted: impl Fn(&Record) -> bool) -> Vec<UserId> {
         let mut found = Vec::new();
-        self.users.visit(page, |id, slot| {
-            if wanted(&slot.record()) {
+        self.see_users(page, |id, record| {
+            if wanted(record) {
                 found.push(*id);
             }
         });
         found
+    }
+
+    /// Calls `see` for each user of one page.
+    pub fn see_users(&self, page: usize, mut see: impl FnMut(&UserId, &Record)) {
+        self.users.visit(page, |id, slot| see(id, &slot.record()));
     }
 
     /// Whose data the data of this id is now, if its user became part of another.
@@ -264,9 +270,23 @@ impl Registry {
         self.values.len()
     }
 
-    /// How many of them are credentials.
-    pub fn credentials(&self) -> usize {
-        self.credentials.load(Ordering::Relaxed)
+    /// How many keys of a family there are; 0 for one of a later version.
+    pub fn keys(&self, family: Family) -> usize {
+        match family {
+            Family::USER => self.users.len(),
+            Family::EXTENSION => self.extensions.len(),
+            other => self.keys.get(usize::from(other.0)).map_or(0, |count| count.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// How many identities and API keys have an owner.
+    pub fn identities(&self) -> usize {
+        self.identities.len()
+    }
+
+    /// How many users became part of others that are there.
+    pub fn aliases(&self) -> usize {
+        self.aliases.len()
     }
 
     /// How many bytes all documents take.
@@ -370,24 +390,32 @@ impl Registry {
             self.document_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
         match old {
-            Some(old) => self.count_less(family, old.len(), 0),
-            None if family == Family::CREDENTIAL => drop(self.credentials.fetch_add(1, Ordering::Relaxed)),
-            None => {}
+            Some(old) => self.count_fewer_bytes(family, old.len()),
+            None => {
+                if let Some(count) = self.count_of(family) {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            }
         }
     }
 
     /// Takes a value of another family away.
     pub(crate) fn remove_value(&self, key: &ValueKey) {
         if let Some(old) = self.values.remove(key) {
-            self.count_less(key.family, old.len(), 1);
+            self.count_fewer_bytes(key.family, old.len());
+            if let Some(count) = self.count_of(key.family) {
+                count.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 
-    fn count_less(&self, family: Family, bytes: usize, keys: usize) {
-        match family {
-            Family::DOCUMENT => drop(self.document_bytes.fetch_sub(bytes, Ordering::Relaxed)),
-            Family::CREDENTIAL => drop(self.credentials.fetch_sub(keys, Ordering::Relaxed)),
-            _ => {}
+    fn count_of(&self, family: Family) -> Option<&AtomicUsize> {
+        self.keys.get(usize::from(family.0))
+    }
+
+    fn count_fewer_bytes(&self, family: Family, bytes: usize) {
+        if family == Family::DOCUMENT {
+            self.document_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
     }
 }

@@ -158,7 +158,7 @@ fn complain(text: &str) {
 }
 
 fn serve(settings: Settings, providers: Providers) -> Result<(), Failure> {
-    telemetry::install(&settings.log).map_err(Failure::usage)?;
+    let _last_lines = telemetry::install(&settings.log).map_err(Failure::usage)?;
     raise_open_files();
     actix_web::rt::System::new().block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(Failure::other)?;

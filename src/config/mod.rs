@@ -140,6 +140,7 @@ impl Settings {
     pub fn policy(&self) -> Policy {
         Policy {
             window_s: self.expiry.window_s,
+            unused_s: self.expiry.unused_s,
             touch_granularity_s: self.expiry.touch_granularity_s,
             session_lifetime_s: self.session.lifetime_s,
             refresh_grace: self.refresh.grace,
@@ -167,6 +168,10 @@ pub struct Expiry {
     /// Seconds of inactivity after which an anonymous user is gone, 1 to 315 360 000. Default 7 776 000 (90 days).
     #[serde(rename = "window")]
     pub window_s: u32,
+    /// Age in seconds from which users who were made and never came back may be given up, the oldest first, when `max_users` or
+    /// `data.max_bytes` are nearly reached, 0 to 315 360 000; 0 is never. Default 0.
+    #[serde(rename = "unused")]
+    pub unused_s: u32,
     /// Age in seconds from which a use renews `last_seen`, 0 to 1/24 of the window. Default 3600.
     #[serde(rename = "touch_granularity")]
     pub touch_granularity_s: u32,

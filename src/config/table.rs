@@ -198,6 +198,13 @@ pub(super) const TABLE: &[Setting] = &[
         "Inactivity after which an anonymous user is gone (90 days).",
     ),
     number(
+        "expiry.unused",
+        (0, TEN_YEARS),
+        "s",
+        "0",
+        "Age from which those who were created and never came back are given up, the oldest first, while over 90 % of max_users or data.max_bytes are used; 0 is never, and everybody has the whole window.",
+    ),
+    number(
         "expiry.touch_granularity",
         (0, TEN_YEARS / 24),
         "s",

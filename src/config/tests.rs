@@ -45,7 +45,7 @@ fn nothing_set_gives_the_defaults() {
         max_users: None,
         limits: true,
         clear_site_data: true,
-        expiry: Expiry { window_s: 90 * 86_400, touch_granularity_s: 3600 },
+        expiry: Expiry { window_s: 90 * 86_400, unused_s: 0, touch_granularity_s: 3600 },
         session: SessionRules { lifetime_s: 60 * 86_400, max_per_user: 50, fresh_s: 86_400 },
         merge: MergeRules { oldest_created: false },
         data: DataRules {

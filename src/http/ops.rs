@@ -7,6 +7,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, web};
 use parking_lot::RwLock;
+use passerby_actors::actor::{Bound, Fullness};
+use passerby_actors::domain::Family;
 use passerby_actors::histogram::{self, Histogram};
 use passerby_actors::store::{Health, Store};
 use prometheus_client::encoding::text::encode;
@@ -17,6 +19,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::server::Server;
+use crate::telemetry;
 
 /// How far the process is in its life.
 #[derive(Clone)]
@@ -67,8 +70,25 @@ async fn readyz(phase: web::Data<SharedPhase>) -> HttpResponse {
         Phase::Recovering => unready("recovering"),
         Phase::Draining(_) => unready("draining"),
         Phase::Serving(server) if server.store.health() != Health::Writable => unready("not-writable"),
-        Phase::Serving(_) => status(StatusCode::OK, "ready"),
+        Phase::Serving(server) => ready(server),
     }
+}
+
+/// Requests should be sent here, since nobody is refused who is known; but newcomers or changes may be, and the body says why.
+fn ready(server: &Server) -> HttpResponse {
+    let reason = |bound: &Bound| match bound.fullness() {
+        Fullness::Room => None,
+        Fullness::Nearly => Some(format!("{}-nearly-full", bound.name)),
+        Fullness::Full => Some(format!("{}-full", bound.name)),
+    };
+    let reasons: Vec<_> = server.core.bounds().iter().filter_map(reason).collect();
+    if reasons.is_empty() {
+        return status(StatusCode::OK, "ready");
+    }
+    HttpResponse::Ok()
+        .insert_header(super::NO_STORE)
+        .insert_header(("x-content-type-options", "nosniff"))
+        .json(serde_json::json!({ "status": "ready", "reasons": reasons }))
 }
 
 /// Prometheus text (OpenMetrics 1.0).
@@ -117,7 +137,19 @@ fn register(registry: &mut Registry, server: &Server) {
     let sweep = server.janitor.stats();
     counter("sweep_pages", "Registry pages swept", &sweep.pages);
     counter("users_expired", "Users that were inactive for the whole window", &sweep.expired);
+    counter(
+        "users_given_up",
+        "Users that were made, never came back and were given up for want of room",
+        &sweep.given_up,
+    );
 
+    let (unread, repeated) = telemetry::left_out();
+    for (name, help, count) in [
+        ("log_lines_dropped", "Log lines left out because whoever reads them was too slow", unread),
+        ("log_lines_sampled", "Warnings left out because one place in the code wrote too many", repeated),
+    ] {
+        registry.register(name, help, ConstCounter::new(count));
+    }
     let [create, link, bad_tokens, challenges] = server.budgets.refused();
     let proofs = server.challenges.counts();
     for (name, help, count) in [
@@ -187,6 +219,22 @@ fn register(registry: &mut Registry, server: &Server) {
         server.clock().now().into(),
     );
 
+    let stored = server.store.registry();
+    let keys = Family::NAMES.map(|(family, name)| (name, stored.keys(family) as u64));
+    let indexes = [("identities", stored.identities() as u64), ("aliases", stored.aliases() as u64)];
+    let in_memory = [
+        ("budgets", server.budgets.held() as u64),
+        ("one-time-codes", server.codes.count(server.clock().now()) as u64),
+        ("solved-challenges", server.challenges.remembered() as u64),
+    ];
+    let keys = keys.into_iter().chain(indexes).chain(in_memory).collect();
+    registry.register("keys", "Keys of each family, in the store and in memory", Labelled("family", keys));
+    let bounds = server.core.bounds();
+    let of_bounds = |figure: fn(&Bound) -> u64| Labelled("bound", bounds.iter().map(|b| (b.name, figure(b))).collect());
+    registry.register("bound_used", "What has a bound over all users", of_bounds(|bound| bound.used as u64));
+    registry.register("bound_limit", "The bounds", of_bounds(|bound| bound.most as u64));
+    registry.register("bound_percent", "How much of each bound is used", of_bounds(Bound::percent));
+
     let mut duration = |name: &str, help: &str, histogram: &Histogram| {
         registry.register_with_unit(name, help, Unit::Seconds, Durations(histogram.snapshot()));
     };
@@ -219,6 +267,24 @@ impl EncodeMetric for Durations {
 
     fn metric_type(&self) -> MetricType {
         MetricType::Histogram
+    }
+}
+
+/// A gauge for each value of a label.
+#[derive(Debug)]
+struct Labelled(&'static str, Vec<(&'static str, u64)>);
+
+impl EncodeMetric for Labelled {
+    fn encode(&self, mut encoder: MetricEncoder) -> Result<(), std::fmt::Error> {
+        for (value, number) in &self.1 {
+            let number = i64::try_from(*number).unwrap_or(i64::MAX);
+            encoder.encode_family(&[(self.0, *value)])?.encode_gauge(&number)?;
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Gauge
     }
 }
 

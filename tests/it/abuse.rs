@@ -5,7 +5,8 @@ use std::cell::Cell;
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::world::{Answer, CREATE, LOGIN, TestServer, World};
+use crate::readers::{AUTO, Jar};
+use crate::world::{Answer, CREATE, END, LOGIN, TestServer, World};
 
 /// The login of a password on `/v1`.
 fn credential(email: &str, password: &str) -> String {
@@ -68,6 +69,43 @@ async fn who_knows_the_password_gets_in_while_one_block_floods_the_hashing() {
             let count = |status: usize| statuses[status].get();
             assert!(count(401) > 0 && count(429) > 0, "{} wrong, {} asked to work", count(401), count(429));
             assert_eq!(count(401) + count(429), asked.get(), "and nothing else");
+        })
+        .await;
+}
+
+/// S35: logouts of readers who were never made are kept as long as their cookies are good, but not without bound; and an operator
+/// sees each bound.
+#[actix_web::test]
+async fn logouts_of_lazy_readers_fill_no_memory_and_the_operator_sees_every_bound() {
+    World::new()
+        .set("max_users", "80")
+        .serve(async |server| {
+            for _ in 0..100 {
+                let mut jar = Jar::default();
+                jar.visit(server, AUTO).await;
+                let leave = jar.sent(server.call(END)).header("sec-fetch-site", "same-origin").send().await;
+                assert_eq!((leave.status, jar.keep(&leave)), (204, true), "the browser forgets it all the same");
+            }
+            assert_eq!(server.metric(r#"passerby_keys{family="ended-ids"}"#).await, 10);
+            assert_eq!(server.metric(r#"passerby_bound_used{bound="ended-ids"}"#).await, 10);
+            assert_eq!(server.metric(r#"passerby_bound_limit{bound="ended-ids"}"#).await, 10);
+            assert_eq!(server.metric(r#"passerby_bound_percent{bound="ended-ids"}"#).await, 100);
+            assert_eq!(server.metric(r#"passerby_keys{family="users"}"#).await, 0);
+
+            let ready = server.ask_admin("GET /readyz").await;
+            assert_eq!((ready.status, ready.json()["status"].as_str()), (200, Some("ready")));
+            assert_eq!(ready.json()["reasons"], json!(["ended-ids-full"]));
+            for _ in 0..72 {
+                server.log_in_v1().await;
+            }
+            let reasons = server.ask_admin("GET /readyz").await.json()["reasons"].clone();
+            assert_eq!(reasons, json!(["users-nearly-full", "names-nearly-full", "ended-ids-full"]));
+            for _ in 0..8 {
+                server.log_in_v1().await;
+            }
+            server.call(CREATE).send().await.assert_problem(503, "capacity");
+            let reasons = server.ask_admin("GET /readyz").await.json()["reasons"].clone();
+            assert_eq!(reasons, json!(["users-full", "names-full", "ended-ids-full"]));
         })
         .await;
 }

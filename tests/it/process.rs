@@ -29,13 +29,18 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(data: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(data, arguments, &[], Stdio::null())
+    }
+
+    fn start_with(data: &Path, arguments: &[&str], environment: &[(&str, &str)], stderr: Stdio) -> Self {
         let mut child = passerby()
             .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workers", "2"])
             .arg("--data-dir")
             .arg(data)
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(stderr)
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -46,6 +51,11 @@ impl Process {
         let admin = address("admin on http://");
         let public = address("listening on http://");
         Self { child, public, admin }
+    }
+
+    /// With log lines, all there are, that nobody reads.
+    fn start_unread(data: &Path) -> Self {
+        Self::start_with(data, &[], &[("PASSERBY_LOG_FILTER", "trace")], Stdio::piped())
     }
 
     fn signal(&self, signal: Signal) {
@@ -409,4 +419,32 @@ fn a_provider_without_its_secret_is_refused_at_start() {
     std::fs::set_permissions(&secrets, std::fs::Permissions::from_mode(0o600)).unwrap();
     let good = run(&data, &["check", "--app-dir", app, "--secrets-file", secrets.to_str().unwrap()]);
     assert!(words(&good).contains("providers: custom-token\n"), "{}", words(&good));
+}
+
+/// Whoever reads the log lines may stop reading them: nobody waits for that.
+#[test]
+fn log_lines_that_nobody_reads_hold_no_request_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start_unread(&folder.path().join("data"));
+    let mut client = Client::connect(&process.public).unwrap();
+    // a pipe holds 64 KiB, and the queue some thousands of lines
+    while metric(&process.admin, "passerby_log_lines_dropped_total") == 0 {
+        for _ in 0..100 {
+            assert_eq!(client.call("GET", "/v1/challenge", None).unwrap().status, 200);
+        }
+    }
+    for _ in 0..16 {
+        assert_eq!(call(&process.public, "POST", "/v1/sessions", None).status, 201);
+    }
+    assert_eq!(process.stop(), Some(0), "nor the end");
+}
+
+/// The value of a metric.
+fn metric(admin: &str, name: &str) -> u64 {
+    let mut stream = TcpStream::connect(admin).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("there is no {name} in {text}")).parse().unwrap()
 }

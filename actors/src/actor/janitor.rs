@@ -2,6 +2,10 @@
 //!
 //! It only proposes: the store checks each again. A user is proposed a minute after the deadline, when no touch can still
 //! be under way; reads have refused it since the deadline itself.
+//!
+//! It also says when a bound over all is nearly reached, and when it is. If the operator wants it (`Policy::unused_s`), it then
+//! gives up users who were made and never came back, the oldest first, until a tenth of the bound is free: a first round
+//! finds how old those are that have to go, a second one proposes them.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,9 +14,9 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::{Core, Error, event};
+use super::{Bound, Core, Error, Fullness, event};
 use crate::domain::{
-    Cause, ChangeSet, Credential, Family, LAZY_S, Op, Outcome, Rewrite, ServiceTime, UserId, ValueKey,
+    Cause, ChangeSet, Credential, Family, LAZY_S, Op, Outcome, Record, Rewrite, ServiceTime, UserId, ValueKey,
 };
 use crate::histogram::Histogram;
 use crate::store::{Completions, Health};
@@ -26,6 +30,8 @@ const MAX_TICK_US: u64 = 5000;
 const GRACE_S: u32 = 60;
 /// Users proposed at once: what waits behind them waits for one group.
 const BATCH: usize = 1024;
+/// Ages are told apart by this part of the window when the oldest are looked for.
+const AGES: usize = 2048;
 
 /// Figures of the sweep, for metrics.
 #[derive(Debug, Default)]
@@ -34,6 +40,8 @@ pub struct SweepStats {
     pub pages: AtomicU64,
     /// Users that expired.
     pub expired: AtomicU64,
+    /// Users that were made and never came back, and were given up.
+    pub given_up: AtomicU64,
     /// How long the last whole round took (seconds); 0 before the first.
     pub round_s: AtomicU64,
     /// How long a map was held.
@@ -49,6 +57,8 @@ pub struct Swept {
     pub pages: usize,
     /// Users that expired.
     pub expired: usize,
+    /// Users that were made and never came back, and were given up for want of room.
+    pub given_up: usize,
     /// Registrations that nobody confirmed, and ends of readers whose lazy cookies are worth nothing any more.
     pub forgotten: usize,
 }
@@ -66,6 +76,19 @@ struct Sweep {
     completions: Rc<Completions>,
     stats: Arc<SweepStats>,
     place: std::cell::Cell<Place>,
+    relief: std::cell::RefCell<Relief>,
+    /// How full each bound was when it was last said.
+    said: std::cell::Cell<[Fullness; 4]>,
+}
+
+/// How far giving up has come.
+enum Relief {
+    /// Nobody has to go.
+    Idle,
+    /// Of those who may go: how many were made at which time, and what their documents take.
+    Counts { next_page: usize, ages: Vec<(usize, usize)> },
+    /// Whoever was made at this time or before goes, as long as there is need.
+    Proposes { next_page: usize, made_until: ServiceTime },
 }
 
 #[derive(Clone, Copy)]
@@ -83,7 +106,170 @@ impl Sweep {
         let mut place = self.place.get();
         place.owed = (place.owed + pages).min(pages * TICKS_PER_ROUND);
         self.place.set(place);
-        self.pages(place.owed / TICKS_PER_ROUND, MAX_TICK_US).await
+        self.say_how_full();
+        let mut swept = self.pages(place.owed / TICKS_PER_ROUND, MAX_TICK_US).await;
+        swept.given_up = self.relieve(MAX_TICK_US).await;
+        swept
+    }
+
+    /// Says once that a bound is nearly reached or is, and once that there is room again, some of it.
+    fn say_how_full(&self) {
+        let mut said = self.said.get();
+        for (said, bound) in said.iter_mut().zip(self.core.bounds()) {
+            let Bound { name, used, most, then } = bound;
+            let percent = bound.percent();
+            match bound.fullness() {
+                Fullness::Full if *said < Fullness::Full => {
+                    tracing::error!(bound = name, used, most, "a bound is reached: {then}");
+                }
+                Fullness::Nearly if *said < Fullness::Nearly => {
+                    tracing::error!(bound = name, used, most, percent, "a bound is nearly reached; beyond it {then}");
+                }
+                Fullness::Room if *said > Fullness::Room && percent < 85 => {
+                    tracing::info!(bound = name, used, most, percent, "there is room again");
+                }
+                // near the edge it would be said again and again
+                _ if bound.fullness() < *said && percent >= 85 => continue,
+                _ => {}
+            }
+            *said = bound.fullness();
+        }
+        self.said.set(said);
+    }
+
+    /// How many users have to go, and how many bytes of documents, until both bounds have room again.
+    fn excess(&self) -> (usize, usize) {
+        let [users, _, _, documents] = self.core.bounds();
+        (users.excess(), documents.excess())
+    }
+
+    /// Gives up users who were made and never came back, if room is short and the operator wants it. Answers how many.
+    async fn relieve(&self, max_us: u64) -> usize {
+        let policy = &self.core.policy;
+        if policy.unused_s == 0 {
+            return 0;
+        }
+        let (store, mut given_up, mut worked_us) = (&self.core.store, 0, 0);
+        let clock = store.clock();
+        while worked_us < max_us && store.health() == Health::Writable {
+            let before_us = clock.monotonic_us();
+            let (users, bytes) = self.excess();
+            if (users, bytes) == (0, 0) {
+                *self.relief.borrow_mut() = Relief::Idle;
+                return given_up;
+            }
+            // younger ones may be in use although nothing shows it yet
+            let youngest = clock.now().saturating_sub(policy.unused_s.max(policy.touch_granularity_s) + GRACE_S);
+            let proposed = self.relieve_of_a_page(users, bytes, youngest);
+            worked_us += clock.monotonic_us().saturating_sub(before_us);
+            let Some(proposed) = proposed else { return given_up };
+            for batch in proposed.chunks(BATCH) {
+                given_up += self.propose_to_give_up(batch).await;
+            }
+        }
+        given_up
+    }
+
+    /// Looks at one page. None: the round of counting found that nobody can go now, or nothing more can be done in this one.
+    fn relieve_of_a_page(
+        &self,
+        users: usize,
+        bytes: usize,
+        youngest: ServiceTime,
+    ) -> Option<Vec<(UserId, ServiceTime)>> {
+        let registry = self.core.store.registry();
+        let width = (self.core.policy.window_s / u32::try_from(AGES).unwrap_or(u32::MAX)).max(1);
+        let oldest = youngest.saturating_sub(self.core.policy.window_s);
+        // of those who are older than any can be, in the first
+        let age = |made: ServiceTime| (made.saturating_sub(oldest) / width) as usize;
+        let may_go = |record: &Record| record.is_unused() && record.session_started <= youngest;
+        let is_live = |id: &UserId| self.core.directory.peek(id).is_some();
+        let mut relief = self.relief.borrow_mut();
+        match &mut *relief {
+            Relief::Idle => {
+                *relief = Relief::Counts { next_page: 0, ages: vec![(0, 0); AGES + 2] };
+                Some(Vec::new())
+            }
+            Relief::Counts { next_page, ages } if *next_page < registry.pages() => {
+                let mut with_documents = Vec::new();
+                registry.see_users(*next_page, |id, record| {
+                    if may_go(record) {
+                        let at = age(record.session_started).min(AGES + 1);
+                        ages[at].0 += 1;
+                        if bytes > 0 {
+                            with_documents.push((at, *id));
+                        }
+                    }
+                });
+                for (at, id) in with_documents {
+                    ages[at].1 += registry.value(&ValueKey::document(&id)).map_or(0, |document| document.len());
+                }
+                *next_page += 1;
+                Some(Vec::new())
+            }
+            Relief::Counts { ages, .. } => {
+                let (mut found, mut last) = ((0, 0), None);
+                for (at, (count, size)) in ages.iter().enumerate() {
+                    if found.0 >= users && found.1 >= bytes {
+                        break;
+                    }
+                    if *count > 0 {
+                        last = Some(at);
+                    }
+                    found = (found.0 + count, found.1 + size);
+                }
+                let begin = last.map(|at| Relief::Proposes {
+                    next_page: 0,
+                    made_until: oldest
+                        .saturating_add(width.saturating_mul(u32::try_from(at + 1).unwrap_or(u32::MAX)))
+                        .min(youngest),
+                });
+                let found_somebody = begin.is_some();
+                *relief = begin.unwrap_or(Relief::Idle);
+                found_somebody.then(Vec::new)
+            }
+            Relief::Proposes { next_page, made_until } if *next_page < registry.pages() => {
+                let mut found = Vec::new();
+                registry.see_users(*next_page, |id, record| {
+                    if may_go(record) && record.session_started <= *made_until {
+                        found.push((*id, record.session_started));
+                    }
+                });
+                *next_page += 1;
+                found.retain(|(id, _)| !is_live(id));
+                if bytes == 0 {
+                    found.truncate(users);
+                }
+                Some(found)
+            }
+            Relief::Proposes { .. } => {
+                *relief = Relief::Idle;
+                None
+            }
+        }
+    }
+
+    async fn propose_to_give_up(&self, users: &[(UserId, ServiceTime)]) -> usize {
+        let at = self.core.store.clock().now();
+        let give_up = |(id, made): &(UserId, ServiceTime)| ChangeSet {
+            cause: Cause::GivenUp,
+            at,
+            ops: vec![Op::GiveUp { id: *id, made: *made }],
+        };
+        let (reply, outcomes) = self.completions.register(users.len());
+        self.core.store.commit(users.iter().map(give_up).collect(), reply);
+        let mut given_up = 0;
+        for ((user, _), outcome) in users.iter().zip(outcomes.await) {
+            if outcome == Outcome::Done {
+                given_up += 1;
+                event::changed(user, Cause::GivenUp);
+            }
+        }
+        self.stats.given_up.fetch_add(given_up as u64, Ordering::Relaxed);
+        if given_up > 0 {
+            tracing::warn!(given_up, cause = Cause::GivenUp.name(), "users who were made and never came back are gone");
+        }
+        given_up
     }
 
     async fn pages(&self, count: usize, max_us: u64) -> Swept {
@@ -207,7 +393,12 @@ impl Handler<SweepPages> for Janitor {
 
     fn handle(&mut self, SweepPages(pages): SweepPages, _: &mut Self::Context) -> Self::Result {
         let sweep = Rc::clone(&self.sweep);
-        Box::pin(async move { sweep.pages(pages, u64::MAX).await })
+        Box::pin(async move {
+            sweep.say_how_full();
+            let mut swept = sweep.pages(pages, u64::MAX).await;
+            swept.given_up = sweep.relieve(u64::MAX).await;
+            swept
+        })
     }
 }
 
@@ -229,7 +420,8 @@ impl JanitorHandle {
             actix_rt::spawn(Rc::clone(&completions).run(|_| {}));
             let round_began_ms = core.store.clock().monotonic_ms();
             let place = std::cell::Cell::new(Place { next_page: 0, owed: 0, round_began_ms });
-            let sweep = Rc::new(Sweep { core, completions, stats: for_sweep, place });
+            let (relief, said) = (std::cell::RefCell::new(Relief::Idle), std::cell::Cell::default());
+            let sweep = Rc::new(Sweep { core, completions, stats: for_sweep, place, relief, said });
             drop(started.send(Janitor { sweep }.start()));
         });
         let address = address.await.map_err(|_| Error::Stopping)?;

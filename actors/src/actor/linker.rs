@@ -14,9 +14,9 @@ use actix::prelude::*;
 use smallvec::smallvec;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Core, Error, IdForm, event};
+use super::{CREDENTIAL_COSTS, Core, Error, IdForm, event};
 use crate::domain::{
-    Cause, ChangeSet, Conflicts, Credential, CredentialChange, Decision, DeviceId, IdentityKey, MergePolicy, Merged,
+    Cause, ChangeSet, Conflicts, Credential, CredentialChange, Decision, DeviceId, Family, IdentityKey, MergePolicy, Merged,
     Op, Operation, Outcome, Refusal, Reply, Rewrite, ServiceTime, Session, SessionId, SessionKind, UserId, UserState,
     ValueKey,
 };
@@ -25,9 +25,6 @@ use crate::store::{Completions, Health};
 /// How often the linker looks again when others were faster. Of those who change one user at once, one is done in each group:
 /// so many tabs may log in by one identity at the same moment.
 const TRIES: usize = 64;
-
-/// A credential takes about as much memory as so many resting users, by which `max_users` is meant.
-const CREDENTIAL_COSTS: usize = 8;
 
 /// For how long the answer to a merge is given again (seconds; design §6).
 const REPEAT_S: u32 = 600;
@@ -435,7 +432,8 @@ impl Work {
 /// Whether there is room for another credential.
 fn has_room(core: &Core) -> bool {
     let registry = core.store.registry();
-    registry.len() + registry.credentials().saturating_mul(CREDENTIAL_COSTS) < core.limits.max_users
+    let names = registry.keys(Family::CREDENTIAL).saturating_mul(CREDENTIAL_COSTS);
+    registry.len().saturating_add(names) < core.limits.max_users
 }
 
 /// Whether two values of a credential differ in no more than the mails that were asked for: strangers can ask for those.

@@ -1,5 +1,6 @@
 //! The actors: a supervisor per worker, a session actor per live user, the janitor. What they share is the [`Core`].
 
+mod bounds;
 mod error;
 pub(crate) mod event;
 mod janitor;
@@ -8,6 +9,8 @@ mod session;
 mod sockets;
 mod supervisor;
 
+pub(crate) use bounds::CREDENTIAL_COSTS;
+pub use bounds::{Bound, Fullness};
 pub use error::Error;
 pub use janitor::{JanitorHandle, SweepStats, Swept};
 pub use linker::{Ends, Joined, LinkStats, LinkerHandle, LoggedIn, Preview, Proof, Witness};

@@ -24,6 +24,21 @@ impl Family {
     pub const DOCUMENT: Self = Self(6);
     /// 16-byte id of a user who was made lazily and ended → when it ended, u32: the one kind of tombstone (design §4).
     pub const ENDED_LAZY: Self = Self(4);
+
+    /// Every family with its name in metrics. Users, and names at eight users each, are bounded by `max_users`; a user has
+    /// one extension record (of bounded sections), one value of meters and one document at most; documents are bounded in
+    /// bytes together; for ids that ended see `Core::bounds`.
+    pub const NAMES: [(Self, &'static str); 6] = [
+        (Self::USER, "users"),
+        (Self::EXTENSION, "extensions"),
+        (Self::CREDENTIAL, "credentials"),
+        (Self::METERS, "meters"),
+        (Self::DOCUMENT, "documents"),
+        (Self::ENDED_LAZY, "ended-ids"),
+    ];
+
+    /// Numbers below this are known.
+    pub(crate) const COUNT: usize = 7;
 }
 
 /// A key of a family that is not a user's record or extension record.
@@ -117,10 +132,12 @@ pub enum Cause {
     Counted = 24,
     /// The user's document changed.
     Edited = 25,
+    /// The user was made and never came back, and room was needed.
+    GivenUp = 26,
 }
 
 impl Cause {
-    const ALL: [Self; 25] = [
+    const ALL: [Self; 26] = [
         Self::Created,
         Self::Refreshed,
         Self::Linked,
@@ -146,6 +163,7 @@ impl Cause {
         Self::SessionSeen,
         Self::Counted,
         Self::Edited,
+        Self::GivenUp,
     ];
 
     /// The cause with this number; `None` for an unknown one.
@@ -186,6 +204,7 @@ impl Cause {
             Self::SessionSeen => "session-seen",
             Self::Counted => "counted",
             Self::Edited => "edited",
+            Self::GivenUp => "given-up",
         }
     }
 }
@@ -257,6 +276,14 @@ pub enum Op {
         /// The latest last activity that still counts as expired.
         cutoff: ServiceTime,
     },
+    /// Takes a user away who was made then and has neither come back nor changed, and remembers nothing of it: with a lazy
+    /// cookie that is still good, the reader may be made again.
+    GiveUp {
+        /// The user.
+        id: UserId,
+        /// When it was made.
+        made: ServiceTime,
+    },
     /// Holds if nobody has the identity, or this user has it.
     Claim {
         /// The identity.
@@ -308,6 +335,7 @@ impl Op {
             | Self::Update { id, .. }
             | Self::Remove { id, .. }
             | Self::Expire { id, .. }
+            | Self::GiveUp { id, .. }
             | Self::Demand { id }
             | Self::Claim { user: id, .. }
             | Self::Continue { id, .. }

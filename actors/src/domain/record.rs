@@ -113,6 +113,11 @@ impl Record {
         !self.flags.has(Flags::LASTING)
     }
 
+    /// Whether the user was made and never came back: an hour after it was made, or later. Nothing was done with its sessions.
+    pub fn is_unused(&self) -> bool {
+        self.is_anonymous() && self.version == 0 && self.last_seen == self.session_started
+    }
+
     /// When the user is gone for want of activity, `window` seconds after the last; `None` for a lasting account.
     pub fn deadline(&self, window: u32) -> Option<ServiceTime> {
         self.is_anonymous().then(|| self.last_seen.saturating_add(window))
@@ -168,6 +173,18 @@ mod tests {
         let bytes = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0b0010_1001];
         assert_eq!(record.to_bytes(), bytes);
         assert_eq!(Record::from_bytes(&bytes), record);
+    }
+
+    #[test]
+    fn who_came_back_or_changed_is_not_unused() {
+        let record = Record::new(1000, SessionKind::V1);
+        assert!(record.is_unused() && Record::made_lazily(1000).is_unused());
+        let used = [
+            Record { last_seen: 4600, ..record },
+            Record { version: 1, ..record },
+            Record { flags: record.flags.with(Flags::LASTING, true), ..record },
+        ];
+        assert!(used.iter().all(|record| !record.is_unused()));
     }
 
     #[test]

@@ -16,6 +16,8 @@ use super::record::{Flags, Record, SessionKind};
 pub struct Policy {
     /// Seconds of inactivity after which an anonymous user is gone.
     pub window_s: u32,
+    /// From which age on (seconds) users who were made and never came back may be given up when room is short; 0: never.
+    pub unused_s: u32,
     /// How old `last_seen` must be before a use renews it (seconds); at most `window_s / 24`.
     pub touch_granularity_s: u32,
     /// How long a session of a lasting account lives (seconds, not sliding).
@@ -43,6 +45,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             window_s: 90 * 86_400,
+            unused_s: 0,
             touch_granularity_s: 3600,
             session_lifetime_s: 60 * 86_400,
             refresh_grace: true,
@@ -754,6 +757,7 @@ mod tests {
         Policy { window_s: 1000, touch_granularity_s: 10, session_lifetime_s: 500, max_sessions: 3, ..DEFAULTS };
     const DEFAULTS: Policy = Policy {
         window_s: 0,
+        unused_s: 0,
         touch_granularity_s: 0,
         session_lifetime_s: 0,
         refresh_grace: true,

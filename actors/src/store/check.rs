@@ -166,6 +166,11 @@ impl<'a> Group<'a> {
                 let remembered = at.saturating_sub(cutoff) < LAZY_S;
                 self.remove(id, &current, remembered.then_some(at));
             }
+            Op::GiveUp { id, made } => {
+                let unused = |record: &Record| record.is_unused() && record.session_started == made;
+                let current = self.user(&id).filter(unused)?;
+                self.remove(id, &current, None);
+            }
             Op::Claim { identity, user } => {
                 let owner = self.identities.get(&identity, || self.registry.resolve(&identity));
                 if owner.is_some_and(|owner| owner != user) {

@@ -10,6 +10,7 @@
 
 mod actors;
 mod architecture;
+mod bounds;
 mod conformance;
 mod crash;
 mod expiry;

@@ -469,10 +469,14 @@ fn leaves_before_being_made(request: &HttpRequest, context: &Context) -> Result<
 }
 
 /// Ends the id of a lazy cookie, whose reader another request may be making. That is kept for as long as the cookie is good, so it
-/// takes from the budget for making readers; beyond that the browser's cookie is all that ends.
+/// takes from the budget for making readers; beyond that, and when as many are kept as may be, the browser's cookie is all that ends.
 async fn end_unmade(request: &HttpRequest, context: &Context, user: &UserId) -> Answer {
     if spend(request, context, Spend::Create).is_ok() {
-        within_time(context, context.handle.end_lazily(user)).await?;
+        match within_time(context, context.handle.end_lazily(user)).await {
+            // as many are kept as may be
+            Ok(()) | Err(handle::Error::Capacity) => {}
+            Err(other) => return Err(other.into()),
+        }
     }
     Ok(gone(request, context))
 }

@@ -1,0 +1,105 @@
+//! What has a bound over all users together, and how full it is.
+
+use super::Core;
+use crate::domain::Family;
+
+/// A credential takes about as much memory as so many resting users, by which `max_users` is meant.
+pub(crate) const CREDENTIAL_COSTS: usize = 8;
+/// Of so many users that may be there, one lazy id may be kept that ended.
+const USERS_PER_ENDED: usize = 8;
+
+/// Something of which there may be so much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    /// Its name in logs and metrics.
+    pub name: &'static str,
+    /// How much there is.
+    pub used: usize,
+    /// How much there may be.
+    pub most: usize,
+    /// What follows when it is full.
+    pub then: &'static str,
+}
+
+/// How full a bound is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Fullness {
+    /// There is room.
+    #[default]
+    Room,
+    /// Nine tenths are used.
+    Nearly,
+    /// All is used.
+    Full,
+}
+
+impl Bound {
+    /// How much of it is used, in percent, rounded down.
+    pub fn percent(&self) -> u64 {
+        u64::try_from(self.used as u128 * 100 / self.most.max(1) as u128).unwrap_or(u64::MAX)
+    }
+
+    /// How full it is.
+    pub fn fullness(&self) -> Fullness {
+        match self.percent() {
+            0..90 => Fullness::Room,
+            90..100 => Fullness::Nearly,
+            _ => Fullness::Full,
+        }
+    }
+
+    /// How much has to go until there is room.
+    pub(crate) fn excess(&self) -> usize {
+        // 90 % would still be nearly full
+        let most = (self.most as u128 * 9).div_ceil(10).saturating_sub(1);
+        self.used.saturating_sub(usize::try_from(most).unwrap_or(usize::MAX))
+    }
+}
+
+impl Core {
+    /// How many lazy ids may be kept that ended. One of a reader who was there is kept beyond it, in the place of the reader.
+    pub(crate) fn most_ended(&self) -> usize {
+        self.limits.max_users.div_ceil(USERS_PER_ENDED)
+    }
+
+    /// Every bound: users; users and registered names; lazy ids that ended; documents.
+    pub fn bounds(&self) -> [Bound; 4] {
+        let registry = self.store.registry();
+        let users = registry.len();
+        let names = users.saturating_add(registry.keys(Family::CREDENTIAL).saturating_mul(CREDENTIAL_COSTS));
+        let bound = |name, used, most, then| Bound { name, used, most, then };
+        [
+            bound("users", users, self.limits.max_users, "nobody is created, and newcomers are answered 503"),
+            bound("names", names, self.limits.max_users, "no name is registered, a name counting as eight users"),
+            bound(
+                "ended-ids",
+                registry.keys(Family::ENDED_LAZY),
+                self.most_ended(),
+                "readers of lazy cookies are not created, and keep their ids",
+            ),
+            bound(
+                "documents",
+                registry.document_bytes(),
+                self.policy.documents_bytes,
+                "documents do not grow, and those that would are answered 507",
+            ),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_is_nearly_full_at_ninety_percent_and_full_at_a_hundred() {
+        let fullness = |used, most| Bound { name: "", used, most, then: "" }.fullness();
+        assert_eq!(
+            [fullness(89, 100), fullness(90, 100), fullness(99, 100)],
+            [Fullness::Room, Fullness::Nearly, Fullness::Nearly]
+        );
+        assert_eq!([fullness(100, 100), fullness(7, 0)], [Fullness::Full; 2]);
+        assert_eq!(fullness(usize::MAX / 2, usize::MAX), Fullness::Room);
+        assert_eq!(Bound { name: "", used: 95, most: 100, then: "" }.excess(), 6, "to 89");
+    }
+}
