@@ -42,7 +42,7 @@ pub(crate) fn serve(folder: &Path) {
     ];
     let nowhere = ConfigFile::IfPresent(folder.join("passerby.toml"));
     let settings = config::load(&nowhere, &settings, &[]).unwrap().settings().clone();
-    telemetry::install(&settings.log).unwrap();
+    let _last_lines = telemetry::install(&settings.log).unwrap();
     actix_rt::System::new().block_on(async {
         let admin = startup::start_admin(&settings).unwrap();
         let ports = Ports { files: Arc::new(SlowDisk), ..Ports::system() };

@@ -16,9 +16,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{CREDENTIAL_COSTS, Core, Error, IdForm, event};
 use crate::domain::{
-    Cause, ChangeSet, Conflicts, Credential, CredentialChange, Decision, DeviceId, Family, IdentityKey, MergePolicy, Merged,
-    Op, Operation, Outcome, Refusal, Reply, Rewrite, ServiceTime, Session, SessionId, SessionKind, UserId, UserState,
-    ValueKey,
+    Cause, ChangeSet, Conflicts, Credential, CredentialChange, Decision, DeviceId, Family, IdentityKey, MergePolicy,
+    Merged, Op, Operation, Outcome, Refusal, Reply, Rewrite, ServiceTime, Session, SessionId, SessionKind, UserId,
+    UserState, ValueKey,
 };
 use crate::store::{Completions, Health};
 
