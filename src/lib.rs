@@ -13,6 +13,7 @@ pub mod open_sockets;
 pub mod outbound;
 pub mod provider;
 pub mod telemetry;
+pub mod test_clock;
 pub mod token;
 pub mod work;
 

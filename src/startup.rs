@@ -4,6 +4,7 @@
 //! 503, the notice, no new connections, the requests that were read, the last group.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
@@ -19,7 +20,9 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::budget::Budgets;
-use crate::config::{self, AccessAlg, Loaded, Settings, SettingsError, default_data_bytes, default_max_users};
+use crate::config::{
+    self, AccessAlg, Loaded, Settings, SettingsError, SettingsErrors, default_data_bytes, default_max_users,
+};
 use crate::http::{self, ops};
 use crate::mail::{AnyTransport, Mailer, Plan, Smtp, Webhook};
 use crate::open_sockets::OpenSockets;
@@ -33,6 +36,7 @@ use crate::provider::password::{Cost, PasswordError, Passwords, Pool};
 use crate::provider::secrets::Secrets;
 use crate::provider::userpass_config::UserpassConfig;
 use crate::server::{Accounts, OneTimeCodes, Server};
+use crate::test_clock::TestClock;
 use crate::token::{Algorithm, KeyError, KeyStore, Tokens};
 use crate::work::Challenges;
 
@@ -74,18 +78,26 @@ pub enum StartError {
     #[error("the data folder {} belongs to the app id {found}, not {wanted}", folder.display())]
     OtherApp {
         /// The data folder.
-        folder: std::path::PathBuf,
+        folder: PathBuf,
         /// The app id that it was begun with.
         found: String,
         /// The app id of the settings.
         wanted: String,
     },
+    /// `serve --test` on data that is not its own: moving the clock would end users for good.
+    #[error("the data folder {} was not begun by `serve --test`, whose clock would end its users: give it another --data-dir", .0.display())]
+    NotForTests(PathBuf),
+    /// The data of `serve --test`, whose passwords are worth nothing, without that flag.
+    #[error("the data folder {} was begun by `serve --test`, where passwords are hashed for speed alone: give another --data-dir", .0.display())]
+    ForTestsAlone(PathBuf),
     /// The keys.
     #[error(transparent)]
     Keys(#[from] KeyError),
     /// An address.
-    #[error("{address}: {error}")]
+    #[error("the {} listener cannot have {address}: {}", listener.name(), why_not(*listener, error))]
     Listen {
+        /// Whose it is.
+        listener: Listener,
         /// Which one.
         address: SocketAddr,
         /// What the system said.
@@ -100,6 +112,63 @@ pub enum StartError {
     /// The actors.
     #[error(transparent)]
     Actors(#[from] passerby_actors::handle::Error),
+}
+
+/// One of the two listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listener {
+    /// For clients.
+    Public,
+    /// For operators.
+    Admin,
+}
+
+impl Listener {
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Admin => "admin",
+        }
+    }
+
+    fn flag(self) -> &'static str {
+        match self {
+            Self::Public => "--listen",
+            Self::Admin => "--admin-listen",
+        }
+    }
+
+    /// Its address in the settings.
+    pub fn address(self, settings: &Settings) -> SocketAddr {
+        match self {
+            Self::Public => settings.listen,
+            Self::Admin => settings.admin_listen,
+        }
+    }
+
+    /// Tries its address, and lets go of it.
+    ///
+    /// # Errors
+    /// [`StartError::Listen`].
+    pub fn probe(self, settings: &Settings) -> Result<(), StartError> {
+        let address = self.address(settings);
+        let failed = |error| StartError::Listen { listener: self, address, error };
+        std::net::TcpListener::bind(address).map(drop).map_err(failed)
+    }
+}
+
+/// What can be done about an address that cannot be had.
+fn why_not(listener: Listener, error: &std::io::Error) -> String {
+    let flag = listener.flag();
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => format!("another program has this port; take another one by {flag}"),
+        std::io::ErrorKind::PermissionDenied => {
+            format!("{error}; ports below 1024 need a right of their own, so take a higher one by {flag}")
+        }
+        std::io::ErrorKind::AddrNotAvailable => format!("it is no address of this machine; give another by {flag}"),
+        _ => format!("{error} ({flag})"),
+    }
 }
 
 /// How many users are allowed, and the store's options that follow from the settings.
@@ -138,21 +207,49 @@ pub fn algorithm(setting: AccessAlg) -> Algorithm {
 /// `environment` is that of [`config::environment`].
 ///
 /// # Errors
-/// Names source, key and reason of whatever is wrong with a provider, the secrets or `outbound.allow`.
+/// Names source, key and reason of everything that is wrong with providers, secrets, mail and `outbound.allow`.
 pub fn providers(
     loaded: &Loaded,
     folder: &AppFolder,
     environment: &[(String, String)],
-) -> Result<Providers, SettingsError> {
+) -> Result<Providers, SettingsErrors> {
     let settings = loaded.settings();
     let secrets = Secrets::load(environment, settings.secrets_file.as_deref(), settings.app_dir.as_deref())?;
     let unreachable = |reason: String| SettingsError::of_key("settings", "outbound.allow", reason);
     let allowed = Allowed::parse(&settings.outbound.allow).map_err(unreachable)?;
     let outbound = Outbound::new(allowed, Arc::new(SystemResolver), system_roots())
         .map_err(|error| SettingsError::of_source("outbound client", error.to_string()))?;
-    let mut providers = Providers::new(folder, loaded.provider_tables(), &settings.app_id, &secrets, &outbound)?;
+    let mut wrong = SettingsErrors::default();
+    let built = Providers::new(folder, loaded.provider_tables(), &settings.app_id, &secrets, &outbound);
+    let providers = wrong.take(built.map_err(|errors| loaded.locate(errors)));
+    let mail = wrong.take(mail(settings, &secrets, outbound));
+    let (Some(mut providers), Some(mail)) = (providers, mail) else { return Err(wrong) };
+    providers.mail = mail;
+    let mut missing =
+        |key: &str, reason: &str| wrong.push(SettingsError::of_key("settings", key, format!("is missing: {reason}")));
+    if providers.mail.is_none() && providers.userpass.as_ref().is_some_and(UserpassConfig::sends_mail) {
+        missing("mail.smtp", "local-userpass has to send mails (or set mail.webhook)");
+    }
+    if providers.wants_browser_logins() && settings.public_url.is_none() {
+        missing("public_url", "a provider with redirect_uris has to send browsers back here");
+    }
+    if let Some(shared) = settings.auth.shared_callback.as_deref().filter(|name| providers.oidc(name).is_none()) {
+        let known: Vec<&str> = providers.oidc_names().collect();
+        let known = if known.is_empty() { "there is none".to_owned() } else { format!("only {}", known.join(", ")) };
+        let reason = format!("there is no such provider {shared:?} of OpenID Connect, {known}");
+        wrong.push(SettingsError::of_key("settings", "auth.shared_callback", reason));
+    }
+    wrong.or(providers)
+}
+
+/// What sends mails, if anything does.
+fn mail(
+    settings: &Settings,
+    secrets: &Secrets,
+    outbound: Outbound,
+) -> Result<Option<Arc<AnyTransport>>, SettingsError> {
     let wrong = |key: &str, reason: String| SettingsError::of_key("settings", key, reason);
-    providers.mail = match settings.mail.plan("settings")? {
+    Ok(match settings.mail.plan("settings")? {
         None => None,
         Some(Plan::Smtp(plan)) => {
             let password = plan.login.as_ref().map(|login| secrets.get(&login.password_secret)).transpose();
@@ -168,28 +265,12 @@ pub fn providers(
             let webhook = webhook.map_err(|error| wrong("mail.webhook_secret", error.to_string()))?;
             Some(Arc::new(AnyTransport::Webhook(Box::new(webhook))))
         }
-    };
-    if providers.mail.is_none() && providers.userpass.as_ref().is_some_and(UserpassConfig::sends_mail) {
-        let reason = "is missing: local-userpass has to send mails (or set mail.webhook)";
-        return Err(wrong("mail.smtp", reason.to_owned()));
-    }
-    if providers.wants_browser_logins() && settings.public_url.is_none() {
-        let reason = "is missing: a provider with redirect_uris has to send browsers back here";
-        return Err(wrong("public_url", reason.to_owned()));
-    }
-    if let Some(shared) = settings.auth.shared_callback.as_deref().filter(|name| providers.oidc(name).is_none()) {
-        let known: Vec<&str> = providers.oidc_names().collect();
-        let known = if known.is_empty() { "there is none".to_owned() } else { format!("only {}", known.join(", ")) };
-        return Err(wrong(
-            "auth.shared_callback",
-            format!("there is no such provider {shared:?} of OpenID Connect, {known}"),
-        ));
-    }
-    Ok(providers)
+    })
 }
 
 /// Starts what `local-userpass` and `api-key` need: threads for passwords, the queue of mails.
 fn start_accounts(
+    settings: &Settings,
     providers: &mut Providers,
     store: &Arc<dyn Store>,
     linker: &Arc<LinkerHandle>,
@@ -206,7 +287,8 @@ fn start_accounts(
     }
     let Some(config) = providers.userpass.clone() else { return Ok(Accounts { mailer, userpass: None }) };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let passwords = Passwords::start(Cost::default(), Pool::for_cores(cores), Arc::clone(entropy))?;
+    let cost = if settings.test { Cost::FOR_TESTS } else { Cost::default() };
+    let passwords = Passwords::start(cost, Pool::for_cores(cores), Arc::clone(entropy))?;
     let parts = local_userpass::Parts {
         mailer: mailer.clone(),
         linker: Arc::clone(linker),
@@ -228,19 +310,29 @@ pub struct Application {
     admin_address: SocketAddr,
 }
 
-/// Binds the admin listener, on which `/readyz` says that the store is being read.
+/// Binds the admin listener, on which `/readyz` says that the store is being read. With a clock for tests it also moves that.
 ///
 /// # Errors
 /// The address cannot be bound.
-pub fn start_admin(settings: &Settings) -> Result<(ops::SharedPhase, ServerHandle, SocketAddr), StartError> {
+pub fn start_admin(
+    settings: &Settings,
+    test_clock: Option<Arc<TestClock>>,
+) -> Result<(ops::SharedPhase, ServerHandle, SocketAddr), StartError> {
     let address = settings.admin_listen;
     let phase: ops::SharedPhase = Arc::new(RwLock::new(ops::Phase::Recovering));
     let shared = web::Data::new(Arc::clone(&phase));
-    let server = HttpServer::new(move || App::new().app_data(shared.clone()).configure(ops::routes))
+    let app = move || {
+        let clock = test_clock.clone();
+        App::new()
+            .app_data(shared.clone())
+            .configure(|routes| http::test_clock::routes(routes, clock))
+            .configure(ops::routes)
+    };
+    let server = HttpServer::new(app)
         .workers(1)
         .disable_signals()
         .bind(address)
-        .map_err(|error| StartError::Listen { address, error })?;
+        .map_err(|error| StartError::Listen { listener: Listener::Admin, address, error })?;
     let bound = server.addrs().first().copied().unwrap_or(address);
     let running = server.run();
     let handle = running.handle();
@@ -259,13 +351,16 @@ impl Application {
         ports: Ports,
         (phase, admin, admin_address): (ops::SharedPhase, ServerHandle, SocketAddr),
     ) -> Result<Self, StartError> {
+        let is_claimed = check_folder(&settings, &*ports.files)?;
         let options = store_options(&settings);
         let max_users = options.max_users;
         let (dir, files, clock) = (settings.data_dir.clone(), Arc::clone(&ports.files), Arc::clone(&ports.clock));
         let opening = web::block(move || EmbeddedStore::open(&dir, options, files, clock)).await;
         let store = Arc::new(opening.map_err(std::io::Error::other)??);
         report(&store);
-        claim_folder(&settings, &*ports.files)?;
+        if !is_claimed {
+            claim_folder(&settings, &*ports.files)?;
+        }
 
         let keys = KeyStore::open_or_create(
             &settings.keys_dir,
@@ -289,7 +384,7 @@ impl Application {
         let core = Core::new(Arc::clone(&for_actors), policy(&settings), limits, Arc::clone(&ports.entropy), None);
         let janitor = JanitorHandle::start(Arc::clone(&core)).await?;
         let linker = Arc::new(LinkerHandle::start(Arc::clone(&core)).await?);
-        let accounts = start_accounts(&mut providers, &for_actors, &linker, &ports.clock, &ports.entropy)?;
+        let accounts = start_accounts(&settings, &mut providers, &for_actors, &linker, &ports.clock, &ports.entropy)?;
         let entropy = ports.entropy;
         let budgets = Budgets::new(&settings.budget, settings.limits, Arc::clone(&ports.clock));
         let challenges = Challenges::new(&*entropy);
@@ -314,8 +409,11 @@ impl Application {
         });
 
         let listen = server.settings.listen;
-        let (public, address) =
-            http::listener::bind(&server).map_err(|error| StartError::Listen { address: listen, error })?;
+        let (public, address) = http::listener::bind(&server).map_err(|error| StartError::Listen {
+            listener: Listener::Public,
+            address: listen,
+            error,
+        })?;
         *phase.write() = ops::Phase::Serving(Arc::clone(&server));
         Ok(Self { server, phase, public, admin, address, admin_address })
     }
@@ -368,27 +466,57 @@ impl Application {
     }
 }
 
-/// Tokens name their app id, so under another one every user of the folder would be refused: the first start writes it
-/// down, and later ones compare.
-fn claim_folder(settings: &Settings, files: &dyn Files) -> Result<(), StartError> {
-    let path = settings.data_dir.join("APP_ID");
-    match files.read(&path) {
-        Ok(found) => {
-            let found = String::from_utf8_lossy(&found).trim().to_owned();
-            if found == settings.app_id {
-                return Ok(());
-            }
-            Err(StartError::OtherApp { folder: settings.data_dir.clone(), found, wanted: settings.app_id.clone() })
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let new = path.with_extension("new");
-            files.write(&new, format!("{}\n", settings.app_id).as_bytes())?;
-            files.sync_file(&new)?;
-            files.rename(&new, &path)?;
-            Ok(files.sync_dir(&settings.data_dir)?)
-        }
-        Err(error) => Err(error.into()),
+/// The file of a data folder that names its app.
+const APP_ID: &str = "APP_ID";
+/// The file of a data folder that `serve --test` began.
+const TEST_ONLY: &str = "TEST_ONLY";
+
+/// Whether the data folder is one that these settings may use, and whether it is claimed already. Tokens name their app id, so
+/// under another one every user of the folder would be refused.
+///
+/// # Errors
+/// It is another app's, or it is for tests and the settings are not, or the other way round.
+pub fn check_folder(settings: &Settings, files: &dyn Files) -> Result<bool, StartError> {
+    let folder = &settings.data_dir;
+    let read = |name: &str| match files.read(&folder.join(name)) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(error),
+    };
+    let (app_id, for_tests) = (read(APP_ID)?, read(TEST_ONLY)?.is_some());
+    let is_begun = app_id.is_some() || read("CURRENT")?.is_some();
+    match (settings.test, for_tests) {
+        (true, false) if is_begun => return Err(StartError::NotForTests(folder.clone())),
+        (false, true) => return Err(StartError::ForTestsAlone(folder.clone())),
+        _ => {}
     }
+    let Some(found) = app_id else { return Ok(false) };
+    let found = String::from_utf8_lossy(&found).trim().to_owned();
+    if found == settings.app_id {
+        return Ok(true);
+    }
+    Err(StartError::OtherApp { folder: folder.clone(), found, wanted: settings.app_id.clone() })
+}
+
+/// Neither the file nor, at the first start, its folder is there.
+fn is_absent(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
+}
+
+/// The first start writes down whose the folder is.
+fn claim_folder(settings: &Settings, files: &dyn Files) -> Result<(), StartError> {
+    let folder = &settings.data_dir;
+    let write = |path: &Path, text: &str| {
+        let new = path.with_extension("new");
+        files.write(&new, text.as_bytes())?;
+        files.sync_file(&new)?;
+        files.rename(&new, path)
+    };
+    if settings.test {
+        write(&folder.join(TEST_ONLY), "")?;
+    }
+    write(&folder.join(APP_ID), &format!("{}\n", settings.app_id))?;
+    Ok(files.sync_dir(folder)?)
 }
 
 fn report(store: &EmbeddedStore) {

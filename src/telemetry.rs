@@ -20,7 +20,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 use crate::config::{Log, LogFormat};
 
@@ -34,6 +34,9 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 const AT_ONCE: u64 = 20;
 /// How often what was left out is said at most (microseconds).
 const SAY_EVERY_US: u64 = 60_000_000;
+
+/// The target of lines that an operator causes, by a start or a signal: all of them are written.
+pub const OPERATOR: &str = "passerby::operator";
 
 /// Lines that found no room.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
@@ -50,11 +53,11 @@ pub fn left_out() -> (u64, u64) {
 ///
 /// # Errors
 /// The filter cannot be read, or there is no thread, in one sentence.
-pub fn install(log: &Log) -> Result<Flush, String> {
-    let filter = EnvFilter::try_new(&log.filter).map_err(|error| format!("log.filter: {error}"))?;
+pub fn install(log: &Log) -> Result<Logging, String> {
+    let (filter, handle) = reload::Layer::new(filter(&log.filter)?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let lines = Lines::to(io::stderr(), &DROPPED, Arc::clone(&clock)).map_err(|error| error.to_string())?;
-    let flush = Flush(lines.clone());
+    let logging = Logging { filter: handle, _flush: Flush(lines.clone()) };
     let sampled = tracing_subscriber::registry().with(filter).with(Sampler::new(clock, &SAMPLED));
     let installed = match log.format {
         LogFormat::Human => sampled.with(fmt::layer().with_ansi(false).with_writer(lines)).try_init(),
@@ -65,12 +68,31 @@ pub fn install(log: &Log) -> Result<Flush, String> {
         let backtrace = std::backtrace::Backtrace::capture();
         tracing::error!(%panic, %backtrace, "a thread panicked");
     }));
-    Ok(flush)
+    Ok(logging)
+}
+
+fn filter(text: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(text).map_err(|error| format!("log.filter: {error}"))
 }
 
 /// Held by whoever may end the process: dropping it waits a moment for lines to be written.
 #[must_use = "the last lines are lost without it"]
-pub struct Flush(Lines);
+pub struct Logging {
+    filter: reload::Handle<EnvFilter, Registry>,
+    _flush: Flush,
+}
+
+impl Logging {
+    /// Writes other lines from now on: those of this filter.
+    ///
+    /// # Errors
+    /// It cannot be read, in one sentence.
+    pub fn refilter(&self, text: &str) -> Result<(), String> {
+        self.filter.reload(filter(text)?).map_err(|error| error.to_string())
+    }
+}
+
+struct Flush(Lines);
 
 impl Drop for Flush {
     fn drop(&mut self) {
@@ -168,7 +190,7 @@ impl Sampler {
 impl<S: Subscriber> Layer<S> for Sampler {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let metadata = event.metadata();
-        if *metadata.level() > Level::WARN || metadata.target() == "passerby::events" {
+        if *metadata.level() > Level::WARN || matches!(metadata.target(), "passerby::events" | OPERATOR) {
             return true;
         }
         let now_us = self.clock.monotonic_us();

@@ -44,7 +44,7 @@ pub(crate) fn serve(folder: &Path) {
     let settings = config::load(&nowhere, &settings, &[]).unwrap().settings().clone();
     let _last_lines = telemetry::install(&settings.log).unwrap();
     actix_rt::System::new().block_on(async {
-        let admin = startup::start_admin(&settings).unwrap();
+        let admin = startup::start_admin(&settings, None).unwrap();
         let ports = Ports { files: Arc::new(SlowDisk), ..Ports::system() };
         let application = Application::build(settings, Providers::default(), ports, admin).await.unwrap();
         let addresses = Addresses { public: application.address(), admin: application.admin_address() };

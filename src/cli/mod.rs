@@ -1,131 +1,185 @@
-//! The command line: what can be typed. What it does is in `run`.
+//! The command line: what can be typed. What it does is in `run` and `check`.
 
+mod check;
 pub mod run;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Arg, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::config::{self, ConfigFile, DEFAULT_FILE, Loaded, SettingsError};
+use crate::config::{self, CONFIG_ENV, ConfigFile, DEFAULT_FILE, Loaded, SettingsErrors};
 
 /// Exit code of a wrong command line and of a bad configuration.
 pub const EXIT_USAGE: u8 = 64;
 
+/// What is said in the help of every command.
+const MORE: &str =
+    "Every setting of passerby.toml: `passerby config --explain`. The file may also be named by PASSERBY_CONFIG.";
+
 /// An anonymous-authentication and session server.
 #[derive(Debug, Parser)]
-#[command(name = "passerby", version, disable_help_subcommand = true)]
-pub struct Cli {
-    /// The settings that have flags; they may stand before or after the command.
-    #[command(flatten)]
-    pub settings: SettingsArgs,
+#[command(name = "passerby", version, after_help = MORE)]
+struct Line {
     #[command(subcommand)]
     command: Option<Command>,
+}
+
+/// What was typed.
+#[derive(Debug)]
+pub struct Cli {
+    /// The settings that have flags; they may stand before or after the command.
+    pub settings: SettingsArgs,
+    action: Command,
 }
 
 impl Cli {
     /// What to do; `serve` if nothing is said.
     pub fn action(&self) -> &Command {
-        self.command.as_ref().unwrap_or(&Command::Serve)
+        &self.action
     }
 }
 
-/// The flags of the settings. Their values stay text here: all sources are checked in one place.
-#[derive(Debug, Clone, Default, Args)]
+/// A flag, and the commands that use it.
+struct Flag {
+    /// The key of its setting, or `config`.
+    key: &'static str,
+    value: &'static str,
+    help: &'static str,
+    commands: &'static [&'static str],
+}
+
+/// Without a command there is `serve`.
+const SERVE: &str = "serve";
+/// Those that read settings and whatever they name.
+const WHOLE: &[&str] = &[SERVE, "check", "config"];
+/// The same, and a server that brings the rest of its settings.
+const AND_DEMO: &[&str] = &[SERVE, "check", "config", "demo"];
+const AND_KEYS: &[&str] = &[SERVE, "check", "config", "keys"];
+const AND_FOLDERS: &[&str] = &[SERVE, "check", "config", "keys", "recover"];
+
+const fn flag(key: &'static str, value: &'static str, commands: &'static [&'static str], help: &'static str) -> Flag {
+    Flag { key, value, help, commands }
+}
+
+/// In the order in which they are shown. Their values stay text here: all sources are checked in one place.
+const FLAGS: &[Flag] = &[
+    flag("config", "FILE", AND_FOLDERS, "Settings file [default: passerby.toml, if there is one]"),
+    flag("listen", "HOST:PORT", AND_DEMO, "Address of the public listener [default: 127.0.0.1:8080]"),
+    flag("admin_listen", "HOST:PORT", AND_DEMO, "Address of the admin listener [default: 127.0.0.1:8081]"),
+    flag("data_dir", "FOLDER", AND_FOLDERS, "Folder of the data [default: ./data]"),
+    flag("keys_dir", "FOLDER", AND_KEYS, "Folder of the signing keys [default: keys in the data folder]"),
+    flag(
+        "app_id",
+        "ID",
+        AND_DEMO,
+        "App id in client paths and tokens [default: that of the app folder, else passerby]",
+    ),
+    flag("app_dir", "FOLDER", WHOLE, "App Services app folder with the providers"),
+    flag("secrets_file", "FILE", WHOLE, "TOML file with the secrets of providers, mode 0600"),
+    flag("access_alg", "ALG", AND_DEMO, "Algorithm of access tokens, such as EdDSA or HS256 [default: EdDSA]"),
+    flag(
+        "durability",
+        "LEVEL",
+        WHOLE,
+        "What a commit survives: fsync (power loss) or os (a killed process) [default: fsync]",
+    ),
+    flag("public_url", "URL", AND_DEMO, "URL under which clients reach the server"),
+    flag(
+        "trusted_proxies",
+        "CIDRS",
+        AND_DEMO,
+        "Networks whose X-Forwarded-* headers are believed, separated by commas",
+    ),
+    flag("workers", "N", AND_DEMO, "HTTP workers [default: one per core]"),
+    flag("max_users", "N", AND_DEMO, "Users at which no more are created [default: what 60 % of the memory holds]"),
+    flag("limits", "ON|OFF", AND_DEMO, "Abuse budgets: on or off [default: on]"),
+];
+
+impl Flag {
+    fn name(&self) -> String {
+        self.key.replace('_', "-")
+    }
+
+    fn arg(&self) -> Arg {
+        let hint = match self.value {
+            "FILE" => ValueHint::FilePath,
+            "FOLDER" => ValueHint::DirPath,
+            _ => ValueHint::Other,
+        };
+        let arg = Arg::new(self.key).long(self.name()).value_name(self.value).help(self.help).value_hint(hint);
+        arg.help_heading("Settings")
+    }
+}
+
+/// The flags of the settings.
+#[derive(Debug, Clone, Default)]
 pub struct SettingsArgs {
-    /// Settings file [default: passerby.toml, if there is one]
-    #[arg(long, global = true, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Address of the public listener [default: 127.0.0.1:8080]
-    #[arg(long, global = true, value_name = "IP:PORT")]
-    listen: Option<String>,
-    /// Address of the admin listener [default: 127.0.0.1:8081]
-    #[arg(long, global = true, value_name = "IP:PORT")]
-    admin_listen: Option<String>,
-    /// Folder of the data [default: ./data]
-    #[arg(long, global = true, value_name = "FOLDER")]
-    data_dir: Option<String>,
-    /// Folder of the signing keys [default: keys in the data folder]
-    #[arg(long, global = true, value_name = "FOLDER")]
-    keys_dir: Option<String>,
-    /// App id in client paths and tokens [default: that of the app folder, else passerby]
-    #[arg(long, global = true, value_name = "ID")]
-    app_id: Option<String>,
-    /// App Services app folder with the providers
-    #[arg(long, global = true, value_name = "FOLDER")]
-    app_dir: Option<String>,
-    /// TOML file with the secrets of providers, mode 0600
-    #[arg(long, global = true, value_name = "FILE")]
-    secrets_file: Option<String>,
-    /// Algorithm of access tokens: EdDSA or HS256 [default: EdDSA]
-    #[arg(long, global = true, value_name = "ALG")]
-    access_alg: Option<String>,
-    /// What a commit survives: fsync (power loss) or os (a killed process) [default: fsync]
-    #[arg(long, global = true, value_name = "LEVEL")]
-    durability: Option<String>,
-    /// URL under which clients reach the server
-    #[arg(long, global = true, value_name = "URL")]
-    public_url: Option<String>,
-    /// Networks whose X-Forwarded-* headers are believed, separated by commas
-    #[arg(long, global = true, value_name = "CIDRS")]
-    trusted_proxies: Option<String>,
-    /// HTTP workers [default: one per core]
-    #[arg(long, global = true, value_name = "N")]
-    workers: Option<String>,
-    /// Users at which no more are created [default: what 60 % of the memory holds]
-    #[arg(long, global = true, value_name = "N")]
-    max_users: Option<String>,
-    /// Abuse budgets: on or off [default: on]
-    #[arg(long, global = true, value_name = "ON|OFF")]
-    limits: Option<String>,
+    /// Those that were given, by the key of their setting; `config` names the file.
+    given: BTreeMap<&'static str, String>,
 }
 
 impl SettingsArgs {
-    /// The settings of file, environment and these flags; `variables` is `std::env::vars_os()` or a test's list.
-    ///
-    /// # Errors
-    /// The first unknown name or wrong value; it exits with [`EXIT_USAGE`].
-    pub fn load<N, V>(&self, variables: impl IntoIterator<Item = (N, V)>) -> Result<Loaded, SettingsError>
-    where
-        N: Into<OsString>,
-        V: Into<OsString>,
-    {
-        let file = match &self.config {
-            Some(path) => ConfigFile::Named(path.clone()),
-            None => ConfigFile::IfPresent(PathBuf::from(DEFAULT_FILE)),
-        };
-        config::load(&file, &config::environment(variables)?, &self.given())
+    fn of(matches: &ArgMatches) -> Self {
+        let mut given = BTreeMap::new();
+        let mut level = Some(matches);
+        while let Some(matches) = level {
+            for flag in FLAGS {
+                if let Ok(Some(text)) = matches.try_get_one::<String>(flag.key) {
+                    given.insert(flag.key, text.clone());
+                }
+            }
+            level = matches.subcommand().map(|(_, matches)| matches);
+        }
+        Self { given }
     }
 
-    /// The flags that were given, by the key of their setting.
-    fn given(&self) -> Vec<(&'static str, String)> {
-        [
-            ("listen", &self.listen),
-            ("admin_listen", &self.admin_listen),
-            ("data_dir", &self.data_dir),
-            ("keys_dir", &self.keys_dir),
-            ("app_id", &self.app_id),
-            ("app_dir", &self.app_dir),
-            ("secrets_file", &self.secrets_file),
-            ("access_alg", &self.access_alg),
-            ("durability", &self.durability),
-            ("public_url", &self.public_url),
-            ("trusted_proxies", &self.trusted_proxies),
-            ("workers", &self.workers),
-            ("max_users", &self.max_users),
-            ("limits", &self.limits),
-        ]
-        .into_iter()
-        .filter_map(|(key, text)| Some((key, text.clone()?)))
-        .collect()
+    /// With another value of a flag.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: String) -> Self {
+        self.given.insert(key, value);
+        self
     }
+
+    /// The settings of file, environment ([`config::environment`]) and these flags. What is wrong is added to `wrong`.
+    pub fn read(&self, environment: &[(String, String)], wrong: &mut SettingsErrors) -> Option<Loaded> {
+        let by_variable = || environment.iter().find(|(name, _)| name == CONFIG_ENV).map(|(_, path)| path);
+        let file = match self.given.get("config").or_else(by_variable) {
+            Some(path) => ConfigFile::Named(PathBuf::from(path)),
+            None => ConfigFile::IfPresent(PathBuf::from(DEFAULT_FILE)),
+        };
+        let flags = self.given.iter().filter(|(key, _)| **key != "config");
+        let flags: Vec<_> = flags.map(|(key, text)| (*key, text.clone())).collect();
+        config::read(&file, environment, &flags, wrong)
+    }
+}
+
+/// The command line as clap knows it: each command has the flags that it uses.
+fn command() -> clap::Command {
+    let with_flags = |command: clap::Command, used_by: &str| {
+        command.args(FLAGS.iter().filter(|flag| flag.commands.contains(&used_by)).map(Flag::arg))
+    };
+    let mut command = with_flags(Line::command(), SERVE);
+    for name in [SERVE, "recover", "keys", "config", "check", "demo"] {
+        command = command.mut_subcommand(name, |command| {
+            with_flags(command, name).mut_subcommands(|command| with_flags(command, name))
+        });
+    }
+    command
 }
 
 /// What the binary can do.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Run the server (the default)
-    Serve,
+    Serve {
+        /// Make tests fast: passwords cost next to nothing, and POST /test/clock on the admin listener moves the clock; for
+        /// loopback listeners and data of its own alone
+        #[arg(long)]
+        test: bool,
+    },
     /// List what can be read of a damaged data folder
     Recover {
         /// Write a new generation from it, giving up the rest; the old files are kept
@@ -152,6 +206,17 @@ pub enum Command {
         #[arg(long)]
         trial: bool,
     },
+    /// Print the completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write that of each command
+    Man {
+        /// Write all pages into this folder
+        #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// What can be done with keys.
@@ -173,8 +238,15 @@ pub enum KeysCommand {
         #[arg(long)]
         yes: bool,
     },
-    /// Write all keys to a file, encrypted under a passphrase
-    Export(KeyFile),
+    /// Write all keys to a file, encrypted under a passphrase of at least 12 characters
+    Export {
+        /// Where to, and under what.
+        #[command(flatten)]
+        file: KeyFile,
+        /// Take a shorter passphrase
+        #[arg(long)]
+        weak: bool,
+    },
     /// Take keys from such a file
     Import(KeyFile),
 }
@@ -183,9 +255,10 @@ pub enum KeysCommand {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct KeyFile {
     /// The file
+    #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
     /// File whose first line is the passphrase [default: the variable PASSERBY_PASSPHRASE]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub passphrase_file: Option<PathBuf>,
 }
 
@@ -218,27 +291,56 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    Cli::try_parse_from(arguments).map_err(|error| Exit {
+    let exit = |error: clap::Error| Exit {
         code: if error.use_stderr() { EXIT_USAGE } else { 0 },
         text: error.render().to_string(),
-    })
+    };
+    let mut clap = command();
+    let matches = clap.try_get_matches_from_mut(arguments).map_err(exit)?;
+    let action = Line::from_arg_matches(&matches).map_err(exit)?.command.unwrap_or(Command::Serve { test: false });
+    let name = matches.subcommand_name().unwrap_or(SERVE);
+    // before the command every flag can stand, so that those of `passerby` alone do
+    let of_no_use = FLAGS.iter().find(|flag| matches.contains_id(flag.key) && !flag.commands.contains(&name));
+    if let Some(flag) = of_no_use {
+        let detail = format!("--{} has no effect with `passerby {name}`: leave it out", flag.name());
+        return Err(exit(clap.error(ErrorKind::ArgumentConflict, detail)));
+    }
+    Ok(Cli { settings: SettingsArgs::of(&matches), action })
+}
+
+/// The completions for a shell.
+fn completions(shell: clap_complete::Shell) -> Vec<u8> {
+    let mut out = Vec::new();
+    clap_complete::generate(shell, &mut command(), "passerby", &mut out);
+    out
+}
+
+/// The manual page of `passerby` itself.
+fn manual() -> std::io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    clap_mangen::Man::new(command()).render(&mut out)?;
+    Ok(out)
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
-
-    const NO_ENVIRONMENT: [(&str, &str); 0] = [];
 
     fn parsed(line: &str) -> Result<Cli, Exit> {
         parse(line.split_whitespace())
     }
 
+    fn read(cli: &Cli, environment: &[(&str, &str)]) -> Result<Loaded, SettingsErrors> {
+        let environment: Vec<_> =
+            environment.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        let mut wrong = SettingsErrors::default();
+        let loaded = cli.settings.read(&environment, &mut wrong).unwrap();
+        wrong.or(loaded)
+    }
+
     #[test]
     fn verify_cli() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
@@ -248,9 +350,11 @@ mod tests {
             passphrase_file: passphrase_file.map(PathBuf::from),
         };
         let keys = |command| Command::Keys { command };
+        let export = |weak| keys(KeysCommand::Export { file: file(None), weak });
         let cases = [
-            ("passerby", Command::Serve),
-            ("passerby serve", Command::Serve),
+            ("passerby", Command::Serve { test: false }),
+            ("passerby serve", Command::Serve { test: false }),
+            ("passerby serve --test", Command::Serve { test: true }),
             ("passerby recover", Command::Recover { accept_loss: false }),
             ("passerby recover --accept-loss", Command::Recover { accept_loss: true }),
             ("passerby keys list", keys(KeysCommand::List)),
@@ -258,13 +362,16 @@ mod tests {
             ("passerby keys rotate cookie", keys(KeysCommand::Rotate { usage: KeyUse::Cookie })),
             ("passerby keys retire a1", keys(KeysCommand::Retire { id: "a1".into(), yes: false })),
             ("passerby keys retire a1 --yes", keys(KeysCommand::Retire { id: "a1".into(), yes: true })),
-            ("passerby keys export k.age", keys(KeysCommand::Export(file(None)))),
+            ("passerby keys export k.age", export(false)),
+            ("passerby keys export k.age --weak", export(true)),
             ("passerby keys import k.age --passphrase-file p", keys(KeysCommand::Import(file(Some("p"))))),
             ("passerby config", Command::Config { explain: false }),
             ("passerby config --explain", Command::Config { explain: true }),
             ("passerby check", Command::Check),
             ("passerby demo", Command::Demo { trial: false }),
             ("passerby demo --trial", Command::Demo { trial: true }),
+            ("passerby completions bash", Command::Completions { shell: clap_complete::Shell::Bash }),
+            ("passerby man --dir d", Command::Man { dir: Some("d".into()) }),
         ];
         for (line, expected) in cases {
             assert_eq!(parsed(line).unwrap().action(), &expected, "{line}");
@@ -274,13 +381,14 @@ mod tests {
     #[test]
     fn settings_may_stand_before_and_after_the_command() {
         for line in [
-            "passerby --workers 3 --app-id x",
-            "passerby serve --workers 3 --app-id x",
-            "passerby --workers 3 serve --app-id x",
-            "passerby keys --app-id x list --workers 3",
+            "passerby --data-dir d --keys-dir x",
+            "passerby serve --data-dir d --keys-dir x",
+            "passerby --data-dir d serve --keys-dir x",
+            "passerby keys --keys-dir x list --data-dir d",
         ] {
-            let loaded = parsed(line).unwrap().settings.load(NO_ENVIRONMENT).unwrap();
-            assert_eq!((loaded.settings().workers, loaded.settings().app_id.as_str()), (Some(3), "x"), "{line}");
+            let loaded = read(&parsed(line).unwrap(), &[]).unwrap();
+            let settings = loaded.settings();
+            assert_eq!((settings.data_dir.to_str(), settings.keys_dir.to_str()), (Some("d"), Some("x")), "{line}");
         }
     }
 
@@ -288,14 +396,18 @@ mod tests {
     fn a_wrong_line_exits_with_64_and_help_with_0() {
         for (line, code, part) in [
             ("passerby --help", 0, "Usage: passerby"),
+            ("passerby help", 0, "Usage: passerby"),
+            ("passerby help keys rotate", 0, "Usage: passerby keys rotate"),
             ("passerby serve --help", 0, "--data-dir"),
             ("passerby --version", 0, "passerby 0."),
             ("passerby --nonsense", 64, "unexpected argument '--nonsense'"),
+            ("passerby --lisen x", 64, "'--listen'"),
             ("passerby nonsense", 64, "unrecognized subcommand 'nonsense'"),
             ("passerby keys", 64, "Usage: passerby keys"),
             ("passerby keys rotate session", 64, "possible values: access, refresh, cookie"),
             ("passerby keys retire", 64, "<ID>"),
             ("passerby --workers", 64, "a value is required for '--workers <N>'"),
+            ("passerby completions csh", 64, "possible values: bash"),
         ] {
             let exit = parsed(line).unwrap_err();
             assert_eq!(exit.code, code, "{line}: {}", exit.text);
@@ -304,15 +416,71 @@ mod tests {
     }
 
     #[test]
+    fn a_flag_that_a_command_does_not_use_is_neither_offered_nor_taken() {
+        for (line, part) in [
+            ("passerby keys list --workers 2", "unexpected argument '--workers'"),
+            ("passerby --workers 2 keys list", "--workers has no effect with `passerby keys`"),
+            ("passerby recover --listen localhost:1", "unexpected argument '--listen'"),
+            ("passerby --listen localhost:1 recover", "--listen has no effect with `passerby recover`"),
+            ("passerby demo --data-dir d", "unexpected argument '--data-dir'"),
+            ("passerby --config f demo", "--config has no effect with `passerby demo`"),
+            ("passerby --config f completions bash", "--config has no effect with `passerby completions`"),
+            ("passerby check --test", "unexpected argument '--test'"),
+        ] {
+            let exit = parsed(line).unwrap_err();
+            assert!(exit.code == 64 && exit.text.contains(part), "{line}: {}", exit.text);
+        }
+        for (line, offered, not_offered) in [
+            ("passerby keys list --help", "--keys-dir", "--workers"),
+            ("passerby recover --help", "--data-dir", "--keys-dir"),
+            ("passerby demo --help", "--listen", "--data-dir"),
+            ("passerby man --help", "--dir", "--config"),
+        ] {
+            let help = parsed(line).unwrap_err().text;
+            assert!(help.contains(offered) && !help.contains(not_offered), "{line}: {help}");
+        }
+    }
+
+    #[test]
+    fn the_settings_file_can_be_named_by_a_variable_and_the_flag_goes_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let (one, two) = (path("one.toml", "workers = 1\n"), path("two.toml", "workers = 2\n"));
+        let workers = |line: &str| {
+            let loaded = read(&parsed(line).unwrap(), &[("PASSERBY_CONFIG", &one)]).unwrap();
+            loaded.settings().workers
+        };
+        assert_eq!(workers("passerby check"), Some(1));
+        assert_eq!(workers(&format!("passerby check --config {two}")), Some(2));
+        let missing = read(&parsed("passerby").unwrap(), &[("PASSERBY_CONFIG", "/nonexistent/p.toml")]).unwrap_err();
+        assert!(missing.to_string().starts_with("/nonexistent/p.toml: cannot be read"), "{missing}");
+    }
+
+    #[test]
     fn every_setting_with_a_flag_has_one_here_and_no_other_does() {
-        let flags: Vec<_> = Cli::command()
-            .get_arguments()
-            .filter_map(|argument| Some(format!("--{}", argument.get_long()?)))
-            .filter(|flag| flag != "--config")
-            .collect();
+        let flags: Vec<_> = FLAGS.iter().skip(1).map(|flag| format!("--{}", flag.name())).collect();
         assert_eq!(flags, config::flags());
         let line = flags.iter().flat_map(|flag| [flag.clone(), "x".to_owned()]);
         let cli = parse(std::iter::once("passerby".to_owned()).chain(line)).unwrap();
-        assert_eq!(cli.settings.given().len(), flags.len());
+        assert_eq!(cli.settings.given.len(), flags.len());
+    }
+
+    #[test]
+    fn completions_and_manual_know_every_command_and_flag() {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        for shell in clap_complete::Shell::value_variants() {
+            let text = text(completions(*shell));
+            for word in ["recover", "rotate", "admin-listen", "accept-loss"] {
+                assert!(text.contains(word), "{shell}: {word}");
+            }
+        }
+        let manual = text(manual().unwrap());
+        for word in [".TH", "passerby\\-keys(1)", "admin\\-listen"] {
+            assert!(manual.contains(word), "{word} in {manual}");
+        }
     }
 }

@@ -4,38 +4,44 @@ use std::ffi::OsString;
 use std::io::{Write, stdout};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use passerby_actors::store::embedded::{self, OpenError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::check::check;
 use super::{Cli, Command, EXIT_USAGE, KeyFile, KeyUse, KeysCommand, SettingsArgs};
-use crate::config::{self, Demo, Loaded, PASSPHRASE_ENV, Settings};
+use crate::config::{self, Demo, Loaded, PASSPHRASE_ENV, Settings, SettingsErrors};
 use crate::http::reader::is_plain;
+use crate::provider::Providers;
 use crate::provider::app_folder::{self, AppFolder};
-use crate::provider::{ANON_USER, Providers};
-use crate::startup::{self, Application, Ports, StartError};
-use crate::telemetry;
+use crate::startup::{self, Application, Listener, Ports, StartError};
+use crate::telemetry::{self, Logging, OPERATOR};
+use crate::test_clock::TestClock;
 use crate::token::{KeyId, KeyStore};
 
 /// Data that must be readable is not (sysexits: EX_DATAERR).
-const EXIT_DATA: u8 = 65;
+pub(super) const EXIT_DATA: u8 = 65;
 
 /// What `passerby demo` runs with.
 const DEMO_SETTINGS: &str = include_str!("demo.toml");
 
-/// Why a command failed: its exit code and one sentence.
-struct Failure {
-    code: u8,
-    text: String,
+/// Characters that a passphrase for keys has at least, unless `--weak` is said.
+const PASSPHRASE_LENGTH: usize = 12;
+
+/// Why a command failed: its exit code, and a line for each fault.
+pub(super) struct Failure {
+    pub(super) code: u8,
+    pub(super) text: String,
 }
 
 impl Failure {
-    fn other(error: impl ToString) -> Self {
+    pub(super) fn other(error: impl ToString) -> Self {
         Self { code: 1, text: error.to_string() }
     }
 
-    fn usage(error: impl ToString) -> Self {
+    pub(super) fn usage(error: impl ToString) -> Self {
         Self { code: EXIT_USAGE, text: error.to_string() }
     }
 }
@@ -51,7 +57,9 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Store(error) => error.into(),
-            StartError::OtherApp { .. } => Self::usage(error),
+            StartError::OtherApp { .. } | StartError::NotForTests(_) | StartError::ForTestsAlone(_) => {
+                Self::usage(error)
+            }
             other => Self::other(other),
         }
     }
@@ -77,116 +85,267 @@ pub fn main(
     match run(&cli, &environment) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            complain(&format!("passerby: {}\n", failure.text));
+            failure.text.lines().for_each(|line| complain(&format!("passerby: {line}\n")));
             ExitCode::from(failure.code)
         }
     }
 }
 
 fn run(cli: &Cli, environment: &[(OsString, OsString)]) -> Result<(), Failure> {
-    if *cli.action() == (Command::Config { explain: true }) {
-        print(&config::explain());
-        return Ok(());
-    }
-    let demo = matches!(cli.action(), Command::Demo { .. }).then(|| DemoFolder::make(cli)).transpose()?;
-    let (loaded, folder) = load(demo.as_ref().map_or(&cli.settings, |demo| &demo.settings), environment)?;
-    let settings = loaded.settings();
-    // the other commands do without the secrets that these need
-    let providers = || {
-        let environment = config::environment(environment.iter().cloned());
-        environment.and_then(|environment| startup::providers(&loaded, &folder, &environment)).map_err(Failure::usage)
-    };
-    match cli.action() {
-        Command::Serve => serve(settings.clone(), providers()?),
-        Command::Recover { accept_loss } => recover(settings, *accept_loss),
-        Command::Keys { command } => keys(settings, command, environment),
-        Command::Config { .. } => {
-            print(&loaded.effective());
-            Ok(())
+    let mut settings = cli.settings.clone();
+    let _demo_folder = match cli.action() {
+        Command::Config { explain: true } => {
+            print(&config::explain());
+            return Ok(());
         }
-        Command::Check => check(settings, &providers()?),
-        Command::Demo { .. } if !settings.listen.ip().is_loopback() => {
-            Err(Failure::usage("the demo is for this machine alone: listen on a loopback address"))
+        Command::Completions { shell } => {
+            print_bytes(&super::completions(*shell));
+            return Ok(());
+        }
+        Command::Man { dir } => return manual(dir.as_deref()),
+        Command::Demo { .. } => {
+            let (demo_settings, folder) = demo_settings(settings)?;
+            settings = demo_settings;
+            Some(folder)
+        }
+        _ => None,
+    };
+    let variables = config::environment(environment.iter().cloned()).map_err(Failure::usage)?;
+    let prepare = |parts| prepare(&settings, &variables, parts).map_err(Failure::usage);
+    match cli.action() {
+        Command::Serve { test } => {
+            let whole = whole(prepare(Parts::All)?, |settings| settings.test = *test);
+            serve(whole, || self::prepare(&settings, &variables, Parts::All))
         }
         Command::Demo { trial } => {
-            let demo = Some(if *trial { Demo::Trial } else { Demo::News });
-            serve(Settings { demo, ..settings.clone() }, providers()?)
+            let mut prepared = prepare(Parts::All)?;
+            if prepared.settings.listen.ip().is_loopback() {
+                // its own ports are free ones if others have the usual ones; given ones are taken at their word
+                if prepared.loaded.origin("listen").is_none() && Listener::Public.probe(&prepared.settings).is_err() {
+                    prepared.settings.listen.set_port(0);
+                }
+                let demo = if *trial { Demo::Trial } else { Demo::News };
+                let whole = whole(prepared, |settings| settings.demo = Some(demo));
+                serve(whole, || self::prepare(&settings, &variables, Parts::All))
+            } else {
+                Err(Failure::usage("the demo is for this machine alone: listen on a loopback address"))
+            }
         }
+        Command::Check => check(&prepare(Parts::All)?),
+        Command::Config { .. } => {
+            print(&prepare(Parts::Folder)?.loaded.effective());
+            Ok(())
+        }
+        Command::Recover { accept_loss } => recover(&prepare(Parts::Settings)?.settings, *accept_loss),
+        Command::Keys { command } => keys(&prepare(Parts::Settings)?.settings, command, environment),
+        Command::Completions { .. } | Command::Man { .. } => Ok(()),
     }
 }
 
-/// A folder that ends with the demo.
-struct DemoFolder {
-    /// The flags, over the demo's own settings and data.
-    settings: SettingsArgs,
-    _folder: tempfile::TempDir,
+/// How much of the configuration a command needs: the others do without the app folder, or without the secrets of providers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parts {
+    Settings,
+    Folder,
+    All,
 }
 
-impl DemoFolder {
-    fn make(cli: &Cli) -> Result<Self, Failure> {
-        let SettingsArgs { config, data_dir, keys_dir, .. } = &cli.settings;
-        if config.is_some() || data_dir.is_some() || keys_dir.is_some() {
-            let detail =
-                "the demo brings settings, data and keys of its own: leave --config, --data-dir and --keys-dir out";
-            return Err(Failure::usage(detail));
-        }
-        let folder = tempfile::Builder::new().prefix("passerby-demo-").tempdir().map_err(Failure::other)?;
-        let config = folder.path().join(config::DEFAULT_FILE);
-        std::fs::write(&config, DEMO_SETTINGS).map_err(Failure::other)?;
-        let data_dir = Some(folder.path().join("data").display().to_string());
-        let settings = SettingsArgs { config: Some(config), data_dir, ..cli.settings.clone() };
-        Ok(Self { settings, _folder: folder })
+/// A configuration, as far as it is needed.
+pub(super) struct Prepared {
+    pub(super) loaded: Loaded,
+    /// Those of `loaded`, and what the command line adds.
+    pub(super) settings: Settings,
+    pub(super) folder: AppFolder,
+    pub(super) providers: Providers,
+}
+
+fn whole(mut prepared: Prepared, change: impl FnOnce(&mut Settings)) -> Prepared {
+    change(&mut prepared.settings);
+    prepared
+}
+
+/// Reads the configuration. What is wrong with any part of it is said at once.
+fn prepare(settings: &SettingsArgs, variables: &[(String, String)], parts: Parts) -> Result<Prepared, SettingsErrors> {
+    let mut wrong = SettingsErrors::default();
+    let Some(mut loaded) = settings.read(variables, &mut wrong) else { return Err(wrong) };
+    let mut folder = AppFolder::default();
+    if parts != Parts::Settings
+        && let Some(dir) = loaded.settings().app_dir.clone()
+        && let Some(read) = app_folder::read(&dir, &mut wrong)
+    {
+        let (origin, origins) = (dir.display().to_string(), &read.allowed_request_origins);
+        let Some(adopted) = loaded.adopt(&origin, read.app_id.as_deref(), origins, &mut wrong) else {
+            return Err(wrong);
+        };
+        (loaded, folder) = (adopted, read);
     }
+    let mut providers = Providers::default();
+    // where these are wrong, what would be said of providers would not be their fault
+    let rests_on = ["secrets_file", "outbound", "public_url", "mail"];
+    if parts == Parts::All
+        && !wrong.concern(&rests_on)
+        && let Some(built) = wrong.take(startup::providers(&loaded, &folder, variables))
+    {
+        providers = built;
+    }
+    let settings = loaded.settings().clone();
+    wrong.or(Prepared { loaded, settings, folder, providers })
 }
 
-fn load(settings: &SettingsArgs, environment: &[(OsString, OsString)]) -> Result<(Loaded, AppFolder), Failure> {
-    let loaded = settings.load(environment.iter().cloned()).map_err(Failure::usage)?;
-    let Some(dir) = loaded.settings().app_dir.clone() else { return Ok((loaded, AppFolder::default())) };
-    let folder = app_folder::read(&dir).map_err(Failure::usage)?;
-    let origin = dir.display().to_string();
-    let adopted = loaded.adopt(&origin, folder.app_id.as_deref(), &folder.allowed_request_origins);
-    Ok((adopted.map_err(Failure::usage)?, folder))
+/// The demo's settings with the flags over them, and the folder in which they and its data are, which ends with the demo.
+fn demo_settings(settings: SettingsArgs) -> Result<(SettingsArgs, tempfile::TempDir), Failure> {
+    let folder = tempfile::Builder::new().prefix("passerby-demo-").tempdir().map_err(Failure::other)?;
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path(config::DEFAULT_FILE), DEMO_SETTINGS).map_err(Failure::other)?;
+    // as flags they go before the environment of whoever runs a server of their own beside it
+    let settings = settings
+        .with("config", path(config::DEFAULT_FILE))
+        .with("data_dir", path("data"))
+        .with("keys_dir", path("data/keys"));
+    Ok((settings, folder))
+}
+
+fn manual(dir: Option<&Path>) -> Result<(), Failure> {
+    let Some(dir) = dir else {
+        print_bytes(&super::manual().map_err(Failure::other)?);
+        return Ok(());
+    };
+    let failed = |error: std::io::Error| Failure::other(format!("{}: {error}", dir.display()));
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    clap_mangen::generate_to(super::command(), dir).map_err(failed)
 }
 
 /// What is printed is a command's answer; a reader who went away does not matter.
-fn print(text: &str) {
-    drop(stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()));
+pub(super) fn print(text: &str) {
+    print_bytes(text.as_bytes());
+}
+
+fn print_bytes(text: &[u8]) {
+    drop(stdout().write_all(text).and_then(|()| stdout().flush()));
 }
 
 fn complain(text: &str) {
     drop(std::io::stderr().write_all(text.as_bytes()));
 }
 
-fn serve(settings: Settings, providers: Providers) -> Result<(), Failure> {
-    let _last_lines = telemetry::install(&settings.log).map_err(Failure::usage)?;
+fn serve(prepared: Prepared, again: impl Fn() -> Result<Prepared, SettingsErrors>) -> Result<(), Failure> {
+    let Prepared { loaded, settings, folder, providers } = prepared;
+    if settings.test && !(settings.listen.ip().is_loopback() && settings.admin_listen.ip().is_loopback()) {
+        return Err(Failure::usage("--test is for this machine alone: let both listeners have loopback addresses"));
+    }
+    let logging = telemetry::install(&settings.log).map_err(Failure::usage)?;
     raise_open_files();
+    warn(&settings, &folder, &providers);
+    // before the data is read, which may take long
+    let busy = [Listener::Public, Listener::Admin].map(|listener| listener.probe(&settings).err());
+    let busy: Vec<_> = busy.into_iter().flatten().map(|error| error.to_string()).collect();
+    if !busy.is_empty() {
+        return Err(Failure::other(busy.join("\n")));
+    }
+    let test_clock = settings.test.then(Arc::<TestClock>::default);
+    let mut ports = Ports::system();
+    if let Some(clock) = &test_clock {
+        ports.clock = Arc::clone(clock) as _;
+    }
     actix_web::rt::System::new().block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).map_err(Failure::other)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::other)?;
-        if settings.public_url.is_none() && !settings.listen.ip().is_loopback() {
-            tracing::warn!("without public_url, clients are told the Host that they asked for, over plain HTTP");
-        }
-        match settings.public_url.as_deref() {
-            Some(url) if is_plain(url) => {
-                tracing::info!("readers' cookies are for plain HTTP on this machine: without Secure and __Host-");
-            }
-            Some(url) if url.starts_with("http://") => {
-                tracing::warn!("public_url is not https, and browsers keep no readers' cookies without it");
-            }
-            _ => {}
-        }
-        let admin = startup::start_admin(&settings)?;
+        let mut signals = Signals::new().map_err(Failure::other)?;
+        let admin = startup::start_admin(&settings, test_clock)?;
         print(&format!("admin on http://{}\n", admin.2));
-        let application = Application::build(settings, providers, Ports::system(), admin).await?;
+        let application = Application::build(settings, providers, ports, admin).await?;
         print(&format!("listening on http://{}\n", application.address()));
-        let stop = async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
+        let stop = signals.until_stop(|| reload(&loaded, &again, &logging));
         application.run_until(stop).await.map_err(Failure::other)
     })
+}
+
+/// What an operator should know of a configuration that is not wrong.
+fn warn(settings: &Settings, folder: &AppFolder, providers: &Providers) {
+    if settings.test {
+        let what = "this server is for tests: its passwords protect nothing, and whoever reaches the admin listener moves its \
+                    clock (POST /test/clock)";
+        complain(&format!("passerby: --test: {what}\n"));
+        tracing::warn!(target: OPERATOR, "--test: {what}");
+    }
+    folder.unserved.iter().for_each(|line| tracing::warn!(target: OPERATOR, "not served: {line}"));
+    if providers.nobody_can_come() {
+        tracing::warn!(target: OPERATOR,
+            "no provider is enabled, so nobody can log in or be made: enable anon-user in the app folder's \
+             auth/providers.json, or another provider (passerby config --explain, provider.*)"
+        );
+    }
+    if settings.public_url.is_none() && !settings.listen.ip().is_loopback() {
+        tracing::warn!(target: OPERATOR, "without public_url, clients are told the Host that they asked for, over plain HTTP");
+    }
+    match settings.public_url.as_deref() {
+        Some(url) if is_plain(url) => {
+            tracing::info!(target: OPERATOR, "readers' cookies are for plain HTTP on this machine: without Secure and __Host-");
+        }
+        Some(url) if url.starts_with("http://") => {
+            tracing::warn!(target: OPERATOR, "public_url is not https, and browsers keep no readers' cookies without it");
+        }
+        _ => {}
+    }
+}
+
+/// The signals that a server answers to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    hang_up: Signal,
+    user: [Signal; 2],
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            hang_up: signal(SignalKind::hangup())?,
+            user: [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?],
+        })
+    }
+
+    /// Resolves when the server is to stop. What would otherwise kill it without a word is answered meanwhile.
+    async fn until_stop(&mut self, reload: impl Fn()) {
+        let Self { terminate, interrupt, quit, hang_up, user: [one, two] } = self;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                _ = quit.recv() => return,
+                _ = hang_up.recv() => reload(),
+                _ = one.recv() => tracing::warn!("SIGUSR1 means nothing to this server"),
+                _ = two.recv() => tracing::warn!("SIGUSR2 means nothing to this server"),
+            }
+        }
+    }
+}
+
+/// SIGHUP: reads the configuration again, and takes of it what can be taken while the server runs.
+fn reload(running: &Loaded, again: impl Fn() -> Result<Prepared, SettingsErrors>, logging: &Logging) {
+    const RELOADED: &str = "log.filter";
+    let read = match again() {
+        Ok(read) => read,
+        Err(wrong) => {
+            wrong.iter().for_each(|error| tracing::error!(target: OPERATOR, "SIGHUP: {error}"));
+            tracing::error!(target: OPERATOR, "SIGHUP: the configuration is wrong, so nothing of it was taken");
+            return;
+        }
+    };
+    let filter = &read.settings.log.filter;
+    if let Err(error) = logging.refilter(filter) {
+        tracing::error!(target: OPERATOR, error, "SIGHUP: log.filter could not be taken");
+    }
+    let differences = running.differences(&read.loaded);
+    let others: Vec<_> = differences.into_iter().filter(|key| *key != RELOADED).collect();
+    if others.is_empty() {
+        tracing::warn!(target: OPERATOR, filter, "SIGHUP: log.filter was taken; keys and everything else are as they were");
+    } else {
+        let keys = others.join(", ");
+        tracing::warn!(target: OPERATOR, filter, keys, "SIGHUP: log.filter was taken; what else has changed needs a restart");
+    }
 }
 
 /// Every connection is an open file, and the usual soft limit of 1024 is far below `http.max_connections`.
@@ -225,42 +384,6 @@ fn recover(settings: &Settings, accept_loss: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn check(settings: &Settings, providers: &Providers) -> Result<(), Failure> {
-    print("settings and app folder: good\n");
-    let anonymous = providers.anon_user_enabled.then_some(ANON_USER);
-    let enabled: Vec<_> = anonymous.into_iter().chain(providers.names()).collect();
-    print(&format!(
-        "providers: {}\n",
-        if enabled.is_empty() { "none is enabled".to_owned() } else { enabled.join(", ") }
-    ));
-    let keys = KeyStore::load(&settings.keys_dir).map_err(Failure::other)?;
-    print(&format!("keys: {} in {}\n", keys.list().len(), settings.keys_dir.display()));
-    if !settings.data_dir.is_dir() {
-        print("data: none yet; the first start makes it\n");
-        return Ok(());
-    }
-    let options = startup::store_options(settings);
-    let found = match embedded::inspect(&settings.data_dir, &options, &*Ports::system().files) {
-        // settings are checked beside a running server before it is started anew with them
-        Err(OpenError::InUse(_)) => {
-            keys.ring().map_err(Failure::other)?;
-            print("data: in use by a running server, so not looked at\n");
-            return Ok(());
-        }
-        found => found?,
-    };
-    if found.users > 0 {
-        // what `serve` would refuse
-        keys.ring().map_err(Failure::other)?;
-    }
-    if found.intact || (found.users == 0 && !settings.data_dir.join("CURRENT").exists()) {
-        print(&format!("data: good, {} users\n", found.users));
-        return Ok(());
-    }
-    let why = found.findings.join("; ");
-    Err(Failure { code: EXIT_DATA, text: format!("{}: {why}; see `passerby recover`", settings.data_dir.display()) })
-}
-
 fn keys(settings: &Settings, command: &KeysCommand, environment: &[(OsString, OsString)]) -> Result<(), Failure> {
     let ports = Ports::system();
     let now_s = ports.clock.wall_ms() / 1000;
@@ -270,7 +393,8 @@ fn keys(settings: &Settings, command: &KeysCommand, environment: &[(OsString, Os
             for key in store.list() {
                 let (id, purpose, algorithm) = (key.id, key.purpose.name(), key.algorithm.name());
                 let state = key.state.name();
-                print(&format!("{id}  {purpose:<8} {algorithm:<6} {state:<10} made {}\n", key.created_s));
+                let created = readable(key.created_s);
+                print(&format!("{id}  {purpose:<8} {algorithm:<6} {state:<10} created {created}\n"));
             }
         }
         KeysCommand::Rotate { usage } => {
@@ -286,8 +410,15 @@ fn keys(settings: &Settings, command: &KeysCommand, environment: &[(OsString, Os
             let id = KeyId::parse(id).ok_or_else(|| Failure::usage(format!("{id}: not a key id")))?;
             retire(settings, &mut store, id, *yes)?;
         }
-        KeysCommand::Export(KeyFile { file, passphrase_file }) => {
+        KeysCommand::Export { file: KeyFile { file, passphrase_file }, weak } => {
             let passphrase = passphrase(passphrase_file.as_deref(), environment)?;
+            let length = passphrase.trim().chars().count();
+            if length < PASSPHRASE_LENGTH && !weak {
+                return Err(Failure::usage(format!(
+                    "the passphrase has {length} characters, and whoever gets the file can try them all: take at least \
+                     {PASSPHRASE_LENGTH}, or say --weak"
+                )));
+            }
             // an export of nothing would be found out when the keys are needed
             store.ring().map_err(Failure::other)?;
             let bytes = store.export(&passphrase, &*ports.entropy).map_err(Failure::other)?;
@@ -344,6 +475,12 @@ fn retire(settings: &Settings, store: &mut KeyStore, id: KeyId, yes: bool) -> Re
     store.retire(id).map_err(Failure::other)?;
     print(&format!("{id} is retired from the next start on\n"));
     Ok(())
+}
+
+/// A time as people read it: RFC 3339, in UTC.
+fn readable(unix_s: u64) -> String {
+    let time = i64::try_from(unix_s).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.map_or_else(|| format!("at Unix time {unix_s}"), |time| time.to_string())
 }
 
 fn passphrase(file: Option<&Path>, environment: &[(OsString, OsString)]) -> Result<String, Failure> {

@@ -1,6 +1,6 @@
 //! The kinds of values that settings have: how each is read from text, checked and brought into one form.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 
 use ::config::{Value, ValueKind};
 use actix_web::http::uri::Authority;
@@ -27,15 +27,51 @@ pub(super) enum Kind {
     KeyRules,
     Choice(&'static [&'static str]),
     Flag,
-    Whole { min: i64, max: i64 },
+    Whole {
+        min: i64,
+        max: i64,
+    },
+    /// Seconds, as a number or with units.
+    Time {
+        min: i64,
+        max: i64,
+    },
+    /// Bytes, as a number or with units.
+    Size {
+        min: i64,
+        max: i64,
+    },
     Filter,
 }
+
+/// A unit's names and what it multiplies by.
+type Unit = (&'static [&'static str], i64);
+
+const TIMES: [Unit; 5] = [
+    (&["s", "sec", "second", "seconds"], 1),
+    (&["m", "min", "minute", "minutes"], 60),
+    (&["h", "hour", "hours"], 3600),
+    (&["d", "day", "days"], 86_400),
+    (&["w", "week", "weeks"], 7 * 86_400),
+];
+
+const SIZES: [Unit; 7] = [
+    (&["b", "byte", "bytes"], 1),
+    (&["kb"], 1000),
+    (&["mb"], 1_000_000),
+    (&["gb"], 1_000_000_000),
+    (&["kib"], 1 << 10),
+    (&["mib"], 1 << 20),
+    (&["gib"], 1 << 30),
+];
 
 impl Kind {
     /// The range in words, for `passerby config --explain`.
     pub(super) fn range(self) -> String {
         match self {
-            Self::Address => "an IP address and a port".to_owned(),
+            Self::Address => {
+                "an IP address or a host name, and a port; a name stands for its first address, IPv4 before IPv6".to_owned()
+            }
             Self::Path => "a path, relative to the working directory".to_owned(),
             Self::Text => "a text".to_owned(),
             Self::Domain => "a domain name with a dot in it".to_owned(),
@@ -57,7 +93,7 @@ impl Kind {
             }
             Self::Choice(words) => words.join(" or "),
             Self::Flag => "true or false".to_owned(),
-            Self::Whole { min, max } => format!("{min} to {max}"),
+            Self::Whole { min, max } | Self::Time { min, max } | Self::Size { min, max } => format!("{min} to {max}"),
             Self::Filter => "tracing filter directives".to_owned(),
         }
     }
@@ -67,7 +103,9 @@ impl Kind {
         let text = text.trim();
         let as_is = || ValueKind::String(text.to_owned());
         match self {
-            Self::Whole { .. } => text.parse().map_or_else(|_| as_is(), ValueKind::I64),
+            Self::Whole { .. } | Self::Time { .. } | Self::Size { .. } => {
+                text.parse().map_or_else(|_| as_is(), ValueKind::I64)
+            }
             Self::Flag => text.parse().map_or_else(|_| as_is(), ValueKind::Boolean),
             Self::Origins | Self::Networks | Self::Reachable | Self::Names | Self::KeyRules => ValueKind::Array(
                 text.split(',')
@@ -83,8 +121,25 @@ impl Kind {
     /// The value in its one form, or why it is none.
     pub(super) fn accept(self, value: &ValueKind) -> Result<ValueKind, String> {
         match (self, value) {
-            (Self::Whole { min, max }, ValueKind::I64(number)) if (min..=max).contains(number) => Ok(value.clone()),
-            (Self::Whole { min, max }, ValueKind::I64(number)) => Err(format!("{number} is not in {min} to {max}")),
+            (Self::Whole { min, max } | Self::Time { min, max } | Self::Size { min, max }, ValueKind::I64(number)) => {
+                if (min..=max).contains(number) {
+                    Ok(value.clone())
+                } else {
+                    Err(format!("{number} is not in {min} to {max}"))
+                }
+            }
+            (Self::Time { .. }, ValueKind::String(text)) => match seconds_in(text) {
+                Some(seconds) => {
+                    self.accept(&ValueKind::I64(seconds)).map_err(|reason| format!("{text:?}: {reason} s"))
+                }
+                None => Err(self.expected(value)),
+            },
+            (Self::Size { .. }, ValueKind::String(text)) => match with_units(text, &SIZES) {
+                Some(bytes) => {
+                    self.accept(&ValueKind::I64(bytes)).map_err(|reason| format!("{text:?}: {reason} bytes"))
+                }
+                None => Err(self.expected(value)),
+            },
             (Self::Flag, ValueKind::Boolean(_)) => Ok(value.clone()),
             (Self::Origins, ValueKind::Array(items)) => each(items, canonical_origin),
             (Self::Networks, ValueKind::Array(items)) => each(items, network),
@@ -98,6 +153,8 @@ impl Kind {
                 | Self::Names
                 | Self::KeyRules
                 | Self::Whole { .. }
+                | Self::Time { .. }
+                | Self::Size { .. }
                 | Self::Flag,
                 _,
             ) => Err(self.expected(value)),
@@ -108,7 +165,13 @@ impl Kind {
 
     fn accept_text(self, text: &str) -> Result<String, String> {
         let holds = match self {
-            Self::Address => text.parse::<SocketAddr>().is_ok(),
+            Self::Address => {
+                return match address(text) {
+                    Ok(Some(address)) => Ok(address.to_string()),
+                    Ok(None) => Err(self.expected(&ValueKind::String(text.to_owned()))),
+                    Err(reason) => Err(reason),
+                };
+            }
             Self::Path => !text.is_empty(),
             Self::Text => !text.trim().is_empty(),
             Self::Domain => domain(text),
@@ -137,7 +200,9 @@ impl Kind {
             | Self::Names
             | Self::KeyRules
             | Self::Flag
-            | Self::Whole { .. } => false,
+            | Self::Whole { .. }
+            | Self::Time { .. }
+            | Self::Size { .. } => false,
         };
         if holds { Ok(text.to_owned()) } else { Err(self.expected(&ValueKind::String(text.to_owned()))) }
     }
@@ -145,6 +210,9 @@ impl Kind {
     fn expected(self, found: &ValueKind) -> String {
         let expected = match self {
             Self::Whole { .. } => "a whole number".to_owned(),
+            Self::Time { .. } => "seconds, or a text such as 90d, 12h, 30m, 45s or 1d12h".to_owned(),
+            Self::Size { .. } => "bytes, or a text such as 64KiB, 2MiB or 1GiB".to_owned(),
+            Self::Address => "an address and a port such as 127.0.0.1:8080 or localhost:8080".to_owned(),
             Self::Origins | Self::Reachable => "a list of origins".to_owned(),
             Self::Networks => "a list of networks".to_owned(),
             Self::Names => "a list of texts".to_owned(),
@@ -154,6 +222,48 @@ impl Kind {
         };
         format!("expected {expected}, found {}", described(found))
     }
+}
+
+/// The seconds that a text stands for: a plain number, or numbers with units (`90d`, `12h`, `1d 12h`).
+pub fn seconds_in(text: &str) -> Option<i64> {
+    with_units(text, &TIMES)
+}
+
+/// The sum of a text's numbers, each times its unit; a number alone is counted in the smallest one.
+fn with_units(text: &str, units: &[Unit]) -> Option<i64> {
+    let mut rest = text.trim();
+    if let Ok(number) = rest.parse() {
+        return Some(number);
+    }
+    let mut sum: i64 = 0;
+    while !rest.is_empty() {
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit())?;
+        let number: i64 = rest[..digits].parse().ok()?;
+        rest = rest[digits..].trim_start();
+        let letters = rest.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(rest.len());
+        let name = rest[..letters].to_ascii_lowercase();
+        let (_, factor) = units.iter().find(|(names, _)| names.contains(&name.as_str()))?;
+        sum = sum.checked_add(number.checked_mul(*factor)?)?;
+        rest = rest[letters..].trim_start();
+    }
+    (!text.trim().is_empty()).then_some(sum)
+}
+
+/// The address that a listener is to have; `None` if the text is none. Of a name's addresses the first IPv4 one is taken, or
+/// the first.
+fn address(text: &str) -> Result<Option<SocketAddr>, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(Some(address));
+    }
+    let Some((host, port)) = text.rsplit_once(':') else { return Ok(None) };
+    let named = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    let (true, Ok(port)) = (named, port.parse::<u16>()) else { return Ok(None) };
+    let found: Vec<SocketAddr> = match (host, port).to_socket_addrs() {
+        Ok(found) => found.collect(),
+        Err(error) => return Err(format!("the host name {host:?} has no address: {error}")),
+    };
+    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    first.copied().map(Some).ok_or_else(|| format!("the host name {host:?} has no address"))
 }
 
 /// A value as it is named in a message.

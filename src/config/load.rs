@@ -6,16 +6,21 @@ use std::path::{Path, PathBuf};
 
 use ::config::builder::DefaultState;
 use ::config::{Config, ConfigBuilder, File, FileFormat, Map, Value, ValueKind};
+use toml::de::DeTable;
 
 use super::kind::described;
+use super::place::Source;
+use super::suggest::no_such;
 use super::table::{Fallback, Setting, TABLE};
 use super::tables::ProviderTables;
-use super::{MeterRule, Settings, SettingsError, meters};
+use super::{MeterRule, Settings, SettingsError, SettingsErrors, meters};
 
 /// The file that is read if it exists and no other is named.
 pub const DEFAULT_FILE: &str = "passerby.toml";
-/// Holds the passphrase of `keys export` and `keys import`; with [`SECRET_ENV_PREFIX`] the `PASSERBY_` variables that are no
-/// settings.
+/// Names the settings file, as the flag `--config` does, which goes before it. With [`PASSPHRASE_ENV`] and those of
+/// [`SECRET_ENV_PREFIX`] these are the `PASSERBY_` variables that are no settings.
+pub const CONFIG_ENV: &str = "PASSERBY_CONFIG";
+/// Holds the passphrase of `keys export` and `keys import`.
 pub const PASSPHRASE_ENV: &str = "PASSERBY_PASSPHRASE";
 /// Begins the variables that hold secrets of providers: `my-key` is read from `PASSERBY_SECRET_MY_KEY`.
 pub const SECRET_ENV_PREFIX: &str = "PASSERBY_SECRET_";
@@ -42,6 +47,7 @@ pub struct Loaded {
     settings: Settings,
     provider_tables: ProviderTables,
     meters: Meters,
+    source: Option<Source>,
 }
 
 impl Loaded {
@@ -55,19 +61,51 @@ impl Loaded {
         &self.provider_tables
     }
 
-    /// Takes app id and origins of an app folder (`origin` names it) where nothing else sets them.
-    ///
-    /// # Errors
-    /// If one of them is not acceptable as a setting.
-    pub fn adopt(self, origin: &str, app_id: Option<&str>, origins: &[String]) -> Result<Self, SettingsError> {
-        let mut layers = self.layers;
-        if let Some(app_id) = app_id {
-            layers = put(layers, Layer::Lowest, origin, "app_id", &ValueKind::from(app_id))?;
+    /// Where a setting's value comes from; `None` if it is the built-in default, or not set.
+    pub fn origin(&self, key: &str) -> Option<&str> {
+        find(&self.merged, key).and_then(Value::origin)
+    }
+
+    /// The settings that another loading would change, by their keys. Providers and meters are one each.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let kind = |loaded: &Self, key: &str| find(&loaded.merged, key).map(|value| value.kind.clone());
+        let of_table = TABLE.iter().map(|setting| setting.key).filter(|key| kind(self, key) != kind(other, key));
+        let of_tables =
+            [("provider", self.provider_tables != other.provider_tables), ("meter", self.meters != other.meters)];
+        of_table.chain(of_tables.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key)).collect()
+    }
+
+    /// Says of each error about the settings file where in it the key stands.
+    pub fn locate(&self, mut errors: SettingsErrors) -> SettingsErrors {
+        if let Some(source) = &self.source {
+            source.locate(&mut errors);
+        }
+        errors
+    }
+
+    /// Takes app id and origins of an app folder (`origin` names it) where nothing else sets them. What is wrong is added to
+    /// `wrong`: a value that is not acceptable as a setting, an app id that neither the folder nor anything else tells.
+    pub fn adopt(
+        mut self,
+        origin: &str,
+        app_id: Option<&str>,
+        origins: &[String],
+        wrong: &mut SettingsErrors,
+    ) -> Option<Self> {
+        let mut reading = Reading { layers: std::mem::take(&mut self.layers), wrong };
+        match app_id {
+            Some(app_id) => reading.put(Layer::Lowest, origin, "app_id", &ValueKind::from(app_id)),
+            None if self.origin("app_id").is_none() => {
+                let reason = "tells no app id, and clients only find the one that they are built with: set app_id (--app-id), \
+                              or put the folder's .mdb/meta.json back";
+                reading.wrong.push(SettingsError::of_source(origin, reason));
+            }
+            None => {}
         }
         if !origins.is_empty() {
-            layers = put(layers, Layer::Lowest, origin, "allowed_origins", &ValueKind::from(origins.to_vec()))?;
+            reading.put(Layer::Lowest, origin, "allowed_origins", &ValueKind::from(origins.to_vec()));
         }
-        resolve(layers, self.provider_tables, self.meters)
+        reading.resolve(self.provider_tables, self.meters, self.source)
     }
 
     /// The settings in force, as lines of TOML with the source of each.
@@ -107,34 +145,52 @@ where
 /// Reads all layers: defaults, file, environment (of [`environment`]), flags (by key).
 ///
 /// # Errors
-/// The first unknown name or wrong value, whichever layer it is in, even if a higher one overrides it.
+/// Every unknown name and wrong value, whichever layer it is in, even if a higher one overrides it.
 pub fn load(
     file: &ConfigFile,
     environment: &[(String, String)],
     flags: &[(&'static str, String)],
-) -> Result<Loaded, SettingsError> {
-    let (mut layers, provider_tables, meters) = add_file(built_in()?, file)?;
-    let is_setting = |name: &str| name != PASSPHRASE_ENV && !name.starts_with(SECRET_ENV_PREFIX);
+) -> Result<Loaded, SettingsErrors> {
+    let mut wrong = SettingsErrors::default();
+    match read(file, environment, flags, &mut wrong) {
+        Some(loaded) => wrong.or(loaded),
+        None => Err(wrong),
+    }
+}
+
+/// Like [`load`], but adds what is wrong to `wrong` and goes on as if it were not there, so that all else can be checked too.
+/// `None` only if the defaults themselves cannot be read.
+pub fn read(
+    file: &ConfigFile,
+    environment: &[(String, String)],
+    flags: &[(&'static str, String)],
+    wrong: &mut SettingsErrors,
+) -> Option<Loaded> {
+    let mut reading = Reading { layers: Layers::default(), wrong };
+    reading.add_built_in();
+    let (provider_tables, meters, source) = reading.add_file(file);
+    let is_setting = |name: &str| name != PASSPHRASE_ENV && name != CONFIG_ENV && !name.starts_with(SECRET_ENV_PREFIX);
     for (name, text) in environment.iter().filter(|(name, _)| is_setting(name)) {
         match TABLE.iter().find(|setting| setting.env() == *name) {
             Some(setting) => {
-                layers = put(layers, Layer::Higher, &variable(name), setting.key, &setting.kind.typed(text))?;
+                reading.put(Layer::Higher, &variable(name), setting.key, &setting.kind.typed(text));
             }
             None if is_service_link(name) => {}
-            None => return Err(SettingsError::of_source(variable(name), NO_SUCH)),
+            None => {
+                let reason = no_such(name, TABLE.iter().map(Setting::env));
+                reading.wrong.push(SettingsError::of_source(variable(name), reason));
+            }
         }
     }
     for (key, text) in flags {
-        let setting = Setting::by_key(key).filter(|setting| setting.has_flag);
-        let (Some(setting), flag) = (setting, format!("flag --{}", key.replace('_', "-"))) else {
-            return Err(SettingsError::of_key("flags", *key, NO_SUCH));
-        };
-        layers = put(layers, Layer::Higher, &flag, key, &setting.kind.typed(text))?;
+        let flag = format!("flag --{}", key.replace('_', "-"));
+        match Setting::by_key(key).filter(|setting| setting.has_flag) {
+            Some(setting) => reading.put(Layer::Higher, &flag, key, &setting.kind.typed(text)),
+            None => reading.wrong.push(SettingsError::of_key("flags", *key, no_such(key, []))),
+        }
     }
-    resolve(layers, provider_tables, meters)
+    reading.resolve(provider_tables, meters, source)
 }
-
-pub(super) const NO_SUCH: &str = "there is no such setting, see `passerby config --explain`";
 
 fn variable(name: &str) -> String {
     format!("environment variable {name}")
@@ -148,67 +204,6 @@ fn is_service_link(name: &str) -> bool {
         || name.split("_PORT_").skip(1).any(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
 }
 
-fn add_file(layers: Layers, file: &ConfigFile) -> Result<(Layers, ProviderTables, Meters), SettingsError> {
-    let (mut providers, mut meters) = (ProviderTables::default(), Meters::new());
-    let (ConfigFile::Named(path) | ConfigFile::IfPresent(path)) = file;
-    let name = path.display().to_string();
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound && matches!(file, ConfigFile::IfPresent(_)) => {
-            return Ok((layers, providers, meters));
-        }
-        Err(error) => return Err(SettingsError::of_source(name, format!("cannot be read: {error}"))),
-    };
-    let parsed = Config::builder()
-        .add_source(File::from_str(text.trim_start_matches('\u{feff}'), FileFormat::Toml))
-        .build()
-        .map_err(|error| SettingsError::of_source(&name, syntax_error(&error.to_string())))?;
-    let ValueKind::Table(mut table) = parsed.cache.kind else { return Ok((layers, providers, meters)) };
-    if let Some(value) = table.remove("provider") {
-        providers = ProviderTables::read(&name, value)?;
-    }
-    if let Some(value) = table.remove("meter") {
-        meters = meters::read(&name, value)?;
-    }
-    Ok((add_table(layers, &name, "", &table)?, providers, meters))
-}
-
-/// The TOML parser draws the line with a marker under it, which is more than one line: its first and last say it all.
-fn syntax_error(text: &str) -> String {
-    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    match lines.as_slice() {
-        [first, .., last] => format!("{first}: {last}"),
-        _ => text.to_owned(),
-    }
-}
-
-fn add_table(
-    mut layers: Layers,
-    origin: &str,
-    section: &str,
-    table: &Map<String, Value>,
-) -> Result<Layers, SettingsError> {
-    // a map has no order of its own, and the first error should be the same every time
-    let mut entries: Vec<_> = table.iter().collect();
-    entries.sort_by_key(|(key, _)| *key);
-    for (key, value) in entries {
-        let key = format!("{section}{key}");
-        let inside = format!("{key}.");
-        layers = match &value.kind {
-            _ if Setting::by_key(&key).is_some() => put(layers, Layer::Higher, origin, &key, &value.kind)?,
-            _ if !TABLE.iter().any(|setting| setting.key.starts_with(&inside)) => {
-                return Err(SettingsError::of_key(origin, key, NO_SUCH));
-            }
-            ValueKind::Table(table) => add_table(layers, origin, &inside, table)?,
-            other => {
-                let reason = format!("expected a table of settings, found {}", described(other));
-                return Err(SettingsError::of_key(origin, key, reason));
-            }
-        };
-    }
-    Ok(layers)
-}
-
 /// Where a value goes.
 #[derive(Clone, Copy)]
 enum Layer {
@@ -218,36 +213,133 @@ enum Layer {
     Higher,
 }
 
-fn put(layers: Layers, layer: Layer, origin: &str, key: &str, value: &ValueKind) -> Result<Layers, SettingsError> {
+/// The layers as far as they are read, and what was wrong so far.
+struct Reading<'a> {
+    layers: Layers,
+    wrong: &'a mut SettingsErrors,
+}
+
+impl Reading<'_> {
+    fn add_built_in(&mut self) {
+        for setting in TABLE {
+            if let Fallback::Value(text) = setting.default {
+                let layers = std::mem::take(&mut self.layers).set_default(setting.key, setting.kind.typed(text));
+                self.layers = self.wrong.take(layers.map_err(internal)).unwrap_or_default();
+            }
+        }
+    }
+
+    /// Adds the file's settings; answers what is in its other tables, and its text.
+    fn add_file(&mut self, file: &ConfigFile) -> (ProviderTables, Meters, Option<Source>) {
+        let nothing = |source| (ProviderTables::default(), Meters::new(), source);
+        let (ConfigFile::Named(path) | ConfigFile::IfPresent(path)) = file;
+        let name = path.display().to_string();
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text.trim_start_matches('\u{feff}').to_owned(),
+            Err(error) if error.kind() == ErrorKind::NotFound && matches!(file, ConfigFile::IfPresent(_)) => {
+                return nothing(None);
+            }
+            Err(error) => {
+                self.wrong.push(SettingsError::of_source(name, format!("cannot be read: {error}")));
+                return nothing(None);
+            }
+        };
+        let source = Source { name: name.clone(), text };
+        // the parser that knows where things are goes first: its errors say it
+        if let Err(error) = DeTable::parse(&source.text) {
+            let place = error.span().map(|span| source.place(span.start));
+            let reason = format!("is not TOML: {}", error.message());
+            self.wrong.push(SettingsError { place, ..SettingsError::of_source(name, reason) });
+            return nothing(Some(source));
+        }
+        let parsed = Config::builder().add_source(File::from_str(&source.text, FileFormat::Toml)).build();
+        let parsed = parsed.map_err(|error| SettingsError::of_source(&name, error.to_string()));
+        let Some(Config { cache: Value { kind: ValueKind::Table(mut table), .. }, .. }) = self.wrong.take(parsed)
+        else {
+            return nothing(Some(source));
+        };
+        let mut wrong = SettingsErrors::default();
+        let providers = table.remove("provider").map(|value| ProviderTables::read(&name, value, &mut wrong));
+        let meters = table.remove("meter").map(|value| meters::read(&name, value, &mut wrong));
+        self.add_table(&name, "", &table, &mut wrong);
+        source.locate(&mut wrong);
+        self.wrong.extend(wrong);
+        (providers.unwrap_or_default(), meters.unwrap_or_default(), Some(source))
+    }
+
+    fn add_table(&mut self, origin: &str, section: &str, table: &Map<String, Value>, wrong: &mut SettingsErrors) {
+        // a map has no order of its own, and the errors should come in the same one every time
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(key, _)| *key);
+        for (key, value) in entries {
+            let key = format!("{section}{key}");
+            let inside = format!("{key}.");
+            match &value.kind {
+                _ if Setting::by_key(&key).is_some() => {
+                    wrong.take(accepted(origin, &key, &value.kind)).into_iter().for_each(|value| {
+                        self.set(Layer::Higher, &key, value);
+                    });
+                }
+                _ if !TABLE.iter().any(|setting| setting.key.starts_with(&inside)) => {
+                    let reason = no_such(&key, keys_and_sections());
+                    wrong.push(SettingsError::of_key(origin, key, reason));
+                }
+                ValueKind::Table(table) => self.add_table(origin, &inside, table, wrong),
+                other => {
+                    let reason = format!("expected a table of settings, found {}", described(other));
+                    wrong.push(SettingsError::of_key(origin, key, reason));
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, layer: Layer, origin: &str, key: &str, value: &ValueKind) {
+        if let Some(value) = self.wrong.take(accepted(origin, key, value)) {
+            self.set(layer, key, value);
+        }
+    }
+
+    fn set(&mut self, layer: Layer, key: &str, value: Value) {
+        let layers = std::mem::take(&mut self.layers);
+        let layers = match layer {
+            Layer::Lowest => layers.set_default(key, value),
+            Layer::Higher => layers.set_override(key, value),
+        };
+        self.layers = self.wrong.take(layers.map_err(internal)).unwrap_or_default();
+    }
+
+    /// What the layers amount to, checked where more than one setting is concerned.
+    fn resolve(self, provider_tables: ProviderTables, meters: Meters, source: Option<Source>) -> Option<Loaded> {
+        let Self { layers, wrong } = self;
+        let mut merged = wrong.take(layers.build_cloned().map_err(internal))?.cache;
+        if let (None, Some(data_dir)) = (find(&merged, "keys_dir"), find(&merged, "data_dir")) {
+            let data_dir = wrong.take(data_dir.clone().into_string().map_err(internal))?;
+            let keys_dir = Path::new(&data_dir).join("keys").to_string_lossy().into_owned();
+            let with_keys = layers.clone().set_default("keys_dir", keys_dir).and_then(Layers::build);
+            merged = wrong.take(with_keys.map_err(internal))?.cache;
+        }
+        let mut settings: Settings = wrong.take(merged.clone().try_deserialize().map_err(internal))?;
+        settings.meters.clone_from(&meters);
+        // what a wrong setting stands for is not known, so nothing can be said of it beside others
+        if wrong.is_empty() {
+            check_together(&settings, &merged, wrong);
+        }
+        Some(Loaded { layers, merged, settings, provider_tables, meters, source })
+    }
+}
+
+/// A value in its one form, with its origin.
+fn accepted(origin: &str, key: &str, value: &ValueKind) -> Result<Value, SettingsError> {
     let fail = |reason: String| SettingsError::of_key(origin, key, reason);
-    let setting = Setting::by_key(key).ok_or_else(|| fail(NO_SUCH.to_owned()))?;
-    let value = Value::new(Some(&origin.to_owned()), setting.kind.accept(value).map_err(fail)?);
-    match layer {
-        Layer::Lowest => layers.set_default(key, value),
-        Layer::Higher => layers.set_override(key, value),
-    }
-    .map_err(|error| fail(error.to_string()))
+    let setting = Setting::by_key(key).ok_or_else(|| fail(no_such(key, keys_and_sections())))?;
+    Ok(Value::new(Some(&origin.to_owned()), setting.kind.accept(value).map_err(fail)?))
 }
 
-/// What the layers amount to, checked where more than one setting is concerned.
-fn resolve(layers: Layers, provider_tables: ProviderTables, meters: Meters) -> Result<Loaded, SettingsError> {
-    let mut merged = layers.build_cloned().map_err(internal)?.cache;
-    if let (None, Some(data_dir)) = (find(&merged, "keys_dir"), find(&merged, "data_dir")) {
-        let data_dir = data_dir.clone().into_string().map_err(internal)?;
-        let keys_dir = Path::new(&data_dir).join("keys").to_string_lossy().into_owned();
-        merged = layers.clone().set_default("keys_dir", keys_dir).and_then(Layers::build).map_err(internal)?.cache;
-    }
-    let mut settings: Settings = merged.clone().try_deserialize().map_err(internal)?;
-    settings.meters.clone_from(&meters);
-    check_together(&settings, &merged)?;
-    Ok(Loaded { layers, merged, settings, provider_tables, meters })
-}
-
-fn built_in() -> Result<Layers, SettingsError> {
-    TABLE.iter().try_fold(Config::builder(), |layers, setting| match setting.default {
-        Fallback::Value(text) => layers.set_default(setting.key, setting.kind.typed(text)).map_err(internal),
-        Fallback::Unset(_) => Ok(layers),
-    })
+/// Every name that can stand in the file, for what is meant by one that cannot.
+fn keys_and_sections() -> impl Iterator<Item = String> {
+    let sections = TABLE.iter().filter_map(|setting| setting.key.split_once('.')).map(|(section, _)| section);
+    let sections: std::collections::BTreeSet<&str> = sections.chain(["provider", "meter"]).collect();
+    TABLE.iter().map(|setting| setting.key.to_owned()).chain(sections.into_iter().map(str::to_owned))
 }
 
 /// Each value was accepted by the table before; what fails after that is a fault of the table.
@@ -255,12 +347,12 @@ fn internal(error: ::config::ConfigError) -> SettingsError {
     SettingsError::of_source("settings", error.to_string())
 }
 
-fn check_together(settings: &Settings, merged: &Value) -> Result<(), SettingsError> {
+fn check_together(settings: &Settings, merged: &Value, wrong: &mut SettingsErrors) {
     let set_by = |key: &str| find(merged, key).and_then(Value::origin).map(str::to_owned);
     // of two settings that do not go together, the one that somebody set is to blame
-    let blame = |key: &str, other: &str, reason: String| {
+    let mut blame = |key: &str, other: &str, reason: String| {
         let origin = set_by(key).or_else(|| set_by(other)).unwrap_or_else(|| "defaults".to_owned());
-        Err(SettingsError::of_key(origin, key, reason))
+        wrong.push(SettingsError::of_key(origin, key, reason));
     };
     let expiry = &settings.expiry;
     let most = expiry.window_s / 24;
@@ -269,12 +361,11 @@ fn check_together(settings: &Settings, merged: &Value) -> Result<(), SettingsErr
             "{} s is more than 1/24 of expiry.window ({} s): at most {most} s",
             expiry.touch_granularity_s, expiry.window_s
         );
-        return blame("expiry.touch_granularity", "expiry.window", reason);
+        blame("expiry.touch_granularity", "expiry.window", reason);
     }
     if settings.admin_listen == settings.listen && settings.listen.port() != 0 {
-        return blame("admin_listen", "listen", format!("{} is the public listener's address", settings.listen));
+        blame("admin_listen", "listen", format!("{} is the public listener's address", settings.listen));
     }
-    Ok(())
 }
 
 fn find<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {

@@ -8,9 +8,9 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _, ZonedDateTime};
 use passerby_actors::domain::{MAX_ITEMS, MAX_METERS, MeterMerge, Period};
 
-use super::SettingsError;
-use super::kind::described;
-use super::load::NO_SUCH;
+use super::kind::{described, seconds_in};
+use super::suggest::no_such;
+use super::{SettingsError, SettingsErrors};
 
 /// From when to when an allowance lasts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,29 +85,33 @@ pub(super) fn effective((name, rule): (&String, &MeterRule)) -> String {
 }
 
 /// Reads the value of the key `meter` in the file `origin`.
-pub(super) fn read(origin: &str, value: Found) -> Result<BTreeMap<String, MeterRule>, SettingsError> {
-    let wrong = |key: &str, reason: String| SettingsError::of_key(origin, key, reason);
+pub(super) fn read(origin: &str, value: Found, wrong: &mut SettingsErrors) -> BTreeMap<String, MeterRule> {
+    let fault = |key: &str, reason: String| SettingsError::of_key(origin, key, reason);
     let table = |key: &str, value: Found| match value.kind {
         ValueKind::Table(table) => Ok(table.into_iter().collect::<BTreeMap<_, _>>()),
-        other => Err(wrong(key, format!("expected a table, found {}", described(&other)))),
+        other => Err(fault(key, format!("expected a table, found {}", described(&other)))),
     };
     let mut meters = BTreeMap::new();
-    for (name, value) in table("meter", value)? {
+    for (name, value) in wrong.take(table("meter", value)).unwrap_or_default() {
         let key = format!("meter.{name}");
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if !(1..=32).contains(&name.len()) || !name.bytes().all(plain) {
-            return Err(wrong(&key, "expected a name of 1 to 32 of a-z 0-9 -".to_owned()));
+            wrong.push(fault(&key, "expected a name of 1 to 32 of a-z 0-9 -".to_owned()));
+            continue;
         }
-        let rule = rule(table(&key, value)?).map_err(|(option, reason)| wrong(&format!("{key}.{option}"), reason))?;
-        meters.insert(name, rule);
+        let rule = table(&key, value)
+            .and_then(|table| rule(&key, table).map_err(|(option, reason)| fault(&format!("{key}.{option}"), reason)));
+        if let Some(rule) = wrong.take(rule) {
+            meters.insert(name, rule);
+        }
     }
     if meters.len() > MAX_METERS {
-        return Err(wrong("meter", format!("there are {}, and may be {MAX_METERS}", meters.len())));
+        wrong.push(fault("meter", format!("there are {}, and may be {MAX_METERS}", meters.len())));
     }
-    Ok(meters)
+    meters
 }
 
-fn rule(table: BTreeMap<String, Found>) -> Result<MeterRule, (String, String)> {
+fn rule(key: &str, table: BTreeMap<String, Found>) -> Result<MeterRule, (String, String)> {
     let mut limit = None;
     let mut rolling = None;
     let mut window = "month".to_owned();
@@ -118,8 +122,17 @@ fn rule(table: BTreeMap<String, Found>) -> Result<MeterRule, (String, String)> {
         match (option.as_str(), &value.kind) {
             ("limit", ValueKind::I64(number @ 1..=1_000_000)) => limit = u32::try_from(*number).ok(),
             ("limit", _) => return Err(wrong("1 to 1000000")),
-            ("rolling", ValueKind::I64(number @ 1..=315_360_000)) => rolling = u32::try_from(*number).ok(),
-            ("rolling", _) => return Err(wrong("1 to 315360000")),
+            ("rolling", value) => {
+                let seconds = match value {
+                    ValueKind::I64(number) => Some(*number),
+                    ValueKind::String(text) => seconds_in(text),
+                    _ => None,
+                };
+                rolling = match seconds {
+                    Some(number @ 1..=315_360_000) => u32::try_from(number).ok(),
+                    _ => return Err(wrong("1 to 315360000 s, as a number or a text such as 30d")),
+                };
+            }
             ("window", ValueKind::String(text)) => window.clone_from(text),
             ("time_zone", ValueKind::String(text)) => {
                 time_zone = TimeZone::get(text).map_err(|_| wrong("an IANA name such as Europe/Berlin"))?;
@@ -131,7 +144,11 @@ fn rule(table: BTreeMap<String, Found>) -> Result<MeterRule, (String, String)> {
             ("time_zone", _) => return Err(wrong("an IANA name such as Europe/Berlin")),
             ("once", _) => return Err(wrong("true or false")),
             ("merge", _) => return Err(wrong("sum or max")),
-            _ => return Err((option, NO_SUCH.to_owned())),
+            _ => {
+                let known = EXPLAINED.iter().filter_map(|(known, ..)| known.strip_prefix("meter.NAME."));
+                let reason = no_such(&format!("{key}.{option}"), known.map(|known| format!("{key}.{known}")));
+                return Err((option, reason));
+            }
         }
     }
     let missing = |option: &str| (option.to_owned(), "is missing".to_owned());

@@ -4,8 +4,11 @@ mod kind;
 mod load;
 mod memory;
 mod meters;
+mod place;
+mod suggest;
 mod table;
 mod tables;
+mod wrong;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,43 +19,18 @@ use ipnet::IpNet;
 use passerby_actors::domain::{KeyRule, Policy};
 use serde::{Deserialize, Deserializer};
 
-pub use self::kind::{canonical_origin, valid_app_id};
-pub use self::load::{ConfigFile, DEFAULT_FILE, Loaded, PASSPHRASE_ENV, SECRET_ENV_PREFIX, environment, load};
+pub use self::kind::{canonical_origin, seconds_in, valid_app_id};
+pub use self::load::{
+    CONFIG_ENV, ConfigFile, DEFAULT_FILE, Loaded, PASSPHRASE_ENV, SECRET_ENV_PREFIX, environment, load, read,
+};
 pub use self::memory::{default_data_bytes, default_max_users};
 pub use self::meters::{MeterRule, Window};
+pub(crate) use self::suggest::did_you_mean;
 pub use self::table::explain;
 #[cfg(test)]
 pub(crate) use self::table::flags;
 pub use self::tables::ProviderTables;
-
-/// Why the server cannot start with this configuration: one line that names the source, the key and the reason.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{origin}: {}{reason}", key.as_ref().map(|key| format!("{key}: ")).unwrap_or_default())]
-pub struct SettingsError {
-    /// Where the value came from: a file, an environment variable or a flag.
-    pub origin: String,
-    /// The key, where it is about one.
-    pub key: Option<String>,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
-impl SettingsError {
-    /// An error about a whole source.
-    pub fn of_source(origin: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { origin: origin.into(), key: None, reason: one_line(&reason.into()) }
-    }
-
-    /// An error about one key of a source.
-    pub fn of_key(origin: impl Into<String>, key: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { origin: origin.into(), key: Some(one_line(&key.into())), reason: one_line(&reason.into()) }
-    }
-}
-
-/// Values and parser messages can hold line breaks; the answer to a bad configuration is one line.
-fn one_line(text: &str) -> String {
-    text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
-}
+pub use self::wrong::{SettingsError, SettingsErrors};
 
 /// Everything an operator can set, checked.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -130,6 +108,9 @@ pub struct Settings {
     /// Which site of `passerby demo` stands at `/`; that command alone sets it.
     #[serde(skip)]
     pub demo: Option<Demo>,
+    /// Whether this is `passerby serve --test`; that command alone sets it.
+    #[serde(skip)]
+    pub test: bool,
     /// Meters by name, from the tables `[meter.NAME]`. Default none.
     #[serde(skip)]
     pub meters: BTreeMap<String, MeterRule>,

@@ -58,7 +58,8 @@ impl Setting {
 
 /// Every setting with its unit, range, default, environment variable and flag.
 pub fn explain() -> String {
-    let head = "Settings of passerby.toml. An environment variable goes before the file, a flag before both.\n";
+    let head = "Settings of passerby.toml. An environment variable goes before the file, a flag before both.\n\
+                Times are seconds or have units: 90d, 12h, 30m, 45s, 1d12h; sizes are bytes or have units: 64KiB, 2MiB, 1GiB.\n";
     std::iter::once(head.to_owned())
         .chain(TABLE.iter().map(Setting::explained))
         .chain(tables::explain())
@@ -87,8 +88,17 @@ const fn number(
     default: &'static str,
     about: &'static str,
 ) -> Setting {
-    let kind = Kind::Whole { min, max };
+    let kind = counted(unit, min, max);
     Setting { key, kind, unit: Some(unit), default: Fallback::Value(default), has_flag: false, about }
+}
+
+/// Seconds and bytes may also be given with units.
+const fn counted(unit: &str, min: i64, max: i64) -> Kind {
+    match unit.as_bytes() {
+        b"s" => Kind::Time { min, max },
+        b"bytes" => Kind::Size { min, max },
+        _ => Kind::Whole { min, max },
+    }
 }
 
 const TEN_YEARS: i64 = 3650 * 86_400;
@@ -253,7 +263,7 @@ pub(super) const TABLE: &[Setting] = &[
     ),
     Setting {
         key: "data.max_bytes",
-        kind: Kind::Whole { min: 0, max: i64::MAX },
+        kind: counted("bytes", 0, i64::MAX),
         unit: Some("bytes"),
         default: Fallback::Unset("25 % of the memory or the control group's limit"),
         has_flag: false,

@@ -7,9 +7,9 @@ use std::fmt::Write as _;
 use ::config::{Value as Found, ValueKind};
 use serde_json::{Map, Value};
 
-use super::SettingsError;
 use super::kind::described;
-use super::load::NO_SUCH;
+use super::suggest::{nearest, no_such};
+use super::{SettingsError, SettingsErrors};
 
 /// The providers that `passerby.toml` configures. Each key is in `EXPLAINED`; no table has an environment variable or
 /// a flag.
@@ -124,69 +124,105 @@ pub(super) fn explain() -> impl Iterator<Item = String> {
     })
 }
 
+/// The names that a table of `provider` can have.
+const NAMES: [&str; 4] = ["custom_token", "local_userpass", "api_key", "oidc"];
+
+/// What is meant by a name that is none of them.
+fn no_such_provider(name: &str) -> String {
+    let issuer = |who: &str, url: &str| {
+        format!(
+            "there is no such setting: logins with {who} are [provider.oidc.NAME] with issuer = \"{url}\", client_id and client_secret"
+        )
+    };
+    let plain = name.to_ascii_lowercase().replace('-', "_");
+    match plain.strip_prefix("oauth2_").unwrap_or(&plain) {
+        "google" => issuer("Google", "https://accounts.google.com"),
+        "apple" => issuer("Apple", "https://appleid.apple.com"),
+        "microsoft" | "azure" | "azuread" | "entra" => {
+            issuer("Microsoft", "https://login.microsoftonline.com/TENANT/v2.0")
+        }
+        "facebook" | "github" | "twitter" => {
+            "there is no such setting: it is no OpenID Connect issuer, and this server has no provider for it"
+                .to_owned()
+        }
+        "anon" | "anon_user" | "anonymous" => {
+            "there is no such setting: anonymous users are enabled, unless an app folder disables anon-user".to_owned()
+        }
+        "email" | "password" | "userpass" => no_such_but("local_userpass"),
+        "jwt" | "token" => no_such_but("custom_token"),
+        _ => match nearest(name, NAMES) {
+            Some(meant) => no_such_but(meant),
+            None => "there is no such setting: an OpenID Connect issuer is [provider.oidc.NAME]; \
+                     see `passerby config --explain`"
+                .to_owned(),
+        },
+    }
+}
+
+fn no_such_but(meant: &str) -> String {
+    format!("there is no such setting: did you mean provider.{meant}?")
+}
+
 impl ProviderTables {
     /// Takes the value of the key `provider` in the file `origin`.
-    pub(super) fn read(origin: &str, value: Found) -> Result<Self, SettingsError> {
+    pub(super) fn read(origin: &str, value: Found, wrong: &mut SettingsErrors) -> Self {
         let mut read = Self { origin: origin.to_owned(), ..Self::default() };
-        for (name, value) in read.table("provider", value)? {
+        for (name, value) in read.table("provider", value, wrong) {
             let key = format!("provider.{name}");
             match name.as_str() {
-                "custom_token" => {
-                    let table = read.table(&key, value)?;
-                    let known = |option: &String| EXPLAINED.iter().any(|of| of.key == format!("{key}.{option}"));
-                    if let Some(option) = table.keys().find(|option| !known(option)) {
-                        return Err(SettingsError::of_key(origin, format!("{key}.{option}"), NO_SUCH));
+                "custom_token" => read.custom_token = Some(read.options(&key, &key, value, wrong)),
+                "local_userpass" => read.local_userpass = Some(read.options(&key, &key, value, wrong)),
+                "api_key" => match read.options(&key, &key, value, wrong).get("enabled") {
+                    Some(Value::Bool(on)) => read.api_keys = *on,
+                    None => {}
+                    Some(other) => {
+                        let reason = format!("expected true or false, found {}", toml(other));
+                        wrong.push(SettingsError::of_key(origin, format!("{key}.enabled"), reason));
                     }
-                    read.custom_token = Some(read.json(&key, table)?);
-                }
-                "local_userpass" => {
-                    let table = read.table(&key, value)?;
-                    if let Some(option) = table.keys().find(|option| *option != "config") {
-                        return Err(SettingsError::of_key(origin, format!("{key}.{option}"), NO_SUCH));
-                    }
-                    read.local_userpass = Some(read.json(&key, table)?);
-                }
-                "api_key" => {
-                    for (option, value) in read.table(&key, value)? {
-                        let key = format!("{key}.{option}");
-                        match (option.as_str(), &value.kind) {
-                            ("enabled", ValueKind::Boolean(on)) => read.api_keys = *on,
-                            ("enabled", other) => {
-                                let reason = format!("expected true or false, found {}", described(other));
-                                return Err(SettingsError::of_key(origin, key, reason));
-                            }
-                            _ => return Err(SettingsError::of_key(origin, key, NO_SUCH)),
-                        }
-                    }
-                }
+                },
                 "oidc" => {
-                    for (name, value) in read.table(&key, value)? {
-                        let key = format!("{key}.{name}");
-                        let table = read.table(&key, value)?;
-                        let table = read.json(&key, table)?;
-                        read.oidc.insert(name, table);
+                    for (name, value) in read.table(&key, value, wrong) {
+                        let options = read.options(&format!("{key}.{name}"), "provider.oidc.NAME", value, wrong);
+                        read.oidc.insert(name, options);
                     }
                 }
-                _ => return Err(SettingsError::of_key(origin, key, NO_SUCH)),
+                _ => wrong.push(SettingsError::of_key(origin, key, no_such_provider(&name))),
             }
         }
-        Ok(read)
+        read
     }
 
-    /// A table in the order of its keys, so that the first error is the same every time.
-    fn table(&self, key: &str, value: Found) -> Result<BTreeMap<String, Found>, SettingsError> {
+    /// A table in the order of its keys, so that the errors come in the same one every time.
+    fn table(&self, key: &str, value: Found, wrong: &mut SettingsErrors) -> BTreeMap<String, Found> {
         match value.kind {
-            ValueKind::Table(table) => Ok(table.into_iter().collect()),
+            ValueKind::Table(table) => table.into_iter().collect(),
             other => {
                 let reason = format!("expected a table, found {}", described(&other));
-                Err(SettingsError::of_key(&self.origin, key, reason))
+                wrong.push(SettingsError::of_key(&self.origin, key, reason));
+                BTreeMap::new()
             }
         }
     }
 
-    fn json(&self, key: &str, table: BTreeMap<String, Found>) -> Result<Map<String, Value>, SettingsError> {
-        let wrong = |error: ::config::ConfigError| SettingsError::of_key(&self.origin, key, error.to_string());
-        table.into_iter().map(|(name, value)| Ok((name, value.try_deserialize().map_err(wrong)?))).collect()
+    /// The table `key`, whose options are explained under `explained`.
+    fn options(&self, key: &str, explained: &str, value: Found, wrong: &mut SettingsErrors) -> Map<String, Value> {
+        let mut options = Map::new();
+        for (option, value) in self.table(key, value, wrong) {
+            let known = || EXPLAINED.iter().filter_map(|of| of.key.strip_prefix(explained)?.strip_prefix('.'));
+            if !known().any(|known| known == option) {
+                let keys = known().map(|known| format!("{key}.{known}"));
+                let key = format!("{key}.{option}");
+                let reason = no_such(&key, keys);
+                wrong.push(SettingsError::of_key(&self.origin, key, reason));
+                continue;
+            }
+            let value = value.try_deserialize();
+            let value = value.map_err(|error| SettingsError::of_key(&self.origin, key, error.to_string()));
+            if let Some(value) = wrong.take(value) {
+                options.insert(option, value);
+            }
+        }
+        options
     }
 
     /// The tables as lines of TOML with their source.

@@ -6,6 +6,7 @@ use std::path::Path;
 use passerby_actors::domain::Policy;
 use serde_json::json;
 
+use super::kind::Kind;
 use super::table::{Fallback, Setting, TABLE};
 use super::*;
 
@@ -18,6 +19,13 @@ fn load_all(file: &str, variables: &[(&str, &str)], flags: &[(&'static str, &str
     let variables = environment(variables.iter().copied()).unwrap();
     load(&ConfigFile::Named(path.clone()), &variables, &flags)
         .map_err(|error| error.to_string().replace(&path.display().to_string(), "passerby.toml"))
+}
+
+/// An error of the file without line and column.
+fn without_place(error: &str) -> String {
+    let Some((file, rest)) = error.split_once("passerby.toml:") else { return error.to_owned() };
+    let rest = rest.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == ':');
+    format!("{file}passerby.toml:{rest}")
 }
 
 fn settings(file: &str) -> Settings {
@@ -73,6 +81,7 @@ fn nothing_set_gives_the_defaults() {
             sockets: 2000,
         },
         demo: None,
+        test: false,
         meters: BTreeMap::new(),
         cookie: CookieRules { domain: None, partitioned: false },
         mail: MailSettings::default(),
@@ -251,11 +260,43 @@ fn values_are_brought_into_one_form() {
 #[test]
 fn a_wrong_file_is_refused_in_one_line() {
     let cases = [
-        ("listen = \"localhost\"", "listen: expected an IP address and a port, found \"localhost\""),
-        ("listen = 8080", "listen: expected an IP address and a port, found 8080"),
-        ("listn = \"127.0.0.1:1\"", "listn: there is no such setting, see `passerby config --explain`"),
+        (
+            "listen = \"localhost\"",
+            "listen: expected an address and a port such as 127.0.0.1:8080 or localhost:8080, found \"localhost\"",
+        ),
+        (
+            "listen = 8080",
+            "listen: expected an address and a port such as 127.0.0.1:8080 or localhost:8080, found 8080",
+        ),
+        ("listn = \"127.0.0.1:1\"", "listn: there is no such setting: did you mean listen?"),
         ("[http]\nbody = 1", "http.body: there is no such setting, see `passerby config --explain`"),
-        ("[htp]\nmax_body = 1", "htp: there is no such setting, see `passerby config --explain`"),
+        ("[http]\nmaxbody = 1", "http.maxbody: there is no such setting: did you mean http.max_body?"),
+        ("max_body = 1", "max_body: there is no such setting: did you mean http.max_body?"),
+        ("[htp]\nmax_body = 1", "htp: there is no such setting: did you mean http?"),
+        ("[providers.oidc.a]\nissuer = \"x\"", "providers: there is no such setting: did you mean provider?"),
+        (
+            "[provider.google]\nclient_id = \"x\"",
+            "provider.google: there is no such setting: logins with Google are [provider.oidc.NAME] with issuer = \
+             \"https://accounts.google.com\", client_id and client_secret",
+        ),
+        (
+            "[provider.custom-token]",
+            "provider.custom-token: there is no such setting: did you mean provider.custom_token?",
+        ),
+        (
+            "[provider.oidc.a]\nclient = \"x\"\nclient_ids = \"x\"",
+            "provider.oidc.a.client: there is no such setting, see `passerby config --explain`\npasserby.toml:3:1: \
+             provider.oidc.a.client_ids: there is no such setting: did you mean provider.oidc.a.client_id?",
+        ),
+        (
+            "[expiry]\nwindow = \"soon\"",
+            "expiry.window: expected seconds, or a text such as 90d, 12h, 30m, 45s or 1d12h, found \"soon\"",
+        ),
+        ("[http]\nkeep_alive = \"2h\"", "http.keep_alive: \"2h\": 7200 is not in 1 to 3600 s"),
+        (
+            "[http]\nmax_body = \"64 kilos\"",
+            "http.max_body: expected bytes, or a text such as 64KiB, 2MiB or 1GiB, found \"64 kilos\"",
+        ),
         ("http = 1", "http: expected a table of settings, found 1"),
         ("workers = \"two\"", "workers: expected a whole number, found \"two\""),
         ("workers = 2.5", "workers: expected a whole number, found 2.5"),
@@ -305,22 +346,85 @@ fn a_wrong_file_is_refused_in_one_line() {
         ),
     ];
     for (file, expected) in cases {
-        assert_eq!(load_all(file, &[], &[]).unwrap_err(), format!("passerby.toml: {expected}"), "{file}");
+        let error = without_place(&load_all(file, &[], &[]).unwrap_err());
+        assert_eq!(error, format!("passerby.toml: {expected}"), "{file}");
     }
-    let broken = load_all("workers = = 1", &[], &[]).unwrap_err();
-    assert!(broken.starts_with("passerby.toml: TOML parse error at line 1, column 11: "), "{broken}");
-    assert_eq!(broken.lines().count(), 1);
+}
+
+#[test]
+fn errors_of_the_file_say_line_and_column_and_all_are_said_at_once() {
+    for (file, places) in [
+        ("workers = = 1", vec!["passerby.toml:1:11: is not TOML: "]),
+        ("\u{feff}a = 1\nb = [1,\n", vec!["passerby.toml:2:8: is not TOML: "]),
+        ("a = 1\na = 2\n", vec!["passerby.toml:2:1: is not TOML: "]),
+        ("# one\n\n  lisen = 1\n", vec!["passerby.toml:3:3: lisen: "]),
+        (
+            "workers = 0\napp_id = \"a/b\"\n[http]\nmax_body = 1\n[meter.a]\nlimit = 0\n[provider.api_key]\nenabled = 1\n",
+            vec![
+                "passerby.toml:8:1: provider.api_key.enabled: ",
+                "passerby.toml:6:1: meter.a.limit: ",
+                "passerby.toml:2:1: app_id: ",
+                "passerby.toml:4:1: http.max_body: ",
+                "passerby.toml:1:1: workers: ",
+            ],
+        ),
+    ] {
+        let errors = load_all(file, &[], &[]).unwrap_err();
+        assert_eq!(errors.lines().count(), places.len(), "{errors}");
+        for (error, place) in errors.lines().zip(places) {
+            assert!(error.starts_with(place), "{error}: {place}");
+        }
+    }
+    let errors = load_all("workers = 0", &[("PASSERBY_APP_ID", "/"), ("PASSERBY_LISEN", "x")], &[("limits", "?")]);
+    assert_eq!(errors.unwrap_err().lines().count(), 4, "of every source");
+}
+
+#[test]
+fn times_and_sizes_may_have_units_and_plain_numbers_keep_their_meaning() {
+    let file = "[expiry]\nwindow = \"90d\"\n[session]\nlifetime = \"8w 4d\"\nfresh = \"36h\"\n[http]\nkeep_alive = \"1m15s\"\n\
+                max_body = \"128 KiB\"\n[drain]\ntimeout = 30\n[data]\nmax_bytes = \"2GB\"\n\
+                [meter.a]\nlimit = 1\nwindow = \"rolling\"\nrolling = \"30 days\"\n";
+    let set = settings(file);
+    assert_eq!((set.expiry.window_s, set.session.lifetime_s, set.session.fresh_s), (7_776_000, 60 * 86_400, 129_600));
+    assert_eq!((set.http.keep_alive, set.drain.timeout), (Duration::from_secs(75), Duration::from_secs(30)));
+    assert_eq!((set.http.max_body, set.data.max_bytes), (131_072, Some(2_000_000_000)));
+    assert_eq!(set.meters["a"].window, Window::Rolling(30 * 86_400));
+    let of_variable = |text: &str| load_all("", &[("PASSERBY_EXPIRY_WINDOW", text)], &[]);
+    for (text, seconds) in [("90d", 7_776_000), ("7776000", 7_776_000), ("1D12H", 129_600), (" 100 hours ", 360_000)] {
+        assert_eq!(of_variable(text).unwrap().settings().expiry.window_s, seconds, "{text}");
+    }
+    for text in ["", "d", "1", "1.5d", "-1d", "90 d x", "1y", "99999999999999999999d", "1h30", "500ms"] {
+        assert!(of_variable(text).is_err(), "{text}");
+    }
+    let of_unit = |unit: &'static str| TABLE.iter().filter(move |setting| setting.unit == Some(unit));
+    assert!(of_unit("s").all(|setting| matches!(setting.kind, Kind::Time { .. })));
+    assert!(of_unit("bytes").all(|setting| matches!(setting.kind, Kind::Size { .. })));
+}
+
+#[test]
+fn a_listener_may_have_a_host_name() {
+    let of_flag = |text: &str| load_all("", &[], &[("listen", text)]);
+    for (text, address) in
+        [("localhost:8090", "127.0.0.1:8090"), ("[::1]:8090", "[::1]:8090"), ("0.0.0.0:1", "0.0.0.0:1")]
+    {
+        assert_eq!(of_flag(text).unwrap().settings().listen, address.parse().unwrap(), "{text}");
+    }
+    for text in ["localhost", ":8080", "localhost:", "localhost:65536", "local host:1", "http://localhost:1", "8080"] {
+        let error = of_flag(text).unwrap_err();
+        assert!(error.contains("expected an address and a port such as"), "{text}: {error}");
+    }
 }
 
 #[test]
 fn a_wrong_variable_or_flag_is_refused_by_its_name() {
     let no_such = "there is no such setting, see `passerby config --explain`";
+    let meant = "there is no such setting: did you mean PASSERBY_WORKERS?";
     let of_variables = [
         (
             ("PASSERBY_WORKERS", "two"),
             "environment variable PASSERBY_WORKERS: workers: expected a whole number, found \"two\"",
         ),
-        (("PASSERBY_WORKER", "2"), &format!("environment variable PASSERBY_WORKER: {no_such}")),
+        (("PASSERBY_WORKER", "2"), &format!("environment variable PASSERBY_WORKER: {meant}")),
         (
             ("PASSERBY_APP_ID", ""),
             "environment variable PASSERBY_APP_ID: app_id: expected 1 to 64 of A-Z a-z 0-9 _ -, found \"\"",
@@ -351,6 +455,7 @@ fn variables_of_others_are_let_be() {
     let variables = [
         ("PATH", "/bin"),
         ("PASSERBY_PASSPHRASE", "secret"),
+        ("PASSERBY_CONFIG", "p.toml"),
         ("PASSERBY_SECRET_JWT_KEY", "secret"),
         ("PASSERBY_SERVICE_HOST", "10.0.0.1"),
         ("PASSERBY_SERVICE_PORT_HTTP", "80"),
@@ -384,7 +489,8 @@ fn an_app_folder_goes_before_the_defaults_and_behind_all_else() {
     let origins = ["https://a.example".to_owned()];
     let adopt = |file: &str| {
         let loaded = load_all(file, &[], &[]).unwrap();
-        loaded.adopt("app", Some("todo-abcde"), &origins).unwrap()
+        let mut wrong = SettingsErrors::default();
+        loaded.adopt("app", Some("todo-abcde"), &origins, &mut wrong).filter(|_| wrong.is_empty()).unwrap()
     };
     let loaded = adopt("");
     assert_eq!(
@@ -395,8 +501,13 @@ fn an_app_folder_goes_before_the_defaults_and_behind_all_else() {
     let loaded = adopt("app_id = \"passerby\"\nallowed_origins = [\"https://b.example\"]");
     assert_eq!(loaded.settings().app_id, "passerby");
     assert_eq!(loaded.settings().allowed_origins, ["https://b.example"]);
-    let unchanged = load_all("", &[], &[]).unwrap().adopt("app", None, &[]).unwrap();
-    assert_eq!(unchanged.settings().app_id, "passerby");
+    let without = |file: &str| {
+        let mut wrong = SettingsErrors::default();
+        load_all(file, &[], &[]).unwrap().adopt("app", None, &[], &mut wrong);
+        wrong.to_string()
+    };
+    assert!(without("").starts_with("app: tells no app id, "), "clients would not find the default one");
+    assert_eq!(without("app_id = \"passerby\""), "");
 }
 
 #[test]

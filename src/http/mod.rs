@@ -15,6 +15,7 @@ mod plain;
 pub(crate) mod reader;
 mod script;
 mod socket;
+pub(crate) mod test_clock;
 pub mod v1;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,4 +1,12 @@
-//! Reads an App Services app folder: `root_config.json` (or `realm_config.json`) and `auth/providers.json`.
+//! Reads an App Services app folder, in any of its layouts: the app's own file, its id, and the providers. What else is in it
+//! is found by `unserved`.
+//!
+//! | layout | the app's own file | providers |
+//! |---|---|---|
+//! | 2023 | `root_config.json`, with the id in `.mdb/meta.json` | `auth/providers.json` |
+//! | 20210101 | `realm_config.json` | `auth/providers.json` |
+//! | 20200603 | `config.json` | `auth_providers/NAME.json` |
+//! | 20180301 (Stitch) | `stitch.json` | `auth_providers/NAME.json` |
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -6,8 +14,14 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::config::{SettingsError, canonical_origin, valid_app_id};
+use super::unserved;
+use crate::config::{SettingsError, SettingsErrors, canonical_origin, did_you_mean, valid_app_id};
 use crate::provider::{ANON_USER, IDENTITY_PROVIDERS, NOT_BUILT};
+
+/// The app's own file, the newest layout first.
+pub(super) const ROOTS: [&str; 4] = ["root_config.json", "realm_config.json", "config.json", "stitch.json"];
+pub(super) const PROVIDERS: &str = "auth/providers.json";
+pub(super) const OLD_PROVIDERS: &str = "auth_providers";
 
 const ANON_USER_OPTIONS: [&str; 3] = ["name", "type", "disabled"];
 
@@ -20,73 +34,54 @@ pub struct AppFolder {
     pub allowed_request_origins: Vec<String>,
     /// The app id that clients were built with, where the folder tells it.
     pub app_id: Option<String>,
-    /// The file with the providers, for errors.
-    pub providers_file: String,
-    /// The objects of the enabled [`IDENTITY_PROVIDERS`] there, by name.
+    /// The objects of the enabled [`IDENTITY_PROVIDERS`], by name.
     pub identity: BTreeMap<String, Map<String, Value>>,
+    /// What is in the folder and not served: a line each, with the file and what to do.
+    pub unserved: Vec<String>,
+    /// The file of each of `identity`, for errors.
+    files: BTreeMap<String, String>,
 }
 
 impl Default for AppFolder {
     /// No folder: `anon-user` is enabled.
     fn default() -> Self {
+        Self { anon_user_enabled: true, ..Self::empty() }
+    }
+}
+
+impl AppFolder {
+    fn empty() -> Self {
         Self {
-            anon_user_enabled: true,
+            anon_user_enabled: false,
             allowed_request_origins: Vec::new(),
             app_id: None,
-            providers_file: String::new(),
             identity: BTreeMap::new(),
+            unserved: Vec::new(),
+            files: BTreeMap::new(),
         }
     }
-}
 
-/// Reads the app folder `folder`.
-///
-/// # Errors
-/// Names file, key and reason: a file that is missing or broken, an option that would have to be ignored, a provider
-/// that is enabled there and not built here.
-pub fn read(folder: &Path) -> Result<AppFolder, SettingsError> {
-    if !folder.is_dir() {
-        return Err(SettingsError::of_source(folder.display().to_string(), "is not a folder"));
+    /// The file that configures a provider, for errors.
+    pub fn file_of(&self, provider: &str) -> &str {
+        self.files.get(provider).map_or("", String::as_str)
     }
-    let (mut app_id, allowed_request_origins) = read_root(folder)?;
-    if let Some(meta) = Document::read(folder, ".mdb/meta.json")? {
-        app_id = meta.app_id("client_app_id")?.or(app_id);
-    }
-    let providers = Document::read(folder, "auth/providers.json")?.ok_or_else(|| {
-        SettingsError::of_source(folder.join("auth/providers.json").display().to_string(), "is missing")
-    })?;
-    let (anon_user_enabled, identity) = enabled(&providers)?;
-    Ok(AppFolder { anon_user_enabled, allowed_request_origins, app_id, providers_file: providers.file, identity })
-}
 
-/// App id and origins; the newer of the two files counts if both are there.
-fn read_root(folder: &Path) -> Result<(Option<String>, Vec<String>), SettingsError> {
-    let root = match Document::read(folder, "root_config.json")? {
-        Some(root) => Some(root),
-        None => Document::read(folder, "realm_config.json")?,
-    };
-    root.map_or(Ok((None, Vec::new())), |root| Ok((root.app_id("app_id")?, root.origins()?)))
-}
-
-/// The enabled providers and their objects.
-type Enabled = (bool, BTreeMap<String, Map<String, Value>>);
-
-/// Looks at every provider: whether `anon-user` is on, and those that prove identities. One that is not in the file is off.
-fn enabled(providers: &Document) -> Result<Enabled, SettingsError> {
-    let (mut anon_user, mut identity) = (false, BTreeMap::new());
-    for (key, value) in &providers.content {
-        let proves = IDENTITY_PROVIDERS.contains(&key.as_str());
-        if key != ANON_USER && !proves && !NOT_BUILT.contains(&key.as_str()) {
-            return Err(providers.wrong(key, "there is no such provider"));
+    /// Takes one provider's object. One that is in no file is off.
+    fn add(&mut self, key: &str, value: &Value, file: &str) -> Result<(), SettingsError> {
+        let wrong = |key: &str, reason: String| SettingsError::of_key(file, key, reason);
+        let proves = IDENTITY_PROVIDERS.contains(&key);
+        if key != ANON_USER && !proves && !NOT_BUILT.contains(&key) {
+            let known = [ANON_USER].into_iter().chain(IDENTITY_PROVIDERS).chain(NOT_BUILT);
+            return Err(wrong(key, format!("there is no such provider{}", did_you_mean(key, known))));
         }
         let Value::Object(options) = value else {
-            return Err(providers.wrong(key, format!("expected an object, found {value}")));
+            return Err(wrong(key, format!("expected an object, found {value}")));
         };
         for label in ["type", "name"] {
             match options.get(label) {
-                Some(value) if value != key.as_str() => {
+                Some(value) if value != key => {
                     let reason = format!("expected {key:?} as in the provider's key, found {value}");
-                    return Err(providers.wrong(&format!("{key}.{label}"), reason));
+                    return Err(wrong(&format!("{key}.{label}"), reason));
                 }
                 _ => {}
             }
@@ -96,34 +91,83 @@ fn enabled(providers: &Document) -> Result<Enabled, SettingsError> {
             Some(Value::Bool(disabled)) => *disabled,
             Some(other) => {
                 let reason = format!("expected true or false, found {other}");
-                return Err(providers.wrong(&format!("{key}.disabled"), reason));
+                return Err(wrong(&format!("{key}.disabled"), reason));
             }
         };
+        // exports of the older layouts have the object's id in it
+        let options: Map<_, _> =
+            options.clone().into_iter().filter(|(option, _)| !matches!(option.as_str(), "id" | "_id")).collect();
         if key == ANON_USER {
             if let Some(option) = options.keys().find(|option| !ANON_USER_OPTIONS.contains(&option.as_str())) {
                 let reason = "there is no such option, anon-user has only name, type and disabled";
-                return Err(providers.wrong(&format!("{key}.{option}"), reason));
+                return Err(wrong(&format!("{key}.{option}"), reason.to_owned()));
             }
-            anon_user = !disabled;
+            self.anon_user_enabled = !disabled;
         } else if proves && !disabled {
-            identity.insert(key.clone(), options.clone());
+            self.identity.insert(key.to_owned(), options);
+            self.files.insert(key.to_owned(), file.to_owned());
         } else if !disabled {
             let reason = "is enabled, but this server does not have that provider: set \"disabled\" to true";
-            return Err(providers.wrong(key, reason));
+            return Err(wrong(key, reason.to_owned()));
         }
+        Ok(())
     }
-    Ok((anon_user, identity))
+}
+
+/// Reads the app folder `folder`. Whatever is wrong is added to `wrong`, with file, key and reason: a file that is missing or
+/// broken, an option that would have to be ignored, a provider that is enabled there and not built here. `None` if it is no
+/// folder.
+pub fn read(folder: &Path, wrong: &mut SettingsErrors) -> Option<AppFolder> {
+    if !folder.is_dir() {
+        wrong.push(SettingsError::of_source(folder.display().to_string(), "is not a folder"));
+        return None;
+    }
+    let mut read = AppFolder::empty();
+    let root = ROOTS.iter().find_map(|name| wrong.take(Document::read(folder, name)).flatten());
+    if let Some(root) = &root {
+        read.app_id = wrong.take(root.app_id("app_id")).flatten();
+        read.allowed_request_origins = wrong.take(root.origins()).unwrap_or_default();
+    }
+    if let Some(meta) = wrong.take(Document::read(folder, ".mdb/meta.json")).flatten() {
+        read.app_id = wrong.take(meta.app_id("client_app_id")).flatten().or(read.app_id);
+    }
+    match wrong.take(Document::read(folder, PROVIDERS)) {
+        Some(Some(providers)) => {
+            for (key, value) in &providers.content {
+                wrong.take(read.add(key, value, &providers.file));
+            }
+        }
+        Some(None) => read_old_providers(folder, &mut read, wrong),
+        None => {}
+    }
+    read.unserved = unserved::find(folder, root.as_ref());
+    Some(read)
+}
+
+/// The older layouts' folder with a file for each provider.
+fn read_old_providers(folder: &Path, read: &mut AppFolder, wrong: &mut SettingsErrors) {
+    let names = unserved::names(&folder.join(OLD_PROVIDERS));
+    let files: Vec<_> = names.iter().filter(|name| name.ends_with(".json")).collect();
+    if files.is_empty() {
+        wrong.push(SettingsError::of_source(folder.join(PROVIDERS).display().to_string(), "is missing"));
+    }
+    for name in files {
+        let Some(Some(file)) = wrong.take(Document::read(folder, &format!("{OLD_PROVIDERS}/{name}"))) else { continue };
+        let key = name.trim_end_matches(".json").to_owned();
+        let key = file.content.get("name").and_then(Value::as_str).map_or(key, str::to_owned);
+        wrong.take(read.add(&key, &Value::Object(file.content), &file.file));
+    }
 }
 
 /// One JSON object of the folder.
-struct Document {
-    file: String,
-    content: Map<String, Value>,
+pub(super) struct Document {
+    pub(super) file: String,
+    pub(super) content: Map<String, Value>,
 }
 
 impl Document {
     /// `None` if there is no such file.
-    fn read(folder: &Path, name: &str) -> Result<Option<Self>, SettingsError> {
+    pub(super) fn read(folder: &Path, name: &str) -> Result<Option<Self>, SettingsError> {
         let path = folder.join(name);
         let file = path.display().to_string();
         let text = match std::fs::read_to_string(&path) {
@@ -152,21 +196,45 @@ impl Document {
         }
     }
 
+    /// The origins, which older layouts, and App Services' own importer, keep under `security`.
     fn origins(&self) -> Result<Vec<String>, SettingsError> {
         const KEY: &str = "allowed_request_origins";
-        let items = match self.content.get(KEY) {
-            None | Some(Value::Null) => return Ok(Vec::new()),
-            Some(Value::Array(items)) => items,
-            Some(other) => return Err(self.wrong(KEY, format!("expected a list of origins, found {other}"))),
+        let security = match self.content.get("security") {
+            None | Some(Value::Null) => None,
+            Some(Value::Object(security)) => Some(security),
+            Some(other) => return Err(self.wrong("security", format!("expected an object, found {other}"))),
         };
-        items
-            .iter()
-            .map(|item| match item {
-                Value::String(text) => canonical_origin(text).map_err(|reason| self.wrong(KEY, reason)),
-                other => Err(self.wrong(KEY, format!("expected a list of origins, found {other} in it"))),
-            })
-            .collect()
+        let of_security = |key: &str| (format!("security.{key}"), security.and_then(|security| security.get(key)));
+        let mut origins = Vec::new();
+        for (key, found) in [(KEY.to_owned(), self.content.get(KEY)), of_security(KEY), of_security("allowed_origins")]
+        {
+            for item in self.origin_texts(&key, found)? {
+                let origin = canonical_origin(item).map_err(|reason| self.wrong(&key, reason))?;
+                if !origins.contains(&origin) {
+                    origins.push(origin);
+                }
+            }
+        }
+        Ok(origins)
     }
+
+    fn origin_texts<'a>(&self, key: &str, found: Option<&'a Value>) -> Result<Vec<&'a str>, SettingsError> {
+        let items = match found {
+            None | Some(Value::Null) => return Ok(Vec::new()),
+            Some(list) if is_template(list) => return Ok(Vec::new()),
+            Some(Value::Array(items)) => items,
+            Some(other) => return Err(self.wrong(key, format!("expected a list of origins, found {other}"))),
+        };
+        let text = |item: &'a Value| {
+            item.as_str().ok_or_else(|| self.wrong(key, format!("expected a list of origins, found {item} in it")))
+        };
+        items.iter().map(text).collect()
+    }
+}
+
+/// The vendor's templates have `[""]` where nothing is set.
+pub(super) fn is_template(list: &Value) -> bool {
+    matches!(list, Value::Array(items) if matches!(items.as_slice(), [Value::String(text)] if text.is_empty()))
 }
 
 #[cfg(test)]
@@ -186,6 +254,18 @@ mod tests {
             std::fs::write(path, text).unwrap();
         }
         folder
+    }
+
+    fn good(folder: &Path) -> AppFolder {
+        let mut wrong = SettingsErrors::default();
+        let read = read(folder, &mut wrong);
+        wrong.or(read).unwrap().unwrap()
+    }
+
+    fn faults(folder: &Path) -> String {
+        let mut wrong = SettingsErrors::default();
+        read(folder, &mut wrong);
+        wrong.to_string()
     }
 
     #[test]
@@ -230,9 +310,51 @@ mod tests {
                 &[],
                 Some("new-abcde"),
             ),
+            (
+                &[
+                    ON,
+                    (
+                        "root_config.json",
+                        r#"{"allowed_request_origins":["https://a.example"],
+                    "security":{"allowed_request_origins":["https://a.example","https://b.example"]}}"#,
+                    ),
+                ],
+                true,
+                &["https://a.example", "https://b.example"],
+                None,
+            ),
+            (&[ON, ("root_config.json", r#"{"allowed_request_origins":[""],"security":{}}"#)], true, &[], None),
+            (
+                &[
+                    (
+                        "config.json",
+                        r#"{"config_version":20200603,"app_id":"todo-abcde","name":"todo","security":
+                        {"allowed_origins":["http://localhost:8080"]},"custom_user_data_config":{"enabled":false},
+                        "sync":{"development_mode_enabled":false}}"#,
+                    ),
+                    (
+                        "auth_providers/anon-user.json",
+                        r#"{"id":"5e67ecb046727fcd5a3ad99f","name":"anon-user",
+                        "type":"anon-user","disabled":false}"#,
+                    ),
+                    ("auth_providers/api-key.json", r#"{"name":"api-key","type":"api-key","disabled":true}"#),
+                ],
+                true,
+                &["http://localhost:8080"],
+                Some("todo-abcde"),
+            ),
+            (
+                &[
+                    ("stitch.json", r#"{"config_version":20180301,"app_id":"old-abcde","security":null}"#),
+                    ("auth_providers/anon-user.json", r#"{"name":"anon-user","type":"anon-user","disabled":true}"#),
+                ],
+                false,
+                &[],
+                Some("old-abcde"),
+            ),
         ];
         for (files, enabled, origins, app_id) in cases {
-            let providers = read(folder(files).path()).unwrap();
+            let providers = good(folder(files).path());
             assert_eq!(providers.anon_user_enabled, *enabled, "{files:?}");
             assert_eq!(providers.allowed_request_origins, *origins, "{files:?}");
             assert_eq!(providers.app_id.as_deref(), *app_id, "{files:?}");
@@ -244,10 +366,42 @@ mod tests {
         let text = r#"{"custom-token":{"name":"custom-token","type":"custom-token","disabled":false,"config":{}},
             "oauth2-google":{"disabled":true,"config":7},"oauth2-apple":{}}"#;
         let folder = folder(&[("auth/providers.json", text)]);
-        let read = read(folder.path()).unwrap();
+        let read = good(folder.path());
         assert_eq!(read.identity.keys().collect::<Vec<_>>(), ["custom-token", "oauth2-apple"]);
         assert!(read.identity["custom-token"].contains_key("config"));
-        assert_eq!(read.providers_file, folder.path().join("auth/providers.json").display().to_string());
+        assert_eq!(read.file_of("custom-token"), folder.path().join("auth/providers.json").display().to_string());
+    }
+
+    #[test]
+    fn a_provider_of_an_older_layout_is_read_from_its_own_file() {
+        let folder = folder(&[
+            ("stitch.json", r#"{"app_id":"old-abcde"}"#),
+            (
+                "auth_providers/custom-token.json",
+                r#"{"id":"5e67","name":"custom-token","type":"custom-token","config":{}}"#,
+            ),
+        ]);
+        let read = good(folder.path());
+        assert_eq!(read.identity["custom-token"].keys().collect::<Vec<_>>(), ["config", "name", "type"]);
+        let file = folder.path().join("auth_providers/custom-token.json").display().to_string();
+        assert_eq!(read.file_of("custom-token"), file);
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said_at_once() {
+        let folder = folder(&[
+            ("realm_config.json", r#"{"app_id":"a b","allowed_request_origins":"*"}"#),
+            (".mdb/meta.json", "{"),
+            ("auth/providers.json", r#"{"anon-user":{"disabled":1},"oauth2-facebook":{},"saml":{}}"#),
+        ]);
+        let faults = faults(folder.path());
+        let keys: Vec<_> = faults.lines().map(|line| line.rsplit(".json: ").next().unwrap()).collect();
+        assert_eq!(keys.len(), 6, "{faults}");
+        for (line, part) in
+            keys.iter().zip(["app_id", "allowed", "is not valid", "anon-user.dis", "oauth2-face", "saml"])
+        {
+            assert!(line.starts_with(part), "{line}");
+        }
     }
 
     #[test]
@@ -267,7 +421,8 @@ mod tests {
             ),
             (r#"{"anon-user":{"disabled":"yes"}}"#, r#"anon-user.disabled: expected true or false, found "yes""#),
             (r#"{"anon-user":true}"#, "anon-user: expected an object, found true"),
-            (r#"{"anon_user":{}}"#, "anon_user: there is no such provider"),
+            (r#"{"anon_user":{}}"#, "anon_user: there is no such provider (did you mean \"anon-user\"?)"),
+            (r#"{"saml":{}}"#, "saml: there is no such provider"),
             (
                 r#"{"custom-function":{"name":"custom-function","type":"custom-function","disabled":false}}"#,
                 r#"custom-function: is enabled, but this server does not have that provider: set "disabled" to true"#,
@@ -282,11 +437,11 @@ mod tests {
         for (text, expected) in cases {
             let folder = folder(&[("auth/providers.json", text)]);
             let file = folder.path().join("auth/providers.json");
-            assert_eq!(read(folder.path()).unwrap_err().to_string(), format!("{}: {expected}", file.display()));
+            assert_eq!(faults(folder.path()), format!("{}: {expected}", file.display()));
         }
         for provider in NOT_BUILT {
             let folder = folder(&[("auth/providers.json", &format!(r#"{{"{provider}":{{"disabled":false}}}}"#))]);
-            assert!(read(folder.path()).unwrap_err().to_string().contains(&format!(": {provider}: is enabled")));
+            assert!(faults(folder.path()).contains(&format!(": {provider}: is enabled")));
         }
     }
 
@@ -320,7 +475,7 @@ mod tests {
         for (file, expected) in cases {
             let folder = folder(&[OFF, file]);
             let path = folder.path().join(file.0);
-            assert_eq!(read(folder.path()).unwrap_err().to_string(), format!("{}: {expected}", path.display()));
+            assert_eq!(faults(folder.path()), format!("{}: {expected}", path.display()));
         }
     }
 
@@ -328,8 +483,8 @@ mod tests {
     fn a_folder_without_its_files_is_refused() {
         let empty = folder(&[]);
         let file = empty.path().join("auth/providers.json");
-        assert_eq!(read(empty.path()).unwrap_err().to_string(), format!("{}: is missing", file.display()));
+        assert_eq!(faults(empty.path()), format!("{}: is missing", file.display()));
         let nowhere = empty.path().join("nowhere");
-        assert_eq!(read(&nowhere).unwrap_err().to_string(), format!("{}: is not a folder", nowhere.display()));
+        assert_eq!(faults(&nowhere), format!("{}: is not a folder", nowhere.display()));
     }
 }

@@ -19,6 +19,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub mod throttle;
+mod unserved;
 pub mod userpass_config;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +35,7 @@ use self::oidc::{OAUTH2_APPLE, OAUTH2_GOOGLE, Oidc, OidcConfig, OidcSettings};
 use self::options::Options;
 use self::secrets::Secrets;
 use self::userpass_config::UserpassConfig;
-use crate::config::{ProviderTables, SettingsError};
+use crate::config::{ProviderTables, SettingsError, SettingsErrors};
 use crate::mail::AnyTransport;
 use crate::outbound::Outbound;
 
@@ -80,64 +81,70 @@ impl Providers {
     /// force.
     ///
     /// # Errors
-    /// Names file, key and reason of whatever is wrong, and a provider that both configure.
+    /// Names file, key and reason of everything that is wrong, and a provider that both configure.
     pub fn new(
         folder: &AppFolder,
         tables: &ProviderTables,
         app_id: &str,
         secrets: &Secrets,
         outbound: &Outbound,
-    ) -> Result<Self, SettingsError> {
+    ) -> Result<Self, SettingsErrors> {
         let mut made = Self { anon_user_enabled: folder.anon_user_enabled, ..Self::default() };
+        let mut wrong = SettingsErrors::default();
         let custom_token = |file: &str, path: &str, content: &Map<String, Value>| {
             let config = CustomTokenConfig::read(file, path, content, app_id, secrets)?;
             Ok::<_, SettingsError>(
                 Arc::new(CustomToken::new(config, outbound.clone(), file)?) as Arc<dyn IdentityProvider>
             )
         };
-        let file = folder.providers_file.as_str();
+        let origin = tables.origin.as_str();
         for (name, content) in &folder.identity {
+            let file = folder.file_of(name);
+            let oidc = |config: Result<OidcConfig, SettingsError>| Oidc::new(config?, outbound.clone(), file);
             match name.as_str() {
-                CUSTOM_TOKEN => made.add(custom_token(file, name, content)?),
+                CUSTOM_TOKEN => wrong.take(custom_token(file, name, content)).into_iter().for_each(|it| made.add(it)),
                 OAUTH2_GOOGLE => {
-                    made.add_oidc(Oidc::new(OidcConfig::google(file, content, secrets)?, outbound.clone(), file)?);
+                    let provider = wrong.take(oidc(OidcConfig::google(file, content, secrets)));
+                    provider.into_iter().for_each(|provider| made.add_oidc(provider));
                 }
                 OAUTH2_APPLE => {
-                    made.add_oidc(Oidc::new(OidcConfig::apple(file, content, secrets)?, outbound.clone(), file)?);
+                    let provider = wrong.take(oidc(OidcConfig::apple(file, content, secrets)));
+                    provider.into_iter().for_each(|provider| made.add_oidc(provider));
                 }
-                LOCAL_USERPASS => made.userpass = Some(UserpassConfig::read(file, name, content)?),
+                LOCAL_USERPASS => made.userpass = wrong.take(UserpassConfig::read(file, name, content)),
                 API_KEY => {
-                    Options::new(file, name, content).only(&["name", "type", "disabled"])?;
-                    made.api_keys = true;
+                    let known = Options::new(file, name, content).only(&["name", "type", "disabled"]);
+                    made.api_keys = wrong.take(known).is_some();
                 }
-                _ => return Err(SettingsError::of_key(file, name, "there is no such provider")),
+                _ => wrong.push(SettingsError::of_key(file, name, "there is no such provider")),
             }
         }
-        let origin = tables.origin.as_str();
+        let twice = |key: &str, provider: &str| {
+            let file = folder.file_of(provider);
+            let error = SettingsError::of_key(origin, key, format!("{file} configures {provider} too"));
+            if folder.identity.contains_key(provider) { Err(error) } else { Ok(()) }
+        };
         if let Some(content) = &tables.custom_token {
             const KEY: &str = "provider.custom_token";
-            if folder.identity.contains_key(CUSTOM_TOKEN) {
-                return Err(SettingsError::of_key(origin, KEY, format!("{file} configures {CUSTOM_TOKEN} too")));
-            }
-            made.add(custom_token(origin, KEY, content)?);
+            let provider = twice(KEY, CUSTOM_TOKEN).and_then(|()| custom_token(origin, KEY, content));
+            wrong.take(provider).into_iter().for_each(|provider| made.add(provider));
         }
         if let Some(content) = &tables.local_userpass {
             const KEY: &str = "provider.local_userpass";
-            if made.userpass.is_some() {
-                return Err(SettingsError::of_key(origin, KEY, format!("{file} configures {LOCAL_USERPASS} too")));
-            }
-            made.userpass = Some(UserpassConfig::read(origin, KEY, content)?);
+            let config = twice(KEY, LOCAL_USERPASS).and_then(|()| UserpassConfig::read(origin, KEY, content));
+            made.userpass = wrong.take(config);
         }
         made.api_keys |= tables.api_keys;
         for (name, content) in &tables.oidc {
-            let wrong = |error: serde_json::Error| {
+            let unreadable = |error: serde_json::Error| {
                 SettingsError::of_key(origin, format!("provider.oidc.{name}"), error.to_string())
             };
-            let settings: OidcSettings = serde_json::from_value(Value::Object(content.clone())).map_err(wrong)?;
-            let config = OidcConfig::issuer(origin, name, settings, secrets)?;
-            made.add_oidc(Oidc::new(config, outbound.clone(), origin)?);
+            let settings = serde_json::from_value::<OidcSettings>(Value::Object(content.clone())).map_err(unreadable);
+            let config = settings.and_then(|settings| OidcConfig::issuer(origin, name, settings, secrets));
+            let provider = wrong.take(config.and_then(|config| Oidc::new(config, outbound.clone(), origin)));
+            provider.into_iter().for_each(|provider| made.add_oidc(provider));
         }
-        Ok(made)
+        wrong.or(made)
     }
 
     /// Takes a provider that proves identities.
@@ -170,6 +177,11 @@ impl Providers {
     /// The enabled provider of this name, if it proves identities.
     pub fn get(&self, name: &str) -> Option<&Arc<dyn IdentityProvider>> {
         self.identity.get(name)
+    }
+
+    /// Whether no provider is enabled that makes users or lets anybody in: API keys alone do not, since accounts make them.
+    pub fn nobody_can_come(&self) -> bool {
+        !self.anon_user_enabled && self.names().all(|name| name == API_KEY)
     }
 
     /// The names of the enabled providers that prove identities, in their order.

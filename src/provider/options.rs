@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::config::SettingsError;
+use super::app_folder::is_template;
+use crate::config::{SettingsError, did_you_mean};
 
 /// An object of the file, with the path that leads to it.
 pub(super) struct Options<'a> {
@@ -26,7 +27,10 @@ impl<'a> Options<'a> {
     pub(super) fn only(&self, known: &[&str]) -> Result<(), SettingsError> {
         match self.content.into_iter().flat_map(Map::keys).find(|key| !known.contains(&key.as_str())) {
             None => Ok(()),
-            Some(key) => Err(self.wrong(key, format!("there is no such option, only {}", known.join(", ")))),
+            Some(key) => {
+                let meant = did_you_mean(key, known.iter().copied());
+                Err(self.wrong(key, format!("there is no such option, only {}{meant}", known.join(", "))))
+            }
         }
     }
 
@@ -83,7 +87,7 @@ impl<'a> Options<'a> {
         }
     }
 
-    /// The texts in the list under `key`, none of them empty.
+    /// The texts in the list under `key`, none of them empty; `[""]`, as in the vendor's templates, has none.
     pub(super) fn texts(&self, key: &str) -> Result<Vec<&'a str>, SettingsError> {
         let texts = self.list(key)?.iter().map(|item| match item {
             Value::String(text) if !text.is_empty() => Ok(text.as_str()),
@@ -103,6 +107,7 @@ impl<'a> Options<'a> {
     fn list(&self, key: &str) -> Result<&'a [Value], SettingsError> {
         match self.get(key) {
             None => Ok(&[]),
+            Some(list) if is_template(list) => Ok(&[]),
             Some(Value::Array(items)) => Ok(items),
             Some(other) => Err(self.wrong(key, format!("expected a list, found {other}"))),
         }

@@ -77,6 +77,11 @@ pub struct Cost {
     pub lanes: u32,
 }
 
+impl Cost {
+    /// The least that Argon2 takes, for `passerby serve --test`: such a hash protects nothing.
+    pub const FOR_TESTS: Self = Self { memory_kib: 8, passes: 1, lanes: 1 };
+}
+
 impl Default for Cost {
     /// Argon2id with 19 MiB, 2 passes, 1 lane (OWASP Password Storage Cheat Sheet).
     fn default() -> Self {

@@ -23,12 +23,14 @@ fn build(folder: Value, toml: &str) -> Result<Providers, String> {
     ];
     let secrets = Secrets::load(&environment, None, None).unwrap();
     let built = (|| {
-        let folder = app_folder::read(&app)?;
+        let mut wrong = SettingsErrors::default();
+        let folder = app_folder::read(&app, &mut wrong).unwrap_or_default();
+        wrong.or(())?;
         let loaded = crate::config::load(&crate::config::ConfigFile::Named(file), &environment, &[])?;
         let outbound = client(&["http://127.0.0.1:9"], Script::default());
         Providers::new(&folder, loaded.provider_tables(), "app-abcde", &secrets, &outbound)
     })();
-    built.map_err(|error: SettingsError| {
+    built.map_err(|error: SettingsErrors| {
         error.to_string().replace(&at(&app), "").replace(&at(temporary.path()), "").replace("auth/", "")
     })
 }
@@ -135,18 +137,19 @@ fn what_is_wrong_is_refused_with_file_key_and_reason() {
         (
             json!({}),
             "[provider.custom_token]\ndisabled = false\n".to_owned(),
-            "passerby.toml: provider.custom_token.disabled: there is no such setting, see `passerby config --explain`",
+            "passerby.toml:2:1: provider.custom_token.disabled: there is no such setting, see `passerby config --explain`",
         ),
         (
             json!({}),
             "[provider.oauth2-google]\nclient_id = \"c\"\n".to_owned(),
-            "passerby.toml: provider.oauth2-google: there is no such setting, see `passerby config --explain`",
+            "passerby.toml:1:11: provider.oauth2-google: there is no such setting: logins with Google are \
+             [provider.oidc.NAME] with issuer = \"https://accounts.google.com\", client_id and client_secret",
         ),
-        (json!({}), "provider = 1\n".to_owned(), "passerby.toml: provider: expected a table, found 1"),
+        (json!({}), "provider = 1\n".to_owned(), "passerby.toml:1:1: provider: expected a table, found 1"),
         (
             json!({}),
             "[provider]\noidc = \"x\"\n".to_owned(),
-            "passerby.toml: provider.oidc: expected a table, found \"x\"",
+            "passerby.toml:2:1: provider.oidc: expected a table, found \"x\"",
         ),
         (
             json!({}),
@@ -169,5 +172,6 @@ fn what_is_wrong_is_refused_with_file_key_and_reason() {
         assert_eq!(build(folder, &toml).err().as_deref(), Some(expected));
     }
     let unknown = build(json!({}), &format!("{ISSUER_TABLE}secret = \"x\"\n")).err().unwrap();
-    assert!(unknown.starts_with("passerby.toml: provider.oidc.corp: unknown field `secret`, expected"), "{unknown}");
+    let expected = ".secret: there is no such setting, see `passerby config --explain`";
+    assert!(unknown.starts_with("passerby.toml:") && unknown.ends_with(expected), "{unknown}");
 }

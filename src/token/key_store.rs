@@ -94,6 +94,14 @@ impl KeyStore {
         Ok(store)
     }
 
+    /// Whether [`open_or_create`](Self::open_or_create) would make a key, so that the folder has to be written.
+    pub fn lacks_any(&self, access: Algorithm) -> bool {
+        KeyUse::ALL.into_iter().any(|purpose| {
+            let wanted = if purpose == KeyUse::Access { access } else { Algorithm::HS256 };
+            self.signing(purpose).is_none_or(|key| key.algorithm != wanted)
+        })
+    }
+
     /// The keys to work with.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ mod abuse;
 mod accounts;
 mod bad_input;
 mod client_api;
+mod command_line;
 mod data;
 mod documents;
 mod failing;

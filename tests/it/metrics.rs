@@ -103,7 +103,7 @@ async fn the_admin_listener_answers_json_to_everything_else() {
 async fn readiness_follows_the_life_of_the_process() {
     let world = World::new().set("drain.notice", "600");
     let settings = world.settings();
-    let admin = startup::start_admin(&settings).unwrap();
+    let admin = startup::start_admin(&settings, None).unwrap();
     let (address, client) = (admin.2, client());
     let ask = async |what: &str| {
         let answer = call(&client, address, what).send().await;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-fn passerby() -> Command {
+pub(crate) fn passerby() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_passerby"));
     // no setting of whoever runs the tests reaches the server
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PASSERBY_")) {
@@ -22,9 +22,9 @@ fn passerby() -> Command {
 
 /// A running server process; killed when dropped.
 pub(crate) struct Process {
-    child: Child,
+    pub(crate) child: Child,
     pub(crate) public: String,
-    admin: String,
+    pub(crate) admin: String,
 }
 
 impl Process {
@@ -33,16 +33,14 @@ impl Process {
     }
 
     fn start_with(data: &Path, arguments: &[&str], environment: &[(&str, &str)], stderr: Stdio) -> Self {
-        let mut child = passerby()
-            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workers", "2"])
-            .arg("--data-dir")
-            .arg(data)
-            .args(arguments)
-            .envs(environment.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(stderr)
-            .spawn()
-            .unwrap();
+        let mut command = passerby();
+        command.arg("serve").args(FREE_PORTS).args(["--workers", "2", "--data-dir"]).arg(data).args(arguments);
+        Self::spawn(command.envs(environment.iter().copied()).stderr(stderr))
+    }
+
+    /// Runs a command that serves, until it says where.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut address = |prefix: &str| {
             let line = lines.next().expect("a line before the end").unwrap();
@@ -58,7 +56,7 @@ impl Process {
         Self::start_with(data, &[], &[("PASSERBY_LOG_FILTER", "trace")], Stdio::piped())
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
@@ -80,9 +78,9 @@ struct Client {
     stream: BufReader<TcpStream>,
 }
 
-struct Response {
-    status: u16,
-    body: Value,
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
 }
 
 impl Client {
@@ -115,11 +113,11 @@ impl Client {
     }
 }
 
-fn call(address: &str, method: &str, path: &str, token: Option<&str>) -> Response {
+pub(crate) fn call(address: &str, method: &str, path: &str, token: Option<&str>) -> Response {
     Client::connect(address).unwrap().call(method, path, token).unwrap()
 }
 
-fn text(body: &Value, key: &str) -> String {
+pub(crate) fn text(body: &Value, key: &str) -> String {
     body[key].as_str().unwrap_or_else(|| panic!("{key} in {body}")).to_owned()
 }
 
@@ -253,11 +251,14 @@ fn sigterm_under_load_answers_every_request_that_was_read() {
     }
 }
 
-fn run(data: &Path, arguments: &[&str]) -> Output {
+/// Ports that nobody else on this machine has.
+pub(crate) const FREE_PORTS: [&str; 4] = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+
+pub(crate) fn run(data: &Path, arguments: &[&str]) -> Output {
     passerby().args(arguments).arg("--data-dir").arg(data).env("PASSERBY_PASSPHRASE", "correct horse").output().unwrap()
 }
 
-fn words(output: &Output) -> String {
+pub(crate) fn words(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
@@ -278,15 +279,17 @@ fn exit_codes_say_what_is_wrong() {
     for _ in 0..20 {
         assert_eq!(call(&process.public, "POST", "/v1/sessions", None).status, 201);
     }
-    let beside = run(&data, &["check"]);
+    let busy = ["check", "--listen", &process.public, "--admin-listen", &process.admin];
+    let beside = run(&data, &busy);
     assert!(beside.status.success() && words(&beside).contains("in use by a running server"), "{}", words(&beside));
     assert_eq!(process.stop(), Some(0));
     let other = run(&data, &["serve", "--app-id", "typo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
     assert_eq!(other.status.code(), Some(64));
     assert!(words(&other).contains("belongs to the app id passerby, not typo"), "{}", words(&other));
-    let without_keys = run(&data, &["check", "--keys-dir", folder.path().join("none").to_str().unwrap()]);
+    let check = |more: &[&str]| run(&data, &[["check"].as_slice(), &FREE_PORTS, more].concat());
+    let without_keys = check(&["--keys-dir", folder.path().join("none").to_str().unwrap()]);
     assert_eq!(without_keys.status.code(), Some(1), "{}", words(&without_keys));
-    let good = run(&data, &["check"]);
+    let good = check(&[]);
     assert!(good.status.success() && words(&good).contains("data: good, 20 users"), "{}", words(&good));
 
     let journal = data.join("gen-0000000001/journal");
@@ -301,7 +304,7 @@ fn exit_codes_say_what_is_wrong() {
     }
     assert!(words(&run(&data, &["recover"])).contains("19 users can be read"));
     assert!(run(&data, &["recover", "--accept-loss"]).status.success());
-    assert!(words(&run(&data, &["check"])).contains("data: good, 19 users"));
+    assert!(words(&check(&[])).contains("data: good, 19 users"));
     Process::start(&data, &[]).stop();
 }
 
@@ -320,7 +323,7 @@ fn a_copy_of_the_store_without_the_keys_logs_nobody_in() {
     assert!(!bytes.windows(signature.len()).any(|window| window == signature), "no token is stored");
 
     let other = folder.path().join("other-keys");
-    let refused = run(&data, &["serve", "--keys-dir", other.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    let refused = run(&data, &[["serve", "--keys-dir", other.to_str().unwrap()].as_slice(), &FREE_PORTS].concat());
     assert_eq!(refused.status.code(), Some(1), "{}", words(&refused));
     let strangers = folder.path().join("strangers");
     Process::start(&strangers, &["--keys-dir", other.to_str().unwrap()]).stop();
@@ -348,6 +351,10 @@ fn keys_are_listed_rotated_retired_exported_and_imported() {
 
     let before = words(&run(&data, &["keys", "list"]));
     assert_eq!(before.lines().count(), 3, "{before}");
+    for line in before.lines() {
+        let created = line.rsplit_once(" created ").unwrap().1.parse::<jiff::Timestamp>().unwrap();
+        assert!(created.as_second() > 1_700_000_000, "in a form that people and programs read: {line}");
+    }
     assert!(run(&data, &["keys", "rotate"]).status.success());
     assert!(run(&data, &["keys", "rotate", "refresh"]).status.success());
     let process = Process::start(&data, &[]);
@@ -403,6 +410,7 @@ fn a_provider_without_its_secret_is_refused_at_start() {
     let providers = r#"{"custom-token":{"name":"custom-token","type":"custom-token","disabled":false,
         "config":{"signingAlgorithm":"HS256"},"secret_config":{"signingKeys":["jwt-key"]}}}"#;
     std::fs::write(app.join("auth/providers.json"), providers).unwrap();
+    std::fs::write(app.join("realm_config.json"), r#"{"app_id":"todo-abcde"}"#).unwrap();
     let app = app.to_str().unwrap();
     for command in ["serve", "check"] {
         let refused = run(&data, &[command, "--app-dir", app]);
@@ -417,7 +425,8 @@ fn a_provider_without_its_secret_is_refused_at_start() {
     assert!(run(&data, &["config", "--app-dir", app]).status.success());
     std::fs::write(&secrets, "jwt-key = \"0123456789abcdef0123456789abcdef\"\n").unwrap();
     std::fs::set_permissions(&secrets, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let good = run(&data, &["check", "--app-dir", app, "--secrets-file", secrets.to_str().unwrap()]);
+    let files = ["check", "--app-dir", app, "--secrets-file", secrets.to_str().unwrap()];
+    let good = run(&data, &[files.as_slice(), &FREE_PORTS].concat());
     assert!(words(&good).contains("providers: custom-token\n"), "{}", words(&good));
 }
 

@@ -223,7 +223,7 @@ async fn the_store_without_the_keys_logs_nobody_in() {
 
     // a thief has the data folder, and keys of their own
     std::fs::remove_dir_all(&keys).unwrap();
-    let admin = passerby::startup::start_admin(&world.settings()).unwrap();
+    let admin = passerby::startup::start_admin(&world.settings(), None).unwrap();
     let refused = passerby::startup::Application::build(world.settings(), Default::default(), world.ports(), admin);
     assert!(matches!(refused.await, Err(passerby::startup::StartError::Keys(_))));
     let ports = world.ports();

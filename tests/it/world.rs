@@ -139,7 +139,7 @@ impl World {
         let loaded = self.loaded();
         let settings = loaded.settings().clone();
         let providers = startup::providers(&loaded, &self.app_folder, &self.settings).unwrap();
-        let admin = startup::start_admin(&settings).unwrap();
+        let admin = startup::start_admin(&settings, None).unwrap();
         let application = Application::build(settings, providers, self.ports(), admin).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         TestServer {

@@ -255,7 +255,7 @@ export async function startServerWithApp(t, providers, secrets = {}) {
   await writeFile(join(app, "auth", "providers.json"), JSON.stringify(providers));
   const variable = (name) => `PASSERBY_SECRET_${name.toUpperCase().replaceAll("-", "_")}`;
   const environment = Object.fromEntries(Object.entries(secrets).map(([name, text]) => [variable(name), text]));
-  return started(t, new Server(home, ["--app-dir", app], environment));
+  return started(t, new Server(home, ["--app-dir", app, "--app-id", "passerby"], environment));
 }
 
 /**

@@ -106,7 +106,7 @@ async function startServerWithMails(t, mailServer, settings = {}) {
   await writeFile(join(app, "root_config.json"), JSON.stringify({ name: "client-tests" }));
   await writeFile(join(app, "auth", "providers.json"), JSON.stringify(providers));
   const mail = { PASSERBY_MAIL_SMTP: mailServer.url, PASSERBY_MAIL_FROM: MAIL_FROM };
-  const server = new Server(home, ["--app-dir", app], { ...mail, ...settings });
+  const server = new Server(home, ["--app-dir", app, "--app-id", "passerby"], { ...mail, ...settings });
   t?.after(() => server.close());
   return server.start();
 }

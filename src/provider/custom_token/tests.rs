@@ -409,7 +409,7 @@ fn what_cannot_be_honoured_is_refused_with_file_key_and_reason() {
     let cases = [
         (
             json!({ "configs": {} }),
-            "configs: there is no such option, only name, type, disabled, config, secret_config, metadata_fields",
+            "configs: there is no such option, only name, type, disabled, config, secret_config, metadata_fields (did you mean \"config\"?)",
         ),
         (json!({ "config": 7 }), "config: expected an object, found 7"),
         (

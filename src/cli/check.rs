@@ -1,0 +1,162 @@
+//! `passerby check`: answers as `serve` would, and changes nothing.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use passerby_actors::store::embedded::{self, OpenError};
+
+use super::EXIT_USAGE;
+use super::run::{EXIT_DATA, Failure, Prepared, print};
+use crate::config::Settings;
+use crate::provider::ANON_USER;
+use crate::startup::{self, Listener, Ports};
+use crate::token::KeyStore;
+
+/// What was found wrong.
+#[derive(Default)]
+struct Faults(Vec<Failure>);
+
+impl Faults {
+    fn add(&mut self, fault: impl Into<Failure>) {
+        self.0.push(fault.into());
+    }
+
+    /// All of it as one failure, with the code of the worst.
+    fn outcome(self) -> Result<(), Failure> {
+        let worst = [EXIT_USAGE, EXIT_DATA, 1].into_iter().find(|code| self.0.iter().any(|fault| fault.code == *code));
+        let Some(code) = worst else { return Ok(()) };
+        let lines: Vec<_> = self.0.into_iter().map(|fault| fault.text).collect();
+        Err(Failure { code, text: lines.join("\n") })
+    }
+}
+
+/// Looks at everything that a start needs, says what is there, and fails with everything that is wrong.
+pub(super) fn check(prepared: &Prepared) -> Result<(), Failure> {
+    let Prepared { settings, folder, providers, .. } = prepared;
+    let mut faults = Faults::default();
+    print("settings and app folder: good\n");
+    folder.unserved.iter().for_each(|line| print(&format!("not served: {line}\n")));
+    let anonymous = providers.anon_user_enabled.then_some(ANON_USER);
+    let enabled: Vec<_> = anonymous.into_iter().chain(providers.names()).collect();
+    print(&format!(
+        "providers: {}\n",
+        if enabled.is_empty() { "none is enabled, so nobody can log in".to_owned() } else { enabled.join(", ") }
+    ));
+    let found = look_at_data(settings, &mut faults);
+    look_at_keys(settings, &found, &mut faults);
+    look_at_listeners(settings, &found, &mut faults);
+    faults.outcome()
+}
+
+/// The state of the data folder.
+enum Data {
+    /// Nobody has begun it.
+    New,
+    /// It has so many users.
+    Users(usize),
+    /// A running server has it.
+    InUse,
+    /// It cannot be read.
+    Unknown,
+}
+
+fn look_at_data(settings: &Settings, faults: &mut Faults) -> Data {
+    let (folder, files) = (&settings.data_dir, Ports::system().files);
+    if let Err(error) = startup::check_folder(settings, &*files) {
+        faults.add(error);
+        return Data::Unknown;
+    }
+    if let Err(why) = try_writing(folder) {
+        faults.add(Failure::other(format!("data: {why}")));
+        return Data::Unknown;
+    }
+    if !folder.is_dir() {
+        print("data: none yet; the first start makes it\n");
+        return Data::New;
+    }
+    for generation in std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        let is_generation = generation.file_name().is_some_and(|name| name.to_string_lossy().starts_with("gen-"));
+        if is_generation && let Err(why) = try_writing(&generation) {
+            faults.add(Failure::other(format!("data: {why}")));
+        }
+    }
+    let found = match embedded::inspect(folder, &startup::store_options(settings), &*files) {
+        // settings are checked beside a running server before it is started anew with them
+        Err(OpenError::InUse(_)) => {
+            print("data: in use by a running server, so not looked at\n");
+            return Data::InUse;
+        }
+        Err(error) => {
+            faults.add(error);
+            return Data::Unknown;
+        }
+        Ok(found) => found,
+    };
+    if found.intact || (found.users == 0 && !folder.join("CURRENT").exists()) {
+        print(&format!("data: good, {} users\n", found.users));
+        return Data::Users(found.users);
+    }
+    let why = found.findings.join("; ");
+    faults.add(Failure { code: EXIT_DATA, text: format!("{}: {why}; see `passerby recover`", folder.display()) });
+    Data::Unknown
+}
+
+fn look_at_keys(settings: &Settings, data: &Data, faults: &mut Faults) {
+    let folder = &settings.keys_dir;
+    let keys = match KeyStore::load(folder) {
+        Ok(keys) => keys,
+        Err(error) => return faults.add(Failure::other(error)),
+    };
+    let count = keys.list().len();
+    if matches!(data, Data::InUse | Data::Users(1..)) {
+        // what `serve` would refuse: users' tokens were signed by them
+        if let Err(error) = keys.ring() {
+            return faults.add(Failure::other(format!("{}: {error}", folder.display())));
+        }
+    }
+    if keys.lacks_any(startup::algorithm(settings.access_alg)) {
+        if let Err(why) = try_writing(folder) {
+            return faults.add(Failure::other(format!("keys: {why}")));
+        }
+        print(&format!("keys: {count} in {}; the next start makes what is missing\n", folder.display()));
+    } else {
+        print(&format!("keys: {count} in {}\n", folder.display()));
+    }
+}
+
+fn look_at_listeners(settings: &Settings, data: &Data, faults: &mut Faults) {
+    for listener in [Listener::Public, Listener::Admin] {
+        let (name, address) = (listener.name(), listener.address(settings));
+        match (listener.probe(settings), data) {
+            (Ok(()), _) => print(&format!("{name} listener: {address} is free\n")),
+            (Err(error), Data::InUse) => print(&format!("{error} (as a running server may)\n")),
+            (Err(error), _) => faults.add(error),
+        }
+    }
+}
+
+/// Whether files can be created in a folder, or in the nearest one above it that is there: tried with one that is gone at once.
+fn try_writing(folder: &Path) -> Result<(), String> {
+    let here = Path::new(".");
+    for place in folder.ancestors() {
+        let place = if place.as_os_str().is_empty() { here } else { place };
+        match std::fs::metadata(place) {
+            Ok(found) if found.is_dir() => {
+                let tried = tempfile::tempfile_in(place);
+                return tried.map(drop).map_err(|error| match place == folder {
+                    true => format!("{} cannot be written: {error}", folder.display()),
+                    false => format!("{} cannot be created in {}: {error}", folder.display(), place.display()),
+                });
+            }
+            Ok(_) => return Err(format!("{} cannot be created: {} is no folder", folder.display(), place.display())),
+            // a file is in the way, or nothing is there yet: above it is what decides
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                if place.is_symlink() {
+                    return Err(format!("{} is a link to nothing", place.display()));
+                }
+            }
+            Err(error) => return Err(format!("{} cannot be looked at: {error}", place.display())),
+        }
+    }
+    Err(format!("{} cannot be created: there is no working directory", folder.display()))
+}

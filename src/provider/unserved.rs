@@ -1,0 +1,345 @@
+//! What an app folder has beside what is served. It does not stop the server, but nothing of it is ignored in silence: each
+//! thing is a line with its file and what to do.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::app_folder::{Document, OLD_PROVIDERS, PROVIDERS, ROOTS};
+
+/// Files in the root that are nobody's business here.
+const OTHERS: [&str; 4] = ["package.json", "package-lock.json", "tsconfig.json", "jsconfig.json"];
+const SECRETS: &str = "secrets.json";
+
+/// The lines about a folder, whose own file is `root`.
+pub(super) fn find(folder: &Path, root: Option<&Document>) -> Vec<String> {
+    let mut found = Found { folder, lines: Vec::new() };
+    found.superseded(root);
+    found.custom_user_data(root);
+    found.triggers();
+    found.sync(root);
+    found.data();
+    found.functions();
+    found.the_rest(root);
+    found.unknown();
+    found.lines
+}
+
+/// The names in a folder, in their order; none if it is not there.
+pub(super) fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut names: Vec<_> =
+        entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect();
+    names.sort();
+    names
+}
+
+struct Found<'a> {
+    folder: &'a Path,
+    lines: Vec<String>,
+}
+
+impl Found<'_> {
+    fn say(&mut self, file: &str, what: &str) {
+        self.lines.push(format!("{}: {what}", self.folder.join(file).display()));
+    }
+
+    fn names(&self, inside: &str) -> Vec<String> {
+        names(&self.folder.join(inside)).into_iter().filter(|name| !name.starts_with('.')).collect()
+    }
+
+    /// The JSON files of a folder, which are not there or none if they cannot be read.
+    fn json(&self, inside: &str) -> Vec<(String, Map<String, Value>)> {
+        let files = self.names(inside).into_iter().filter(|name| name.ends_with(".json"));
+        files.filter_map(|name| Some((format!("{inside}/{name}"), self.object(&format!("{inside}/{name}"))?))).collect()
+    }
+
+    fn object(&self, file: &str) -> Option<Map<String, Value>> {
+        Document::read(self.folder, file).ok().flatten().map(|document| document.content)
+    }
+
+    fn value(&self, file: &str) -> Option<Value> {
+        serde_json::from_slice(&std::fs::read(self.folder.join(file)).ok()?).ok()
+    }
+
+    /// Files of an older layout beside those of a newer one.
+    fn superseded(&mut self, root: Option<&Document>) {
+        let is_root = |name: &str| root.is_some_and(|root| Path::new(&root.file) == self.folder.join(name));
+        if let Some(used) = ROOTS.iter().position(|name| is_root(name)) {
+            for name in ROOTS.iter().skip(used + 1).filter(|name| self.folder.join(name).is_file()).collect::<Vec<_>>()
+            {
+                self.say(name, &format!("is not read, since {} is there: remove it", ROOTS[used]));
+            }
+        }
+        if self.folder.join(PROVIDERS).is_file() && !self.names(OLD_PROVIDERS).is_empty() {
+            self.say(OLD_PROVIDERS, &format!("is not read, since {PROVIDERS} is there: remove it"));
+        }
+    }
+
+    fn custom_user_data(&mut self, root: Option<&Document>) {
+        const FILE: &str = "auth/custom_user_data.json";
+        let of_root = root.and_then(|root| Some((root, root.content.get("custom_user_data_config")?.as_object()?)));
+        let of_root = of_root.map(|(root, config)| (file_name(&root.file), config.clone()));
+        let own = self.object(FILE).map(|config| (FILE.to_owned(), config));
+        for (file, config) in own.into_iter().chain(of_root).filter(|(_, config)| is_on(config, "enabled")) {
+            self.say(
+                &file,
+                "custom user data is enabled, but is not read from MongoDB here: user.customData is what data.token_fields \
+                 shows of the user's document; set enabled to false",
+            );
+            if config.get("on_user_creation_function_name").and_then(Value::as_str).is_some_and(|name| !name.is_empty())
+            {
+                self.say(&file, "no function is run when a user is created: remove on_user_creation_function_name");
+            }
+        }
+    }
+
+    fn triggers(&mut self) {
+        for (file, trigger) in self.json("triggers") {
+            if is_on(&trigger, "disabled") {
+                continue;
+            }
+            match trigger.get("type").and_then(Value::as_str) {
+                Some("AUTHENTICATION") => self.say(
+                    &file,
+                    "no AUTHENTICATION trigger runs here: set disabled to true, and take the log's lines of the target \
+                     passerby::events, which say who was created, linked, logged in and deleted",
+                ),
+                kind => {
+                    let kind = kind.unwrap_or("such");
+                    self.say(
+                        &file,
+                        &format!("no {kind} trigger runs here: leave it to Atlas, and set disabled to true"),
+                    );
+                }
+            }
+        }
+    }
+
+    fn sync(&mut self, root: Option<&Document>) {
+        const WHAT: &str = "Device Sync is enabled, but is not served: clients that open a synced realm fail; \
+                            set state to \"disabled\"";
+        let enabled = |config: &Map<String, Value>| config.get("state").and_then(Value::as_str) == Some("enabled");
+        for (file, _) in self.json("sync").iter().filter(|(_, config)| enabled(config)) {
+            self.say(file, WHAT);
+        }
+        let in_development = |root: &&Document| {
+            let sync = root.content.get("sync").or_else(|| root.content.get("realm_config"));
+            sync.and_then(Value::as_object).is_some_and(|sync| is_on(sync, "development_mode_enabled"))
+        };
+        if let Some(root) = root.filter(in_development) {
+            let what = "Device Sync's development mode is on, but Device Sync is not served: set it to false";
+            self.say(&file_name(&root.file), what);
+        }
+        for inside in ["data_sources", "services"] {
+            for name in self.names(inside) {
+                let file = format!("{inside}/{name}/config.json");
+                let config = self.object(&file).and_then(|config| config.get("config")?.as_object().cloned());
+                let syncs = |config: &Map<String, Value>| {
+                    ["sync", "flexible_sync"].iter().filter_map(|key| config.get(*key)?.as_object()).any(enabled)
+                };
+                if config.is_some_and(|config| syncs(&config)) {
+                    self.say(&file, WHAT);
+                }
+            }
+        }
+    }
+
+    fn data(&mut self) {
+        for inside in ["data_sources", "services"] {
+            for name in self.names(inside) {
+                let file = format!("{inside}/{name}");
+                let config = self.object(&format!("{file}/config.json"));
+                let kind = config.as_ref().and_then(|config| config.get("type")?.as_str());
+                match kind {
+                    None | Some("mongodb-atlas" | "datalake" | "mongodb") => self.say(
+                        &file,
+                        "clients do not reach MongoDB through this server: reads and writes go through a server of yours, \
+                         which checks the access token; a user's own document is /v1/data",
+                    ),
+                    Some(kind) => {
+                        self.say(&file, &format!("the service {kind:?} is not served: call it from a server of yours"));
+                    }
+                }
+                if !self.names(&format!("{file}/incoming_webhooks")).is_empty() {
+                    let what = "webhooks are not served: point their callers at a server of yours";
+                    self.say(&format!("{file}/incoming_webhooks"), what);
+                }
+            }
+        }
+    }
+
+    fn functions(&mut self) {
+        const FOLDER: &str = "functions";
+        let is_function =
+            |name: &String| name.ends_with(".js") || self.folder.join(FOLDER).join(name).join("source.js").is_file();
+        let count = self.names(FOLDER).iter().filter(|name| is_function(name)).count();
+        if count > 0 {
+            self.say(FOLDER, &format!("functions are not run ({count} here): move what they do to a server of yours"));
+        }
+    }
+
+    fn the_rest(&mut self, root: Option<&Document>) {
+        let some = |value: Option<Value>| match value {
+            Some(Value::Array(items)) => !items.is_empty(),
+            Some(Value::Object(object)) => !object.is_empty(),
+            _ => false,
+        };
+        let endpoints = |name: &String| name != "config.json" || some(self.value("http_endpoints/config.json"));
+        if self.names("http_endpoints").iter().any(endpoints) {
+            self.say("http_endpoints", "HTTPS endpoints are not served: point their callers at a server of yours");
+        }
+        if !self.names("graphql/custom_resolvers").is_empty() {
+            self.say("graphql/custom_resolvers", "GraphQL is not served: serve it from a server of yours");
+        }
+        let hosting = self.object("hosting/config.json").map(|config| ("hosting/config.json".to_owned(), config));
+        let of_root =
+            root.and_then(|root| Some((file_name(&root.file), root.content.get("hosting")?.as_object()?.clone())));
+        for (file, _) in hosting.into_iter().chain(of_root).filter(|(_, config)| is_on(config, "enabled")) {
+            self.say(
+                &file,
+                "hosting is enabled, but no files are hosted here: host them elsewhere, and set enabled to false",
+            );
+        }
+        for (file, forwarder) in self.json("log_forwarders") {
+            if !is_on(&forwarder, "disabled") {
+                self.say(&file, "logs are not forwarded: collect the lines of standard error (log.format = \"json\")");
+            }
+        }
+        if !self.names("values").is_empty() {
+            self.say("values", "values are not read: nothing that is served names one");
+        }
+        for (file, environment) in self.json("environments") {
+            if some(environment.get("values").cloned()) {
+                self.say(&file, "values of environments are not read: write them where they are used");
+            }
+        }
+        if some(self.value(SECRETS)) {
+            let what = "is not read: secrets come from variables such as PASSERBY_SECRET_NAME or from secrets_file, outside \
+                        this folder";
+            self.say(SECRETS, what);
+        }
+    }
+
+    fn unknown(&mut self) {
+        let known_in_auth = ["providers.json", "custom_user_data.json"];
+        let of_auth = self.names("auth").into_iter().filter(|name| !known_in_auth.contains(&name.as_str()));
+        let of_auth: Vec<_> = of_auth.map(|name| format!("auth/{name}")).collect();
+        let known = |name: &str| ROOTS.contains(&name) || OTHERS.contains(&name) || name == SECRETS;
+        let of_root = self.names("").into_iter().filter(|name| name.ends_with(".json") && !known(name));
+        for file in of_auth.into_iter().chain(of_root.collect::<Vec<_>>()) {
+            self.say(&file, "is not known here, and not read");
+        }
+    }
+}
+
+fn is_on(object: &Map<String, Value>, key: &str) -> bool {
+    object.get(key) == Some(&Value::Bool(true))
+}
+
+fn file_name(path: &str) -> String {
+    Path::new(path).file_name().map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines about a folder with these files, without the folder's own path.
+    fn lines(files: &[(&str, &str)]) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let root = ROOTS.iter().find_map(|name| Document::read(folder.path(), name).unwrap());
+        let own = format!("{}/", folder.path().display());
+        find(folder.path(), root.as_ref()).into_iter().map(|line| line.replace(&own, "")).collect()
+    }
+
+    #[test]
+    fn each_thing_that_is_not_served_is_named_with_its_file() {
+        for (file, text, expected) in [
+            ("auth/custom_user_data.json", r#"{"enabled":true}"#, "custom user data is enabled"),
+            (
+                "triggers/welcome.json",
+                r#"{"type":"AUTHENTICATION","disabled":false}"#,
+                "no AUTHENTICATION trigger runs",
+            ),
+            ("triggers/nightly.json", r#"{"type":"SCHEDULED"}"#, "no SCHEDULED trigger runs here"),
+            ("sync/config.json", r#"{"type":"flexible","state":"enabled"}"#, "Device Sync is enabled"),
+            ("log_forwarders/s3.json", r#"{"name":"s3"}"#, "logs are not forwarded"),
+            ("environments/production.json", r#"{"values":{"a":1}}"#, "values of environments are not read"),
+            ("secrets.json", r#"{"services":{"a":"b"}}"#, "is not read: secrets come from"),
+            ("hosting/config.json", r#"{"enabled":true}"#, "hosting is enabled"),
+            ("auth/other.json", "{}", "is not known here"),
+            ("extra.json", "{}", "is not known here"),
+        ] {
+            let lines = lines(&[(file, text)]);
+            assert!(lines.len() == 1 && lines[0].starts_with(&format!("{file}: {expected}")), "{file}: {lines:?}");
+        }
+        for (file, text, named, expected) in [
+            ("functions/hello.js", "", "functions", "functions are not run (1 here)"),
+            ("functions/hello/source.js", "", "functions", "functions are not run (1 here)"),
+            ("values/a.json", "{}", "values", "values are not read"),
+            ("graphql/custom_resolvers/a.json", "{}", "graphql/custom_resolvers", "GraphQL is not served"),
+            ("http_endpoints/config.json", r#"[{"route":"/a"}]"#, "http_endpoints", "HTTPS endpoints are not served"),
+            (
+                "data_sources/mongodb-atlas/config.json",
+                "{}",
+                "data_sources/mongodb-atlas",
+                "clients do not reach MongoDB",
+            ),
+            (
+                "services/mail/config.json",
+                r#"{"type":"twilio"}"#,
+                "services/mail",
+                "the service \"twilio\" is not served",
+            ),
+            ("stitch.json", r#"{"hosting":{"enabled":true}}"#, "stitch.json", "hosting is enabled"),
+            ("config.json", r#"{"custom_user_data_config":{"enabled":true}}"#, "config.json", "custom user data"),
+            (
+                "config.json",
+                r#"{"sync":{"development_mode_enabled":true}}"#,
+                "config.json",
+                "Device Sync's development",
+            ),
+        ] {
+            let lines = lines(&[(file, text)]);
+            assert!(lines.len() == 1 && lines[0].starts_with(&format!("{named}: {expected}")), "{file}: {lines:?}");
+        }
+        let both = lines(&[
+            ("root_config.json", "{}"),
+            ("stitch.json", "{}"),
+            ("auth/providers.json", "{}"),
+            ("auth_providers/anon-user.json", "{}"),
+        ]);
+        assert_eq!(both.len(), 2, "{both:?}");
+        assert!(both.iter().all(|line| line.contains("is not read, since ")), "{both:?}");
+        let atlas = r#"{"type":"mongodb-atlas","config":{"sync":{"state":"enabled"}}}"#;
+        let synced = lines(&[("services/mongodb-atlas/config.json", atlas)]);
+        assert_eq!(synced.len(), 2, "{synced:?}");
+    }
+
+    #[test]
+    fn what_is_off_or_empty_or_of_others_is_not() {
+        let quiet = lines(&[
+            ("root_config.json", r#"{"name":"x","environment":"production","hosting":{"enabled":false}}"#),
+            ("auth/providers.json", "{}"),
+            ("auth/custom_user_data.json", r#"{"enabled":false}"#),
+            ("triggers/welcome.json", r#"{"type":"AUTHENTICATION","disabled":true}"#),
+            ("sync/config.json", r#"{"state":"disabled"}"#),
+            ("functions/config.json", "[]"),
+            ("graphql/config.json", r#"{"use_natural_pluralization":true}"#),
+            ("http_endpoints/config.json", "[]"),
+            ("environments/production.json", r#"{"values":{}}"#),
+            ("log_forwarders/a.json", r#"{"disabled":true}"#),
+            ("secrets.json", "{}"),
+            ("package.json", "{}"),
+            ("README.md", ""),
+            (".gitignore", ""),
+        ]);
+        assert!(quiet.is_empty(), "{quiet:?}");
+    }
+}
