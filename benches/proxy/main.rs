@@ -90,7 +90,10 @@ impl Variant {
             Self::WithoutKeepAlive => {
                 // of the first upstream alone, which is Passerby
                 let (upstream, rest) = recipe.split_once("upstream site").expect("the recipe has two upstreams");
-                format!("{}upstream site{rest}", replaced(upstream, "keepalive 64;", ""))
+                format!(
+                    "{}upstream site{rest}",
+                    replaced(upstream, "keepalive_requests 100000;", "keepalive_requests 1;")
+                )
             }
             Self::Unchecked => replaced(&recipe, "auth_request /_passerby;", "auth_request off;"),
         }

@@ -10,7 +10,7 @@ import puppeteer from "puppeteer-core";
 
 const CHROMIUM = "/usr/bin/chromium";
 /** For the start and for each wait in a page; a deadline and not a pause. */
-const DEADLINE = 30_000;
+const DEADLINE = 60_000;
 
 // Here and not at the start, so that it is said once and not for each test.
 assert.ok(existsSync(CHROMIUM), `${CHROMIUM} is missing, which these tests need: install Debian's package chromium.`);

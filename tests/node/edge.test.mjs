@@ -21,7 +21,7 @@ const EDGE = fileURLToPath(new URL("../../deploy/edge/", import.meta.url));
 const NODE_MODULES = fileURLToPath(new URL("node_modules", import.meta.url));
 const JWKS_PATH = "/.well-known/jwks.json";
 /** Deadlines and not pauses. */
-const ANSWER_DEADLINE = 30_000;
+const ANSWER_DEADLINE = 60_000;
 const COMMAND_DEADLINE = 120_000;
 /** After which the verifiers ask about unknown keys again, and for all keys. */
 const UNKNOWN_KEY_SECONDS = 60;

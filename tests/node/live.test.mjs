@@ -19,7 +19,7 @@ import { Site } from "./site.mjs";
 import { SocketStub, TOKEN } from "./socket-stub.mjs";
 
 /** A deadline and not a pause. */
-const DEADLINE = 20_000;
+const DEADLINE = 60_000;
 const LOOK_AGAIN = 2;
 const MOST_BYTES = 4300;
 const NAMES = ["passerby.js", "live.js"];

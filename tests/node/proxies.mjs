@@ -19,14 +19,13 @@ import { fileURLToPath } from "node:url";
 import puppeteer from "puppeteer-core";
 import WebSocket from "ws";
 
+import { freePort } from "./ports.mjs";
 import { Server } from "./server.mjs";
 import { Client, PROTOCOL } from "./socket.mjs";
 
 /** For a start, an end, and each request; a deadline and not a pause. */
-const DEADLINE = 30_000;
+const DEADLINE = 60_000;
 const LOOK_AGAIN = 20;
-/** Beneath those that the system gives to connections, so that nobody gets it between the choice and the start. */
-const PORTS = { from: 20_000, to: 32_000 };
 const DEPLOY = fileURLToPath(new URL("../../deploy/", import.meta.url));
 /** Of scripts/test, with what stands in requirements.txt. */
 const VENV = fileURLToPath(new URL(".venv/", import.meta.url));
@@ -86,24 +85,6 @@ export async function until(what, attempt) {
     assert.ok(Date.now() < deadline, `${what}: not within ${DEADLINE} ms`);
     await sleep(LOOK_AGAIN);
   }
-}
-
-// Another proxy that is just starting does not listen yet.
-const given = new Set();
-
-/** Two ports of 127.0.0.1 on which nothing listens. */
-async function freePorts() {
-  const one = () =>
-    until("a free port", async () => {
-      const port = PORTS.from + Math.floor(Math.random() * (PORTS.to - PORTS.from));
-      if (given.has(port)) return undefined;
-      given.add(port);
-      const probe = net.createServer().listen(port, "127.0.0.1");
-      const isFree = await once(probe, "listening").then(() => true, () => false);
-      probe.close();
-      return isFree ? port : undefined;
-    });
-  return [await one(), await one()];
 }
 
 const accepts = (port) =>
@@ -436,7 +417,7 @@ class Front {
   async start({ passerby, site, edits = {} }) {
     const { args, files, isReady, secure } = FRONTS[this.#name];
     const home = (this.#home = await newHome(this.#name));
-    const [port, otherPort] = await freePorts();
+    const [port, otherPort] = [await freePort(), await freePort()];
     const certificate = secure ? await testCertificate() : undefined;
     const unused = new Set(Object.keys(edits));
     const edit = (path) => {

@@ -12,12 +12,14 @@ import { tmpdir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { createInterface } from "node:readline";
 
+import { freePort } from "./ports.mjs";
+
 // Deadlines, not pauses: each wait below ends with the event it waits for. They only turn a server that hangs into a
 // failure with a reason, and are long because a loaded machine may be slow.
 const START_DEADLINE = 60_000;
-const STOP_DEADLINE = 30_000;
+const STOP_DEADLINE = 60_000;
 /** For all the tests of a file together, which take seconds; a client left without an answer fails here. */
-export const SUITE_DEADLINE = 180_000;
+export const SUITE_DEADLINE = 600_000;
 
 const STDERR_LINES_KEPT = 40;
 
@@ -77,8 +79,8 @@ export class Server {
   #command;
   #environment;
   #exited = null;
-  #admin = "127.0.0.1:0";
-  #listen = "127.0.0.1:0";
+  #admin = null;
+  #listen = null;
   #stderr = [];
 
   /** `command` may be "demo", which has settings and data of its own. */
@@ -106,6 +108,21 @@ export class Server {
 
   async start() {
     assert.equal(this.#child, null, "the server is already running");
+    for (const isFirst = this.url === null; ; ) {
+      if (isFirst) {
+        this.#listen = `127.0.0.1:${await freePort()}`;
+        this.#admin = `127.0.0.1:${await freePort()}`;
+      }
+      try {
+        return await this.#start();
+      } catch (error) {
+        // Another process was faster to take the port.
+        if (!isFirst || !/in use/i.test(error.message)) throw error;
+      }
+    }
+  }
+
+  async #start() {
     const child = spawn(
       binary(),
       [

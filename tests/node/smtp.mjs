@@ -6,7 +6,7 @@ import { simpleParser } from "mailparser";
 import { SMTPServer } from "smtp-server";
 
 /** How long a test waits for a mail (milliseconds). */
-const MAIL_DEADLINE = 10_000;
+const MAIL_DEADLINE = 60_000;
 
 /** A mail server; `url` is what passerby.toml's `mail.smtp` takes. */
 export class MailServer {

@@ -26,7 +26,7 @@ export const ASYNCAPI = JSON.parse(
 );
 
 /** A deadline and not a pause. */
-export const DEADLINE = 20_000;
+export const DEADLINE = 60_000;
 const LOOK_AGAIN = 10;
 const PYTHON = fileURLToPath(new URL(".venv/bin/python", import.meta.url));
 const CLIENT = fileURLToPath(new URL("socket_client.py", import.meta.url));

@@ -33,7 +33,9 @@ import {
 } from "./socket.mjs";
 
 /** For the whole file, which takes far less. */
-const FILE_DEADLINE = 240_000;
+const FILE_DEADLINE = 900_000;
+/** How long the server tries to send to who does not read. */
+const SEND_WITHIN = 10_000;
 /** Who is told of the end of a session is told within this. */
 const SOON = 1000;
 const MOST_SOCKETS = 1024;
@@ -1381,7 +1383,7 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
         });
         await watching;
         t.diagnostic(`${sent} frames on ${connections} connections; a bystander waited ${slowest} ms at most`);
-        assert.ok(slowest < 2000, `a bystander waited ${slowest} ms`);
+        assert.ok(slowest < SEND_WITHIN, `a bystander waited ${slowest} ms`);
         const { version } = await bystander.does("get");
         assert.equal(bystander.frames.length, 1 + version + 1, "it was told nothing else");
         await bystander.close();
@@ -1505,7 +1507,7 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
       assert.equal(type, "expiring");
       const left = Date.parse(at) - Date.now();
       assert.ok(left > 1_700_000 && left < 1_800_000, at);
-      await until("pings", () => (client.pings > 0 && guest.pings > 0 ? true : undefined), 10_000);
+      await until("pings", () => (client.pings > 0 && guest.pings > 0 ? true : undefined));
       await Promise.all([client.does("get"), guest.does("get")]);
       assert.equal(guest.frames.length, 2, "an anonymous one has no such end");
       await Promise.all([client.close(), guest.close()]);
@@ -1588,7 +1590,7 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
       }
       clearInterval(reading);
       const cut = Date.now() - began;
-      assert.ok(slowest < 3000, `${slowest} ms`);
+      assert.ok(slowest < SEND_WITHIN, `${slowest} ms: somebody waited for who does not read`);
       slow.tcp.removeListener("data", pause);
       for (const { tcp } of [stuck, slow]) tcp.resume();
       assert.equal(await slow.closeCode(120_000), 4002);

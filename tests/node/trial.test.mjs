@@ -12,7 +12,7 @@ import { startBrowser } from "./browser.mjs";
 import { Server, SUITE_DEADLINE } from "./server.mjs";
 
 const PICTURE = fileURLToPath(new URL("../../docs/trial.png", import.meta.url));
-const DEADLINE = 20_000;
+const DEADLINE = 60_000;
 /** Written by the page's script when it is done. */
 const READY = "body[data-ready][data-status=open]";
 const PASSWORD = "a long password";
