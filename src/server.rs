@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use passerby_actors::actor::{Core, JanitorHandle, LinkerHandle, LoggedIn, Proof};
+use passerby_actors::actor::{Core, JanitorHandle, LinkerHandle, LoggedIn, Proof, REPEAT_S};
 use passerby_actors::domain::{
     DeviceId, Document, Entropy, MergePolicy, MeterMerge, ServiceClock, ServiceTime, SessionKind, UserId, ValueKey,
 };
@@ -75,6 +75,8 @@ pub struct OneTimeCodes {
     pub sent: Codes<Network, SentLogin>,
     /// For the page that a finished login ends on.
     pub finished: Codes<(), FinishedLogin>,
+    /// Those of `finished` that a user has linked or merged by: the same request of the same user may come again.
+    pub linked: Codes<UserId, (UserId, FinishedLogin)>,
 }
 
 impl OneTimeCodes {
@@ -92,6 +94,7 @@ impl Default for OneTimeCodes {
             tickets: Codes::new(CodeKind::Socket, limits(TICKET_S, TICKETS_OF_A_USER)),
             sent: Codes::new(CodeKind::OidcState, limits(SENT_LOGIN_S, SENT_LOGINS_OF_A_NETWORK)),
             finished: Codes::new(CodeKind::Login, limits(LOGIN_CODE_S, 1)),
+            linked: Codes::new(CodeKind::Login, limits(REPEAT_S, LINKS_OF_A_USER)),
         }
     }
 }
@@ -100,6 +103,8 @@ impl Default for OneTimeCodes {
 pub const TICKET_S: u32 = 30;
 /// How many a user may have at a time: one more ends the oldest.
 const TICKETS_OF_A_USER: usize = 128;
+/// Of how many links by codes a user may have lost the answer.
+const LINKS_OF_A_USER: usize = 8;
 /// How long a transfer code is good (seconds).
 pub const TRANSFER_CODE_S: u32 = 120;
 /// How many people of one network may be at issuers at a time: one more, and the one who left first has to begin again.

@@ -14,9 +14,9 @@ use crate::actor::{
     Attach, Core, Hello, Inbox, Login, Perform, Progress, Supervisor, activate, event, pass_on, rest_if_gone,
 };
 use crate::domain::{
-    ApiKey, Cause, Change, ChangeSet, Count, Decision, DeviceId, Edit, Edited, Expected, Family, Flags, Op, Operation,
-    OperationId, Outcome, Reading, Record, Refusal, Reply, Rewrite, ServiceTime, SessionId, SessionKind, UserId,
-    UserState, ValueKey,
+    ApiKey, Cause, Change, ChangeSet, Count, Decision, DeviceId, Edit, Edited, Expected, Family, Flags, LoginMethod,
+    Op, Operation, OperationId, Outcome, Reading, Record, Refusal, Reply, Rewrite, ServiceTime, SessionId, SessionKind,
+    UserId, UserState, ValueKey,
 };
 use crate::registry::Touched;
 use crate::store::{Completions, Health};
@@ -34,8 +34,10 @@ pub struct Live {
     pub user: UserId,
     /// The session's number.
     pub number: u32,
-    /// How the session was begun.
+    /// Which API the session serves.
     pub kind: SessionKind,
+    /// What began the session: what it may do goes by that.
+    pub method: LoginMethod,
     /// When the session began.
     pub started: ServiceTime,
     /// Its epoch.
@@ -261,6 +263,22 @@ impl Handle {
         })
     }
 
+    /// The live session that took the place of a reader's session by a link or a merge, at most `within_s` ago. Marks
+    /// activity, as [`check`](Self::check) does.
+    ///
+    /// # Errors
+    /// `Refused`: there is none, or its user is disabled. While the store cannot write: `NotWritable`.
+    pub fn successor(&self, user: &UserId, ended: &SessionId, within_s: u32) -> Result<Live, Error> {
+        let (store, policy) = (&self.core().store, &self.core().policy);
+        let registry = store.registry();
+        let heir = registry.record(user).map(|_| *user).or_else(|| registry.survivor(user));
+        let state = heir.and_then(|heir| store.load(&heir)).ok_or_else(|| self.refuse(Refusal::Gone))?;
+        let session = state.successor(user, ended, store.clock().now(), within_s, policy);
+        let session = session.ok_or_else(|| self.refuse(Refusal::SessionEnded))?;
+        let session = SessionId::derive(&state.id, session.number);
+        self.live_session(&state.id, &session, None).map_err(|refusal| self.refuse(refusal))
+    }
+
     fn live_session(&self, user: &UserId, session: &SessionId, epoch: Option<u8>) -> Result<Live, Refusal> {
         let (store, policy) = (&self.core().store, &self.core().policy);
         let (registry, now) = (store.registry(), store.clock().now());
@@ -279,6 +297,7 @@ impl Handle {
                     user: *user,
                     number,
                     kind,
+                    method: LoginMethod::Anonymous,
                     started: record.session_started,
                     epoch: record.epoch,
                     record,
@@ -293,6 +312,7 @@ impl Handle {
                     user: *user,
                     number: s.number,
                     kind: s.kind,
+                    method: s.method,
                     started: s.started,
                     epoch: s.epoch,
                     record: state.record,
@@ -336,7 +356,7 @@ impl Handle {
     ///
     /// # Errors
     /// `Refused`: gone, ended, disabled, of another kind, or ended just now because the token was used again (S31).
-    pub async fn rotate(&self, user: &UserId, session: u32, counter: u16) -> Result<u16, Error> {
+    pub async fn rotate(&self, user: &UserId, session: u32, counter: u32) -> Result<u32, Error> {
         let stats = &self.core().stats;
         match self.perform(user, Operation::Rotate { session, counter }).await? {
             Reply::Rotated { counter, grace } => {
@@ -406,7 +426,7 @@ impl Handle {
         self.perform(user, Operation::MakeKey { key }).await.map(drop)
     }
 
-    /// Enables or disables an API key. Sessions that it began go on.
+    /// Enables or disables an API key. Sessions that it began end when it is disabled.
     ///
     /// # Errors
     /// `Refused`: there is no such key.
@@ -414,7 +434,7 @@ impl Handle {
         self.perform(user, Operation::SetKey { id, disabled }).await.map(drop)
     }
 
-    /// Takes an API key away. Sessions that it began go on.
+    /// Takes an API key away, and ends the sessions that it began.
     ///
     /// # Errors
     /// `Refused`: there is no such key.

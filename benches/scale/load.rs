@@ -70,8 +70,8 @@ pub(crate) async fn closed_loop(handle: &Handle, call: Call, ms: u64) -> (f64, V
                 let mut ranks = (first..active).step_by(IN_FLIGHT as usize).cycle();
                 while clock.monotonic_us() < end_us {
                     let user = id(spread(ranks.next().unwrap(), active, of));
-                    let counter = handle.load(&user).unwrap().record.refresh_counter;
-                    assert_eq!(handle.rotate(&user, 1, counter).await, Ok(counter.wrapping_add(1)));
+                    let counter = u32::from(handle.load(&user).unwrap().record.refresh_counter);
+                    assert_eq!(handle.rotate(&user, 1, counter).await, Ok(counter + 1));
                     calls.set(calls.get() + 1);
                 }
             };

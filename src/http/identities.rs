@@ -37,7 +37,7 @@ pub(crate) fn proof_of(verified: VerifiedIdentity) -> Proof {
     let data = if verified.data.is_empty() { String::new() } else { Value::Object(verified.data).to_string() };
     let identity = IdentityKey { provider: verified.provider.into(), external: verified.external.into() };
     let VerifiedIdentity { rests_on, of_known_user, .. } = verified;
-    Proof { identity, data: data.into(), rests_on, of_known_user }
+    Proof { rests_on, of_known_user, ..Proof::new(identity, data.into()) }
 }
 
 /// The id as people know it: without the issuer that makes it unique here.

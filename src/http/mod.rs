@@ -48,6 +48,10 @@ pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 pub(crate) const NO_STORE: (header::HeaderName, HeaderValue) =
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 
+/// Why a session that an API key began may not do something.
+pub(crate) const KEY_SESSION: &str =
+    "a session that an API key began uses the account's data and does nothing else: log in another way";
+
 /// The application of the public listener, for one worker.
 pub fn public_app(
     server: Arc<Server>,

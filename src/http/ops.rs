@@ -131,7 +131,7 @@ fn register(registry: &mut Registry, server: &Server) {
     counter("link_conflicts", "Links refused because the identity has another owner", &links.conflicts);
     counter("unlinks", "Identities taken off", &links.unlinks);
     counter("merges", "Anonymous users who became part of an account", &links.merges);
-    counter("merge_repeats", "Merges whose answer was given again", &links.repeats);
+    counter("merge_repeats", "Links and merges whose answer was given again", &links.repeats);
     counter("identity_logins", "Logins by an identity", &links.logins);
     counter("credential_changes", "Registrations, confirmations, mails asked for, passwords set", &links.credentials);
     let sweep = server.janitor.stats();

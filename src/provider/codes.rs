@@ -169,6 +169,17 @@ impl<O: Clone + Eq + Hash, P> Codes<O, P> {
     /// [`Full`]: nobody's code is ended for somebody else's.
     pub fn issue(&self, owner: Option<O>, payload: P, now: ServiceTime, entropy: &dyn Entropy) -> Result<Code, Full> {
         let (code, hash) = Code::new(self.kind, entropy);
+        self.put(hash, owner, payload, now)?;
+        Ok(code)
+    }
+
+    /// Keeps a code of this kind that was issued elsewhere. Answers whether there was room for it.
+    pub fn keep(&self, text: &str, owner: O, payload: P, now: ServiceTime) -> bool {
+        let hash = CodeHash::parse(self.kind, text);
+        hash.is_some_and(|hash| self.put(hash, Some(owner), payload, now).is_ok())
+    }
+
+    fn put(&self, hash: CodeHash, owner: Option<O>, payload: P, now: ServiceTime) -> Result<(), Full> {
         let mut inner = self.inner.lock();
         inner.end_expired(now);
         if let Some(owner) = &owner {
@@ -185,7 +196,7 @@ impl<O: Clone + Eq + Hash, P> Codes<O, P> {
         }
         let expires_at = now.saturating_add(self.limits.lifetime_s);
         inner.by_hash.insert(hash, Entry { number, owner, expires_at, payload });
-        Ok(code)
+        Ok(())
     }
 
     /// What the code is worth, once. `None` for whatever is not a living code.

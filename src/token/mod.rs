@@ -73,7 +73,7 @@ pub struct RefreshClaims {
     /// The session's number.
     pub number: u32,
     /// How often the token was rotated.
-    pub counter: u16,
+    pub counter: u32,
     /// How the session was begun.
     pub kind: SessionKind,
     /// The client's device; zeros for none.
@@ -115,7 +115,7 @@ pub struct Refresh {
     /// The session's number.
     pub number: u32,
     /// How often the token was rotated.
-    pub counter: u16,
+    pub counter: u32,
     /// How the session was begun: an endpoint accepts its own kind alone.
     pub kind: SessionKind,
     /// The client's device; zeros for none.
@@ -192,7 +192,7 @@ struct RefreshPayload<'a> {
     baas_domain_id: &'a str,
     baas_device_id: &'a str,
     sno: u32,
-    ctr: u16,
+    ctr: u32,
 }
 
 impl Tokens {

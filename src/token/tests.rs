@@ -156,9 +156,9 @@ fn the_longest_values_fit_and_configured_text_is_escaped() {
     assert_eq!(part(&token, 1)["client_id"], "my \"app\"\u{1}");
     assert_eq!(tokens.verify_access(&token, u64::MAX - 1).map(|access| access.user), Ok(user));
     let most =
-        RefreshClaims { user, number: u32::MAX, counter: u16::MAX, issued_at_s: u64::MAX, ..refresh_claims(KINDS[0]) };
+        RefreshClaims { user, number: u32::MAX, counter: u32::MAX, issued_at_s: u64::MAX, ..refresh_claims(KINDS[0]) };
     let refresh = tokens.verify_refresh(&tokens.refresh(&most)).unwrap();
-    assert_eq!((refresh.user, refresh.number, refresh.counter), (user, u32::MAX, u16::MAX));
+    assert_eq!((refresh.user, refresh.number, refresh.counter), (user, u32::MAX, u32::MAX));
 }
 
 /// S24: the key decides the algorithm; `none`, another one, and HMAC under the public key are refused.

@@ -1,8 +1,10 @@
 //! Accounts over HTTP: merging with all its conflicts, other screens, a user's own sessions, fresh logins, throttled guesses.
 
+use awc::ws::Frame;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::StreamExt as _;
 use passerby_actors::store::Store;
 use serde_json::{Value, json};
 
@@ -16,7 +18,7 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// A world with JWTs of somebody else, passwords without confirmation, and API keys.
 #[track_caller]
-fn world() -> World {
+pub(crate) fn world() -> World {
     let file = "[provider.custom_token]\nconfig = { audience = \"test\", signingAlgorithm = \"HS256\" }\n\
                 secret_config = { signingKeys = [\"jwt-key\"] }\n\
                 [provider.local_userpass]\nconfig = { autoConfirm = true }\n[provider.api_key]\nenabled = true\n";
@@ -24,7 +26,7 @@ fn world() -> World {
 }
 
 /// Somebody else's JWT about this person, good for years of a test's time.
-fn jwt(subject: &str) -> String {
+pub(crate) fn jwt(subject: &str) -> String {
     let claims = json!({ "sub": subject, "aud": "test", "exp": 4_000_000_000_u32 });
     let signed = format!(
         "{}.{}",
@@ -35,7 +37,7 @@ fn jwt(subject: &str) -> String {
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
 }
 
-async fn log_in_as(server: &TestServer, subject: &str) -> Tokens {
+pub(crate) async fn log_in_as(server: &TestServer, subject: &str) -> Tokens {
     let body = json!({ "provider": "custom-token", "token": jwt(subject) });
     let answer = server.call(CREATE).body(body.to_string()).send().await;
     assert_eq!(answer.status, 201, "{answer:?}");
@@ -175,6 +177,56 @@ async fn a_merge_whose_answer_was_lost_can_be_asked_for_again_for_ten_minutes() 
 }
 
 #[actix_web::test]
+async fn a_link_whose_answer_was_lost_can_be_asked_for_again_for_ten_minutes() {
+    world()
+        .serve(async |server| {
+            log_in_as(server, "other").await;
+            let guest = server.log_in_v1().await;
+            server.clock.advance_s(1500);
+            let first = link(server, &guest.access, "a", json!({})).await.tokens();
+            assert_eq!(first.user, guest.user);
+            // by now the token's own time is over too: its signature counts
+            server.clock.advance_s(599);
+            for on_conflict in ["reject", "switch", "merge"] {
+                let again = link(server, &guest.access, "a", json!({ "on_conflict": on_conflict })).await;
+                assert_eq!((again.status, again.json().get("merged_user_id")), (200, None), "{again:?}");
+                let again = again.tokens();
+                assert_eq!(again.user, guest.user);
+                let session = view(server, &again.access).await["session_id"].clone();
+                assert_eq!(session, view(server, &first.access).await["session_id"], "the same session");
+            }
+            let named = json!({ "provider": "custom-token", "token": jwt("a") }).to_string();
+            let named = server.call(IDENTITIES).bearer(&guest.access).header("idempotency-key", "1").body(named);
+            let named = named.send().await.tokens();
+            assert_eq!(server.call(ROTATE).bearer(&named.refresh).send().await.status, 200);
+
+            // not without the proof, nor by another one, nor to look
+            for (subject, more) in [
+                ("b", json!({})),
+                ("other", json!({})),
+                ("other", json!({ "on_conflict": "switch" })),
+                ("a", json!({ "dry_run": true })),
+            ] {
+                link(server, &guest.access, subject, more).await.assert_problem(401, "token-expired");
+            }
+            server.call(VIEW).bearer(&guest.access).send().await.assert_problem(401, "token-expired");
+            server.call(ROTATE).bearer(&guest.refresh).send().await.assert_problem(401, "session-ended");
+            server.clock.advance_s(1);
+            link(server, &guest.access, "a", json!({})).await.assert_problem(401, "token-expired");
+
+            // a session of an SDK goes on under its number; one that has ended since is not begun again
+            let sdk = server.log_in().await;
+            assert_eq!(link(server, &sdk.access, "c", json!({})).await.status, 200);
+            server.call(VIEW).bearer(&sdk.access).send().await.assert_problem(401, "session-ended");
+            let again = link(server, &sdk.access, "c", json!({})).await.tokens();
+            assert_eq!(again.user, sdk.user);
+            assert_eq!(server.call(END).bearer(&again.access).send().await.status, 204);
+            link(server, &sdk.access, "c", json!({})).await.assert_problem(401, "session-ended");
+        })
+        .await;
+}
+
+#[actix_web::test]
 async fn a_transfer_code_makes_another_session_of_the_same_user_once_and_for_two_minutes() {
     let world = world().set("transfer.page", "https://app.example/continue?x=1");
     world
@@ -308,6 +360,214 @@ async fn how_an_account_is_logged_in_to_changes_only_soon_after_a_login() {
             // an anonymous user has nothing to log in with again
             let guest = rotate(&guest).await;
             assert_eq!(link(server, &guest.access, "c", json!({})).await.status, 200);
+        })
+        .await;
+}
+
+/// Someone's API key, and its id.
+async fn key(server: &TestServer, owner: &Tokens, name: &str) -> (String, String) {
+    let body = json!({ "name": name }).to_string();
+    let answer = server.call("POST /v1/user/api-keys").bearer(&owner.access).body(body).send().await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let text = |field: &str| answer.json()[field].as_str().unwrap().to_owned();
+    (text("key"), text("id"))
+}
+
+async fn log_in_by_key(server: &TestServer, key: &str) -> Tokens {
+    let body = json!({ "provider": "api-key", "key": key }).to_string();
+    let answer = server.call(CREATE).body(body).send().await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    answer.tokens()
+}
+
+async fn log_in_by_key_with_an_sdk(server: &TestServer, key: &str) -> Tokens {
+    let login = LOGIN.replace("anon-user", "api-key");
+    server.call(&login).body(json!({ "key": key }).to_string()).send().await.tokens()
+}
+
+async fn sessions(server: &TestServer, owner: &Tokens) -> Vec<(String, Value)> {
+    let listed = server.call(SESSIONS).bearer(&owner.access).send().await.json();
+    let entry = |entry: &Value| (entry["method"].as_str().unwrap().to_owned(), entry["api_key_id"].clone());
+    listed["sessions"].as_array().unwrap().iter().map(entry).collect()
+}
+
+/// S47: whoever finds a program's key does not become the account's owner by it.
+#[actix_web::test]
+async fn a_session_that_an_api_key_began_uses_the_data_and_changes_nothing_of_the_account() {
+    let world = world();
+    let server = world.start().await;
+    let owner = log_in_as(&server, "a").await;
+    let (key, key_id) = key(&server, &owner, "program").await;
+    let program = log_in_by_key(&server, &key).await;
+    let sdk = log_in_by_key_with_an_sdk(&server, &key).await;
+    let own = |call: crate::world::Call| call.header("sec-fetch-site", "same-origin");
+    let by_cookie = json!({ "mode": "cookie", "provider": "api-key", "key": key }).to_string();
+    let by_cookie = own(server.call(CREATE)).body(by_cookie).send().await;
+    let cookie = by_cookie.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+
+    let identity = "/v1/user/identities/custom-token/a";
+    let one_key = format!("/v1/user/api-keys/{key_id}");
+    let listed = server.call(SESSIONS).bearer(&owner.access).send().await.json();
+    let owners_session = format!("DELETE /v1/user/sessions/{}", listed["sessions"][0]["session_id"].as_str().unwrap());
+    let link = json!({ "provider": "custom-token", "token": jwt("b") });
+    let refused = [
+        ("GET /v1/user/identities".to_owned(), json!({})),
+        (IDENTITIES.to_owned(), link.clone()),
+        (IDENTITIES.to_owned(), json!({ "provider": "custom-token", "token": jwt("b"), "dry_run": true })),
+        (IDENTITIES.to_owned(), json!({ "provider": "api-key", "key": key })),
+        (format!("DELETE {identity}"), json!({})),
+        ("GET /v1/user/api-keys".to_owned(), json!({})),
+        ("POST /v1/user/api-keys".to_owned(), json!({ "name": "more" })),
+        (format!("PATCH {one_key}"), json!({ "disabled": true })),
+        (format!("DELETE {one_key}"), json!({})),
+        (SESSIONS.to_owned(), json!({})),
+        ("DELETE /v1/user/sessions".to_owned(), json!({})),
+        (owners_session, json!({})),
+        (TRANSFER.to_owned(), json!({})),
+        ("GET /v1/user/export".to_owned(), json!({})),
+        ("PUT /v1/user/password".to_owned(), json!({ "current_password": "a password", "password": "another" })),
+        ("DELETE /v1/user".to_owned(), json!({})),
+    ];
+    for (what, body) in &refused {
+        let call = || {
+            let call = server.call(what);
+            if what.starts_with("GET") || what.starts_with("DELETE") { call } else { call.body(body.to_string()) }
+        };
+        for access in [&program.access, &sdk.access] {
+            let answer = call().bearer(access).send().await;
+            assert_eq!(answer.status, 403, "{what}: {answer:?}");
+            answer.assert_problem(403, "insufficient-scope");
+        }
+        own(call()).header("cookie", &cookie).send().await.assert_problem(403, "insufficient-scope");
+    }
+    let (keys, login) = ("/api/client/v2.0/auth/api_keys", LOGIN.replace("anon-user", "custom-token") + "?link=true");
+    for (what, token) in [
+        (login, &sdk.access),
+        ("DELETE /api/client/v2.0/auth/delete".to_owned(), &sdk.access),
+        (format!("GET {keys}"), &sdk.refresh),
+        (format!("POST {keys}"), &sdk.refresh),
+        (format!("GET {keys}/{key_id}"), &sdk.refresh),
+        (format!("PUT {keys}/{key_id}/disable"), &sdk.refresh),
+        (format!("PUT {keys}/{key_id}/enable"), &sdk.refresh),
+        (format!("DELETE {keys}/{key_id}"), &sdk.refresh),
+    ] {
+        let body = json!({ "name": "more", "token": jwt("b") }).to_string();
+        let call = server.call(&what).bearer(token);
+        let answer = if what.starts_with("POST") { call.body(body) } else { call }.send().await;
+        let text = "a session that an API key began uses the account's data and does nothing else: log in another way";
+        answer.assert_client_error(403, Some("AuthError"), text);
+    }
+
+    // what it is for
+    for access in [&program.access, &sdk.access] {
+        for (what, status) in [
+            (VIEW, 200),
+            (PROFILE, 200),
+            ("GET /verify", 204),
+            ("GET /v1/meters", 200),
+            ("POST /v1/socket-ticket", 201),
+            ("DELETE /v1/data", 200),
+        ] {
+            let answer = server.call(what).bearer(access).send().await;
+            assert_eq!(answer.status, status, "{what}: {answer:?}");
+        }
+        let put = server.call("PUT /v1/data").bearer(access).body(r#"{"by":"a program"}"#).send().await;
+        assert_eq!(put.status, 200, "{put:?}");
+    }
+    let program = server.call(ROTATE).bearer(&program.refresh).send().await.tokens();
+    assert_eq!(server.call(REFRESH).bearer(&sdk.refresh).send().await.status, 201);
+
+    let by_key = || ("api-key".to_owned(), Value::from(key_id.clone()));
+    let by_token = || ("custom-token".to_owned(), Value::Null);
+    assert_eq!(
+        sessions(&server, &owner).await,
+        [by_token(), by_key(), by_key(), by_key()],
+        "nobody was ended or begun"
+    );
+    let export = server.call("GET /v1/user/export").bearer(&owner.access).send().await.json();
+    assert_eq!(export["identities"].as_array().map(Vec::len), Some(1));
+    assert_eq!(export["sessions"][1]["method"], "api-key");
+    server.stop().await;
+
+    // a restart gives it no more; and it may end itself, in both ways
+    let server = world.start().await;
+    server.call(SESSIONS).bearer(&program.access).send().await.assert_problem(403, "insufficient-scope");
+    assert_eq!(server.call(END).bearer(&program.access).send().await.status, 204);
+    let itself = view(&server, &sdk.access).await["session_id"].as_str().unwrap().to_owned();
+    let itself = format!("DELETE /v1/user/sessions/{itself}");
+    assert_eq!(server.call(&itself).bearer(&sdk.access).send().await.status, 204);
+    assert_eq!(sessions(&server, &owner).await, [by_token(), by_key()]);
+    server.stop().await;
+}
+
+/// S47.
+#[actix_web::test]
+async fn with_a_key_end_its_sessions_and_their_sockets_and_no_others() {
+    world()
+        .serve(async |server| {
+            let owner = log_in_as(server, "a").await;
+            let (kept, _) = key(server, &owner, "kept").await;
+            let kept = log_in_by_key(server, &kept).await;
+            for (name, what, body) in
+                [("a", "PATCH /v1/user/api-keys/", r#"{"disabled":true}"#), ("b", "DELETE /v1/user/api-keys/", "")]
+            {
+                let (key, id) = key(server, &owner, name).await;
+                let (v1, sdk) = (log_in_by_key(server, &key).await, log_in_by_key_with_an_sdk(server, &key).await);
+                let ticket = server.call("POST /v1/socket-ticket").bearer(&v1.access).send().await.json();
+                let late = server.call("POST /v1/socket-ticket").bearer(&v1.access).send().await.json();
+                let open = async |ticket: &Value| {
+                    let offer = format!("ticket.{}", ticket["ticket"].as_str().unwrap());
+                    let url = format!("http://{}/v1/socket", server.address);
+                    crate::world::client().ws(url).protocols(["passerby.v1", &offer]).connect().await
+                };
+                let (_, mut socket) = open(&ticket).await.unwrap();
+                let answer = server.call(&format!("{what}{id}")).bearer(&owner.access).body(body).send().await;
+                assert_eq!(answer.status, 204, "{answer:?}");
+                server.call(VIEW).bearer(&v1.access).send().await.assert_problem(401, "session-ended");
+                server.call(ROTATE).bearer(&v1.refresh).send().await.assert_problem(401, "session-ended");
+                assert_eq!(server.call(REFRESH).bearer(&sdk.refresh).send().await.status, 401);
+                assert!(open(&late).await.is_err(), "nor does a ticket begin anything");
+                let mut told = String::new();
+                while let Some(Ok(Frame::Text(text))) = socket.next().await {
+                    told = String::from_utf8(text.to_vec()).unwrap();
+                }
+                assert_eq!(told, r#"{"type":"session.ended","reason":"ended"}"#);
+            }
+            view(server, &kept.access).await;
+            view(server, &owner.access).await;
+        })
+        .await;
+}
+
+/// What began each session is said where sessions are listed, also of those that a link or a merge carried on.
+#[actix_web::test]
+async fn lists_of_sessions_say_what_began_each() {
+    world()
+        .serve(async |server| {
+            let guest = server.log_in_v1().await;
+            let methods = async |tokens: &Tokens| {
+                sessions(server, tokens).await.into_iter().map(|(method, _)| method).collect::<Vec<_>>()
+            };
+            assert_eq!(methods(&guest).await, ["anonymous"]);
+            let transfer = async |tokens: &Tokens| {
+                let code = server.call(TRANSFER).bearer(&tokens.access).send().await.json()["code"].clone();
+                let body = json!({ "provider": "transfer", "code": code }).to_string();
+                server.call(CREATE).body(body).send().await.tokens()
+            };
+            transfer(&guest).await;
+            assert_eq!(methods(&guest).await, ["anonymous", "transfer"]);
+            let account = link(server, &guest.access, "a", json!({})).await.tokens();
+            transfer(&account).await;
+            log_in_as(server, "a").await;
+            let other = server.log_in_v1().await;
+            let merged = link(server, &other.access, "a", json!({ "on_conflict": "merge" })).await;
+            assert_eq!(merged.status, 200, "{merged:?}");
+            assert_eq!(methods(&account).await, ["link", "transfer", "custom-token", "merge"]);
+            let body = json!({ "email": "p@example.test", "password": "a password" });
+            assert_eq!(server.call("POST /v1/registrations").body(body.to_string()).send().await.status, 202);
+            let body = json!({ "provider": "local-userpass", "email": "p@example.test", "password": "a password" });
+            let with_password = server.call(CREATE).body(body.to_string()).send().await.tokens();
+            assert_eq!(methods(&with_password).await, ["password"]);
         })
         .await;
 }

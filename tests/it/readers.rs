@@ -1,9 +1,12 @@
 //! Readers by cookie: `/verify`, lazy ids, sliding, the site's own calls, and what is never adopted.
 
+use std::cell::{Cell, RefCell};
+
 use futures_util::future::{join, join_all};
 use passerby_actors::store::Store;
 use serde_json::json;
 
+use crate::accounts::{self, jwt};
 use crate::faulty::Mode;
 use crate::support::{DAY_S, until};
 use crate::world::{Answer, Call, TestServer, World};
@@ -316,7 +319,8 @@ async fn the_sites_own_calls_go_by_cookie_and_other_sites_cannot_make_them() {
             let linked = jar.sent(own(link())).send().await;
             assert_eq!((linked.status, linked.json().get("access_token")), (200, None), "{linked:?}");
             assert!(jar.keep(&linked), "the cookie from before the link is worth nothing");
-            before.sent(server.call(NEVER)).send().await.assert_problem(401, "no-reader");
+            jar.sent(server.call("DELETE /v1/user")).send().await.assert_problem(403, "cross-site");
+            own(before.sent(server.call("DELETE /v1/user"))).send().await.assert_problem(401, "no-reader");
             let answer = jar.visit(server, NEVER).await;
             assert_eq!((passed(&answer), answer.header("x-passerby-anonymous")), (id, Some("false")));
 
@@ -325,6 +329,153 @@ async fn the_sites_own_calls_go_by_cookie_and_other_sites_cannot_make_them() {
             assert_eq!(out.status, 204);
             jar.keep(&out);
             assert!(jar.0.is_none());
+        })
+        .await;
+}
+
+/// What a link or a merge by this cookie answers.
+async fn joins(server: &TestServer, jar: &Jar, subject: &str) -> Answer {
+    let body = json!({ "provider": "custom-token", "token": jwt(subject), "on_conflict": "merge" }).to_string();
+    jar.sent(server.call("POST /v1/user/identities")).header("sec-fetch-site", "same-origin").body(body).send().await
+}
+
+/// S5: requests that a page had on their way when it linked or merged are answered for the right user, for reading, and
+/// leave the new cookie alone. So is one with the lazy cookie that came before.
+#[actix_web::test]
+async fn a_cookie_that_a_link_or_a_merge_replaced_reads_for_two_minutes_and_sets_nothing() {
+    accounts::world()
+        .serve(async |server| {
+            let account = accounts::log_in_as(server, "known").await;
+            for subject in ["new", "known"] {
+                let mut lazy = Jar::default();
+                let id = passed(&lazy.visit(server, AUTO).await);
+                let mut jar = Jar(lazy.0.clone());
+                assert_eq!(passed(&jar.visit(server, AUTO).await), id);
+                let old = Jar(jar.0.clone());
+                let joined = joins(server, &jar, subject).await;
+                assert_eq!(joined.status, 200, "{joined:?}");
+                assert!(jar.keep(&joined));
+                let owner = if subject == "new" { id } else { account.user.clone() };
+                let reads = async |cookie: &Jar, when: &str| {
+                    for what in [AUTO, NEVER] {
+                        let answer = cookie.sent(server.call(what)).send().await;
+                        assert_eq!(passed(&answer), owner, "{subject} {when} {what}");
+                        assert_eq!(answer.header("x-passerby-anonymous"), Some("false"));
+                        assert_eq!(answer.header("set-cookie"), None, "{subject} {when} {what}");
+                    }
+                    let own = |call: Call| cookie.sent(call).header("sec-fetch-site", "same-origin");
+                    let seen = own(server.call("GET /v1/session")).send().await;
+                    assert_eq!(seen.json()["user_id"].as_str(), Some(owner.as_str()));
+                    let again = own(server.call("POST /v1/sessions").body(r#"{"mode":"cookie"}"#)).send().await;
+                    assert_eq!((again.status, again.header("set-cookie")), (200, None), "{again:?}");
+                    assert_eq!(again.json()["user_id"].as_str(), Some(owner.as_str()));
+                    for method in ["POST", "DELETE"] {
+                        let write = cookie.sent(server.call(AUTO)).header("x-forwarded-method", method).send().await;
+                        write.assert_problem(401, "no-reader");
+                        assert_eq!(write.header("set-cookie"), None);
+                    }
+                    for what in ["PUT /v1/data", "DELETE /v1/session", "DELETE /v1/user", "POST /v1/session/transfer"] {
+                        own(server.call(what)).body("{}").send().await.assert_problem(401, "no-reader");
+                    }
+                    for what in ["GET /v1/user/export", "GET /v1/user/identities", "GET /v1/user/sessions"] {
+                        own(server.call(what)).send().await.assert_problem(401, "no-reader");
+                    }
+                };
+                reads(&old, "at once").await;
+                reads(&lazy, "the lazy one").await;
+                server.clock.advance_s(119);
+                reads(&old, "for two minutes").await;
+                server.clock.advance_s(1);
+                for cookie in [&old, &lazy] {
+                    cookie.sent(server.call(NEVER)).send().await.assert_problem(401, "no-reader");
+                    let stranger = cookie.sent(server.call(AUTO)).send().await;
+                    assert!(passed(&stranger) != owner && stranger.header("set-cookie").is_some());
+                }
+                assert_eq!(passed(&jar.visit(server, NEVER).await), owner);
+            }
+
+            // what took its place may be over sooner, and an end is an end
+            let mut jar = Jar::of_reader(server).await;
+            let old = Jar(jar.0.clone());
+            assert!(jar.keep(&joins(server, &jar, "left").await));
+            let out = jar.sent(server.call("DELETE /v1/session")).header("sec-fetch-site", "same-origin").send().await;
+            assert_eq!(out.status, 204);
+            old.sent(server.call(NEVER)).send().await.assert_problem(401, "no-reader");
+            // a session that somebody ended has no successor
+            let mut jar = Jar::of_reader(server).await;
+            let old = Jar(jar.0.clone());
+            let out = jar.sent(server.call("DELETE /v1/session")).header("sec-fetch-site", "same-origin").send().await;
+            assert_eq!((out.status, jar.keep(&out)), (204, true));
+            old.sent(server.call(NEVER)).send().await.assert_problem(401, "no-reader");
+        })
+        .await;
+}
+
+/// The answer to a link by cookie is lost: the same request with the same cookie sets the cookie that was lost.
+#[actix_web::test]
+async fn a_link_by_cookie_whose_answer_was_lost_can_be_asked_for_again() {
+    accounts::world()
+        .serve(async |server| {
+            let account = accounts::log_in_as(server, "known").await;
+            for subject in ["new", "known"] {
+                let mut jar = Jar::default();
+                let id = passed(&jar.visit(server, AUTO).await);
+                assert_eq!(passed(&jar.visit(server, AUTO).await), id);
+                let lost = joins(server, &jar, subject).await;
+                assert_eq!(lost.status, 200, "{lost:?}");
+                server.clock.advance_s(599);
+                let stolen = json!({ "provider": "custom-token", "token": jwt(subject), "on_conflict": "merge" });
+                let stolen = jar.sent(server.call("POST /v1/user/identities")).body(stolen.to_string()).send().await;
+                stolen.assert_problem(401, "no-reader");
+                joins(server, &jar, "somebody").await.assert_problem(401, "no-reader");
+                let mut late = Jar(jar.0.clone());
+                assert!(jar.keep(&joins(server, &jar, subject).await));
+                let owner = if subject == "new" { &id } else { &account.user };
+                assert_eq!(passed(&jar.visit(server, NEVER).await), *owner);
+                server.clock.advance_s(1);
+                let answer = joins(server, &late, subject).await;
+                answer.assert_problem(401, "no-reader");
+                assert!(!late.keep(&answer));
+            }
+        })
+        .await;
+}
+
+/// A page polls while the same browser signs up or logs in by merging: whatever comes first, the browser ends as the account.
+#[actix_web::test]
+async fn polling_beside_a_sign_up_never_ends_as_a_stranger() {
+    accounts::world()
+        .serve(async |server| {
+            for round in 0..25 {
+                let subject = format!("p{round}");
+                let known = if round % 2 == 1 { Some(accounts::log_in_as(server, &subject).await.user) } else { None };
+                let jar = Jar::of_reader(server).await;
+                let id = passed(&jar.sent(server.call(NEVER)).send().await);
+                let jar = RefCell::new(jar);
+                let done = Cell::new(false);
+                let poll = async || {
+                    let mut after = 0;
+                    // some are on their way when the link is answered, and some come after it
+                    while after < 2 {
+                        after += u32::from(done.get());
+                        let call = jar.borrow().sent(server.call(AUTO));
+                        let answer = call.send().await;
+                        assert_eq!(answer.status, 204, "{answer:?}");
+                        jar.borrow_mut().keep(&answer);
+                    }
+                };
+                let sign_up = async {
+                    let browser = Jar(jar.borrow().0.clone());
+                    let joined = joins(server, &browser, &subject).await;
+                    assert_eq!(joined.status, 200, "{joined:?}");
+                    jar.borrow_mut().keep(&joined);
+                    done.set(true);
+                };
+                join(join_all((0..6).map(|_| poll())), sign_up).await;
+                let answer = jar.into_inner().visit(server, NEVER).await;
+                assert_eq!(passed(&answer), known.unwrap_or(id), "round {round}");
+                assert_eq!(answer.header("x-passerby-anonymous"), Some("false"), "round {round}");
+            }
         })
         .await;
 }

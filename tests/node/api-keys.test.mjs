@@ -155,10 +155,9 @@ describe("realm-web with API keys", { timeout: SUITE_DEADLINE }, () => {
     for (const seen of [
       await owner.apiKeys.fetchAll(),
       await owner.apiKeys.fetch(_id),
-      await script.apiKeys.fetchAll(),
       (await call(server.url, "GET", V1_KEYS, owner.accessToken)).body,
       (await call(server.url, "GET", PATHS.profile, script.accessToken)).body,
-      (await call(server.url, "GET", V1_IDENTITIES, script.accessToken)).body,
+      (await call(server.url, "GET", V1_IDENTITIES, owner.accessToken)).body,
     ]) {
       const text = JSON.stringify(seen);
       assert.equal(text.includes(key.slice(4, 58)), false, text);
@@ -201,13 +200,43 @@ describe("realm-web with API keys", { timeout: SUITE_DEADLINE }, () => {
     assert.equal((await logInWithKey(server.url, next.key)).id, owner.id);
   });
 
-  test("a session that a key began goes on without it", async () => {
+  for (const end of ["delete", "disable"]) {
+    test(`a session that a key began ends with it: ${end}`, async () => {
+      const owner = await newOwner(server.url);
+      const { _id, key } = await owner.apiKeys.create("begins");
+      const script = await logInWithKey(server.url, key);
+      await script.refreshProfile();
+      await owner.apiKeys[end](_id);
+      await assert.rejects(script.refreshProfile(), { statusCode: 401, errorCode: "InvalidSession" });
+      assert.equal(script.state, "logged-out");
+      await owner.refreshProfile();
+    });
+  }
+
+  test("a session that a key began changes nothing of the account, and stays logged in", async (t) => {
+    const proxy = await startProxy(t, server);
     const owner = await newOwner(server.url);
-    const { _id, key } = await owner.apiKeys.create("begins");
-    const script = await logInWithKey(server.url, key);
-    await owner.apiKeys.delete(_id);
-    await script.refreshProfile();
-    await script.refreshCustomData();
+    const { _id, key } = await owner.apiKeys.create("program");
+    const script = await logInWithKey(proxy.url, key);
+    const { accessToken, identities } = script;
+    const email = await newPerson(server.url);
+    for (const change of [
+      () => script.apiKeys.create("another"),
+      () => script.apiKeys.fetchAll(),
+      () => script.apiKeys.fetch(_id),
+      () => script.apiKeys.disable(_id),
+      () => script.apiKeys.enable(_id),
+      () => script.apiKeys.delete(_id),
+      () => script.linkCredentials(Credentials.emailPassword(email, PASSWORD)),
+      () => script.app.deleteUser(script),
+    ]) {
+      proxy.clear();
+      await assert.rejects(change(), { statusCode: 403, errorCode: "AuthError" });
+      assert.equal(proxy.lines.length, 1, "no refresh, no second attempt");
+    }
+    await assertGoesOn(script, accessToken, identities);
+    await script.logOut();
+    await owner.refreshProfile();
   });
 
   test("what is not a key of this server logs nobody in", async (t) => {
@@ -393,7 +422,7 @@ describe("realm-web with API keys", { timeout: SUITE_DEADLINE }, () => {
       const body = { provider: "api-key", key };
       assert.equal((await call(server.url, "POST", V1_SESSIONS, undefined, body)).status, 401);
     }
-    await assert.rejects(script.apiKeys.fetchAll(), { statusCode: 401, errorCode: "InvalidSession" });
+    await assert.rejects(script.refreshProfile(), { statusCode: 401, errorCode: "InvalidSession" });
     assert.equal(script.state, "logged-out");
   });
 
@@ -509,6 +538,7 @@ describe("API keys on /v1", { timeout: SUITE_DEADLINE }, () => {
     assert.equal(session.body.anonymous, false);
 
     assertDone(await owner.change(shown.id, true));
+    assert.equal((await call(server.url, "GET", V1_SESSION, body.access_token)).status, 401, "its sessions end");
     assert.deepEqual(await owner.list(), [{ ...shown, disabled: true }]);
     refused(await logInWith(key));
     assertDone(await owner.change(shown.id, false));
@@ -516,7 +546,6 @@ describe("API keys on /v1", { timeout: SUITE_DEADLINE }, () => {
     assertDone(await owner.remove(shown.id));
     assert.deepEqual(await owner.list(), []);
     refused(await logInWith(key));
-    assert.equal((await call(server.url, "GET", V1_SESSION, body.access_token)).status, 200, "its session goes on");
   });
 
   test("the time at which a key was made is always the same", async () => {

@@ -16,9 +16,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{CREDENTIAL_COSTS, Core, Error, IdForm, event};
 use crate::domain::{
-    Cause, ChangeSet, Conflicts, Credential, CredentialChange, Decision, DeviceId, Family, IdentityKey, MergePolicy,
-    Merged, Op, Operation, Outcome, Refusal, Reply, Rewrite, ServiceTime, Session, SessionId, SessionKind, UserId,
-    UserState, ValueKey,
+    Cause, ChangeSet, Conflicts, Credential, CredentialChange, Decision, DeviceId, Family, IdentityKey, LoginMethod,
+    MergePolicy, Merged, Op, Opening, Operation, Outcome, Predecessor, Refusal, Reply, Rewrite, ServiceTime, Session,
+    SessionId, SessionKind, UserId, UserState, ValueKey,
 };
 use crate::store::{Completions, Health};
 
@@ -26,8 +26,8 @@ use crate::store::{Completions, Health};
 /// so many tabs may log in by one identity at the same moment.
 const TRIES: usize = 64;
 
-/// For how long the answer to a merge is given again (seconds; design §6).
-const REPEAT_S: u32 = 600;
+/// For how long the answer to a link or a merge is given again (seconds; design §6).
+pub const REPEAT_S: u32 = 600;
 /// How much memory is taken by what merges left out, which is told again with the answer (bytes).
 const LEFT_OUT_BYTES: usize = 8 << 20;
 
@@ -42,6 +42,8 @@ pub struct Proof {
     pub rests_on: Option<Witness>,
     /// Whether it proves a user who exists already, as an API key does: no login makes one.
     pub of_known_user: bool,
+    /// How it was proved: a session that it begins remembers that.
+    pub method: LoginMethod,
 }
 
 /// A stored value as it was looked at.
@@ -63,7 +65,8 @@ impl std::fmt::Debug for Witness {
 impl Proof {
     /// A proof that rests on nothing that is kept here.
     pub fn new(identity: IdentityKey, data: Box<str>) -> Self {
-        Self { identity, data, rests_on: None, of_known_user: false }
+        let method = LoginMethod::of_provider(&identity.provider);
+        Self { identity, data, rests_on: None, of_known_user: false, method }
     }
 }
 
@@ -117,7 +120,8 @@ pub struct LoggedIn {
 }
 
 impl LoggedIn {
-    fn new(user: UserId, session: &Session) -> Self {
+    /// The user with this session of theirs.
+    pub fn new(user: UserId, session: &Session) -> Self {
         let session_id = SessionId::derive(&user, session.number);
         Self { user, number: session.number, session: session_id, epoch: session.epoch }
     }
@@ -136,7 +140,7 @@ pub struct LinkStats {
     pub logins: AtomicU64,
     /// Anonymous users who became part of an account.
     pub merges: AtomicU64,
-    /// Merges whose answer was given again.
+    /// Links and merges whose answer was given again.
     pub repeats: AtomicU64,
     /// Changes of credentials: registrations, confirmations, mails asked for, passwords.
     pub credentials: AtomicU64,
@@ -236,22 +240,12 @@ impl Work {
         user: &UserId,
         operation: &Operation,
     ) -> Result<(Option<ChangeSet>, Reply), Error> {
-        let demand = self.demand(proof)?;
+        let demand = demand(&self.core, proof)?;
         let (mut set, reply) = self.proposal(user, operation)?;
         if let Some(set) = &mut set {
             set.ops.splice(..0, demand);
         }
         Ok((set, reply))
-    }
-
-    /// What a set must demand so that the proof holds when it is done.
-    fn demand(&self, proof: &Proof) -> Result<Option<Op>, Error> {
-        let Some(Witness { key, value }) = &proof.rests_on else { return Ok(None) };
-        let current = self.core.store.registry().value(key).ok_or(Refusal::StaleProof)?;
-        if current != *value && !is_same_password(&current, value) {
-            return Err(Error::Refused(Refusal::StaleProof));
-        }
-        Ok(Some(Op::Value { key: key.clone(), seen: Some(current), change: Rewrite::Keep }))
     }
 
     async fn link(&self, link: Link) -> Result<LoggedIn, Error> {
@@ -298,12 +292,13 @@ impl Work {
                 let Reply::Linked { session, .. } = reply else { return Err(Error::Busy) };
                 return Ok((set, Joined::Linked(LoggedIn::new(user, &session))));
             };
-            let demand = self.demand(&proof)?;
+            let demand = demand(&self.core, &proof)?;
             let now = store.clock().now();
             let source = store.load(&user).ok_or(Refusal::Gone)?;
             source.session(session, now, &self.core.policy).ok_or(Refusal::SessionEnded)?;
             let target = store.load(&owner).ok_or(Error::Busy)?;
-            let merged = policy.merge(&source, &target, opens, now, store.clock().wall_s(), &self.core.policy)?;
+            let opening = merging(&user, session, opens, now);
+            let merged = policy.merge(&source, &target, opening, now, store.clock().wall_s(), &self.core.policy)?;
             let (set, logged_in, conflicts) = merged_set(demand, &source, &target, merged, now);
             Ok((Some(set), Joined::Merged(logged_in, conflicts)))
         };
@@ -326,7 +321,8 @@ impl Work {
     /// The answer to a merge once more, for a client that lost it: with another new session.
     async fn repeat_merge(&self, repeat: RepeatMerge) -> Result<(LoggedIn, Conflicts), Error> {
         let RepeatMerge { source, proof, opens: (kind, device), permit } = repeat;
-        let operation = Operation::LogIn { identity: proof.identity.clone(), data: proof.data.clone(), kind, device };
+        let (identity, data, method) = (proof.identity.clone(), proof.data.clone(), proof.method);
+        let operation = Operation::LogIn { identity, data, method, kind, device };
         let propose = || {
             let store = &self.core.store;
             let owner = store.resolve(&proof.identity).ok_or(Refusal::Gone)?;
@@ -395,13 +391,15 @@ impl Work {
     /// The identity's owner with a new session; if there is none, one is made.
     async fn log_in(&self, log_in: LogIn) -> Result<LoggedIn, Error> {
         let LogIn { proof, kind, device, form, permit } = log_in;
-        let Proof { identity, data, .. } = &proof;
+        let Proof { identity, data, method, .. } = &proof;
+        let opening = Opening::new(kind, device, *method);
         let mut made = false;
         let propose = || {
             let now = self.core.store.clock().now();
             if let Some(owner) = self.core.store.resolve(identity) {
                 made = false;
-                let operation = Operation::LogIn { identity: identity.clone(), data: data.clone(), kind, device };
+                let (identity, data, method) = (identity.clone(), data.clone(), *method);
+                let operation = Operation::LogIn { identity, data, method, kind, device };
                 let (set, reply) = self.proposal_by(&proof, &owner, &operation)?;
                 let Reply::Opened(session) = reply else { return Err(Error::Busy) };
                 return Ok((set, LoggedIn::new(owner, &session)));
@@ -409,13 +407,13 @@ impl Work {
             if proof.of_known_user {
                 return Err(Error::Refused(Refusal::StaleProof));
             }
-            let demand = self.demand(&proof)?;
+            let demand = demand(&self.core, &proof)?;
             if self.core.store.registry().len() >= self.core.limits.max_users {
                 return Err(Error::Capacity);
             }
             made = true;
             let id = self.core.new_id(form);
-            let (user, session) = UserState::lasting(id, identity.clone(), data.clone(), (kind, device), now);
+            let (user, session) = UserState::lasting(id, identity.clone(), data.clone(), opening, now);
             let extension = user.extension.as_ref().map(crate::domain::Extension::encode);
             let mut ops: Vec<Op> = demand.into_iter().collect();
             ops.push(Op::Claim { identity: identity.clone(), user: id });
@@ -427,6 +425,16 @@ impl Work {
         event::changed(&logged_in.user, if made { Cause::Created } else { Cause::SessionOpened });
         Ok(logged_in)
     }
+}
+
+/// What a set must demand so that the proof holds when it is done.
+fn demand(core: &Core, proof: &Proof) -> Result<Option<Op>, Error> {
+    let Some(Witness { key, value }) = &proof.rests_on else { return Ok(None) };
+    let current = core.store.registry().value(key).ok_or(Refusal::StaleProof)?;
+    if current != *value && !is_same_password(&current, value) {
+        return Err(Error::Refused(Refusal::StaleProof));
+    }
+    Ok(Some(Op::Value { key: key.clone(), seen: Some(current), change: Rewrite::Keep }))
 }
 
 /// Whether there is room for another credential.
@@ -442,6 +450,12 @@ fn is_same_password(one: &[u8], other: &[u8]) -> bool {
         (Ok(one), Ok(other)) => one.password == other.password && one.confirmed == other.confirmed,
         _ => false,
     }
+}
+
+/// The account's new session after a merge, which a session of the user who becomes part of it asked for.
+fn merging(source: &UserId, session: u32, (kind, device): (SessionKind, DeviceId), now: ServiceTime) -> Opening {
+    let replaces = Some(Predecessor { user: *source, number: session, at: now });
+    Opening { replaces, ..Opening::new(kind, device, LoginMethod::Merge) }
 }
 
 /// The one set of a merge, and what it answers.
@@ -640,6 +654,26 @@ impl LinkerHandle {
         self.address.send(repeat).await.map_err(|_| Error::Stopping)?
     }
 
+    /// The answer to a link again, within 10 minutes, for a client that lost it: the session that took the place of the user's
+    /// session `ended`. The proof must be of the very identity that was linked then. Changes nothing.
+    ///
+    /// # Errors
+    /// `Refused(Gone)` if there is no such session, `Refused(StaleProof)` if the proof does not hold any more.
+    pub fn repeat_link(&self, user: &UserId, ended: &SessionId, proof: &Proof) -> Result<Session, Error> {
+        let store = &self.core.store;
+        let now = store.clock().now();
+        let state = store.load(user).ok_or(Refusal::Gone)?;
+        let session = state.successor(user, ended, now, REPEAT_S, &self.core.policy).ok_or(Refusal::Gone)?;
+        let linked = session.replaces.map(|replaced| replaced.at);
+        let mut identities = state.identities().iter();
+        if !identities.any(|known| known.key == proof.identity && Some(known.linked) == linked) {
+            return Err(Error::Refused(Refusal::Gone));
+        }
+        demand(&self.core, proof)?;
+        self.stats.repeats.fetch_add(1, Ordering::Relaxed);
+        Ok(session)
+    }
+
     /// What linking or merging would do now. Changes nothing.
     ///
     /// # Errors
@@ -656,8 +690,8 @@ impl LinkerHandle {
             }
             Some(owner) => {
                 let target = store.load(&owner).ok_or(Error::Busy)?;
-                let opens = (SessionKind::V1, DeviceId::default());
-                let merged = policy.merge(&state, &target, opens, now, store.clock().wall_s(), rules);
+                let opening = merging(user, session, (SessionKind::V1, DeviceId::default()), now);
+                let merged = policy.merge(&state, &target, opening, now, store.clock().wall_s(), rules);
                 Ok(Preview::Owned { owner, merged: merged.map(Box::new) })
             }
         }

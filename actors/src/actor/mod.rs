@@ -13,7 +13,7 @@ pub(crate) use bounds::CREDENTIAL_COSTS;
 pub use bounds::{Bound, Fullness};
 pub use error::Error;
 pub use janitor::{JanitorHandle, SweepStats, Swept};
-pub use linker::{Ends, Joined, LinkStats, LinkerHandle, LoggedIn, Preview, Proof, Witness};
+pub use linker::{Ends, Joined, LinkStats, LinkerHandle, LoggedIn, Preview, Proof, REPEAT_S, Witness};
 pub(crate) use session::{Attach, Perform, Progress, Session};
 pub use sockets::{Hello, Inbox, MOST_SOCKETS, Missed, OUTBOX, OUTBOX_DOCUMENTS, Push};
 pub use supervisor::IdForm;

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use super::clock::ServiceTime;
 use super::ids::{DeviceId, UserId};
 use super::reader::{Reader, Short};
-use super::record::SessionKind;
+use super::session::Sessions;
 
 /// The one table of section tags. A number is never given twice; sections with unknown tags are kept as they are.
 pub mod tag {
-    /// [`super::Sessions`].
+    /// [`super::Sessions`], as far as every version knows them.
     pub const SESSIONS: u16 = 1;
     /// [`super::Identity`] list, in link order.
     pub const IDENTITIES: u16 = 2;
@@ -23,6 +23,12 @@ pub mod tag {
     pub const ALIASES: u16 = 6;
     /// When each session was last used, in the order of the sessions.
     pub const SESSIONS_SEEN: u16 = 7;
+    /// What began each session, by its number.
+    pub const SESSION_METHODS: u16 = 8;
+    /// Which session another one replaces, by its number.
+    pub const SESSIONS_REPLACED: u16 = 9;
+    /// The upper halves of counters of refresh tokens, by the session's number.
+    pub const ROTATIONS: u16 = 10;
 }
 
 impl From<Short> for DecodeError {
@@ -37,36 +43,6 @@ const FORMAT: u8 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unreadable extension record")]
 pub struct DecodeError;
-
-/// One device's login.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session {
-    /// Its number; never reused while the user lives.
-    pub number: u32,
-    /// How it was begun.
-    pub kind: SessionKind,
-    /// When it began.
-    pub started: ServiceTime,
-    /// When it was last used; up to `touch_granularity` before the last use.
-    pub seen: ServiceTime,
-    /// Access tokens of an earlier epoch fail.
-    pub epoch: u8,
-    /// How often its refresh token was rotated (`/v1`).
-    pub refresh_counter: u16,
-    /// The client's device id; zeros for none.
-    pub device: DeviceId,
-    /// Whether the user was anonymous when it began: such sessions end when the user is linked elsewhere.
-    pub anonymous_at_start: bool,
-}
-
-/// A user's sessions, and the highest number ever given to one.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Sessions {
-    /// The highest number given so far.
-    pub highest: u32,
-    /// The live ones, in order of their number.
-    pub list: Vec<Session>,
-}
 
 /// What an identity is found by: its provider's type and the id it has there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -153,9 +129,17 @@ impl Extension {
     pub fn encode(&self) -> Box<[u8]> {
         let mut sections: BTreeMap<u16, Box<[u8]>> = self.unknown.clone();
         if let Some(sessions) = &self.sessions {
-            sections.insert(tag::SESSIONS, encode_sessions(sessions));
-            let seen = sessions.list.iter().flat_map(|session| session.seen.to_be_bytes());
-            sections.insert(tag::SESSIONS_SEEN, seen.collect());
+            sections.insert(tag::SESSIONS, sessions.encode());
+            sections.insert(tag::SESSIONS_SEEN, sessions.encode_seen());
+            for (tag, section) in [
+                (tag::SESSION_METHODS, sessions.encode_methods()),
+                (tag::SESSIONS_REPLACED, sessions.encode_replaced()),
+                (tag::ROTATIONS, sessions.encode_rotations()),
+            ] {
+                if !section.is_empty() {
+                    sections.insert(tag, section);
+                }
+            }
         }
         if !self.identities.is_empty() {
             sections.insert(tag::IDENTITIES, encode_identities(&self.identities));
@@ -197,7 +181,7 @@ impl Extension {
             let tag = input.u16()?;
             let section = input.bytes()?;
             match tag {
-                tag::SESSIONS => extension.sessions = Some(decode_sessions(section)?),
+                tag::SESSIONS => extension.sessions = Some(Sessions::decode(section)?),
                 tag::IDENTITIES => extension.identities = decode_identities(section)?,
                 tag::CREATED => extension.created_ms = Some(Reader(section).u64()?),
                 // the tags ascend, so the identities are there
@@ -216,17 +200,10 @@ impl Extension {
                     }
                 }
                 // the tags ascend, so the sessions are there
-                tag::SESSIONS_SEEN => {
-                    let count = extension.sessions.as_ref().map_or(0, |sessions| sessions.list.len());
-                    // an older version, which does not know this section, has changed the sessions since
-                    if section.len() != count * size_of::<ServiceTime>() {
-                        continue;
-                    }
-                    let mut seen = Reader(section);
-                    for session in extension.sessions.iter_mut().flat_map(|sessions| &mut sessions.list) {
-                        session.seen = seen.u32()?;
-                    }
-                }
+                tag::SESSIONS_SEEN => extension.known_sessions(|sessions| sessions.decode_seen(section))?,
+                tag::SESSION_METHODS => extension.known_sessions(|sessions| sessions.decode_methods(section))?,
+                tag::SESSIONS_REPLACED => extension.known_sessions(|sessions| sessions.decode_replaced(section))?,
+                tag::ROTATIONS => extension.known_sessions(|sessions| sessions.decode_rotations(section))?,
                 _ => {
                     extension.unknown.insert(tag, section.into());
                 }
@@ -234,39 +211,13 @@ impl Extension {
         }
         Ok(extension)
     }
-}
 
-fn encode_sessions(sessions: &Sessions) -> Box<[u8]> {
-    let mut out = sessions.highest.to_be_bytes().to_vec();
-    for session in &sessions.list {
-        out.extend(session.number.to_be_bytes());
-        out.push(session.kind as u8);
-        out.extend(session.started.to_be_bytes());
-        out.push(session.epoch);
-        out.extend(session.refresh_counter.to_be_bytes());
-        out.extend(session.device.0);
-        out.push(u8::from(session.anonymous_at_start));
+    fn known_sessions(
+        &mut self,
+        read: impl FnOnce(&mut Sessions) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
+        self.sessions.as_mut().map_or(Ok(()), read)
     }
-    out.into()
-}
-
-fn decode_sessions(bytes: &[u8]) -> Result<Sessions, DecodeError> {
-    let mut input = Reader(bytes);
-    let mut sessions = Sessions { highest: input.u32()?, list: Vec::new() };
-    while !input.0.is_empty() {
-        let (number, kind, started) = (input.u32()?, input.u8()?, input.u32()?);
-        sessions.list.push(Session {
-            number,
-            kind: SessionKind::from_number(kind).ok_or(DecodeError)?,
-            started,
-            seen: started,
-            epoch: input.u8()?,
-            refresh_counter: input.u16()?,
-            device: DeviceId(input.array()?),
-            anonymous_at_start: input.u8()? != 0,
-        });
-    }
-    Ok(sessions)
 }
 
 fn encode_api_keys(keys: &[ApiKey]) -> Box<[u8]> {
@@ -329,20 +280,24 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{LoginMethod, Predecessor, Session, SessionKind};
 
-    fn example() -> Extension {
+    /// With what every version before the methods of sessions knew.
+    fn before() -> Extension {
         Extension {
             sessions: Some(Sessions {
                 highest: 3,
                 list: vec![Session {
                     number: 3,
                     kind: SessionKind::V1,
+                    method: LoginMethod::Unknown,
                     started: 7,
                     seen: 11,
                     epoch: 1,
                     refresh_counter: 9,
                     device: DeviceId([5; 12]),
                     anonymous_at_start: true,
+                    replaces: None,
                 }],
             }),
             identities: vec![Identity {
@@ -374,15 +329,82 @@ mod tests {
             0, 7, 0, 0, 0, 4, 0, 0, 0, 11,
             3, 132, 0, 0, 0, 2, 1, 2,
         ];
-        assert_eq!(&*example().encode(), golden);
-        assert_eq!(Extension::decode(golden), Ok(example()), "sections of later versions are kept too");
+        assert_eq!(&*before().encode(), golden);
+        assert_eq!(Extension::decode(golden), Ok(before()), "sections of later versions are kept too");
         let without_seen = Extension::decode(&golden[..169]).unwrap();
         assert_eq!(without_seen.sessions.unwrap().list[0].seen, 7, "before it was written, only the start is known");
     }
 
+    /// A session with all that there is to say, and one that another version began.
+    fn sessions() -> Sessions {
+        let known = before().sessions.unwrap_or_default().list.remove(0);
+        let replaces = Some(Predecessor { user: UserId::from_bytes([9; 16]), number: 2, at: 10 });
+        let method = LoginMethod::ApiKey(DeviceId([6; 12]));
+        let by_key = Session { number: 4, method, refresh_counter: 0x0007_0009, replaces, ..known.clone() };
+        Sessions { highest: 4, list: vec![known, by_key] }
+    }
+
+    #[test]
+    fn what_began_a_session_is_kept_with_it() {
+        let extension = Extension { sessions: Some(sessions()), ..Extension::default() };
+        #[rustfmt::skip]
+        let golden: &[u8] = &[
+            1,
+            0, 1, 0, 0, 0, 54, 0, 0, 0, 4,
+            0, 0, 0, 3, 2, 0, 0, 0, 7, 1, 0, 9, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 1,
+            0, 0, 0, 4, 2, 0, 0, 0, 7, 1, 0, 9, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 1,
+            0, 7, 0, 0, 0, 8, 0, 0, 0, 11, 0, 0, 0, 11,
+            0, 8, 0, 0, 0, 17, 0, 0, 0, 4, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6,
+            0, 9, 0, 0, 0, 28, 0, 0, 0, 4, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 0, 0, 0, 2, 0, 0, 0, 10,
+            0, 10, 0, 0, 0, 6, 0, 0, 0, 4, 0, 7,
+        ];
+        assert_eq!(&*extension.encode(), golden);
+        assert_eq!(Extension::decode(golden), Ok(extension));
+        let unknown_method = [&golden[..85], &[200], &golden[86..]].concat();
+        assert_eq!(golden[85], 6);
+        assert_eq!(Extension::decode(&unknown_method), Err(DecodeError), "its rights are not guessed");
+    }
+
+    /// An older version keeps the sections that it does not know, while it ends sessions and begins others.
+    #[test]
+    fn what_began_a_session_is_never_said_of_another_one() {
+        let mut changed = sessions();
+        changed.list[1].number = 5;
+        let stale = Extension { sessions: Some(sessions()), ..Extension::default() }.encode();
+        let sections = [
+            [&[1, 0, 1][..], &(changed.encode().len() as u32).to_be_bytes(), &changed.encode()].concat(),
+            stale[stale.len() - 69..].to_vec(),
+        ];
+        let read = Extension::decode(&sections.concat()).unwrap().sessions.unwrap();
+        let other = &read.list[1];
+        assert_eq!((other.number, other.method, other.replaces), (5, LoginMethod::Unknown, None));
+        assert_eq!(other.refresh_counter, 9);
+    }
+
+    #[test]
+    fn every_method_is_read_as_it_was_written() {
+        let methods = [
+            LoginMethod::Anonymous,
+            LoginMethod::Password,
+            LoginMethod::CustomToken,
+            LoginMethod::IdToken,
+            LoginMethod::Browser,
+            LoginMethod::ApiKey(DeviceId([1; 12])),
+            LoginMethod::Transfer,
+            LoginMethod::Link,
+            LoginMethod::Merge,
+            LoginMethod::Unknown,
+        ];
+        let session = sessions().list.remove(0);
+        let list = (1..).zip(methods).map(|(number, method)| Session { number, method, ..session.clone() });
+        let extension =
+            Extension { sessions: Some(Sessions { highest: 10, list: list.collect() }), ..Extension::default() };
+        assert_eq!(Extension::decode(&extension.encode()), Ok(extension));
+    }
+
     #[test]
     fn cut_bytes_are_an_error_and_never_a_panic() {
-        let bytes = example().encode();
+        let bytes = before().encode();
         let whole_sections = [1, 36, 57, 71, 83, 143, 169, 179];
         for n in 0..bytes.len() {
             assert_eq!(Extension::decode(&bytes[..n]).is_ok(), whole_sections.contains(&n), "{n}");

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::clock::ServiceTime;
 use super::document::{Conflicts, KeyRule};
-use super::extension::{Alias, Session};
-use super::ids::DeviceId;
+use super::extension::Alias;
 use super::meter::MeterMerge;
-use super::record::{Flags, SessionKind};
-use super::user::{Policy, Refusal, UserState};
+use super::record::Flags;
+use super::session::Session;
+use super::user::{Opening, Policy, Refusal, UserState};
 
 /// How many users who became part of one are remembered, the latest: each check of one of its tokens reads their ids.
 pub const MAX_ALIASES: usize = 256;
@@ -49,7 +49,7 @@ impl MergePolicy {
         &self,
         source: &UserState,
         target: &UserState,
-        session: (SessionKind, DeviceId),
+        opening: Opening,
         now: ServiceTime,
         wall_s: i64,
         policy: &Policy,
@@ -63,7 +63,7 @@ impl MergePolicy {
         if source.record.flags.has(Flags::DISABLED) {
             return Err(Refusal::Disabled);
         }
-        let (mut survivor, session) = target.open_session(session, None, now, policy)?;
+        let (mut survivor, session) = target.open_session(opening, now, policy)?;
         let extension = survivor.extension.get_or_insert_default();
         // what was merged into an anonymous user goes along, so that no alias ever leads to another
         let inherited = source.extension.iter().flat_map(|extension| &extension.aliases).copied();

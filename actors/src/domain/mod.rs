@@ -10,6 +10,7 @@ pub mod merge;
 pub mod meter;
 pub(crate) mod reader;
 pub mod record;
+pub mod session;
 pub mod user;
 
 pub use change::{Cause, ChangeSet, Continued, Family, Op, Outcome, Rewrite, ValueKey};
@@ -18,11 +19,13 @@ pub use credential::{Credential, CredentialChange, CredentialRefusal, LOCAL_USER
 pub use document::{
     Change, Conflict, Conflicts, Delta, Document, DocumentRefusal, Edit, Edited, Expected, KeyRule, OperationId, Shape,
 };
-pub use extension::{API_KEY, Alias, ApiKey, Extension, Identity, IdentityKey, Session, Sessions};
+pub use extension::{API_KEY, Alias, ApiKey, Extension, Identity, IdentityKey};
 pub use ids::{DeviceId, SessionId, UserId};
 pub use merge::{MergePolicy, Merged};
 pub use meter::{Count, MAX_ITEMS, MAX_METERS, MeterMerge, MeterOperation, Meters, Period, Reading};
 pub use record::{Flags, LAZY_S, Record, SessionKind};
+pub use session::{LoginMethod, Predecessor, Session, Sessions};
 pub use user::{
-    Decision, MAX_ANONYMOUS_SESSIONS, MAX_API_KEYS, MAX_IDENTITIES, Operation, Policy, Refusal, Reply, UserState,
+    Decision, MAX_ANONYMOUS_SESSIONS, MAX_API_KEYS, MAX_IDENTITIES, Opening, Operation, Policy, Refusal, Reply,
+    UserState,
 };

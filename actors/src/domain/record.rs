@@ -73,13 +73,15 @@ pub struct Record {
     pub last_seen: ServiceTime,
     /// When the session began.
     pub session_started: ServiceTime,
-    /// Raised by every update, compared for equality only.
+    /// Raised by every update, compared for equality only. It wraps: a set that named a version would have to wait in the
+    /// writer's queue while 65536 others change the same user, and it waits for one group.
     pub version: u16,
-    /// The session's number; never reused while the user lives.
+    /// The session's number; never reused while the user lives. It is the user's first, and so 1: the second moves both to
+    /// the extension record.
     pub session_no: u16,
-    /// How often the refresh token was rotated (`/v1`).
+    /// How often the refresh token was rotated (`/v1`). It does not wrap: beyond 65535 the session moves to the extension record.
     pub refresh_counter: u16,
-    /// Raised by linking: access tokens of an earlier epoch fail.
+    /// Raised by linking, so in the extension record alone: here it is 0.
     pub epoch: u8,
     /// What is true of the user.
     pub flags: Flags,

@@ -6,10 +6,11 @@ use super::change::{Cause, Continued, Op, Rewrite, ValueKey};
 use super::clock::ServiceTime;
 use super::credential::{CredentialRefusal, LOCAL_USERPASS};
 use super::document::{Document, DocumentRefusal, Edit, Edited};
-use super::extension::{API_KEY, ApiKey, Extension, Identity, IdentityKey, Session, Sessions};
-use super::ids::{DeviceId, UserId};
+use super::extension::{API_KEY, ApiKey, Extension, Identity, IdentityKey};
+use super::ids::{DeviceId, SessionId, UserId};
 use super::meter::{Count, Meters, OtherUse, Reading};
 use super::record::{Flags, Record, SessionKind};
+use super::session::{LoginMethod, Predecessor, Session, Sessions};
 
 /// The rules that an operator can set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,31 @@ pub const MAX_API_KEYS: usize = 20;
 /// How many sessions an anonymous user may have: its other screens.
 pub const MAX_ANONYMOUS_SESSIONS: usize = 8;
 
+/// How far ahead of the record a refresh token may be: one from before a backup was restored. More than this is no such token.
+const MOST_ROTATIONS_AHEAD: u32 = 1024;
+
+/// A session that is to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opening {
+    /// Which API it will serve.
+    pub kind: SessionKind,
+    /// The client's device id; zeros for none.
+    pub device: DeviceId,
+    /// What begins it.
+    pub method: LoginMethod,
+    /// The number of the session that asks for it, which is not ended to make room.
+    pub beside: Option<u32>,
+    /// Whose place it takes.
+    pub replaces: Option<Predecessor>,
+}
+
+impl Opening {
+    /// A session that begins by itself.
+    pub fn new(kind: SessionKind, device: DeviceId, method: LoginMethod) -> Self {
+        Self { kind, device, method, beside: None, replaces: None }
+    }
+}
+
 /// A user as loaded from the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserState {
@@ -89,7 +115,7 @@ pub enum Operation {
         /// The session's number.
         session: u32,
         /// The presented token's counter.
-        counter: u16,
+        counter: u32,
     },
     /// Ends one session. Of an anonymous user's last session: deletes the user.
     EndSession {
@@ -130,12 +156,14 @@ pub enum Operation {
         /// The number of the session that asks for it, which must be live and is not ended to make room.
         beside: Option<u32>,
     },
-    /// Begins a session of a lasting account on the strength of one of its identities.
+    /// Begins a session of a lasting account on the strength of one of its identities or keys.
     LogIn {
         /// The identity that was proved.
         identity: IdentityKey,
         /// What its provider tells now (a JSON object, or nothing).
         data: Box<str>,
+        /// How it was proved; of a key, its owner knows which it is.
+        method: LoginMethod,
         /// The session's kind.
         kind: SessionKind,
         /// The client's device id; zeros for none.
@@ -160,14 +188,14 @@ pub enum Operation {
         /// The key.
         key: ApiKey,
     },
-    /// Enables or disables an API key.
+    /// Enables or disables an API key. The sessions of one that is disabled end.
     SetKey {
         /// Its id.
         id: DeviceId,
         /// Whether it is refused from now on.
         disabled: bool,
     },
-    /// Takes an API key away.
+    /// Takes an API key away, and ends its sessions.
     RemoveKey {
         /// Its id.
         id: DeviceId,
@@ -194,7 +222,7 @@ pub enum Reply {
     /// The counter of the refresh token to hand out; `grace` if it had been handed out before.
     Rotated {
         /// Counter of the current token.
-        counter: u16,
+        counter: u32,
         /// Whether the presented token was the one before.
         grace: bool,
     },
@@ -262,6 +290,9 @@ pub enum Refusal {
     /// The user has no such key.
     #[error("the user does not have this key")]
     NoSuchKey,
+    /// As many sessions were begun as can be told apart.
+    #[error("the user has begun as many sessions as can be told apart")]
+    SessionsUsedUp,
     /// What was proved does not hold any more: a password was changed, a key disabled.
     #[error("the credential is not valid any more")]
     StaleProof,
@@ -317,15 +348,34 @@ impl UserState {
             .map(|kind| Session {
                 number: u32::from(self.record.session_no),
                 kind,
+                method: LoginMethod::Anonymous,
                 started: self.record.session_started,
                 seen: self.record.last_seen,
                 epoch: self.record.epoch,
-                refresh_counter: self.record.refresh_counter,
+                refresh_counter: self.record.refresh_counter.into(),
                 device: DeviceId::default(),
                 anonymous_at_start: true,
+                replaces: None,
             })
             .into_iter()
             .collect()
+    }
+
+    /// The live session that took the place of this one, of this user or of one who became part of it, at most `within_s` ago.
+    pub fn successor(
+        &self,
+        user: &UserId,
+        ended: &SessionId,
+        now: ServiceTime,
+        within_s: u32,
+        policy: &Policy,
+    ) -> Option<Session> {
+        self.sessions().into_iter().find(|session| {
+            let replaced = session.replaces.filter(|replaced| replaced.user == *user);
+            replaced.is_some_and(|Predecessor { number, at, .. }| {
+                now < at.saturating_add(within_s) && SessionId::derive(user, number) == *ended
+            }) && self.is_live(session, now, policy)
+        })
     }
 
     fn is_live(&self, session: &Session, now: ServiceTime, policy: &Policy) -> bool {
@@ -367,19 +417,24 @@ impl UserState {
             Operation::Disable => Ok(self.disabled(true, Cause::Disabled)),
             Operation::Enable => Ok(self.disabled(false, Cause::Enabled)),
             Operation::OpenSession { kind, device, beside } => {
-                if let Some(asking) = beside {
-                    self.session(*asking, now, policy).ok_or(Refusal::SessionEnded)?;
-                }
-                let (next, opened) = self.open_session((*kind, *device), *beside, now, policy)?;
+                let asking = beside.map(|asking| self.session(asking, now, policy).ok_or(Refusal::SessionEnded));
+                let method = match asking.transpose()?.map(|asking| asking.method) {
+                    // nobody gets more by it than the session that asks has, nor for longer than its key is good
+                    Some(key @ LoginMethod::ApiKey(_)) => key,
+                    Some(_) => LoginMethod::Transfer,
+                    None => LoginMethod::Unknown,
+                };
+                let opening = Opening { beside: *beside, ..Opening::new(*kind, *device, method) };
+                let (next, opened) = self.open_session(opening, now, policy)?;
                 Ok(Decision::Replace { next, cause: Cause::SessionOpened, reply: Reply::Opened(opened) })
             }
-            Operation::LogIn { identity, data, kind, device } => {
-                match self.api_keys().iter().find(|key| ApiKey::identity(&key.hash) == *identity) {
+            Operation::LogIn { identity, data, method, kind, device } => {
+                let method = match self.api_keys().iter().find(|key| ApiKey::identity(&key.hash) == *identity) {
                     Some(key) if key.disabled => return Err(Refusal::StaleProof),
-                    Some(_) => {}
-                    None => drop(self.identity(identity).ok_or(Refusal::NoSuchIdentity)?),
-                }
-                let (mut next, opened) = self.open_session((*kind, *device), None, now, policy)?;
+                    Some(key) => LoginMethod::ApiKey(key.id),
+                    None => self.identity(identity).map(|_| *method).ok_or(Refusal::NoSuchIdentity)?,
+                };
+                let (mut next, opened) = self.open_session(Opening::new(*kind, *device, method), now, policy)?;
                 let identities = next.extension.iter_mut().flat_map(|extension| &mut extension.identities);
                 identities.filter(|known| known.key == *identity).for_each(|known| known.data.clone_from(data));
                 Ok(Decision::Replace { next, cause: Cause::SessionOpened, reply: Reply::Opened(opened) })
@@ -423,7 +478,7 @@ impl UserState {
                 }
                 let mut keys = keys.to_vec();
                 keys.push(key.clone());
-                Ok(self.with_keys(keys, Cause::KeyMade))
+                Ok(self.with_keys(keys, Cause::KeyMade, None))
             }
             Operation::SetKey { id, disabled } => {
                 let mut keys = self.api_keys().to_vec();
@@ -432,13 +487,14 @@ impl UserState {
                     return Ok(Decision::Keep(Reply::Done));
                 }
                 key.disabled = *disabled;
-                Ok(self.with_keys(keys, Cause::KeyChanged))
+                let ended = disabled.then_some(*id);
+                Ok(self.with_keys(keys, Cause::KeyChanged, ended))
             }
             Operation::RemoveKey { id } => {
                 let mut keys = self.api_keys().to_vec();
                 let at = keys.iter().position(|key| key.id == *id).ok_or(Refusal::NoSuchKey)?;
                 keys.remove(at);
-                Ok(self.with_keys(keys, Cause::KeyRemoved))
+                Ok(self.with_keys(keys, Cause::KeyRemoved, Some(*id)))
             }
         }
     }
@@ -448,18 +504,21 @@ impl UserState {
         id: UserId,
         identity: IdentityKey,
         data: Box<str>,
-        (kind, device): (SessionKind, DeviceId),
+        opening: Opening,
         now: ServiceTime,
     ) -> (Self, Session) {
+        let Opening { kind, device, method, .. } = opening;
         let session = Session {
             number: 1,
             kind,
+            method,
             started: now,
             seen: now,
             epoch: 0,
             refresh_counter: 0,
             device,
             anonymous_at_start: false,
+            replaces: None,
         };
         let bare = Self { id, record: Record::new(now, kind), extension: None, meters: None, document: None };
         let mut user = bare.with_sessions(Sessions { highest: 1, list: vec![session.clone()] });
@@ -490,9 +549,14 @@ impl UserState {
         self.extension.as_ref().map_or(&[], |extension| &extension.api_keys)
     }
 
-    fn with_keys(&self, keys: Vec<ApiKey>, cause: Cause) -> Decision {
+    /// With these keys, and without the sessions of the one that is good no more.
+    fn with_keys(&self, keys: Vec<ApiKey>, cause: Cause, ended: Option<DeviceId>) -> Decision {
         let mut next = self.clone();
-        next.extension.get_or_insert_default().api_keys = keys;
+        let extension = next.extension.get_or_insert_default();
+        extension.api_keys = keys;
+        if let (Some(ended), Some(sessions)) = (ended, &mut extension.sessions) {
+            sessions.list.retain(|session| session.method != LoginMethod::ApiKey(ended));
+        }
         Decision::Replace { next, cause, reply: Reply::Done }
     }
 
@@ -508,8 +572,7 @@ impl UserState {
 
     pub(super) fn open_session(
         &self,
-        (kind, device): (SessionKind, DeviceId),
-        beside: Option<u32>,
+        Opening { kind, device, method, beside, replaces }: Opening,
         now: ServiceTime,
         policy: &Policy,
     ) -> Result<(Self, Session), Refusal> {
@@ -531,14 +594,16 @@ impl UserState {
         let voucher = beside.and_then(|beside| list.iter().find(|session| session.number == beside));
         let started = voucher.filter(|_| !anonymous).map_or(now, |voucher| voucher.started);
         let opened = Session {
-            number: self.highest_session() + 1,
+            number: self.highest_session().checked_add(1).ok_or(Refusal::SessionsUsedUp)?,
             kind,
+            method,
             started,
             seen: now,
             epoch: 0,
             refresh_counter: 0,
             device,
             anonymous_at_start: anonymous,
+            replaces,
         };
         list.push(opened.clone());
         Ok((self.with_sessions(Sessions { highest: opened.number, list }), opened))
@@ -577,11 +642,13 @@ impl UserState {
             return Err(Refusal::TooManyIdentities);
         }
         let mut highest = self.highest_session();
-        let mut going_on = Session { started: now, seen: now, anonymous_at_start: false, ..asking };
+        let replaces = Some(Predecessor { user: self.id, number, at: now });
+        let method = LoginMethod::Link;
+        let mut going_on = Session { started: now, seen: now, anonymous_at_start: false, method, replaces, ..asking };
         if going_on.kind == SessionKind::AppServices && !policy.link_ends_session {
             going_on.epoch = going_on.epoch.wrapping_add(1);
         } else {
-            highest += 1;
+            highest = highest.checked_add(1).ok_or(Refusal::SessionsUsedUp)?;
             going_on = Session { number: highest, epoch: 0, refresh_counter: 0, ..going_on };
         }
         let mut list = self.sessions();
@@ -670,7 +737,7 @@ impl UserState {
         }
     }
 
-    fn rotate(&self, number: u32, counter: u16, now: ServiceTime, policy: &Policy) -> Result<Decision, Refusal> {
+    fn rotate(&self, number: u32, counter: u32, now: ServiceTime, policy: &Policy) -> Result<Decision, Refusal> {
         if self.record.flags.has(Flags::DISABLED) {
             return Err(Refusal::Disabled);
         }
@@ -678,30 +745,31 @@ impl UserState {
         if session.kind != SessionKind::V1 {
             return Err(Refusal::WrongKind);
         }
-        // counters wrap, so their order is the sign of their difference
-        let behind = session.refresh_counter.wrapping_sub(counter).cast_signed();
-        match behind {
-            1 if policy.refresh_grace => {
+        match session.refresh_counter.checked_sub(counter) {
+            Some(1) if policy.refresh_grace => {
                 Ok(Decision::Keep(Reply::Rotated { counter: session.refresh_counter, grace: true }))
             }
-            1.. => Ok(self.without(|other| other.number != number, Cause::ReuseDetected, Reply::Reused)),
-            // A token ahead of the record is ours, from before a backup was restored: not reuse.
-            ..=0 => {
-                let counter = counter.wrapping_add(1);
-                let mut next = self.clone();
-                match next.extension.as_mut().and_then(|extension| extension.sessions.as_mut()) {
-                    None => next.record.refresh_counter = counter,
-                    Some(sessions) => {
-                        sessions
-                            .list
-                            .iter_mut()
-                            .filter(|s| s.number == number)
-                            .for_each(|s| (s.refresh_counter, s.seen) = (counter, now));
-                    }
-                }
+            Some(1..) => Ok(self.without(|other| other.number != number, Cause::ReuseDetected, Reply::Reused)),
+            // a token a little ahead of the record is ours, from before a backup was restored: not reuse
+            None if counter - session.refresh_counter > MOST_ROTATIONS_AHEAD => Err(Refusal::SessionEnded),
+            Some(0) | None => {
+                let counter = counter.saturating_add(1);
+                let next = self.rotated(number, counter, now);
                 Ok(Decision::Replace { next, cause: Cause::Refreshed, reply: Reply::Rotated { counter, grace: false } })
             }
         }
+    }
+
+    /// With this counter of one session, which is in use. What the compact record has no room for moves to the extension record.
+    fn rotated(&self, number: u32, counter: u32, now: ServiceTime) -> Self {
+        if let (true, Ok(counter)) = (self.record.flags.kind().is_some(), u16::try_from(counter)) {
+            return Self { record: Record { refresh_counter: counter, ..self.record }, ..self.clone() };
+        }
+        let mut list = self.sessions();
+        for session in list.iter_mut().filter(|session| session.number == number) {
+            (session.refresh_counter, session.seen) = (counter, now);
+        }
+        self.with_sessions(Sessions { highest: self.highest_session(), list })
     }
 
     fn seen(&self, number: u32, now: ServiceTime, policy: &Policy) -> Result<Decision, Refusal> {
@@ -820,10 +888,92 @@ mod tests {
         let strict = Policy { refresh_grace: false, ..POLICY };
         assert!(matches!(once.decide(&rotate(0), 200, &strict), Ok(Decision::Remove { .. })));
         assert_eq!(user(SessionKind::AppServices).decide(&rotate(0), 200, &POLICY), Err(Refusal::WrongKind));
+    }
 
-        let mut last = fresh;
-        last.record.refresh_counter = u16::MAX;
-        assert_eq!(next(last.decide(&rotate(u16::MAX), 200, &POLICY)).record.refresh_counter, 0, "it wraps");
+    /// The compact record counts to 65535; beyond it the session is kept in the extension record, and nothing wraps.
+    #[test]
+    fn an_old_refresh_token_is_old_however_many_rotations_lie_between() {
+        let rotate = |counter| Operation::Rotate { session: 1, counter };
+        let at = |counter: u16| {
+            let mut user = user(SessionKind::V1);
+            user.record.refresh_counter = counter;
+            user
+        };
+        let old = |user: &UserState, counter| {
+            let decision = user.decide(&rotate(counter), 200, &POLICY);
+            assert!(matches!(decision, Ok(Decision::Remove { reply: Reply::Reused, .. })), "{counter}: {decision:?}");
+        };
+        for counter in [32_767, 32_768, 33_500, u16::MAX] {
+            old(&at(counter), 0);
+            old(&at(counter), u32::from(counter) - 2);
+        }
+        let mut user = at(u16::MAX);
+        for counter in [65_535, 65_536, 65_537] {
+            user = next(user.decide(&rotate(counter), 200, &POLICY));
+            let session = user.session(1, 200, &POLICY).unwrap();
+            assert_eq!((session.refresh_counter, session.number), (counter + 1, 1));
+            let again = user.decide(&rotate(counter), 200, &POLICY);
+            assert_eq!(again, Ok(Decision::Keep(Reply::Rotated { counter: counter + 1, grace: true })));
+        }
+        assert!(user.record.is_anonymous() && user.record.flags.has(Flags::EXTENDED));
+        for counter in [0, 1, 2, 40_000, 65_535] {
+            old(&user, counter);
+        }
+
+        // from before a backup was restored: a little ahead, and no more; nobody's session ends for it
+        let restored = at(100);
+        let ahead = next(restored.decide(&rotate(100 + MOST_ROTATIONS_AHEAD), 200, &POLICY));
+        assert_eq!(u32::from(ahead.record.refresh_counter), 101 + MOST_ROTATIONS_AHEAD);
+        for counter in [101 + MOST_ROTATIONS_AHEAD, 60_000, u32::MAX] {
+            assert_eq!(restored.decide(&rotate(counter), 200, &POLICY), Err(Refusal::SessionEnded), "{counter}");
+        }
+        let last = user.rotated(1, u32::MAX, 200);
+        let decision = last.decide(&rotate(u32::MAX), 200, &POLICY);
+        assert_eq!(next(decision).session(1, 200, &POLICY).unwrap().refresh_counter, u32::MAX, "it stays there");
+    }
+
+    #[test]
+    fn no_session_gets_a_number_that_another_one_had() {
+        let open = Operation::OpenSession { kind: SessionKind::V1, device: DeviceId::default(), beside: None };
+        let mut user = next(user(SessionKind::V1).decide(&open, 200, &POLICY));
+        user.extension.as_mut().unwrap().sessions.as_mut().unwrap().highest = u32::MAX;
+        assert_eq!(user.decide(&open, 200, &POLICY), Err(Refusal::SessionsUsedUp));
+        let identity = IdentityKey { provider: "p".into(), external: "e".into() };
+        let link = Operation::Link { identity, data: "".into(), session: 1 };
+        assert_eq!(user.decide(&link, 200, &POLICY), Err(Refusal::SessionsUsedUp));
+    }
+
+    #[test]
+    fn a_session_remembers_what_began_it_and_ends_with_its_key() {
+        let identity = IdentityKey { provider: "local-userpass".into(), external: "e".into() };
+        let opening = Opening::new(SessionKind::V1, DeviceId::default(), LoginMethod::Password);
+        let (user, first) = UserState::lasting(UserId::from_bytes([7; 16]), identity, "".into(), opening, 100);
+        assert_eq!(first.method, LoginMethod::Password);
+        let key = |n: u8| ApiKey { id: DeviceId([n; 12]), hash: [n; 32], made: 100, disabled: false, name: "".into() };
+        let mut user = user;
+        user.extension.as_mut().unwrap().api_keys = vec![key(1), key(2)];
+        let log_in = |user: &UserState, n: u8| {
+            let identity = ApiKey::identity(&[n; 32]);
+            let (kind, device, method) = (SessionKind::V1, DeviceId::default(), LoginMethod::Password);
+            next(user.decide(&Operation::LogIn { identity, data: "".into(), method, kind, device }, 100, &POLICY))
+        };
+        let policy = Policy { max_sessions: 9, ..POLICY };
+        let user = log_in(&log_in(&user, 1), 2);
+        // a session that a key's session asks for is the key's too
+        let beside = |n| Operation::OpenSession { kind: SessionKind::V1, device: DeviceId::default(), beside: Some(n) };
+        let user = next(user.decide(&beside(2), 100, &policy));
+        let user = next(user.decide(&beside(1), 100, &policy));
+        let methods = |user: &UserState| user.sessions().iter().map(|s| (s.number, s.method)).collect::<Vec<_>>();
+        let (one, two) = (LoginMethod::ApiKey(DeviceId([1; 12])), LoginMethod::ApiKey(DeviceId([2; 12])));
+        let (password, transfer) = (LoginMethod::Password, LoginMethod::Transfer);
+        assert_eq!(methods(&user), [(1, password), (2, one), (3, two), (4, one), (5, transfer)]);
+        let id = DeviceId([1; 12]);
+        let rest = [(1, password), (3, two), (5, transfer)];
+        let disabled = next(user.decide(&Operation::SetKey { id, disabled: true }, 100, &policy));
+        assert_eq!(methods(&disabled), rest);
+        let enabled = next(disabled.decide(&Operation::SetKey { id, disabled: false }, 100, &policy));
+        assert_eq!(methods(&enabled), rest, "what has ended has ended");
+        assert_eq!(methods(&next(user.decide(&Operation::RemoveKey { id }, 100, &policy))), rest);
     }
 
     #[test]

@@ -14,13 +14,13 @@ use crate::support::Random;
 pub(crate) enum Fact {
     Created(UserId),
     /// another session, so that there is an extension record
-    OpenBegun(UserId, u16),
-    Opened(UserId, u16),
-    RotationBegun(UserId, u16),
-    Rotated(UserId, u16),
+    OpenBegun(UserId, u32),
+    Opened(UserId, u32),
+    RotationBegun(UserId, u32),
+    Rotated(UserId, u32),
     /// a number in the document grows
-    EditBegun(UserId, u16),
-    Edited(UserId, u16),
+    EditBegun(UserId, u32),
+    Edited(UserId, u32),
     EndBegun(UserId),
     Ended(UserId),
 }
@@ -65,7 +65,7 @@ impl FromStr for Fact {
 
 /// One client's life: `operations` changes, or fewer if they begin to fail.
 pub(crate) async fn client(handle: &Handle, mut random: Random, operations: usize, say: &impl Fn(Fact)) {
-    let mut users: Vec<(UserId, u32, u16, u16)> = Vec::new();
+    let mut users: Vec<(UserId, u32, u32, u32)> = Vec::new();
     for _ in 0..operations {
         let what = random.below(12);
         if users.is_empty() || what < 5 {
@@ -74,7 +74,7 @@ pub(crate) async fn client(handle: &Handle, mut random: Random, operations: usiz
             users.push((user.user, user.number, 0, 0));
         } else if what < 6 {
             let id = users[random.below(users.len())].0;
-            let sessions = handle.load(&id).map_or(0, |user| user.sessions().len() as u16);
+            let sessions = handle.load(&id).map_or(0, |user| user.sessions().len() as u32);
             say(Fact::OpenBegun(id, sessions + 1));
             if handle.open_session(&id, SessionKind::V1, DeviceId::default(), None).await.is_err() {
                 return;
@@ -116,13 +116,13 @@ pub(crate) async fn client(handle: &Handle, mut random: Random, operations: usiz
 struct Bounds {
     end_begun: bool,
     ended: bool,
-    rotations: (u16, u16),
-    sessions: (u16, u16),
-    edits: (u16, u16),
+    rotations: (u32, u32),
+    sessions: (u32, u32),
+    edits: (u32, u32),
 }
 
 /// What the number in a document is; its version says the same.
-fn counted(document: Option<&[u8]>) -> u16 {
+fn counted(document: Option<&[u8]>) -> u32 {
     let Some(bytes) = document else { return 0 };
     let view = Document::view(bytes).expect("a document");
     let number = view.json.and_then(|json| json.strip_prefix("{\"n\":")?.strip_suffix('}')?.parse().ok());
@@ -170,7 +170,7 @@ impl Ledger {
             } else if let Some(found) = found {
                 let sessions = found.sessions();
                 let (least, most) = user.sessions;
-                let count = sessions.len() as u16;
+                let count = sessions.len() as u32;
                 assert!((least..=most).contains(&count), "{context}: {id} has {count} sessions, not {least}..={most}");
                 let (least, most) = user.rotations;
                 let counter = one(&sessions).expect("the first session");

@@ -28,7 +28,7 @@ const STEPS_PER_PERSON: usize = 100;
 #[derive(Debug, Clone, PartialEq)]
 struct Session {
     kind: SessionKind,
-    counter: u16,
+    counter: u32,
     started: u64,
     anonymous: bool,
 }
@@ -146,7 +146,7 @@ impl Model {
         Ok(())
     }
 
-    fn rotate(&mut self, id: &UserId, number: u32, counter: u16) -> Result<u16, Refusal> {
+    fn rotate(&mut self, id: &UserId, number: u32, counter: u32) -> Result<u32, Refusal> {
         let now = self.now;
         let user = self.alive(id).ok_or(Refusal::Gone)?;
         if user.disabled {
@@ -285,7 +285,7 @@ async fn ten_thousand_random_operations_agree_with_a_plain_map() {
                 assert_eq!(got, refused(model.check(&id, number)), "{seen}: check");
             }
             50..62 => {
-                let counter = random.below(4) as u16;
+                let counter = random.below(4) as u32;
                 let got = handle.rotate(&id, number, counter).await;
                 assert_eq!(got, model.rotate(&id, number, counter).map_err(Error::Refused), "{seen}: rotate {counter}");
             }

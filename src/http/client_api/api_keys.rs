@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{ClientError, authenticate_refresh, json, no_content, respond, unsupported};
+use super::{ClientError, authenticate_refresh, json, no_content, of_owner, respond, unsupported};
 use crate::http::openapi::AppServicesKeyName;
 use crate::http::{Context, body, identities, other_method, within_time};
 use crate::provider::api_key::check_name;
@@ -73,6 +73,7 @@ async fn asked(request: &HttpRequest, context: &Context, payload: web::Payload) 
 
 fn allowed(request: &HttpRequest, context: &Context) -> Result<Live, ClientError> {
     let (_, live) = authenticate_refresh(request, context)?;
+    of_owner(&live)?;
     if context.server.providers.api_keys { Ok(live) } else { Err(unsupported(API_KEY)) }
 }
 
@@ -86,7 +87,7 @@ fn id(request: &HttpRequest) -> Result<DeviceId, ClientError> {
 #[utoipa::path(post, path = "/api/client/v2.0/auth/api_keys", tag = "App Services", operation_id = "appServicesCreateApiKey", security(("refresh_token" = [])),
     request_body(content = AppServicesKeyName, description = "The key's name."),
     responses((status = 201, body = KeyBody, description = "The key.")),
-    extensions(("x-problems" = json!("apprefresh CredentialRefused body BadRequest InvalidParameter APIKeyAlreadyExists"))))]
+    extensions(("x-problems" = json!("apprefresh KeySession CredentialRefused body BadRequest InvalidParameter APIKeyAlreadyExists"))))]
 pub(crate) async fn create_key(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -109,7 +110,7 @@ pub(crate) async fn create_key(
 /// Lists the user's API keys.
 #[utoipa::path(get, path = "/api/client/v2.0/auth/api_keys", tag = "App Services", operation_id = "appServicesListApiKeys", security(("refresh_token" = [])),
     responses((status = 200, body = [KeyBody], description = "The keys, oldest first, without the keys themselves.")),
-    extensions(("x-problems" = json!("apprefresh CredentialRefused"))))]
+    extensions(("x-problems" = json!("apprefresh KeySession CredentialRefused"))))]
 pub(crate) async fn fetch_keys(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = allowed(&request, &context).map(|live| {
         let user = context.handle.load(&live.user);
@@ -123,7 +124,7 @@ pub(crate) async fn fetch_keys(request: HttpRequest, context: web::Data<Context>
 #[utoipa::path(get, path = "/api/client/v2.0/auth/api_keys/{id}", tag = "App Services", operation_id = "appServicesGetApiKey", security(("refresh_token" = [])),
     params(("id" = String, Path, description = "The key's `_id`.", example = "636aba021728b6c1c03db7f9")),
     responses((status = 200, body = KeyBody, description = "The key, without the key itself.")),
-    extensions(("x-problems" = json!("apprefresh CredentialRefused APIKeyNotFound"))))]
+    extensions(("x-problems" = json!("apprefresh KeySession CredentialRefused APIKeyNotFound"))))]
 pub(crate) async fn fetch_key(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = allowed(&request, &context).and_then(|live| {
         let (id, user) = (id(&request)?, context.handle.load(&live.user));
@@ -136,8 +137,8 @@ pub(crate) async fn fetch_key(request: HttpRequest, context: web::Data<Context>)
 /// Deletes an API key.
 #[utoipa::path(delete, path = "/api/client/v2.0/auth/api_keys/{id}", tag = "App Services", operation_id = "appServicesDeleteApiKey", security(("refresh_token" = [])),
     params(("id" = String, Path, description = "The key's `_id`.", example = "636aba021728b6c1c03db7f9")),
-    responses((status = 204, description = "The key is gone.")),
-    extensions(("x-problems" = json!("apprefresh CredentialRefused body APIKeyNotFound"))))]
+    responses((status = 204, description = "The key is gone, and the sessions that it began have ended.")),
+    extensions(("x-problems" = json!("apprefresh KeySession CredentialRefused body APIKeyNotFound"))))]
 pub(crate) async fn delete_key(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -155,7 +156,7 @@ pub(crate) async fn delete_key(
 #[utoipa::path(put, path = "/api/client/v2.0/auth/api_keys/{id}/enable", tag = "App Services", operation_id = "appServicesEnableApiKey", security(("refresh_token" = [])),
     params(("id" = String, Path, description = "The key's `_id`.", example = "636aba021728b6c1c03db7f9")),
     responses((status = 204, description = "The key logs in again.")),
-    extensions(("x-problems" = json!("apprefresh CredentialRefused body APIKeyNotFound"))))]
+    extensions(("x-problems" = json!("apprefresh KeySession CredentialRefused body APIKeyNotFound"))))]
 pub(crate) async fn enable_key(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -167,8 +168,8 @@ pub(crate) async fn enable_key(
 /// Disables an API key.
 #[utoipa::path(put, path = "/api/client/v2.0/auth/api_keys/{id}/disable", tag = "App Services", operation_id = "appServicesDisableApiKey", security(("refresh_token" = [])),
     params(("id" = String, Path, description = "The key's `_id`.", example = "636aba021728b6c1c03db7f9")),
-    responses((status = 204, description = "The key is refused from now on.")),
-    extensions(("x-problems" = json!("apprefresh CredentialRefused body APIKeyNotFound"))))]
+    responses((status = 204, description = "The key is refused from now on, and the sessions that it began have ended.")),
+    extensions(("x-problems" = json!("apprefresh KeySession CredentialRefused body APIKeyNotFound"))))]
 pub(crate) async fn disable_key(
     request: HttpRequest,
     context: web::Data<Context>,

@@ -15,7 +15,8 @@ use super::identities;
 use super::openapi::AppServicesLogin;
 use super::plain::PlainObject;
 use super::{
-    Context, JSON, NO_STORE, bearer, client, other_method, retry_after_s, spend, spend_on_password, within_time,
+    Context, JSON, KEY_SESSION, NO_STORE, bearer, client, other_method, retry_after_s, spend, spend_on_password,
+    within_time,
 };
 use crate::budget::{OverBudget, Spend};
 use crate::provider::ANON_USER;
@@ -83,6 +84,11 @@ impl ClientError {
     /// The text that realm-web's logOut, removeUser and deleteUser wait for (wire-protocol §0.9).
     fn dead_refresh_token() -> Self {
         Self::invalid_session("invalid session: failed to find refresh token")
+    }
+
+    /// For a session that an API key began, and what only the account's owner may do. Not a 401: SDKs would log in again.
+    fn insufficient_scope() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "AuthError", KEY_SESSION)
     }
 
     fn throttled(text: String, after_s: u32) -> Self {
@@ -310,7 +316,7 @@ pub struct LoginBody {
         ("link" = Option<bool>, Query, description = "`true`: link the identity to the user of the access token.")),
     request_body(content = Option<AppServicesLogin>, description = "The provider's credentials and `options.device`. All of it is optional for `anon-user`; fields that are not known are ignored."),
     responses((status = 200, body = LoginBody, description = "The tokens of the session. After a link `refresh_token` may be left out: the one before goes on.")),
-    extensions(("x-problems" = json!("BadRequest AppNotFound AuthProviderNotFound AuthError CredentialRefused IdentityInUse InvalidPassword UserDisabled InvalidParameter body InvalidSession Unauthorized TooManyRequests ServiceUnavailable"))))]
+    extensions(("x-problems" = json!("BadRequest AppNotFound AuthProviderNotFound AuthError KeySession CredentialRefused IdentityInUse InvalidPassword UserDisabled InvalidParameter body InvalidSession Unauthorized TooManyRequests ServiceUnavailable"))))]
 async fn login(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = try_login(&request, &context, payload).await;
     respond(&request, &context, answer)
@@ -342,6 +348,7 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
     if link {
         // the session first: what it may not do need not be verified
         let (access, live) = authenticate(request, context)?;
+        of_owner(&live)?;
         // SDKs cannot be asked to log in again; a session of `/v1` can (S40)
         if live.kind != SessionKind::AppServices && !context.server.is_fresh(&live) {
             let text = "this needs a session that has just begun: log in again";
@@ -485,6 +492,11 @@ fn has_good_token(request: &HttpRequest, context: &Context) -> bool {
         Err(_) => server.tokens.verify_refresh(token).ok().map(|refresh| (refresh.user, refresh.session, None)),
     });
     session.is_some_and(|(user, session, epoch)| context.handle.check(&user, &session, epoch).is_ok())
+}
+
+/// Whether a session may change its account: not one that an API key began.
+fn of_owner(live: &Live) -> Result<(), ClientError> {
+    if live.method.may_change_account() { Ok(()) } else { Err(ClientError::insufficient_scope()) }
 }
 
 fn no_token() -> ClientError {
@@ -631,11 +643,12 @@ async fn logout(request: HttpRequest, context: web::Data<Context>, payload: web:
 /// Deletes the access token's user.
 #[utoipa::path(delete, path = "/api/client/v2.0/auth/delete", tag = "App Services", operation_id = "appServicesDeleteUser", security(("access_token" = [])),
     responses((status = 204, description = "The user is gone.")),
-    extensions(("x-problems" = json!("appsession body"))))]
+    extensions(("x-problems" = json!("appsession KeySession body"))))]
 async fn delete(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         body::discard(&request, &context, payload).await?;
         let (_, live) = authenticate(&request, &context)?;
+        of_owner(&live)?;
         within_time(&context, context.handle.delete(&live.user)).await?;
         Ok(no_content())
     };

@@ -168,6 +168,12 @@ pub(crate) struct ExportedSession {
     /// The device that an SDK named; zeros if none did.
     #[schema(example = "000000000000000000000000")]
     device_id: String,
+    /// What began it, as sessions are listed.
+    #[schema(example = "link")]
+    method: &'static str,
+    /// The key that began it; null if none did.
+    #[schema(required = true, example = "636aba021728b6c1c03db7fc")]
+    api_key_id: Option<String>,
 }
 
 /// An API key, as it is held.

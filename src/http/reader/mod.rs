@@ -12,7 +12,7 @@ use actix_web::cookie::{Cookie, SameSite};
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
-use passerby_actors::domain::{LAZY_S, Refusal, ServiceTime, SessionId, SessionKind, UserId, ValueKey};
+use passerby_actors::domain::{LAZY_S, Record, Refusal, ServiceTime, SessionId, SessionKind, UserId, ValueKey};
 use passerby_actors::handle::{self, Live, LoggedIn};
 use passerby_actors::store::Store as _;
 
@@ -26,12 +26,18 @@ const SLIDE_S: u32 = 86_400;
 /// No cookie lives longer in a browser (RFC 6265bis §5.5).
 const LONGEST_AGE_S: u32 = 400 * 86_400;
 
+/// For how long a cookie whose session a link or a merge replaced still reads as the session that took its place (seconds): for
+/// the requests that a page had on their way. Its answers set no cookie, or they would overwrite the new one.
+const ON_THE_WAY_S: u32 = 120;
+
 /// What a request's cookie turned out to be.
 pub(crate) enum Found {
     /// There is none, or none of ours, or its session is over.
     Nobody,
     /// A live session, by its own cookie or by the lazy one that began it.
     Reader(Live, ReaderCookie),
+    /// A session whose place a link or a merge has given to this one a moment ago: it reads, and no cookie is set.
+    Replaced(Live),
     /// A reader who has not been made yet.
     Lazy(ReaderCookie),
 }
@@ -108,32 +114,58 @@ fn genuine(request: &HttpRequest, context: &Context) -> Option<ReaderCookie> {
 /// The reader is disabled; or nobody may be called dead while the store cannot write.
 pub(crate) fn look(request: &HttpRequest, context: &Context) -> Result<Found, handle::Error> {
     let Some(cookie) = genuine(request, context) else { return Ok(Found::Nobody) };
+    let session = session_of(&cookie);
     match cookie.kind {
-        CookieKind::Session => {
-            let session = SessionId::derive(&cookie.user, cookie.session);
-            match context.handle.check(&cookie.user, &session, None) {
-                Ok(live) if live.kind == SessionKind::Cookie => Ok(Found::Reader(live, cookie)),
-                Ok(_) | Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => Ok(Found::Nobody),
-                Err(other) => Err(other),
+        CookieKind::Session => match context.handle.check(&cookie.user, &session, None) {
+            Ok(live) if live.kind == SessionKind::Cookie => Ok(Found::Reader(live, cookie)),
+            Ok(_) => Ok(Found::Nobody),
+            Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => {
+                replaced(context, &cookie.user, &session)
             }
-        }
+            Err(other) => Err(other),
+        },
         CookieKind::Lazy => {
             let server = &context.server;
             let over = server.clock().now() >= cookie.issued.saturating_add(LAZY_S);
             let ended = server.store.registry().value(&ValueKey::ended_lazy(&cookie.user)).is_some();
             if over || ended {
-                return Ok(Found::Nobody);
+                return replaced(context, &cookie.user, &session);
             }
             if server.store.registry().record(&cookie.user).is_none() {
                 return Ok(Found::Lazy(cookie));
             }
             match context.handle.made_lazily(&cookie.user) {
                 Ok(live) => Ok(Found::Reader(live, cookie)),
-                Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => Ok(Found::Nobody),
+                Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => {
+                    replaced(context, &cookie.user, &session)
+                }
                 Err(other) => Err(other),
             }
         }
     }
+}
+
+/// The session that a cookie is of: a lazy one of the first that its reader has.
+fn session_of(cookie: &ReaderCookie) -> SessionId {
+    let number = match cookie.kind {
+        CookieKind::Session => cookie.session,
+        CookieKind::Lazy => Record::made_lazily(0).session_no.into(),
+    };
+    SessionId::derive(&cookie.user, number)
+}
+
+/// What a cookie is whose session is over.
+fn replaced(context: &Context, user: &UserId, ended: &SessionId) -> Result<Found, handle::Error> {
+    match context.handle.successor(user, ended, ON_THE_WAY_S) {
+        Ok(live) if live.kind == SessionKind::Cookie => Ok(Found::Replaced(live)),
+        Ok(_) | Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => Ok(Found::Nobody),
+        Err(other) => Err(other),
+    }
+}
+
+/// Whose session a request's cookie is of, whether or not it is over.
+pub(crate) fn named(request: &HttpRequest, context: &Context) -> Option<(UserId, SessionId)> {
+    genuine(request, context).map(|cookie| (cookie.user, session_of(&cookie)))
 }
 
 /// Sets the cookie of a session.

@@ -122,6 +122,13 @@ fn is_asked_by_proxy(request: &HttpRequest, wish: &Wish) -> bool {
     !by_itself || !(wish.creates || wish.meter.is_some())
 }
 
+/// Whether the visitor's request changes nothing (RFC 9110 §9.2.1), as far as the proxy says what it is.
+fn reads(request: &HttpRequest) -> bool {
+    let forwarded = request.headers().get("x-forwarded-method").map(HeaderValue::as_bytes);
+    let method = forwarded.filter(|method| !method.is_empty()).unwrap_or(request.method().as_str().as_bytes());
+    matches!(method, b"GET" | b"HEAD" | b"OPTIONS")
+}
+
 /// Whom a check found.
 struct Passed {
     user: UserId,
@@ -264,6 +271,10 @@ async fn by_cookie(request: &HttpRequest, context: &Context, wish: &Wish) -> Res
             slide(&mut response, request, context, &live, &cookie);
             metered(context, wish, Some(&live.user), response).await
         }
+        Found::Replaced(live) if reads(request) => {
+            metered(context, wish, Some(&live.user), Passed::by(context, &live).response(context, wish)).await
+        }
+        Found::Replaced(_) => Err(Problem::no_reader()),
         Found::Lazy(_) | Found::Nobody if !wish.creates => Err(Problem::no_reader()),
         Found::Lazy(cookie) if !Visitor::of(request).may_become_reader => {
             metered(context, wish, None, Passed::lazily(cookie.user).response(context, wish)).await

@@ -17,7 +17,7 @@ use self::guard::Guard;
 use self::live::Socket;
 use super::listener::Endless;
 use super::reader::{self, Found};
-use super::v1::{Problem, authenticate, no_fields, respond};
+use super::v1::{Problem, Scope, authenticate, no_fields, respond};
 use super::{Context, JSON, NO_STORE, client, other_method, within_time};
 use crate::server::{TICKET_S, Transfer};
 
@@ -59,7 +59,7 @@ pub(crate) struct TicketAnswer {
 pub(crate) async fn ticket(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         no_fields(&request, &context, payload).await?;
-        let live = authenticate(&request, &context)?;
+        let live = authenticate(&request, &context, Scope::Data)?;
         let server = &context.server;
         let whose = Transfer { user: live.user, session: live.number };
         let ticket = server.codes.tickets.issue(Some(live.user), whose, server.clock().now(), &*server.entropy)?;
@@ -163,6 +163,6 @@ fn by_cookie(request: &HttpRequest, context: &Context) -> Result<(UserId, u32), 
     }
     match reader::look(request, context)? {
         Found::Reader(live, _) => Ok((live.user, live.number)),
-        Found::Lazy(_) | Found::Nobody => Err(Problem::no_reader()),
+        Found::Replaced(_) | Found::Lazy(_) | Found::Nobody => Err(Problem::no_reader()),
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Problem, authenticate, fields, fresh, json, respond, rfc3339};
+use super::{Problem, Scope, authenticate, fields, fresh, json, respond, rfc3339};
 use crate::http::openapi::{ApiKeyChange, NewApiKey};
 use crate::http::{Context, JSON, other_method, within_time};
 use crate::provider::api_key::{ApiKey, check_name};
@@ -71,9 +71,9 @@ fn id(request: &HttpRequest) -> Result<DeviceId, Problem> {
 /// Lists the API keys of the user.
 #[utoipa::path(get, path = "/v1/user/api-keys", tag = "API keys", operation_id = "listApiKeys", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 200, body = Keys, description = "The keys, oldest first, without the keys themselves.")),
-    extensions(("x-problems" = json!("session"))))]
+    extensions(("x-problems" = json!("account"))))]
 pub(crate) async fn list_keys(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    let answer = authenticate(&request, &context).and_then(|live| {
+    let answer = authenticate(&request, &context, Scope::Account).and_then(|live| {
         let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
         let api_keys = user.api_keys().iter().map(|key| view(&context, key, None)).collect();
         Ok(json(StatusCode::OK, JSON, &Keys { api_keys }))
@@ -87,12 +87,12 @@ pub(crate) async fn list_keys(request: HttpRequest, context: web::Data<Context>)
 #[utoipa::path(post, path = "/v1/user/api-keys", tag = "API keys", operation_id = "createApiKey", security(("access_token" = []), ("reader_cookie" = [])),
     request_body(content = NewApiKey, description = "The key's name."),
     responses((status = 201, body = KeyView, description = "The key.")),
-    extensions(("x-problems" = json!("object session provider-disabled fresh-login-needed bad-name anonymous key-name-taken too-many-keys write"))))]
+    extensions(("x-problems" = json!("object account provider-disabled fresh-login-needed bad-name anonymous key-name-taken too-many-keys write"))))]
 pub(crate) async fn make_key(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         let body = fields::read(&request, &context, payload, &[&["name"]]).await?;
         enabled(&context)?;
-        let live = authenticate(&request, &context)?;
+        let live = authenticate(&request, &context, Scope::Account)?;
         fresh(&context, &live)?;
         let name = body.get("name").and_then(Value::as_str).ok_or_else(|| Problem::missing_field("name"))?;
         check_name(name)
@@ -106,12 +106,12 @@ pub(crate) async fn make_key(request: HttpRequest, context: web::Data<Context>, 
 
 /// Enables or disables an API key.
 ///
-/// Sessions that it began go on.
+/// Disabling it ends the sessions that it began.
 #[utoipa::path(patch, path = "/v1/user/api-keys/{id}", tag = "API keys", operation_id = "changeApiKey", security(("access_token" = []), ("reader_cookie" = [])),
     params(("id" = String, Path, description = "The key's id, as listed.", example = "636aba021728b6c1c03db7f9")),
     request_body(content = ApiKeyChange, description = "What the key is to be."),
     responses((status = 204, description = "It is as asked.")),
-    extensions(("x-problems" = json!("object session fresh-login-needed no-such-key write"))))]
+    extensions(("x-problems" = json!("object account fresh-login-needed no-such-key write"))))]
 pub(crate) async fn change_key(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -119,7 +119,7 @@ pub(crate) async fn change_key(
 ) -> HttpResponse {
     let answer = async {
         let body = fields::read(&request, &context, payload, &[&["disabled"]]).await?;
-        let live = authenticate(&request, &context)?;
+        let live = authenticate(&request, &context, Scope::Account)?;
         let disabled = body.get("disabled").and_then(Value::as_bool);
         let needed = || Problem::bad_field("the body needs \"disabled\", true or false");
         let disabled = disabled.ok_or_else(needed)?;
@@ -134,11 +134,11 @@ pub(crate) async fn change_key(
 
 /// Deletes an API key.
 ///
-/// Sessions that it began go on.
+/// The sessions that it began end.
 #[utoipa::path(delete, path = "/v1/user/api-keys/{id}", tag = "API keys", operation_id = "deleteApiKey", security(("access_token" = []), ("reader_cookie" = [])),
     params(("id" = String, Path, description = "The key's id, as listed.", example = "636aba021728b6c1c03db7f9")),
     responses((status = 204, description = "The key is gone.")),
-    extensions(("x-problems" = json!("body session no-such-key write"))))]
+    extensions(("x-problems" = json!("body account no-such-key write"))))]
 pub(crate) async fn remove_key(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -146,7 +146,7 @@ pub(crate) async fn remove_key(
 ) -> HttpResponse {
     let answer = async {
         fields::none(&request, &context, payload).await?;
-        let live = authenticate(&request, &context)?;
+        let live = authenticate(&request, &context, Scope::Account)?;
         within_time(&context, context.handle.remove_key(&live.user, id(&request)?)).await?;
         Ok(HttpResponse::NoContent().finish())
     };

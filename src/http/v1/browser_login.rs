@@ -18,6 +18,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use passerby_actors::actor::Proof;
+use passerby_actors::domain::{LoginMethod, UserId};
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
@@ -199,7 +200,7 @@ pub(crate) async fn callback(request: HttpRequest, context: web::Data<Context>) 
                 Err(error) => Err(refused_here(&name, &error)),
             },
             (Some(code), None) => match provider.finish(pending, code, issuer, now_s).await {
-                Ok(verified) => Ok(identities::proof_of(verified)),
+                Ok(verified) => Ok(Proof { method: LoginMethod::Browser, ..identities::proof_of(verified) }),
                 Err(error) => Err(refused_here(&name, &error)),
             },
             (None, None) => {
@@ -281,9 +282,29 @@ pub(super) fn finished(
     peek: bool,
 ) -> Result<Proof, IdentityError> {
     let code = text(credentials, "code").ok_or(IdentityError::Field("code"))?;
-    let secret = text(credentials, "code_verifier").ok_or(IdentityError::Field("code_verifier"))?;
     let (codes, now) = (&context.server.codes.finished, context.server.clock().now());
     let finished = if peek { codes.peek(code, now) } else { codes.redeem(code, now) };
+    proved(finished, provider, credentials)
+}
+
+/// The same of a code by which this user has linked or merged already.
+pub(super) fn finished_before(
+    context: &Context,
+    user: &UserId,
+    provider: &str,
+    credentials: &Map<String, Value>,
+) -> Result<Proof, IdentityError> {
+    let code = text(credentials, "code").ok_or(IdentityError::Field("code"))?;
+    let linked = context.server.codes.linked.peek(code, context.server.clock().now());
+    proved(linked.filter(|(by, _)| by == user).map(|(_, finished)| finished), provider, credentials)
+}
+
+fn proved(
+    finished: Option<FinishedLogin>,
+    provider: &str,
+    credentials: &Map<String, Value>,
+) -> Result<Proof, IdentityError> {
+    let secret = text(credentials, "code_verifier").ok_or(IdentityError::Field("code_verifier"))?;
     let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, secret.as_bytes()));
     let finished = finished.filter(|finished| {
         finished.provider == provider

@@ -12,7 +12,7 @@ use serde_json::{Map, Number, Value};
 use utoipa::ToSchema;
 
 use super::problem::Answer;
-use super::{Problem, authenticate, fields, json, respond};
+use super::{Problem, Scope, authenticate, fields, json, respond};
 use crate::http::openapi::{Increment, JsonPatchStep, MergePatch, UserDocument};
 use crate::http::{Context, JSON, body, other_method, within_time};
 
@@ -55,7 +55,7 @@ pub(crate) struct DataChanged {
     extensions(("x-problems" = json!("session no-data internal"))))]
 pub(crate) async fn get_data(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = || {
-        let live = authenticate(&request, &context)?;
+        let live = authenticate(&request, &context, Scope::Data)?;
         let stored = context.handle.document(&live.user);
         let view = stored.as_deref().map(Document::view).transpose().map_err(|error| {
             tracing::error!(user = %live.user, %error, "a document cannot be read");
@@ -184,7 +184,7 @@ async fn edit(
     let answer: Answer = async {
         // the body first: whoever is refused sends it all the same
         let change = change.await;
-        let live = authenticate(request, context)?;
+        let live = authenticate(request, context, Scope::Data)?;
         let change = change?;
         let operation = operation_name(request)?;
         let edit = context.handle.edit(&live.user, change, expected(request)?, operation, None);

@@ -6,7 +6,7 @@ use passerby_actors::domain::{Document, Refusal, ServiceTime, SessionId};
 use passerby_actors::handle;
 use serde_json::{Value, json};
 
-use super::{authenticate, json as answer_json, made, respond, rfc3339};
+use super::{Scope, authenticate, json as answer_json, made, respond, rfc3339};
 use crate::http::openapi::UserExport;
 use crate::http::{Context, JSON, other_method};
 
@@ -20,9 +20,9 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 /// Passwords, keys and tokens are held as hashes or not at all, and are not in it.
 #[utoipa::path(get, path = "/v1/user/export", tag = "Accounts", operation_id = "exportUser", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 200, body = UserExport, description = "All that is held.")),
-    extensions(("x-problems" = json!("session"))))]
+    extensions(("x-problems" = json!("account"))))]
 pub(crate) async fn export(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    let answer = authenticate(&request, &context).and_then(|live| {
+    let answer = authenticate(&request, &context, Scope::Account).and_then(|live| {
         let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
         let (clock, policy) = (context.server.clock(), context.server.core.policy());
         let shown = |t: ServiceTime| rfc3339(clock.to_wall_s(t));
@@ -37,6 +37,8 @@ pub(crate) async fn export(request: HttpRequest, context: web::Data<Context>) ->
                 "started": shown(session.started),
                 "last_used": shown(session.seen),
                 "device_id": session.device.to_string(),
+                "method": session.method.name(),
+                "api_key_id": session.method.api_key().map(|id| id.to_string()),
             })
         });
         let keys = user.api_keys().iter();

@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use passerby_actors::actor::{Joined, Preview, Proof};
+use passerby_actors::actor::{Joined, Preview, Proof, REPEAT_S};
 use passerby_actors::domain::{Conflicts, DeviceId, Flags, Identity, Refusal, SessionKind, UserId};
 use passerby_actors::handle::{self, IdForm, Live, LoggedIn};
 use passerby_actors::store::Store as _;
@@ -11,12 +11,13 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{
-    Answer, Of, Problem, SessionTokens, authenticate, fields, fresh, json, made, prove, respond, rfc3339, tokens,
+    Answer, Of, Problem, Scope, SessionTokens, authenticate, browser_login, fields, fresh, json, made, prove, respond,
+    rfc3339, tokens,
 };
 use crate::http::fields::OF_CREDENTIALS;
 use crate::http::openapi::{LinkIdentity, ReaderSession};
 use crate::http::plain::PlainObject;
-use crate::http::{Context, JSON, bearer, identities, other_method, within_time};
+use crate::http::{Context, JSON, bearer, identities, other_method, reader, within_time};
 use crate::provider::ANON_USER;
 
 /// Adds the routes.
@@ -84,9 +85,9 @@ pub(crate) struct Identities {
 /// Lists the identities of the user.
 #[utoipa::path(get, path = "/v1/user/identities", tag = "Accounts", operation_id = "listIdentities", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 200, body = Identities, description = "The identities, in the order in which they were linked.")),
-    extensions(("x-problems" = json!("session"))))]
+    extensions(("x-problems" = json!("account"))))]
 async fn list_identities(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    let answer = authenticate(&request, &context).and_then(|live| {
+    let answer = authenticate(&request, &context, Scope::Account).and_then(|live| {
         let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
         let anonymous =
             IdentityView { provider: ANON_USER.to_owned(), id: user.id.anonymous_identity(), linked: made(&user) };
@@ -267,12 +268,12 @@ fn preview(context: &Context, live: &Live, proof: &Proof, on_conflict: OnConflic
 /// The user is an account from then on. The answer's tokens replace those before. If the identity has another user, `on_conflict` says
 /// what happens: `reject` (the default) changes nothing; `switch` logs in as that user and leaves this one as it is; `merge` makes this
 /// one, who must be anonymous, part of that one: its data joins, its id becomes an alias, its sessions end, and the answer is a session
-/// of that user with `merged_user_id` and `conflicts`, what could not be joined. A merge whose answer was lost can be asked for again
-/// within 10 minutes, with the token that it ended. `dry_run` answers what would happen and does nothing.
+/// of that user with `merged_user_id` and `conflicts`, what could not be joined. A link or a merge whose answer was lost can be asked
+/// for again within 10 minutes, with the token or the cookie that it ended. `dry_run` answers what would happen and does nothing.
 #[utoipa::path(post, path = "/v1/user/identities", tag = "Accounts", operation_id = "linkIdentity", security(("access_token" = []), ("reader_cookie" = [])),
     request_body(content = LinkIdentity, description = "The identity, and what is to happen if another user has it."),
     responses((status = 200, body = LinkOutcome, description = "The tokens of the session; with `dry_run`, what the link would do.")),
-    extensions(("x-problems" = json!("object unknown-on-conflict session fresh-login-needed credential anonymous-identity identity-in-use too-many-identities provider-linked not-anonymous data-too-large write"))))]
+    extensions(("x-problems" = json!("object unknown-on-conflict account fresh-login-needed credential anonymous-identity identity-in-use sessions-used-up too-many-identities provider-linked not-anonymous data-too-large write"))))]
 async fn link_identity(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         let body = fields::read(&request, &context, payload, &[OF_LINK, OF_CREDENTIALS]).await?;
@@ -282,10 +283,10 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
             Some(Value::Bool(dry_run)) => *dry_run,
             Some(_) => return Err(Problem::bad_field("dry_run must be true or false")),
         };
-        let live = match authenticate(&request, &context) {
+        let live = match authenticate(&request, &context, Scope::Account) {
             Ok(live) => live,
-            Err(problem) if on_conflict == OnConflict::Merge && !dry_run => {
-                return merge_again(&request, &context, &body, problem).await;
+            Err(problem) if problem.status() == StatusCode::UNAUTHORIZED.as_u16() && !dry_run => {
+                return again(&request, &context, &body, on_conflict, problem).await;
             }
             Err(problem) => return Err(problem),
         };
@@ -302,7 +303,7 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
                 match within_time(&context, merge).await? {
                     Joined::Linked(linked) => linked,
                     Joined::Merged(into, conflicts) => {
-                        use_up(&context, &body);
+                        use_up(&context, &body, &live.user);
                         let absorbed = Absorbed { user: &live.user, conflicts: &conflicts };
                         return Ok(merged(&request, &context, &into, live.kind, absorbed));
                     }
@@ -322,7 +323,7 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
                 }
             }
         };
-        use_up(&context, &body);
+        use_up(&context, &body, &live.user);
         // of a link that was there already, the session and its refresh token go on
         let user = context.handle.load(&linked.user);
         let sessions = user.map(|user| user.sessions()).unwrap_or_default();
@@ -332,11 +333,13 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
     respond(&context, answer.await)
 }
 
-/// Uses up the code of a browser login, if the body holds one.
-fn use_up(context: &Context, body: &Map<String, Value>) {
-    if let Some(code) = body.get("code").and_then(Value::as_str) {
-        let server = &context.server;
-        drop(server.codes.finished.redeem(code, server.clock().now()));
+/// Uses up the code of a browser login, if the body holds one; the same request of the same user may come again.
+fn use_up(context: &Context, body: &Map<String, Value>, user: &UserId) {
+    let Some(code) = body.get("code").and_then(Value::as_str) else { return };
+    let (codes, now) = (&context.server.codes, context.server.clock().now());
+    if let Some(finished) = codes.finished.redeem(code, now) {
+        // where too many are kept already, who loses this answer logs in anew
+        codes.linked.keep(code, *user, (*user, finished), now);
     }
 }
 
@@ -350,20 +353,54 @@ fn merged(
     tokens(request, StatusCode::OK, context, into, Of { kind, counter: 0, lasting: true }, Some(absorbed))
 }
 
-/// The answer to a merge once more, for a client that lost it: its user is an alias of the very user whom the credential
-/// proves (design §6). Otherwise what the token's check said.
-async fn merge_again(request: &HttpRequest, context: &Context, body: &Map<String, Value>, problem: Problem) -> Answer {
+/// The answer to a link or a merge once more, for a client that lost it (design §6): the session that asks was replaced a moment
+/// ago, by a link of the very identity that the credential proves, or by a merge into its owner. Otherwise what the check of the
+/// session said.
+async fn again(
+    request: &HttpRequest,
+    context: &Context,
+    body: &Map<String, Value>,
+    on_conflict: OnConflict,
+    problem: Problem,
+) -> Answer {
     let server = &context.server;
-    let ended = bearer(request).and_then(|token| server.tokens.verify_access_at_any_time(token).ok());
-    let Some(ended) = ended.filter(|ended| server.store.registry().survivor(&ended.user).is_some()) else {
-        return Err(problem);
+    let named = match bearer(request) {
+        Some(token) => server.tokens.verify_access_at_any_time(token).ok().map(|it| (it.user, it.session, it.kind)),
+        None if !reader::is_own(request, context) => None,
+        None => reader::named(request, context).map(|(user, session)| (user, session, SessionKind::Cookie)),
     };
-    let proof = prove(request, context, body, false).await?;
-    let again = server.linker.repeat_merge(ended.user, proof, (ended.kind, DeviceId::default()));
-    match within_time(context, again).await {
-        Ok((into, conflicts)) => {
-            let absorbed = Absorbed { user: &ended.user, conflicts: &conflicts };
-            Ok(merged(request, context, &into, ended.kind, absorbed))
+    let Some((user, ended, kind)) = named else { return Err(problem) };
+    let is_merged = server.store.registry().survivor(&user).is_some();
+    let may_repeat = match context.handle.successor(&user, &ended, REPEAT_S) {
+        Ok(_) => !is_merged || on_conflict == OnConflict::Merge,
+        // the account's session that was the answer may be over; another one is begun
+        Err(handle::Error::Refused(_)) => is_merged && on_conflict == OnConflict::Merge,
+        Err(other) => return Err(other.into()),
+    };
+    if !may_repeat {
+        return Err(problem);
+    }
+    let provider = body.get("provider").and_then(Value::as_str).unwrap_or_default();
+    let proof = match browser_login::finished_before(context, &user, provider, body) {
+        Ok(proof) => proof,
+        Err(_) => prove(request, context, body, true).await?,
+    };
+    let repeated = if is_merged {
+        let repeat = server.linker.repeat_merge(user, proof, (kind, DeviceId::default()));
+        within_time(context, repeat).await.map(|(into, conflicts)| {
+            let absorbed = Absorbed { user: &user, conflicts: &conflicts };
+            merged(request, context, &into, kind, absorbed)
+        })
+    } else {
+        server.linker.repeat_link(&user, &ended, &proof).map(|session| {
+            let of = Of { kind: session.kind, counter: session.refresh_counter, lasting: true };
+            tokens(request, StatusCode::OK, context, &LoggedIn::new(user, &session), of, None)
+        })
+    };
+    match repeated {
+        Ok(response) => {
+            use_up(context, body, &user);
+            Ok(response)
         }
         Err(handle::Error::Refused(_)) => Err(problem),
         Err(other) => Err(other.into()),
@@ -377,7 +414,7 @@ async fn merge_again(request: &HttpRequest, context: &Context, body: &Map<String
     params(("provider" = String, Path, description = "The identity's provider, as listed.", example = "local-userpass"),
         ("id" = String, Path, description = "The identity's id, as listed.", example = "ada@example.com")),
     responses((status = 204, description = "The identity is unlinked.")),
-    extensions(("x-problems" = json!("body session fresh-login-needed no-such-identity last-identity write"))))]
+    extensions(("x-problems" = json!("body account fresh-login-needed no-such-identity last-identity write"))))]
 async fn unlink_identity(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -386,7 +423,7 @@ async fn unlink_identity(
 ) -> HttpResponse {
     let answer = async {
         fields::none(&request, &context, payload).await?;
-        let live = authenticate(&request, &context)?;
+        let live = authenticate(&request, &context, Scope::Account)?;
         fresh(&context, &live)?;
         let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
         let (provider, id) = path.into_inner();

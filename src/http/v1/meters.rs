@@ -7,7 +7,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::data::operation_name;
-use super::{Problem, authenticate, fields, json, respond};
+use super::{Problem, Scope, authenticate, fields, json, respond};
 use crate::http::meters::{self, MeterView, Use};
 use crate::http::openapi::MeterUse;
 use crate::http::{Context, JSON, other_method};
@@ -33,7 +33,7 @@ pub(crate) struct MeterList {
     responses((status = 200, body = MeterList, description = "The meters.")),
     extensions(("x-problems" = json!("session"))))]
 pub(crate) async fn list_meters(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    let answer = authenticate(&request, &context)
+    let answer = authenticate(&request, &context, Scope::Data)
         .map(|live| json(StatusCode::OK, JSON, &MeterList { meters: meters::all(&context, &live.user) }));
     respond(&context, answer)
 }
@@ -54,7 +54,7 @@ pub(crate) async fn use_meter(
 ) -> HttpResponse {
     let answer = async {
         let body = fields::read(&request, &context, payload, &[&["amount", "item"]]).await?;
-        let live = authenticate(&request, &context)?;
+        let live = authenticate(&request, &context, Scope::Data)?;
         let amount = match body.get("amount") {
             None => 1,
             Some(amount) => amount

@@ -128,7 +128,7 @@ fn tokens(
 /// What tokens say beyond whose they are.
 struct Of {
     kind: SessionKind,
-    counter: u16,
+    counter: u32,
     lasting: bool,
 }
 
@@ -148,7 +148,7 @@ const fn new_session(kind: SessionKind, lasting: bool) -> Of {
     request_body(content = Option<CreateSession>, description = "How to log in. None at all: as a new anonymous user, with tokens."),
     responses((status = 200, body = ReaderSession, description = "The reader of the live cookie.", headers(("set-cookie" = Option<String>, description = "With `mode` `cookie`: the reader's cookie."))),
         (status = 201, body = NewSession, description = "The new session: its tokens or, with `mode` `cookie`, the reader of the new cookie.", headers(("set-cookie" = Option<String>, description = "With `mode` `cookie`: the reader's cookie.")))),
-    extensions(("x-problems" = json!("object unknown-mode credential cross-site user-disabled session-ended write capacity"))))]
+    extensions(("x-problems" = json!("object unknown-mode credential cross-site user-disabled session-ended sessions-used-up write capacity"))))]
 async fn create_session(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         let body = fields::read(&request, &context, payload, &[OF_LOGIN, OF_CREDENTIALS]).await?;
@@ -209,6 +209,10 @@ async fn by_cookie(request: &HttpRequest, context: &Context, body: &Map<String, 
             let mut response = session_body(StatusCode::OK, &live.user, session, None);
             reader::slide(&mut response, request, context, &live, &cookie);
             return Ok(response);
+        }
+        Found::Replaced(live) => {
+            let session = SessionId::derive(&live.user, live.number);
+            return Ok(session_body(StatusCode::OK, &live.user, session, None));
         }
         Found::Lazy(cookie) => Some(cookie.user),
         Found::Nobody => None,
@@ -296,15 +300,34 @@ async fn prove(
     Ok(identities::prove(server, &**provider, body, client(request, context)).await?)
 }
 
+/// What a session must be allowed to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Use the account's data, look at itself, end itself: every session may.
+    Data,
+    /// Change or list how the account is logged in to, its keys and its sessions, take everything along, delete it: not one
+    /// that an API key began, which is a program's.
+    Account,
+}
+
 /// The live session of an access token, or of a reader's cookie; if there is a token, the cookie is ignored.
-pub(super) fn authenticate(request: &HttpRequest, context: &Context) -> Result<Live, Problem> {
+pub(super) fn authenticate(request: &HttpRequest, context: &Context, scope: Scope) -> Result<Live, Problem> {
+    let live = by_token_or_cookie(request, context, scope)?;
+    if scope == Scope::Account && !live.method.may_change_account() {
+        return Err(Problem::insufficient_scope());
+    }
+    Ok(live)
+}
+
+fn by_token_or_cookie(request: &HttpRequest, context: &Context, scope: Scope) -> Result<Live, Problem> {
     if request.headers().contains_key(header::AUTHORIZATION) || !request.headers().contains_key(header::COOKIE) {
         return by_bearer(request, context);
     }
     match reader::look(request, context)? {
         Found::Reader(live, _) if reader::is_own(request, context) => Ok(live),
         Found::Reader(..) => Err(Problem::cross_site()),
-        Found::Lazy(_) | Found::Nobody => Err(Problem::no_reader()),
+        Found::Replaced(live) if scope == Scope::Data && request.method().is_safe() => Ok(live),
+        Found::Replaced(_) | Found::Lazy(_) | Found::Nobody => Err(Problem::no_reader()),
     }
 }
 
@@ -371,7 +394,7 @@ pub(super) fn rfc3339(unix_s: i64) -> String {
     responses((status = 200, body = SessionView, description = "The session and its user.")),
     extensions(("x-problems" = json!("session"))))]
 async fn session(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    let answer = authenticate(&request, &context).and_then(|live| {
+    let answer = authenticate(&request, &context, Scope::Data).and_then(|live| {
         let (clock, policy) = (context.server.clock(), context.server.core.policy());
         let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
         let shown = |t: ServiceTime| rfc3339(clock.to_wall_s(t));
@@ -432,7 +455,7 @@ async fn end_session(request: HttpRequest, context: web::Data<Context>, payload:
         if let Some(user) = leaves_before_being_made(&request, &context)? {
             return end_unmade(&request, &context, &user).await;
         }
-        let live = authenticate(&request, &context)?;
+        let live = authenticate(&request, &context, Scope::Data)?;
         within_time(&context, context.handle.logout(&live.user, live.number)).await?;
         Ok(gone(&request, &context))
     };
@@ -442,14 +465,14 @@ async fn end_session(request: HttpRequest, context: web::Data<Context>, payload:
 /// Deletes the user with all sessions, identities and data.
 #[utoipa::path(delete, path = "/v1/user", tag = "Accounts", operation_id = "deleteUser", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 204, description = "The user is gone.")),
-    extensions(("x-problems" = json!("body session write"))))]
+    extensions(("x-problems" = json!("body account write"))))]
 async fn delete_user(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         fields::none(&request, &context, payload).await?;
         if let Some(user) = leaves_before_being_made(&request, &context)? {
             return end_unmade(&request, &context, &user).await;
         }
-        let live = authenticate(&request, &context)?;
+        let live = authenticate(&request, &context, Scope::Account)?;
         within_time(&context, context.handle.delete(&live.user)).await?;
         Ok(gone(&request, &context))
     };
@@ -464,7 +487,7 @@ fn leaves_before_being_made(request: &HttpRequest, context: &Context) -> Result<
     match reader::look(request, context)? {
         Found::Lazy(cookie) if reader::is_own(request, context) => Ok(Some(cookie.user)),
         Found::Lazy(_) => Err(Problem::cross_site()),
-        Found::Reader(..) | Found::Nobody => Ok(None),
+        Found::Reader(..) | Found::Replaced(_) | Found::Nobody => Ok(None),
     }
 }
 

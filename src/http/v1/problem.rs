@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::budget::OverBudget;
 use crate::http::body::BodyError;
 use crate::http::fields::Refused;
-use crate::http::{Context, NO_STORE, retry_after_s};
+use crate::http::{Context, KEY_SESSION, NO_STORE, retry_after_s};
 use crate::open_sockets::NoPlace;
 use crate::provider::codes::Full;
 use crate::provider::identity::IdentityError;
@@ -103,6 +103,11 @@ impl Problem {
     pub(crate) fn cross_site() -> Self {
         let detail = "a change by cookie must come from the site itself: Sec-Fetch-Site or Origin does not say so";
         Self::new(StatusCode::FORBIDDEN, "cross-site", detail)
+    }
+
+    /// For a session that an API key began, and what only the account's owner may do.
+    pub(crate) fn insufficient_scope() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "insufficient-scope", KEY_SESSION)
     }
 
     /// For a check that finds nobody.
@@ -259,6 +264,9 @@ impl From<handle::Error> for Problem {
             handle::Error::Refused(Refusal::KeyNameTaken) => Self::new(StatusCode::CONFLICT, "key-name-taken", detail),
             handle::Error::Refused(Refusal::TooManyKeys) => Self::new(StatusCode::CONFLICT, "too-many-keys", detail),
             handle::Error::Refused(Refusal::NoSuchKey) => Self::new(StatusCode::NOT_FOUND, "no-such-key", detail),
+            handle::Error::Refused(Refusal::SessionsUsedUp) => {
+                Self::new(StatusCode::CONFLICT, "sessions-used-up", detail)
+            }
             handle::Error::Refused(Refusal::StaleProof) => {
                 Self::new(StatusCode::UNAUTHORIZED, "invalid-credential", detail)
             }

@@ -7,7 +7,7 @@ use passerby_actors::handle;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Problem, authenticate, fields, gone, json, respond, rfc3339};
+use super::{Problem, Scope, authenticate, fields, gone, json, respond, rfc3339};
 use crate::http::{Context, JSON, other_method, within_time};
 use crate::server::{TRANSFER_CODE_S, Transfer};
 
@@ -38,6 +38,13 @@ pub(crate) struct SessionEntry {
     last_seen: String,
     /// Whether the user was anonymous when it began.
     anonymous: bool,
+    /// What began it: `anonymous`, `password`, `custom-token`, `id-token`, `browser` (a login in the browser), `api-key`, `transfer`,
+    /// `link`, `merge`, or `unknown` (it began under a version that did not keep it).
+    #[schema(example = "password")]
+    method: &'static str,
+    /// The key that began it, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key_id: Option<String>,
 }
 
 /// A user's sessions, oldest first.
@@ -50,9 +57,9 @@ pub(crate) struct SessionList {
 /// Lists the sessions of the user.
 #[utoipa::path(get, path = "/v1/user/sessions", tag = "Accounts", operation_id = "listSessions", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 200, body = SessionList, description = "The sessions, oldest first.")),
-    extensions(("x-problems" = json!("session"))))]
+    extensions(("x-problems" = json!("account"))))]
 pub(crate) async fn list_sessions(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    let answer = authenticate(&request, &context).and_then(|live| {
+    let answer = authenticate(&request, &context, Scope::Account).and_then(|live| {
         let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
         let (clock, policy) = (context.server.clock(), context.server.core.policy());
         let now = clock.now();
@@ -63,6 +70,8 @@ pub(crate) async fn list_sessions(request: HttpRequest, context: web::Data<Conte
             created: rfc3339(clock.to_wall_s(session.started)),
             last_seen: rfc3339(clock.to_wall_s(session.seen)),
             anonymous: session.anonymous_at_start,
+            method: session.method.name(),
+            api_key_id: session.method.api_key().map(|id| id.to_string()),
         });
         Ok(json(StatusCode::OK, JSON, &SessionList { sessions: sessions.collect() }))
     });
@@ -72,7 +81,7 @@ pub(crate) async fn list_sessions(request: HttpRequest, context: web::Data<Conte
 /// Ends all other sessions of the user.
 #[utoipa::path(delete, path = "/v1/user/sessions", tag = "Accounts", operation_id = "endOtherSessions", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 204, description = "There are no other sessions any more.")),
-    extensions(("x-problems" = json!("body session write"))))]
+    extensions(("x-problems" = json!("body account write"))))]
 pub(crate) async fn end_other_sessions(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -80,7 +89,7 @@ pub(crate) async fn end_other_sessions(
 ) -> HttpResponse {
     let answer = async {
         fields::none(&request, &context, payload).await?;
-        let live = authenticate(&request, &context)?;
+        let live = authenticate(&request, &context, Scope::Account)?;
         within_time(&context, context.handle.end_others(&live.user, live.number)).await?;
         // nor may one be begun by a code that is on its way
         context.server.codes.transfers.end_all_of(&live.user);
@@ -95,7 +104,7 @@ pub(crate) async fn end_other_sessions(
 #[utoipa::path(delete, path = "/v1/user/sessions/{id}", tag = "Accounts", operation_id = "endListedSession", security(("access_token" = []), ("reader_cookie" = [])),
     params(("id" = String, Path, description = "The session's id, as listed.", example = "636aba021728b6c1c03db7f9")),
     responses((status = 204, description = "The session has ended.")),
-    extensions(("x-problems" = json!("body session no-such-session write"))))]
+    extensions(("x-problems" = json!("body account no-such-session write"))))]
 pub(crate) async fn end_one_session(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -103,9 +112,13 @@ pub(crate) async fn end_one_session(
 ) -> HttpResponse {
     let answer = async {
         fields::none(&request, &context, payload).await?;
-        let live = authenticate(&request, &context)?;
-        let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
+        let live = authenticate(&request, &context, Scope::Data)?;
         let wanted = request.match_info().get("id").unwrap_or_default();
+        // itself it may end
+        if SessionId::derive(&live.user, live.number).to_string() != wanted && !live.method.may_change_account() {
+            return Err(Problem::insufficient_scope());
+        }
+        let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
         let named = |number: u32| SessionId::derive(&user.id, number).to_string() == wanted;
         let found = user.sessions().into_iter().find(|session| named(session.number));
         let no_such = || Problem::new(StatusCode::NOT_FOUND, "no-such-session", "the user does not have this session");
@@ -141,11 +154,11 @@ pub(crate) struct TransferCode {
 /// session that asked for it.
 #[utoipa::path(post, path = "/v1/session/transfer", tag = "Sessions", operation_id = "createTransferCode", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 201, body = TransferCode, description = "The code.")),
-    extensions(("x-problems" = json!("body session overloaded"))))]
+    extensions(("x-problems" = json!("body account overloaded"))))]
 pub(crate) async fn transfer(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         fields::none(&request, &context, payload).await?;
-        let live = authenticate(&request, &context)?;
+        let live = authenticate(&request, &context, Scope::Account)?;
         let server = &context.server;
         let worth = Transfer { user: live.user, session: live.number };
         let code = server.codes.transfers.issue(Some(live.user), worth, server.clock().now(), &*server.entropy)?;

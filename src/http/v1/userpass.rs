@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use passerby_actors::domain::LOCAL_USERPASS;
 use serde_json::{Map, Value};
 
-use super::{Answer, Problem, afford, afford_password, authenticate, fields, respond};
+use super::{Answer, Problem, Scope, afford, afford_password, authenticate, fields, respond};
 use crate::budget::Spend;
 use crate::http::openapi::{MailAddress, MailToken, PasswordChange, PasswordReset, Registration};
 use crate::http::{Context, client, other_method};
@@ -192,7 +192,7 @@ pub(crate) async fn reset_password(
 #[utoipa::path(put, path = "/v1/user/password", tag = "Passwords", operation_id = "changePassword", security(("access_token" = []), ("reader_cookie" = [])),
     request_body(content = PasswordChange, description = "Both passwords."),
     responses((status = 204, description = "The password is set.")),
-    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed too-many-attempts overloaded write session bad-password wrong-password no-password credential-changed"))))]
+    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed too-many-attempts overloaded write account bad-password wrong-password no-password credential-changed"))))]
 pub(crate) async fn change_password(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -200,7 +200,7 @@ pub(crate) async fn change_password(
 ) -> HttpResponse {
     let answer: Answer = async {
         let (body, userpass) = asked(&request, &context, payload, &["current_password", "password"]).await?;
-        let live = authenticate(&request, &context)?;
+        let live = authenticate(&request, &context, Scope::Account)?;
         let (current, new) = (password(&body, "current_password")?, password(&body, "password")?);
         let session = (live.user, live.number);
         userpass.change_password(session, current, new, client(&request, &context)).await?;
