@@ -354,6 +354,7 @@ mod tests {
             work_burst: 14,
             work_all: 100,
             sockets: 1,
+            connections: None,
         }
     }
 

@@ -17,7 +17,7 @@ use crate::budget::Budgets;
 use crate::config::Settings;
 use crate::mail::Mailer;
 use crate::network::Network;
-use crate::open_sockets::OpenSockets;
+use crate::places::Places;
 use crate::provider::Providers;
 use crate::provider::codes::{CodeKind, Codes, Limits};
 use crate::provider::local_userpass::LocalUserpass;
@@ -143,7 +143,9 @@ pub struct Server {
     /// Becomes true when the server stops: sockets then tell their clients to come back.
     pub stopping: watch::Sender<bool>,
     /// Open sockets.
-    pub sockets: Arc<OpenSockets>,
+    pub sockets: Arc<Places>,
+    /// Open connections of the public listener.
+    pub connections: Arc<Places>,
     /// Responses by class of status: 1xx at 0.
     pub responses: [AtomicU64; 5],
     /// How long requests took that were answered 503.

@@ -25,8 +25,8 @@ use crate::config::{
 };
 use crate::http::{self, ops};
 use crate::mail::{AnyTransport, Mailer, Plan, Smtp, Webhook};
-use crate::open_sockets::OpenSockets;
 use crate::outbound::{Allowed, Outbound, SystemResolver, system_roots};
+use crate::places::Places;
 use crate::provider::Providers;
 use crate::provider::api_key::ApiKeys;
 use crate::provider::app_folder::AppFolder;
@@ -388,7 +388,11 @@ impl Application {
         let entropy = ports.entropy;
         let budgets = Budgets::new(&settings.budget, settings.limits, Arc::clone(&ports.clock));
         let challenges = Challenges::new(&*entropy);
-        let sockets = OpenSockets::new(settings.http.max_sockets, settings.limits.then_some(settings.budget.sockets));
+        let of_network = |most: u64| settings.limits.then_some(most);
+        let sockets = Places::new(settings.http.max_sockets, of_network(settings.budget.sockets.into()));
+        let most = http::listener::most_connections(&settings);
+        let quarter = (most / 4).max(1);
+        let connections = Places::new(most, of_network(settings.budget.connections.map_or(quarter, u64::from)));
         let server = Arc::new(Server {
             settings,
             providers,
@@ -404,6 +408,7 @@ impl Application {
             challenges,
             stopping: watch::Sender::new(false),
             sockets,
+            connections,
             responses: Default::default(),
             shed: Histogram::default(),
         });

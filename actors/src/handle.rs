@@ -108,6 +108,7 @@ pub struct Attachment {
 impl Handle {
     /// A handle on this thread's arbiter, with a supervisor of its own.
     pub fn new(core: Arc<Core>) -> Self {
+        crate::stall::watch();
         let completions = Rc::<Completions>::default();
         let number = core.add_worker(Arc::clone(completions.queue()));
         let for_notices = Arc::clone(&core);

@@ -8,6 +8,7 @@
 pub mod domain;
 pub mod histogram;
 pub mod registry;
+pub mod stall;
 pub mod store;
 
 pub mod actor;

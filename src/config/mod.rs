@@ -239,6 +239,10 @@ pub struct BudgetRules {
     pub work_all: u32,
     /// Open WebSockets. Default 2000.
     pub sockets: u32,
+    /// Open connections, by the address that they come from, which is that of a proxy if there is one; those of
+    /// `trusted_proxies` are not counted. Default none: a quarter of all that may be open.
+    #[serde(default)]
+    pub connections: Option<u32>,
 }
 
 /// `cookie.*`.

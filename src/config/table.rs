@@ -382,6 +382,14 @@ pub(super) const TABLE: &[Setting] = &[
         "2000",
         "Open WebSockets of an address or /64; more are answered 429.",
     ),
+    Setting {
+        key: "budget.connections",
+        kind: Kind::Whole { min: 1, max: 1_000_000 },
+        unit: Some("connections"),
+        default: Fallback::Unset("a quarter of all that may be open"),
+        has_flag: false,
+        about: "Open connections of an address or /64, half of all at most from an IPv4 /24 or IPv6 /48; more are closed. Those of trusted_proxies are not counted.",
+    },
     plain(
         "cookie.domain",
         Kind::Domain,
@@ -453,7 +461,13 @@ pub(super) const TABLE: &[Setting] = &[
         "Stateful requests in progress at a time; more are answered 503 with Retry-After.",
     ),
     number("http.max_body", (1024, 16 << 20), "bytes", "65536", "The longest request body."),
-    number("http.max_connections", (1, 1_000_000), "connections", "25000", "Open connections per worker."),
+    number(
+        "http.max_connections",
+        (1, 1_000_000),
+        "connections",
+        "25000",
+        "Open connections per worker, as far as the limit on open files allows; an eighth of it is kept back.",
+    ),
     number(
         "http.max_sockets",
         (1, 1_000_000),

@@ -79,6 +79,7 @@ fn nothing_set_gives_the_defaults() {
             work_burst: 600,
             work_all: 500,
             sockets: 2000,
+            connections: None,
         },
         demo: None,
         test: false,

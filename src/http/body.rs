@@ -8,6 +8,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, header};
 use actix_web::{HttpMessage as _, HttpRequest, web};
 use futures_util::StreamExt as _;
+use passerby_actors::stall;
 use serde_json::{Map, Value};
 
 use super::Context;
@@ -109,7 +110,7 @@ pub async fn read(
     mut payload: web::Payload,
 ) -> Result<web::Bytes, BodyError> {
     let http = &context.server.settings.http;
-    let read = tokio::time::timeout(http.client_timeout, read_up_to(&mut payload, http.max_body)).await;
+    let read = stall::within(http.client_timeout, read_up_to(&mut payload, http.max_body)).await;
     let read = read.unwrap_or(Err(BodyError::TooSlow));
     if read.is_err() {
         request.extensions_mut().insert(Unread(payload));

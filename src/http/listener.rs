@@ -1,27 +1,36 @@
 //! The public listener: actix-http over streams that cut off a client who stalls.
 //!
-//! actix-http times the first request head of a connection, and we time every body ([`super::body`]). A later head that is
-//! never finished and answers that are never read are timed here, on the connection's own reads and writes.
+//! Every time limit of a connection is kept here, on its own reads and writes, but for that of bodies ([`super::body`]): those
+//! of actix-http would blame clients for what they sent while this process was stopped. A limit counts only while the worker
+//! ran ([`passerby_actors::stall`]).
+//!
+//! One network has only so many connections, and some of the files that a process may open are kept back: for the store's own,
+//! and for the admin listener.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_http::HttpService;
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, KeepAlive};
 use actix_server::Server as Listener;
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::rt::net::TcpStream;
 use futures_util::task::AtomicWaker;
+use ipnet::IpNet;
+use passerby_actors::stall::{self, Mark};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::public_app;
-use crate::config::Http;
+use crate::config::{Http, Settings};
+use crate::network::Network;
+use crate::places::Place;
 use crate::server::Server;
 
 /// Connections that the system keeps until they are accepted.
@@ -53,7 +62,9 @@ pub fn bind(server: &Arc<Server>) -> io::Result<(Listener, SocketAddr)> {
     let server = Arc::clone(server);
     let listener = listener.listen("public", socket, move || {
         let http = &server.settings.http;
-        let patience = patience(http);
+        let limits = Limits::of(http);
+        // this worker's thread
+        stall::watch();
         let drain = drain.clone();
         let app = public_app(Arc::clone(&server)).into_factory().map_err(|error| error.error_response());
         let service = HttpService::build()
@@ -61,59 +72,137 @@ pub fn bind(server: &Arc<Server>) -> io::Result<(Listener, SocketAddr)> {
                 let drain = drain.clone();
                 async move { drain.notified().await }
             })
-            .keep_alive(http.keep_alive)
-            .client_request_timeout(http.client_timeout)
+            // both are kept here
+            .keep_alive(KeepAlive::Os)
+            .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(Duration::from_secs(1))
             .local_addr(bound)
             .on_connect_ext(|stream: &Impatient<TcpStream>, extensions| {
                 extensions.insert(stream.endless.clone());
             })
             .h1(map_config(app, |()| AppConfig::default()));
+        let server = Arc::clone(&server);
         fn_service(move |stream: TcpStream| {
             let peer = stream.peer_addr().ok();
+            let place = match server
+                .connections
+                .take(peer.and_then(|peer| counted(&server.settings.trusted_proxies, peer.ip())))
+            {
+                Ok(place) => place,
+                Err(no_place) => {
+                    // the client is told nothing: there may be nobody who reads it
+                    tracing::warn!(reason = %no_place, "a connection was refused");
+                    return std::future::ready(Err(DispatchError::Io(io::ErrorKind::ConnectionRefused.into())));
+                }
+            };
             // a socket's small frames would otherwise each wait for the client to acknowledge the one before
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "a connection keeps Nagle's algorithm");
             }
-            std::future::ready(Ok((Impatient::new(stream, patience), peer)))
+            std::future::ready(Ok((Impatient::new(stream, limits, Some(place)), peer)))
         })
         .and_then(service)
     })?;
     Ok((listener.run(), bound))
 }
 
-/// A request's head and its body may take `http.client_timeout` each, and its commit `http.request_timeout`.
-fn patience(http: &Http) -> Duration {
-    http.client_timeout * 2 + http.request_timeout
+/// The network that a connection counts for. Trusted proxies and this machine itself have no bound but that of all.
+fn counted(trusted: &[IpNet], peer: IpAddr) -> Option<Network> {
+    let address = peer.to_canonical();
+    if trusted.iter().any(|proxies| proxies.contains(&address)) { None } else { Network::of(address) }
 }
 
-/// A connection that breaks when its client stalls: when bytes of a request came and for `patience` no answer could be
-/// given, or when for as long nothing of an answer was taken. A connection on which nothing is owed may rest: its
-/// end is `http.keep_alive`. Time counts from the first byte, so one byte now and then does not help.
+/// How many connections there may be, of all workers together: as many as the settings allow, and as there may be open files,
+/// of which some are kept back.
+pub(crate) fn most_connections(settings: &Settings) -> u64 {
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = settings.workers.unwrap_or_else(cores);
+    let wanted = u64::try_from(settings.http.max_connections.saturating_mul(workers)).unwrap_or(u64::MAX);
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    files.map_or(wanted, |files| wanted.min(files - kept_back(files)))
+}
+
+/// Of so many files that may be open, those that are not for connections.
+fn kept_back(files: u64) -> u64 {
+    (files / 8).clamp(64, 1024).min(files / 2)
+}
+
+/// How long what a client owes may take.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// The first head, from the connection's begin.
+    head: Duration,
+    /// A later head; a body and the answer; an answer that is to be read.
+    patience: Duration,
+    /// Nothing at all, between an answer and the next head.
+    rest: Duration,
+}
+
+impl Limits {
+    /// A request's head and its body may take `http.client_timeout` each, and its commit `http.request_timeout`.
+    fn of(http: &Http) -> Self {
+        let patience = http.client_timeout * 2 + http.request_timeout;
+        Self { head: http.client_timeout, patience, rest: http.keep_alive }
+    }
+
+    /// The timer looks this often at least, so that it is never set for later than a limit that begins now.
+    fn step(&self) -> Duration {
+        self.patience.min(self.rest)
+    }
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The first byte.
+    New,
+    /// The end of the first head.
+    Head,
+    /// The rest of a request, its answer, or somebody who reads it.
+    Owed,
+    /// Nothing: an answer was taken.
+    Rest,
+}
+
+/// A connection that ends when its client stalls: when its first head does not come in time; when bytes of a request
+/// came and for `patience` no answer could be given, or when for as long nothing of an answer was taken. A connection on which
+/// nothing is owed may rest for `http.keep_alive`. Time counts from the first byte, so one byte now and then does not help.
 struct Impatient<S> {
     stream: S,
-    patience: Duration,
+    limits: Limits,
     endless: Endless,
-    /// Since when something is owed.
-    since: Option<Instant>,
-    /// Runs while something is owed, and is left to run out where it no longer is: most requests start no timer.
+    phase: Phase,
+    /// Since when.
+    since: Mark,
+    /// Set for the end of the phase, or for a look before it, so that most requests set no timer.
     timer: Option<Pin<Box<Sleep>>>,
     /// Whether the timer has not yet run out.
     is_running: bool,
+    /// Given back with the connection.
+    _place: Option<Place>,
 }
 
-/// Of a connection: whether a socket has it, which looks after its own stalls.
+/// What the client of a connection whose first head did not come in time is told.
+const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// Of a connection: whether a socket has it, which looks after its own stalls; and whether its first head is there.
 #[derive(Clone, Default)]
 pub(crate) struct Endless(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
     is_on: AtomicBool,
+    has_request: AtomicBool,
     /// Of whoever waits on the connection while no timer runs.
     waker: AtomicWaker,
 }
 
 impl Endless {
+    /// A request was read from it.
+    pub(crate) fn has_request(&self) {
+        self.0.has_request.store(true, Ordering::Relaxed);
+    }
+
     /// A socket has it.
     pub(crate) fn begin(&self) {
         self.0.is_on.store(true, Ordering::Relaxed);
@@ -138,70 +227,119 @@ impl Endless {
 }
 
 impl<S> Impatient<S> {
-    fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, patience, endless: Endless::default(), since: None, timer: None, is_running: false }
+    fn new(stream: S, limits: Limits, place: Option<Place>) -> Self {
+        Self {
+            stream,
+            limits,
+            endless: Endless::default(),
+            phase: Phase::New,
+            since: Mark::now(),
+            timer: None,
+            is_running: false,
+            _place: place,
+        }
     }
 
-    fn owe(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.endless.holds(cx) {
-            return Ok(());
+    fn enter(&mut self, phase: Phase) {
+        (self.phase, self.since) = (phase, Mark::now());
+    }
+
+    /// Bytes came.
+    fn read(&mut self) {
+        match self.phase {
+            Phase::New => self.phase = Phase::Head,
+            Phase::Rest => self.enter(Phase::Owed),
+            Phase::Head | Phase::Owed => {}
         }
-        let since = *self.since.get_or_insert_with(Instant::now);
-        if !self.is_running {
-            let deadline = since + self.patience;
+    }
+
+    /// Whether the time of the phase is over. Otherwise the task is woken when it may be.
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.phase == Phase::Head && self.endless.0.has_request.load(Ordering::Relaxed) {
+            self.phase = Phase::Owed;
+        }
+        loop {
+            if self.is_running {
+                let Some(timer) = &mut self.timer else { return false };
+                if timer.as_mut().poll(cx).is_pending() {
+                    return false;
+                }
+                self.is_running = false;
+            }
+            if self.endless.holds(cx) {
+                self.enter(Phase::Rest);
+                return false;
+            }
+            let limit = match self.phase {
+                Phase::New | Phase::Head => self.limits.head,
+                Phase::Owed => self.limits.patience,
+                Phase::Rest => self.limits.rest,
+            };
+            let left = limit.saturating_sub(self.since.elapsed());
+            if left.is_zero() {
+                return true;
+            }
+            let next = Instant::now() + left.min(self.limits.step());
             match &mut self.timer {
-                Some(timer) => timer.as_mut().reset(deadline),
-                None => self.timer = Some(Box::pin(sleep_until(deadline))),
+                Some(timer) => timer.as_mut().reset(next),
+                None => self.timer = Some(Box::pin(sleep_until(next))),
             }
             self.is_running = true;
         }
-        self.check(cx)
-    }
-
-    /// Fails if something was owed for too long. The task is woken when the timer runs out.
-    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let Some(timer) = self.timer.as_mut().filter(|_| self.is_running) else { return Ok(()) };
-        while timer.as_mut().poll(cx).is_ready() {
-            let Some(since) = self.since else {
-                self.is_running = false;
-                return Ok(());
-            };
-            if self.endless.holds(cx) {
-                (self.since, self.is_running) = (None, false);
-                return Ok(());
-            }
-            let deadline = since + self.patience;
-            if deadline <= timer.deadline() {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "the client stalled"));
-            }
-            timer.as_mut().reset(deadline);
-        }
-        Ok(())
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Impatient<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.check(cx)?;
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        if buffer.filled().len() > before {
-            self.owe(cx)?;
+        // what is there came in time, however late it is read
+        match Pin::new(&mut self.stream).poll_read(cx, buffer) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) if buffer.filled().len() == before => return Poll::Ready(Ok(())),
+            Poll::Ready(Ok(())) => {
+                self.read();
+                if self.phase == Phase::Rest || !self.is_late(cx) {
+                    return Poll::Ready(Ok(()));
+                }
+                buffer.set_filled(before);
+                return self.end(cx);
+            }
+            failed => return failed,
         }
-        Poll::Ready(Ok(()))
+        if self.is_late(cx) { self.end(cx) } else { Poll::Pending }
     }
+}
+
+impl<S: AsyncWrite + Unpin> Impatient<S> {
+    /// The time was over: as if the client had gone, or an error if an answer was on its way.
+    fn end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.phase {
+            Phase::New | Phase::Rest => Poll::Ready(Ok(())),
+            Phase::Head => {
+                // nothing was written before; if there is no room for this, nobody reads
+                let _told = Pin::new(&mut self.stream).poll_write(cx, TOO_SLOW);
+                Poll::Ready(Ok(()))
+            }
+            Phase::Owed => Poll::Ready(Err(stalled())),
+        }
+    }
+}
+
+fn stalled() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the client stalled")
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.check(cx)?;
         match Pin::new(&mut self.stream).poll_write(cx, bytes) {
             Poll::Pending => {
-                self.owe(cx)?;
-                Poll::Pending
+                if self.phase != Phase::Owed {
+                    self.enter(Phase::Owed);
+                }
+                if self.is_late(cx) { Poll::Ready(Err(stalled())) } else { Poll::Pending }
             }
             written => {
-                self.since = None;
+                self.enter(Phase::Rest);
                 written
             }
         }
@@ -222,33 +360,57 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const LIMITS: Limits =
+        Limits { head: Duration::from_secs(5), patience: Duration::from_secs(20), rest: Duration::from_secs(75) };
 
     /// A client's end, and the server's over a pipe of eight bytes.
     fn connection() -> (tokio::io::DuplexStream, Impatient<tokio::io::DuplexStream>) {
         let (client, server) = duplex(8);
-        (client, Impatient::new(server, PATIENCE))
+        (client, Impatient::new(server, LIMITS, None))
+    }
+
+    async fn drip(client: &mut tokio::io::DuplexStream) {
+        loop {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            if client.write_all(b"x").await.is_err() {
+                return;
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_request_that_is_never_finished_ends_the_connection_however_slowly_it_comes() {
         let (mut client, mut server) = connection();
+        server.endless.has_request();
         let start = Instant::now();
-        let slow = async {
-            loop {
-                tokio::time::sleep(Duration::from_secs(3)).await;
-                if client.write_all(b"x").await.is_err() {
-                    return;
-                }
-            }
-        };
         let reading = async {
             let mut bytes = Vec::new();
             let error = server.read_to_end(&mut bytes).await.unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-            assert_eq!(start.elapsed().as_secs(), 23, "twenty seconds after the first byte");
+            assert_eq!((error.kind(), start.elapsed()), (io::ErrorKind::TimedOut, LIMITS.patience));
         };
-        tokio::select! { () = slow => panic!("the pipe broke"), () = reading => {} }
+        tokio::select! { () = drip(&mut client) => panic!("the pipe broke"), () = reading => {} }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_first_head_that_is_never_finished_is_answered_408_and_none_at_all_nothing() {
+        let (mut client, mut server) = connection();
+        let start = Instant::now();
+        let mut bytes = Vec::new();
+        tokio::select! {
+            () = drip(&mut client) => panic!("the pipe broke"),
+            end = server.read_to_end(&mut bytes) => assert_eq!(end.unwrap(), 1),
+        }
+        assert_eq!(start.elapsed(), LIMITS.head);
+        let mut answer = [0; 8];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, TOO_SLOW[..8]);
+
+        let (mut client, mut server) = connection();
+        let start = Instant::now();
+        assert_eq!(server.read_to_end(&mut bytes).await.unwrap(), 0);
+        assert_eq!(start.elapsed(), LIMITS.head);
+        drop(server);
+        assert_eq!(client.read_to_end(&mut bytes).await.unwrap(), 0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -256,22 +418,45 @@ mod tests {
         let (client, mut server) = connection();
         let start = Instant::now();
         let error = server.write_all(&[0; 100]).await.unwrap_err();
-        assert_eq!((error.kind(), start.elapsed()), (io::ErrorKind::TimedOut, PATIENCE));
+        assert_eq!((error.kind(), start.elapsed()), (io::ErrorKind::TimedOut, LIMITS.patience));
         drop(client);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_on_which_nothing_is_owed_may_rest_and_go_on() {
+    async fn a_connection_on_which_nothing_is_owed_may_rest_for_its_time_and_go_on() {
         let (mut client, mut server) = connection();
         let mut buffer = [0; 1];
-        for pause_s in [1, 19, 21, 1000, 19, 19] {
+        for pause_s in [1, 19, 21, 70, 19, 19] {
             client.write_all(b"q").await.unwrap();
             server.read_exact(&mut buffer).await.unwrap();
+            server.endless.has_request();
             tokio::time::sleep(Duration::from_secs(19)).await;
             server.write_all(b"a").await.unwrap();
             client.read_exact(&mut buffer).await.unwrap();
             let rest = tokio::time::timeout(Duration::from_secs(pause_s), server.read_exact(&mut buffer)).await;
             assert!(rest.is_err(), "nothing came, and nothing is wrong: {rest:?}");
+        }
+        client.write_all(b"q").await.unwrap();
+        server.read_exact(&mut buffer).await.unwrap();
+        server.write_all(b"a").await.unwrap();
+        let start = Instant::now();
+        assert_eq!(server.read_to_end(&mut Vec::new()).await.unwrap(), 0, "as if the client had gone");
+        assert_eq!(start.elapsed(), LIMITS.rest);
+    }
+
+    #[test]
+    fn a_proxy_that_is_trusted_is_not_counted_and_everybody_else_is() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let counted = |peer: &str| counted(&trusted, peer.parse().unwrap());
+        assert_eq!([counted("10.1.2.3"), counted("::ffff:10.1.2.3"), counted("127.0.0.1")], [None; 3]);
+        assert!(counted("192.0.2.1").is_some() && counted("2001:db8::1").is_some());
+    }
+
+    #[test]
+    fn some_files_are_kept_back() {
+        let cases = [(64, 32), (256, 64), (1024, 128), (65_536, 1024), (1 << 20, 1024)];
+        for (all, kept) in cases {
+            assert_eq!(kept_back(all), kept, "{all}");
         }
     }
 }

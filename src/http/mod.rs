@@ -28,8 +28,10 @@ use actix_web::http::{ConnectionType, Method, StatusCode, Uri};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpRequest, HttpResponse, web};
 use passerby_actors::handle::{self, Handle};
+use passerby_actors::stall;
 
 use self::forwarded::Forwarded;
+use self::listener::Endless;
 use crate::budget::{OverBudget, Spend};
 use crate::network::Network;
 use crate::server::Server;
@@ -133,6 +135,9 @@ async fn around(
     };
     let clock = context.server.clock();
     let before_us = clock.monotonic_us();
+    if let Some(connection) = request.conn_data::<Endless>() {
+        connection.has_request();
+    }
     merge_slashes(&mut request);
     let asks_for_upgrade = request.head().upgrade();
     body::hold_what_nobody_reads(&mut request).await?;
@@ -241,5 +246,5 @@ pub(crate) async fn within_time<T>(
     operation: impl Future<Output = Result<T, handle::Error>>,
 ) -> Result<T, handle::Error> {
     let limit = context.server.settings.http.request_timeout;
-    tokio::time::timeout(limit, operation).await.unwrap_or(Err(handle::Error::OutcomeUnknown))
+    stall::within(limit, operation).await.unwrap_or(Err(handle::Error::OutcomeUnknown))
 }

@@ -145,6 +145,11 @@ fn register(registry: &mut Registry, server: &Server) {
 
     let (unread, repeated) = telemetry::left_out();
     for (name, help, count) in [
+        (
+            "connections_refused",
+            "Connections closed at once because the server or their network has as many as it may",
+            server.connections.refused(),
+        ),
         ("log_lines_dropped", "Log lines left out because whoever reads them was too slow", unread),
         ("log_lines_sampled", "Warnings left out because one place in the code wrote too many", repeated),
     ] {
@@ -206,6 +211,8 @@ fn register(registry: &mut Registry, server: &Server) {
     let bytes = server.core.policy().documents_bytes as u64;
     gauge("data_limit", "What all documents may take", Some(Unit::Bytes), bytes);
     gauge("sockets", "Open sockets", None, server.sockets.count());
+    gauge("connections", "Open connections of the public listener", None, server.connections.count());
+    gauge("connections_limit", "How many there may be", None, server.connections.most());
     gauge("live_users", "Users with a session actor", None, server.core.live_users() as u64);
     gauge("writable", "1 if changes can be stored", None, u64::from(server.may_refuse()));
     let bytes = store.journal_bytes.load(Ordering::Relaxed);
@@ -226,6 +233,8 @@ fn register(registry: &mut Registry, server: &Server) {
         ("budgets", server.budgets.held() as u64),
         ("one-time-codes", server.codes.count(server.clock().now()) as u64),
         ("solved-challenges", server.challenges.remembered() as u64),
+        ("networks-with-sockets", server.sockets.networks() as u64),
+        ("networks-with-connections", server.connections.networks() as u64),
     ];
     let keys = keys.into_iter().chain(indexes).chain(in_memory).collect();
     registry.register("keys", "Keys of each family, in the store and in memory", Labelled("family", keys));

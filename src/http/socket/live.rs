@@ -9,15 +9,16 @@ use actix_ws::{AggregatedMessage, CloseCode, CloseReason, Closed, MessageStream,
 use passerby_actors::actor::{Inbox, Missed, Push};
 use passerby_actors::domain::{Document, DocumentRefusal, Refusal, SessionId, UserId};
 use passerby_actors::handle::{self, Attachment, Live};
+use passerby_actors::stall::{self, Mark};
 use passerby_actors::store::Store as _;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::frames::{self, Frame, Request};
 use crate::http::listener::Endless;
 use crate::http::meters::{self, Use};
 use crate::http::v1::{Problem, rfc3339};
 use crate::http::{Context, within_time};
-use crate::open_sockets::Place;
+use crate::places::Place;
 
 /// How often a client is asked whether it is there, and its session is looked at, which counts as activity.
 const HEARTBEAT: Duration = Duration::from_secs(20);
@@ -81,7 +82,7 @@ impl Out {
     }
 
     async fn in_time(sending: impl Future<Output = Result<(), Closed>>) -> Result<(), End> {
-        match timeout(SEND_WITHIN, sending).await {
+        match stall::within(SEND_WITHIN, sending).await {
             Ok(sent) => sent.map_err(|_| End::Gone),
             Err(_) => Err(TOO_SLOW.into()),
         }
@@ -98,7 +99,7 @@ impl Socket {
             Err(End::Close(code)) => Some(CloseReason { code, description: None }),
             Ok(()) | Err(End::Gone) => None,
         };
-        drop(timeout(SEND_WITHIN, out.0.close(code)).await);
+        drop(stall::within(SEND_WITHIN, out.0.close(code)).await);
     }
 
     async fn talk(&mut self, attachment: &mut Attachment, out: &mut Out, messages: MessageStream) -> Result<(), End> {
@@ -107,7 +108,7 @@ impl Socket {
         let mut messages = messages.max_frame_size(most).aggregate_continuations().max_continuation_size(most);
         let mut stopping = self.context.server.stopping.subscribe();
         let mut beat = pin!(sleep_until(Instant::now() + HEARTBEAT));
-        let (mut answered, mut warned) = (true, false);
+        let (mut answered, mut asked, mut warned) = (true, Mark::now(), false);
         loop {
             tokio::select! {
                 message = messages.recv() => match message {
@@ -127,10 +128,16 @@ impl Socket {
                 },
                 push = attachment.inbox.next() => Box::pin(self.tell(push, &attachment.inbox, out)).await?,
                 () = &mut beat => {
+                    let left = HEARTBEAT.saturating_sub(asked.elapsed());
+                    if !answered && !left.is_zero() {
+                        // this process did not run meanwhile, and may not have read the answer yet
+                        beat.as_mut().reset(Instant::now() + left);
+                        continue;
+                    }
                     if !answered {
                         return Err(NO_PONG.into());
                     }
-                    answered = false;
+                    (answered, asked) = (false, Mark::now());
                     beat.as_mut().reset(Instant::now() + HEARTBEAT);
                     Box::pin(self.look(&mut warned, attachment, out)).await?;
                 }

@@ -19,6 +19,7 @@ use super::listener::Endless;
 use super::reader::{self, Found};
 use super::v1::{Problem, Scope, authenticate, no_fields, respond};
 use super::{Context, JSON, NO_STORE, client, other_method, within_time};
+use crate::network::Network;
 use crate::server::{TICKET_S, Transfer};
 
 /// The sub-protocol.
@@ -103,7 +104,7 @@ async fn try_open(request: &HttpRequest, context: &Context, payload: web::Payloa
         return Err(super::handle::Error::Stopping.into());
     }
     // a ticket is used up when nothing but its own user's state is in the way
-    let place = server.sockets.take(client(request, context))?;
+    let place = server.sockets.take(Network::of(client(request, context)))?;
     let (user, number) = match offered.iter().find_map(|offered| offered.strip_prefix(TICKET)) {
         Some(ticket) => by_ticket(request, context, ticket)?,
         None => by_cookie(request, context)?,

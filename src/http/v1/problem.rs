@@ -12,7 +12,7 @@ use crate::budget::OverBudget;
 use crate::http::body::BodyError;
 use crate::http::fields::Refused;
 use crate::http::{Context, KEY_SESSION, NO_STORE, retry_after_s};
-use crate::open_sockets::NoPlace;
+use crate::places::NoPlace;
 use crate::provider::codes::Full;
 use crate::provider::identity::IdentityError;
 use crate::provider::throttle::Throttled;
@@ -205,8 +205,11 @@ impl From<Full> for Problem {
 impl From<NoPlace> for Problem {
     fn from(error: NoPlace) -> Self {
         match error {
-            NoPlace::Full => Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", error.to_string()),
-            NoPlace::OfNetwork => Self::too_many_sockets(error.to_string()),
+            NoPlace::Full => {
+                let detail = "the server has as many sockets as it may";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
+            }
+            NoPlace::OfNetwork => Self::too_many_sockets("too many sockets are open from this network"),
         }
     }
 }
