@@ -1,5 +1,6 @@
 //! What all workers of a running server share.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,11 +11,12 @@ use passerby_actors::domain::{
 use passerby_actors::handle::Live;
 use passerby_actors::histogram::Histogram;
 use passerby_actors::store::{EmbeddedStore, Health, Store};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use crate::budget::Budgets;
 use crate::config::Settings;
+use crate::data_work::DataWork;
 use crate::mail::Mailer;
 use crate::network::Network;
 use crate::places::Places;
@@ -138,6 +140,8 @@ pub struct Server {
     pub codes: OneTimeCodes,
     /// What strangers may do.
     pub budgets: Budgets,
+    /// How much work on documents may be asked for.
+    pub data_work: DataWork,
     /// What they may do beyond that, for proofs of work.
     pub challenges: Challenges,
     /// Becomes true when the server stops: sockets then tell their clients to come back.
@@ -190,7 +194,8 @@ impl Server {
         }
         let stored = self.store.registry().value(&ValueKey::document(user))?;
         let json = Document::view(&stored).ok()?.json?;
-        let mut data: Map<String, Value> = serde_json::from_str(json).ok()?;
+        // of the rest nothing is kept, and what is shown is as it is written
+        let mut data: BTreeMap<String, &RawValue> = serde_json::from_str(json).ok()?;
         data.retain(|key, _| shown.contains(key));
         serde_json::to_string(&data).ok()
     }

@@ -23,6 +23,7 @@ use crate::budget::Budgets;
 use crate::config::{
     self, AccessAlg, Loaded, Settings, SettingsError, SettingsErrors, default_data_bytes, default_max_users,
 };
+use crate::data_work::DataWork;
 use crate::http::{self, ops};
 use crate::mail::{AnyTransport, Mailer, Plan, Smtp, Webhook};
 use crate::outbound::{Allowed, Outbound, SystemResolver, system_roots};
@@ -387,6 +388,7 @@ impl Application {
         let accounts = start_accounts(&settings, &mut providers, &for_actors, &linker, &ports.clock, &ports.entropy)?;
         let entropy = ports.entropy;
         let budgets = Budgets::new(&settings.budget, settings.limits, Arc::clone(&ports.clock));
+        let data_work = DataWork::new(&settings.data, settings.limits, Arc::clone(&ports.clock));
         let challenges = Challenges::new(&*entropy);
         let of_network = |most: u64| settings.limits.then_some(most);
         let sockets = Places::new(settings.http.max_sockets, of_network(settings.budget.sockets.into()));
@@ -405,6 +407,7 @@ impl Application {
             accounts,
             codes: OneTimeCodes::default(),
             budgets,
+            data_work,
             challenges,
             stopping: watch::Sender::new(false),
             sockets,

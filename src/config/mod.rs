@@ -198,6 +198,12 @@ pub struct DataRules {
     pub merge_keys: BTreeMap<Box<str>, KeyRule>,
     /// Keys that access tokens show. Default none.
     pub token_fields: Vec<String>,
+    /// KiB of work on documents that a network may ask for in a second. Default 1024.
+    pub work: u32,
+    /// KiB of it at once. Default 4096.
+    pub work_burst: u32,
+    /// KiB in a second of all together. Default 8192.
+    pub work_all: u32,
 }
 
 /// `transfer.*`.

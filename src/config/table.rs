@@ -291,6 +291,21 @@ pub(super) const TABLE: &[Setting] = &[
         Fallback::Value(""),
         "Keys of the document that access tokens show as user_data, of 1024 bytes together at most.",
     ),
+    number(
+        "data.work",
+        (64, 1 << 20),
+        "KiB a second",
+        "1024",
+        "How much work on documents an IPv4 address or IPv6 /64 may ask for in the long run, counted as the bytes of each request and its document without the first 4096; beyond it requests wait up to a second, and then are answered 429.",
+    ),
+    number("data.work_burst", (64, 1 << 20), "KiB", "4096", "How much of it at once."),
+    number(
+        "data.work_all",
+        (1024, 1 << 24),
+        "KiB a second",
+        "8192",
+        "How much work on documents all addresses together may ask for; beyond it as with data.work.",
+    ),
     plain(
         "transfer.page",
         Kind::PageUrl,

@@ -58,33 +58,19 @@ pub async fn read_object(
     }
 }
 
-/// Like [`read_object`], where no field may be there twice.
+/// The fields of a body that was read; as with [`read_object`], but that none may be there twice.
 ///
 /// # Errors
 /// [`BodyError`].
-pub(crate) async fn read_fields(
-    request: &HttpRequest,
-    context: &Context,
-    payload: web::Payload,
-) -> Result<Map<String, Value>, BodyError> {
-    let bytes = read(request, context, payload).await?;
+pub(crate) fn fields_of(bytes: &[u8]) -> Result<Map<String, Value>, BodyError> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Map::new());
     }
-    let Object { fields, twice } = serde_json::from_slice(&bytes).map_err(|_| BodyError::NotAnObject)?;
+    let Object { fields, twice } = serde_json::from_slice(bytes).map_err(|_| BodyError::NotAnObject)?;
     match twice {
         None => Ok(fields),
         Some(name) => Err(BodyError::Twice(fields::shown(&name))),
     }
-}
-
-/// Reads a body that must be JSON.
-///
-/// # Errors
-/// [`BodyError`]; it is `NotJson` if there is none.
-pub async fn read_json(request: &HttpRequest, context: &Context, payload: web::Payload) -> Result<Value, BodyError> {
-    let bytes = read(request, context, payload).await?;
-    serde_json::from_slice(&bytes).map_err(|_| BodyError::NotJson)
 }
 
 /// Reads a body that does not matter. It is read all the same: actix-web closes a connection whose body is left unread.

@@ -166,6 +166,11 @@ fn register(registry: &mut Registry, server: &Server) {
             "Proofs of work not asked for because their network had been asked too often",
             challenges,
         ),
+        (
+            "data_refused",
+            "Requests refused because of the work on documents that they ask for",
+            server.data_work.refused(),
+        ),
         ("challenges_made", "Proofs of work that were asked for", proofs.made),
         ("proofs_taken", "Proofs of work that were accepted", proofs.taken),
         ("proofs_refused", "Proofs of work that were wrong, late, used or another network's", proofs.refused),

@@ -125,6 +125,10 @@ describe("passerby demo --trial", { timeout: SUITE_DEADLINE }, () => {
     await shows(first, "#kind", "account");
     await second.see(ended);
     assert.equal(await second.read("#status"), "ended");
+    await second.see("#main[hidden]");
+    await second.see("#start-over[hidden]");
+    assert.match(await second.read("#last"), /tickets/, "what stood there can still be read");
+    assert.match(await second.read("body > :first-child"), /Go on with a new list/, "the one way on stands first");
     await second.click("#go-on");
     await second.see(READY);
     await add(second, "string");

@@ -21,6 +21,8 @@ type Attached = Result<(Hello, Inbox), Error>;
 
 /// Changes of a user's document that may wait for their answers (design §3).
 const MOST_EDITS: usize = 128;
+/// Bytes of documents that are changed in one go: others on this thread wait meanwhile. What is left is decided in the next.
+const MOST_CHANGED_BYTES: usize = 128 * 1024;
 
 /// Performs an operation on the actor's user. The permit is held until it is answered, whether or not somebody waits.
 #[derive(Message)]
@@ -220,7 +222,14 @@ impl Session {
             sockets.catch_up(user);
         }
         let (mut sets, mut batch) = (Sets::new(), Vec::new());
-        for waiting in self.waiting.drain(..) {
+        let mut changed_bytes = 0;
+        while changed_bytes < MOST_CHANGED_BYTES
+            && let Some(waiting) = self.waiting.pop_front()
+        {
+            if matches!(waiting.operation, Operation::Edit(_)) {
+                let document = state.as_ref().and_then(|user| user.document.as_ref());
+                changed_bytes += document.map_or(0, |bytes| bytes.len());
+            }
             waiting.progress.set(Progress::DECIDING);
             if let Some(before) = &core.before_operation {
                 before(&self.id, &waiting.operation);
@@ -283,7 +292,7 @@ impl Session {
                 decided.set.map_or(Outcome::Done, |set| outcomes.get(set).copied().unwrap_or(Outcome::Failed));
             failed |= outcome == Outcome::Failed;
             conflicted |= matches!(outcome, Outcome::Conflict { .. });
-            let answer = match (outcome, decided.verdict) {
+            let mut answer = match (outcome, decided.verdict) {
                 _ if failed => Err(Error::OutcomeUnknown),
                 (Outcome::Conflict { .. }, _) if decided.waiting.conflicts == 0 => {
                     decided.waiting.conflicts += 1;
@@ -295,10 +304,11 @@ impl Session {
                 (_, Err(refusal)) => Err(Error::Refused(refusal)),
             };
             // before it is answered: whoever reads the answer finds all that came before it already told
-            if let (Ok(Reply::Edited(Edited { delta: Some(delta), .. })), Operation::Edit(edit)) =
-                (&answer, &decided.waiting.operation)
+            if let (Ok(Reply::Edited(Edited { delta: Some(delta), told, .. })), Operation::Edit(edit)) =
+                (&mut answer, &decided.waiting.operation)
             {
                 self.tell_change(delta, edit.origin);
+                *told = self.sockets.as_ref().map_or(0, |sockets| sockets.len());
             }
             // the asker may have gone away; what was done stays done
             drop(decided.waiting.answer.send(answer));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 
-use crate::domain::{Cause, Continued, Delta, Document, Policy, ServiceTime, Shape, UserId, UserState};
+use crate::domain::{Cause, Continued, Delta, Document, Policy, ServiceTime, UserId, UserState};
 
 /// How many frames may wait for a socket: one that takes them slower than they come is cut off.
 pub const OUTBOX: usize = 512;
@@ -148,6 +148,11 @@ impl Sockets {
         self.sockets.is_empty()
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
     /// Adds a socket of this session; `since` is the version that it knows. `None` if there are too many.
     pub(super) fn attach(
         &mut self,
@@ -193,10 +198,10 @@ impl Sockets {
         }
         self.told = delta.seen + 1;
         self.kept.push_back(Arc::clone(delta));
-        self.kept_bytes += delta_size(delta);
+        self.kept_bytes += delta.size();
         while self.kept.len() > KEPT || self.kept_bytes > KEPT_BYTES {
             let Some(oldest) = self.kept.pop_front() else { break };
-            self.kept_bytes -= delta_size(&oldest);
+            self.kept_bytes -= oldest.size();
         }
         let push = Arc::new(Push::Changed(Arc::clone(delta)));
         self.sockets.retain(|socket| Some(socket.id) == origin || socket.tell(&push));
@@ -280,16 +285,9 @@ fn json(user: &UserState) -> Option<Arc<str>> {
 /// What a push takes while it waits, on the whole.
 fn size(push: &Push) -> usize {
     let text = match push {
-        Push::Changed(delta) => delta_size(delta),
+        Push::Changed(delta) => delta.size(),
         Push::Whole { json, .. } => json.as_ref().map_or(0, |json| json.len()),
         Push::Linked { .. } | Push::Merged { .. } | Push::Ended(_) => 0,
     };
     text + size_of::<Push>()
-}
-
-fn delta_size(delta: &Delta) -> usize {
-    match &delta.shape {
-        Shape::Whole(None) => 0,
-        Shape::Whole(Some(json)) | Shape::Merge(json) => json.len(),
-    }
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::{join, join_all};
 use passerby_actors::actor::{Joined, LinkerHandle, MOST_SOCKETS, Missed, OUTBOX, Proof, Push};
 use passerby_actors::domain::{
-    Cause, Change, DeviceId, Document, Edit, Edited, Expected, IdentityKey, KeyRule, MergePolicy, Refusal, SessionKind,
-    Shape, UserId,
+    Cause, Change, DeviceId, Document, Edit, Edited, Expected, IdentityKey, KeyRule, MergePolicy, Patch, Refusal,
+    SessionKind, Shape, UserId,
 };
 use passerby_actors::handle::{Attachment, Error, IdForm, LoggedIn};
 
@@ -389,8 +389,7 @@ async fn a_merge_has_its_place_among_all_that_is_written() {
                     3 => Change::Merge([(key, Value::Null)].into_iter().collect()),
                     4 | 5 => Change::Merge([(key, value)].into_iter().collect()),
                     6 => Change::Patch(
-                        serde_json::from_value(json!([{"op": "add", "path": format!("/{key}"), "value": value}]))
-                            .unwrap(),
+                        Patch::of(json!([{"op": "add", "path": format!("/{key}"), "value": value}])).unwrap(),
                     ),
                     _ => Change::Increment { path: "/target".to_owned(), by: 1.into() },
                 }

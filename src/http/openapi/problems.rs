@@ -120,7 +120,13 @@ pub(super) const PROBLEMS: &[Kind] = &[
     v1(415, "unknown-patch", "A patch is `application/merge-patch+json` or `application/json-patch+json`."),
     v1(422, "duplicate-field", "A field is in the body twice."),
     v1(422, "idempotency-key-reused", "Another request of the user has this name."),
+    v1(
+        422,
+        "inexact-number",
+        "A number would be rounded: whole ones from -2^63 to 2^64-1 and decimals of 64 bits are kept; `detail` names it by a JSON pointer.",
+    ),
     v1(422, "misplaced-field", "Another provider or mode has this field; `fields` names it."),
+    v1(422, "patch-too-costly", "The patch touches more of the document than one request may: send it in parts."),
     v1(422, "unknown-field", "The body has a field that is not known here; `fields` names it."),
     v1(429, "over-budget", "Too many requests of this kind came from this network: wait."),
     v1(429, "too-many-attempts", "Too many wrong passwords: wait."),

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::http::body::BodyError;
 use crate::http::fields::{self, Object};
 use crate::http::v1::Problem;
-use crate::http::v1::data::{increment, object};
+use crate::http::v1::data::{exact, increment, json_patch, object};
 
 /// Fewer characters would soon name two operations.
 const ID_CHARS: std::ops::RangeInclusive<usize> = 16..=64;
@@ -43,8 +43,9 @@ pub(super) fn read(text: &str) -> Option<Frame> {
     }
     let request = match serde_json::from_str(text) {
         Ok(Object { twice: Some(name), .. }) => Err(BodyError::Twice(fields::shown(&name)).into()),
-        Ok(Object { fields, .. }) => request(&fields),
-        Err(error) => Err(bad("bad-frame", &format!("the frame cannot be read: {error}"))),
+        Ok(Object { fields, .. }) => exact(text).and_then(|()| request(fields)),
+        // a number beyond all measure is one that would be rounded
+        Err(error) => exact(text).and_then(|()| Err(bad("bad-frame", &format!("the frame cannot be read: {error}")))),
     };
     Some(Frame { id, request })
 }
@@ -62,23 +63,22 @@ fn known(kind: &str) -> Option<&'static [&'static str]> {
     })
 }
 
-fn request(frame: &Map<String, Value>) -> Result<Request, Problem> {
-    let field = |name: &str| frame.get(name).filter(|value| !value.is_null());
-    let edit = |change| Ok(Request::Edit(change, expected(frame)?));
-    let kind = field("type").and_then(Value::as_str);
-    if let Some((kind, known)) = kind.and_then(|kind| Some((kind, known(kind)?))) {
-        fields::only(frame, &[&["type", "id"], known], &format!("a {kind:?} frame"))
+fn request(mut frame: Map<String, Value>) -> Result<Request, Problem> {
+    if let Some((kind, known)) = frame.get("type").and_then(Value::as_str).and_then(|kind| Some((kind, known(kind)?))) {
+        fields::only(&frame, &[&["type", "id"], known], &format!("a {kind:?} frame"))
             .map_err(Problem::unknown_fields)?;
     }
-    match kind {
+    // what is kept is taken out of the frame, and not copied
+    let (data, patch) = (frame.remove("data").unwrap_or_default(), frame.remove("patch"));
+    let frame = &frame;
+    let field = |name: &str| frame.get(name).filter(|value| !value.is_null());
+    let edit = |change| Ok(Request::Edit(change, expected(frame)?));
+    match field("type").and_then(Value::as_str) {
         Some("get") => Ok(Request::Get),
-        Some("put") => edit(Change::Put(object(field("data").cloned().unwrap_or_default())?)),
-        Some("patch") => match field("patch") {
-            Some(Value::Object(patch)) => edit(Change::Merge(patch.clone())),
-            Some(patch @ Value::Array(_)) => match serde_json::from_value(patch.clone()) {
-                Ok(patch) => edit(Change::Patch(patch)),
-                Err(error) => Err(bad("bad-patch", &format!("this is not a JSON patch: {error}"))),
-            },
+        Some("put") => edit(Change::Put(object(data)?)),
+        Some("patch") => match patch {
+            Some(Value::Object(patch)) => edit(Change::Merge(patch)),
+            Some(patch @ Value::Array(_)) => edit(json_patch(patch)?),
             _ => Err(bad("bad-patch", "patch must be an object (a merge patch) or an array (a JSON patch)")),
         },
         Some("increment") => edit(increment(frame)?),
@@ -107,7 +107,7 @@ fn expected(frame: &Map<String, Value>) -> Result<Expected, Problem> {
         None | Some(Value::Null) => Ok(Expected::Anything),
         Some(version) => match version.as_u64() {
             Some(0) => Ok(Expected::Nothing),
-            Some(version) => Ok(Expected::Version(version)),
+            Some(version) => Ok(Expected::version(version)),
             None => Err(Problem::bad_field("if_version must be a whole number")),
         },
     }

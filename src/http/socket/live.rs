@@ -1,5 +1,6 @@
 //! An open socket: what its client asks for, one thing after another, and what its user's actor tells it meanwhile.
 
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +15,10 @@ use passerby_actors::store::Store as _;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::frames::{self, Frame, Request};
+use crate::data_work::Whose;
 use crate::http::listener::Endless;
 use crate::http::meters::{self, Use};
+use crate::http::v1::data::{told, work_on_data};
 use crate::http::v1::{Problem, rfc3339};
 use crate::http::{Context, within_time};
 use crate::places::Place;
@@ -37,6 +40,8 @@ const NO_PONG: u16 = 4008;
 pub(super) struct Socket {
     pub(super) context: Context,
     pub(super) user: UserId,
+    /// Where it comes from.
+    pub(super) client: IpAddr,
     pub(super) session: SessionId,
     pub(super) endless: Endless,
     pub(super) _place: Place,
@@ -236,15 +241,24 @@ impl Socket {
     /// Does what the client asks for, while its session lives (S7). What others do meanwhile waits: of the changes before the
     /// answer's own all are told before it, and of those after it none.
     async fn asked(&mut self, text: &str, attachment: &mut Attachment, out: &mut Out) -> Result<(), End> {
-        let Some(Frame { id, request }) = frames::read(text) else {
+        let Some(Frame { id, mut request }) = frames::read(text) else {
             return Err(End::Close(CloseCode::Invalid));
         };
         self.session(attachment, out).await?;
+        let document = match &request {
+            Ok(Request::Edit(..)) => self.context.handle.document(&self.user).map_or(0, |bytes| bytes.len()),
+            _ => 0,
+        };
+        let whose = Whose::of(self.client, self.user);
+        if let Err(over) = work_on_data(&self.context, whose, text.len() + document).await {
+            request = request.and(Err(over.into()));
+        }
         let stored = match &request {
             Ok(Request::Get) => self.document(attachment, out).await?,
             _ => None,
         };
-        let answer = answer(&self.context, &self.user, attachment.socket, id.as_deref(), request, stored).await;
+        let asked = Asked { whose, origin: attachment.socket, id: id.as_deref(), request, stored };
+        let answer = answer(&self.context, &self.user, asked).await;
         let mut later = None;
         while let Some(push) = attachment.inbox.try_next() {
             if frames::version(&push).zip(answer.version).is_some_and(|(told, own)| told > own) {
@@ -275,14 +289,18 @@ struct Answer {
     is_unknown: bool,
 }
 
-async fn answer(
-    context: &Context,
-    user: &UserId,
+/// What a client asks for, and what it takes to answer it.
+struct Asked<'a> {
+    whose: Whose,
     origin: u64,
-    id: Option<&str>,
+    id: Option<&'a str>,
     request: Result<Request, Problem>,
+    /// The document, if it asks for that.
     stored: Option<Arc<[u8]>>,
-) -> Answer {
+}
+
+async fn answer(context: &Context, user: &UserId, asked: Asked<'_>) -> Answer {
+    let Asked { whose, origin, id, request, stored } = asked;
     let mut current = None;
     let done = async {
         let name = id.unwrap_or_default();
@@ -301,6 +319,7 @@ async fn answer(
                         current = Some(*version);
                     }
                 })?;
+                told(context, whose, &edited);
                 let version = edited.version;
                 let value = edited.value.map(|value| format!(r#","value":{value}"#)).unwrap_or_default();
                 let frame = frames::reply(name, &format!(r#","version":{version}{value}"#));

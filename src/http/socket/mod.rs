@@ -113,6 +113,7 @@ async fn try_open(request: &HttpRequest, context: &Context, payload: web::Payloa
     let socket = Socket {
         context: context.clone(),
         user,
+        client: client(request, context),
         session: SessionId::derive(&user, number),
         endless: request.conn_data::<Endless>().cloned().unwrap_or_default(),
         _place: place,

@@ -5,7 +5,9 @@ use actix_web::http::header::{
     self, ContentType, EntityTag, Header as _, HeaderName, HeaderValue, IfMatch, IfNoneMatch,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
-use passerby_actors::domain::{Change, Document, DocumentRefusal, Edited, Expected, Refusal};
+use passerby_actors::domain::{
+    Change, Document, DocumentRefusal, Edited, Expected, NoPatch, Patch, Refusal, inexact_number,
+};
 use passerby_actors::handle;
 use serde::Serialize;
 use serde_json::{Map, Number, Value};
@@ -13,8 +15,11 @@ use utoipa::ToSchema;
 
 use super::problem::Answer;
 use super::{Problem, Scope, authenticate, fields, json, respond};
+use crate::budget::OverBudget;
+use crate::data_work::Whose;
+use crate::http::body::BodyError;
 use crate::http::openapi::{Increment, JsonPatchStep, MergePatch, UserDocument};
-use crate::http::{Context, JSON, body, other_method, within_time};
+use crate::http::{Context, JSON, body, client, other_method, within_time};
 
 const ACCEPT_PATCH: (HeaderName, HeaderValue) = (
     HeaderName::from_static("accept-patch"),
@@ -67,7 +72,7 @@ pub(crate) async fn get_data(request: HttpRequest, context: web::Data<Context>) 
         let tag = tag(version);
         let known = match IfNoneMatch::parse(&request) {
             Ok(IfNoneMatch::Any) => true,
-            Ok(IfNoneMatch::Items(known)) => known.iter().any(|known| known.weak_eq(&tag)),
+            Ok(IfNoneMatch::Items(known)) => versions(&known).contains(&version),
             Err(_) => false,
         };
         let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
@@ -82,15 +87,14 @@ pub(crate) async fn get_data(request: HttpRequest, context: web::Data<Context>) 
 
 /// Replaces the document.
 #[utoipa::path(put, path = "/v1/data", tag = "Data", operation_id = "putData", security(("access_token" = []), ("reader_cookie" = [])),
-    params(("If-Match" = Option<String>, Header, description = "The `ETag` that the change is for, or `*` for any document. If another version is there, nothing changes: 412.", example = "\"7\""),
-        ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is no document.", example = "*"),
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` that the change is for, or several, or `*` for any document. If another version is there, nothing changes: 412. Weak tags, as compressing proxies make them, are taken for strong ones.", example = "\"7\""),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is no document; or the `ETag`s that must not be there.", example = "*"),
         ("Idempotency-Key" = Option<String>, Header, description = "A name for this request that no other request of the user has, such as a UUID. Sent again, the request is done once and answered as the first time, as long as it is one of the user's last 256.", example = "2f1c6f0e-8f44-4f7b-9c63-5a0c8b7a1d2e")),
     request_body(content = UserDocument, description = "The new document: any JSON object."),
     responses((status = 200, body = DataChanged, description = "The new version.", headers(("etag" = String, description = "The document's version, as in `\"7\"`.")))),
-    extensions(("x-problems" = json!("object session bad-precondition bad-idempotency-key write version-mismatch data-too-large data-full idempotency-key-reused not-an-object:400 data-too-deep"))))]
+    extensions(("x-problems" = json!("object session over-budget inexact-number bad-precondition bad-idempotency-key write version-mismatch data-too-large data-full idempotency-key-reused not-an-object:400 data-too-deep"))))]
 pub(crate) async fn put_data(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
-    let change = async { Ok(Change::Put(object(body::read_json(&request, &context, payload).await?)?)) };
-    edit(&request, &context, change).await
+    edit(&request, &context, payload, |body| Ok(Change::Put(object(parsed(body)?)?))).await
 }
 
 /// Changes a part of the document.
@@ -98,23 +102,21 @@ pub(crate) async fn put_data(request: HttpRequest, context: web::Data<Context>, 
 /// By a merge patch (RFC 7396) or, with content type `application/json-patch+json`, by a JSON patch (RFC 6902). A document that is not
 /// there is an empty one.
 #[utoipa::path(patch, path = "/v1/data", tag = "Data", operation_id = "patchData", security(("access_token" = []), ("reader_cookie" = [])),
-    params(("If-Match" = Option<String>, Header, description = "The `ETag` that the change is for, or `*` for any document. If another version is there, nothing changes: 412.", example = "\"7\""),
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` that the change is for, or several, or `*` for any document. If another version is there, nothing changes: 412. Weak tags, as compressing proxies make them, are taken for strong ones.", example = "\"7\""),
         ("Idempotency-Key" = Option<String>, Header, description = "A name for this request that no other request of the user has, such as a UUID. Sent again, the request is done once and answered as the first time, as long as it is one of the user's last 256.", example = "2f1c6f0e-8f44-4f7b-9c63-5a0c8b7a1d2e")),
     request_body(content((MergePatch = "application/merge-patch+json"), (Vec<JsonPatchStep> = "application/json-patch+json")), description = "The patch."),
     responses((status = 200, body = DataChanged, description = "The new version.", headers(("etag" = String, description = "The document's version, as in `\"7\"`.")))),
-    extensions(("x-problems" = json!("object session bad-precondition bad-idempotency-key write version-mismatch data-too-large data-full idempotency-key-reused not-an-object bad-patch unknown-patch patch-conflict data-too-deep"))))]
+    extensions(("x-problems" = json!("object session over-budget inexact-number bad-precondition bad-idempotency-key write version-mismatch data-too-large data-full idempotency-key-reused not-an-object bad-patch unknown-patch patch-too-costly patch-conflict data-too-deep"))))]
 pub(crate) async fn patch_data(
     request: HttpRequest,
     context: web::Data<Context>,
     payload: web::Payload,
 ) -> HttpResponse {
     let content_type = ContentType::parse(&request).map(|content_type| content_type.essence_str().to_owned());
-    let change = async {
-        let body = body::read_json(&request, &context, payload).await?;
+    let change = |body: &[u8]| {
+        let body = parsed(body)?;
         match content_type.as_deref() {
-            Ok("application/json-patch+json") => serde_json::from_value(body).map(Change::Patch).map_err(|error| {
-                Problem::new(StatusCode::BAD_REQUEST, "bad-patch", format!("the body is not a JSON patch: {error}"))
-            }),
+            Ok("application/json-patch+json") => json_patch(body),
             // what curl says by itself, and what browsers say
             Ok(
                 "application/merge-patch+json"
@@ -129,7 +131,7 @@ pub(crate) async fn patch_data(
             }
         }
     };
-    let mut response = edit(&request, &context, change).await;
+    let mut response = edit(&request, &context, payload, change).await;
     if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
         let (name, value) = ACCEPT_PATCH;
         response.headers_mut().insert(name, value);
@@ -141,51 +143,55 @@ pub(crate) async fn patch_data(
 ///
 /// A number that is not there is 0. Concurrent increments all count.
 #[utoipa::path(post, path = "/v1/data/increment", tag = "Data", operation_id = "incrementData", security(("access_token" = []), ("reader_cookie" = [])),
-    params(("If-Match" = Option<String>, Header, description = "The `ETag` that the change is for, or `*` for any document. If another version is there, nothing changes: 412.", example = "\"7\""),
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` that the change is for, or several, or `*` for any document. If another version is there, nothing changes: 412. Weak tags, as compressing proxies make them, are taken for strong ones.", example = "\"7\""),
         ("Idempotency-Key" = Option<String>, Header, description = "A name for this request that no other request of the user has, such as a UUID. Sent again, the request is done once and answered as the first time, as long as it is one of the user's last 256.", example = "2f1c6f0e-8f44-4f7b-9c63-5a0c8b7a1d2e")),
     request_body(content = Increment, description = "Where, and how much."),
     responses((status = 200, body = DataChanged, description = "The new version, and the number.", headers(("etag" = String, description = "The document's version, as in `\"7\"`.")))),
-    extensions(("x-problems" = json!("object session bad-precondition bad-idempotency-key write version-mismatch data-too-large data-full idempotency-key-reused not-an-object bad-field not-a-number number-too-large data-too-deep"))))]
+    extensions(("x-problems" = json!("object session over-budget inexact-number bad-precondition bad-idempotency-key write version-mismatch data-too-large data-full idempotency-key-reused not-an-object bad-field not-a-number number-too-large data-too-deep"))))]
 pub(crate) async fn increment_data(
     request: HttpRequest,
     context: web::Data<Context>,
     payload: web::Payload,
 ) -> HttpResponse {
-    let change = async { increment(&fields::read(&request, &context, payload, &[OF_INCREMENT]).await?) };
-    edit(&request, &context, change).await
+    let change = |body: &[u8]| {
+        exact(std::str::from_utf8(body).unwrap_or_default())?;
+        increment(&fields::of(&request, body, &[OF_INCREMENT])?)
+    };
+    edit(&request, &context, payload, change).await
 }
 
 /// Deletes the document.
 ///
 /// The version of the next document goes on from it.
 #[utoipa::path(delete, path = "/v1/data", tag = "Data", operation_id = "deleteData", security(("access_token" = []), ("reader_cookie" = [])),
-    params(("If-Match" = Option<String>, Header, description = "The `ETag` that the change is for, or `*` for any document. If another version is there, nothing changes: 412.", example = "\"7\""),
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` that the change is for, or several, or `*` for any document. If another version is there, nothing changes: 412. Weak tags, as compressing proxies make them, are taken for strong ones.", example = "\"7\""),
         ("Idempotency-Key" = Option<String>, Header, description = "A name for this request that no other request of the user has, such as a UUID. Sent again, the request is done once and answered as the first time, as long as it is one of the user's last 256.", example = "2f1c6f0e-8f44-4f7b-9c63-5a0c8b7a1d2e")),
     responses((status = 200, body = DataChanged, description = "The new version.", headers(("etag" = String, description = "The document's version, as in `\"7\"`.")))),
-    extensions(("x-problems" = json!("body session bad-precondition bad-idempotency-key write version-mismatch data-full idempotency-key-reused"))))]
+    extensions(("x-problems" = json!("body session over-budget bad-precondition bad-idempotency-key write version-mismatch data-full idempotency-key-reused"))))]
 pub(crate) async fn delete_data(
     request: HttpRequest,
     context: web::Data<Context>,
     payload: web::Payload,
 ) -> HttpResponse {
-    let change = async {
-        fields::none(&request, &context, payload).await?;
-        Ok(Change::Delete)
-    };
-    edit(&request, &context, change).await
+    edit(&request, &context, payload, |body| fields::none_of(body).map(|()| Change::Delete)).await
 }
 
 async fn edit(
     request: &HttpRequest,
     context: &Context,
-    change: impl Future<Output = Result<Change, Problem>>,
+    payload: web::Payload,
+    change: impl FnOnce(&[u8]) -> Result<Change, Problem>,
 ) -> HttpResponse {
     let mut seen = None;
     let answer: Answer = async {
-        // the body first: whoever is refused sends it all the same
-        let change = change.await;
+        // the body first: whoever is refused sends it all the same; but only for whom it is worth it is it looked at
+        let body = body::read(request, context, payload).await;
         let live = authenticate(request, context, Scope::Data)?;
-        let change = change?;
+        let body = body?;
+        let whose = Whose::of(client(request, context), live.user);
+        work_on_data(context, whose, body.len() + context.handle.document(&live.user).map_or(0, |bytes| bytes.len()))
+            .await?;
+        let change = change(&body)?;
         let operation = operation_name(request)?;
         let edit = context.handle.edit(&live.user, change, expected(request)?, operation, None);
         let edited = within_time(context, edit).await.inspect_err(|error| {
@@ -194,6 +200,7 @@ async fn edit(
             }
         })?;
         seen = Some(edited.version);
+        told(context, whose, &edited);
         let Edited { version, value, .. } = edited;
         Ok(json(StatusCode::OK, JSON, &DataChanged { version, value }))
     }
@@ -203,6 +210,43 @@ async fn edit(
         response.headers_mut().insert(header::ETAG, tag);
     }
     response
+}
+
+/// Waits until work of this many bytes on documents has its turn.
+///
+/// # Errors
+/// It would take too long: 429.
+pub(crate) async fn work_on_data(context: &Context, whose: Whose, bytes: usize) -> Result<(), OverBudget> {
+    let wait = context.server.data_work.spend(whose, bytes)?;
+    if !wait.is_zero() {
+        tokio::time::sleep(wait).await;
+    }
+    Ok(())
+}
+
+/// Counts what it takes to tell the user's sockets of a change.
+pub(crate) fn told(context: &Context, whose: Whose, edited: &Edited) {
+    let bytes = edited.delta.as_ref().map_or(0, |delta| delta.size());
+    // it takes less than a change does
+    context.server.data_work.owe(whose, bytes.saturating_mul(edited.told) / 8);
+}
+
+/// A body that is JSON whose numbers can be kept.
+fn parsed(body: &[u8]) -> Result<Value, Problem> {
+    let text = std::str::from_utf8(body).map_err(|_| BodyError::NotJson)?;
+    exact(text)?;
+    serde_json::from_str(text).map_err(|_| BodyError::NotJson.into())
+}
+
+/// Refuses text with a number that would be rounded.
+pub(crate) fn exact(text: &str) -> Result<(), Problem> {
+    inexact_number(text).map_or(Ok(()), |pointer| Err(Problem::inexact_number(&pointer)))
+}
+
+/// The change that a JSON patch asks for.
+pub(crate) fn json_patch(patch: Value) -> Result<Change, Problem> {
+    let bad = |error: NoPatch| Problem::new(StatusCode::BAD_REQUEST, "bad-patch", error.to_string());
+    Patch::of(patch).map(Change::Patch).map_err(bad)
 }
 
 fn tag(version: u64) -> EntityTag {
@@ -219,27 +263,38 @@ pub(crate) fn operation_name(request: &HttpRequest) -> Result<Option<&[u8]>, Pro
     Ok(name)
 }
 
+/// What proxies append to the tag of an answer that they compress, as Apache and Caddy do.
+const CODINGS: [&str; 5] = ["-gzip", "-br", "-zstd", "-deflate", ";gzip"];
+
+/// The versions that tags name: weak ones as well, since a proxy that compresses an answer weakens its tag, and the document is the
+/// same JSON all the same. A tag that is none of ours is that of no version.
+fn versions(tags: &[EntityTag]) -> Box<[u64]> {
+    let version = |tag: &EntityTag| {
+        let text = tag.tag();
+        let text = CODINGS.iter().find_map(|coding| text.strip_suffix(coding)).unwrap_or(text);
+        text.parse().ok().filter(|version: &u64| version.to_string() == text)
+    };
+    tags.iter().filter_map(version).collect()
+}
+
 /// The preconditions of RFC 9110 §13.1.
 fn expected(request: &HttpRequest) -> Result<Expected, Problem> {
     let bad = |detail| Err(Problem::new(StatusCode::BAD_REQUEST, "bad-precondition", detail));
-    if request.headers().contains_key(header::IF_MATCH) {
-        return match IfMatch::parse(request) {
+    let has = |name| request.headers().contains_key(name);
+    match (has(header::IF_MATCH), has(header::IF_NONE_MATCH)) {
+        (false, false) => Ok(Expected::Anything),
+        (true, true) => bad("a change takes If-Match or If-None-Match, and not both"),
+        (true, false) => match IfMatch::parse(request) {
             Ok(IfMatch::Any) => Ok(Expected::Something),
-            Ok(IfMatch::Items(tags)) => match &tags[..] {
-                // a tag that is none of ours is that of no version
-                [tag] => Ok(Expected::Version(tag.tag().parse().ok().filter(|_| !tag.weak).unwrap_or(u64::MAX))),
-                _ => bad("If-Match takes one version"),
-            },
-            Err(_) => bad("If-Match is not an entity tag"),
-        };
-    }
-    if request.headers().contains_key(header::IF_NONE_MATCH) {
-        return match IfNoneMatch::parse(request) {
+            Ok(IfMatch::Items(tags)) if !tags.is_empty() => Ok(Expected::OneOf(versions(&tags))),
+            _ => bad("If-Match takes entity tags, such as \"7\", or *"),
+        },
+        (false, true) => match IfNoneMatch::parse(request) {
             Ok(IfNoneMatch::Any) => Ok(Expected::Nothing),
-            _ => bad("a change takes no If-None-Match but *"),
-        };
+            Ok(IfNoneMatch::Items(tags)) if !tags.is_empty() => Ok(Expected::NoneOf(versions(&tags))),
+            _ => bad("If-None-Match takes entity tags, such as \"7\", or *"),
+        },
     }
-    Ok(Expected::Anything)
 }
 
 pub(crate) fn object(value: Value) -> Result<Map<String, Value>, Problem> {

@@ -19,7 +19,16 @@ pub(super) async fn read(
     payload: web::Payload,
     known: &[&[&str]],
 ) -> Result<Map<String, Value>, Problem> {
-    let fields = body::read_fields(request, context, payload).await?;
+    let bytes = body::read(request, context, payload).await?;
+    of(request, &bytes, known)
+}
+
+/// The fields of a body that was read. One that is null is left out.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn of(request: &HttpRequest, bytes: &[u8], known: &[&[&str]]) -> Result<Map<String, Value>, Problem> {
+    let fields = body::fields_of(bytes)?;
     none_in_query(request, known)?;
     only(&fields, known, "this request").map_err(Problem::unknown_fields)?;
     Ok(without_nulls(fields))
@@ -30,8 +39,15 @@ pub(super) async fn read(
 /// # Errors
 /// The body cannot be read, or it has fields.
 pub(crate) async fn none(request: &HttpRequest, context: &Context, payload: web::Payload) -> Result<(), Problem> {
-    let bytes = body::read(request, context, payload).await?;
-    match serde_json::from_slice(&bytes) {
+    none_of(&body::read(request, context, payload).await?)
+}
+
+/// The same of a body that was read.
+///
+/// # Errors
+/// It has fields.
+pub(super) fn none_of(bytes: &[u8]) -> Result<(), Problem> {
+    match serde_json::from_slice(bytes) {
         Ok(Object { fields, .. }) => only(&fields, &[], "this request").map_err(Problem::unknown_fields),
         Err(_) => Ok(()),
     }

@@ -10,14 +10,16 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::data::work_on_data;
 use super::{
     Answer, Of, Problem, Scope, SessionTokens, authenticate, browser_login, fields, fresh, json, made, prove, respond,
     rfc3339, tokens,
 };
+use crate::data_work::Whose;
 use crate::http::fields::OF_CREDENTIALS;
 use crate::http::openapi::{LinkIdentity, ReaderSession};
 use crate::http::plain::PlainObject;
-use crate::http::{Context, JSON, bearer, identities, other_method, reader, within_time};
+use crate::http::{Context, JSON, bearer, client, identities, other_method, reader, within_time};
 use crate::provider::ANON_USER;
 
 /// Adds the routes.
@@ -293,6 +295,9 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
         fresh(&context, &live)?;
         // a code that works once is used up when it has worked
         let proof = prove(&request, &context, &body, true).await?;
+        if on_conflict == OnConflict::Merge {
+            work_on_merge(&request, &context, &live, &proof).await?;
+        }
         if dry_run {
             return preview(&context, &live, &proof, on_conflict);
         }
@@ -331,6 +336,14 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
         Ok(tokens(&request, StatusCode::OK, &context, &linked, Of { kind: live.kind, counter, lasting: true }, None))
     };
     respond(&context, answer.await)
+}
+
+/// Waits until there is time to join the two documents.
+async fn work_on_merge(request: &HttpRequest, context: &Context, live: &Live, proof: &Proof) -> Result<(), Problem> {
+    let owner = context.server.store.resolve(&proof.identity).filter(|owner| *owner != live.user);
+    let size = |user: &UserId| context.handle.document(user).map_or(0, |bytes| bytes.len());
+    let bytes = owner.map_or(0, |owner| size(&owner) + size(&live.user));
+    Ok(work_on_data(context, Whose::of(client(request, context), live.user), bytes).await?)
 }
 
 /// Uses up the code of a browser login, if the body holds one; the same request of the same user may come again.

@@ -158,6 +158,15 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "misplaced-field", detail)
     }
 
+    /// A number that would be rounded, at this JSON pointer of what was sent.
+    pub(crate) fn inexact_number(pointer: &str) -> Self {
+        let detail = format!(
+            "the number at {pointer:?} cannot be kept exactly: whole numbers from -2^63 to 2^64-1 can, and decimals that a \
+             64-bit floating-point number stands for; a text keeps any"
+        );
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "inexact-number", detail)
+    }
+
     pub(crate) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "there is nothing at this path")
     }
@@ -279,6 +288,10 @@ impl From<handle::Error> for Problem {
                 DocumentRefusal::Full => Self::new(StatusCode::INSUFFICIENT_STORAGE, "data-full", detail),
                 DocumentRefusal::TooDeep => Self::new(StatusCode::BAD_REQUEST, "data-too-deep", detail),
                 DocumentRefusal::Patch(_) => Self::new(StatusCode::CONFLICT, "patch-conflict", detail),
+                DocumentRefusal::TooCostly(_) => {
+                    Self::new(StatusCode::UNPROCESSABLE_ENTITY, "patch-too-costly", detail)
+                }
+                DocumentRefusal::Inexact => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "inexact-number", detail),
                 DocumentRefusal::NotAnObject => Self::new(StatusCode::CONFLICT, "not-an-object", detail),
                 DocumentRefusal::NotANumber => Self::new(StatusCode::CONFLICT, "not-a-number", detail),
                 DocumentRefusal::OtherOperation => {

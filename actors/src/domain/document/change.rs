@@ -3,12 +3,12 @@
 use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use json_patch::{Patch, PatchOperation};
 use serde_json::{Map, Number, Value};
 
-use super::{Content, DocumentRefusal, MAX_DEPTH, text};
+use super::patch::Patch;
+use super::{Content, DocumentRefusal, Kept, text};
 
-/// Up to here every whole number is one of 64 bits with a fraction.
+/// Up to here every whole number is a floating-point number of 64 bits.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// Names an operation, so that its repeat is known; and what it asks for, so that another one under its name is not taken for it.
@@ -31,8 +31,7 @@ impl OperationId {
         let (tag, text) = match change {
             Change::Put(data) => (0, text(data)),
             Change::Merge(patch) => (1, text(patch)),
-            // a patch was read from JSON, and can be written
-            Change::Patch(patch) => (2, serde_json::to_string(patch).unwrap_or_default()),
+            Change::Patch(patch) => (2, patch.text()),
             Change::Increment { path, by } => (3, format!("{by} {path}")),
             Change::Delete => (4, String::new()),
         };
@@ -78,8 +77,12 @@ impl fmt::Debug for Change {
 
 impl Change {
     /// What it makes of a document's content, and of a number if it is an increment.
-    pub(super) fn of(&self, data: &Content, most_bytes: usize) -> Result<(Content, Option<Number>), DocumentRefusal> {
-        let current = || Value::Object(data.clone().unwrap_or_default());
+    pub(super) fn of(
+        &self,
+        kept: Option<&Kept>,
+        most_bytes: usize,
+    ) -> Result<(Content, Option<Number>), DocumentRefusal> {
+        let current = || kept.map(|kept| kept.data.clone()).unwrap_or_default();
         let object =
             |value| if let Value::Object(object) = value { Ok(object) } else { Err(DocumentRefusal::NotAnObject) };
         match self {
@@ -87,16 +90,16 @@ impl Change {
             Self::Put(data) => Ok((Some(data.clone()), None)),
             Self::Merge(patch) => {
                 let mut data = current();
-                json_patch::merge(&mut data, &Value::Object(patch.clone()));
-                Ok((Some(object(data)?), None))
+                merge(&mut data, patch);
+                Ok((Some(data), None))
             }
             Self::Patch(patch) => {
-                let mut data = current();
-                apply_patch(&mut data, patch, most_bytes)?;
+                let mut data = Value::Object(current());
+                patch.apply(&mut data, kept.map_or(0, |kept| kept.json.len()), most_bytes)?;
                 Ok((Some(object(data)?), None))
             }
             Self::Increment { path, by } => {
-                let mut data = current();
+                let mut data = Value::Object(current());
                 let number = grown(&mut data, path, by)?;
                 Ok((Some(object(data)?), Some(number)))
             }
@@ -104,40 +107,23 @@ impl Change {
     }
 }
 
-/// Applies a JSON patch, one operation after another, to a document that is thrown away if one of them does not fit. What an operation
-/// brings in is looked at before: copies of copies grow without end, and what is moved into each other is as deep as one likes.
-fn apply_patch(data: &mut Value, patch: &Patch, most_bytes: usize) -> Result<(), DocumentRefusal> {
-    let mut copied = 0;
-    for (number, operation) in patch.0.iter().enumerate() {
-        let misfit = DocumentRefusal::Patch(number);
-        let (path, value) = match operation {
-            PatchOperation::Add(add) => (&add.path, Some(&add.value)),
-            PatchOperation::Replace(replace) => (&replace.path, Some(&replace.value)),
-            PatchOperation::Move(moved) => (&moved.path, Some(data.pointer(moved.from.as_str()).ok_or(misfit)?)),
-            PatchOperation::Copy(copy) => {
-                let value = data.pointer(copy.from.as_str()).ok_or(misfit)?;
-                copied += serde_json::to_string(value).map_or(usize::MAX, |json| json.len());
-                if copied > most_bytes {
-                    return Err(DocumentRefusal::TooLarge { bytes: copied, most: most_bytes });
+/// Applies a merge patch (RFC 7396): null takes away, objects are merged, all else takes the place of what was there.
+pub(super) fn merge(data: &mut Map<String, Value>, patch: &Map<String, Value>) {
+    for (key, value) in patch {
+        match value {
+            Value::Null => drop(data.remove(key)),
+            Value::Object(patch) => {
+                let member = data.entry(key.clone()).or_insert(Value::Null);
+                if !member.is_object() {
+                    *member = Value::Object(Map::new());
                 }
-                (&copy.path, Some(value))
-            }
-            PatchOperation::Remove(remove) => (&remove.path, None),
-            PatchOperation::Test(test) => {
-                let found = data.pointer(test.path.as_str()).ok_or(misfit)?;
-                if !is_equal(found, &test.value) {
-                    return Err(misfit);
+                if let Value::Object(member) = member {
+                    merge(member, patch);
                 }
-                continue;
             }
-        };
-        let above = path.as_str().matches('/').count();
-        if value.is_some_and(|value| above + depth(value) > MAX_DEPTH) {
-            return Err(DocumentRefusal::TooDeep);
+            value => drop(data.insert(key.clone(), value.clone())),
         }
-        json_patch::patch_unsafe(data, std::slice::from_ref(operation)).map_err(|_| misfit)?;
     }
-    Ok(())
 }
 
 /// How many objects and arrays are in each other.
@@ -168,6 +154,11 @@ pub(super) fn sum(a: &Number, b: &Number) -> Result<Number, DocumentRefusal> {
         let sum = a + b;
         let number = i64::try_from(sum).map(Number::from).or_else(|_| u64::try_from(sum).map(Number::from));
         return number.map_err(|_| DocumentRefusal::Overflow);
+    }
+    // a whole number that would be rounded before it is added to
+    let is_exact = |number: &Number| whole(number).is_none_or(|whole| whole.unsigned_abs() <= EXACT as u128);
+    if !is_exact(a) || !is_exact(b) {
+        return Err(DocumentRefusal::Inexact);
     }
     let sum = a.as_f64().zip(b.as_f64()).map_or(f64::NAN, |(a, b)| a + b);
     // a browser cannot write 1.0, and could not test for it

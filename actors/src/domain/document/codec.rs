@@ -3,7 +3,7 @@
 use serde_json::Number;
 
 use super::change::OperationId;
-use super::{Delta, Document, DocumentView, Outcome, Reader, Shape, UnreadableDocument, parsed, text};
+use super::{Delta, Document, DocumentView, Kept, Outcome, Reader, Shape, UnreadableDocument};
 
 const FORMAT: u8 = 2;
 /// As many bytes, but of what operations ask for nothing is known.
@@ -19,12 +19,12 @@ impl Document {
         if self.version == 0 {
             return 0;
         }
-        EMPTY_BYTES + self.results.len() * RESULT_BYTES + self.data.as_ref().map_or(0, |data| text(data).len())
+        EMPTY_BYTES + self.results.len() * RESULT_BYTES + self.kept.as_ref().map_or(0, |kept| kept.json.len())
     }
 
     /// Format u8, version u64, changed u32, number of results u32, results, JSON text behind its length u32 (0: none).
     pub fn encode(&self) -> Box<[u8]> {
-        let json = self.data.as_ref().map(text).unwrap_or_default();
+        let json = self.kept.as_ref().map_or("", |kept| &*kept.json);
         let mut out = Vec::with_capacity(EMPTY_BYTES + self.results.len() * RESULT_BYTES + json.len());
         out.push(FORMAT);
         out.extend(self.version.to_be_bytes());
@@ -51,7 +51,7 @@ impl Document {
         if !input.0.is_empty() {
             return Err(UnreadableDocument);
         }
-        Ok(Self { version, changed, data: json.map(parsed).transpose()?, results })
+        Ok(Self { version, changed, kept: json.map(Kept::parse).transpose()?, results })
     }
 
     /// What stored bytes hold, without decoding all of it.

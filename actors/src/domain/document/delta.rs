@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::change::OperationId;
 use super::{Outcome, ServiceTime};
@@ -39,7 +39,18 @@ pub struct Delta {
     pub(super) result: Option<(OperationId, Outcome)>,
 }
 
-/// The merge patch that makes `new` of `old`; none if none can, because something became null, which there means removed.
+impl Delta {
+    /// How large what it tells is (bytes).
+    pub fn size(&self) -> usize {
+        match &self.shape {
+            Shape::Whole(None) => 0,
+            Shape::Whole(Some(json)) | Shape::Merge(json) => json.len(),
+        }
+    }
+}
+
+/// The merge patch that makes `new` of `old`; none if none can, because something became null, which there means removed. Each value is
+/// looked at once, however deep it is.
 pub(super) fn difference(old: &Map<String, Value>, new: &Map<String, Value>) -> Option<Map<String, Value>> {
     let mut patch = Map::new();
     for key in old.keys().filter(|key| !new.contains_key(*key)) {
@@ -47,10 +58,13 @@ pub(super) fn difference(old: &Map<String, Value>, new: &Map<String, Value>) -> 
     }
     for (key, value) in new {
         match (old.get(key), value) {
-            (Some(before), value) if is_same(before, value) => {}
             (Some(Value::Object(before)), Value::Object(after)) => {
-                patch.insert(key.clone(), Value::Object(difference(before, after)?));
+                let inner = difference(before, after)?;
+                if !inner.is_empty() {
+                    patch.insert(key.clone(), Value::Object(inner));
+                }
             }
+            (Some(before), value) if is_same(before, value) => {}
             (_, value) => {
                 patch.insert(key.clone(), Some(value).filter(|value| !holds_null(value))?.clone());
             }
@@ -61,7 +75,20 @@ pub(super) fn difference(old: &Map<String, Value>, new: &Map<String, Value>) -> 
 
 /// Whether two values are the same, also as texts: 0.0 and -0.0 are equal and not the same.
 fn is_same(one: &Value, other: &Value) -> bool {
-    one == other && serde_json::to_string(one).ok() == serde_json::to_string(other).ok()
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => {
+            let is_negative = |number: &Number| number.as_f64().is_some_and(f64::is_sign_negative);
+            one == other && is_negative(one) == is_negative(other)
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| is_same(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            one.len() == other.len()
+                && one.iter().all(|(key, value)| other.get(key).is_some_and(|other| is_same(value, other)))
+        }
+        (one, other) => one == other,
+    }
 }
 
 /// Whether a merge patch would leave something of this value out.

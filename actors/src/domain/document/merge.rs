@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use serde_json::{Map, Value};
 
 use super::change::{is_equal, sum};
-use super::{Document, DocumentRefusal, MAX_RESULTS, ServiceTime, text};
+use super::{Document, DocumentRefusal, Kept, MAX_RESULTS, ServiceTime};
 
 /// How many times as large as others a document may be that a merge makes.
 const MERGED_TIMES: usize = 4;
@@ -97,9 +97,9 @@ impl Document {
         if *source == Self::default() {
             return Ok((self.clone(), conflicts));
         }
-        let mut data = self.data.clone();
+        let mut data = self.kept.as_ref().map(|kept| kept.data.clone());
         let is_newer = source.changed > self.changed;
-        for (key, their) in source.data.iter().flatten() {
+        for (key, their) in source.kept.iter().flat_map(|kept| &kept.data) {
             let data = data.get_or_insert_default();
             match data.get_mut(key) {
                 None => drop(data.insert(key.clone(), their.clone())),
@@ -112,13 +112,15 @@ impl Document {
         }
         let mut results: VecDeque<_> = source.results.iter().chain(&self.results).cloned().collect();
         results.drain(..results.len().saturating_sub(MAX_RESULTS));
-        let (bytes, most) = (data.as_ref().map_or(0, |data| text(data).len()), most_bytes.saturating_mul(MERGED_TIMES));
+        let kept = data.map(Kept::from);
+        let bytes = kept.as_ref().map_or(0, |kept| kept.json.len());
+        let most = most_bytes.saturating_mul(MERGED_TIMES);
         if bytes > most {
             return Err(DocumentRefusal::TooLarge { bytes, most });
         }
         // a version that either of them has had names no other document
         let version = self.version.max(source.version) + 1;
-        Ok((Self { version, changed: now, data, results }, conflicts))
+        Ok((Self { version, changed: now, kept, results }, conflicts))
     }
 }
 

@@ -6,7 +6,9 @@
 mod change;
 mod codec;
 mod delta;
+mod exact;
 mod merge;
+mod patch;
 #[cfg(test)]
 mod tests;
 
@@ -18,9 +20,11 @@ use serde_json::{Map, Number, Value};
 
 pub use self::change::{Change, OperationId};
 pub use self::delta::{Delta, Shape};
+pub use self::exact::inexact_number;
 pub use self::merge::{Conflict, Conflicts, KeyRule, MAX_CONFLICT_BYTES, MAX_CONFLICTS};
+pub use self::patch::{NoPatch, Patch};
 
-use self::change::depth;
+use self::change::{depth, merge};
 use self::delta::difference;
 use super::clock::ServiceTime;
 use super::reader::{Reader, Short};
@@ -31,7 +35,7 @@ pub const MAX_DEPTH: usize = 32;
 pub const MAX_RESULTS: usize = 256;
 
 /// What must be there for a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Expected {
     /// Whatever.
     #[default]
@@ -40,8 +44,17 @@ pub enum Expected {
     Nothing,
     /// A document.
     Something,
+    /// A document of one of these versions.
+    OneOf(Box<[u64]>),
+    /// No document of one of these versions.
+    NoneOf(Box<[u64]>),
+}
+
+impl Expected {
     /// The document of this version.
-    Version(u64),
+    pub fn version(version: u64) -> Self {
+        Self::OneOf([version].into())
+    }
 }
 
 /// A change that is asked for.
@@ -82,6 +95,11 @@ pub enum DocumentRefusal {
     /// The JSON patch does not fit the document.
     #[error("operation {0} of the patch does not fit the document, and nothing was changed")]
     Patch(usize),
+    /// The JSON patch would touch too much of the document.
+    #[error(
+        "up to operation {0} the patch touches more of the document than one request may: nothing was changed, send it in parts"
+    )]
+    TooCostly(usize),
     /// A JSON patch would leave something else.
     #[error("the document must be a JSON object")]
     NotAnObject,
@@ -91,6 +109,9 @@ pub enum DocumentRefusal {
     /// A number cannot be that large.
     #[error("the number would be too large")]
     Overflow,
+    /// A sum would be rounded.
+    #[error("the sum of a number with a fraction and a whole one beyond 2^53 cannot be kept exactly")]
+    Inexact,
     /// Another operation had this name.
     #[error("another request was made under this name")]
     OtherOperation,
@@ -105,6 +126,8 @@ pub struct Edited {
     pub value: Option<Number>,
     /// What it changed; none if this is the answer to a repeated operation.
     pub delta: Option<Arc<Delta>>,
+    /// How many sockets were told of it.
+    pub told: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,15 +136,35 @@ struct Outcome {
     value: Option<Number>,
 }
 
-/// What is kept, if anything is.
+/// What a change leaves, if it leaves anything.
 type Content = Option<Map<String, Value>>;
+
+/// What is kept, and its text, which is written once.
+#[derive(Clone, PartialEq, Eq)]
+struct Kept {
+    data: Map<String, Value>,
+    json: Box<str>,
+}
+
+impl From<Map<String, Value>> for Kept {
+    fn from(data: Map<String, Value>) -> Self {
+        let json = text(&data).into();
+        Self { data, json }
+    }
+}
+
+impl Kept {
+    fn parse(json: &str) -> Result<Self, UnreadableDocument> {
+        Ok(Self { data: parsed(json)?, json: json.into() })
+    }
+}
 
 /// A user's document.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Document {
     version: u64,
     changed: ServiceTime,
-    data: Content,
+    kept: Option<Kept>,
     results: VecDeque<(OperationId, Outcome)>,
 }
 
@@ -160,7 +203,7 @@ impl Document {
 
     /// Whether there is one, and not only the version of one that is gone.
     pub fn is_there(&self) -> bool {
-        self.data.is_some()
+        self.kept.is_some()
     }
 
     /// What an edit makes of it, and what the delta is. `None` if it is the repeat of an operation.
@@ -179,54 +222,54 @@ impl Document {
             if !asked.is_repeat_of(id) {
                 return Err(DocumentRefusal::OtherOperation);
             }
-            return Ok((None, Edited { version: *version, value: value.clone(), delta: None }));
+            return Ok((None, Edited { version: *version, value: value.clone(), delta: None, told: 0 }));
         }
-        let is_expected = match edit.expected {
+        let is_one_of = |versions: &[u64]| self.is_there() && versions.contains(&self.version);
+        let is_expected = match &edit.expected {
             Expected::Anything => true,
-            Expected::Nothing => self.data.is_none(),
-            Expected::Something => self.data.is_some(),
-            Expected::Version(version) => self.data.is_some() && self.version == version,
+            Expected::Nothing => !self.is_there(),
+            Expected::Something => self.is_there(),
+            Expected::OneOf(versions) => is_one_of(versions),
+            Expected::NoneOf(versions) => !is_one_of(versions),
         };
         if !is_expected {
             return Err(DocumentRefusal::Version(self.version));
         }
-        let (data, value) = edit.change.of(&self.data, most_bytes)?;
-        let json = data.as_ref().map(text);
-        let before = || self.data.as_ref().map_or(0, |data| text(data).len());
-        if let Some(json) = json.as_ref().filter(|json| json.len() > most_bytes)
-            // what a merge made larger than may be can still shrink
-            && json.len() > before()
-        {
-            return Err(DocumentRefusal::TooLarge { bytes: json.len(), most: most_bytes });
+        let (data, value) = edit.change.of(self.kept.as_ref(), most_bytes)?;
+        let kept = data.map(Kept::from);
+        let length = |kept: &Option<Kept>| kept.as_ref().map_or(0, |kept| kept.json.len());
+        // what a merge made larger than may be can still shrink
+        if length(&kept) > most_bytes.max(length(&self.kept)) {
+            return Err(DocumentRefusal::TooLarge { bytes: length(&kept), most: most_bytes });
         }
-        if data.as_ref().is_some_and(|data| data.values().any(|value| depth(value) >= MAX_DEPTH)) {
+        if kept.as_ref().is_some_and(|kept| kept.data.values().any(|value| depth(value) >= MAX_DEPTH)) {
             return Err(DocumentRefusal::TooDeep);
         }
-        let difference = self.data.as_ref().zip(data.as_ref()).and_then(|(old, new)| difference(old, new));
+        let difference = self.kept.as_ref().zip(kept.as_ref()).and_then(|(old, new)| difference(&old.data, &new.data));
         let merge = difference.map(|difference| text(&difference));
         let shape = match merge {
-            Some(merge) if json.as_ref().is_some_and(|json| merge.len() < json.len()) => Shape::Merge(merge.into()),
-            _ => Shape::Whole(json.map(Into::into)),
+            Some(merge) if merge.len() < length(&kept) => Shape::Merge(merge.into()),
+            _ => Shape::Whole(kept.as_ref().map(|kept| Arc::from(&*kept.json))),
         };
         let version = self.version + 1;
         let result = edit.operation.map(|operation| (operation, Outcome { version, value: value.clone() }));
         let delta = Delta { seen: self.version, at: now, shape, result };
-        let next = self.with(data, &delta);
+        let next = self.with(kept, &delta);
         // with all that is kept beside the text; but whoever has something may always take it away
         let is_taken_away = self.is_there() && !next.is_there();
         if !edit.may_grow && !is_taken_away && next.stored_bytes() > self.stored_bytes() {
             return Err(DocumentRefusal::Full);
         }
-        Ok((Some(next), Edited { version, value, delta: Some(Arc::new(delta)) }))
+        Ok((Some(next), Edited { version, value, delta: Some(Arc::new(delta)), told: 0 }))
     }
 
-    fn with(&self, data: Content, delta: &Delta) -> Self {
+    fn with(&self, kept: Option<Kept>, delta: &Delta) -> Self {
         let mut results = self.results.clone();
         results.extend(delta.result.clone());
         if results.len() > MAX_RESULTS {
             results.pop_front();
         }
-        Self { version: delta.seen + 1, changed: delta.at, data, results }
+        Self { version: delta.seen + 1, changed: delta.at, kept, results }
     }
 
     /// The document after a delta of the journal; `None` if it is past that delta already.
@@ -234,15 +277,15 @@ impl Document {
         if self.version != delta.seen {
             return Ok(None);
         }
-        let data = match &delta.shape {
-            Shape::Whole(json) => json.as_deref().map(parsed).transpose()?,
+        let kept = match &delta.shape {
+            Shape::Whole(json) => json.as_deref().map(Kept::parse).transpose()?,
             Shape::Merge(patch) => {
-                let mut data = Value::Object(self.data.clone().unwrap_or_default());
-                json_patch::merge(&mut data, &Value::Object(parsed(patch)?));
-                if let Value::Object(data) = data { Some(data) } else { None }
+                let mut data = self.kept.as_ref().map(|kept| kept.data.clone()).unwrap_or_default();
+                merge(&mut data, &parsed(patch)?);
+                Some(data.into())
             }
         };
-        Ok(Some(self.with(data, delta)))
+        Ok(Some(self.with(kept, delta)))
     }
 
     /// What stored bytes become by a delta of the journal; `None` if they are past it, or one of them is unreadable.

@@ -58,7 +58,7 @@ fn a_document_is_put_patched_counted_and_deleted_and_its_version_goes_on() {
     assert_eq!(apply(&mut document, &put(json!({"a": 1, "list": [1, null]}))).unwrap().version, 1);
     apply(&mut document, &merge(json!({"a": null, "b": {"c": 2}}))).unwrap();
     assert_eq!(data(&document), json!({"list": [1, null], "b": {"c": 2}}));
-    let patch = serde_json::from_value(json!([
+    let patch = Patch::of(json!([
         {"op": "test", "path": "/b/c", "value": 2},
         {"op": "add", "path": "/list/-", "value": null},
         {"op": "add", "path": "/n", "value": null},
@@ -90,11 +90,11 @@ fn a_lost_race_changes_nothing() {
     let expecting = |expected, value| Edit { expected, ..put(value) };
     let refused = |version| Err(DocumentRefusal::Version(version));
     assert_eq!(apply(&mut document, &expecting(Expected::Something, json!({}))), refused(0));
-    assert_eq!(apply(&mut document, &expecting(Expected::Version(0), json!({}))), refused(0));
+    assert_eq!(apply(&mut document, &expecting(Expected::version(0), json!({}))), refused(0));
     apply(&mut document, &expecting(Expected::Nothing, json!({"a": 1}))).unwrap();
     assert_eq!(apply(&mut document, &expecting(Expected::Nothing, json!({}))), refused(1));
-    apply(&mut document, &expecting(Expected::Version(1), json!({"a": 2}))).unwrap();
-    assert_eq!(apply(&mut document, &expecting(Expected::Version(1), json!({}))), refused(2));
+    apply(&mut document, &expecting(Expected::version(1), json!({"a": 2}))).unwrap();
+    assert_eq!(apply(&mut document, &expecting(Expected::version(1), json!({}))), refused(2));
     assert_eq!(data(&document), json!({"a": 2}));
 }
 
@@ -123,7 +123,7 @@ fn what_does_not_fit_is_refused() {
     assert_eq!(apply(&mut document, &increment("/f", 1)).unwrap().value, Number::from_f64(1.5));
     let half = edit(Change::Increment { path: "/f".into(), by: Number::from_f64(0.5).unwrap() });
     assert_eq!(apply(&mut document, &half).unwrap().value, Some(2.into()), "and not 2.0");
-    let patch = |value| edit(Change::Patch(serde_json::from_value(value).unwrap()));
+    let patch = |value| edit(Change::Patch(Patch::of(value).unwrap()));
     let failing = patch(json!([{"op": "add", "path": "/x", "value": 1}, {"op": "remove", "path": "/none"}]));
     assert_eq!(apply(&mut document, &failing), Err(DocumentRefusal::Patch(1)));
     let array = patch(json!([{"op": "replace", "path": "", "value": []}]));
@@ -159,7 +159,7 @@ fn where_there_is_no_room_only_what_grows_is_refused() {
 fn a_patch_can_neither_grow_nor_dig_without_end_nor_kill() {
     let mut document = Document::default();
     apply(&mut document, &put(json!({"a": {"n": 1}}))).unwrap();
-    let patch = |operations: Vec<Value>| edit(Change::Patch(serde_json::from_value(operations.into()).unwrap()));
+    let patch = |operations: Vec<Value>| edit(Change::Patch(Patch::of(operations.into()).unwrap()));
     let mut doubling = vec![json!({"op": "add", "path": "/l", "value": [0]})];
     doubling.extend((0..60).map(|_| json!({"op": "copy", "from": "/l", "path": "/l/-"})));
     assert!(matches!(
@@ -217,8 +217,7 @@ fn a_repeated_operation_gets_the_first_result() {
 
 #[test]
 fn another_operation_under_the_same_name_is_refused() {
-    let patch =
-        || edit(Change::Patch(serde_json::from_value(json!([{"op": "add", "path": "/n", "value": 1}])).unwrap()));
+    let patch = || edit(Change::Patch(Patch::of(json!([{"op": "add", "path": "/n", "value": 1}])).unwrap()));
     let all = || [put(json!({"n": 1})), merge(json!({"n": 1})), patch(), increment("/n", 1), edit(Change::Delete)];
     for (number, first) in all().into_iter().enumerate() {
         let mut document = Document::default();
@@ -243,7 +242,7 @@ fn a_test_compares_numbers_by_their_value() {
     let exact = 9_007_199_254_740_993_u64;
     apply(&mut document, &put(json!({"n": 1, "f": 2.0, "deep": [{"n": -0.0}], "big": exact, "s": "1"}))).unwrap();
     let tested = |path: &str, value: Value| {
-        let patch = serde_json::from_value(json!([{"op": "test", "path": path, "value": value}])).unwrap();
+        let patch = Patch::of(json!([{"op": "test", "path": path, "value": value}])).unwrap();
         document.edited(&edit(Change::Patch(patch)), 50, MOST).is_ok()
     };
     let equal = [
@@ -273,7 +272,8 @@ fn a_test_compares_numbers_by_their_value() {
 
 #[test]
 fn documents_of_two_users_become_one_by_a_rule_for_each_key() {
-    let document = |value, changed| Document { version: 5, changed, data: Some(object(value)), ..Document::default() };
+    let document =
+        |value, changed| Document { version: 5, changed, kept: Some(object(value).into()), ..Document::default() };
     let target = document(json!({"t": 1, "s": 1, "n": 2, "list": [1, 2], "o": {"a": 1}, "new": "old"}), 10);
     let source =
         document(json!({"t": 2, "s": 2, "n": 3, "list": [2, 3], "o": {"a": 2, "b": 3}, "new": "new", "own": 1}), 20);
@@ -293,7 +293,7 @@ fn documents_of_two_users_become_one_by_a_rule_for_each_key() {
     let nothing = Document::default();
     assert_eq!(target.merged(&nothing, 30, MOST, rule), Ok((target.clone(), Conflicts::default())));
     assert_eq!(data(&nothing.merged(&source, 30, MOST, rule).unwrap().0), data(&source));
-    let small = text(merged.data.as_ref().unwrap()).len() / 4;
+    let small = merged.kept.as_ref().unwrap().json.len() / 4;
     assert!(matches!(target.merged(&source, 30, small - 1, rule), Err(DocumentRefusal::TooLarge { .. })));
 }
 
@@ -304,7 +304,7 @@ fn left_out(conflicts: &Conflicts) -> Vec<(&str, Value)> {
 /// The default: whatever two people kept is kept, or told.
 #[test]
 fn objects_are_joined_at_every_depth_and_what_cannot_be_joined_is_told() {
-    let document = |value| Document { version: 1, data: Some(object(value)), ..Document::default() };
+    let document = |value| Document { version: 1, kept: Some(object(value).into()), ..Document::default() };
     let target = document(json!({
         "todos": {"a": 1, "deep": {"er": {"x": [1]}}}, "same": [1, {"n": 1.0}], "list": [1], "mixed": {"a": 1}, "a/b": {"~": 1}, "null": null,
     }));
@@ -334,8 +334,8 @@ fn objects_are_joined_at_every_depth_and_what_cannot_be_joined_is_told() {
 #[test]
 fn what_a_merge_tells_of_is_bounded_and_says_so() {
     let numbered = |n: usize, value: &str| -> Document {
-        let members = (0..n).map(|n| (n.to_string(), value.into())).collect();
-        Document { version: 1, data: Some(members), ..Document::default() }
+        let members: Map<_, _> = (0..n).map(|n| (n.to_string(), value.into())).collect();
+        Document { version: 1, kept: Some(Kept::from(members)), ..Document::default() }
     };
     let merge =
         |n, value: &str| numbered(n, "ours").merged(&numbered(n, value), 30, 1 << 20, |_| KeyRule::Deep).unwrap().1;
@@ -398,4 +398,166 @@ fn the_bytes_are_as_they_always_were() {
     let huge = [&golden[..13], &[255; 4]].concat();
     assert_eq!(Document::decode(&huge), Err(UnreadableDocument), "a length is believed as far as there are bytes");
     assert_eq!(Document::view(&huge), Err(UnreadableDocument));
+}
+
+/// RFC 6902, appendix A, and what it leaves open.
+#[test]
+fn a_patch_is_applied_as_the_standard_says() {
+    let done = |document: Value, patch: Value| {
+        let document = Document { version: 1, kept: Some(object(document).into()), ..Document::default() };
+        let edited = document.edited(&edit(Change::Patch(Patch::of(patch).unwrap())), 50, MOST);
+        edited.map(|(next, _)| data(&next.unwrap()))
+    };
+    let ok = [
+        (json!({"a": 1}), json!([{"op": "add", "path": "/b", "value": 2}]), json!({"a": 1, "b": 2})),
+        (json!({"a": [1, 2]}), json!([{"op": "add", "path": "/a/1", "value": 7}]), json!({"a": [1, 7, 2]})),
+        (json!({"a": [1]}), json!([{"op": "add", "path": "/a/1", "value": 7}]), json!({"a": [1, 7]})),
+        (json!({"a": [1]}), json!([{"op": "add", "path": "/a/-", "value": [7]}]), json!({"a": [1, [7]]})),
+        (json!({"a": 1}), json!([{"op": "add", "path": "/a", "value": null}]), json!({"a": null})),
+        (json!({"a": 1}), json!([{"op": "add", "path": "", "value": {"b": 1}}]), json!({"b": 1})),
+        (json!({"a": 1}), json!([{"op": "replace", "path": "", "value": {"b": 1}}]), json!({"b": 1})),
+        (json!({"a": [1, 2, 3]}), json!([{"op": "remove", "path": "/a/1"}]), json!({"a": [1, 3]})),
+        (
+            json!({"a": {"b": 1}, "c": {}}),
+            json!([{"op": "move", "from": "/a/b", "path": "/c/d"}]),
+            json!({"a": {}, "c": {"d": 1}}),
+        ),
+        (json!({"a": [1, 2, 3]}), json!([{"op": "move", "from": "/a/0", "path": "/a/2"}]), json!({"a": [2, 3, 1]})),
+        (json!({"a": 1}), json!([{"op": "move", "from": "/a", "path": "/a"}]), json!({"a": 1})),
+        (
+            json!({"a": {"b": 1}}),
+            json!([{"op": "copy", "from": "/a", "path": "/a/c"}]),
+            json!({"a": {"b": 1, "c": {"b": 1}}}),
+        ),
+        (json!({"a": 1}), json!([{"op": "copy", "from": "", "path": "/b"}]), json!({"a": 1, "b": {"a": 1}})),
+        (
+            json!({"/": 9, "~1": 10}),
+            json!([{"op": "test", "path": "/~01", "value": 10}, {"op": "remove", "path": "/~1"}]),
+            json!({"~1": 10}),
+        ),
+        (json!({"": {"": 1}}), json!([{"op": "replace", "path": "//", "value": 2, "more": 1}]), json!({"": {"": 2}})),
+        (json!({"a": [0]}), json!([{"op": "test", "path": "/a/0", "value": 0}]), json!({"a": [0]})),
+    ];
+    for (document, patch, expected) in ok {
+        assert_eq!(done(document, patch.clone()), Ok(expected), "{patch}");
+    }
+    for patch in [
+        json!({"op": "add", "path": "/a/b", "value": 1}),
+        json!({"op": "add", "path": "/list/3", "value": 1}),
+        json!({"op": "add", "path": "/list/01", "value": 1}),
+        json!({"op": "add", "path": "/list/+1", "value": 1}),
+        json!({"op": "add", "path": "/list/", "value": 1}),
+        json!({"op": "add", "path": "/none/b", "value": 1}),
+        json!({"op": "replace", "path": "/none", "value": 1}),
+        json!({"op": "replace", "path": "/list/-", "value": 1}),
+        json!({"op": "remove", "path": "/none"}),
+        json!({"op": "remove", "path": "/list/2"}),
+        json!({"op": "remove", "path": ""}),
+        json!({"op": "move", "from": "/list", "path": "/list/0"}),
+        json!({"op": "move", "from": "", "path": "/b"}),
+        json!({"op": "move", "from": "/none", "path": "/none"}),
+        json!({"op": "copy", "from": "/none", "path": "/b"}),
+        json!({"op": "test", "path": "/a", "value": "1"}),
+    ] {
+        let first = json!({"op": "add", "path": "/b", "value": 1});
+        let refused = done(json!({"a": 1, "list": [1, 2]}), json!([first, patch]));
+        assert_eq!(refused, Err(DocumentRefusal::Patch(1)), "{patch}");
+    }
+    assert_eq!(
+        done(json!({"a": [1]}), json!([{"op": "replace", "path": "", "value": [1]}])),
+        Err(DocumentRefusal::NotAnObject)
+    );
+    for (patch, why) in [
+        (json!({}), NoPatch::NotAnArray),
+        (json!([1]), NoPatch::NotAnObject(0)),
+        (json!([{"op": "test", "path": "", "value": 1}, {"op": "grow", "path": ""}]), NoPatch::UnknownOperation(1)),
+        (json!([{"op": "add", "value": 1}]), NoPatch::Missing(0, "path")),
+        (json!([{"op": "add", "path": "/a"}]), NoPatch::Missing(0, "value")),
+        (json!([{"op": "move", "path": "/a"}]), NoPatch::Missing(0, "from")),
+        (json!([{"op": "remove", "path": "a"}]), NoPatch::NoPointer(0, "path")),
+        (json!([{"op": "remove", "path": "/~2"}]), NoPatch::NoPointer(0, "path")),
+        (json!([{"op": "copy", "from": 1, "path": "/a"}]), NoPatch::NoPointer(0, "from")),
+    ] {
+        assert_eq!(Patch::of(patch.clone()).map(drop), Err(why), "{patch}");
+    }
+}
+
+/// Whatever is asked for in the largest request: the work is bounded, and what goes beyond is refused.
+#[test]
+fn a_patch_touches_no_more_of_a_document_than_a_request_may() {
+    let numbers = |n: usize| Value::from((0..n).map(|_| 0).collect::<Vec<_>>());
+    let document = |value| Document { version: 1, kept: Some(object(value).into()), ..Document::default() };
+    let outcome = |document: &Document, operations: Vec<Value>| {
+        let patch = edit(Change::Patch(Patch::of(operations.into()).unwrap()));
+        document.edited(&patch, 50, MOST).map(|(_, edited)| edited.version)
+    };
+    let large = document(json!({"l": numbers(8000), "s": {}}));
+    // each carries the whole list one deeper, and back
+    let carried: Vec<_> = (0..800)
+        .flat_map(|_| {
+            [json!({"op": "move", "from": "/l", "path": "/s/l"}), json!({"op": "move", "from": "/s/l", "path": "/l"})]
+        })
+        .collect();
+    assert!(matches!(outcome(&large, carried.clone()), Err(DocumentRefusal::TooCostly(4..40))));
+    assert_eq!(outcome(&large, carried[..4].to_vec()), Ok(2), "a few are nothing special");
+    // each moves all other items
+    let shifted: Vec<_> = (0..1000).map(|_| json!({"op": "move", "from": "/l/0", "path": "/l/-"})).collect();
+    assert!(matches!(outcome(&large, shifted.clone()), Err(DocumentRefusal::TooCostly(40..100))));
+    assert_eq!(outcome(&large, shifted[..20].to_vec()), Ok(2));
+    // the same in a small document is as many operations as there are, and nothing else
+    let small = document(json!({"l": [1, 2], "s": {}}));
+    assert_eq!((outcome(&small, carried), outcome(&small, shifted)), (Ok(2), Ok(2)));
+    // long paths to nowhere deep
+    let paths: Vec<_> =
+        (0..100).map(|n| json!({"op": "add", "path": format!("/{}{n}", "x".repeat(600)), "value": 1})).collect();
+    assert!(matches!(outcome(&small, paths), Err(DocumentRefusal::TooLarge { .. })));
+}
+
+/// A repeat is known by them, also one of a request that an older version did.
+#[test]
+fn the_text_of_a_patch_is_as_it_always_was() {
+    let patch = json!([
+        {"value": {"b": 1, "a": null}, "path": "/a~1", "op": "add"}, {"op": "remove", "path": "/a~1"}, {"op": "replace", "path": "", "value": {}},
+        {"op": "move", "path": "/b", "from": "/a"}, {"op": "copy", "path": "/b", "from": "/\""}, {"op": "test", "path": "/a", "value": 1.5},
+    ]);
+    let expected = concat!(
+        r#"[{"op":"add","path":"/a~1","value":{"a":null,"b":1}},{"op":"remove","path":"/a~1"},{"op":"replace","path":"","value":{}},"#,
+        r#"{"op":"move","from":"/a","path":"/b"},{"op":"copy","from":"/\"","path":"/b"},{"op":"test","path":"/a","value":1.5}]"#
+    );
+    assert_eq!(Patch::of(patch).unwrap().text(), expected);
+}
+
+/// RFC 7396, appendix A.
+#[test]
+fn a_merge_patch_is_applied_as_the_standard_says() {
+    for (document, patch, expected) in [
+        (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
+        (json!({"a": "b"}), json!({"a": null}), json!({})),
+        (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
+        (json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}})),
+        (json!({"a": [{"b": "c"}]}), json!({"a": [1, null]}), json!({"a": [1, null]})),
+        (json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1})),
+        (json!({"a": 1}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
+        (json!({}), json!({"a": {"b": {"c": null, "d": 1}}}), json!({"a": {"b": {"d": 1}}})),
+    ] {
+        let mut document = Document { version: 1, kept: Some(object(document).into()), ..Document::default() };
+        apply(&mut document, &merge(patch.clone())).unwrap();
+        assert_eq!(data(&document), expected, "{patch}");
+    }
+}
+
+#[test]
+fn a_sum_that_would_be_rounded_is_refused() {
+    let mut document = Document::default();
+    apply(&mut document, &put(json!({"big": 9_007_199_254_740_993_u64, "half": 0.5, "most": u64::MAX}))).unwrap();
+    let by = |path: &str, by: Value| {
+        let Value::Number(by) = by else { panic!("{by} is no number") };
+        edit(Change::Increment { path: path.to_owned(), by })
+    };
+    assert_eq!(apply(&mut document, &by("/big", json!(0.5))), Err(DocumentRefusal::Inexact));
+    assert_eq!(apply(&mut document, &by("/half", json!(9_007_199_254_740_993_u64))), Err(DocumentRefusal::Inexact));
+    assert_eq!(apply(&mut document, &by("/most", json!(1))), Err(DocumentRefusal::Overflow));
+    assert_eq!(apply(&mut document, &by("/big", json!(2))).unwrap().value, Some(9_007_199_254_740_995_u64.into()));
+    assert_eq!(apply(&mut document, &by("/half", json!(1))).unwrap().value, serde_json::Number::from_f64(1.5));
+    assert_eq!(data(&document)["most"], u64::MAX);
 }

@@ -114,10 +114,27 @@ function showUser() {
   element("kept").hidden = anonymous;
 }
 
+/** The session is over: there is one way on, and nothing else that looks as if it did something. */
 function showEnd({ code, message }) {
   element("reason").textContent = ENDINGS[code] ?? message;
+  const texts = [...rows.values()].map(({ item, text }) =>
+    Object.assign(document.createElement("li"), { textContent: text.value, className: item.className }),
+  );
+  element("last").replaceChildren(...texts);
+  element("kept-text").hidden = texts.length === 0;
   element("notice").hidden = false;
-  element("main").inert = true;
+  element("main").hidden = true;
+  element("start-over").hidden = true;
+  element("go-on").focus();
+}
+
+/** What the account has otherwise, where both had something. */
+function showConflicts(conflicts, truncated) {
+  const lines = conflicts.map(({ pointer, value }) => `${pointer}: ${JSON.stringify(value)}`);
+  if (truncated) lines.push("… and more");
+  const items = lines.map((textContent) => Object.assign(document.createElement("li"), { textContent }));
+  element("left-out").replaceChildren(...items);
+  element("conflicts").hidden = lines.length === 0;
 }
 
 async function showCode() {
@@ -143,7 +160,8 @@ async function keep(form) {
   const { email, password } = Object.fromEntries(new FormData(form));
   await call("/v1/registrations", { email, password });
   // whoever has the account already goes on with its list, and this one joins it
-  await call("/v1/user/identities", { provider: "local-userpass", email, password, on_conflict: "merge" });
+  const kept = await call("/v1/user/identities", { provider: "local-userpass", email, password, on_conflict: "merge" });
+  showConflicts(kept.conflicts ?? [], kept.conflicts_truncated);
   form.reset();
 }
 
@@ -182,7 +200,7 @@ try {
   showStatus();
   showUser();
   showItems();
-  element("main").inert = false;
+  element("main").hidden = false;
   document.body.dataset.ready = "";
 } catch (error) {
   showEnd(error);

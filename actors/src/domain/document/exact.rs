@@ -1,0 +1,253 @@
+//! Numbers that cannot be kept as they are written: whole ones of 2^64 and more, and decimals with more digits than 64 bits hold.
+//!
+//! A parser rounds them without a word, so they are looked for in the text, before it is parsed.
+
+use std::fmt::Write as _;
+
+/// Deeper than any parser goes; what is deeper is refused by it.
+const DEEPEST: usize = 512;
+
+/// Where a number is that cannot be kept exactly, as a JSON pointer (RFC 6901). Text that is no JSON is for the parser to refuse.
+pub fn inexact_number(json: &str) -> Option<String> {
+    let mut scanner = Scanner { json, at: 0, places: Vec::new() };
+    scanner.run()
+}
+
+/// An object or array that is open, and where in it the scanner is.
+enum Place<'a> {
+    /// At the member of this name, as it is written.
+    Member(&'a str),
+    /// At this item.
+    Item(usize),
+}
+
+struct Scanner<'a> {
+    json: &'a str,
+    at: usize,
+    places: Vec<Place<'a>>,
+}
+
+impl<'a> Scanner<'a> {
+    fn run(&mut self) -> Option<String> {
+        let bytes = self.json.as_bytes();
+        let mut text = "";
+        while let Some(byte) = bytes.get(self.at) {
+            match byte {
+                b'"' => text = self.text()?,
+                b':' => {
+                    if let Some(place) = self.places.last_mut() {
+                        *place = Place::Member(text);
+                    }
+                    self.at += 1;
+                }
+                b'{' | b'[' => {
+                    if self.places.len() >= DEEPEST {
+                        return None;
+                    }
+                    self.places.push(if *byte == b'{' { Place::Member("") } else { Place::Item(0) });
+                    self.at += 1;
+                }
+                b'}' | b']' => {
+                    self.places.pop();
+                    self.at += 1;
+                }
+                b',' => {
+                    if let Some(Place::Item(number)) = self.places.last_mut() {
+                        *number += 1;
+                    }
+                    self.at += 1;
+                }
+                b'-' | b'0'..=b'9' => {
+                    let number = self.number();
+                    if !is_exact(number) {
+                        return Some(self.pointer());
+                    }
+                }
+                _ => self.at += 1,
+            }
+        }
+        None
+    }
+
+    /// The text that begins here, without its quotes and as it is written.
+    fn text(&mut self) -> Option<&'a str> {
+        let bytes = self.json.as_bytes();
+        let begin = self.at + 1;
+        self.at = begin;
+        loop {
+            match bytes.get(self.at)? {
+                b'"' => break,
+                b'\\' => self.at += 2,
+                _ => self.at += 1,
+            }
+        }
+        let text = self.json.get(begin..self.at)?;
+        self.at += 1;
+        Some(text)
+    }
+
+    fn number(&mut self) -> &'a str {
+        let rest = &self.json.as_bytes()[self.at..];
+        let is_part = |byte: &u8| matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9');
+        let length = rest.iter().take_while(|byte| is_part(byte)).count();
+        let number = &self.json[self.at..self.at + length];
+        self.at += length;
+        number
+    }
+
+    fn pointer(&self) -> String {
+        let mut pointer = String::new();
+        for place in &self.places {
+            match place {
+                Place::Member(name) => {
+                    let name = serde_json::from_str(&format!("\"{name}\"")).unwrap_or_else(|_| (*name).to_owned());
+                    pointer.push('/');
+                    pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+                }
+                Place::Item(number) => drop(write!(pointer, "/{number}")),
+            }
+        }
+        pointer
+    }
+}
+
+/// Whether a number is read back as the number that it is, however many zeros it is written with. What is no number is for the parser.
+fn is_exact(number: &str) -> bool {
+    let digits = number.bytes().filter(u8::is_ascii_digit).count();
+    if number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
+        // 18 digits are within 63 bits
+        return digits <= 18 || number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok();
+    }
+    // 15 digits are within 53 bits
+    if digits <= 15 && !number.contains(['e', 'E']) {
+        return true;
+    }
+    let Ok(value) = number.parse::<f64>() else { return true };
+    let mut shortest = Text { bytes: [0; 32], length: 0 };
+    let is_written = value.is_finite() && write!(shortest, "{value:e}").is_ok();
+    is_written && Decimal::of(number.as_bytes()).is_some_and(|decimal| Some(decimal) == Decimal::of(shortest.written()))
+}
+
+/// The shortest text of a number, which has at most 24 bytes.
+struct Text {
+    bytes: [u8; 32],
+    length: usize,
+}
+
+impl Text {
+    fn written(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+impl std::fmt::Write for Text {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let room = self.bytes.get_mut(self.length..self.length + text.len()).ok_or(std::fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.length += text.len();
+        Ok(())
+    }
+}
+
+/// The shortest text of a number of 64 bits has no more digits.
+const MOST_DIGITS: usize = 17;
+
+/// A number without its sign: the digits without zeros around them, and the power of ten of the first.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Decimal {
+    digits: [u8; MOST_DIGITS],
+    length: usize,
+    exponent: i64,
+}
+
+impl Decimal {
+    /// `None` if there are more digits than any number of 64 bits has.
+    fn of(number: &[u8]) -> Option<Self> {
+        let end = number.iter().position(|byte| matches!(byte, b'e' | b'E')).unwrap_or(number.len());
+        let mut decimal = Self::default();
+        let (mut zeros, mut is_whole) = (0, true);
+        for byte in &number[..end] {
+            match byte {
+                b'.' => is_whole = false,
+                b'0' => {
+                    decimal.exponent +=
+                        if is_whole { i64::from(decimal.length > 0) } else { -i64::from(decimal.length == 0) };
+                    zeros += usize::from(decimal.length > 0);
+                }
+                b'1'..=b'9' => {
+                    decimal.exponent += i64::from(is_whole);
+                    *decimal.digits.get_mut(decimal.length + zeros)? = *byte;
+                    decimal.digits[decimal.length..decimal.length + zeros].fill(b'0');
+                    decimal.length += zeros + 1;
+                    zeros = 0;
+                }
+                _ => {}
+            }
+        }
+        if decimal.length == 0 {
+            return Some(Self::default());
+        }
+        let written = std::str::from_utf8(number.get(end + 1..).unwrap_or_default()).unwrap_or_default();
+        let written = written.trim_start_matches('+');
+        // beyond all measure, and so is what it is compared with not
+        decimal.exponent += if written.is_empty() { 0 } else { written.parse().unwrap_or(i64::MAX / 2) };
+        Some(decimal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_would_be_rounded_is_found_where_it_is() {
+        for exact in [
+            "0",
+            "-0",
+            "-0.0",
+            "1",
+            "1.0",
+            "1.50",
+            "0.1",
+            "100e-2",
+            "1e300",
+            "5e-324",
+            "1E+2",
+            "18446744073709551615",
+            "-9223372036854775808",
+            "9007199254740993",
+            "0.30000000000000004",
+            "123456789012345.6",
+            "1.7976931348623157e308",
+            "0.00000000000000000000001",
+            "1000000000000000000000.0",
+            "0e99999999999999999999",
+        ] {
+            assert_eq!(inexact_number(exact), None, "{exact}");
+            let kept = serde_json::from_str::<serde_json::Value>(exact).unwrap().to_string();
+            assert_eq!(Decimal::of(kept.as_bytes()), Decimal::of(exact.as_bytes()), "{exact}");
+        }
+        for rounded in [
+            "18446744073709551616",
+            "-9223372036854775809",
+            "100000000000000000000",
+            "0.1234567890123456789",
+            "3.14159265358979323846",
+            "9007199254740993.0",
+            "1e400",
+            "-1e400",
+            "1e-400",
+            "12345678901234567890.5",
+            "1e99999999999999999999",
+        ] {
+            assert_eq!(inexact_number(rounded).as_deref(), Some(""), "{rounded}");
+        }
+        let json =
+            r#" {"a": {"b/~\"é": [1, "x:{[,", {"n": 1}, {"n": 0.1234567890123456789}]}, "c": 18446744073709551616} "#;
+        assert_eq!(inexact_number(json).as_deref(), Some("/a/b~1~0\"é/3/n"));
+        assert_eq!(inexact_number(r#"{"a":[[],{}],"c":99999999999999999999}"#).as_deref(), Some("/c"));
+        for broken in ["", "\"", "{\"a\\", "[1,", "]]1", "{\"\\u12", "1.2.3", "--", "{,,:1}", &"[".repeat(10_000)] {
+            assert_eq!(inexact_number(broken), None, "{broken}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! How much work on documents may be asked for: a document is read, changed and written as a whole, so a change of a large one takes a
+//! thousand times what a token check takes, and a few clients could keep everybody waiting.
+//!
+//! Work is measured in bytes: those of the request and those of the document. The first few of each request are free, so that small
+//! documents are not counted at all. Each network has its rate (who has none, each user), and all together have one; beyond it a
+//! request waits for its turn, and is refused when that would take too long.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use passerby_actors::domain::{Clock, UserId};
+
+use crate::budget::{OverBudget, Why};
+use crate::config::DataRules;
+use crate::network::Network;
+
+/// Bytes of each request that are not counted: they take no longer than other requests.
+const FREE: usize = 4096;
+/// How long a request may wait for its turn (microseconds).
+const MOST_WAIT_US: u64 = 1_000_000;
+/// What all together may do at once: so much of a second.
+const BURST_OF_ALL_US: u64 = 125_000;
+/// How many networks and users are known at a time; beyond it all newcomers are one.
+const MOST_KNOWN: usize = 1 << 16;
+
+/// Who asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Whose {
+    /// A network.
+    Network(Network),
+    /// A user behind a proxy that does not say where its clients are.
+    User(UserId),
+    /// Whoever came when too many were known.
+    Crowd,
+}
+
+impl Whose {
+    /// Who asks from an address, for a user.
+    pub fn of(client: IpAddr, user: UserId) -> Self {
+        Network::of(client).map_or(Self::User(user), Self::Network)
+    }
+}
+
+/// How far ahead work was promised: it is free again at these times (microseconds).
+#[derive(Default)]
+struct Promised {
+    of: HashMap<Whose, u64>,
+    all: u64,
+}
+
+/// The rates, and who has used how much of them.
+pub struct DataWork {
+    on: bool,
+    clock: Arc<dyn Clock>,
+    a_second: u64,
+    burst_us: u64,
+    all_a_second: u64,
+    promised: Mutex<Promised>,
+    refused: AtomicU64,
+}
+
+impl DataWork {
+    /// Nothing used. `on` is the setting `limits`.
+    pub fn new(rules: &DataRules, on: bool, clock: Arc<dyn Clock>) -> Self {
+        let kib = |kib: u32| u64::from(kib.max(1)) * 1024;
+        Self {
+            on,
+            clock,
+            a_second: kib(rules.work),
+            burst_us: time_us(kib(rules.work_burst), kib(rules.work)),
+            all_a_second: kib(rules.work_all),
+            promised: Mutex::default(),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes this many bytes of work, and answers how long it has to wait.
+    ///
+    /// # Errors
+    /// [`OverBudget`]: it would be too long.
+    pub fn spend(&self, whose: Whose, bytes: usize) -> Result<Duration, OverBudget> {
+        let bytes = bytes.saturating_sub(FREE) as u64;
+        if !self.on || bytes == 0 {
+            return Ok(Duration::ZERO);
+        }
+        let now_us = self.clock.monotonic_us();
+        let mut promised = self.promised.lock();
+        let whose = promised.known(whose, now_us);
+        let of = promised.of.get(&whose).copied().unwrap_or(0).max(now_us);
+        let all = promised.all.max(now_us);
+        let wait_us = of.saturating_sub(now_us + self.burst_us).max(all.saturating_sub(now_us + BURST_OF_ALL_US));
+        if wait_us > MOST_WAIT_US {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            let seconds = (wait_us - MOST_WAIT_US).div_ceil(1_000_000);
+            return Err(OverBudget { why: Why::TooMany, retry_after_s: u32::try_from(seconds).unwrap_or(u32::MAX) });
+        }
+        promised.of.insert(whose, of + time_us(bytes, self.a_second));
+        promised.all = all + time_us(bytes, self.all_a_second);
+        Ok(Duration::from_micros(wait_us))
+    }
+
+    /// Takes the work that a change made for others, as telling many sockets of it does; the next request waits for it.
+    pub fn owe(&self, whose: Whose, bytes: usize) {
+        let now_us = self.clock.monotonic_us();
+        let mut promised = self.promised.lock();
+        let whose = promised.known(whose, now_us);
+        if self.on && bytes > FREE {
+            let of = promised.of.get(&whose).copied().unwrap_or(0).max(now_us);
+            promised.of.insert(whose, of.saturating_add(time_us(bytes as u64, self.a_second)));
+            promised.all = promised.all.max(now_us).saturating_add(time_us(bytes as u64, self.all_a_second));
+        }
+    }
+
+    /// How many requests were refused.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
+impl Promised {
+    /// Forgets who has used nothing for long enough, when too many are known.
+    fn known(&mut self, whose: Whose, now_us: u64) -> Whose {
+        if self.of.len() >= MOST_KNOWN && !self.of.contains_key(&whose) {
+            self.of.retain(|_, free_us| *free_us > now_us);
+            if self.of.len() >= MOST_KNOWN {
+                return Whose::Crowd;
+            }
+        }
+        whose
+    }
+}
+
+fn time_us(bytes: u64, a_second: u64) -> u64 {
+    bytes.saturating_mul(1_000_000) / a_second
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use passerby_actors::domain::KeyRule;
+
+    use super::*;
+
+    struct Manual(AtomicU64);
+
+    impl Clock for Manual {
+        fn monotonic_us(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        fn wall_ms(&self) -> u64 {
+            0
+        }
+    }
+
+    fn work(on: bool, work_all: u32) -> (DataWork, Arc<Manual>) {
+        let clock = Arc::new(Manual(AtomicU64::new(1)));
+        let rules = DataRules {
+            max_document: 16_384,
+            max_bytes: None,
+            merge: KeyRule::Deep,
+            merge_keys: BTreeMap::new(),
+            token_fields: vec![],
+            work: 100,
+            work_burst: 200,
+            work_all,
+        };
+        (DataWork::new(&rules, on, clock.clone()), clock)
+    }
+
+    const KIB: usize = 1024;
+
+    fn user(n: u8) -> Whose {
+        Whose::of("127.0.0.1".parse().unwrap(), UserId::from_bytes([n; 16]))
+    }
+
+    #[test]
+    fn each_has_a_burst_then_waits_its_turn_and_is_refused_when_that_takes_too_long() {
+        let (work, clock) = work(true, 1 << 20);
+        let spend = |whose| work.spend(whose, 50 * KIB + FREE).map(|wait| wait.as_millis());
+        assert_eq!((0..5).map(|_| spend(user(1))).collect::<Vec<_>>(), [Ok(0), Ok(0), Ok(0), Ok(0), Ok(0)]);
+        assert_eq!(
+            [spend(user(1)), spend(user(1)), spend(user(1))],
+            [Ok(500), Ok(1000), Err(OverBudget { why: Why::TooMany, retry_after_s: 1 })]
+        );
+        assert_eq!(work.refused(), 1);
+        assert!((0..1000).all(|_| work.spend(user(1), FREE).is_ok()), "what is small is free");
+        clock.0.fetch_add(1_000_000, Ordering::Relaxed);
+        assert_eq!(spend(user(1)), Ok(500));
+        assert_eq!(spend(user(2)), Ok(0), "others have their own");
+        let networks = |n: u8| Whose::of(format!("203.0.113.{n}").parse().unwrap(), UserId::from_bytes([9; 16]));
+        assert_ne!(networks(1), networks(2));
+        assert_eq!(networks(1), Whose::of("203.0.113.1".parse().unwrap(), UserId::from_bytes([8; 16])));
+    }
+
+    #[test]
+    fn all_together_have_a_rate_too_and_off_is_off() {
+        let (work, clock) = work(true, 1000);
+        let spend = |n| work.spend(user(n), 100 * KIB + FREE).map(|wait| wait.as_millis());
+        let waits: Vec<_> = (0..12).map(spend).collect();
+        assert_eq!(waits[..4], [Ok(0), Ok(0), Ok(75), Ok(175)]);
+        assert_eq!(waits[11], Ok(975));
+        assert_eq!(spend(12), Err(OverBudget { why: Why::TooMany, retry_after_s: 1 }));
+        clock.0.fetch_add(10_000_000, Ordering::Relaxed);
+        work.owe(user(20), 1000 * KIB);
+        assert_eq!(spend(21), Ok(875), "what telling others takes is counted as well");
+        assert_eq!(spend(20), Err(OverBudget { why: Why::TooMany, retry_after_s: 7 }), "above all for who caused it");
+        let (off, _) = self::work(false, 1000);
+        assert!((0..1000).all(|_| off.spend(user(1), 1000 * KIB) == Ok(Duration::ZERO)));
+    }
+
+    #[test]
+    fn memory_is_bounded_however_many_come() {
+        let (work, clock) = work(true, 1000);
+        for n in 0..MOST_KNOWN as u128 + 1000 {
+            clock.0.fetch_add(10, Ordering::Relaxed);
+            assert!(work.spend(Whose::User(UserId::from_bytes(n.to_be_bytes())), FREE + 1).is_ok());
+        }
+        assert!(work.promised.lock().of.len() <= MOST_KNOWN + 1);
+    }
+}
