@@ -9,8 +9,8 @@
 -- For Passerby's http.request_timeout (10 s) and a little more.
 local TIMEOUT_MS = 15000
 
--- All that Passerby reads, and between what several of a name are one. The check sends these and no others, each once: HAProxy's
--- client for Lua is not safe with what a visitor may send in number (seen in 2.6.12).
+-- All that Passerby reads, and between what several of a name are one. The check sends these and no others, each once: the client
+-- for Lua of HAProxy 2.6.12 broke when it was given all that a visitor sends.
 local SENT = {
     ["authorization"] = ", ", ["cookie"] = "; ", ["host"] = ", ", ["purpose"] = ", ", ["sec-purpose"] = ", ",
     ["user-agent"] = " ", ["x-forwarded-for"] = ", ", ["x-forwarded-host"] = ", ", ["x-forwarded-proto"] = ", ",

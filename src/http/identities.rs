@@ -51,7 +51,7 @@ pub(crate) fn shown_id(identity: &Identity) -> String {
     subject.unwrap_or(external).to_owned()
 }
 
-/// The type for SDKs, one of which crashes on any that it does not know (wire-protocol §4).
+/// The type for SDKs, one of which takes none that it does not know.
 pub(crate) fn sdk_type(identity: &Identity) -> &str {
     let name = &*identity.key.provider;
     if IDENTITY_PROVIDERS.contains(&name) || NOT_BUILT.contains(&name) { name } else { "custom-token" }

@@ -44,7 +44,7 @@ pub const ANON_USER: &str = "anon-user";
 /// Providers of an app folder that prove an identity here.
 pub const IDENTITY_PROVIDERS: [&str; 5] = [CUSTOM_TOKEN, OAUTH2_GOOGLE, OAUTH2_APPLE, LOCAL_USERPASS, API_KEY];
 /// Providers that App Services knows and this server does not have. With [`ANON_USER`] and [`IDENTITY_PROVIDERS`] they are
-/// every name that SDKs know; one of them crashes on any other (wire-protocol §4).
+/// every name that SDKs know; one of them takes no other.
 pub const NOT_BUILT: [&str; 2] = ["custom-function", "oauth2-facebook"];
 
 /// Which providers take logins. Cheap to clone.

@@ -388,7 +388,7 @@ async fn exchange(address: SocketAddr, bytes: Vec<u8>, half: bool) -> String {
 
 fn exchange_now(address: SocketAddr, bytes: &[u8], half: bool) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     // a server that has answered may close before everything is written
     let written = stream.write_all(bytes);
     if half && written.is_ok() {
