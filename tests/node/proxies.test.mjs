@@ -857,6 +857,15 @@ for (const name of PROXIES) {
       }
     });
 
+    test("tells the site for whom a meter is lifted", async (t) => {
+      const answer = { "x-passerby-user": SOMEBODY, "x-passerby-anonymous": "false", "x-passerby-meter-lifted": "accounts" };
+      const open = await startStub(t, (_, response) => response.writeHead(204, answer).end());
+      const own = await startFront(t, name, { passerby: open.address, site: site.address });
+      const { passerby } = await new Visitor(own).visit("/articles/1", { headers: SPOOFS });
+      assert.deepEqual(Object.fromEntries(passerby), answer);
+      assert.equal(passerby.length, 3);
+    });
+
     test("is as down as the site is, and the visitor keeps the cookie", async (t) => {
       const gone = await startSite(t);
       gone.close();
