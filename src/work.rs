@@ -1,6 +1,6 @@
 //! Proofs of work: what somebody whose network has used up a budget may do for a little computing time (S35).
 //!
-//! In the format of ALTCHA (PoW version 2, <https://altcha.org>), whose widgets and libraries can solve them: the key that
+//! In the format of ALTCHA (proof of work version 2, <https://altcha.org>), whose widgets and libraries can solve them: the key that
 //! PBKDF2 derives from a nonce and a secret small number is given in part, and whoever tries the numbers finds it. Nothing is
 //! stored for a challenge: it is signed, with what it is bound to, and only those that were solved are remembered, until they
 //! are too old to be taken. The secrets, and with them all challenges, end with the process.
@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use altcha::types::CounterMode;
 use altcha::{Challenge, ChallengeParameters, HmacAlgorithm, Payload, VerifySolutionOptions};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::pbkdf2;
 use base64::Engine as _;
@@ -54,7 +55,7 @@ pub enum ProofError {
     #[error("the proof of work is of another network's challenge")]
     Network,
     /// The challenge is too old.
-    #[error("the proof of work came too late")]
+    #[error("the challenge has expired: it is good for {CHALLENGE_S} s from when it was given out")]
     Late,
     /// The number is wrong.
     #[error("the proof of work does not solve its challenge")]
@@ -140,7 +141,8 @@ impl Challenges {
         solved.newer.len() + solved.older.len()
     }
 
-    /// A challenge for the network of this address. Each doubling, up to [`MOST_DOUBLINGS`], makes it twice the work.
+    /// A challenge for the network of this address. Each doubling, up to [`MOST_DOUBLINGS`], makes it twice the work. `wall_s` is
+    /// Unix time in seconds: widgets look at it, and ask for another challenge in time; what counts here is the service clock.
     ///
     /// # Errors
     /// The library's; none is known.
@@ -149,6 +151,7 @@ impl Challenges {
         client: IpAddr,
         doublings: u32,
         now: ServiceTime,
+        wall_s: u64,
         entropy: &dyn Entropy,
     ) -> Result<Challenge, altcha::Error> {
         let mut random = [0; 16 + 16 + 4];
@@ -167,8 +170,7 @@ impl Challenges {
                 (NETWORK.to_owned(), Value::from(self.mark(client))),
                 (UNTIL.to_owned(), Value::from(now.saturating_add(CHALLENGE_S))),
             ])),
-            // of the service clock, not of the library's, and so in the data
-            expires_at: None,
+            expires_at: i64::try_from(wall_s.saturating_add(CHALLENGE_S.into())).ok(),
             key_length: KEY_BYTES,
             key_prefix: hex(&key[..KEY_BYTES / 2]),
             key_signature: None,
@@ -203,8 +205,19 @@ impl Challenges {
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .ok_or(ProofError::Form)?;
+        let given = &payload.challenge;
+        let presented = given.signature.as_deref().unwrap_or_default();
+        let mut parameters = given.parameters.clone();
+        let signed = self.sign(&mut parameters).map_err(|_| ProofError::Form)?;
+        let expected = signed.signature.as_deref().unwrap_or_default();
+        if verify_slices_are_equal(expected.as_bytes(), presented.as_bytes()).is_err() {
+            return Err(ProofError::Foreign);
+        }
+        // the library would ask the machine's clock how old it is
+        parameters.expires_at = None;
+        let ageless = self.sign(&mut parameters).map_err(|_| ProofError::Form)?;
         let options = VerifySolutionOptions {
-            challenge: &payload.challenge,
+            challenge: &ageless,
             solution: &payload.solution,
             counter_mode: CounterMode::Uint32,
             hmac_algorithm: HmacAlgorithm::Sha256,
@@ -212,11 +225,7 @@ impl Challenges {
             hmac_signature_secret: self.secret.to_string(),
         };
         let verified = altcha::verify_solution(options).map_err(|_| ProofError::Form)?;
-        if verified.invalid_signature != Some(false) {
-            return Err(ProofError::Foreign);
-        }
         // genuine from here on
-        let parameters = &payload.challenge.parameters;
         let data = |name: &str| parameters.data.as_ref().and_then(|data| data.get(name));
         if data(NETWORK).and_then(Value::as_str) != Some(self.mark(client).as_str()) {
             return Err(ProofError::Network);
@@ -229,6 +238,10 @@ impl Challenges {
         }
         let nonce = u128::from_str_radix(&parameters.nonce, 16).map_err(|_| ProofError::Form)?;
         if self.solved.lock().first(nonce, now, MOST_SOLVED) { Ok(()) } else { Err(ProofError::Used) }
+    }
+
+    fn sign(&self, parameters: &mut ChallengeParameters) -> Result<Challenge, altcha::Error> {
+        altcha::sign_challenge(&HmacAlgorithm::Sha256, parameters, None, &self.secret, None)
     }
 
     /// By which a challenge knows its network, without naming it.
@@ -249,6 +262,9 @@ mod tests {
     use passerby_actors::system::SystemEntropy;
 
     use super::*;
+
+    /// Long ago, by the machine's clock: it is not asked.
+    const WALL_S: u64 = 1_000_000_000;
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -273,9 +289,10 @@ mod tests {
     fn a_proof_is_taken_once_from_its_network_and_in_its_time() {
         let (challenges, entropy) = challenges();
         let (here, there) = (address("2001:db8:0:1::1"), address("2001:db8:0:2::1"));
-        let challenge = challenges.make(here, 0, 1000, &entropy).unwrap();
+        let challenge = challenges.make(here, 0, 1000, WALL_S, &entropy).unwrap();
         let solution = solve(&challenge);
         let proof = proof(&challenge, &solution);
+        assert_eq!(challenge.parameters.expires_at, Some(1_000_000_000 + i64::from(CHALLENGE_S)));
         assert_eq!(challenges.take(there, &proof, 1000), Err(ProofError::Network));
         assert_eq!(challenges.take(here, &proof, 1000 + CHALLENGE_S), Err(ProofError::Late));
         let neighbour = address("2001:db8:0:1:ffff::9");
@@ -289,7 +306,7 @@ mod tests {
     fn what_was_changed_or_is_not_ours_is_refused() {
         let (challenges, entropy) = challenges();
         let here = address("203.0.113.9");
-        let challenge = challenges.make(here, 0, 1000, &entropy).unwrap();
+        let challenge = challenges.make(here, 0, 1000, WALL_S, &entropy).unwrap();
         let solution = solve(&challenge);
         let take =
             |challenge: &Challenge, solution: &Solution| challenges.take(here, &proof(challenge, solution), 1000);
@@ -305,10 +322,12 @@ mod tests {
         let mut costly = challenge.clone();
         costly.parameters.cost = u32::MAX;
         costly.parameters.key_signature = None;
-        for changed in [later, easier, unsigned, costly] {
+        let mut ageless = challenge.clone();
+        ageless.parameters.expires_at = None;
+        for changed in [later, easier, unsigned, costly, ageless] {
             assert_eq!(take(&changed, &solution), Err(ProofError::Foreign));
         }
-        let elsewhere = Challenges::new(&entropy).make(here, 0, 1000, &entropy).unwrap();
+        let elsewhere = Challenges::new(&entropy).make(here, 0, 1000, WALL_S, &entropy).unwrap();
         assert_eq!(take(&elsewhere, &solve(&elsewhere)), Err(ProofError::Foreign));
         for text in ["", "e30=", "not base64", &STANDARD.encode("[]")] {
             assert_eq!(challenges.take(here, text, 1000), Err(ProofError::Form));
@@ -321,7 +340,7 @@ mod tests {
         let (challenges, entropy) = challenges();
         for (doublings, range) in [(0, 200..400), (1, 400..800), (MOST_DOUBLINGS, 12_800..25_600), (99, 12_800..25_600)]
         {
-            let challenge = challenges.make(address("203.0.113.9"), doublings, 0, &entropy).unwrap();
+            let challenge = challenges.make(address("203.0.113.9"), doublings, 0, WALL_S, &entropy).unwrap();
             let from = SolveChallengeOptions { counter_start: range.start, ..SolveChallengeOptions::new(&challenge) };
             // starting where the number may first be, only to be quick
             let found = solve_challenge(from).unwrap().unwrap().counter;

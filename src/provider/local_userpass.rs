@@ -4,6 +4,7 @@
 //! answers are *uniform*: neither their content nor their time tells whether a name is known. What a uniform request
 //! does is therefore done after it was answered, unless nothing is mailed (then logging in would tell anyway).
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use super::codes::{Code, CodeHash, CodeKind};
 use super::identity::{Asked, IdentityError, IdentityProvider, VerifiedIdentity, text};
 use super::password::{Password, PasswordError, Passwords, PolicyError, Verdict};
 use super::throttle::{Throttle, Throttled, Tiers};
+use super::typed;
 use super::userpass_config::{Confirmation, MailLink, UserpassConfig};
 use crate::mail::{Mail, MailAddress, MailKind, Mailer, QueueFull};
 use crate::network::Network;
@@ -128,6 +130,17 @@ impl LocalUserpass {
         Credential::decode(&value).ok().map(|credential| (credential, Witness { key, value }))
     }
 
+    /// The name as it is kept: in NFC, however it was typed (RFC 6532 §3.1), unless somebody registered it in another form when
+    /// names were kept as they were typed.
+    fn kept<'a>(&self, typed: &'a str) -> Cow<'a, str> {
+        match typed::composed(typed) {
+            Cow::Owned(composed) if composed != typed && self.known(&Credential::identity(typed)).is_none() => {
+                Cow::Owned(composed)
+            }
+            _ => Cow::Borrowed(typed),
+        }
+    }
+
     /// Counts a mail that somebody wants sent, whether or not one will be: that must not be told. Registering, asking again and
     /// resetting have counts of their own, so that none can be used to keep the others from an address; and an address has
     /// one however it is spelled.
@@ -178,6 +191,7 @@ impl LocalUserpass {
         answer: Answer,
     ) -> Result<(), UserpassError> {
         password.check()?;
+        let name = &*self.kept(name);
         let Confirmation::Mail(link) = &self.config.confirmation else {
             let plain = name.trim() == name && !name.chars().any(char::is_control);
             if name.is_empty() || name.chars().count() > LONGEST_NAME || !plain {
@@ -229,6 +243,7 @@ impl LocalUserpass {
         client: IpAddr,
         answer: Answer,
     ) -> Result<(), UserpassError> {
+        let name = &*self.kept(name);
         let Confirmation::Mail(link) = &self.config.confirmation else {
             let known = || self.known(&Credential::identity(name)).is_some_and(|(known, _)| *known.name == *name);
             return Err(match answer {
@@ -260,6 +275,7 @@ impl LocalUserpass {
         if self.config.reset.is_none() {
             return Err(UserpassError::NoReset);
         }
+        let name = &*self.kept(name);
         self.admit_mail(MailKind::Reset, name, client)?;
         let name = name.to_owned();
         self.told_or_later(answer, move |this| async move { this.mail_reset(&name, MailKind::Reset).await }).await
@@ -415,6 +431,7 @@ impl LocalUserpass {
         password: Password,
         client: IpAddr,
     ) -> Result<VerifiedIdentity, IdentityError> {
+        let name = &*self.kept(name);
         let identity = Credential::identity(name);
         let known = self.known(&identity);
         let credential = known.as_ref().map(|(credential, _)| credential);

@@ -19,6 +19,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub mod throttle;
+mod typed;
 mod unserved;
 pub mod userpass_config;
 

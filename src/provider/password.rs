@@ -1,5 +1,6 @@
 //! Passwords: how they are read, hashed and checked, on threads of their own so that no check can starve a reader.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::fair_queue::{FairQueue, Pushed};
+use super::typed;
 use crate::network::Network;
 
 /// Characters (Unicode scalar values) that a chosen password has, as App Services demands (wire-protocol §7.4).
@@ -29,15 +31,24 @@ const MOST: (u32, u32, u32) = (256 * 1024, 16, 16);
 /// The hashing threads step back this far before all others of the process.
 const NICENESS: i32 = 5;
 
-/// A password as somebody gave it. Compared byte by byte, without any Unicode normalisation: the protocol knows none,
-/// and what is imported was hashed without. Wiped when dropped; never shown.
+/// A password as somebody gave it, in the form in which it is compared: whichever way a keyboard composes a letter, it is the same
+/// password. Wiped when dropped; never shown.
 #[derive(Clone)]
-pub struct Password(Zeroizing<String>);
+pub struct Password {
+    text: Zeroizing<String>,
+    /// As it was typed, if that is another text: hashes used to be made of this one.
+    typed: Option<Zeroizing<String>>,
+}
 
 impl Password {
     /// Takes any text. What is to become somebody's password must also pass [`Password::check`].
     pub fn new(text: String) -> Self {
-        Self(Zeroizing::new(text))
+        let typed = Zeroizing::new(text);
+        let text = match typed::password(&typed) {
+            Cow::Borrowed(text) if text.len() == typed.len() => return Self { text: typed, typed: None },
+            other => Zeroizing::new(other.into_owned()),
+        };
+        Self { typed: (*text != *typed).then_some(typed), text }
     }
 
     /// Whether it may be chosen as a password.
@@ -45,7 +56,7 @@ impl Password {
     /// # Errors
     /// [`PolicyError`] if its length is not in [`LENGTH`].
     pub fn check(&self) -> Result<(), PolicyError> {
-        if LENGTH.contains(&self.0.chars().count()) { Ok(()) } else { Err(PolicyError) }
+        if LENGTH.contains(&self.text.chars().count()) { Ok(()) } else { Err(PolicyError) }
     }
 }
 
@@ -221,7 +232,7 @@ impl Passwords {
         self.entropy.fill(&mut salt);
         let argon2 = self.argon2.clone();
         self.run(client, move || {
-            let hash = argon2.hash_password_with_salt(password.0.as_bytes(), &salt);
+            let hash = argon2.hash_password_with_salt(password.text.as_bytes(), &salt);
             hash.map(|hash| hash.to_string()).map_err(|_| PasswordError::Stopped)
         })
         .await
@@ -243,11 +254,17 @@ impl Passwords {
         let stored = stored.unwrap_or_else(|| Arc::clone(&self.decoy));
         self.run(client, move || {
             let (hash, rehash) = read(&stored, argon2.params())?;
-            match argon2.verify_password(password.0.as_bytes(), &hash) {
-                Ok(()) => Ok(Verdict::Right { rehash }),
-                Err(argon2::password_hash::Error::PasswordInvalid) => Ok(Verdict::Wrong),
+            let is = |text: &str| match argon2.verify_password(text.as_bytes(), &hash) {
+                Ok(()) => Ok(true),
+                Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
                 Err(_) => Err(PasswordError::Unreadable),
-            }
+            };
+            // at most twice the work, and as much for a name that is not known
+            Ok(match &password.typed {
+                _ if is(&password.text)? => Verdict::Right { rehash },
+                Some(typed) if is(typed)? => Verdict::Right { rehash: true },
+                _ => Verdict::Wrong,
+            })
         })
         .await
     }
@@ -381,6 +398,29 @@ mod tests {
         for wrong in ["correct horse ", "Correct horse", "", "correct hors\u{65}\u{301}"] {
             assert_eq!(checked(&passwords, wrong, &stored).await, Ok(Verdict::Wrong), "{wrong:?}");
         }
+    }
+
+    /// However a keyboard composes it; and a hash that was made of the text as it was typed goes on being good for who types it so.
+    #[tokio::test]
+    async fn a_password_is_the_same_however_its_letters_are_composed() {
+        let passwords = passwords(CHEAP, ONE);
+        let (composed, decomposed) = ("sch\u{f6}ne Gr\u{fc}\u{df}e", "scho\u{308}ne\u{a0}Gru\u{308}\u{df}e");
+        for chosen in [composed, decomposed] {
+            let stored = passwords.hash(password(chosen), None).await.unwrap();
+            for typed in [composed, decomposed] {
+                let verdict = checked(&passwords, typed, &stored).await;
+                assert_eq!(verdict, Ok(Verdict::Right { rehash: false }), "{chosen:?} {typed:?}");
+            }
+            assert_eq!(checked(&passwords, "schone Gru\u{df}e", &stored).await, Ok(Verdict::Wrong));
+        }
+        let before = passwords.argon2.hash_password_with_salt(decomposed.as_bytes(), &[7; 16]).unwrap().to_string();
+        assert_eq!(checked(&passwords, decomposed, &before).await, Ok(Verdict::Right { rehash: true }));
+        assert_eq!(checked(&passwords, "scho\u{308}ne", &before).await, Ok(Verdict::Wrong));
+        let before = passwords.argon2.hash_password_with_salt(composed.as_bytes(), &[7; 16]).unwrap().to_string();
+        assert_eq!(checked(&passwords, decomposed, &before).await, Ok(Verdict::Right { rehash: false }));
+        // its length is that of what is kept
+        assert!(password(&"e\u{301}".repeat(128)).check().is_ok());
+        assert!(password(&"e\u{301}".repeat(5)).check().is_err());
     }
 
     #[tokio::test]
@@ -550,7 +590,7 @@ mod tests {
         }
         let body: Body = serde_json::from_str(r#"{"password":"correct horse"}"#).unwrap();
         assert_eq!(format!("{body:?}"), "Body { password: Password(..) }");
-        assert_eq!(body.password.0.as_str(), "correct horse");
+        assert_eq!(body.password.text.as_str(), "correct horse");
         let passwords = format!("{:?}", passwords(CHEAP, ONE));
         assert!(passwords.starts_with("Passwords") && !passwords.contains("decoy"), "{passwords}");
     }

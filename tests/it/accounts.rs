@@ -658,3 +658,34 @@ async fn only_users_and_passwords_take_the_room_of_registrations() {
         })
         .await;
 }
+
+/// What people type is the same whichever way a keyboard composes its letters, on both paths.
+#[actix_web::test]
+async fn a_name_and_a_password_are_the_same_however_they_are_composed() {
+    let composed = ("j\u{fc}rgen@example.com", "caf\u{e9} au lait");
+    let decomposed = ("ju\u{308}rgen@example.com", "cafe\u{301} au lait");
+    world()
+        .serve(async |server| {
+            let login = async |(email, password): (&str, &str)| {
+                let body = json!({ "provider": "local-userpass", "email": email, "password": password });
+                server.call(CREATE).body(body.to_string()).send().await
+            };
+            let body = json!({ "email": decomposed.0, "password": decomposed.1 });
+            assert_eq!(server.call("POST /v1/registrations").body(body.to_string()).send().await.status, 202);
+            let mut users = Vec::new();
+            for name in [composed.0, decomposed.0] {
+                for password in [composed.1, decomposed.1] {
+                    let answer = login((name, password)).await;
+                    assert_eq!(answer.status, 201, "{answer:?}");
+                    users.push(answer.json()["user_id"].clone());
+                }
+                let body = json!({ "username": name, "password": composed.1 }).to_string();
+                let sdk = LOGIN.replace("anon-user", "local-userpass");
+                assert_eq!(server.call(&sdk).body(body).send().await.status, 200);
+                login((name, "cafe au lait")).await.assert_problem(401, "invalid-credential");
+            }
+            assert!(users.iter().all(|user| *user == users[0]), "{users:?}");
+            login(("jurgen@example.com", composed.1)).await.assert_problem(401, "invalid-credential");
+        })
+        .await;
+}

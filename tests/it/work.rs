@@ -75,7 +75,13 @@ async fn beyond_the_budget_a_proof_of_work_makes_a_user_until_the_budget_of_proo
             for _ in 0..2 {
                 assert_eq!(create(server, HERE, json!({})).await.status, 201, "the budget has filled up");
             }
-            create(server, HERE, json!({ "altcha": late })).await.assert_problem(429, "work-needed");
+            let late = create(server, HERE, json!({ "altcha": late })).await;
+            late.assert_problem(429, "challenge-expired");
+            let detail = late.json_as("application/problem+json")["detail"].clone();
+            assert!(
+                detail.as_str().unwrap().starts_with("the challenge has expired: it is good for 300 s"),
+                "{detail}"
+            );
 
             for _ in 0..4 {
                 assert_eq!(ask(server, HERE).await.status, 200);

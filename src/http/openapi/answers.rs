@@ -77,6 +77,9 @@ pub(crate) struct WorkParameters {
     /// Rounds of the derivation.
     #[schema(example = 1000)]
     cost: u32,
+    /// When it is too old (Unix seconds).
+    #[schema(required = false, nullable = false, example = 1769860500)]
+    expires_at: Option<i64>,
     /// Bytes of a derived key.
     #[schema(example = 32)]
     key_length: u32,

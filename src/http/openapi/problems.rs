@@ -31,7 +31,7 @@ pub(super) const GROUPS: &[(&str, &str)] = &[
     ("write", "too-many-changes not-writable outcome-unknown overloaded busy quarantined stopping"),
     (
         "credential",
-        "misplaced-field bad-field unknown-provider bad-credential invalid-credential provider-disabled work-needed too-many-attempts provider-unavailable overloaded",
+        "misplaced-field bad-field unknown-provider bad-credential invalid-credential provider-disabled work-needed challenge-expired too-many-attempts provider-unavailable overloaded",
     ),
     ("appsession", "AuthError Unauthorized InvalidSession TooManyRequests ServiceUnavailable"),
     ("apprefresh", "AuthError Unauthorized InvalidSession TooManyRequests ServiceUnavailable"),
@@ -128,6 +128,11 @@ pub(super) const PROBLEMS: &[Kind] = &[
     v1(422, "misplaced-field", "Another provider or mode has this field; `fields` names it."),
     v1(422, "patch-too-costly", "The patch touches more of the document than one request may: send it in parts."),
     v1(422, "unknown-field", "The body has a field that is not known here; `fields` names it."),
+    v1(
+        429,
+        "challenge-expired",
+        "The proof is of a challenge that is too old: solve another one of `GET /v1/challenge`.",
+    ),
     v1(429, "over-budget", "Too many requests of this kind came from this network: wait."),
     v1(429, "too-many-attempts", "Too many wrong passwords: wait."),
     v1(429, "too-many-changes", "Too many changes of this user are waiting: wait."),

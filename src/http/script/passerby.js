@@ -95,7 +95,7 @@ async function call(method, path, body, headers) {
       return await send(method, path, body, headers);
     } catch (error) {
       const { code, status, retryAfter = 0 } = /** @type {PasserbyError} */ (error);
-      if (body && code === "work-needed" && proofs < PROOFS) {
+      if (body && ["work-needed", "challenge-expired"].includes(code) && proofs < PROOFS) {
         proofs += 1;
         const challenge = await call("GET", "challenge");
         const solution = await solve(challenge.parameters);

@@ -18,7 +18,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 /// Gives out a proof of work to solve.
 ///
 /// What a request that was answered 429 `work-needed` needs: with its proof in the field `altcha` it is taken at once. Good for this
-/// network, for 5 minutes, once. In the format of ALTCHA (proof of work version 2): the key that PBKDF2 derives from `nonce`, followed by
+/// network, for 5 minutes (`expiresAt`), once. In the format of ALTCHA (proof of work version 2): the key that PBKDF2 derives from `nonce`, followed by
 /// a number (4 bytes, big-endian), begins with `keyPrefix`. The proof is base64 of a JSON object with `challenge`, as it came, and
 /// `solution`, with `counter` and `derivedKey`. The more of them a network asks for, the harder they are.
 #[utoipa::path(get, path = "/v1/challenge", tag = "Sessions", operation_id = "getChallenge",
@@ -28,7 +28,7 @@ pub(crate) async fn challenge(request: HttpRequest, context: web::Data<Context>)
     let server = &context.server;
     let client = client(&request, &context);
     let answer = server.budgets.challenge(client).map_err(Problem::from).and_then(|doublings| {
-        let made = server.challenges.make(client, doublings, server.clock().now(), &*server.entropy);
+        let made = server.challenges.make(client, doublings, server.clock().now(), server.wall_s(), &*server.entropy);
         let challenge = made.map_err(|error| {
             tracing::error!(%error, "no challenge could be made");
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "no challenge could be made")
@@ -41,7 +41,7 @@ pub(crate) async fn challenge(request: HttpRequest, context: web::Data<Context>)
 /// Takes one from the budget of where a request came from or, when there is none left, the proof of work in its body.
 ///
 /// # Errors
-/// 429 `work-needed`: there is no proof, or it is no good; with another one, or after `Retry-After`, the request may come again.
+/// 429 `work-needed`, or `challenge-expired`: there is no proof, or it is no good; with another one, or after `Retry-After`, the request may come again.
 pub(super) fn afford(
     request: &HttpRequest,
     context: &Context,
@@ -81,7 +81,8 @@ pub(super) fn prove_work(
 }
 
 fn work_needed(over: OverBudget, error: Option<ProofError>) -> Problem {
+    let code = if error == Some(ProofError::Late) { "challenge-expired" } else { "work-needed" };
     let why = error.map_or_else(|| over.to_string(), |error| error.to_string());
     let detail = format!("{why}; or solve a challenge of /v1/challenge and send the proof as altcha");
-    Problem::from(over).renamed("work-needed", detail)
+    Problem::from(over).renamed(code, detail)
 }

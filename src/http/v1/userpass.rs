@@ -92,7 +92,7 @@ fn accepted() -> HttpResponse {
 #[utoipa::path(post, path = "/v1/registrations", tag = "Passwords", operation_id = "register",
     request_body(content = Registration, description = "The address and its password."),
     responses((status = 202, description = "What follows, follows by mail.")),
-    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed too-many-attempts overloaded write bad-name bad-password"))))]
+    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed challenge-expired too-many-attempts overloaded write bad-name bad-password"))))]
 pub(crate) async fn register(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         let (body, userpass) = asked(&request, &context, payload, &["email", "password"]).await?;
@@ -109,7 +109,7 @@ pub(crate) async fn register(request: HttpRequest, context: web::Data<Context>, 
 #[utoipa::path(post, path = "/v1/registrations/confirm", tag = "Passwords", operation_id = "confirmRegistration",
     request_body(content = MailToken, description = "What the link in the mail holds."),
     responses((status = 204, description = "The address is confirmed.")),
-    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed too-many-attempts overloaded write bad-token expired-token credential-changed"))))]
+    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed challenge-expired too-many-attempts overloaded write bad-token expired-token credential-changed"))))]
 pub(crate) async fn confirm_registration(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -129,7 +129,7 @@ pub(crate) async fn confirm_registration(
 #[utoipa::path(post, path = "/v1/registrations/resend", tag = "Passwords", operation_id = "resendConfirmation",
     request_body(content = MailAddress, description = "The address."),
     responses((status = 202, description = "What follows, follows by mail.")),
-    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed too-many-attempts overloaded write bad-name no-confirmation"))))]
+    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed challenge-expired too-many-attempts overloaded write bad-name no-confirmation"))))]
 pub(crate) async fn resend_confirmation(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -150,7 +150,7 @@ pub(crate) async fn resend_confirmation(
 #[utoipa::path(post, path = "/v1/password-resets", tag = "Passwords", operation_id = "requestPasswordReset",
     request_body(content = MailAddress, description = "The address."),
     responses((status = 202, description = "What follows, follows by mail.")),
-    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed too-many-attempts overloaded write bad-name no-reset"))))]
+    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed challenge-expired too-many-attempts overloaded write bad-name no-reset"))))]
 pub(crate) async fn ask_for_reset(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -171,7 +171,7 @@ pub(crate) async fn ask_for_reset(
 #[utoipa::path(post, path = "/v1/password-resets/confirm", tag = "Passwords", operation_id = "resetPassword",
     request_body(content = PasswordReset, description = "What the link in the mail holds, and the new password."),
     responses((status = 204, description = "The password is set.")),
-    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed too-many-attempts overloaded write bad-password bad-token expired-token credential-changed no-reset"))))]
+    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed challenge-expired too-many-attempts overloaded write bad-password bad-token expired-token credential-changed no-reset"))))]
 pub(crate) async fn reset_password(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -192,7 +192,7 @@ pub(crate) async fn reset_password(
 #[utoipa::path(put, path = "/v1/user/password", tag = "Passwords", operation_id = "changePassword", security(("access_token" = []), ("reader_cookie" = [])),
     request_body(content = PasswordChange, description = "Both passwords."),
     responses((status = 204, description = "The password is set.")),
-    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed too-many-attempts overloaded write account bad-password wrong-password no-password credential-changed"))))]
+    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed challenge-expired too-many-attempts overloaded write account bad-password wrong-password no-password credential-changed"))))]
 pub(crate) async fn change_password(
     request: HttpRequest,
     context: web::Data<Context>,
