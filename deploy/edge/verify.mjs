@@ -30,7 +30,8 @@ export const verifyAssertion = (token) => verify(token, "reader-assertion+jwt", 
 
 async function verify(token, headerType, claimType) {
   const { payload } = await jwtVerify(token, findKey, {
-    algorithms: ["EdDSA"],
+    // The key decides which of them: each is published with its `alg`.
+    algorithms: ["EdDSA", "ES256"],
     audience: AUDIENCE,
     issuer: ISSUER,
     requiredClaims: ["exp", "sub"],

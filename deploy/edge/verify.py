@@ -47,12 +47,14 @@ def verify_assertion(token):
 def _verify(token, header_type, claim_type):
     header = jwt.get_unverified_header(token)
     # Before a key is looked for, so that only what may be a token of ours makes us fetch.
-    if header.get("alg") != "EdDSA" or header.get("typ") != header_type or "kid" not in header:
+    if header.get("alg") not in ("EdDSA", "ES256") or header.get("typ") != header_type or "kid" not in header:
         raise jwt.InvalidTokenError(f"not of the kind {header_type}")
+    key = _keys.find(header["kid"])
     claims = jwt.decode(
         token,
-        _keys.find(header["kid"]),
-        algorithms=["EdDSA"],
+        key,
+        # The key decides: each is published with its `alg`.
+        algorithms=[key.algorithm_name],
         audience=AUDIENCE,
         issuer=ISSUER,
         # `iat` would refuse a new token where this clock is a little behind the server's.

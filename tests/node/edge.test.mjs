@@ -259,7 +259,8 @@ async function badTokens(kind, tokens, appServices, key) {
   const header = tokenHeader(good);
   const claims = tokenClaims(good);
   const without = (object, name) => Object.fromEntries(Object.entries(object).filter(([key]) => key !== name));
-  const own = generateKeyPairSync("ed25519");
+  const own = header.alg === "ES256" ? generateKeyPairSync("ec", { namedCurve: "P-256" }) : generateKeyPairSync("ed25519");
+  const otherAlgorithm = { ...header, alg: header.alg === "ES256" ? "EdDSA" : "ES256" };
   const publicKey = createPublicKey(key);
   const publicJwk = publicKey.export({ format: "jwk" });
   const symmetric = { ...header, alg: "HS256" };
@@ -286,6 +287,8 @@ async function badTokens(kind, tokens, appServices, key) {
       claims,
       Buffer.from(publicKey.export({ format: "pem", type: "spki" })),
     ),
+    "under the other algorithm's name": `${encode(otherAlgorithm)}.${payload}.${signature}`,
+    "under the algorithm's other name": `${encode({ ...header, alg: "Ed25519" })}.${payload}.${signature}`,
     "signed with another key": await sign(header, claims, own.privateKey),
     "signed with a key of its own name": await sign({ ...header, kid: "another" }, claims, own.privateKey),
     "bringing its key along": await sign(
@@ -316,6 +319,8 @@ async function badTokens(kind, tokens, appServices, key) {
 
 describe("tokens at the edge", { timeout: SUITE_DEADLINE }, () => {
   let server;
+  /** The same that signs with ES256. */
+  let es256;
   before(async () => {
     home = await mkdtemp(join(tmpdir(), "passerby-edge-"));
     const prepare = async ([name, runtime]) => {
@@ -324,10 +329,11 @@ describe("tokens at the edge", { timeout: SUITE_DEADLINE }, () => {
       await copyFile(join(EDGE, name), join(folder, name));
       await runtime.prepare(folder);
     };
-    [server] = await Promise.all([startServer(null), ...Object.entries(RUNTIMES).map(prepare)]);
+    const starting = [startServer(null), startServer(null, "--access-alg", "ES256")];
+    [server, es256] = await Promise.all([...starting, ...Object.entries(RUNTIMES).map(prepare)]);
   });
   after(async () => {
-    await server?.close();
+    await Promise.all([server?.close(), es256?.close()]);
     await rm(home, { recursive: true, force: true });
   });
 
@@ -363,12 +369,14 @@ describe("tokens at the edge", { timeout: SUITE_DEADLINE }, () => {
       }
     });
 
-    for (const kind of Object.keys(KINDS)) {
-      test(`${name}: what is no good ${kind} token is refused`, async (t) => {
-        const verifier = startVerifier(t, name, server);
-        const tokens = await issue(server);
-        const { body: appServices } = await call(server.url, "POST", PATHS.login, undefined, {});
-        const key = await signingKey(server);
+    for (const [kind, algorithm] of Object.keys(KINDS).flatMap((kind) => [[kind, "EdDSA"], [kind, "ES256"]])) {
+      test(`${name}: what is no good ${kind} token of ${algorithm} is refused`, async (t) => {
+        const own = algorithm === "ES256" ? es256 : server;
+        const verifier = startVerifier(t, name, own);
+        const tokens = await issue(own);
+        assert.equal(tokenHeader(tokens[kind]).alg, algorithm);
+        const { body: appServices } = await call(own.url, "POST", PATHS.login, undefined, {});
+        const key = await signingKey(own);
         // What is made here is as good as the server's own, but for the one thing.
         await verifier.accept(kind, await sign(tokenHeader(tokens[kind]), tokenClaims(tokens[kind]), key));
         for (const [what, token] of Object.entries(await badTokens(kind, tokens, appServices, key))) {
@@ -439,6 +447,32 @@ describe("tokens at the edge", { timeout: SUITE_DEADLINE }, () => {
       await verifier.refuse("access", stranger, "an unknown key");
     });
   }
+
+  test("another algorithm is a rotation: both keys are published, and no token is refused", async (t) => {
+    const own = await startServer(t);
+    const verifiers = Object.keys(RUNTIMES).map((name) => startVerifier(t, name, own));
+    const issued = [await issue(own)];
+    for (const verifier of verifiers) await verifier.acceptAll(issued[0]);
+    for (const [access_alg, published] of [
+      ["ES256", ["EdDSA", "ES256"]],
+      ["Ed25519", ["EdDSA", "ES256", "EdDSA"]],
+    ]) {
+      await writeFile(join(own.home, "passerby.toml"), `access_alg = "${access_alg}"\n`);
+      await own.restart();
+      const { body } = await call(own.url, "GET", JWKS_PATH);
+      assert.deepEqual(body.keys.map(({ alg }) => alg), published);
+      issued.push(await issue(own));
+      assert.equal(tokenHeader(issued.at(-1).access).alg, published.at(-1));
+      for (const tokens of issued) {
+        assert.equal((await call(own.url, "GET", "/v1/session", tokens.access)).status, 200);
+      }
+      for (const verifier of verifiers) {
+        await verifier.advance(UNKNOWN_KEY_SECONDS);
+        for (const tokens of issued) await verifier.acceptAll(tokens);
+      }
+    }
+    assert.equal((await call(own.url, "POST", "/v1/session/refresh", issued[0].refresh)).status, 200);
+  });
 
   test("a rotation under traffic refuses nobody, a retirement everybody", async (t) => {
     const own = await startServer(t);

@@ -1,10 +1,12 @@
 // Tokens as somebody else's service sees them: verified by an independent library with nothing but the published keys.
 
 import assert from "node:assert/strict";
+import { createPublicKey } from "node:crypto";
 import { once } from "node:events";
 import { request } from "node:http";
 import { after, before, describe, test } from "node:test";
 
+import jsonwebtoken from "jsonwebtoken";
 import { createLocalJWKSet, errors, exportJWK, generateKeyPair, jwtVerify, SignJWT } from "jose";
 
 import { call, PATHS, startServer, SUITE_DEADLINE, tokenClaims, tokenHeader, tokenPart } from "./server.mjs";
@@ -77,6 +79,30 @@ describe("tokens", { timeout: SUITE_DEADLINE }, () => {
     assert.equal(payload.sub, user_id);
     assert.equal(protectedHeader.alg, "EdDSA");
     assert.equal(protectedHeader.typ, "at+jwt");
+  });
+
+  test("ES256 is for libraries that know no EdDSA", async (t) => {
+    const own = await startServer(t, "--access-alg", "ES256");
+    const { access_token: token, user_id } = await logIn(own);
+    const published = await publishedKeys(own);
+    const [key, ...more] = published.keys;
+    assert.deepEqual(more, []);
+    assert.deepEqual(Object.keys(key).sort(), ["alg", "crv", "kid", "kty", "use", "x", "y"]);
+    assert.deepEqual([key.alg, key.crv, key.kty, key.use], ["ES256", "P-256", "EC", "sig"]);
+
+    const { payload } = await jwtVerify(token, createLocalJWKSet(published), { ...EXPECTED, algorithms: ["ES256"] });
+    assert.equal(payload.sub, user_id);
+    const { audience, issuer } = EXPECTED;
+    const check = (text, jwk, algorithms) =>
+      jsonwebtoken.verify(text, createPublicKey({ key: jwk, format: "jwk" }), { algorithms, audience, issuer });
+    assert.equal(check(token, key, ["ES256"]).sub, user_id);
+    assert.throws(() => check(`${token.slice(0, -8)}AAAAAAAA`, key, ["ES256"]), /signature/);
+
+    const { access_token: ofEdDsa } = await logIn(server);
+    const [ed25519] = (await publishedKeys(server)).keys;
+    assert.throws(() => check(ofEdDsa, ed25519, ["EdDSA"]), "it knows no EdDSA");
+    assert.equal((await call(own.url, "GET", "/v1/session", token)).status, 200);
+    assert.equal((await call(own.url, "GET", "/v1/session", token)).status, 200, "from the cache");
   });
 
   test("the published keys are public Ed25519 keys and each is named", async () => {
