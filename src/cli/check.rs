@@ -70,7 +70,8 @@ fn look_at_data(settings: &Settings, faults: &mut Faults) -> Data {
         faults.add(Failure::other(format!("data: {why}")));
         return Data::Unknown;
     }
-    if !folder.is_dir() {
+    // looking into a folder takes its lock, whose file would then be of whoever checks
+    if !folder.join("LOCK").exists() && !folder.join("CURRENT").exists() {
         print("data: none yet; the first start makes it\n");
         return Data::New;
     }

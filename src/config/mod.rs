@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use passerby_actors::domain::{KeyRule, Policy};
+use passerby_actors::domain::{IdForm, KeyRule, Policy};
 use serde::{Deserialize, Deserializer};
 
 pub use self::kind::{canonical_origin, seconds_in, valid_app_id};
@@ -71,6 +71,8 @@ pub struct Settings {
     pub clear_site_data: bool,
     /// When inactive users go.
     pub expiry: Expiry,
+    /// Ids of users.
+    pub ids: IdRules,
     /// Sessions of lasting accounts.
     pub session: SessionRules,
     /// Refresh tokens of `/v1`.
@@ -129,6 +131,11 @@ impl Settings {
             link_ends_session: self.link.end_session,
             document_bytes: self.data.max_document,
             documents_bytes: self.data.max_bytes.unwrap_or(usize::MAX),
+            ids: match self.ids.user {
+                UserIds::Auto => None,
+                UserIds::ObjectId => Some(IdForm::Object),
+                UserIds::Uuid => Some(IdForm::TimeOrdered),
+            },
         }
     }
 }
@@ -156,6 +163,26 @@ pub struct Expiry {
     /// Age in seconds from which a use renews `last_seen`, 0 to 1/24 of the window. Default 3600.
     #[serde(rename = "touch_granularity")]
     pub touch_granularity_s: u32,
+}
+
+/// `ids.*`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdRules {
+    /// The form of new users' ids. Default `auto`: that of the API that makes the user.
+    pub user: UserIds,
+}
+
+/// The form of new users' ids. Both forms are known everywhere, so it may be changed at any time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UserIds {
+    /// 24 hexadecimal digits through the App Services API, a UUID otherwise.
+    Auto,
+    /// 24 hexadecimal digits, as MongoDB's `ObjectId` takes them.
+    ObjectId,
+    /// A UUID of version 7.
+    Uuid,
 }
 
 /// `session.*`.

@@ -221,6 +221,12 @@ pub(super) const TABLE: &[Setting] = &[
         "3600",
         "Age from which a use renews last_seen; at most 1/24 of expiry.window.",
     ),
+    plain(
+        "ids.user",
+        Kind::Choice(&["auto", "objectid", "uuid"]),
+        Fallback::Value("auto"),
+        "The form of new users' ids: 24 hexadecimal digits for ObjectId, a UUID, or as the API has them that makes the user (auto: objectid on the App Services path, else uuid).",
+    ),
     number(
         "session.max_per_user",
         (1, 1000),

@@ -54,6 +54,7 @@ fn nothing_set_gives_the_defaults() {
         limits: true,
         clear_site_data: true,
         expiry: Expiry { window_s: 90 * 86_400, unused_s: 0, touch_granularity_s: 3600 },
+        ids: IdRules { user: UserIds::Auto },
         session: SessionRules { lifetime_s: 60 * 86_400, max_per_user: 50, fresh_s: 86_400 },
         merge: MergeRules { oldest_created: false },
         data: DataRules {
@@ -121,6 +122,7 @@ fn table_and_settings_agree() {
     let mut of_struct: BTreeSet<String> = fields::<Settings>("").into_iter().collect();
     for (section, inside) in [
         ("expiry", fields::<Expiry>("expiry.")),
+        ("ids", fields::<IdRules>("ids.")),
         ("session", fields::<SessionRules>("session.")),
         ("refresh", fields::<Refresh>("refresh.")),
         ("link", fields::<LinkRules>("link.")),

@@ -58,6 +58,9 @@ fn check_refuses_what_serve_would_and_says_all_of_it_at_once() {
     let good = run(&new, &[["check"].as_slice(), &FREE_PORTS].concat());
     assert!(good.status.success() && words(&good).contains("data: none yet"), "{}", words(&good));
     assert!(!path("new").exists(), "nothing is left behind");
+    std::fs::create_dir_all(&new).unwrap();
+    assert!(run(&new, &[["check"].as_slice(), &FREE_PORTS].concat()).status.success());
+    assert_eq!(std::fs::read_dir(&new).unwrap().count(), 0, "nor in a folder that is there");
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use passerby_actors::domain::UserId;
 use serde_json::{Value, json};
 
+use crate::readers::{AUTO, Jar, passed};
 use crate::support::DAY_S;
 use crate::world::{CREATE, DELETE_USER, END, JWKS, PROFILE, REFRESH, ROTATE, VIEW, World};
 
@@ -262,6 +263,27 @@ async fn access_tokens_verify_with_the_published_keys() {
             assert_eq!(server.call(VIEW).bearer(&tokens.access).send().await.status, 200);
         })
         .await;
+}
+
+/// `new ObjectId(user.id)` in an application's code takes 24 digits and no UUID.
+#[actix_web::test]
+async fn new_users_have_ids_of_the_form_that_is_set_on_every_path() {
+    for (form, of_app, of_v1) in [("auto", 24, 36), ("objectid", 24, 24), ("uuid", 36, 36)] {
+        World::new()
+            .set("ids.user", form)
+            .serve(async |server| {
+                let (app, v1) = (server.log_in().await, server.log_in_v1().await);
+                let mut jar = Jar::default();
+                let lazy = passed(&jar.visit(server, AUTO).await);
+                assert_eq!((app.user.len(), v1.user.len(), lazy.len()), (of_app, of_v1, of_v1), "{form}");
+                assert_eq!(passed(&jar.visit(server, AUTO).await), lazy, "{form}: made under the same id");
+                for tokens in [&app, &v1] {
+                    let profile = server.call(PROFILE).bearer(&tokens.access).send().await;
+                    assert_eq!((profile.status, &profile.json()["user_id"]), (200, &json!(tokens.user)), "{form}");
+                }
+            })
+            .await;
+    }
 }
 
 /// S29: a new key signs, the one before goes on verifying, and nobody gets a 401 for it.

@@ -9,6 +9,7 @@ mod session;
 mod sockets;
 mod supervisor;
 
+pub use crate::domain::IdForm;
 pub(crate) use bounds::CREDENTIAL_COSTS;
 pub use bounds::{Bound, Fullness};
 pub use error::Error;
@@ -16,7 +17,6 @@ pub use janitor::{JanitorHandle, SweepStats, Swept};
 pub use linker::{Ends, Joined, LinkStats, LinkerHandle, LoggedIn, Preview, Proof, REPEAT_S, Witness};
 pub(crate) use session::{Attach, Perform, Progress, Session};
 pub use sockets::{Hello, Inbox, MOST_SOCKETS, Missed, OUTBOX, OUTBOX_DOCUMENTS, Push};
-pub use supervisor::IdForm;
 pub(crate) use supervisor::{Login, Supervisor, activate, pass_on, rest_if_gone};
 
 use std::sync::Arc;
@@ -150,10 +150,10 @@ impl Core {
         })
     }
 
-    /// An id that nobody has had.
+    /// An id that nobody has had, in this form unless the policy has one for all.
     pub(crate) fn new_id(&self, form: IdForm) -> UserId {
         let clock = self.store.clock();
-        match form {
+        match self.policy.ids.unwrap_or(form) {
             IdForm::Object => {
                 let mut random = [0; 8];
                 self.entropy.fill(&mut random);

@@ -10,7 +10,7 @@ use smallvec::smallvec;
 
 use super::session::{Notice, Rest, Session};
 use super::{Core, Error};
-use crate::domain::{Cause, ChangeSet, Op, Record, SessionKind, UserId};
+use crate::domain::{Cause, ChangeSet, IdForm, Op, Record, SessionKind, UserId};
 use crate::registry::Lease;
 use crate::store::{Applied, Completions, Health, ReplyTo};
 
@@ -20,15 +20,6 @@ const LOOKS_PER_IDLE_TIME: u64 = 4;
 const LET_GO_PART: usize = 16;
 /// And never more than this, since somebody waits for it.
 const LET_GO_MOST: usize = 1024;
-
-/// Which form a new user's id takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IdForm {
-    /// 24 hexadecimal digits, for applications that turn `user.id` into an ObjectId.
-    Object,
-    /// UUIDv7.
-    TimeOrdered,
-}
 
 /// Makes a user. It exists once the commit behind `reply` is done.
 #[derive(Message)]

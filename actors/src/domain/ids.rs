@@ -147,6 +147,15 @@ impl fmt::Debug for UserId {
     }
 }
 
+/// Which form a new user's id takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdForm {
+    /// 24 hexadecimal digits, for applications that turn `user.id` into an ObjectId.
+    Object,
+    /// UUIDv7.
+    TimeOrdered,
+}
+
 macro_rules! hex_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

@@ -21,7 +21,7 @@ pub use document::{
     OperationId, Patch, Shape, inexact_number,
 };
 pub use extension::{API_KEY, Alias, ApiKey, Extension, Identity, IdentityKey};
-pub use ids::{DeviceId, SessionId, UserId};
+pub use ids::{DeviceId, IdForm, SessionId, UserId};
 pub use merge::{MergePolicy, Merged};
 pub use meter::{Count, MAX_ITEMS, MAX_METERS, MeterMerge, MeterOperation, Meters, Period, Reading};
 pub use record::{Flags, LAZY_S, Record, SessionKind};

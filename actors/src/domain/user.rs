@@ -7,7 +7,7 @@ use super::clock::ServiceTime;
 use super::credential::{CredentialRefusal, LOCAL_USERPASS};
 use super::document::{Document, DocumentRefusal, Edit, Edited};
 use super::extension::{API_KEY, ApiKey, Extension, Identity, IdentityKey};
-use super::ids::{DeviceId, SessionId, UserId};
+use super::ids::{DeviceId, IdForm, SessionId, UserId};
 use super::meter::{Count, Meters, OtherUse, Reading};
 use super::record::{Flags, Record, SessionKind};
 use super::session::{LoginMethod, Predecessor, Session, Sessions};
@@ -33,6 +33,8 @@ pub struct Policy {
     pub document_bytes: usize,
     /// How large all documents together may be (bytes).
     pub documents_bytes: usize,
+    /// The form of every new user's id; `None` leaves it to whoever makes the user.
+    pub ids: Option<IdForm>,
 }
 
 impl Policy {
@@ -54,6 +56,7 @@ impl Default for Policy {
             link_ends_session: false,
             document_bytes: 16 * 1024,
             documents_bytes: usize::MAX,
+            ids: None,
         }
     }
 }
@@ -833,6 +836,7 @@ mod tests {
         link_ends_session: false,
         document_bytes: 0,
         documents_bytes: 0,
+        ids: None,
     };
 
     fn user(kind: SessionKind) -> UserState {
