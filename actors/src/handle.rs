@@ -260,6 +260,9 @@ impl Handle {
     pub fn check(&self, user: &UserId, session: &SessionId, epoch: Option<u8>) -> Result<Live, Error> {
         self.live_session(user, session, epoch).map_err(|refusal| {
             event::denied(user, refusal);
+            if refusal == Refusal::Gone {
+                self.core().note_stranger(user);
+            }
             self.refuse(refusal)
         })
     }

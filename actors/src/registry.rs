@@ -5,6 +5,7 @@
 //! double at the same number of users: memory grows with users and not in steps, and no moment rehashes everything. Access is by closure, and no guard leaves this file; closures neither call the store
 //! nor log. The registry is the durable prefix of the journal, but for `last_seen`.
 
+use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -12,6 +13,7 @@ use std::sync::{Arc, LazyLock};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use foldhash::fast::{FixedState, RandomState};
+use parking_lot::Mutex;
 
 use crate::domain::{Alias, Extension, Family, IdentityKey, Record, ServiceTime, UserId, UserState, ValueKey};
 
@@ -151,12 +153,39 @@ pub enum Item {
     Value(ValueKey, Arc<[u8]>),
 }
 
+/// How many ids of users who ended are kept in memory.
+const KEPT_ENDED: usize = 16_384;
+
+/// The ids of users who ended last. They tell an id that was never here from one that was.
+#[derive(Default)]
+struct Ended {
+    ids: HashSet<UserId, RandomState>,
+    order: VecDeque<UserId>,
+    /// When the youngest of those was created who are kept no more: Unix time in milliseconds.
+    forgotten_ms: u64,
+}
+
+impl Ended {
+    fn note(&mut self, id: UserId) {
+        if self.ids.insert(id) {
+            self.order.push_back(id);
+        }
+        if self.order.len() > KEPT_ENDED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+            self.forgotten_ms = self.forgotten_ms.max(oldest.created_ms());
+        }
+    }
+}
+
 /// Every user, and what hangs on users.
 pub struct Registry {
     users: ById<Slot>,
     extensions: ById<Arc<[u8]>>,
     identities: Maps<IdentityKey, UserId, RandomState>,
     aliases: ById<UserId>,
+    ended: Mutex<Ended>,
     values: Maps<ValueKey, Arc<[u8]>, RandomState>,
     /// How many keys of each known family are among the values, by its number.
     keys: [AtomicUsize; Family::COUNT],
@@ -177,6 +206,7 @@ impl Registry {
             extensions: Maps::new((maps / 4).max(MIN_MAPS)),
             identities: Maps::new(MIN_MAPS),
             aliases: Maps::new(CLASSES),
+            ended: Mutex::default(),
             values: Maps::new(MIN_MAPS),
             keys: Default::default(),
             document_bytes: AtomicUsize::new(0),
@@ -253,6 +283,16 @@ impl Registry {
     /// Calls `see` for each user of one page.
     pub fn see_users(&self, page: usize, mut see: impl FnMut(&UserId, &Record)) {
         self.users.visit(page, |id, slot| see(id, &slot.record()));
+    }
+
+    /// Whether this id was given to nobody here: its user was created after `since_ms` (Unix time in milliseconds), is not here, and
+    /// is none of those who ended since. False where that is not known.
+    pub fn was_never_here(&self, id: &UserId, since_ms: u64) -> bool {
+        if id.created_ms() <= since_ms || self.record(id).is_some() || self.survivor(id).is_some() {
+            return false;
+        }
+        let ended = self.ended.lock();
+        id.created_ms() > ended.forgotten_ms && !ended.ids.contains(id)
     }
 
     /// Whose data the data of this id is now, if its user became part of another.
@@ -342,6 +382,7 @@ impl Registry {
         if let Entry::Occupied(entry) = entry {
             entry.remove();
             self.users.len.fetch_sub(1, Ordering::Relaxed);
+            self.ended.lock().note(*id);
         }
     }
 

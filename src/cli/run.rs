@@ -272,6 +272,8 @@ fn warn(settings: &Settings, folder: &AppFolder, providers: &Providers) {
             "no provider is enabled, so nobody can log in or be made: enable anon-user in the app folder's \
              auth/providers.json, or another provider (passerby config --explain, provider.*)"
         );
+    } else if !providers.anon_user_enabled {
+        tracing::info!(target: OPERATOR, "anon-user is off: /verify?create=auto creates nobody, as create=never");
     }
     if settings.public_url.is_none() && !settings.listen.ip().is_loopback() {
         tracing::warn!(target: OPERATOR, "without public_url, clients are told the Host that they asked for, over plain HTTP");

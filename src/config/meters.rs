@@ -7,6 +7,7 @@ use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _, ZonedDateTime};
 use passerby_actors::domain::{MAX_ITEMS, MAX_METERS, MeterMerge, Period};
+use url::Url;
 
 use super::kind::{described, seconds_in};
 use super::suggest::no_such;
@@ -25,11 +26,28 @@ pub enum Window {
     Rolling(u32),
 }
 
+/// How much accounts are allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfAccounts {
+    /// As much as everybody.
+    Same,
+    /// So much in a period.
+    Limit(u32),
+    /// As much as they like.
+    Free,
+}
+
 /// A meter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MeterRule {
     /// How much is allowed in a period.
     pub limit: u32,
+    /// How much accounts are allowed.
+    pub accounts: OfAccounts,
+    /// An account with this entitlement is allowed as much as it likes.
+    pub entitlement: Option<String>,
+    /// Where a visitor is sent whose allowance is used up.
+    pub page: Option<String>,
     /// The period.
     pub window: Window,
     /// Whose days, weeks and months they are.
@@ -41,12 +59,30 @@ pub struct MeterRule {
 }
 
 /// One key of the tables: what it does, its range, and what holds without it.
-pub(super) const EXPLAINED: [(&str, &str, &str, &str); 6] = [
+pub(super) const EXPLAINED: [(&str, &str, &str, &str); 9] = [
     (
         "meter.NAME.limit",
         "How much of it is free in a period.",
         "1 to 1000000 (1000 with once)",
         "none (it must be set)",
+    ),
+    (
+        "meter.NAME.accounts",
+        "How much of it accounts have in a period; free lifts the meter for them.",
+        "free, or 1 to 1000000 (1000 with once)",
+        "as meter.NAME.limit",
+    ),
+    (
+        "meter.NAME.entitlement",
+        "Lifts the meter for accounts that have this entitlement: one that a provider's metadata field `entitlements` names.",
+        "1 to 64 characters of A-Z a-z 0-9 . _ : -",
+        "none",
+    ),
+    (
+        "meter.NAME.page",
+        "Where a visitor is sent whose allowance is used up: in the header X-Passerby-Meter-Page, and with over=303.",
+        "an http(s) URL or a path that begins with /",
+        "none",
     ),
     ("meter.NAME.window", "The period.", "day, week (from Monday), month, or rolling", "month"),
     ("meter.NAME.rolling", "How long a rolling period lasts from the first use on.", "1 to 315360000 s", "none"),
@@ -77,9 +113,17 @@ pub(super) fn effective((name, rule): (&String, &MeterRule)) -> String {
     };
     let rolling = rolling.map(|seconds| format!("rolling = {seconds}\n")).unwrap_or_default();
     let merge = if rule.merge == MeterMerge::Max { "max" } else { "sum" };
+    let text =
+        |key: &str, value: &Option<String>| value.as_ref().map(|it| format!("{key} = {it:?}\n")).unwrap_or_default();
+    let accounts = match rule.accounts {
+        OfAccounts::Same => String::new(),
+        OfAccounts::Limit(limit) => format!("accounts = {limit}\n"),
+        OfAccounts::Free => "accounts = \"free\"\n".to_owned(),
+    };
+    let lifted = [accounts, text("entitlement", &rule.entitlement), text("page", &rule.page)].concat();
     let zone = rule.time_zone.iana_name().unwrap_or("UTC");
     format!(
-        "[meter.{name}]\nlimit = {}\nwindow = \"{window}\"\n{rolling}time_zone = \"{zone}\"\nonce = {}\nmerge = \"{merge}\"\n",
+        "[meter.{name}]\nlimit = {}\n{lifted}window = \"{window}\"\n{rolling}time_zone = \"{zone}\"\nonce = {}\nmerge = \"{merge}\"\n",
         rule.limit, rule.once
     )
 }
@@ -116,12 +160,22 @@ fn rule(key: &str, table: BTreeMap<String, Found>) -> Result<MeterRule, (String,
     let mut rolling = None;
     let mut window = "month".to_owned();
     let (mut time_zone, mut once, mut merge) = (TimeZone::UTC, true, MeterMerge::Sum);
+    let (mut accounts, mut entitlement, mut page) = (OfAccounts::Same, None, None);
     for (option, value) in table {
         let found = || described(&value.kind);
         let wrong = |expected: &str| (option.clone(), format!("expected {expected}, found {}", found()));
         match (option.as_str(), &value.kind) {
             ("limit", ValueKind::I64(number @ 1..=1_000_000)) => limit = u32::try_from(*number).ok(),
             ("limit", _) => return Err(wrong("1 to 1000000")),
+            ("accounts", ValueKind::I64(number @ 1..=1_000_000)) => {
+                accounts = u32::try_from(*number).map_or(OfAccounts::Same, OfAccounts::Limit);
+            }
+            ("accounts", ValueKind::String(text)) if text == "free" => accounts = OfAccounts::Free,
+            ("accounts", _) => return Err(wrong("\"free\" or 1 to 1000000")),
+            ("entitlement", ValueKind::String(text)) if is_entitlement(text) => entitlement = Some(text.clone()),
+            ("entitlement", _) => return Err(wrong("1 to 64 characters of A-Z a-z 0-9 . _ : -")),
+            ("page", ValueKind::String(text)) if is_page(text) => page = Some(text.clone()),
+            ("page", _) => return Err(wrong("an http(s) URL or a path that begins with /")),
             ("rolling", value) => {
                 let seconds = match value {
                     ValueKind::I64(number) => Some(*number),
@@ -166,11 +220,27 @@ fn rule(key: &str, table: BTreeMap<String, Found>) -> Result<MeterRule, (String,
         }
     };
     let limit = limit.ok_or_else(|| missing("limit"))?;
-    if once && limit as usize > MAX_ITEMS {
-        let reason = format!("expected 1 to {MAX_ITEMS} where an item counts once, found {limit}");
-        return Err(("limit".to_owned(), reason));
+    let of_accounts = if let OfAccounts::Limit(limit) = accounts { limit } else { limit };
+    for (option, limit) in [("limit", limit), ("accounts", of_accounts)] {
+        if once && limit as usize > MAX_ITEMS {
+            let reason = format!("expected 1 to {MAX_ITEMS} where an item counts once, found {limit}");
+            return Err((option.to_owned(), reason));
+        }
     }
-    Ok(MeterRule { limit, window, time_zone, once, merge })
+    Ok(MeterRule { limit, accounts, entitlement, page, window, time_zone, once, merge })
+}
+
+/// It goes into a header.
+fn is_entitlement(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte))
+}
+
+/// It goes into a header, as it stands.
+fn is_page(text: &str) -> bool {
+    let plain = text.len() <= 2048 && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let path = text.starts_with('/') && !text.starts_with("//") && !text.starts_with("/\\");
+    let url = || Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    plain && (path || url())
 }
 
 impl MeterRule {
@@ -208,7 +278,8 @@ mod tests {
 
     fn of(window: Window, zone: &str) -> MeterRule {
         let time_zone = TimeZone::get(zone).unwrap();
-        MeterRule { limit: 1, window, time_zone, once: true, merge: MeterMerge::Sum }
+        let (accounts, entitlement, page) = (OfAccounts::Same, None, None);
+        MeterRule { limit: 1, accounts, entitlement, page, window, time_zone, once: true, merge: MeterMerge::Sum }
     }
 
     fn at(text: &str) -> i64 {

@@ -24,7 +24,7 @@ pub use self::load::{
     CONFIG_ENV, ConfigFile, DEFAULT_FILE, Loaded, PASSPHRASE_ENV, SECRET_ENV_PREFIX, environment, load, read,
 };
 pub use self::memory::{default_data_bytes, default_max_users};
-pub use self::meters::{MeterRule, Window};
+pub use self::meters::{MeterRule, OfAccounts, Window};
 pub(crate) use self::suggest::did_you_mean;
 pub use self::table::explain;
 #[cfg(test)]

@@ -519,10 +519,17 @@ fn an_app_folder_goes_before_the_defaults_and_behind_all_else() {
 #[test]
 fn meters_are_read_from_their_tables_and_wrong_ones_are_refused() {
     let good = "[meter.articles]\nlimit = 5\ntime_zone = \"Europe/Berlin\"\n\
-                [meter.trial]\nlimit = 100000\nwindow = \"rolling\"\nrolling = 60\nonce = false\nmerge = \"max\"\n";
+                [meter.trial]\nlimit = 100000\nwindow = \"rolling\"\nrolling = 60\nonce = false\nmerge = \"max\"\n\
+                [meter.wall]\nlimit = 3\naccounts = 1000\nentitlement = \"plan:gold\"\npage = \"/subscribe?from=wall\"\n\
+                [meter.zone]\nlimit = 3\naccounts = \"free\"\npage = \"https://news.example/more\"\n";
     let loaded = load_all(good, &[], &[]).unwrap();
     let meters = &loaded.settings().meters;
-    assert_eq!(meters.keys().collect::<Vec<_>>(), ["articles", "trial"]);
+    assert_eq!(meters.keys().collect::<Vec<_>>(), ["articles", "trial", "wall", "zone"]);
+    assert_eq!(
+        (meters["articles"].accounts, meters["wall"].accounts),
+        (super::OfAccounts::Same, super::OfAccounts::Limit(1000))
+    );
+    assert_eq!((meters["zone"].accounts, &meters["zone"].entitlement), (super::OfAccounts::Free, &None));
     assert_eq!((meters["articles"].window.clone(), meters["articles"].once), (Window::Month, true));
     assert_eq!(meters["trial"].window, Window::Rolling(60));
     let again = load_all(&loaded.effective(), &[], &[]).unwrap();
@@ -536,6 +543,26 @@ fn meters_are_read_from_their_tables_and_wrong_ones_are_refused() {
         (
             "[meter.a]\nlimit = 1\nwindow = \"year\"",
             "meter.a.window: expected day, week, month or rolling, found \"year\"",
+        ),
+        (
+            "[meter.a]\nlimit = 1\naccounts = \"all\"",
+            "meter.a.accounts: expected \"free\" or 1 to 1000000, found \"all\"",
+        ),
+        (
+            "[meter.a]\nlimit = 1\naccounts = 2000",
+            "meter.a.accounts: expected 1 to 1000 where an item counts once, found 2000",
+        ),
+        (
+            "[meter.a]\nlimit = 1\nentitlement = \"a b\"",
+            "meter.a.entitlement: expected 1 to 64 characters of A-Z a-z 0-9 . _ : -, found \"a b\"",
+        ),
+        (
+            "[meter.a]\nlimit = 1\npage = \"//evil.example\"",
+            "meter.a.page: expected an http(s) URL or a path that begins with /, found \"//evil.example\"",
+        ),
+        (
+            "[meter.a]\nlimit = 1\npage = \"javascript:x\"",
+            "meter.a.page: expected an http(s) URL or a path that begins with /, found \"javascript:x\"",
         ),
         ("[meter.a]\nlimit = 1\nwindow = \"rolling\"", "meter.a.rolling: is missing"),
         ("[meter.a]\nlimit = 1\nrolling = 5", "meter.a.rolling: has no effect without window = \"rolling\""),

@@ -2,14 +2,15 @@
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use aws_lc_rs::digest::{SHA256, digest};
-use passerby_actors::domain::{Count, MeterOperation, Reading, UserId};
+use passerby_actors::domain::{Count, MeterOperation, Reading, UserId, UserState};
 use passerby_actors::handle;
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::v1::rfc3339;
 use super::{Context, within_time};
-use crate::config::{MeterRule, Window};
+use crate::config::{MeterRule, OfAccounts, Window};
 
 /// One use of a meter, as a request asks for it.
 #[derive(Debug, Clone, Copy)]
@@ -33,17 +34,61 @@ pub(crate) struct MeterView {
     /// Used in this period.
     #[schema(example = 2)]
     used: u32,
-    /// Allowed in a period.
-    #[schema(example = 5)]
-    limit: u32,
-    /// What is left.
-    #[schema(example = 3)]
-    remaining: u32,
+    /// Allowed in a period; null if the meter is lifted for the user.
+    #[schema(required = true, example = 5)]
+    limit: Option<u32>,
+    /// What is left; null if the meter is lifted for the user.
+    #[schema(required = true, example = 3)]
+    remaining: Option<u32>,
     /// When a new period begins (RFC 3339).
     #[schema(format = DateTime, example = "2026-02-01T00:00:00Z")]
     resets: String,
     /// Whether this use is within the allowance; of a meter that was only looked at, whether there is something left.
     pub(crate) allowed: bool,
+    /// What lifts the meter for the user, so that nothing is counted: `accounts`, or the name of an entitlement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lifted: Option<String>,
+}
+
+/// How much a user is allowed.
+enum Allowance {
+    Limited(u32),
+    /// As much as it likes, because of this.
+    Lifted(String),
+}
+
+/// The metadata field of an identity that says what its account is entitled to. Its provider fills it from a claim that the operator
+/// names; no user writes it.
+const ENTITLEMENTS: &str = "entitlements";
+
+/// Whether one of the account's identities says so: in a list of texts, in one text with spaces between, or in an object from names
+/// to the Unix time until when.
+fn is_entitled(user: &UserState, wanted: &str, now: i64) -> bool {
+    user.identities().iter().any(|identity| {
+        let data: Value = serde_json::from_str(&identity.data).unwrap_or_default();
+        match data.get(ENTITLEMENTS) {
+            Some(Value::Array(names)) => names.iter().any(|name| name == wanted),
+            Some(Value::String(names)) => names.split_ascii_whitespace().any(|name| name == wanted),
+            Some(Value::Object(until)) => {
+                until.get(wanted).and_then(Value::as_f64).is_some_and(|until| (now as f64) < until)
+            }
+            _ => false,
+        }
+    })
+}
+
+fn allowance(rule: &MeterRule, user: &UserState, now: i64) -> Allowance {
+    if user.record.is_anonymous() {
+        return Allowance::Limited(rule.limit);
+    }
+    if let Some(wanted) = rule.entitlement.as_ref().filter(|wanted| is_entitled(user, wanted, now)) {
+        return Allowance::Lifted(wanted.clone());
+    }
+    match rule.accounts {
+        OfAccounts::Same => Allowance::Limited(rule.limit),
+        OfAccounts::Limit(limit) => Allowance::Limited(limit),
+        OfAccounts::Free => Allowance::Lifted("accounts".to_owned()),
+    }
 }
 
 /// The first 8 bytes of the SHA-256: what a reader reads is not written down.
@@ -52,24 +97,29 @@ fn fingerprint(text: &[u8]) -> u64 {
     hash.as_ref().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-fn view(name: &str, rule: &MeterRule, reading: &Reading) -> MeterView {
+fn view(name: &str, allowance: Allowance, reading: &Reading) -> MeterView {
+    let (limit, lifted) = match allowance {
+        Allowance::Limited(limit) => (Some(limit), None),
+        Allowance::Lifted(by) => (None, Some(by)),
+    };
     MeterView {
         name: name.to_owned(),
         used: reading.used,
-        limit: rule.limit,
-        remaining: rule.limit.saturating_sub(reading.used),
+        limit,
+        remaining: limit.map(|limit| limit.saturating_sub(reading.used)),
         resets: rfc3339(reading.resets),
-        allowed: reading.allowed,
+        allowed: reading.allowed || lifted.is_some(),
+        lifted,
     }
 }
 
-fn count(context: &Context, rule: &MeterRule, wish: Use<'_>) -> Count {
+fn count(context: &Context, rule: &MeterRule, limit: u32, wish: Use<'_>) -> Count {
     let now = context.server.clock().wall_s();
     Count {
         meter: wish.meter.into(),
         period: rule.period(now),
         rolls: matches!(rule.window, Window::Rolling(_)),
-        limit: rule.limit,
+        limit,
         amount: wish.amount,
         item: wish.item.filter(|_| rule.once).map(|item| fingerprint(item.as_bytes())),
         operation: wish.operation.map(|name| {
@@ -81,44 +131,69 @@ fn count(context: &Context, rule: &MeterRule, wish: Use<'_>) -> Count {
     }
 }
 
-/// Counts a use by this user. `None` if there is no such meter.
+/// Counts a use by this user; where the meter is lifted for the user, nothing. `None` if there is no such meter.
 ///
 /// # Errors
 /// The user is gone or disabled; or the use cannot be written.
 pub(crate) async fn used(context: &Context, user: &UserId, wish: Use<'_>) -> Result<Option<MeterView>, handle::Error> {
     let Some(rule) = context.server.settings.meters.get(wish.meter) else { return Ok(None) };
-    let reading = within_time(context, context.handle.count(user, count(context, rule, wish))).await?;
-    Ok(Some(view(wish.meter, rule, &reading)))
+    let mut limit = rule.limit;
+    if (rule.accounts != OfAccounts::Same || rule.entitlement.is_some())
+        && let Some(user) = context.handle.load(user)
+    {
+        match allowance(rule, &user, context.server.clock().wall_s()) {
+            Allowance::Limited(other) => limit = other,
+            Allowance::Lifted(_) => return Ok(look(context, wish.meter, rule, &user)),
+        }
+    }
+    let reading = within_time(context, context.handle.count(user, count(context, rule, limit, wish))).await?;
+    Ok(Some(view(wish.meter, Allowance::Limited(limit), &reading)))
 }
 
 /// What a meter says to a reader who is not made yet: nothing is used. `None` if there is no such meter.
 pub(crate) fn unused(context: &Context, meter: &str) -> Option<MeterView> {
     let rule = context.server.settings.meters.get(meter)?;
     let reading = Reading { used: 0, allowed: true, resets: rule.period(context.server.clock().wall_s()).end };
-    Some(view(meter, rule, &reading))
+    Some(view(meter, Allowance::Limited(rule.limit), &reading))
+}
+
+/// What a meter says to a user, without a use.
+fn look(context: &Context, meter: &str, rule: &MeterRule, user: &UserState) -> Option<MeterView> {
+    let allowance = allowance(rule, user, context.server.clock().wall_s());
+    let limit = if let Allowance::Limited(limit) = allowance { limit } else { rule.limit };
+    let wish = Use { meter, amount: 0, item: None, operation: None };
+    // a look has no name that another use could have
+    let (_, reading) = user.meters().count(&count(context, rule, limit, wish)).ok()?;
+    Some(view(meter, allowance, &reading))
 }
 
 /// All meters of a user, without using any.
 pub(crate) fn all(context: &Context, user: &UserId) -> Vec<MeterView> {
-    let meters = context.handle.load(user).map(|user| user.meters()).unwrap_or_default();
-    let look = |(name, rule): (&String, &MeterRule)| {
-        let wish = Use { meter: name, amount: 0, item: None, operation: None };
-        // a look has no name that another use could have
-        let (_, reading) = meters.count(&count(context, rule, wish)).ok()?;
-        Some(view(name, rule, &reading))
-    };
-    context.server.settings.meters.iter().filter_map(look).collect()
+    let Some(user) = context.handle.load(user) else { return Vec::new() };
+    let meters = context.server.settings.meters.iter();
+    meters.filter_map(|(name, rule)| look(context, name, rule, &user)).collect()
+}
+
+/// Where a visitor is sent whose allowance of a meter is used up.
+pub(crate) fn page<'a>(context: &'a Context, meter: &str) -> Option<&'a str> {
+    context.server.settings.meters.get(meter)?.page.as_deref()
 }
 
 impl MeterView {
     /// The same facts as headers, for a proxy.
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
+        if let Some(by) = self.lifted.as_ref().and_then(|by| HeaderValue::from_str(by).ok()) {
+            headers.insert(HeaderName::from_static("x-passerby-meter-lifted"), by);
+            return;
+        }
         for (name, number) in [
-            ("x-passerby-meter-used", self.used),
+            ("x-passerby-meter-used", Some(self.used)),
             ("x-passerby-meter-limit", self.limit),
             ("x-passerby-meter-remaining", self.remaining),
         ] {
-            headers.insert(HeaderName::from_static(name), number.into());
+            if let Some(number) = number {
+                headers.insert(HeaderName::from_static(name), number.into());
+            }
         }
         if let Ok(resets) = HeaderValue::from_str(&self.resets) {
             headers.insert(HeaderName::from_static("x-passerby-meter-resets"), resets);

@@ -116,6 +116,11 @@ fn register(registry: &mut Registry, server: &Server) {
     counter("passivations", "Session actors put to rest", &actors.passivations);
     counter("actor_deaths", "Session actors that died", &actors.deaths);
     counter("requests_shed", "Operations refused for want of a permit", &actors.shed);
+    counter(
+        "strangers",
+        "Genuine tokens and cookies of users who were never here: another server has the same keys and other data",
+        &actors.strangers,
+    );
     counter("refresh_grace_uses", "Uses of the refresh token before the current one", &actors.grace_uses);
     counter("refresh_reuses", "Sessions ended because a refresh token was used again", &actors.reuses);
     let store = server.store.stats();

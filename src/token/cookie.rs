@@ -31,7 +31,7 @@ pub struct ReaderCookie {
     pub kind: CookieKind,
     /// The reader.
     pub user: UserId,
-    /// The number of the session; of a lazy cookie 0.
+    /// The number of the session; of a lazy cookie for how many seconds it is good, 0 where a version before did not say.
     pub session: u32,
     /// When it was issued, by the service clock.
     pub issued: ServiceTime,

@@ -14,7 +14,7 @@ use crate::world::{Answer, CREATE, END, LOGIN, PROFILE, REFRESH, ROTATE, TestSer
 const IDENTITIES: &str = "POST /v1/user/identities";
 const TRANSFER: &str = "POST /v1/session/transfer";
 const SESSIONS: &str = "GET /v1/user/sessions";
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// A world with JWTs of somebody else, passwords without confirmation, and API keys.
 #[track_caller]
@@ -27,7 +27,13 @@ pub(crate) fn world() -> World {
 
 /// Somebody else's JWT about this person, good for years of a test's time.
 pub(crate) fn jwt(subject: &str) -> String {
-    let claims = json!({ "sub": subject, "aud": "test", "exp": 4_000_000_000_u32 });
+    jwt_with(json!({ "sub": subject }))
+}
+
+/// The same with these claims.
+pub(crate) fn jwt_with(mut claims: Value) -> String {
+    claims["aud"] = json!("test");
+    claims["exp"] = json!(4_000_000_000_u32);
     let signed = format!(
         "{}.{}",
         URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#),

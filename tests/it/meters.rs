@@ -1,12 +1,13 @@
 //! Meters, behind a proxy's check and over the API: what counts, once and exactly, and what goes on while nothing can be written.
 
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::accounts;
 use crate::faulty::Mode;
 use crate::readers::{AUTO, Jar, NEVER, from, passed, users};
 use crate::support::{DAY_S, until};
-use crate::world::{Answer, World};
+use crate::world::{Answer, Tokens, World};
 
 const METERS: &str = "[meter.articles]\nlimit = 2\nwindow = \"day\"\n[meter.plain]\nlimit = 3\nonce = false\nwindow = \"rolling\"\nrolling = 60\n";
 
@@ -282,6 +283,101 @@ async fn a_made_reader_whose_browser_lost_the_answer_is_counted_as_that_reader()
             }
             assert_eq!(passed(&lazy.sent(server.call(NEVER)).send().await), id);
             assert_eq!(users(server), 1);
+        })
+        .await;
+}
+
+/// A meter can be lifted: for every account, or for those to whom the operator's own login gives an entitlement.
+#[actix_web::test]
+async fn a_meter_is_lifted_for_accounts_and_for_those_who_are_entitled() {
+    const METERS: &str = "[provider.custom_token]\nconfig = { audience = \"test\", signingAlgorithm = \"HS256\" }\n\
+        secret_config = { signingKeys = [\"jwt-key\"] }\n\
+        metadata_fields = [{ name = \"plan.has\", field_name = \"entitlements\" }]\n\
+        [meter.free]\nlimit = 1\naccounts = \"free\"\n[meter.more]\nlimit = 1\naccounts = 2\n\
+        [meter.paid]\nlimit = 1\nentitlement = \"subscriber\"\npage = \"https://news.example/subscribe?from=wall\"\n";
+    World::new()
+        .file(METERS)
+        .secret("JWT_KEY", accounts::SECRET)
+        .serve(async |server| {
+            let verify = async |tokens: &Tokens, query: &str| {
+                server.call(&format!("GET /verify?{query}")).bearer(&tokens.access).send().await
+            };
+            let log_in = async |has: Value| {
+                let token = accounts::jwt_with(json!({ "sub": "a", "plan": { "has": has } }));
+                let body = json!({ "provider": "custom-token", "token": token }).to_string();
+                let answer = server.call("POST /v1/sessions").body(body).send().await;
+                assert_eq!(answer.status, 201, "{answer:?}");
+                answer.tokens()
+            };
+            let guest = server.log_in_v1().await;
+            for meter in ["free", "more", "paid"] {
+                let query = format!("meter={meter}&item=");
+                let within = verify(&guest, &format!("{query}1")).await;
+                assert_eq!((within.status, within.header("x-passerby-meter-limit")), (204, Some("1")), "{meter}");
+                let over = verify(&guest, &format!("{query}2")).await;
+                assert_eq!((over.status, over.header("x-passerby-reason")), (402, Some("meter")), "{meter}");
+                let page = over.header("x-passerby-meter-page");
+                assert_eq!(page, (meter == "paid").then_some("https://news.example/subscribe?from=wall"));
+                assert_eq!(verify(&guest, &format!("{query}2&over=403")).await.status, 403);
+                let sent = verify(&guest, &format!("{query}2&over=303")).await;
+                let expected = if meter == "paid" { 303 } else { 402 };
+                assert_eq!((sent.status, sent.header("location")), (expected, page), "{meter}");
+                assert_eq!(sent.header("x-passerby-meter-remaining"), Some("0"));
+            }
+
+            let account = log_in(json!([])).await;
+            for item in ["1", "2", "3"] {
+                let lifted = verify(&account, &format!("meter=free&item={item}")).await;
+                assert_eq!((lifted.status, lifted.header("x-passerby-meter-lifted")), (204, Some("accounts")));
+                for name in ["used", "limit", "remaining", "resets"] {
+                    assert_eq!(lifted.header(&format!("x-passerby-meter-{name}")), None, "nothing is counted");
+                }
+            }
+            for (item, status) in [("1", 204), ("2", 204), ("3", 402)] {
+                let answer = verify(&account, &format!("meter=more&item={item}")).await;
+                assert_eq!((answer.status, answer.header("x-passerby-meter-limit")), (status, Some("2")));
+            }
+            assert_eq!(verify(&account, "meter=paid&item=1").await.status, 204);
+            let now = server.server.wall_s();
+            for (has, status) in [
+                (json!(["reader", "subscriber"]), 204),
+                (json!(["subscribers"]), 402),
+                (json!("reader subscriber"), 204),
+                (json!("subscribers"), 402),
+                (json!({ "subscriber": now + 1000 }), 204),
+                (json!({ "subscriber": now }), 402),
+                (json!({ "subscriber": "for ever" }), 402),
+                (json!({ "subscriber": true }), 402),
+                (json!(7), 402),
+                (json!(null), 402),
+                (json!(["subscriber"]), 204),
+            ] {
+                // the login says what holds from now on, for every session of the account
+                log_in(has.clone()).await;
+                let answer = verify(&account, "meter=paid&item=2").await;
+                assert_eq!(answer.status, status, "{has}");
+                let lifted = answer.header("x-passerby-meter-lifted");
+                assert_eq!(lifted, (status == 204).then_some("subscriber"), "{has}");
+            }
+            log_in(json!({ "subscriber": now + 1000 })).await;
+            server.clock.advance_s(999);
+            assert_eq!(verify(&account, "meter=paid&item=2").await.status, 204);
+            server.clock.advance_s(1);
+            assert_eq!(verify(&account, "meter=paid&item=2").await.status, 402, "its time is over");
+            log_in(json!(["subscriber"])).await;
+            let listed = server.call("GET /v1/meters").bearer(&account.access).send().await.json();
+            let paid = &listed["meters"][2];
+            assert_eq!(
+                (&paid["lifted"], &paid["allowed"], &paid["used"]),
+                (&json!("subscriber"), &json!(true), &json!(1))
+            );
+            assert_eq!((&paid["limit"], &paid["remaining"]), (&json!(null), &json!(null)), "{listed}");
+            let used = server.call("POST /v1/meters/paid").bearer(&account.access).body(r#"{"item":"9"}"#).send().await;
+            assert_eq!((used.status, &used.json()["lifted"]), (200, &json!("subscriber")));
+            // what a user writes gives nothing
+            let body = json!({ "entitlements": ["subscriber"] }).to_string();
+            assert_eq!(server.call("PUT /v1/data").bearer(&guest.access).body(body).send().await.status, 200);
+            assert_eq!(verify(&guest, "meter=paid&item=3").await.status, 402);
         })
         .await;
 }

@@ -79,7 +79,7 @@ async fn a_reader_has_an_id_from_the_first_page_and_is_made_at_the_second() {
             assert_eq!(first.header("x-passerby-session-age"), Some("0"));
             let set = first.header("set-cookie").unwrap();
             assert!(set.starts_with("passerby=") && set.contains("; HttpOnly; SameSite=Lax; Path=/"), "{set}");
-            assert!(set.contains("Max-Age=2592000") && !set.contains("Secure") && !set.contains("Domain"), "{set}");
+            assert!(set.contains("Max-Age=7776000") && !set.contains("Secure") && !set.contains("Domain"), "{set}");
             assert_eq!(users(server), 0);
             let lazy = Jar(jar.0.clone());
 
@@ -115,6 +115,37 @@ async fn a_reader_has_an_id_from_the_first_page_and_is_made_at_the_second() {
             assert_eq!(later.header("set-cookie"), None);
         })
         .await;
+}
+
+/// S39: the first cookie lives as long as every other one, so that who reads one page a month stays the same reader.
+#[actix_web::test]
+async fn a_first_cookie_lives_as_long_as_the_window() {
+    const DAY: u32 = DAY_S as u32;
+    for (window, age) in [(90 * DAY, 90 * DAY), (10 * DAY, 10 * DAY), (1000 * DAY, 400 * DAY)] {
+        World::new()
+            .set("expiry.window", &window.to_string())
+            .serve(async |server| {
+                let (mut comes, mut late, mut leaves) = (Jar::default(), Jar::default(), Jar::default());
+                let first = comes.visit(server, AUTO).await;
+                let id = passed(&first);
+                assert!(first.header("set-cookie").unwrap().contains(&format!("Max-Age={age};")), "{first:?}");
+                let never_back = passed(&late.visit(server, AUTO).await);
+                let left_id = passed(&leaves.visit(server, AUTO).await);
+                server.clock.advance_s(u64::from(window) - 1);
+                let second = comes.visit(server, AUTO).await;
+                assert_eq!(passed(&second), id, "to the last second");
+                assert!(second.header("set-cookie").unwrap().contains(&format!("Max-Age={age};")), "{second:?}");
+                // who leaves in that second is remembered for as long as a lazy cookie of theirs could be good
+                let left = server.call("DELETE /v1/session").header("sec-fetch-site", "same-origin");
+                assert_eq!(leaves.sent(left).send().await.status, 204);
+                server.server.janitor.sweep(server.server.store.registry().pages()).await.unwrap();
+                assert_ne!(passed(&leaves.visit(server, AUTO).await), left_id, "an end is an end");
+                server.clock.advance_s(1);
+                assert_ne!(passed(&late.visit(server, AUTO).await), never_back, "and not a second longer");
+                assert_eq!(passed(&comes.visit(server, AUTO).await), id);
+            })
+            .await;
+    }
 }
 
 /// S33, design §5: slid once a day, gone after 90 days without a visit, and the browser's cookie with it.
@@ -504,6 +535,36 @@ async fn checks_of_known_readers_go_on_while_the_disk_fails() {
         .await;
 }
 
+/// Where anonymous users are switched off, a proxy that asks for `create=auto` makes none.
+#[actix_web::test]
+async fn without_anonymous_logins_no_page_makes_a_reader() {
+    let world = World::new();
+    let server = world.start().await;
+    let mut made = Jar::of_reader(&server).await;
+    let mut lazy = Jar::default();
+    passed(&lazy.visit(&server, AUTO).await);
+    server.stop().await;
+
+    let world = world.without_anonymous_logins();
+    world
+        .serve(async |server| {
+            for mut jar in [Jar::default(), lazy] {
+                for what in [AUTO, AUTO, NEVER] {
+                    let refused = jar.visit(server, what).await;
+                    refused.assert_problem(401, "no-reader");
+                    assert_eq!(refused.header("set-cookie"), None);
+                }
+                let own = |call: Call| jar.sent(call).header("sec-fetch-site", "same-origin");
+                let by_script = own(server.call("POST /v1/sessions").body(r#"{"mode":"cookie"}"#)).send().await;
+                by_script.assert_problem(403, "provider-disabled");
+                own(server.call("GET /v1/session")).send().await.assert_problem(401, "no-reader");
+            }
+            assert_eq!(users(server), 1);
+            passed(&made.visit(server, AUTO).await);
+        })
+        .await;
+}
+
 #[actix_web::test]
 async fn at_capacity_readers_keep_their_lazy_ids() {
     World::new()
@@ -513,7 +574,13 @@ async fn at_capacity_readers_keep_their_lazy_ids() {
             let mut jar = Jar::default();
             let id = passed(&jar.visit(server, AUTO).await);
             let again = jar.visit(server, AUTO).await;
-            assert_eq!((passed(&again), again.header("set-cookie"), users(server)), (id, None, 1));
+            assert_eq!((passed(&again), again.header("set-cookie"), users(server)), (id.clone(), None, 1));
+            // for as long as they come back
+            for _ in 0..3 {
+                server.clock.advance_s(89 * DAY_S);
+                assert_eq!(passed(&jar.visit(server, AUTO).await), id);
+            }
+            assert_eq!(users(server), 1);
         })
         .await;
 }
@@ -707,4 +774,36 @@ async fn pages_of_listed_origins_may_act_by_cookie() {
             assert_eq!(users(server), 1);
         })
         .await;
+}
+
+/// Two servers with the same keys and a data folder each are two servers: that is said where somebody is taken for dead for it, and
+/// not where somebody has ended.
+#[actix_web::test]
+async fn a_user_of_another_server_with_the_same_keys_is_noticed() {
+    let keys = tempfile::tempdir().unwrap();
+    let keys = keys.path().join("keys").display().to_string();
+    let (one, two) = (World::new().set("keys_dir", &keys), World::new().set("keys_dir", &keys));
+    let (here, there) = (one.start().await, two.start().await);
+    let strangers = async |server: &TestServer| server.metric("passerby_strangers_total").await;
+    let before = there.log_in_v1().await;
+    for clock in [&one.clock, &two.clock] {
+        clock.advance_s(5);
+    }
+    // may have been here once, as far as this server knows
+    here.call("GET /v1/session").bearer(&before.access).send().await.assert_problem(401, "session-ended");
+    assert_eq!(strangers(&here).await, 0);
+    let token = there.log_in_v1().await;
+    here.call("GET /v1/session").bearer(&token.access).send().await.assert_problem(401, "session-ended");
+    here.call("POST /v1/session/refresh").bearer(&token.refresh).send().await.assert_problem(401, "session-ended");
+    let reader = Jar::of_reader(&there).await;
+    reader.sent(here.call(NEVER)).send().await.assert_problem(401, "no-reader");
+    assert_eq!((strangers(&here).await, strangers(&there).await), (3, 0));
+
+    // who has ended here is no stranger
+    let gone = here.log_in_v1().await;
+    assert_eq!(here.call("DELETE /v1/user").bearer(&gone.access).send().await.status, 204);
+    here.call("GET /v1/session").bearer(&gone.access).send().await.assert_problem(401, "session-ended");
+    assert_eq!(strangers(&here).await, 3);
+    here.stop().await;
+    there.stop().await;
 }

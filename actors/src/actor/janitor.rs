@@ -16,7 +16,7 @@ use actix::prelude::*;
 
 use super::{Bound, Core, Error, Fullness, event};
 use crate::domain::{
-    Cause, ChangeSet, Credential, Family, LAZY_S, Op, Outcome, Record, Rewrite, ServiceTime, UserId, ValueKey,
+    Cause, ChangeSet, Credential, Family, Op, Outcome, Record, Rewrite, ServiceTime, UserId, ValueKey,
 };
 use crate::histogram::Histogram;
 use crate::store::{Completions, Health};
@@ -306,7 +306,7 @@ impl Sweep {
             }),
             Family::ENDED_LAZY => {
                 let ended = bytes.try_into().map_or(0, ServiceTime::from_be_bytes);
-                now >= ended.saturating_add(LAZY_S)
+                now >= ended.saturating_add(window_s)
             }
             _ => false,
         });

@@ -75,7 +75,12 @@ pub struct ActorStats {
     pub grace_uses: AtomicU64,
     /// Sessions ended because a refresh token was used again (S31).
     pub reuses: AtomicU64,
+    /// Genuine tokens and cookies of users who were never here.
+    pub strangers: AtomicU64,
 }
+
+/// How often it is said that users of another server come here (milliseconds).
+const STRANGERS_MS: u64 = 3_600_000;
 
 /// Called before each operation of a session actor: where a test lets one die.
 pub type BeforeOperation = Arc<dyn Fn(&UserId, &Operation) + Send + Sync>;
@@ -92,6 +97,10 @@ pub struct Core {
     pub(crate) before_operation: Option<BeforeOperation>,
     queues: RwLock<Vec<Option<Arc<CompletionQueue>>>>,
     incarnations: AtomicU64,
+    /// When the server started, Unix time in milliseconds.
+    started_ms: u64,
+    /// When a stranger was last spoken of, by the monotonic clock in milliseconds; 0 for never.
+    spoken_ms: AtomicU64,
 }
 
 impl Core {
@@ -103,6 +112,7 @@ impl Core {
         entropy: Arc<dyn Entropy>,
         before_operation: Option<BeforeOperation>,
     ) -> Arc<Self> {
+        let started_ms = store.clock().wall_ms();
         let core = Arc::new(Self {
             store,
             policy,
@@ -114,9 +124,30 @@ impl Core {
             before_operation,
             queues: RwLock::default(),
             incarnations: AtomicU64::new(0),
+            started_ms,
+            spoken_ms: AtomicU64::new(0),
         });
         core.store.watch(Arc::new(LiveUsers(Arc::downgrade(&core))));
         core
+    }
+
+    /// Speaks of a user whom a genuine token names and who was never here, once an hour: another server has the same keys and a
+    /// data folder of its own, and each calls the other's users dead.
+    pub(crate) fn note_stranger(&self, user: &UserId) {
+        if !self.store.registry().was_never_here(user, self.started_ms) {
+            return;
+        }
+        self.stats.strangers.fetch_add(1, Ordering::Relaxed);
+        let (now_ms, spoken_ms) = (self.store.clock().monotonic_ms().max(1), self.spoken_ms.load(Ordering::Relaxed));
+        let is_due = spoken_ms == 0 || now_ms.saturating_sub(spoken_ms) >= STRANGERS_MS;
+        let claim = || self.spoken_ms.compare_exchange(spoken_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if is_due && claim() {
+            tracing::warn!(
+                %user,
+                "a token under a key of this server names a user who was never here: is there another server with the same \
+                 keys and a data folder of its own? Each of them refuses the users of the other"
+            );
+        }
     }
 
     /// The store.

@@ -2,7 +2,8 @@
 
 use super::clock::ServiceTime;
 
-/// How long a lazy cookie is good from its issue, and how long the end of a user made by one is remembered (seconds of service).
+/// How long a lazy cookie is good that does not say so itself: one that a version before issued (seconds of service). Others are
+/// good for as long as the window was when they were issued, and the end of a reader is remembered for the window.
 pub const LAZY_S: u32 = 30 * 86_400;
 
 /// How a session was begun; fixed at its start. Each refresh endpoint accepts its own kind alone (design §5).

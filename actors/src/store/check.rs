@@ -10,8 +10,8 @@ use super::Sets;
 use super::apply::Effect;
 use super::completion::{Applied, Outcomes};
 use crate::domain::{
-    Cause, ChangeSet, Continued, Extension, Flags, IdentityKey, LAZY_S, Op, Outcome, Record, Rewrite, ServiceTime,
-    UserId, ValueKey,
+    Cause, ChangeSet, Continued, Extension, Flags, IdentityKey, Op, Outcome, Record, Rewrite, ServiceTime, UserId,
+    ValueKey,
 };
 use crate::registry::Registry;
 
@@ -162,9 +162,8 @@ impl<'a> Group<'a> {
             }
             Op::Expire { id, cutoff } => {
                 let current = self.user(&id).filter(|current| current.is_anonymous() && current.last_seen <= cutoff)?;
-                // who was inactive for longer than a lazy cookie is good has none left
-                let remembered = at.saturating_sub(cutoff) < LAZY_S;
-                self.remove(id, &current, remembered.then_some(at));
+                // a lazy cookie is good for the window at most: who was inactive for all of it has none left
+                self.remove(id, &current, None);
             }
             Op::GiveUp { id, made } => {
                 let unused = |record: &Record| record.is_unused() && record.session_started == made;

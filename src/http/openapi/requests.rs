@@ -498,6 +498,8 @@ pub(crate) enum VerifyItemFrom {
 /// The status of a refusal.
 #[derive(Serialize, ToSchema)]
 pub(crate) enum VerifyOver {
+    #[serde(rename = "303")]
+    SeeOther,
     #[serde(rename = "402")]
     PaymentRequired,
     #[serde(rename = "403")]

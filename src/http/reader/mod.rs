@@ -126,7 +126,7 @@ pub(crate) fn look(request: &HttpRequest, context: &Context) -> Result<Found, ha
         },
         CookieKind::Lazy => {
             let server = &context.server;
-            let over = server.clock().now() >= cookie.issued.saturating_add(LAZY_S);
+            let over = server.clock().now() >= cookie.issued.saturating_add(lazy_s(context, &cookie));
             let ended = server.store.registry().value(&ValueKey::ended_lazy(&cookie.user)).is_some();
             if over || ended {
                 return replaced(context, &cookie.user, &session);
@@ -182,11 +182,18 @@ pub(crate) fn set_session(
     set(response, request, context, &cookie, age_s.min(LONGEST_AGE_S));
 }
 
-/// Sets a lazy cookie for a new id, and answers the id.
+/// For how long a lazy cookie is good (seconds): for the window, which may be another one than when it was issued.
+fn lazy_s(context: &Context, cookie: &ReaderCookie) -> u32 {
+    let issued_for = if cookie.session == 0 { LAZY_S } else { cookie.session };
+    issued_for.min(context.server.core.policy().window_s)
+}
+
+/// Sets a lazy cookie for an id whose reader is not made.
 fn set_lazy(response: &mut HttpResponse, request: &HttpRequest, context: &Context, user: UserId) {
     let issued: ServiceTime = context.server.clock().now();
-    let cookie = ReaderCookie { kind: CookieKind::Lazy, user, session: 0, issued };
-    set(response, request, context, &cookie, LAZY_S);
+    let window_s = context.server.core.policy().window_s;
+    let cookie = ReaderCookie { kind: CookieKind::Lazy, user, session: window_s, issued };
+    set(response, request, context, &cookie, window_s.min(LONGEST_AGE_S));
 }
 
 fn set(response: &mut HttpResponse, request: &HttpRequest, context: &Context, cookie: &ReaderCookie, max_age_s: u32) {
@@ -219,6 +226,13 @@ pub(crate) fn slide(
         let session = SessionId::derive(&live.user, live.number);
         let session = LoggedIn { user: live.user, number: live.number, session, epoch: live.epoch };
         set_session(response, request, context, &session, !live.record.is_anonymous());
+    }
+}
+
+/// Slides the cookie of a reader who comes back and still cannot be made.
+fn slide_lazy(response: &mut HttpResponse, request: &HttpRequest, context: &Context, cookie: &ReaderCookie) {
+    if context.server.clock().now().saturating_sub(cookie.issued) >= SLIDE_S {
+        set_lazy(response, request, context, cookie.user);
     }
 }
 

@@ -1,14 +1,14 @@
 //! `/verify`: what a proxy asks before it lets a request through (forward authentication).
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderName, HeaderValue, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
 use passerby_actors::domain::{Refusal, UserId};
 use passerby_actors::handle::{self, Live};
 use passerby_actors::store::Store as _;
 use url::form_urlencoded;
 
-use super::{Found, Visitor, look, set_lazy, set_session, slide};
+use super::{Found, Visitor, look, set_lazy, set_session, slide, slide_lazy};
 use crate::http::meters::{self, Use};
 use crate::http::openapi::{VerifyAssertion, VerifyCreate, VerifyItemFrom, VerifyOver};
 use crate::http::v1::{Problem, by_bearer};
@@ -24,6 +24,8 @@ const SESSION_AGE: HeaderName = HeaderName::from_static("x-passerby-session-age"
 const ASSERTION: HeaderName = HeaderName::from_static("x-passerby-assertion");
 /// The meter that a page counts on, for proxies that say it so and not in the query.
 const METER: HeaderName = HeaderName::from_static("x-passerby-meter");
+/// Where the visitor finds more than the allowance.
+const METER_PAGE: HeaderName = HeaderName::from_static("x-passerby-meter-page");
 /// Why it is refused.
 const REASON: HeaderName = HeaderName::from_static("x-passerby-reason");
 
@@ -43,6 +45,8 @@ pub(crate) struct Wish {
     /// The part of `X-Forwarded-Uri` that is the item.
     item_from: Option<Part>,
     operation: Option<String>,
+    /// Whether a visitor whose allowance is used up is sent to the meter's page.
+    redirects: bool,
 }
 
 /// Of the page that a visitor asked the proxy for.
@@ -83,8 +87,9 @@ impl Wish {
                 ("operation", operation) => wish.operation = Some(operation.to_owned()),
                 // how a refusal is answered: nginx takes everything but 401 and 403 for an error of ours
                 ("over", "402" | "403") => {}
+                ("over", "303") => wish.redirects = true,
                 _ => {
-                    let detail = "the query takes create=auto or never, assertion=1 or 0, meter, item, item_from=path or uri, operation, over=402 or 403";
+                    let detail = "the query takes create=auto or never, assertion=1 or 0, meter, item, item_from=path or uri, operation, over=402, 403 or 303";
                     return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-query", detail));
                 }
             }
@@ -176,7 +181,7 @@ impl Passed {
         ("item" = Option<String>, Query, description = "What is used; counts once in a period.", example = "/2026/an-article"),
         ("item_from" = inline(Option<VerifyItemFrom>), Query, description = "The item is that part of `X-Forwarded-Uri`: `path` or all of it, `uri`."),
         ("operation" = Option<String>, Query, description = "Which request it is; counts once.", example = "5f0c2c1e"),
-        ("over" = inline(Option<VerifyOver>), Query, description = "`402` (the default): the status when the allowance is used up. `403`: that of every refusal but 401 and 503, for proxies that know no others."),
+        ("over" = inline(Option<VerifyOver>), Query, description = "`402` (the default): the status when the allowance is used up. `403`: that of every refusal but 401 and 503, for proxies that know no others. `303`: the visitor is sent to the meter's page, where `meter.NAME.page` is set."),
         ("assertion" = inline(Option<VerifyAssertion>), Query, description = "`1`: with `X-Passerby-Assertion`."),
         ("X-Passerby-Meter" = Option<String>, Header, description = "The same as `meter`, for proxies that set a header for each page.", example = "articles"),
         ("X-Forwarded-Uri" = Option<String>, Header, description = "The page that the visitor asked for, for `item_from`.", example = "/2026/an-article?page=2")),
@@ -189,9 +194,13 @@ impl Passed {
             ("x-passerby-meter-limit" = Option<u32>, description = "Allowed in a period."),
             ("x-passerby-meter-remaining" = Option<u32>, description = "What is left."),
             ("x-passerby-meter-resets" = Option<String>, description = "When a new period begins (RFC 3339)."),
+            ("x-passerby-meter-lifted" = Option<String>, description = "In place of those four: what lifts the meter for the visitor, `accounts` or the name of an entitlement."),
             ("set-cookie" = Option<String>, description = "To be passed on to the visitor."))),
+        (status = 303, description = "With `over=303`: the allowance is used up.", headers(
+            ("location" = String, description = "The meter's page (`meter.NAME.page`)."))),
         (status = 402, description = "The allowance is used up.", headers(
             ("x-passerby-reason" = String, description = "`meter`."),
+            ("x-passerby-meter-page" = Option<String>, description = "The meter's page (`meter.NAME.page`)."),
             ("x-passerby-meter-resets" = String, description = "When a new period begins (RFC 3339).")))),
     extensions(("x-problems" = json!("body bad-query no-forwarded-uri no-such-meter:400 no-reader invalid-token wrong-token token-expired session-ended user-disabled cross-site idempotency-key-reused over-budget write"))))]
 pub(crate) async fn verify(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
@@ -260,6 +269,14 @@ async fn metered(
     if !view.allowed {
         *response.status_mut() = StatusCode::PAYMENT_REQUIRED;
         response.headers_mut().insert(REASON, HeaderValue::from_static("meter"));
+        // of characters that a header may hold
+        if let Some(page) = meters::page(context, meter).and_then(|page| HeaderValue::from_str(page).ok()) {
+            if wish.redirects {
+                *response.status_mut() = StatusCode::SEE_OTHER;
+                response.headers_mut().insert(LOCATION, page.clone());
+            }
+            response.headers_mut().insert(METER_PAGE, page);
+        }
     }
     Ok(response)
 }
@@ -275,7 +292,10 @@ async fn by_cookie(request: &HttpRequest, context: &Context, wish: &Wish) -> Res
             metered(context, wish, Some(&live.user), Passed::by(context, &live).response(context, wish)).await
         }
         Found::Replaced(_) => Err(Problem::no_reader()),
-        Found::Lazy(_) | Found::Nobody if !wish.creates => Err(Problem::no_reader()),
+        // as no login does where anonymous users are switched off
+        Found::Lazy(_) | Found::Nobody if !wish.creates || !context.server.providers.anon_user_enabled => {
+            Err(Problem::no_reader())
+        }
         Found::Lazy(cookie) if !Visitor::of(request).may_become_reader => {
             metered(context, wish, None, Passed::lazily(cookie.user).response(context, wish)).await
         }
@@ -295,7 +315,9 @@ async fn by_cookie(request: &HttpRequest, context: &Context, wish: &Wish) -> Res
                 }
                 // nobody is evicted, and the reader keeps the id (design §8)
                 Ok(None) | Err(handle::Error::Capacity) => {
-                    metered(context, wish, None, Passed::lazily(user).response(context, wish)).await
+                    let mut response = Passed::lazily(user).response(context, wish);
+                    slide_lazy(&mut response, request, context, &cookie);
+                    metered(context, wish, None, response).await
                 }
                 Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => {
                     metered(context, wish, None, first_visit(request, context, wish)).await
