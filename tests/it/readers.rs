@@ -128,13 +128,13 @@ async fn a_first_cookie_lives_as_long_as_the_window() {
                 let (mut comes, mut late, mut leaves) = (Jar::default(), Jar::default(), Jar::default());
                 let first = comes.visit(server, AUTO).await;
                 let id = passed(&first);
-                assert!(first.header("set-cookie").unwrap().contains(&format!("Max-Age={age};")), "{first:?}");
+                assert!(first.header("set-cookie").unwrap().ends_with(&format!("; Max-Age={age}")), "{first:?}");
                 let never_back = passed(&late.visit(server, AUTO).await);
                 let left_id = passed(&leaves.visit(server, AUTO).await);
                 server.clock.advance_s(u64::from(window) - 1);
                 let second = comes.visit(server, AUTO).await;
                 assert_eq!(passed(&second), id, "to the last second");
-                assert!(second.header("set-cookie").unwrap().contains(&format!("Max-Age={age};")), "{second:?}");
+                assert!(second.header("set-cookie").unwrap().ends_with(&format!("; Max-Age={age}")), "{second:?}");
                 // who leaves in that second is remembered for as long as a lazy cookie of theirs could be good
                 let left = server.call("DELETE /v1/session").header("sec-fetch-site", "same-origin");
                 assert_eq!(leaves.sent(left).send().await.status, 204);
@@ -248,7 +248,7 @@ async fn who_logged_out_does_not_come_back_by_an_old_lazy_cookie() {
     let mut replayed = Jar(lazy.clone());
     assert_ne!(passed(&replayed.visit(&server, AUTO).await), id);
     assert_eq!(server.server.store.registry().values(), 1);
-    world.clock.advance_s(30 * DAY_S);
+    world.clock.advance_s(90 * DAY_S);
     let mut replayed = Jar(lazy);
     assert_ne!(passed(&replayed.visit(&server, AUTO).await), id, "by now it is too old by itself");
     let pages = server.server.store.registry().pages();
@@ -557,7 +557,7 @@ async fn without_anonymous_logins_no_page_makes_a_reader() {
                 let own = |call: Call| jar.sent(call).header("sec-fetch-site", "same-origin");
                 let by_script = own(server.call("POST /v1/sessions").body(r#"{"mode":"cookie"}"#)).send().await;
                 by_script.assert_problem(403, "provider-disabled");
-                own(server.call("GET /v1/session")).send().await.assert_problem(401, "no-reader");
+                assert_eq!(own(server.call("GET /v1/session")).send().await.status, 401);
             }
             assert_eq!(users(server), 1);
             passed(&made.visit(server, AUTO).await);

@@ -155,9 +155,9 @@ impl World {
     }
 }
 
-/// A client that waits long: a slow machine is not a broken server.
+/// A client that waits long: a slow machine is not a broken server. A redirect is an answer.
 pub(crate) fn client() -> awc::Client {
-    awc::Client::builder().timeout(Duration::from_secs(60)).finish()
+    awc::Client::builder().timeout(Duration::from_secs(60)).disable_redirects().finish()
 }
 
 /// A server at work.
