@@ -21,14 +21,16 @@ export interface Meter {
   name: string;
   /** Used in this period. */
   used: number;
-  /** Allowed in a period. */
-  limit: number;
-  /** What is left. */
-  remaining: number;
+  /** Allowed in a period; null if the meter is lifted for the reader. */
+  limit: number | null;
+  /** What is left; null if the meter is lifted for the reader. */
+  remaining: number | null;
   /** When a new period begins (RFC 3339). */
   resets: string;
   /** Whether this use is within the limit. */
   allowed: boolean;
+  /** What lifts the meter for the reader: `accounts`, or the name of an entitlement. */
+  lifted?: string;
 }
 
 /**

@@ -42,7 +42,7 @@ export function reader() {
 }
 
 /**
- * @typedef {{ name: string, used: number, limit: number, remaining: number, resets: string, allowed: boolean }} Meter
+ * @typedef {{ name: string, used: number, limit: number | null, remaining: number | null, resets: string, allowed: boolean, lifted?: string }} Meter
  * `resets` (RFC 3339) is when a new period begins, `allowed` whether this use is within the limit
  */
 
