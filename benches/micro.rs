@@ -18,7 +18,8 @@ use futures_util::future::join_all;
 use passerby::token::{AccessClaims, Algorithm, KeyStore, RefreshClaims, Tokens};
 use passerby_actors::actor::{Core, JanitorHandle, Limits};
 use passerby_actors::domain::{
-    Cause, ChangeSet, Clock, DeviceId, Entropy, Op, Outcome, Policy, Record, SessionId, SessionKind, UserId,
+    Cause, Change, ChangeSet, Clock, DeviceId, Document, Edit, Entropy, Expected, Op, Outcome, Patch, Policy, Record,
+    SessionId, SessionKind, UserId, inexact_number,
 };
 use passerby_actors::handle::{Handle, IdForm};
 use passerby_actors::registry::{Registry, Touched};
@@ -409,6 +410,58 @@ fn sweep(criterion: &mut Criterion) {
 
 // Worlds are made outside of what criterion calls, which is called for each sample, and only if a filter lets it be.
 // Short, so that the whole file takes two minutes: it shows where time goes, and a doubling, but not a percent.
+// What does the largest request at default settings cost, from its text to the stored bytes of a document of 16 KiB: patches that
+// touch as much as they may, and far more, and merge patches of the smallest values and of the numbers that are checked longest?
+// It shall be 2 ms at most.
+fn document(criterion: &mut Criterion) {
+    const MOST: usize = 16 * 1024;
+    let edit = |change| Edit { change, expected: Expected::Anything, operation: None, origin: None, may_grow: true };
+    let object = |json: &str| serde_json::from_str(json).unwrap();
+    let stored = |json: &str| {
+        let (next, _) = Document::default().edited(&edit(Change::Put(object(json))), 1, MOST).unwrap();
+        next.unwrap().encode()
+    };
+    let full = |begin: &str, item: &str, end: &str, bytes: usize| {
+        format!("{begin}{}{end}", vec![item; (bytes - begin.len() - end.len()) / (item.len() + 1)].join(","))
+    };
+    let list = stored(&full(r#"{"l":["#, "0", r#"],"s":{}}"#, MOST));
+    let patch = |operations: &str| full("[", operations, "]", 64 * 1024);
+    let there_and_back = |one: &str, other: &str| {
+        let moved = |from, path| format!(r#"{{"op":"move","from":"{from}","path":"{path}"}}"#);
+        patch(&format!("{},{}", moved(one, other), moved(other, one)))
+    };
+    let patches = [
+        ("moves of the same depth", there_and_back("/l", "/m")),
+        ("moves of all, deeper", there_and_back("/l", "/s/l")),
+        ("moves through a list", there_and_back("/l/0", "/l/8000")),
+        ("tests", patch(r#"{"op":"test","path":"/s","value":{}}"#)),
+        ("copies", patch(r#"{"op":"copy","from":"/s","path":"/t"}"#)),
+        ("values", full(r#"[{"op":"add","path":"/t","value":["#, "0", "]}]", 64 * 1024)),
+    ];
+    let merges = [
+        ("merge of numbers", full(r#"{"t":["#, "0", "]}", 64 * 1024)),
+        ("merge of decimals", full(r#"{"t":["#, "0.30000000000000004", "]}", 64 * 1024)),
+        ("merge of members", full(r#"{"t":{"#, r#""a":1"#, "}}", 64 * 1024)),
+    ];
+    let mut group = criterion.benchmark_group("document");
+    let mut measure = |name: &str, text: &str, change: &dyn Fn(&str) -> Change| {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                assert_eq!(inexact_number(text), None);
+                let edited = Document::decode(&list).unwrap().edited(&edit(change(text)), 2, MOST);
+                edited.map(|(next, _)| next.map(|next| next.encode()))
+            });
+        });
+    };
+    for (name, text) in &patches {
+        measure(name, text, &|text| Change::Patch(Patch::of(serde_json::from_str(text).unwrap()).unwrap()));
+    }
+    for (name, text) in &merges {
+        measure(name, text, &|text| Change::Merge(serde_json::from_str(text).unwrap()));
+    }
+    group.finish();
+}
+
 criterion_group!(
     name = benches;
     config = Criterion::default()
@@ -416,6 +469,6 @@ criterion_group!(
         .measurement_time(Duration::from_millis(1500))
         .sample_size(20)
         .nresamples(10_000);
-    targets = registry, commit_groups, token, activation, sweep
+    targets = registry, commit_groups, token, activation, sweep, document
 );
 criterion_main!(benches);

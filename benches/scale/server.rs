@@ -147,6 +147,7 @@ impl Server {
             durability: Durability::Fsync,
             max_users: opening.max_users,
             min_journal_bytes: opening.min_journal_bytes,
+            min_replay_bytes: u64::MAX,
             // the clock jumps here
             max_generation_age_s: u32::MAX,
             give_back: passerby::memory::give_back,

@@ -120,6 +120,9 @@ pub enum IdentityError {
     /// A metadata field's value is too long.
     #[error("the token's value for the field {0:?} is too long")]
     FieldTooLong(String),
+    /// A metadata field's value holds a number that would be rounded.
+    #[error("the token's value for the field {0:?} holds a number that cannot be kept exactly: write it as a text")]
+    FieldInexact(String),
     /// No e-mail address that is verified and in one of the domains.
     #[error("the account is not of an accepted domain")]
     Domain,

@@ -80,6 +80,12 @@ impl<'a> Token<'a> {
         algorithm(&self.header.alg) == Some(expected)
     }
 
+    /// Its claims as they are written.
+    pub(super) fn claims_text(&self) -> String {
+        // of what was signed it is known that it can be read
+        BASE64.decode(self.payload).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+
     /// Its claims, if this key signed it with this algorithm. They are not checked.
     pub(super) fn signed_by(
         &self,

@@ -1,6 +1,10 @@
 //! Which claims of a token become data of the user (`metadata_fields` of App Services).
 
+use std::collections::BTreeMap;
+
+use passerby_actors::domain::inexact_number;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::identity::IdentityError;
@@ -116,6 +120,25 @@ impl MetadataFields {
         }
         Ok(data)
     }
+
+    /// Refuses a payload of which a field would be kept with a number that was rounded.
+    pub(super) fn check_numbers(&self, payload: &str) -> Result<(), IdentityError> {
+        // most hold none, and one that nobody keeps matters to nobody
+        if self.0.is_empty() || inexact_number(payload).is_none() {
+            return Ok(());
+        }
+        let is_rounded =
+            |field: &&Field| written(payload, &field.path).is_some_and(|text| inexact_number(text).is_some());
+        self.0.iter().find(is_rounded).map_or(Ok(()), |field| Err(IdentityError::FieldInexact(field.name.clone())))
+    }
+}
+
+/// The text of the value at a path of keys.
+fn written<'a>(json: &'a str, path: &[String]) -> Option<&'a str> {
+    path.iter().try_fold(json, |json, key| {
+        let members: BTreeMap<String, &'a RawValue> = serde_json::from_str(json).ok()?;
+        members.get(key).map(|value| value.get())
+    })
 }
 
 /// `None` if a key is empty or a backslash stands before anything but a dot or a backslash.
@@ -179,6 +202,20 @@ mod tests {
             let error = extract(&[field(missing, Some("x"), true)], &claims).unwrap_err();
             assert_eq!(error, IdentityError::MissingField("x".to_owned()));
         }
+    }
+
+    #[test]
+    fn a_number_that_would_be_rounded_is_refused_where_it_would_be_kept() {
+        let fields = |name: &str| MetadataFields::new([field(name, Some("shown"), false)]).unwrap();
+        let payload = r#"{"ids":{"big":[18446744073709551616],"ok":18446744073709551615},"price":0.1234567890123456789,"sub":"a"}"#;
+        for name in ["ids.big", "ids", "price"] {
+            let refused = Err(IdentityError::FieldInexact("shown".to_owned()));
+            assert_eq!(fields(name).check_numbers(payload), refused, "{name}");
+        }
+        for name in ["ids.ok", "sub", "nowhere", "sub.deeper"] {
+            assert_eq!(fields(name).check_numbers(payload), Ok(()), "{name}");
+        }
+        assert_eq!(MetadataFields::default().check_numbers(payload), Ok(()));
     }
 
     #[test]

@@ -57,6 +57,14 @@ impl Effect {
         }
     }
 
+    /// How much of documents a replay reads and writes (bytes).
+    pub(super) fn replay_bytes(&self) -> u64 {
+        match self {
+            Self::EditValue(_, _, Some(next)) => next.len() as u64,
+            _ => 0,
+        }
+    }
+
     fn apply(self, registry: &Registry) {
         match self {
             Self::PutUser(id, record) => registry.put_user(id, record, || {}),

@@ -467,3 +467,21 @@ async fn a_hundred_thousand_increments_all_count() {
     join_all((0..100).map(client)).await;
     assert_eq!(json(&running, &user.user), Some(r#"{"n":100000}"#.to_owned()));
 }
+
+/// Small changes of a large document are small frames, and each takes a start as long as the document is large.
+#[actix_rt::test]
+async fn a_journal_that_would_take_long_to_replay_gives_way_to_a_generation() {
+    let mut world = World::new(3);
+    world.options.min_replay_bytes = 200_000;
+    let running = world.open();
+    let user = somebody(&running).await.user;
+    put(&running, &user, &format!(r#"{{"n":0,"text":"{}"}}"#, "x".repeat(10_000))).await;
+    let generations = || running.store.stats().generations.load(Ordering::SeqCst);
+    for n in 0..30 {
+        assert!(n > 10 || generations() == 0, "{n} changes are not that many");
+        increment(&running, &user, None).await.unwrap();
+    }
+    until("a generation begins", || generations() > 0).await;
+    assert!(running.store.stats().journal_bytes.load(Ordering::SeqCst) < 32 << 20);
+    running.store.stop();
+}

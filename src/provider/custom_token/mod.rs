@@ -184,6 +184,7 @@ impl CustomToken {
             Some(Value::String(subject)) if (1..=MAX_EXTERNAL).contains(&subject.len()) => subject.clone(),
             _ => return Err(IdentityError::Claim("sub")),
         };
+        self.config.fields.check_numbers(&token.claims_text())?;
         let data = self.config.fields.extract(&claims)?;
         Ok(VerifiedIdentity::of(CUSTOM_TOKEN, external, data))
     }

@@ -45,6 +45,9 @@ pub struct Options {
     pub max_users: usize,
     /// A new generation begins when the journal is longer than this (bytes) and than half the snapshot.
     pub min_journal_bytes: u64,
+    /// A new generation begins also when a replay of the journal would read and write more of documents than this (bytes) and than
+    /// eight snapshots: a small change of a large document is a small frame, and takes a start as long as the document is large.
+    pub min_replay_bytes: u64,
     /// A new generation begins at the latest this many seconds of service after the one before began, so that erased data
     /// leaves the disk. Default 23 hours: what is erased is gone within 24 (S44), with an hour for writing the generation.
     pub max_generation_age_s: u32,
@@ -58,6 +61,7 @@ impl Default for Options {
             durability: Durability::Fsync,
             max_users: 1_000_000,
             min_journal_bytes: 32 << 20,
+            min_replay_bytes: 2 << 30,
             max_generation_age_s: 23 * 3600,
             give_back: || {},
         }

@@ -34,6 +34,9 @@ const LINGER: Duration = Duration::from_micros(500);
 /// A group takes at most this many sets: its memory and the time of its sync are bounded.
 const MAX_GROUP_SETS: usize = 16_384;
 
+/// How many times as much as the snapshot a replay may read and write of documents.
+const REPLAYED_SNAPSHOTS: u64 = 8;
+
 pub(super) struct Writer {
     shared: Arc<Shared>,
     files: Arc<dyn Files>,
@@ -42,6 +45,8 @@ pub(super) struct Writer {
     /// None after a failed write: that journal is never written or synced again, since a sync that is tried again can lie.
     journal: Option<Box<dyn AppendFile>>,
     journal_bytes: u64,
+    /// Bytes of documents that a replay of this journal would read and write since the process began.
+    replay_bytes: u64,
     next_seq: u64,
     snapshot_bytes: u64,
     highest_generation: u64,
@@ -82,6 +87,7 @@ impl Writer {
             options,
             journal: Some(recovered.journal),
             journal_bytes: recovered.journal_bytes,
+            replay_bytes: 0,
             next_seq: recovered.next_seq,
             snapshot_bytes: recovered.snapshot_bytes,
             highest_generation: recovered.highest_generation,
@@ -189,6 +195,7 @@ impl Writer {
             effects.clear();
             changed.clear();
         }
+        self.replay_bytes += effects.iter().map(Effect::replay_bytes).sum::<u64>();
         Effect::apply_all(effects, &shared.registry);
         self.answer(replies, &changed);
     }
@@ -291,6 +298,7 @@ impl Writer {
             now_ms >= self.not_before_ms
                 && (self.generation_wanted
                     || self.journal_bytes > self.options.min_journal_bytes.max(self.snapshot_bytes / 2)
+                    || self.replay_bytes > self.options.min_replay_bytes.max(self.snapshot_bytes * REPLAYED_SNAPSHOTS)
                     || age_s >= self.options.max_generation_age_s)
         };
         if !due {
@@ -376,6 +384,7 @@ impl Writer {
     fn go_over_to(&mut self, journal: Box<dyn AppendFile>) {
         self.journal = Some(journal);
         self.journal_bytes = journal::EMPTY as u64;
+        self.replay_bytes = 0;
         self.shared.stats.journal_bytes.store(self.journal_bytes, Ordering::Relaxed);
     }
 
