@@ -82,3 +82,8 @@ pub(super) fn page(title: &str, body: &str) -> String {
          <body>\n{body}</body>\n</html>\n"
     )
 }
+
+/// Text as it stands in HTML.
+pub(super) fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

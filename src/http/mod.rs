@@ -7,9 +7,10 @@ mod fields;
 mod files;
 pub mod forwarded;
 mod identities;
+mod index;
 pub mod listener;
 mod meters;
-mod openapi;
+pub mod openapi;
 pub mod ops;
 mod plain;
 pub(crate) mod reader;
@@ -80,10 +81,9 @@ pub fn public_app(
         .configure(|config| openapi::routes(config, public_url.as_deref()))
         .configure(script::routes)
         .configure(socket::routes)
-        .configure(move |config| {
-            if let Some(demo) = demo {
-                demo::routes(config, demo);
-            }
+        .configure(move |config| match demo {
+            Some(demo) => demo::routes(config, demo),
+            None => index::routes(config),
         })
         .default_service(web::to(not_found))
 }
@@ -104,6 +104,10 @@ fn cors(origins: &[String]) -> actix_cors::Cors {
 
 async fn not_found(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     body::leave(&request, payload);
+    // of the server as a whole (RFC 9110 §9.3.7)
+    if *request.method() == Method::OPTIONS && request.path() == "*" {
+        return options("GET, HEAD, POST, PUT, PATCH, DELETE");
+    }
     if is_client_api(request.path()) {
         client_api::not_found(&request, &context)
     } else {
@@ -111,10 +115,18 @@ async fn not_found(request: HttpRequest, context: web::Data<Context>, payload: w
     }
 }
 
-/// For a known path with another method than those in `allow` (RFC 9110 §15.5.6).
+/// What can be asked of a path (RFC 9110 §9.3.7).
+pub(crate) fn options(allow: &str) -> HttpResponse {
+    HttpResponse::NoContent().insert_header((header::ALLOW, format!("{allow}, OPTIONS"))).finish()
+}
+
+/// For a known path with another method than those in `allow` (RFC 9110 §15.5.6); `OPTIONS` asks which they are.
 pub(crate) fn other_method(allow: &'static str) -> actix_web::Route {
     web::to(move |request: HttpRequest, context: web::Data<Context>, payload: web::Payload| {
         body::leave(&request, payload);
+        if *request.method() == Method::OPTIONS {
+            return std::future::ready(options(allow));
+        }
         let mut response = if is_client_api(request.path()) {
             client_api::method_not_allowed(&request, &context)
         } else {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpResponse, web};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, web};
 use parking_lot::RwLock;
 use passerby_actors::actor::{Bound, Fullness};
 use passerby_actors::domain::Family;
@@ -18,6 +18,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::files::page;
+use super::index::of_kind;
 use crate::server::Server;
 use crate::telemetry;
 
@@ -38,17 +40,36 @@ pub type SharedPhase = Arc<RwLock<Phase>>;
 /// Adds the routes.
 pub fn routes(config: &mut web::ServiceConfig) {
     let other = || {
-        web::to(|| async {
+        web::to(|request: HttpRequest| async move {
+            if *request.method() == Method::OPTIONS {
+                return super::options("GET");
+            }
             let mut response = status(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed");
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
             response
         })
     };
     config
+        .service(web::resource("/").get(index).default_service(other()))
         .service(web::resource("/healthz").get(healthz).default_service(other()))
         .service(web::resource("/readyz").get(readyz).default_service(other()))
         .service(web::resource("/metrics").get(metrics).default_service(other()))
-        .default_service(web::to(|| async { status(StatusCode::NOT_FOUND, "not-found") }));
+        .default_service(web::to(|request: HttpRequest| async move {
+            let is_of_all = *request.method() == Method::OPTIONS && request.path() == "*";
+            if is_of_all { super::options("GET") } else { status(StatusCode::NOT_FOUND, "not-found") }
+        }));
+}
+
+/// What is here, for whoever opens the printed address in a browser.
+async fn index(request: HttpRequest, phase: web::Data<SharedPhase>) -> HttpResponse {
+    let (ready, why) = readiness(&phase);
+    let links =
+        serde_json::json!({ "status": why, "health": "/healthz", "readiness": "/readyz", "metrics": "/metrics" });
+    let html = || page("Passerby: for operators", &include_str!("admin.html").replace("{now}", now));
+    let mut response = of_kind(request.headers(), StatusCode::OK, &links, html);
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
 }
 
 fn status(code: StatusCode, status: &str) -> HttpResponse {

@@ -22,6 +22,7 @@ mod faulty;
 mod fields;
 mod meters;
 mod metrics;
+mod openapi;
 mod process;
 mod readers;
 mod secrets;

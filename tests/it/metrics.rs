@@ -81,6 +81,7 @@ async fn the_admin_listener_answers_json_to_everything_else() {
             let cases = [
                 ("GET /healthz", 200, "alive"),
                 ("GET /readyz", 200, "ready"),
+                ("GET /", 200, "serving"),
                 ("POST /healthz", 405, "method-not-allowed"),
                 ("DELETE /metrics", 405, "method-not-allowed"),
                 ("GET /nowhere", 404, "not-found"),
@@ -91,6 +92,11 @@ async fn the_admin_listener_answers_json_to_everything_else() {
                 assert_eq!((answer.status, answer.json()["status"].as_str()), (status, Some(word)), "{what}");
                 assert_eq!(answer.header("cache-control"), Some("no-store"));
             }
+            let page = call(&client(), server.admin, "GET /").header("accept", "text/html").send().await;
+            assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+            assert!(page.text().contains("<b>serving</b>"), "{page:?}");
+            let options = server.ask_admin("OPTIONS /metrics").await;
+            assert_eq!((options.status, options.header("allow")), (204, Some("GET, OPTIONS")));
             // and the public one has none of it
             for what in ["GET /metrics", "GET /healthz", "GET /readyz"] {
                 server.call(what).send().await.assert_problem(404, "not-found");

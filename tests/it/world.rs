@@ -183,7 +183,7 @@ pub(crate) struct Tokens {
 impl TestServer {
     /// A request to the public listener; `what` is a method and a path.
     pub(crate) fn call(&self, what: &str) -> Call {
-        call(&self.client, self.address, what)
+        Call { described: Some(what.to_owned()), ..call(&self.client, self.address, what) }
     }
 
     /// A request to the admin listener.
@@ -256,6 +256,8 @@ impl TestServer {
 
 /// A request in the making.
 pub(crate) struct Call {
+    /// What is asked, if the answer must be one that the API's description has.
+    described: Option<String>,
     request: awc::ClientRequest,
     body: Vec<u8>,
 }
@@ -263,7 +265,7 @@ pub(crate) struct Call {
 pub(crate) fn call(client: &awc::Client, address: SocketAddr, what: &str) -> Call {
     let (method, path) = what.split_once(' ').unwrap();
     let method = Method::from_bytes(method.as_bytes()).unwrap();
-    Call { request: client.request(method, format!("http://{address}{path}")), body: Vec::new() }
+    Call { described: None, request: client.request(method, format!("http://{address}{path}")), body: Vec::new() }
 }
 
 impl Call {
@@ -285,7 +287,11 @@ impl Call {
     pub(crate) async fn send(self) -> Answer {
         let mut response = self.request.send_body(self.body).await.unwrap();
         let body = response.body().limit(1 << 24).await.unwrap();
-        Answer { status: response.status().as_u16(), headers: response.headers().clone(), body }
+        let answer = Answer { status: response.status().as_u16(), headers: response.headers().clone(), body };
+        if let Some(what) = self.described {
+            crate::openapi::assert_described(&what, &answer);
+        }
+        answer
     }
 }
 

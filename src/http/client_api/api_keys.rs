@@ -120,7 +120,7 @@ pub(crate) async fn fetch_keys(request: HttpRequest, context: web::Data<Context>
     respond(&request, &context, answer)
 }
 
-/// Tells of one of the user's API keys.
+/// Shows one of the user's API keys.
 #[utoipa::path(get, path = "/api/client/v2.0/auth/api_keys/{id}", tag = "App Services", operation_id = "appServicesGetApiKey", security(("refresh_token" = [])),
     params(("id" = String, Path, description = "The key's `_id`.", example = "636aba021728b6c1c03db7f9")),
     responses((status = 200, body = KeyBody, description = "The key, without the key itself.")),

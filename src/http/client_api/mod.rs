@@ -138,7 +138,7 @@ impl From<handle::Error> for ClientError {
     }
 }
 
-/// The error body of every endpoint (wire-protocol §2.1).
+/// The body of every error.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AppServicesError)]
 pub struct ErrorBody {
@@ -214,7 +214,7 @@ pub(super) fn method_not_allowed(request: &HttpRequest, context: &Context) -> Ht
 }
 
 /// Scheme and host as clients reach us; `scheme` is the plain one of the pair (`http` or `ws`).
-fn origin(request: &HttpRequest, context: &Context, scheme: &str) -> String {
+pub(super) fn origin(request: &HttpRequest, context: &Context, scheme: &str) -> String {
     let settings = &context.server.settings;
     let (secure, host) = match &settings.public_url {
         Some(url) => match url.split_once("://") {
@@ -261,7 +261,7 @@ pub struct Location {
     ws_hostname: String,
 }
 
-/// Tells where the app is served.
+/// Shows where the app is served.
 ///
 /// SDKs ask this first, and send every other request to `hostname`.
 #[utoipa::path(get, path = "/api/client/v2.0/app/{app}/location", tag = "App Services", operation_id = "appServicesLocation",
@@ -316,7 +316,7 @@ pub struct LoginBody {
         ("link" = Option<bool>, Query, description = "`true`: link the identity to the user of the access token.")),
     request_body(content = Option<AppServicesLogin>, description = "The provider's credentials and `options.device`. All of it is optional for `anon-user`; fields that are not known are ignored."),
     responses((status = 200, body = LoginBody, description = "The tokens of the session. After a link `refresh_token` may be left out: the one before goes on.")),
-    extensions(("x-problems" = json!("BadRequest AppNotFound AuthProviderNotFound AuthError KeySession CredentialRefused IdentityInUse InvalidPassword UserDisabled InvalidParameter body InvalidSession Unauthorized TooManyRequests ServiceUnavailable"))))]
+    extensions(("x-problems" = json!("LoginNeeded BadRequest AppNotFound AuthProviderNotFound AuthError KeySession CredentialRefused IdentityInUse InvalidPassword UserDisabled InvalidParameter body InvalidSession Unauthorized TooManyRequests ServiceUnavailable"))))]
 async fn login(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = try_login(&request, &context, payload).await;
     respond(&request, &context, answer)
@@ -558,7 +558,7 @@ pub struct ProfileIdentity {
     provider_id: String,
 }
 
-/// Tells who the access token's user is.
+/// Shows the access token's user.
 #[utoipa::path(get, path = "/api/client/v2.0/auth/profile", tag = "App Services", operation_id = "appServicesProfile", security(("access_token" = [])),
     responses((status = 200, body = Profile, description = "The user.")),
     extensions(("x-problems" = json!("appsession"))))]
@@ -597,7 +597,7 @@ pub struct RefreshBody {
     access_token: String,
 }
 
-/// Gives out a new access token for the refresh token.
+/// Issues a new access token for the refresh token.
 ///
 /// The refresh token stays as it is.
 #[utoipa::path(post, path = "/api/client/v2.0/auth/session", tag = "App Services", operation_id = "appServicesRefresh", security(("refresh_token" = [])),

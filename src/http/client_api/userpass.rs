@@ -179,9 +179,9 @@ fn address(email: &str) -> String {
     email.chars().take(254).collect()
 }
 
-/// Mails another link to confirm an address.
+/// Does the same as `confirm/send`, where addresses are confirmed by mail.
 ///
-/// App Services would run a function of the app here. There are none; where addresses are confirmed by mail, this does the same as `confirm/send`.
+/// App Services would run a function of the app here. There are none.
 #[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/confirm/call", tag = "App Services", operation_id = "appServicesCallConfirmation",
     params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder name another one.", example = "passerby")),
     request_body(content = AppServicesAddress, description = "The address."),

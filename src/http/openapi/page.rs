@@ -4,15 +4,19 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::http::files::page;
+use crate::http::files::{escaped, page};
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 /// A schema within a schema is shown this deep.
 const DEPTH: usize = 4;
+/// Behind the name of a field that must be sent.
+const REQUIRED: &str = " <span class=\"need\">required</span>";
+/// Behind the name of a field that an answer may not have.
+const OPTIONAL: &str = " <span class=\"soft\">optional</span>";
 
 /// The page.
-pub(super) fn of(document: &Value) -> String {
-    let mut out = Page { document, html: String::new() };
+pub(super) fn of(document: &Value, order: &[String]) -> String {
+    let mut out = Page { document, order, html: String::new() };
     out.write();
     page("Passerby: the API", &out.html)
 }
@@ -31,6 +35,8 @@ impl Operation<'_> {
 
 struct Page<'a> {
     document: &'a Value,
+    /// The paths as they are to be read.
+    order: &'a [String],
     html: String,
 }
 
@@ -44,10 +50,6 @@ fn items(value: &Value) -> impl Iterator<Item = &Value> {
 
 fn members(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
     value.as_object().into_iter().flatten().map(|(name, value)| (name.as_str(), value))
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// Text with `code` in it.
@@ -90,7 +92,8 @@ impl<'a> Page<'a> {
 
     fn operations(&self, tag: &str) -> Vec<Operation<'a>> {
         let mut found = Vec::new();
-        for (path, item) in members(&self.document["paths"]) {
+        for path in self.order {
+            let item = &self.document["paths"][path];
             for method in METHODS {
                 let about = &item[method];
                 if items(&about["tags"]).any(|of| of == tag) {
@@ -146,14 +149,15 @@ impl<'a> Page<'a> {
             for parameter in parameters {
                 let kind = format!("{}, {}", text(&parameter["in"]), self.kind(&parameter["schema"]));
                 let about = self.with_example(text(&parameter["description"]), &parameter["example"]);
-                self.row(text(&parameter["name"]), &kind, parameter["required"] == true, &about);
+                let note = if parameter["required"] == true { REQUIRED } else { "" };
+                self.row(text(&parameter["name"]), &kind, note, &about);
             }
             self.put(format_args!("</table></div>\n"));
         }
         let body = &about["requestBody"];
         if body.is_object() {
             self.put(format_args!("<h4>Body</h4>\n{}", prose(text(&body["description"]))));
-            self.contents(&body["content"]);
+            self.contents(&body["content"], true);
         }
         self.put(format_args!("<h4>Answers</h4>\n"));
         let (good, bad): (Vec<_>, Vec<_>) =
@@ -165,11 +169,11 @@ impl<'a> Page<'a> {
                 for (name, header) in members(&response["headers"]) {
                     let header = self.resolved(header);
                     let kind = format!("header, {}", self.kind(&header["schema"]));
-                    self.row(name, &kind, false, &inline(text(&header["description"])));
+                    self.row(name, &kind, "", &inline(text(&header["description"])));
                 }
                 self.put(format_args!("</table></div>\n"));
             }
-            self.contents(&response["content"]);
+            self.contents(&response["content"], false);
         }
         if !bad.is_empty() {
             self.put(format_args!("<details><summary>Errors</summary>\n<div class=\"table\"><table>\n"));
@@ -181,11 +185,10 @@ impl<'a> Page<'a> {
         self.put(format_args!("</article>\n"));
     }
 
-    fn row(&mut self, name: &str, kind: &str, required: bool, about: &str) {
-        let need = if required { " <span class=\"need\">required</span>" } else { "" };
+    fn row(&mut self, name: &str, kind: &str, note: &str, about: &str) {
         let name = escaped(name);
         self.put(format_args!(
-            "<tr><td><code>{name}</code>{need}</td><td class=\"soft\">{}</td><td>{about}</td></tr>\n",
+            "<tr><td><code>{name}</code>{note}</td><td class=\"soft\">{}</td><td>{about}</td></tr>\n",
             escaped(kind)
         ));
     }
@@ -201,12 +204,12 @@ impl<'a> Page<'a> {
     }
 
     /// What a body or an answer holds, for each content type.
-    fn contents(&mut self, contents: &'a Value) {
+    fn contents(&mut self, contents: &'a Value, is_sent: bool) {
         for (content_type, content) in members(contents) {
             if content_type != "application/json" {
                 self.put(format_args!("<p class=\"soft\"><code>{}</code></p>\n", escaped(content_type)));
             }
-            self.schema(&content["schema"]);
+            self.schema(&content["schema"], is_sent);
             if !content["example"].is_null() {
                 let example = serde_json::to_string_pretty(&content["example"]).unwrap_or_default();
                 self.put(format_args!("<pre>{}</pre>\n", escaped(&example)));
@@ -214,38 +217,43 @@ impl<'a> Page<'a> {
         }
     }
 
-    fn schema(&mut self, schema: &'a Value) {
+    fn schema(&mut self, schema: &'a Value, is_sent: bool) {
         let schema = self.resolved(schema);
         let either = items(&schema["oneOf"]).chain(items(&schema["anyOf"]));
         let either: Vec<&Value> = either.map(|one| self.resolved(one)).filter(|one| one["type"] != "null").collect();
         if let [only] = either[..] {
-            return self.schema(only);
+            return self.schema(only, is_sent);
         }
         for one in &either {
             let title = text(&one["title"]);
             let about = inline(text(&one["description"]));
             let title = if title.is_empty() { about } else { format!("<b>{}</b>: {about}", escaped(title)) };
             self.put(format_args!("<details><summary>{title}</summary>\n"));
-            self.schema(one);
+            self.schema(one, is_sent);
             self.put(format_args!("</details>\n"));
         }
         let schema = if schema["type"] == "array" { self.resolved(&schema["items"]) } else { schema };
         if schema["properties"].is_object() {
             self.put(format_args!("<div class=\"table\"><table>\n"));
-            self.fields(schema, "", DEPTH);
+            self.fields(schema, "", DEPTH, is_sent);
             self.put(format_args!("</table></div>\n"));
         }
     }
 
     /// The fields of an object, those that are required first, and of objects within it.
-    fn fields(&mut self, schema: &'a Value, prefix: &str, depth: usize) {
+    fn fields(&mut self, schema: &'a Value, prefix: &str, depth: usize, is_sent: bool) {
         let is_required = |name: &str| items(&schema["required"]).any(|required| required == name);
         let (required, rest): (Vec<_>, Vec<_>) =
             members(&schema["properties"]).partition(|(name, _)| is_required(name));
         for (name, field) in required.into_iter().chain(rest) {
             let (kind, about) = (self.kind(field), self.about(field));
             let about = self.with_example(&about, &self.resolved(field)["example"]);
-            self.row(&format!("{prefix}{name}"), &kind, is_required(name), &about);
+            let note = match (is_sent, is_required(name)) {
+                (true, true) => REQUIRED,
+                (false, false) => OPTIONAL,
+                _ => "",
+            };
+            self.row(&format!("{prefix}{name}"), &kind, note, &about);
             if depth == 0 {
                 continue;
             }
@@ -253,7 +261,7 @@ impl<'a> Page<'a> {
             let (inner, many) =
                 if inner["type"] == "array" { (self.inner(&inner["items"]), "[]") } else { (inner, "") };
             if inner["properties"].is_object() {
-                self.fields(inner, &format!("{prefix}{name}{many}."), depth - 1);
+                self.fields(inner, &format!("{prefix}{name}{many}."), depth - 1, is_sent);
             }
         }
     }

@@ -24,14 +24,14 @@ const fn app(word: &'static str, status: u16, code: Option<&'static str>, meanin
 /// Words that stand for several.
 pub(super) const GROUPS: &[(&str, &str)] = &[
     ("body", "bad-body body-too-slow body-too-large"),
-    ("object", "body unknown-field duplicate-field"),
+    ("object", "body unknown-field misplaced-field duplicate-field"),
     ("token", "no-token invalid-token wrong-token token-expired session-ended user-disabled over-budget not-writable"),
     ("session", "token no-reader cross-site"),
     ("account", "session insufficient-scope"),
     ("write", "too-many-changes not-writable outcome-unknown overloaded busy quarantined stopping"),
     (
         "credential",
-        "misplaced-field bad-field unknown-provider bad-credential invalid-credential provider-disabled work-needed challenge-expired too-many-attempts provider-unavailable overloaded",
+        "bad-field unknown-provider bad-credential invalid-credential provider-disabled work-needed challenge-expired too-many-attempts provider-unavailable overloaded",
     ),
     ("appsession", "AuthError Unauthorized InvalidSession TooManyRequests ServiceUnavailable"),
     ("apprefresh", "AuthError Unauthorized InvalidSession TooManyRequests ServiceUnavailable"),
@@ -178,6 +178,7 @@ pub(super) const CLIENT_ERRORS: &[Kind] = &[
     app("Unsupported", 401, Some("AuthError"), "The provider is switched off."),
     app("UserDisabled", 401, Some("UserDisabled"), "The user was disabled by the operator."),
     app("KeySession", 403, Some("AuthError"), "An API key began the session, which may not do this."),
+    app("LoginNeeded", 403, Some("AuthError"), "The session is too old for this: log in again."),
     app("APIKeyNotFound", 404, Some("APIKeyNotFound"), "The user does not have this API key."),
     app("AppNotFound", 404, None, "Another app is served here."),
     app("AuthProviderNotFound", 404, Some("AuthProviderNotFound"), "No provider has this name."),

@@ -51,12 +51,12 @@ pub(crate) struct TicketAnswer {
     expires_in: u32,
 }
 
-/// Gives out a ticket for a socket of this session.
+/// Issues a ticket for a socket of this session.
 ///
 /// Browsers cannot send a token with a WebSocket but in its URL, where it does not belong. The ticket is good once, for 30 seconds.
 #[utoipa::path(post, path = "/v1/socket-ticket", tag = "Data", operation_id = "createSocketTicket", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 201, body = TicketAnswer, description = "The ticket.")),
-    extensions(("x-problems" = json!("body session overloaded"))))]
+    extensions(("x-problems" = json!("object session overloaded"))))]
 pub(crate) async fn ticket(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         no_fields(&request, &context, payload).await?;

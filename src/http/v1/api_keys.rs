@@ -138,7 +138,7 @@ pub(crate) async fn change_key(
 #[utoipa::path(delete, path = "/v1/user/api-keys/{id}", tag = "API keys", operation_id = "deleteApiKey", security(("access_token" = []), ("reader_cookie" = [])),
     params(("id" = String, Path, description = "The key's id, as listed.", example = "636aba021728b6c1c03db7f9")),
     responses((status = 204, description = "The key is gone.")),
-    extensions(("x-problems" = json!("body account no-such-key write"))))]
+    extensions(("x-problems" = json!("object account no-such-key write"))))]
 pub(crate) async fn remove_key(
     request: HttpRequest,
     context: web::Data<Context>,

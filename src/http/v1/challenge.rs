@@ -15,7 +15,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config.service(web::resource("/v1/challenge").get(challenge).default_service(other_method("GET")));
 }
 
-/// Gives out a proof of work to solve.
+/// Issues a proof of work to solve.
 ///
 /// What a request that was answered 429 `work-needed` needs: with its proof in the field `altcha` it is taken at once. Good for this
 /// network, for 5 minutes (`expiresAt`), once. In the format of ALTCHA (proof of work version 2): the key that PBKDF2 derives from `nonce`, followed by

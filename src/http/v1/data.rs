@@ -167,7 +167,7 @@ pub(crate) async fn increment_data(
     params(("If-Match" = Option<String>, Header, description = "The `ETag` that the change is for, or several, or `*` for any document. If another version is there, nothing changes: 412. Weak tags, as compressing proxies make them, are taken for strong ones.", example = "\"7\""),
         ("Idempotency-Key" = Option<String>, Header, description = "A name for this request that no other request of the user has, such as a UUID. Sent again, the request is done once and answered as the first time, as long as it is one of the user's last 256.", example = "2f1c6f0e-8f44-4f7b-9c63-5a0c8b7a1d2e")),
     responses((status = 200, body = DataChanged, description = "The new version.", headers(("etag" = String, description = "The document's version, as in `\"7\"`.")))),
-    extensions(("x-problems" = json!("body session over-budget bad-precondition bad-idempotency-key write version-mismatch data-full idempotency-key-reused"))))]
+    extensions(("x-problems" = json!("object session over-budget bad-precondition bad-idempotency-key write version-mismatch data-full idempotency-key-reused"))))]
 pub(crate) async fn delete_data(
     request: HttpRequest,
     context: web::Data<Context>,

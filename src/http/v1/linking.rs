@@ -427,7 +427,7 @@ async fn again(
     params(("provider" = String, Path, description = "The identity's provider, as listed.", example = "local-userpass"),
         ("id" = String, Path, description = "The identity's id, as listed.", example = "ada@example.com")),
     responses((status = 204, description = "The identity is unlinked.")),
-    extensions(("x-problems" = json!("body account fresh-login-needed no-such-identity last-identity write"))))]
+    extensions(("x-problems" = json!("object account fresh-login-needed no-such-identity last-identity write"))))]
 async fn unlink_identity(
     request: HttpRequest,
     context: web::Data<Context>,

@@ -26,7 +26,7 @@ pub(crate) struct MeterList {
     meters: Vec<MeterView>,
 }
 
-/// Tells what the user's meters say.
+/// Shows the user's meters.
 ///
 /// Uses nothing.
 #[utoipa::path(get, path = "/v1/meters", tag = "Readers", operation_id = "listMeters", security(("access_token" = []), ("reader_cookie" = [])),

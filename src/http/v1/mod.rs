@@ -389,7 +389,7 @@ pub(super) fn rfc3339(unix_s: i64) -> String {
     time.format(&Rfc3339).unwrap_or_default()
 }
 
-/// Tells of the session and its user.
+/// Shows the session and its user.
 #[utoipa::path(get, path = "/v1/session", tag = "Sessions", operation_id = "getSession", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 200, body = SessionView, description = "The session and its user.")),
     extensions(("x-problems" = json!("session"))))]
@@ -413,13 +413,13 @@ async fn session(request: HttpRequest, context: web::Data<Context>) -> HttpRespo
     respond(&context, answer)
 }
 
-/// Gives out new tokens for the refresh token, which is replaced.
+/// Refreshes the tokens of a session.
 ///
-/// The refresh token before the current one gets the current one again, for a client that lost an answer. An older one ends the session:
-/// somebody else may have it.
+/// The refresh token is replaced. The one before the current one gets the current one again, for a client that lost an answer. An older
+/// one ends the session: somebody else may have it.
 #[utoipa::path(post, path = "/v1/session/refresh", tag = "Sessions", operation_id = "refreshSession", security(("refresh_token" = [])),
     responses((status = 200, body = SessionTokens, description = "The new tokens.")),
-    extensions(("x-problems" = json!("body no-token invalid-token wrong-token token-expired session-ended user-disabled over-budget write"))))]
+    extensions(("x-problems" = json!("object no-token invalid-token wrong-token token-expired session-ended user-disabled over-budget write"))))]
 async fn refresh_session(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         fields::none(&request, &context, payload).await?;
@@ -448,7 +448,7 @@ async fn refresh_session(request: HttpRequest, context: web::Data<Context>, payl
 /// An anonymous user is gone with it. Of a browser the reader's cookie is taken away.
 #[utoipa::path(delete, path = "/v1/session", tag = "Sessions", operation_id = "endSession", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 204, description = "The session has ended.")),
-    extensions(("x-problems" = json!("body session write"))))]
+    extensions(("x-problems" = json!("object session write"))))]
 async fn end_session(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         fields::none(&request, &context, payload).await?;
@@ -465,7 +465,7 @@ async fn end_session(request: HttpRequest, context: web::Data<Context>, payload:
 /// Deletes the user with all sessions, identities and data.
 #[utoipa::path(delete, path = "/v1/user", tag = "Accounts", operation_id = "deleteUser", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 204, description = "The user is gone.")),
-    extensions(("x-problems" = json!("body account write"))))]
+    extensions(("x-problems" = json!("object account write"))))]
 async fn delete_user(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         fields::none(&request, &context, payload).await?;
@@ -517,7 +517,7 @@ fn gone(request: &HttpRequest, context: &Context) -> HttpResponse {
     response
 }
 
-/// Publishes the keys that access tokens can be checked with.
+/// Lists the public keys that check access tokens.
 ///
 /// A JSON Web Key Set (RFC 7517). Tokens name their key in `kid`.
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "Sessions", operation_id = "getJwks",

@@ -81,7 +81,7 @@ pub(crate) async fn list_sessions(request: HttpRequest, context: web::Data<Conte
 /// Ends all other sessions of the user.
 #[utoipa::path(delete, path = "/v1/user/sessions", tag = "Accounts", operation_id = "endOtherSessions", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 204, description = "There are no other sessions any more.")),
-    extensions(("x-problems" = json!("body account write"))))]
+    extensions(("x-problems" = json!("object account write"))))]
 pub(crate) async fn end_other_sessions(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -104,7 +104,7 @@ pub(crate) async fn end_other_sessions(
 #[utoipa::path(delete, path = "/v1/user/sessions/{id}", tag = "Accounts", operation_id = "endListedSession", security(("access_token" = []), ("reader_cookie" = [])),
     params(("id" = String, Path, description = "The session's id, as listed.", example = "636aba021728b6c1c03db7f9")),
     responses((status = 204, description = "The session has ended.")),
-    extensions(("x-problems" = json!("body account no-such-session write"))))]
+    extensions(("x-problems" = json!("object account no-such-session write"))))]
 pub(crate) async fn end_one_session(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -148,13 +148,13 @@ pub(crate) struct TransferCode {
     url: Option<String>,
 }
 
-/// Gives out a code for another device.
+/// Issues a code for another device.
 ///
 /// With it another device begins a session of the same user: `POST /v1/sessions` with `provider` `transfer`. The code ends with the
 /// session that asked for it.
 #[utoipa::path(post, path = "/v1/session/transfer", tag = "Sessions", operation_id = "createTransferCode", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 201, body = TransferCode, description = "The code.")),
-    extensions(("x-problems" = json!("body account overloaded"))))]
+    extensions(("x-problems" = json!("object account overloaded"))))]
 pub(crate) async fn transfer(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         fields::none(&request, &context, payload).await?;

@@ -1,0 +1,46 @@
+//! What stands at `/`, for whoever opens the printed address in a browser: what runs here, and what next.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::{Value, json};
+
+use super::files::{escaped, page, page_policy};
+use super::{Context, JSON, NO_STORE, client_api, other_method};
+
+/// Adds the route.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config.service(web::resource("/").get(index).default_service(other_method("GET")));
+}
+
+async fn index(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+    let origin = client_api::origin(&request, &context, "http");
+    let links = json!({
+        "name": "Passerby",
+        "about": "anonymous authentication and sessions",
+        "api": "/openapi.html",
+        "openapi": "/openapi.json",
+        "asyncapi": "/asyncapi.json",
+    });
+    let html = || page("Passerby", &include_str!("index.html").replace("{origin}", &escaped(&origin)));
+    let mut response = of_kind(request.headers(), StatusCode::OK, &links, html);
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept, Host"));
+    response
+}
+
+/// A page for browsers, who say that they take one, and JSON for everybody else.
+pub(super) fn of_kind(
+    headers: &HeaderMap,
+    status: StatusCode,
+    json: &Value,
+    html: impl FnOnce() -> String,
+) -> HttpResponse {
+    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let mut response = HttpResponse::build(status);
+    response.insert_header(NO_STORE);
+    if accepts.contains("text/html") {
+        response.insert_header((header::CONTENT_SECURITY_POLICY, page_policy()));
+        return response.content_type("text/html; charset=utf-8").body(html());
+    }
+    response.insert_header((header::CONTENT_TYPE, JSON)).body(json.to_string())
+}
