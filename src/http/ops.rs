@@ -62,9 +62,13 @@ pub fn routes(config: &mut web::ServiceConfig) {
 
 /// What is here, for whoever opens the printed address in a browser.
 async fn index(request: HttpRequest, phase: web::Data<SharedPhase>) -> HttpResponse {
-    let (ready, why) = readiness(&phase);
+    let now = match &*phase.read() {
+        Phase::Recovering => "recovering",
+        Phase::Serving(_) => "serving",
+        Phase::Draining(_) => "draining",
+    };
     let links =
-        serde_json::json!({ "status": why, "health": "/healthz", "readiness": "/readyz", "metrics": "/metrics" });
+        serde_json::json!({ "status": now, "health": "/healthz", "readiness": "/readyz", "metrics": "/metrics" });
     let html = || page("Passerby: for operators", &include_str!("admin.html").replace("{now}", now));
     let mut response = of_kind(request.headers(), StatusCode::OK, &links, html);
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -252,7 +252,8 @@ fn response(kinds: &[&Kind], is_client_api: bool) -> Value {
         None => format!("- {}", kind.meaning),
     });
     let description = format!("{reason}\n\n{}", list.collect::<Vec<_>>().join("\n"));
-    let codes: Vec<Value> = kinds.iter().map(|kind| kind.code.map(str::to_owned).into()).collect();
+    let mut codes: Vec<Value> = kinds.iter().map(|kind| kind.code.map(str::to_owned).into()).collect();
+    codes.dedup();
     let mut content = json!({ "schema": { "$ref": format!("#/components/schemas/{}", if is_client_api { "AppServicesError" } else { "Problem" }) } });
     if is_client_api {
         content["examples"] = kinds.iter().map(|kind| (kind.word.to_owned(), client_example(kind))).collect();

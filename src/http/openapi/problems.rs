@@ -175,7 +175,7 @@ pub(super) const CLIENT_ERRORS: &[Kind] = &[
     app("InvalidPassword", 401, Some("InvalidPassword"), "The name or the password is wrong."),
     app("InvalidSession", 401, Some("InvalidSession"), "The session has ended, or the token has expired."),
     app("Unauthorized", 401, None, "The token is not one of ours, or of another kind."),
-    app("Unsupported", 401, Some("AuthError"), "The provider is switched off."),
+    app("Unsupported", 400, Some("AuthError"), "The provider is switched off."),
     app("UserDisabled", 401, Some("UserDisabled"), "The user was disabled by the operator."),
     app("KeySession", 403, Some("AuthError"), "An API key began the session, which may not do this."),
     app("LoginNeeded", 403, Some("AuthError"), "The session is too old for this: log in again."),
