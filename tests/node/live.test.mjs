@@ -88,7 +88,7 @@ describe("/passerby-live.js", { timeout: SUITE_DEADLINE }, () => {
   after(() => modules?.remove());
 
   test("has types that hold", async () => {
-    const tsc = fileURLToPath(import.meta.resolve("typescript/package.json").replace(/package\.json$/, "bin/tsc"));
+    const tsc = fileURLToPath(import.meta.resolve("typescript-7/package.json").replace(/package\.json$/, "bin/tsc"));
     const options = ["--noEmit", "--allowJs", "--checkJs", "--strict", "--ignoreConfig"];
     const target = ["--target", "es2022", "--module", "es2022", "--lib", "es2022,dom"];
     const check = promisify(execFile)(process.execPath, [tsc, ...options, ...target, join(modules.home, "live.js")]);

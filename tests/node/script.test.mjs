@@ -137,7 +137,7 @@ describe("/passerby.js", { timeout: SUITE_DEADLINE }, () => {
 
     test("has types that hold", async (t) => {
       const file = await fileOfIt(t);
-      const tsc = fileURLToPath(import.meta.resolve("typescript/package.json").replace(/package\.json$/, "bin/tsc"));
+      const tsc = fileURLToPath(import.meta.resolve("typescript-7/package.json").replace(/package\.json$/, "bin/tsc"));
       const options = ["--noEmit", "--allowJs", "--checkJs", "--strict", "--ignoreConfig"];
       const target = ["--target", "es2022", "--module", "es2022", "--lib", "es2022,dom"];
       const check = promisify(execFile)(process.execPath, [tsc, ...options, ...target, file]);

@@ -308,16 +308,13 @@ fn example_name(kind: &Kind) -> String {
 
 fn example(kind: &Kind) -> Value {
     let title = StatusCode::from_u16(kind.status).ok().and_then(|status| status.canonical_reason());
-    let mut value = json!({
+    let value = json!({
         "type": format!("urn:passerby:problem:{}", kind.word),
         "title": title,
         "status": kind.status,
         "detail": kind.meaning,
         "code": kind.word,
     });
-    if kind.status == 422 && kind.word.ends_with("-field") {
-        value["fields"] = json!(["dryrun"]);
-    }
     json!({ "summary": kind.meaning, "value": value })
 }
 

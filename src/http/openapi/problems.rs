@@ -125,9 +125,9 @@ pub(super) const PROBLEMS: &[Kind] = &[
         "inexact-number",
         "A number would be rounded: whole ones from -2^63 to 2^64-1 and decimals of 64 bits are kept; `detail` names it by a JSON pointer.",
     ),
-    v1(422, "misplaced-field", "Another provider or mode has this field; `fields` names it."),
+    v1(422, "misplaced-field", "Another provider or mode has this field; `detail` names it."),
     v1(422, "patch-too-costly", "The patch touches more of the document than one request may: send it in parts."),
-    v1(422, "unknown-field", "The body has a field that is not known here; `fields` names it."),
+    v1(422, "unknown-field", "The body has a field that is not known here; `detail` names it."),
     v1(
         429,
         "challenge-expired",
