@@ -111,7 +111,7 @@ describe("tools that read the description of the API", { timeout: SUITE_DEADLINE
       }
 
       // @ts-expect-error a field that is misspelled
-      export const misspelled: components["schemas"]["CreateSession"] = { mod: "bearer" };
+      export const misspelled: components["schemas"]["LoginRequest"] = { mod: "bearer" };
     `);
     const emit = { noEmit: false, outDir: join(home, folder, "out"), rootDir: join(home, folder) };
     for (const compiler of COMPILERS) await compile(folder, compiler, emit);

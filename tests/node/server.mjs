@@ -12,6 +12,7 @@ import { tmpdir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { createInterface } from "node:readline";
 
+import { Description } from "./description.mjs";
 import { freePort } from "./ports.mjs";
 
 // Deadlines, not pauses: each wait below ends with the event it waits for. They only turn a server that hangs into a
@@ -34,6 +35,16 @@ export const PATHS = {
   session: "/api/client/v2.0/auth/session",
   delete: "/api/client/v2.0/auth/delete",
 };
+
+/** What servers say of their API, all of them the same. */
+let description;
+
+async function describe(origin) {
+  // a connection of its own, which is gone with the answer
+  const response = await new Promise((resolve, reject) => http.get(`${origin}/openapi.json`, { agent: false }, resolve).on("error", reject));
+  const parts = await response.toArray();
+  return new Description(JSON.parse(Buffer.concat(parts)));
+}
 
 const running = new Set();
 const homes = new Set();
@@ -186,6 +197,7 @@ export class Server {
       // A client holds on to its base URL, so a restart has to come back on the very same port.
       this.#listen = new URL(url).host;
       this.#admin = new URL(adminUrl).host;
+      description ??= await describe(url);
     } catch (error) {
       child.kill("SIGKILL");
       throw error;
@@ -399,7 +411,10 @@ export async function startProxy(t, server, options) {
   return proxy;
 }
 
-/** A plain request with a token, for what a test does beside the client: { status, contentType, body }. */
+/**
+ * A plain request with a token, for what a test does beside the client: { status, contentType, body }. The answer must be one that
+ * the description of the API has.
+ */
 export async function call(origin, method, path, token, body) {
   const response = await fetch(origin + path, {
     method,
@@ -410,9 +425,11 @@ export async function call(origin, method, path, token, body) {
     body: body === undefined ? undefined : JSON.stringify(body),
   });
   const text = await response.text();
+  const contentType = response.headers.get("content-type");
+  description?.check(method, path, { status: response.status, contentType, text });
   return {
     status: response.status,
-    contentType: response.headers.get("content-type"),
+    contentType,
     body: text === "" ? null : JSON.parse(text),
   };
 }

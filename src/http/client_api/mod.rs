@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::body::{self, BodyError};
 use super::forwarded::Forwarded;
 use super::identities;
-use super::openapi::AppServicesLogin;
+use super::openapi::AppServicesLoginRequest;
 use super::plain::PlainObject;
 use super::{
     Context, JSON, KEY_SESSION, NO_STORE, bearer, client, other_method, retry_after_s, spend, spend_on_password,
@@ -264,7 +264,7 @@ pub struct Location {
 /// Shows where the app is served.
 ///
 /// SDKs ask this first, and send every other request to `hostname`.
-#[utoipa::path(get, path = "/api/client/v2.0/app/{app}/location", tag = "App Services", operation_id = "appServicesLocation",
+#[utoipa::path(get, path = "/api/client/v2.0/app/{app}/location", tag = "App Services", operation_id = "appServicesGetLocation",
     params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder name another one.", example = "passerby")),
     responses((status = 200, body = Location, description = "Where the app is served.")),
     extensions(("x-problems" = json!("AppNotFound"))))]
@@ -314,7 +314,7 @@ pub struct LoginBody {
     params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder name another one.", example = "passerby"),
         ("provider" = String, Path, description = "`anon-user`, `local-userpass`, `custom-token`, `api-key`, `oauth2-google` or `oauth2-apple`.", example = "anon-user"),
         ("link" = Option<bool>, Query, description = "`true`: link the identity to the user of the access token.")),
-    request_body(content = Option<AppServicesLogin>, description = "The provider's credentials and `options.device`. All of it is optional for `anon-user`; fields that are not known are ignored."),
+    request_body(content = Option<AppServicesLoginRequest>, description = "The provider's credentials and `options.device`. All of it is optional for `anon-user`; fields that are not known are ignored."),
     responses((status = 200, body = LoginBody, description = "The tokens of the session. After a link `refresh_token` may be left out: the one before goes on.")),
     extensions(("x-problems" = json!("LoginNeeded BadRequest AppNotFound AuthProviderNotFound AuthError KeySession CredentialRefused IdentityInUse InvalidPassword UserDisabled InvalidParameter body InvalidSession Unauthorized TooManyRequests ServiceUnavailable"))))]
 async fn login(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
@@ -559,7 +559,7 @@ pub struct ProfileIdentity {
 }
 
 /// Shows the access token's user.
-#[utoipa::path(get, path = "/api/client/v2.0/auth/profile", tag = "App Services", operation_id = "appServicesProfile", security(("access_token" = [])),
+#[utoipa::path(get, path = "/api/client/v2.0/auth/profile", tag = "App Services", operation_id = "appServicesGetProfile", security(("access_token" = [])),
     responses((status = 200, body = Profile, description = "The user.")),
     extensions(("x-problems" = json!("appsession"))))]
 async fn profile(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {

@@ -54,7 +54,7 @@ pub(crate) enum Transfer {
 /// How to begin a session.
 #[derive(ToSchema)]
 #[serde(untagged)]
-pub(crate) enum CreateSession {
+pub(crate) enum LoginRequest {
     Anonymous(AnonymousLogin),
     Password(PasswordLogin),
     ApiKey(ApiKeyLogin),
@@ -209,7 +209,7 @@ pub(crate) enum OnConflict {
 /// Which identity to link, and what is to happen if another user has it.
 #[derive(ToSchema)]
 #[serde(untagged)]
-pub(crate) enum LinkIdentity {
+pub(crate) enum LinkRequest {
     Password(LinkPassword),
     ApiKey(LinkApiKey),
     CustomToken(LinkCustomToken),
@@ -517,7 +517,7 @@ pub(crate) enum VerifyAssertion {
 
 /// What a login of an SDK sends. Which fields it takes depends on the provider; others are ignored.
 #[derive(ToSchema)]
-pub(crate) struct AppServicesLogin {
+pub(crate) struct AppServicesLoginRequest {
     /// For `local-userpass`: the name.
     #[schema(example = "ada@example.com")]
     username: Option<String>,

@@ -209,7 +209,7 @@ class Connection {
     this.#requests.delete(id);
   }
 
-  /** @param {typeof this.status} status */
+  /** @param {Connection["status"]} status */
   #become(status) {
     if (this.status === status) return;
     this.status = status;

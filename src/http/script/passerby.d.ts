@@ -3,7 +3,6 @@
 /** Why a call failed. */
 export class PasserbyError extends Error {
   constructor(status: number, code: string, message: string, retryAfter?: number, cause?: unknown);
-  readonly name: "PasserbyError";
   /** The HTTP status; 0 without an answer. */
   status: number;
   /**

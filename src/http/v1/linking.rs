@@ -17,7 +17,7 @@ use super::{
 };
 use crate::data_work::Whose;
 use crate::http::fields::OF_CREDENTIALS;
-use crate::http::openapi::{LinkIdentity, ReaderSession};
+use crate::http::openapi::{LinkRequest, ReaderSession};
 use crate::http::plain::PlainObject;
 use crate::http::{Context, JSON, bearer, client, identities, other_method, reader, within_time};
 use crate::provider::ANON_USER;
@@ -273,7 +273,7 @@ fn preview(context: &Context, live: &Live, proof: &Proof, on_conflict: OnConflic
 /// of that user with `merged_user_id` and `conflicts`, what could not be joined. A link or a merge whose answer was lost can be asked
 /// for again within 10 minutes, with the token or the cookie that it ended. `dry_run` answers what would happen and does nothing.
 #[utoipa::path(post, path = "/v1/user/identities", tag = "Accounts", operation_id = "linkIdentity", security(("access_token" = []), ("reader_cookie" = [])),
-    request_body(content = LinkIdentity, description = "The identity, and what is to happen if another user has it."),
+    request_body(content = LinkRequest, description = "The identity, and what is to happen if another user has it."),
     responses((status = 200, body = LinkOutcome, description = "The tokens of the session; with `dry_run`, what the link would do.")),
     extensions(("x-problems" = json!("object unknown-on-conflict account fresh-login-needed credential anonymous-identity identity-in-use sessions-used-up too-many-identities provider-linked not-anonymous data-too-large write"))))]
 async fn link_identity(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use super::fields::{OF_CREDENTIALS, only};
 use super::identities;
-use super::openapi::{CreateSession, Jwks, NewSession, ReaderSession};
+use super::openapi::{Jwks, LoginRequest, NewSession, ReaderSession};
 use super::plain::PlainObject;
 use super::reader::{self, Found};
 use super::{Context, JSON, bearer, client, other_method, spend, within_time};
@@ -145,7 +145,7 @@ const fn new_session(kind: SessionKind, lasting: bool) -> Of {
 /// With `mode` `cookie` the answer holds no token and sets a reader's cookie. While that lives, the same request answers the same
 /// reader again (200).
 #[utoipa::path(post, path = "/v1/sessions", tag = "Sessions", operation_id = "createSession", security((), ("reader_cookie" = [])),
-    request_body(content = Option<CreateSession>, description = "How to log in. None at all: as a new anonymous user, with tokens."),
+    request_body(content = Option<LoginRequest>, description = "How to log in. None at all: as a new anonymous user, with tokens."),
     responses((status = 200, body = ReaderSession, description = "The reader of the live cookie.", headers(("set-cookie" = Option<String>, description = "With `mode` `cookie`: the reader's cookie."))),
         (status = 201, body = NewSession, description = "The new session: its tokens or, with `mode` `cookie`, the reader of the new cookie.", headers(("set-cookie" = Option<String>, description = "With `mode` `cookie`: the reader's cookie.")))),
     extensions(("x-problems" = json!("object unknown-mode credential cross-site user-disabled session-ended sessions-used-up write capacity"))))]
