@@ -29,7 +29,6 @@ import {
 import { call, SUITE_DEADLINE } from "./server.mjs";
 import { faults, PROTOCOL } from "./socket.mjs";
 
-const CHECK = "GET /verify?create=auto&over=403&item_from=path";
 const SESSION = "/v1/session";
 const SOCKET = "/v1/socket";
 const SCRIPTS = ["/passerby.js", "/passerby-live.js"];
@@ -136,6 +135,8 @@ const REFUSALS = {
 
 /** How a recipe has Passerby say that an allowance is used up. */
 const OVER = { nginx: 403, caddy: 403, haproxy: 403, traefik: 303, envoy: 303 };
+/** What a recipe asks. */
+const checkOf = (name) => `GET /verify?create=auto&over=${OVER[name]}&item_from=path`;
 
 /** What a publisher changes in a recipe so that the site stays open while Passerby is down. */
 const OPEN = {
@@ -208,7 +209,7 @@ const PAYWALL = {
   ],
   haproxy: [402, { "haproxy/haproxy.cfg": { "    #http-request set-header": "    http-request set-header" } }],
   traefik: [
-    403,
+    402,
     {
       "traefik/passerby.yml": {
         "    #articles:\n    #  entryPoints:": "    articles:\n      entryPoints:",
@@ -220,7 +221,7 @@ const PAYWALL = {
     },
   ],
   envoy: [
-    403,
+    402,
     {
       "envoy/envoy.yaml": Object.fromEntries(
         [
@@ -273,6 +274,8 @@ function asRead(path) {
 }
 
 const METER = '[meter.articles]\nlimit = 2\nwindow = "month"\n';
+/** Accounts by e-mail address and password. */
+const NAMES = "[provider.local_userpass.config]\nautoConfirm = true\n";
 
 /** Recipes that do without keep-alive to Passerby. */
 const NO_KEEP_ALIVE = {
@@ -353,7 +356,7 @@ for (const name of PROXIES) {
       const [pair, ...attributes] = first.setCookie[0].split("; ");
       assert.match(pair, front.secure ? /^__Host-passerby=[\w-]+$/ : /^passerby=[\w-]+$/);
       const secure = front.secure ? ["Secure"] : [];
-      assert.deepEqual(attributes.toSorted(), ["HttpOnly", "Max-Age=2592000", "Path=/", "SameSite=Lax", ...secure]);
+      assert.deepEqual(attributes.toSorted(), ["HttpOnly", "Max-Age=7776000", "Path=/", "SameSite=Lax", ...secure]);
       assert.equal(await storedUsers(server), stored);
 
       const second = await visitor.visit("/article");
@@ -386,7 +389,7 @@ for (const name of PROXIES) {
 
       assert.deepEqual([page.method, page.url, page.body], ["POST", "/comments?page=2&create=never", body]);
       // Envoy asks with the visitor's method.
-      assert.deepEqual(wire.lines, [name === "envoy" ? CHECK.replace("GET", "POST") : CHECK]);
+      assert.deepEqual(wire.lines, [name === "envoy" ? checkOf(name).replace("GET", "POST") : checkOf(name)]);
       const sent = (header) => wire.requests[0].headers.filter(([sentName]) => sentName === header).map(([, it]) => it);
       assert.deepEqual(sent("x-forwarded-method"), ["POST"]);
       assert.deepEqual(sent("x-forwarded-uri"), ["/comments?page=2&create=never"]);
@@ -521,7 +524,7 @@ for (const name of PROXIES) {
       const { visitor } = await newReader(front);
       const stored = await storedUsers(server);
       const image = { "sec-fetch-site": "cross-site", "sec-fetch-dest": "image", "x-original-uri": "/verify" };
-      const own = [CHECK, ...SCRIPTS.map((script) => `GET ${script}`)];
+      const own = [checkOf(name), ...SCRIPTS.map((script) => `GET ${script}`)];
       for (const headers of [image, { ...image, ...UPGRADE }]) {
         for (const path of INTRUSIONS) {
           wire.clear();
@@ -632,7 +635,7 @@ for (const name of PROXIES) {
         return next.user === user ? undefined : { visitor, user, next };
       });
       assert.notEqual(next.user, user);
-      assert.match(next.setCookie[0], /; Max-Age=2592000(;|$)/);
+      assert.match(next.setCookie[0], /; Max-Age=5(;|$)/);
       assertReader(await visitor.visit(), next.user);
     });
 
@@ -755,7 +758,8 @@ for (const name of PROXIES) {
         assert.equal(page, null);
         statuses.add(status);
       });
-      assert.deepEqual([...statuses].toSorted(), [401, 403], "unknown, and then too many");
+      const tooMany = OVER[name] === 403 ? 403 : 429;
+      assert.deepEqual([...statuses].toSorted(), [401, tooMany], "unknown, and then too many");
 
       // What is too long for the check is no sign that Passerby is down.
       const authorization = "Bearer nonsense";
@@ -841,29 +845,34 @@ for (const name of PROXIES) {
       }
     });
 
-    test("sends a visitor whose allowance is used up to the page of the meter", async (t) => {
+    test("sends a visitor whose allowance is used up to the page of the meter, and lets an account read on", async (t) => {
       const page = "https://news.example/subscribe?from=wall";
-      const over = OVER[name];
-      const used = { "x-passerby-reason": "meter", "x-passerby-meter-page": page };
-      const full = await startStub(t, (_, response) => {
-        response.writeHead(over, over === 303 ? { ...used, location: page } : used).end();
-      });
-      const own = await startFront(t, name, { passerby: full.address, site: site.address });
+      const own = await startPasserby(t, {}, `${METER}page = "${page}"\naccounts = "free"\n${NAMES}`);
+      const [, edits] = PAYWALL[name];
+      const paid = await startFront(t, name, { passerby: addressOf(own), site: site.address, edits });
+      const { visitor, user } = await newReader(paid);
+      for (const path of ["/articles/1", "/articles/2"]) assert.equal((await visitor.visit(path)).user, user);
       for (const method of ["GET", "POST"]) {
         site.requests.length = 0;
-        const answer = await new Visitor(own).visit("/articles/1", { method });
+        const answer = await visitor.visit("/articles/3", { method, headers: SPOOFS });
         assert.deepEqual([answer.status, answer.headers.location], [303, page]);
         assert.deepEqual([answer.headers["x-passerby-meter-page"], site.requests], [undefined, []]);
       }
-    });
 
-    test("tells the site for whom a meter is lifted", async (t) => {
-      const answer = { "x-passerby-user": SOMEBODY, "x-passerby-anonymous": "false", "x-passerby-meter-lifted": "accounts" };
-      const open = await startStub(t, (_, response) => response.writeHead(204, answer).end());
-      const own = await startFront(t, name, { passerby: open.address, site: site.address });
-      const { passerby } = await new Visitor(own).visit("/articles/1", { headers: SPOOFS });
-      assert.deepEqual(Object.fromEntries(passerby), answer);
-      assert.equal(passerby.length, 3);
+      const headers = { origin: paid.url, "content-type": "application/json" };
+      const body = JSON.stringify({ provider: "local-userpass", email: "reader@example.com", password: "correct horse" });
+      const { provider, ...names } = JSON.parse(body);
+      const registered = await visitor.visit("/v1/registrations", { method: "POST", headers, body: JSON.stringify(names) });
+      assert.ok(registered.status < 300, registered.text);
+      const linked = await visitor.visit("/v1/user/identities", { method: "POST", headers, body });
+      assert.ok(linked.status < 300, linked.text);
+      const { status, passerby } = await visitor.visit("/articles/3", { headers: SPOOFS });
+      assert.equal(status, 200);
+      assert.deepEqual(passerby.toSorted(), [
+        ["x-passerby-anonymous", "false"],
+        ["x-passerby-meter-lifted", "accounts"],
+        ["x-passerby-user", user],
+      ]);
     });
 
     test("is as down as the site is, and the visitor keeps the cookie", async (t) => {
@@ -1022,7 +1031,7 @@ describe("a reader's cookie in a real browser, behind nginx with TLS", { timeout
     assert.equal(setCookie.length, 1);
     assert.match(
       setCookie[0],
-      /^__Host-passerby=[\w-]+; HttpOnly; SameSite=None; Secure; Path=\/; Max-Age=2592000; Partitioned$/,
+      /^__Host-passerby=[\w-]+; HttpOnly; SameSite=None; Secure; Path=\/; Max-Age=7776000; Partitioned$/,
     );
   });
 });
