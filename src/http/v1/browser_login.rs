@@ -282,6 +282,8 @@ pub(super) fn finished(
     peek: bool,
 ) -> Result<Proof, IdentityError> {
     let code = text(credentials, "code").ok_or(IdentityError::Field("code"))?;
+    // before the code is used up
+    text(credentials, "code_verifier").ok_or(IdentityError::Field("code_verifier"))?;
     let (codes, now) = (&context.server.codes.finished, context.server.clock().now());
     let finished = if peek { codes.peek(code, now) } else { codes.redeem(code, now) };
     proved(finished, provider, credentials)
