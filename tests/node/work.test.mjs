@@ -49,6 +49,9 @@ describe("proofs of work by altcha-lib", { timeout: SUITE_DEADLINE }, () => {
     assert.ok(Number(over.headers.get("retry-after")) > 0);
 
     const given = await challenge(HERE);
+    // Until when it is good: a widget in a page that was left open asks for another one in time.
+    const left = given.parameters.expiresAt - Date.now() / 1000;
+    assert.ok(left > 240 && left <= 300, `${left} s`);
     const altcha = payload(given, await solve(given));
     assert.equal((await create(ELSEWHERE, { altcha })).status, 429);
     assert.equal((await create(HERE, { altcha })).status, 201);
