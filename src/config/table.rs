@@ -409,7 +409,7 @@ pub(super) const TABLE: &[Setting] = &[
         unit: Some("connections"),
         default: Fallback::Unset("a quarter of all that may be open"),
         has_flag: false,
-        about: "Open connections of an address or /64, half of all at most from an IPv4 /24 or IPv6 /48; more are closed. Those of trusted_proxies are not counted.",
+        about: "Open connections of an address or /64, half of all at most from an IPv4 /24 or IPv6 /48; more are closed, and those of trusted_proxies are not counted.",
     },
     plain(
         "cookie.domain",
