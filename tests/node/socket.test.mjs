@@ -1567,7 +1567,7 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
         PASSERBY_HTTP_MAX_BODY: body,
         PASSERBY_DATA_MAX_DOCUMENT: document,
         // it writes far more than a network may
-        PASSERBY_LIMITS: "false",
+        PASSERBY_LIMITS: "off",
       });
       const device = await Device.anonymous(own);
       const [stuck, slow, writer, reader] = [
