@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::{ClientError, check_app, no_content, respond, unsupported};
 use crate::budget::Spend;
 use crate::http::openapi::{
-    AppServicesAddress, AppServicesCallReset, AppServicesCredentials, AppServicesMailToken, AppServicesReset,
+    AppServicesAddress, AppServicesCredentials, AppServicesMailToken, AppServicesReset, AppServicesResetCall,
 };
 use crate::http::{Context, body, client, other_method, spend, spend_on_password};
 use crate::provider::local_userpass::{Answer, LocalUserpass, UserpassError};
@@ -248,7 +248,7 @@ pub(crate) async fn send_reset(
 /// App Services would run a function of the app here. There are none: the answer is always an error.
 #[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/reset/call", tag = "App Services", operation_id = "appServicesCallReset",
     params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder name another one.", example = "passerby")),
-    request_body(content = AppServicesCallReset, description = "The name."),
+    request_body(content = AppServicesResetCall, description = "The name."),
     extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserNotFound"))))]
 pub(crate) async fn call_reset(
     request: HttpRequest,

@@ -574,7 +574,7 @@ pub(crate) struct AppServicesAddress {
 
 /// A name and whatever a function of the app would take.
 #[derive(ToSchema)]
-pub(crate) struct AppServicesCallReset {
+pub(crate) struct AppServicesResetCall {
     /// The name: a mail address.
     #[schema(example = "ada@example.com")]
     email: String,
