@@ -87,7 +87,7 @@ pub(crate) async fn list_keys(request: HttpRequest, context: web::Data<Context>)
 #[utoipa::path(post, path = "/v1/user/api-keys", tag = "API keys", operation_id = "createApiKey", security(("access_token" = []), ("reader_cookie" = [])),
     request_body(content = NewApiKey, description = "The key's name."),
     responses((status = 201, body = KeyView, description = "The key.")),
-    extensions(("x-problems" = json!("object account provider-disabled fresh-login-needed bad-name anonymous key-name-taken too-many-keys write"))))]
+    extensions(("x-problems" = json!("object bad-field account provider-disabled fresh-login-needed bad-name anonymous key-name-taken too-many-keys write"))))]
 pub(crate) async fn make_key(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         let body = fields::read(&request, &context, payload, &[&["name"]]).await?;
@@ -111,7 +111,7 @@ pub(crate) async fn make_key(request: HttpRequest, context: web::Data<Context>, 
     params(("id" = String, Path, description = "The key's id, as listed.", example = "636aba021728b6c1c03db7f9")),
     request_body(content = ApiKeyChange, description = "What the key is to be."),
     responses((status = 204, description = "It is as asked.")),
-    extensions(("x-problems" = json!("object account fresh-login-needed no-such-key write"))))]
+    extensions(("x-problems" = json!("object bad-field account fresh-login-needed no-such-key write"))))]
 pub(crate) async fn change_key(
     request: HttpRequest,
     context: web::Data<Context>,
