@@ -24,6 +24,7 @@ use passerby_actors::domain::{Clock, UserId};
 
 use crate::config::BudgetRules;
 use crate::network::{Network, WORTH};
+use crate::share::Share;
 use crate::work::MOST_DOUBLINGS;
 
 /// Prefixes with a budget of their own, about 64 bytes each.
@@ -49,6 +50,8 @@ pub enum Why {
     TooMany,
     /// Too many passwords wait to be hashed, many of them from this network.
     Busy,
+    /// Of the users who were made and never came back too many are the network's.
+    Share,
 }
 
 /// Come back after this long.
@@ -65,6 +68,7 @@ impl Why {
     fn text(self) -> &'static str {
         match self {
             Self::TooMany => "too many of these",
+            Self::Share => "too many users of this network were created and never came back",
             Self::Busy => "too many passwords are waiting to be hashed",
         }
     }
@@ -73,6 +77,8 @@ impl Why {
 impl OverBudget {
     /// Passwords are waiting, of which there is room for about a second's work.
     pub const BUSY: Self = Self { why: Why::Busy, retry_after_s: 1 };
+    /// Some come back, and the others are forgotten in time.
+    pub const SHARE: Self = Self { why: Why::Share, retry_after_s: 3600 };
 }
 
 /// The clock that budgets fill up by.
@@ -210,6 +216,9 @@ pub struct Budgets {
     link: Budget,
     bad_tokens: Budget,
     work: Budget,
+    clock: Monotonic,
+    /// Users who were made and never came back, and bytes of documents, by who made or wrote them.
+    shares: Option<(Share, Share)>,
     /// How often a password had to wait for a proof of work.
     busy: AtomicU64,
     /// Readers of lazy cookies who are being made: one request of each has paid.
@@ -237,12 +246,20 @@ impl Budgets {
     fn with_room(rules: &BudgetRules, on: bool, clock: Arc<dyn Clock>, most: usize) -> Self {
         let clock = Monotonic(clock);
         let budget = |a_minute, burst, all| Budget::new(a_minute, burst, all, &clock, most);
+        let (create, link) = (
+            budget(rules.create, rules.create_burst, rules.create_all),
+            budget(rules.link, rules.link_burst, rules.link_all),
+        );
+        let bad_tokens = budget(rules.bad_tokens, rules.bad_tokens_burst, rules.bad_tokens_all);
+        let work = budget(rules.work, rules.work_burst, rules.work_all);
         Self {
             on,
-            create: budget(rules.create, rules.create_burst, rules.create_all),
-            link: budget(rules.link, rules.link_burst, rules.link_all),
-            bad_tokens: budget(rules.bad_tokens, rules.bad_tokens_burst, rules.bad_tokens_all),
-            work: budget(rules.work, rules.work_burst, rules.work_all),
+            create,
+            link,
+            bad_tokens,
+            work,
+            clock,
+            shares: None,
             busy: AtomicU64::new(0),
             making: Mutex::default(),
         }
@@ -261,7 +278,77 @@ impl Budgets {
             Spend::Link => &self.link,
             Spend::BadToken => &self.bad_tokens,
         };
-        Network::of(client).map_or_else(|| budget.spend_of_all(), |network| budget.spend(network, 1).map(drop))
+        let Some(network) = Network::of(client) else { return budget.spend_of_all() };
+        if what == Spend::Create && !self.has_room_for_users(network, 1) {
+            return Err(OverBudget::SHARE);
+        }
+        budget.spend(network, 1)?;
+        if what == Spend::Create {
+            self.add_users(network, 1);
+        }
+        Ok(())
+    }
+
+    /// Bounds the share of each network in users who never came back and in bytes of documents.
+    #[must_use]
+    pub fn sharing(self, users: Share, documents: Share) -> Self {
+        let shares = self.on.then_some((users, documents));
+        Self { shares, ..self }
+    }
+
+    fn now_us(&self) -> u64 {
+        self.clock.0.monotonic_us()
+    }
+
+    fn has_room_for_users(&self, network: Network, count: u64) -> bool {
+        self.shares.as_ref().is_none_or(|(users, _)| users.has_room(network, count, self.now_us()))
+    }
+
+    fn add_users(&self, network: Network, count: u64) {
+        if let Some((users, _)) = &self.shares {
+            users.add(network, count, self.now_us());
+        }
+    }
+
+    /// Takes the room of so many users beside what was spent: for a name or an id that is kept, and for who works for it.
+    ///
+    /// # Errors
+    /// The network has had its share.
+    pub fn claim_users(&self, client: IpAddr, count: u64) -> Result<(), OverBudget> {
+        let Some(network) = Network::of(client) else { return Ok(()) };
+        if !self.has_room_for_users(network, count) {
+            return Err(OverBudget::SHARE);
+        }
+        self.add_users(network, count);
+        Ok(())
+    }
+
+    /// A user who was made came back, or is gone.
+    pub fn user_came_back(&self, client: IpAddr) {
+        if let Some(((users, _), network)) = self.shares.as_ref().zip(Network::of(client)) {
+            users.give_back(network, 1);
+        }
+    }
+
+    /// Whether documents may grow by what this network writes.
+    pub fn may_store(&self, network: Option<Network>) -> bool {
+        let documents = self.shares.as_ref().map(|(_, documents)| documents).zip(network);
+        documents.is_none_or(|(documents, network)| documents.has_room(network, 1, self.now_us()))
+    }
+
+    /// A document takes so many bytes more by what this network wrote, or fewer.
+    pub fn stored(&self, network: Option<Network>, grown: i64) {
+        let Some(((_, documents), network)) = self.shares.as_ref().zip(network) else { return };
+        if grown > 0 {
+            documents.add(network, grown.unsigned_abs(), self.now_us());
+        } else {
+            documents.give_back(network, grown.unsigned_abs());
+        }
+    }
+
+    /// How often a network had no room left of its share: of users, of documents.
+    pub fn over_share(&self) -> [u64; 2] {
+        self.shares.as_ref().map_or([0; 2], |(users, documents)| [users.refused(), documents.refused()])
     }
 
     /// Takes one for making the reader of a lazy cookie. Of many requests that come with it at once, as a page and its pictures do,
@@ -355,6 +442,7 @@ mod tests {
             work_all: 100,
             sockets: 1,
             connections: None,
+            share: 100,
         }
     }
 

@@ -13,6 +13,7 @@ pub mod network;
 pub mod outbound;
 pub mod places;
 pub mod provider;
+pub mod share;
 pub mod telemetry;
 pub mod test_clock;
 pub mod token;

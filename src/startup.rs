@@ -37,6 +37,7 @@ use crate::provider::password::{Cost, PasswordError, Passwords, Pool};
 use crate::provider::secrets::Secrets;
 use crate::provider::userpass_config::UserpassConfig;
 use crate::server::{Accounts, OneTimeCodes, Server};
+use crate::share::Share;
 use crate::test_clock::TestClock;
 use crate::token::{Algorithm, KeyError, KeyStore, Tokens};
 use crate::work::Challenges;
@@ -387,7 +388,11 @@ impl Application {
         let linker = Arc::new(LinkerHandle::start(Arc::clone(&core)).await?);
         let accounts = start_accounts(&settings, &mut providers, &for_actors, &linker, &ports.clock, &ports.entropy)?;
         let entropy = ports.entropy;
-        let budgets = Budgets::new(&settings.budget, settings.limits, Arc::clone(&ports.clock));
+        let share = |most: usize| {
+            Share::new(u64::try_from(most).unwrap_or(u64::MAX), settings.budget.share, settings.expiry.window_s)
+        };
+        let budgets = Budgets::new(&settings.budget, settings.limits, Arc::clone(&ports.clock))
+            .sharing(share(max_users), share(core.policy().documents_bytes));
         let data_work = DataWork::new(&settings.data, settings.limits, Arc::clone(&ports.clock));
         let challenges = Challenges::new(&*entropy);
         let of_network = |most: u64| settings.limits.then_some(most);

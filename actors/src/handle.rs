@@ -479,8 +479,24 @@ impl Handle {
         operation: Option<&[u8]>,
         origin: Option<u64>,
     ) -> Result<Edited, Error> {
+        self.edit_within(user, change, expected, operation, origin, true).await
+    }
+
+    /// The same for somebody who may have no more room, although there is some.
+    ///
+    /// # Errors
+    /// As [`edit`](Self::edit).
+    pub async fn edit_within(
+        &self,
+        user: &UserId,
+        change: Change,
+        expected: Expected,
+        operation: Option<&[u8]>,
+        origin: Option<u64>,
+        may_grow: bool,
+    ) -> Result<Edited, Error> {
         let (registry, policy) = (self.core().store.registry(), &self.core().policy);
-        let may_grow = registry.document_bytes() < policy.documents_bytes;
+        let may_grow = may_grow && registry.document_bytes() < policy.documents_bytes;
         let operation = operation.map(|name| OperationId::new(name, &change));
         let edit = Edit { change, expected, operation, origin, may_grow };
         match self.perform(user, Operation::Edit(edit)).await? {

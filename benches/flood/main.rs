@@ -7,8 +7,11 @@
 //! memory and disk; the readers' latencies may at most double. And what do the budgets of ten million networks take that come
 //! once, in this process?
 //!
+//! And how many right logins with a password get in while one /48 sends a thousand wrong ones a second? What do 400 000 logouts of
+//! readers who were never made leave in a server for a thousand users?
+//!
 //! `--smoke` is for CI: a small flood in a few seconds. The exit code is 1 if more users are made than the budgets allow, or
-//! memory or disk grow beyond their bound; latency is only printed.
+//! memory or disk grow beyond their bound, or right passwords are kept out; latency is only printed.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench has nobody to hand an error to")]
 
 #[allow(dead_code, reason = "shared with the other benches")]
@@ -36,7 +39,7 @@ use crate::generator::client::{Kind, Measured, Pace, Span, Work, run};
 use crate::generator::process::Process;
 use crate::generator::random::{Random, zipf};
 use crate::generator::work::{self, Prepared, Requests, Same, Template};
-use crate::shared::{AtMost, Report, Weight, mib, resident_bytes};
+use crate::shared::{AtLeast, AtMost, Report, Weight, mib, resident_bytes};
 
 /// The server's.
 #[global_allocator]
@@ -58,6 +61,14 @@ const STRANGERS: u64 = 10_000_000;
 const STRANGERS_MIB: f64 = 64.0;
 /// What the server may grow by beside that: budgets of networks, buffers of connections (MiB).
 const BESIDE: f64 = 64.0;
+
+/// People with passwords, how many of them log in a second, and how many wrong passwords one /48 sends meanwhile.
+const NAMES: u64 = 20;
+const LOGINS: f64 = 5.0;
+const GUESSES: f64 = 1000.0;
+/// Logouts of readers who were never made, and what they may leave in a server for a thousand users (MiB).
+const LOGOUTS: u64 = 400_000;
+const LOGOUTS_MIB: f64 = 1.0;
 
 #[derive(Parser)]
 struct Arguments {
@@ -105,6 +116,139 @@ impl Work for Flood {
         .into_bytes();
         (Kind::Login, &self.request)
     }
+}
+
+/// Logins with a password: right ones of people who are each at home, or guesses from one /48.
+struct Passwords {
+    right: bool,
+    number: u64,
+    request: Vec<u8>,
+}
+
+impl Passwords {
+    fn new(right: bool) -> Self {
+        Self { right, number: 0, request: Vec::new() }
+    }
+
+    fn request(path: &str, address: &str, body: &str) -> Vec<u8> {
+        let head = format!("POST {path} HTTP/1.1\r\nhost: bench\r\nx-forwarded-for: {address}\r\n");
+        format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    }
+
+    fn home(number: u64) -> String {
+        format!("198.51.{}.1", number % NAMES)
+    }
+}
+
+impl Work for Passwords {
+    fn next(&mut self) -> (Kind, &[u8]) {
+        self.number += 1;
+        let (name, password, address) = if self.right {
+            (self.number % NAMES, "the right password", Self::home(self.number))
+        } else {
+            (self.number + NAMES, "a wrong password", format!("2001:db8:77:{:x}::1", self.number % 65_536))
+        };
+        let body = format!(r#"{{"provider":"local-userpass","email":"{name}@example.test","password":"{password}"}}"#);
+        self.request = Self::request(work::LOGIN_V1, &address, &body);
+        (Kind::Login, &self.request)
+    }
+}
+
+/// Registers the people who log in later.
+struct Registrations(u64, Vec<u8>);
+
+impl Work for Registrations {
+    fn next(&mut self) -> (Kind, &[u8]) {
+        let body = format!(r#"{{"email":"{}@example.test","password":"the right password"}}"#, self.0);
+        self.1 = Passwords::request("/v1/registrations", &Passwords::home(self.0), &body);
+        self.0 += 1;
+        (Kind::Login, &self.1)
+    }
+}
+
+/// Readers who see one page and leave.
+#[derive(Default)]
+struct Leaving {
+    cookies: Vec<Vec<u8>>,
+    request: Vec<u8>,
+}
+
+impl Work for Leaving {
+    fn next(&mut self) -> (Kind, &[u8]) {
+        self.request.clear();
+        match self.cookies.pop() {
+            Some(cookie) => {
+                let head =
+                    format!("DELETE {} HTTP/1.1\r\nhost: bench\r\nsec-fetch-site: same-origin\r\n", work::LOGOUT);
+                self.request.extend_from_slice(head.as_bytes());
+                self.request.extend_from_slice(b"cookie: ");
+                self.request.extend_from_slice(&cookie);
+                self.request.extend_from_slice(b"\r\n\r\n");
+                (Kind::Logout, &self.request)
+            }
+            None => {
+                let head = format!("GET {}?create=auto HTTP/1.1\r\nhost: bench\r\n", work::CHECK);
+                self.request.extend_from_slice(head.as_bytes());
+                self.request.extend_from_slice(b"user-agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0)\r\n\r\n");
+                (Kind::Login, &self.request)
+            }
+        }
+    }
+
+    fn answered(&mut self, kind: Kind, head: &[u8], _: &[u8]) {
+        if kind == Kind::Login {
+            self.cookies.push(work::cookie(head).to_owned());
+        }
+    }
+}
+
+/// How many right passwords of a hundred get in while one /48 guesses.
+fn passwords(folder: &Path, seconds: u64, report: &mut Report) {
+    std::fs::create_dir(folder).unwrap();
+    std::fs::write(folder.join("passerby.toml"), "[provider.local_userpass]\nconfig = { autoConfirm = true }\n")
+        .unwrap();
+    let server = Process::server_with(&folder.join("data"), &["--trusted-proxies", "127.0.0.1"]);
+    let clock = SystemClock::default();
+    let registered =
+        run(&clock, &server.address, 1, Pace::Count(NAMES), Span::ENDLESS, &mut Registrations(0, vec![]), &[]);
+    assert_eq!(registered.failed, 0, "{:?}", registered.failure);
+    let address = server.address.clone();
+    let guesser = thread::spawn(move || {
+        rustix::process::setpriority_process(None, 19).unwrap();
+        let span = Span { warm_us: 0, measured_us: (seconds + 1) * 1_000_000 };
+        let pace = Pace::Open { per_s: GUESSES };
+        run(&SystemClock::default(), &address, 256, pace, span, &mut Passwords::new(false), &[])
+    });
+    let span = Span { warm_us: 500_000, measured_us: seconds * 1_000_000 };
+    let pace = Pace::Open { per_s: LOGINS };
+    let right = run(&clock, &server.address, 8, pace, span, &mut Passwords::new(true), &[]);
+    let guesses = guesser.join().unwrap();
+    report.figure("wrong passwords from one /48", guesses.rate(), "/s");
+    let part = 100.0 * (right.answers - right.failed) as f64 / right.answers as f64;
+    report.targeted("right passwords from elsewhere that get in meanwhile", part, "%", AtLeast(95.0), Weight::Bound);
+    latency(report, "right password", &right);
+}
+
+/// What is left of readers who were never made and log out.
+fn logouts(folder: &Path, count: u64, report: &mut Report) {
+    std::fs::create_dir(folder).unwrap();
+    std::fs::write(folder.join("passerby.toml"), "max_users = 1000\n").unwrap();
+    let server = Process::server_with(&folder.join("data"), &["--limits", "off"]);
+    let clock = SystemClock::default();
+    let mut leave = |count: u64| {
+        let left =
+            run(&clock, &server.address, 32, Pace::Count(2 * count), Span::ENDLESS, &mut Leaving::default(), &[]);
+        assert_eq!(left.failed, 0, "{:?}", left.failure);
+        left.rate() / 2.0
+    };
+    // buffers of connections, and tables that grow once
+    leave(count / 10);
+    let before = resident_bytes(&server.number());
+    let rate = leave(count);
+    let grown = mib(resident_bytes(&server.number())) - mib(before);
+    report.figure("logouts of readers who were never made", rate, "/s");
+    let what = format!("memory after {count} of them, with max_users = 1000");
+    report.targeted(what, grown, "MiB more", AtMost(LOGOUTS_MIB), Weight::Bound);
 }
 
 fn main() -> ExitCode {
@@ -190,6 +334,8 @@ fn main() -> ExitCode {
     let (grown, per_s) = strangers();
     report.figure("networks that come once", per_s, "/s");
     report.targeted("memory for the budgets of 10 million of them", grown, "MiB", AtMost(STRANGERS_MIB), Weight::Bound);
+    passwords(&folder.path().join("passwords"), if arguments.smoke { 3 } else { 20 }, &mut report);
+    logouts(&folder.path().join("logouts"), if arguments.smoke { 10_000 } else { LOGOUTS }, &mut report);
     if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

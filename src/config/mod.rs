@@ -276,6 +276,9 @@ pub struct BudgetRules {
     /// `trusted_proxies` are not counted. Default none: a quarter of all that may be open.
     #[serde(default)]
     pub connections: Option<u32>,
+    /// Percent of `max_users` that may be users whom one IPv4 /24 or IPv6 /48 made and who never came back, and of `data.max_bytes`
+    /// that it may write; an address or /64 half as much. 1 to 100, which is no bound. Default 5.
+    pub share: u32,
 }
 
 /// `cookie.*`.

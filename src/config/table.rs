@@ -403,6 +403,13 @@ pub(super) const TABLE: &[Setting] = &[
         "2000",
         "Open WebSockets of an address or /64; more are answered 429.",
     ),
+    number(
+        "budget.share",
+        (1, 100),
+        "percent",
+        "5",
+        "How much of max_users may be users whom one IPv4 /24 or IPv6 /48 created and who never came back, and how much of data.max_bytes it may write; an address or /64 half as much. 100 is no bound.",
+    ),
     Setting {
         key: "budget.connections",
         kind: Kind::Whole { min: 1, max: 1_000_000 },

@@ -84,6 +84,7 @@ fn nothing_set_gives_the_defaults() {
             work_all: 500,
             sockets: 2000,
             connections: None,
+            share: 5,
         },
         demo: None,
         test: false,

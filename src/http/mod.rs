@@ -28,7 +28,9 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{ConnectionType, Method, StatusCode, Uri};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpRequest, HttpResponse, web};
-use passerby_actors::handle::{self, Handle};
+use passerby_actors::actor::USERS_PER_ENDED;
+use passerby_actors::domain::Flags;
+use passerby_actors::handle::{self, Handle, Live};
 use passerby_actors::stall;
 
 use self::forwarded::Forwarded;
@@ -230,6 +232,29 @@ pub(crate) fn client(request: &HttpRequest, context: &Context) -> IpAddr {
 /// There is none left: 429.
 pub(crate) fn spend(request: &HttpRequest, context: &Context, what: Spend) -> Result<(), OverBudget> {
     context.server.budgets.spend(what, client(request, context))
+}
+
+/// A session was found live: a user who comes back for the first time counts no longer as one who never did.
+pub(crate) fn came_back(request: &HttpRequest, context: &Context, live: &Live) {
+    let (server, record) = (&context.server, &live.record);
+    let age_s = server.clock().now().saturating_sub(record.session_started);
+    if record.is_unused() && age_s >= server.settings.expiry.touch_granularity_s {
+        server.budgets.user_came_back(client(request, context));
+    }
+}
+
+/// A user is gone, perhaps without having come back. Of a reader who was made lazily the id is kept, in the room of some users.
+pub(crate) fn went(request: &HttpRequest, context: &Context, live: &Live) {
+    let budgets = &context.server.budgets;
+    if !live.record.is_anonymous() {
+        return;
+    }
+    if live.record.flags.has(Flags::MADE_LAZILY) {
+        // it is kept whatever the network has had, and counted up to its share
+        let _counted = budgets.claim_users(client(request, context), USERS_PER_ENDED - 1);
+    } else if live.record.is_unused() {
+        budgets.user_came_back(client(request, context));
+    }
 }
 
 /// The same for a request that is about to have a password hashed: while many wait, those whose network has its share of them

@@ -176,6 +176,16 @@ fn register(registry: &mut Registry, server: &Server) {
     let (unread, repeated) = telemetry::left_out();
     for (name, help, count) in [
         (
+            "over_share_users",
+            "Users not made because too many of their network never came back",
+            server.budgets.over_share()[0],
+        ),
+        (
+            "over_share_documents",
+            "Changes of documents that could not grow because their network had written too much",
+            server.budgets.over_share()[1],
+        ),
+        (
             "connections_refused",
             "Connections closed at once because the server or their network has as many as it may",
             server.connections.refused(),

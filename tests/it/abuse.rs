@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::readers::{AUTO, Jar};
-use crate::world::{Answer, CREATE, END, LOGIN, TestServer, World};
+use crate::world::{Answer, CREATE, END, LOGIN, ROTATE, TestServer, World};
 
 /// The login of a password on `/v1`.
 fn credential(email: &str, password: &str) -> String {
@@ -106,6 +106,80 @@ async fn logouts_of_lazy_readers_fill_no_memory_and_the_operator_sees_every_boun
             server.call(CREATE).send().await.assert_problem(503, "capacity");
             let reasons = server.ask_admin("GET /readyz").await.json()["reasons"].clone();
             assert_eq!(reasons, json!(["users-full", "names-full", "ended-ids-full"]));
+        })
+        .await;
+}
+
+fn share() -> World {
+    World::new()
+        .set("trusted_proxies", "127.0.0.0/8")
+        .set("max_users", "1000")
+        .set("data.max_bytes", "100000")
+        .set("budget.create_burst", "10000")
+}
+
+/// S35: one block has a small part of the users who were created and never came back, however long it takes and whatever it works;
+/// those who come back are no longer counted.
+#[actix_web::test]
+async fn one_block_cannot_fill_the_server_with_users_who_never_come_back() {
+    share()
+        .serve(async |server| {
+            let mut made = Vec::new();
+            for number in 0..200 {
+                let address = format!("2001:db8:77:{number:x}::1");
+                let answer = from(server, CREATE, &address, String::new()).await;
+                match answer.status {
+                    201 => made.push((address, answer.tokens())),
+                    _ => answer.assert_problem(429, "over-budget"),
+                }
+            }
+            assert_eq!(made.len(), 50, "5 % of max_users");
+            assert_eq!(server.metric("passerby_over_share_users_total").await, 150);
+            let login = from(server, LOGIN, "2001:db8:77::1", String::new()).await;
+            let text = "too many users of this network were created and never came back: come back in 3600 s";
+            login.assert_client_error(429, Some("TooManyRequests"), text);
+            assert_eq!(from(server, CREATE, "2001:db8:78::1", String::new()).await.status, 201, "others have theirs");
+
+            let one_more = async || {
+                for expected in [201, 429] {
+                    assert_eq!(from(server, CREATE, "2001:db8:77:1::1", String::new()).await.status, expected);
+                }
+            };
+            let (address, tokens) = &made[1];
+            let gone = server.call(END).bearer(&tokens.access).header("x-forwarded-for", address).send().await;
+            assert_eq!(gone.status, 204);
+            one_more().await;
+            let (address, tokens) = &made[0];
+            server.clock.advance_s(3600);
+            let rotated = server.call(ROTATE).bearer(&tokens.refresh).header("x-forwarded-for", address).send().await;
+            assert_eq!(rotated.status, 200);
+            one_more().await;
+        })
+        .await;
+}
+
+/// S35: the same for what documents take; whoever has had the network's share may still take something away.
+#[actix_web::test]
+async fn one_network_cannot_fill_the_room_of_documents() {
+    share()
+        .serve(async |server| {
+            let body = json!({ "a": "x".repeat(900) }).to_string();
+            let write = async |client: &str, body: &str| {
+                let tokens = from(server, CREATE, client, String::new()).await.tokens();
+                let call = server.call("PUT /v1/data").bearer(&tokens.access).header("x-forwarded-for", client);
+                (call.body(body.to_owned()).send().await, tokens)
+            };
+            let mut statuses = Vec::new();
+            for _ in 0..6 {
+                statuses.push(write("192.0.2.1", &body).await.0.status);
+            }
+            assert_eq!(statuses, [200, 200, 200, 507, 507, 507], "2.5 % of data.max_bytes");
+            write("192.0.2.1", &body).await.0.assert_problem(507, "data-full");
+            let (wrote, tokens) = write("198.51.100.1", &body).await;
+            assert_eq!(wrote.status, 200, "others have theirs");
+            let take = server.call("DELETE /v1/data").bearer(&tokens.access).header("x-forwarded-for", "192.0.2.1");
+            assert!(take.send().await.status < 300);
+            assert_eq!(server.metric("passerby_over_share_documents_total").await, 4);
         })
         .await;
 }

@@ -4,9 +4,9 @@ use super::Core;
 use crate::domain::Family;
 
 /// A credential takes about as much memory as so many resting users, by which `max_users` is meant.
-pub(crate) const CREDENTIAL_COSTS: usize = 8;
+pub const CREDENTIAL_COSTS: usize = 8;
 /// Of so many users that may be there, one lazy id may be kept that ended.
-const USERS_PER_ENDED: usize = 8;
+pub const USERS_PER_ENDED: u64 = 8;
 
 /// Something of which there may be so much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Bound {
 impl Core {
     /// How many lazy ids may be kept that ended. One of a reader who was there is kept beyond it, in the place of the reader.
     pub(crate) fn most_ended(&self) -> usize {
-        self.limits.max_users.div_ceil(USERS_PER_ENDED)
+        self.limits.max_users.div_ceil(USERS_PER_ENDED as usize)
     }
 
     /// Every bound: users; users and registered names; lazy ids that ended; documents.

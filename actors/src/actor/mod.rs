@@ -10,8 +10,7 @@ mod sockets;
 mod supervisor;
 
 pub use crate::domain::IdForm;
-pub(crate) use bounds::CREDENTIAL_COSTS;
-pub use bounds::{Bound, Fullness};
+pub use bounds::{Bound, CREDENTIAL_COSTS, Fullness, USERS_PER_ENDED};
 pub use error::Error;
 pub use janitor::{JanitorHandle, SweepStats, Swept};
 pub use linker::{Ends, Joined, LinkStats, LinkerHandle, LoggedIn, Preview, Proof, REPEAT_S, Witness};

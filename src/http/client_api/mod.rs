@@ -15,8 +15,8 @@ use super::identities;
 use super::openapi::AppServicesLoginRequest;
 use super::plain::PlainObject;
 use super::{
-    Context, JSON, KEY_SESSION, NO_STORE, bearer, client, other_method, retry_after_s, spend, spend_on_password,
-    within_time,
+    Context, JSON, KEY_SESSION, NO_STORE, bearer, came_back, client, other_method, retry_after_s, spend,
+    spend_on_password, went, within_time,
 };
 use crate::budget::{OverBudget, Spend};
 use crate::provider::ANON_USER;
@@ -475,7 +475,10 @@ fn authenticate(request: &HttpRequest, context: &Context) -> Result<(Access, Liv
         _ => ClientError::unauthorized(None, "unauthorized"),
     })?;
     match context.handle.check(&access.user, &access.session, Some(access.epoch)) {
-        Ok(live) => Ok((access, live)),
+        Ok(live) => {
+            came_back(request, context, &live);
+            Ok((access, live))
+        }
         Err(handle::Error::Refused(Refusal::Disabled)) => {
             Err(ClientError::invalid_session("invalid session: user disabled"))
         }
@@ -519,6 +522,7 @@ fn authenticate_refresh(request: &HttpRequest, context: &Context) -> Result<(Ref
         return Err(wrong_type());
     }
     let live = context.handle.check(&refresh.user, &refresh.session, None)?;
+    came_back(request, context, &live);
     Ok((refresh, live))
 }
 
@@ -635,6 +639,7 @@ async fn logout(request: HttpRequest, context: web::Data<Context>, payload: web:
         body::discard(&request, &context, payload).await?;
         let (_, live) = authenticate_refresh(&request, &context)?;
         within_time(&context, context.handle.logout(&live.user, live.number)).await?;
+        went(&request, &context, &live);
         Ok(no_content())
     };
     respond(&request, &context, answer.await)
@@ -650,6 +655,7 @@ async fn delete(request: HttpRequest, context: web::Data<Context>, payload: web:
         let (_, live) = authenticate(&request, &context)?;
         of_owner(&live)?;
         within_time(&context, context.handle.delete(&live.user)).await?;
+        went(&request, &context, &live);
         Ok(no_content())
     };
     respond(&request, &context, answer.await)

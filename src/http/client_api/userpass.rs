@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
+use passerby_actors::actor::CREDENTIAL_COSTS;
 use passerby_actors::domain::{CredentialRefusal, LOCAL_USERPASS, Refusal};
 use passerby_actors::handle;
 use serde_json::{Map, Value};
@@ -115,6 +116,7 @@ pub(crate) async fn register_user(
     let answer = async {
         let (body, userpass) = asked(&request, &context, payload, Costs::Hashing).await?;
         let (email, password) = (text(&body, "email")?, password(&body)?);
+        context.server.budgets.claim_users(client(&request, &context), CREDENTIAL_COSTS as u64)?;
         userpass.register(email, password, client(&request, &context), tells(&context)).await?;
         // without a body there is no content type (wire-protocol §0.2)
         Ok(HttpResponse::Created().finish())

@@ -17,8 +17,8 @@ use passerby_actors::handle::{self, Live, LoggedIn};
 use passerby_actors::store::Store as _;
 
 pub(crate) use self::visitor::Visitor;
-use super::Context;
 use super::forwarded::Forwarded;
+use super::{Context, came_back};
 use crate::token::{CookieKind, ReaderCookie};
 
 /// A session's cookie is issued anew when it is this old (seconds): at most once a day.
@@ -117,7 +117,10 @@ pub(crate) fn look(request: &HttpRequest, context: &Context) -> Result<Found, ha
     let session = session_of(&cookie);
     match cookie.kind {
         CookieKind::Session => match context.handle.check(&cookie.user, &session, None) {
-            Ok(live) if live.kind == SessionKind::Cookie => Ok(Found::Reader(live, cookie)),
+            Ok(live) if live.kind == SessionKind::Cookie => {
+                came_back(request, context, &live);
+                Ok(Found::Reader(live, cookie))
+            }
             Ok(_) => Ok(Found::Nobody),
             Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => {
                 replaced(context, &cookie.user, &session)

@@ -21,6 +21,7 @@ use crate::http::meters::{self, Use};
 use crate::http::v1::data::{told, work_on_data};
 use crate::http::v1::{Problem, rfc3339};
 use crate::http::{Context, within_time};
+use crate::network::Network;
 use crate::places::Place;
 
 /// How often a client is asked whether it is there, and its session is looked at, which counts as activity.
@@ -257,7 +258,8 @@ impl Socket {
             Ok(Request::Get) => self.document(attachment, out).await?,
             _ => None,
         };
-        let asked = Asked { whose, origin: attachment.socket, id: id.as_deref(), request, stored };
+        let network = Network::of(self.client);
+        let asked = Asked { whose, network, origin: attachment.socket, id: id.as_deref(), request, stored };
         let answer = answer(&self.context, &self.user, asked).await;
         let mut later = None;
         while let Some(push) = attachment.inbox.try_next() {
@@ -292,6 +294,7 @@ struct Answer {
 /// What a client asks for, and what it takes to answer it.
 struct Asked<'a> {
     whose: Whose,
+    network: Option<Network>,
     origin: u64,
     id: Option<&'a str>,
     request: Result<Request, Problem>,
@@ -300,7 +303,7 @@ struct Asked<'a> {
 }
 
 async fn answer(context: &Context, user: &UserId, asked: Asked<'_>) -> Answer {
-    let Asked { whose, origin, id, request, stored } = asked;
+    let Asked { whose, network, origin, id, request, stored } = asked;
     let mut current = None;
     let done = async {
         let name = id.unwrap_or_default();
@@ -313,13 +316,16 @@ async fn answer(context: &Context, user: &UserId, asked: Asked<'_>) -> Answer {
                 Ok(Answer { frame, version: Some(version), is_unknown: false })
             }
             Request::Edit(change, expected) => {
-                let edit = context.handle.edit(user, change, expected, Some(name.as_bytes()), Some(origin));
+                let may_grow = context.server.budgets.may_store(network);
+                let (operation, origin) = (Some(name.as_bytes()), Some(origin));
+                let edit = context.handle.edit_within(user, change, expected, operation, origin, may_grow);
                 let edited = within_time(context, edit).await.inspect_err(|error| {
                     if let handle::Error::Refused(Refusal::Document(DocumentRefusal::Version(version))) = error {
                         current = Some(*version);
                     }
                 })?;
                 told(context, whose, &edited);
+                context.server.budgets.stored(network, edited.grown);
                 let version = edited.version;
                 let value = edited.value.map(|value| format!(r#","value":{value}"#)).unwrap_or_default();
                 let frame = frames::reply(name, &format!(r#","version":{version}{value}"#));

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value};
 
 use super::{Problem, json, respond};
-use crate::budget::{OverBudget, Spend};
+use crate::budget::{OverBudget, Spend, Why};
 use crate::http::openapi::WorkChallenge;
 use crate::http::{Context, JSON, client, other_method, spend, spend_on_password};
 use crate::work::ProofError;
@@ -48,7 +48,7 @@ pub(super) fn afford(
     what: Spend,
     body: &Map<String, Value>,
 ) -> Result<(), Problem> {
-    spend(request, context, what).or_else(|over| prove_work(request, context, over, body))
+    spend(request, context, what).or_else(|over| prove_work(request, context, what, over, body))
 }
 
 /// The same before a password is hashed, for which there must be room too.
@@ -60,7 +60,7 @@ pub(super) fn afford_password(
     context: &Context,
     body: &Map<String, Value>,
 ) -> Result<(), Problem> {
-    spend_on_password(request, context).or_else(|over| prove_work(request, context, over, body))
+    spend_on_password(request, context).or_else(|over| prove_work(request, context, Spend::Link, over, body))
 }
 
 /// Takes the proof of work in a request's body in place of a budget that is used up.
@@ -70,14 +70,23 @@ pub(super) fn afford_password(
 pub(super) fn prove_work(
     request: &HttpRequest,
     context: &Context,
+    what: Spend,
     over: OverBudget,
     body: &Map<String, Value>,
 ) -> Result<(), Problem> {
     let server = &context.server;
+    if over.why == Why::Share {
+        // no work makes room
+        return Err(over.into());
+    }
     let Some(proof) = body.get("altcha") else { return Err(work_needed(over, None)) };
     let proof = proof.as_str().ok_or(ProofError::Form);
     let taken = proof.and_then(|proof| server.challenges.take(client(request, context), proof, server.clock().now()));
-    taken.map_err(|error| work_needed(over, Some(error)))
+    taken.map_err(|error| work_needed(over, Some(error)))?;
+    if what == Spend::Create {
+        server.budgets.claim_users(client(request, context), 1)?;
+    }
+    Ok(())
 }
 
 fn work_needed(over: OverBudget, error: Option<ProofError>) -> Problem {

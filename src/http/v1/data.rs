@@ -20,6 +20,7 @@ use crate::data_work::Whose;
 use crate::http::body::BodyError;
 use crate::http::openapi::{Increment, JsonPatchStep, MergePatch, UserDocument};
 use crate::http::{Context, JSON, body, client, other_method, within_time};
+use crate::network::Network;
 
 const ACCEPT_PATCH: (HeaderName, HeaderValue) = (
     HeaderName::from_static("accept-patch"),
@@ -193,12 +194,16 @@ async fn edit(
             .await?;
         let change = change(&body)?;
         let operation = operation_name(request)?;
-        let edit = context.handle.edit(&live.user, change, expected(request)?, operation, None);
+        let (budgets, network) = (&context.server.budgets, Network::of(client(request, context)));
+        let expected = expected(request)?;
+        let edit =
+            context.handle.edit_within(&live.user, change, expected, operation, None, budgets.may_store(network));
         let edited = within_time(context, edit).await.inspect_err(|error| {
             if let handle::Error::Refused(Refusal::Document(DocumentRefusal::Version(version))) = error {
                 seen = Some(*version);
             }
         })?;
+        budgets.stored(network, edited.grown);
         seen = Some(edited.version);
         told(context, whose, &edited);
         let Edited { version, value, .. } = edited;

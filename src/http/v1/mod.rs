@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use passerby_actors::actor::Proof;
+use passerby_actors::actor::{Proof, USERS_PER_ENDED};
 use passerby_actors::domain::{
     DeviceId, LOCAL_USERPASS, Refusal, ServiceTime, SessionId, SessionKind, UserId, UserState,
 };
@@ -20,7 +20,7 @@ use super::identities;
 use super::openapi::{Jwks, LoginRequest, NewSession, ReaderSession};
 use super::plain::PlainObject;
 use super::reader::{self, Found};
-use super::{Context, JSON, bearer, client, other_method, spend, within_time};
+use super::{Context, JSON, bearer, came_back, client, other_method, spend, went, within_time};
 use crate::budget::Spend;
 use crate::provider::ANON_USER;
 use crate::provider::identity::IdentityError;
@@ -148,7 +148,7 @@ const fn new_session(kind: SessionKind, lasting: bool) -> Of {
     request_body(content = Option<LoginRequest>, description = "How to log in. None at all: as a new anonymous user, with tokens."),
     responses((status = 200, body = ReaderSession, description = "The reader of the live cookie.", headers(("set-cookie" = Option<String>, description = "With `mode` `cookie`: the reader's cookie."))),
         (status = 201, body = NewSession, description = "The new session: its tokens or, with `mode` `cookie`, the reader of the new cookie.", headers(("set-cookie" = Option<String>, description = "With `mode` `cookie`: the reader's cookie.")))),
-    extensions(("x-problems" = json!("object unknown-mode credential cross-site user-disabled session-ended sessions-used-up write capacity"))))]
+    extensions(("x-problems" = json!("object unknown-mode credential over-budget cross-site user-disabled session-ended sessions-used-up write capacity"))))]
 async fn create_session(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         let body = fields::read(&request, &context, payload, &[OF_LOGIN, OF_CREDENTIALS]).await?;
@@ -222,7 +222,7 @@ async fn by_cookie(request: &HttpRequest, context: &Context, body: &Map<String, 
             let server = &context.server;
             let is_made = || server.store.registry().record(&user).is_some();
             let paid = server.budgets.spend_on_reader(&user, client(request, context), is_made);
-            let _paid = paid.or_else(|over| prove_work(request, context, over, body).map(|()| None))?;
+            let _paid = paid.or_else(|over| prove_work(request, context, Spend::Create, over, body).map(|()| None))?;
             match context.handle.make_lazily(&user).await {
                 Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => None,
                 other => Some(other?),
@@ -341,7 +341,9 @@ pub(super) fn by_bearer(request: &HttpRequest, context: &Context) -> Result<Live
         }
         other => other?,
     };
-    Ok(context.handle.check(&access.user, &access.session, Some(access.epoch))?)
+    let live = context.handle.check(&access.user, &access.session, Some(access.epoch))?;
+    came_back(request, context, &live);
+    Ok(live)
 }
 
 /// Whether the session of a lasting account is young enough to change how the account is logged in to (S40).
@@ -435,6 +437,7 @@ async fn refresh_session(request: HttpRequest, context: web::Data<Context>, payl
             return Err(Problem::wrong_token());
         }
         let live = context.handle.check(&refresh.user, &refresh.session, None)?;
+        came_back(&request, &context, &live);
         let counter = within_time(&context, context.handle.rotate(&live.user, live.number, refresh.counter)).await?;
         let lasting = !live.record.is_anonymous();
         let live = LoggedIn { user: live.user, number: live.number, session: refresh.session, epoch: live.epoch };
@@ -457,6 +460,7 @@ async fn end_session(request: HttpRequest, context: web::Data<Context>, payload:
         }
         let live = authenticate(&request, &context, Scope::Data)?;
         within_time(&context, context.handle.logout(&live.user, live.number)).await?;
+        went(&request, &context, &live);
         Ok(gone(&request, &context))
     };
     respond(&context, answer.await)
@@ -474,6 +478,7 @@ async fn delete_user(request: HttpRequest, context: web::Data<Context>, payload:
         }
         let live = authenticate(&request, &context, Scope::Account)?;
         within_time(&context, context.handle.delete(&live.user)).await?;
+        went(&request, &context, &live);
         Ok(gone(&request, &context))
     };
     respond(&context, answer.await)
@@ -494,7 +499,9 @@ fn leaves_before_being_made(request: &HttpRequest, context: &Context) -> Result<
 /// Ends the id of a lazy cookie, whose reader another request may be making. That is kept for as long as the cookie is good, so it
 /// takes from the budget for making readers; beyond that, and when as many are kept as may be, the browser's cookie is all that ends.
 async fn end_unmade(request: &HttpRequest, context: &Context, user: &UserId) -> Answer {
-    if spend(request, context, Spend::Create).is_ok() {
+    let is_kept = spend(request, context, Spend::Create).is_ok();
+    // it takes the room of some users
+    if is_kept && context.server.budgets.claim_users(client(request, context), USERS_PER_ENDED - 1).is_ok() {
         match within_time(context, context.handle.end_lazily(user)).await {
             // as many are kept as may be
             Ok(()) | Err(handle::Error::Capacity) => {}

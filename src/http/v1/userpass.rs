@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
+use passerby_actors::actor::CREDENTIAL_COSTS;
 use passerby_actors::domain::LOCAL_USERPASS;
 use serde_json::{Map, Value};
 
@@ -92,11 +93,12 @@ fn accepted() -> HttpResponse {
 #[utoipa::path(post, path = "/v1/registrations", tag = "Passwords", operation_id = "register",
     request_body(content = Registration, description = "The address and its password."),
     responses((status = 202, description = "What follows, follows by mail.")),
-    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed challenge-expired too-many-attempts overloaded write bad-name bad-password"))))]
+    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed challenge-expired over-budget too-many-attempts overloaded write bad-name bad-password"))))]
 pub(crate) async fn register(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         let (body, userpass) = asked(&request, &context, payload, &["email", "password"]).await?;
         let (email, password) = (text(&body, "email")?, password(&body, "password")?);
+        context.server.budgets.claim_users(client(&request, &context), CREDENTIAL_COSTS as u64)?;
         userpass.register(email, password, client(&request, &context), local_userpass::Answer::Uniform).await?;
         Ok(accepted())
     };

@@ -126,6 +126,8 @@ pub struct Edited {
     pub value: Option<Number>,
     /// What it changed; none if this is the answer to a repeated operation.
     pub delta: Option<Arc<Delta>>,
+    /// How many bytes more are kept after it than before; fewer, if it is below zero.
+    pub grown: i64,
     /// How many sockets were told of it.
     pub told: usize,
 }
@@ -222,7 +224,7 @@ impl Document {
             if !asked.is_repeat_of(id) {
                 return Err(DocumentRefusal::OtherOperation);
             }
-            return Ok((None, Edited { version: *version, value: value.clone(), delta: None, told: 0 }));
+            return Ok((None, Edited { version: *version, value: value.clone(), delta: None, grown: 0, told: 0 }));
         }
         let is_one_of = |versions: &[u64]| self.is_there() && versions.contains(&self.version);
         let is_expected = match &edit.expected {
@@ -257,10 +259,11 @@ impl Document {
         let next = self.with(kept, &delta);
         // with all that is kept beside the text; but whoever has something may always take it away
         let is_taken_away = self.is_there() && !next.is_there();
-        if !edit.may_grow && !is_taken_away && next.stored_bytes() > self.stored_bytes() {
+        let grown = next.stored_bytes() as i64 - self.stored_bytes() as i64;
+        if !edit.may_grow && !is_taken_away && grown > 0 {
             return Err(DocumentRefusal::Full);
         }
-        Ok((Some(next), Edited { version, value, delta: Some(Arc::new(delta)), told: 0 }))
+        Ok((Some(next), Edited { version, value, delta: Some(Arc::new(delta)), grown, told: 0 }))
     }
 
     fn with(&self, kept: Option<Kept>, delta: &Delta) -> Self {
