@@ -408,7 +408,7 @@ pub(super) const TABLE: &[Setting] = &[
         (1, 100),
         "percent",
         "5",
-        "How much of max_users may be users whom one IPv4 /24 or IPv6 /48 created and who never came back, and how much of data.max_bytes it may write; an address or /64 half as much. 100 is no bound.",
+        "How much of max_users may be users whom one IPv4 /24 or IPv6 /48 created and who never came back, and how much of data.max_bytes it may write; an address or /64 half as much, and 100 is no bound.",
     ),
     Setting {
         key: "budget.connections",
