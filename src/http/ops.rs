@@ -182,7 +182,7 @@ fn register(registry: &mut Registry, server: &Server) {
         ),
         (
             "over_share_documents",
-            "Changes of documents that could not grow because their network had written too much",
+            "Changes of documents that came when their network had written too much, and could not grow",
             server.budgets.over_share()[1],
         ),
         (
