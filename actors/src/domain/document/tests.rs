@@ -40,6 +40,7 @@ fn apply(document: &mut Document, edit: &Edit) -> Result<Edited, DocumentRefusal
         let before = document.encode();
         let stored = (document.version > 0).then_some(&*before);
         assert_eq!(Document::replay(stored, &delta), Some(next.encode()));
+        assert_eq!(edited.grown, next.stored_bytes() as i64 - stored.map_or(0, <[u8]>::len) as i64);
         assert_eq!(Document::replay(Some(&next.encode()), &delta), None, "the next is past it");
         assert_eq!(Document::decode(&next.encode()), Ok(next.clone()));
         *document = next;
@@ -137,7 +138,8 @@ fn where_there_is_no_room_only_what_grows_is_refused() {
     assert_eq!(apply(&mut document, &full(put(json!({})))), Err(DocumentRefusal::Full));
     let first = named("first", put(json!({"a": 10, "b": 1})));
     apply(&mut document, &first).unwrap();
-    assert_eq!(apply(&mut document, &full(first)).unwrap().version, 1, "a repeat");
+    let repeat = apply(&mut document, &full(first)).unwrap();
+    assert_eq!((repeat.version, repeat.grown), (1, 0), "a repeat");
     assert_eq!(apply(&mut document, &full(increment("/b", 9))), Err(DocumentRefusal::Full));
     assert_eq!(apply(&mut document, &full(increment("/b", 1))).unwrap().value, Some(2.into()));
     apply(&mut document, &full(merge(json!({"a": null})))).unwrap();
