@@ -235,7 +235,7 @@ fn logouts(folder: &Path, count: u64, report: &mut Report) {
     std::fs::write(folder.join("passerby.toml"), "max_users = 1000\n").unwrap();
     let server = Process::server_with(&folder.join("data"), &["--limits", "off"]);
     let clock = SystemClock::default();
-    let mut leave = |count: u64| {
+    let leave = |count: u64| {
         let left =
             run(&clock, &server.address, 32, Pace::Count(2 * count), Span::ENDLESS, &mut Leaving::default(), &[]);
         assert_eq!(left.failed, 0, "{:?}", left.failure);
