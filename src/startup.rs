@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use parking_lot::RwLock;
 use passerby_actors::actor::{Core, JanitorHandle, Limits, LinkerHandle};
 use passerby_actors::domain::{Clock, Entropy, Policy};
 use passerby_actors::histogram::Histogram;
-use passerby_actors::store::embedded::files::Files;
-use passerby_actors::store::embedded::{Durability, OpenError, Options};
+use passerby_actors::store::embedded::files::{self, Files};
+use passerby_actors::store::embedded::{Durability, OpenError, Options, SPOILT_END};
 use passerby_actors::store::{EmbeddedStore, Store};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
@@ -24,6 +25,7 @@ use crate::config::{
     self, AccessAlg, Loaded, Settings, SettingsError, SettingsErrors, default_data_bytes, default_max_users,
 };
 use crate::data_work::DataWork;
+use crate::http::admin_host::{AdminHosts, check_host};
 use crate::http::{self, ops};
 use crate::mail::{AnyTransport, Mailer, Plan, Smtp, Webhook};
 use crate::outbound::{Allowed, Outbound, SystemResolver, system_roots};
@@ -323,10 +325,13 @@ pub fn start_admin(
     let address = settings.admin_listen;
     let phase: ops::SharedPhase = Arc::new(RwLock::new(ops::Phase::Recovering));
     let shared = web::Data::new(Arc::clone(&phase));
+    let hosts = web::Data::new(AdminHosts::new(&settings.admin.hosts));
     let app = move || {
         let clock = test_clock.clone();
         App::new()
             .app_data(shared.clone())
+            .app_data(hosts.clone())
+            .wrap(from_fn(check_host))
             .configure(|routes| http::test_clock::routes(routes, clock))
             .configure(ops::routes)
     };
@@ -360,6 +365,7 @@ impl Application {
         let opening = web::block(move || EmbeddedStore::open(&dir, options, files, clock)).await;
         let store = Arc::new(opening.map_err(std::io::Error::other)??);
         report(&store);
+        warn_of_others(&settings);
         if !is_claimed {
             claim_folder(&settings, &*ports.files)?;
         }
@@ -532,9 +538,34 @@ fn claim_folder(settings: &Settings, files: &dyn Files) -> Result<(), StartError
     Ok(files.sync_dir(folder)?)
 }
 
+/// What is there already keeps its mode: an operator may have a reason for it, and is told.
+fn warn_of_others(settings: &Settings) {
+    let dir = &settings.data_dir;
+    match files::open_to_others(dir) {
+        Ok(found) => {
+            if let Some(first) = found.first() {
+                tracing::warn!(
+                    files = found.len(),
+                    first = %first.display(),
+                    "others than the owner may read or write what is in the data folder; `chmod -R go= {}` ends that",
+                    dir.display()
+                );
+            }
+        }
+        Err(error) => tracing::debug!(%error, "the modes in the data folder could not be looked at"),
+    }
+}
+
 fn report(store: &EmbeddedStore) {
     let opened = store.opened();
     tracing::info!(users = opened.users, groups = opened.groups, torn_bytes = opened.torn_bytes, "the store is open");
+    if opened.spoilt_end {
+        let bytes = opened.torn_bytes;
+        tracing::warn!(
+            bytes,
+            "the journal's last group is whole and its checksum is wrong; it was left out: {SPOILT_END}"
+        );
+    }
     if let Some(loss) = &opened.loss {
         tracing::error!(loss, "acknowledged changes were lost, as os durability allows");
     }

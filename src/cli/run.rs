@@ -70,6 +70,8 @@ pub fn main(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> ExitCode {
+    // names, addresses and keys are in what is created, by the snapshots' library too
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let environment: Vec<_> = environment.into_iter().collect();
     let cli = match super::parse(arguments) {
         Ok(cli) => cli,
@@ -383,7 +385,11 @@ fn recover(settings: &Settings, accept_loss: bool) -> Result<(), Failure> {
         (_, true) => "",
     };
     print(advice);
-    Ok(())
+    if inspection.intact || accept_loss {
+        return Ok(());
+    }
+    let text = format!("{}: what must be readable is not", settings.data_dir.display());
+    Err(Failure { code: EXIT_DATA, text })
 }
 
 fn keys(settings: &Settings, command: &KeysCommand, environment: &[(OsString, OsString)]) -> Result<(), Failure> {

@@ -40,6 +40,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Address of the admin listener (health, metrics, admin API). Default 127.0.0.1:8081.
     pub admin_listen: SocketAddr,
+    /// Rules of the admin listener.
+    pub admin: AdminRules,
     /// Folder of journal and snapshots. Default `./data`.
     pub data_dir: PathBuf,
     /// Folder of the signing keys. Default `<data_dir>/keys`.
@@ -290,6 +292,14 @@ pub struct CookieRules {
     pub domain: Option<String>,
     /// Whether the cookie is kept apart for each site that embeds this one (CHIPS), and then sent there. Default no.
     pub partitioned: bool,
+}
+
+/// `admin.*`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminRules {
+    /// Host names with a dot by which it may be called, besides addresses and names without one. Default none.
+    pub hosts: Vec<String>,
 }
 
 /// `auth.*`.

@@ -117,6 +117,12 @@ pub(super) const TABLE: &[Setting] = &[
         Fallback::Value("127.0.0.1:8081"),
         "Address of the admin listener with health, metrics and the admin API; keep it private.",
     ),
+    plain(
+        "admin.hosts",
+        Kind::Names,
+        Fallback::Value(""),
+        "Host names with a dot by which the admin listener may be called, besides addresses and names without one; any other is refused (DNS rebinding).",
+    ),
     flagged("data_dir", Kind::Path, Fallback::Value("./data"), "Folder of the journal and the snapshots."),
     flagged(
         "keys_dir",

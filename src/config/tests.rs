@@ -39,6 +39,7 @@ fn nothing_set_gives_the_defaults() {
     let expected = Settings {
         listen: "127.0.0.1:8080".parse().unwrap(),
         admin_listen: "127.0.0.1:8081".parse().unwrap(),
+        admin: AdminRules::default(),
         data_dir: "./data".into(),
         keys_dir: "./data/keys".into(),
         app_id: "passerby".into(),

@@ -1,8 +1,10 @@
 //! HTTP: the App Services client API, our own `/v1`, and the operators' endpoints.
 
+pub(crate) mod admin_host;
 pub mod body;
 pub mod client_api;
 mod demo;
+mod exposition;
 mod fields;
 mod files;
 pub mod forwarded;
@@ -19,15 +21,17 @@ mod socket;
 pub(crate) mod test_clock;
 pub mod v1;
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use actix_web::body::{BoxBody, MessageBody};
+use actix_web::body::{BodySize, BodyStream, BoxBody, MessageBody};
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{ConnectionType, Method, StatusCode, Uri};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{App, HttpRequest, HttpResponse, web};
+use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse, web};
+use futures_util::stream;
 use passerby_actors::actor::USERS_PER_ENDED;
 use passerby_actors::domain::Flags;
 use passerby_actors::handle::{self, Handle, Live};
@@ -122,19 +126,22 @@ pub(crate) fn options(allow: &str) -> HttpResponse {
     HttpResponse::NoContent().insert_header((header::ALLOW, format!("{allow}, OPTIONS"))).finish()
 }
 
-/// For a known path with another method than those in `allow` (RFC 9110 §15.5.6); `OPTIONS` asks which they are.
+/// For a known path with another method than those in `allow` (RFC 9110 §15.5.6), with GET also HEAD; `OPTIONS` asks which they are.
 pub(crate) fn other_method(allow: &'static str) -> actix_web::Route {
     web::to(move |request: HttpRequest, context: web::Data<Context>, payload: web::Payload| {
         body::leave(&request, payload);
         if *request.method() == Method::OPTIONS {
             return std::future::ready(options(allow));
         }
+        let allow = HeaderValue::try_from(allow.replace("GET", "GET, HEAD"));
         let mut response = if is_client_api(request.path()) {
             client_api::method_not_allowed(&request, &context)
         } else {
             v1::Problem::method_not_allowed().respond(&context)
         };
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+        if let Ok(allow) = allow {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
         std::future::ready(response)
     })
 }
@@ -153,9 +160,12 @@ async fn around(
         connection.has_request();
     }
     merge_slashes(&mut request);
+    let is_head = take_head(&mut request);
     let asks_for_upgrade = request.head().upgrade();
     body::hold_what_nobody_reads(&mut request).await?;
-    let mut response = shape_refused_preflight(body::release_unread(next.call(request).await?), &context);
+    let answered = next.call(request).await?.map_into_boxed_body();
+    let answered = if is_head { without_body(answered) } else { answered };
+    let mut response = shape_refused_preflight(body::release_unread(answered), &context);
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if asks_for_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // actix-http ends the connection after it and does not say so: the next request of a proxy's would be lost
@@ -163,6 +173,30 @@ async fn around(
     }
     context.server.count_response(response.status().as_u16(), clock.monotonic_us().saturating_sub(before_us));
     Ok(response)
+}
+
+/// Of a request that is handled as a GET: it was a HEAD.
+pub(crate) struct WasHead;
+
+/// Lets a HEAD be handled as a GET (RFC 9110 §9.3.2); `/verify` has rules of its own for it.
+fn take_head(request: &mut ServiceRequest) -> bool {
+    let is_head = *request.method() == Method::HEAD && request.path() != reader::verify::PATH;
+    if is_head {
+        request.head_mut().method = Method::GET;
+        request.extensions_mut().insert(WasHead);
+    }
+    is_head
+}
+
+/// The answer to a HEAD: as that to the GET, with its length and without its body. The encoder would see to it by itself, but by
+/// the method of the last request that it read, which may be a later one.
+fn without_body(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let BodySize::Sized(length) = response.response().body().size() else { return response };
+    response.map_body(|head, _| {
+        head.headers.insert(header::CONTENT_LENGTH, length.into());
+        head.no_chunking(true);
+        BoxBody::new(BodyStream::new(stream::empty::<Result<web::Bytes, Infallible>>()))
+    })
 }
 
 /// realm-web does not trim a slash at the end of its baseUrl (wire-protocol §1).

@@ -18,6 +18,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::exposition::{Form, as_text};
 use super::files::page;
 use super::index::of_kind;
 use crate::server::Server;
@@ -45,15 +46,19 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 return super::options("GET");
             }
             let mut response = status(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed");
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             response
         })
     };
+    let head = web::head;
+    let health = web::resource("/healthz").get(healthz).route(head().to(healthz)).default_service(other());
+    let ready = web::resource("/readyz").get(readyz).route(head().to(readyz)).default_service(other());
+    let figures = web::resource("/metrics").get(metrics).route(head().to(metrics)).default_service(other());
     config
-        .service(web::resource("/").get(index).default_service(other()))
-        .service(web::resource("/healthz").get(healthz).default_service(other()))
-        .service(web::resource("/readyz").get(readyz).default_service(other()))
-        .service(web::resource("/metrics").get(metrics).default_service(other()))
+        .service(web::resource("/").get(index).route(head().to(index)).default_service(other()))
+        .service(health)
+        .service(ready)
+        .service(figures)
         .default_service(web::to(|request: HttpRequest| async move {
             let is_of_all = *request.method() == Method::OPTIONS && request.path() == "*";
             if is_of_all { super::options("GET") } else { status(StatusCode::NOT_FOUND, "not-found") }
@@ -116,8 +121,8 @@ fn ready(server: &Server) -> HttpResponse {
         .json(serde_json::json!({ "status": "ready", "reasons": reasons }))
 }
 
-/// Prometheus text (OpenMetrics 1.0).
-async fn metrics(phase: web::Data<SharedPhase>) -> HttpResponse {
+/// All figures, in the form that is asked for.
+async fn metrics(request: HttpRequest, phase: web::Data<SharedPhase>) -> HttpResponse {
     let mut registry = Registry::with_prefix("passerby");
     let phase = phase.read().clone();
     match &phase {
@@ -128,7 +133,12 @@ async fn metrics(phase: web::Data<SharedPhase>) -> HttpResponse {
     if encode(&mut text, &registry).is_err() {
         return status(StatusCode::INTERNAL_SERVER_ERROR, "metrics-failed");
     }
-    HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(text)
+    let form = Form::asked_for(request.headers());
+    let text = match form {
+        Form::OpenMetrics => text,
+        Form::Text => as_text(&text),
+    };
+    HttpResponse::Ok().content_type(form.content_type()).insert_header((header::VARY, "Accept")).body(text)
 }
 
 fn register(registry: &mut Registry, server: &Server) {

@@ -81,6 +81,7 @@ impl KeyStore {
         now_s: u64,
     ) -> Result<Self, KeyError> {
         let mut store = Self::load(dir)?;
+        store.remove_unfinished()?;
         for purpose in KeyUse::ALL {
             let wanted = if purpose == KeyUse::Access { access } else { Algorithm::HS256 };
             match store.signing(purpose) {
@@ -182,6 +183,21 @@ impl KeyStore {
         Ok(added)
     }
 
+    /// Removes what a crash left half written: it may hold a secret, in no file that anybody looks after.
+    fn remove_unfinished(&self) -> Result<(), KeyError> {
+        let entries = match fs::read_dir(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(at_path(&self.dir))?,
+        };
+        for entry in entries {
+            let path = entry.map_err(at_path(&self.dir))?.path();
+            if path.as_os_str().to_string_lossy().ends_with(UNFINISHED) {
+                fs::remove_file(&path).map_err(at_path(&path))?;
+            }
+        }
+        Ok(())
+    }
+
     fn signing(&self, purpose: KeyUse) -> Option<&Key> {
         let signs = |(key, state): &&(Arc<Key>, KeyState)| key.purpose == purpose && *state == KeyState::Signing;
         self.keys.iter().find(signs).map(|(key, _)| &**key)
@@ -276,6 +292,10 @@ fn key_files(dir: &Path) -> Result<Vec<PathBuf>, KeyError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(at_path(dir))?,
     };
+    let mode = fs::metadata(dir).map_err(at_path(dir))?.permissions().mode() & 0o777;
+    if mode & 0o022 != 0 {
+        return Err(KeyError::WritableFolder { path: dir.to_owned(), mode });
+    }
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry.map_err(at_path(dir))?.path();
@@ -458,6 +478,26 @@ mod tests {
         store.write(key, *state).unwrap();
         assert!(!unfinished.exists());
         assert_eq!(KeyStore::load(&folder.dir()).unwrap().list(), store.list());
+        // also one of a key that was never made
+        let other = folder.dir().join(format!("anything{UNFINISHED}"));
+        fs::write(&other, "{\"secret\": \"").unwrap();
+        assert_eq!(folder.open(Algorithm::EdDSA, true).unwrap().list(), store.list());
+        assert!(!other.exists());
+    }
+
+    #[test]
+    fn a_folder_of_keys_that_others_may_write_is_refused() {
+        let folder = Folder::new();
+        folder.open(Algorithm::EdDSA, false).unwrap();
+        for mode in [0o770, 0o702, 0o777, 0o720] {
+            fs::set_permissions(folder.dir(), PermissionsExt::from_mode(mode)).unwrap();
+            let error = KeyStore::load(&folder.dir()).unwrap_err();
+            assert!(matches!(error, KeyError::WritableFolder { .. }), "{mode:o}");
+            assert!(error.to_string().contains(&format!("mode {mode:03o} lets others write")), "{error}");
+        }
+        fs::set_permissions(folder.dir(), PermissionsExt::from_mode(0o755)).unwrap();
+        assert!(KeyStore::load(&folder.dir()).is_ok(), "reading names tells nothing");
+        fs::set_permissions(folder.dir(), PermissionsExt::from_mode(0o700)).unwrap();
     }
 
     /// S28: start is refused, in one sentence, when a key file is open to others or holds a weak secret.

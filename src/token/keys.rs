@@ -144,6 +144,14 @@ pub enum KeyError {
         /// Its permissions.
         mode: u32,
     },
+    /// Others on this machine may put key files into the folder, or take them away.
+    #[error("{path}: mode {mode:03o} lets others write into the folder of the keys; it must be 700")]
+    WritableFolder {
+        /// The folder.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// A file in the folder is not a key of ours.
     #[error("{path} is not a key file: {reason}")]
     Unreadable {

@@ -322,7 +322,8 @@ async fn unknown_routes_and_methods_are_answered_in_the_form_of_their_api() {
                     }
                     let answer = server.call(&format!("{method} {path}")).send().await;
                     assert_error(&answer, path, 405);
-                    assert_eq!(answer.header("allow"), Some(known.replace(' ', ", ").as_str()), "{path}");
+                    let allow = known.replace(' ', ", ").replace("GET", "GET, HEAD");
+                    assert_eq!(answer.header("allow"), Some(allow.as_str()), "{path}");
                 }
             }
             for path in unknown {
@@ -339,16 +340,67 @@ async fn unknown_routes_and_methods_are_answered_in_the_form_of_their_api() {
         .await;
 }
 
+/// RFC 9110 §9.3.2: as the GET, with its length and without its body; on a connection that goes on, also among others.
 #[actix_web::test]
-async fn head_requests_have_no_body() {
+async fn head_is_answered_as_get_without_a_body() {
+    fn head_of(answer: &str) -> Vec<String> {
+        let head = answer.split("\r\n\r\n").next().unwrap();
+        let varies = ["date:", "x-appservices-request-id:"];
+        let mut lines: Vec<String> = head.lines().map(str::to_owned).collect();
+        lines.retain(|line| !varies.iter().any(|name| line.starts_with(name)));
+        lines.sort_unstable();
+        lines
+    }
     World::new()
         .serve(async |server| {
-            for (path, status) in [("/v1/session", 405), ("/api/client/v2.0/auth/profile", 405), ("/nowhere", 404)] {
-                let bytes = format!("HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").into_bytes();
-                let answer = exchange(server.address, bytes, false).await;
-                assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
-                assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+            let tokens = server.log_in_v1().await;
+            let put = server.call("PUT /v1/data").bearer(&tokens.access).body(r#"{"a":1}"#).send().await;
+            assert_eq!(put.status, 200);
+            let public = [
+                ("/v1/session", 200),
+                ("/v1/data", 200),
+                ("/v1/user/export", 200),
+                ("/v1/user/sessions", 200),
+                ("/v1/meters", 200),
+                ("/api/client/v2.0/auth/profile", 200),
+                ("/api/client/v2.0/app/passerby/location", 200),
+                ("/.well-known/jwks.json", 200),
+                ("/passerby.js", 200),
+                ("/passerby-live.js", 200),
+                ("/openapi.json", 200),
+                ("/asyncapi.json", 200),
+                ("/v1/socket", 400),
+                ("/v1/sessions", 405),
+                ("/api/client/v2.0/auth/session", 405),
+                ("/nowhere", 404),
+            ];
+            let admin = [("/healthz", 200), ("/readyz", 200), ("/nowhere", 404)];
+            let all = public.map(|what| (server.address, what)).into_iter().chain(admin.map(|what| (server.admin, what)));
+            for (address, (path, status)) in all {
+                let ask = |method: &str, close: &str| {
+                    let authorization = format!("Authorization: Bearer {}\r\n", tokens.access);
+                    format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{authorization}{close}\r\n").into_bytes()
+                };
+                let get = exchange(address, ask("GET", "Connection: close\r\n"), false).await;
+                let head = exchange(address, ask("HEAD", "Connection: close\r\n"), false).await;
+                assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{path} {head}");
+                assert!(head.ends_with("\r\n\r\n"), "{path} {head}");
+                if path.contains("/auth/session") {
+                    // its body names the request
+                    continue;
+                }
+                assert_eq!(head_of(&head), head_of(&get), "{path}");
+                assert!(get.ends_with("\r\n\r\n") || !get.contains("content-length: 0"), "{path}");
             }
+            // several at once: each answer is told from the next by its own rules
+            let several = "HEAD /v1/session HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/session HTTP/1.1\r\nHost: x\r\n\r\n\
+                           HEAD /openapi.json HTTP/1.1\r\nHost: x\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+            let answers = exchange(server.address, several.as_bytes().to_vec(), false).await;
+            let statuses: Vec<&str> = answers.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+            assert_eq!(statuses, ["401", "401", "200", "404"], "{answers}");
+            let bodies: Vec<bool> =
+                answers.split("HTTP/1.1 ").skip(1).map(|answer| !answer.split_once("\r\n\r\n").unwrap().1.is_empty()).collect();
+            assert_eq!(bodies, [false, true, false, true]);
         })
         .await;
 }

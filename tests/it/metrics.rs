@@ -1,6 +1,8 @@
 //! The admin listener: health, readiness, and metrics that a Prometheus can read.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use passerby::startup;
@@ -38,6 +40,71 @@ fn parse(text: &str) -> BTreeMap<String, f64> {
         }
     }
     samples
+}
+
+/// `promtool check metrics`, of Debian's package prometheus, finds nothing to say about the text that it is given.
+#[actix_web::test]
+async fn metrics_are_text_for_whoever_asks_for_it_and_promtool_has_nothing_to_say() {
+    World::new()
+        .serve(async |server| {
+            server.log_in().await;
+            let read = async |accept: &str| {
+                let answer = call(&client(), server.admin, "GET /metrics").header("accept", accept).send().await;
+                assert_eq!(answer.header("vary"), Some("Accept"));
+                (answer.header("content-type").unwrap().to_owned(), answer.text())
+            };
+            let (content_type, text) = read("text/plain; version=0.0.4").await;
+            assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
+            assert!(text.contains("# TYPE passerby_logins_total counter\npasserby_logins_total 1\n"), "{text}");
+            assert!(!text.contains("# EOF") && !text.contains("# UNIT"));
+            assert_eq!(read("*/*").await.0, content_type);
+            let prometheus =
+                "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
+            let (other, open_metrics) = read(prometheus).await;
+            assert_eq!(other, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+            parse(&open_metrics);
+
+            let checked = actix_web::web::block(move || {
+                let mut promtool = Command::new("promtool");
+                promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+                let mut promtool = promtool.spawn().unwrap();
+                promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+                promtool.wait_with_output().unwrap()
+            });
+            let checked = checked.await.unwrap();
+            let said = String::from_utf8_lossy(&[checked.stdout, checked.stderr].concat()).into_owned();
+            assert!(checked.status.success() && said.is_empty(), "{said}");
+        })
+        .await;
+}
+
+/// A page anywhere can make a name of its own lead here, and would then read the answers.
+#[actix_web::test]
+async fn the_admin_listener_answers_no_host_name_that_is_not_its_own() {
+    World::new()
+        .set("admin.hosts", "metrics.internal")
+        .serve(async |server| {
+            for path in ["/healthz", "/readyz", "/metrics", "/nowhere"] {
+                let ask = async |host: &str| {
+                    call(&client(), server.admin, &format!("GET {path}")).header("host", host).send().await
+                };
+                for host in
+                    ["127.0.0.1:8081", "10.1.2.3", "[::1]:8081", "localhost:8081", "passerby:8081", "METRICS.internal"]
+                {
+                    assert_ne!(ask(host).await.status, 421, "{host}");
+                }
+                for host in ["evil.example", "evil.example:8081", "127.0.0.1.evil.example", "localhost.evil.example"] {
+                    let answer = ask(host).await;
+                    assert_eq!(
+                        (answer.status, answer.json()["status"].as_str()),
+                        (421, Some("unknown-host")),
+                        "{host}"
+                    );
+                    assert!(answer.text().contains("admin.hosts"));
+                }
+            }
+        })
+        .await;
 }
 
 #[actix_web::test]

@@ -13,7 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 pub(crate) fn passerby() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_passerby"));
+    // with the umask of most shells, whatever that of the tests is
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 022; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_passerby")]);
     // no setting of whoever runs the tests reaches the server
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PASSERBY_")) {
         command.env_remove(name);
@@ -307,10 +309,127 @@ fn exit_codes_say_what_is_wrong() {
         assert_eq!(refused.status.code(), Some(65), "{}", words(&refused));
         assert!(words(&refused).contains("passerby recover"), "{}", words(&refused));
     }
-    assert!(words(&run(&data, &["recover"])).contains("19 users can be read"));
+    let looked = run(&data, &["recover"]);
+    assert!(words(&looked).contains("19 users can be read"));
+    assert_eq!(looked.status.code(), Some(65), "it only looked, and what must be readable is not");
     assert!(run(&data, &["recover", "--accept-loss"]).status.success());
     assert!(words(&check(&[])).contains("data: good, 19 users"));
     Process::start(&data, &[]).stop();
+}
+
+fn logging_to(path: &Path) -> Stdio {
+    Stdio::from(std::fs::File::create(path).unwrap())
+}
+
+/// S51: addresses and hashes are in it.
+#[test]
+fn what_is_created_is_its_owners_alone_whatever_the_umask() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (data, log) = (folder.path().join("data"), folder.path().join("log"));
+    let process = Process::start(&data, &[]);
+    assert_eq!(call(&process.public, "POST", "/v1/sessions", None).status, 201);
+    process.stop();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let files = walk(&data);
+    for name in ["LOCK", "CURRENT", "APP_ID", "journal"] {
+        assert!(files.iter().any(|path| path.ends_with(name)), "{name} in {files:?}");
+    }
+    assert!(files.iter().any(|path| path.to_string_lossy().contains("/snapshot/")), "{files:?}");
+    for path in &files {
+        assert_eq!(mode(path) & 0o077, 0, "{} has mode {:o}", path.display(), mode(path));
+        for folder in path.ancestors().take_while(|path| path.starts_with(&data)).skip(1) {
+            assert_eq!(mode(folder), 0o700, "{}", folder.display());
+        }
+    }
+
+    let start = || Process::start_with(&data, &[], &[], logging_to(&log)).stop();
+    start();
+    assert!(!std::fs::read_to_string(&log).unwrap().contains("others than the owner"));
+    std::fs::set_permissions(data.join("CURRENT"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    start();
+    let said = std::fs::read_to_string(&log).unwrap();
+    let line = said.lines().find(|line| line.contains("others than the owner")).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.contains("WARN") && line.contains("CURRENT") && line.contains("chmod"), "{line}");
+}
+
+/// What the running server holds is in no folder any more: nobody may be told that anything is stored, nor that they are dead, and
+/// another server may have the path.
+#[test]
+fn a_data_folder_that_is_taken_away_is_noticed_and_nothing_is_promised_any_more() {
+    for moved in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, away, log) = (folder.path().join("data"), folder.path().join("away"), folder.path().join("log"));
+        let process = Process::start_with(&data, &[], &[], logging_to(&log));
+        let access = text(&call(&process.public, "POST", "/v1/sessions", None).body, "access_token");
+        if moved {
+            std::fs::rename(&data, &away).unwrap();
+        } else {
+            std::fs::remove_dir_all(&data).unwrap();
+        }
+        // whoever comes before it is noticed is not told that they are stored either
+        assert_eq!(call(&process.public, "POST", "/v1/sessions", None).status, 503);
+        assert_eq!(call(&process.admin, "GET", "/readyz", None).status, 503);
+        assert_eq!(call(&process.public, "GET", "/v1/session", Some(&access)).status, 200);
+        assert_eq!(call(&process.public, "GET", "/v1/session", Some("a.b.c")).status, 503, "nobody is called dead");
+        let said = std::fs::read_to_string(&log).unwrap();
+        let line = said.lines().find(|line| line.contains("removed, moved or replaced"));
+        let line = line.unwrap_or_else(|| panic!("{said}"));
+        assert!(line.contains("ERROR") && line.contains(data.to_str().unwrap()), "{line}");
+
+        // another server on the path has it for itself
+        let other = Process::start(&data, &[]);
+        let theirs = text(&call(&other.public, "POST", "/v1/sessions", None).body, "access_token");
+        assert_eq!(call(&process.public, "POST", "/v1/sessions", None).status, 503);
+        assert_eq!(call(&process.admin, "GET", "/readyz", None).status, 503);
+        process.stop();
+        assert_eq!(other.stop(), Some(0));
+        let other = Process::start(&data, &[]);
+        assert_eq!(call(&other.public, "GET", "/v1/session", Some(&theirs)).status, 200);
+        other.stop();
+        if moved {
+            let back = Process::start(&away, &[]);
+            assert_eq!(call(&back.public, "GET", "/v1/session", Some(&access)).status, 200);
+        }
+    }
+}
+
+/// With nothing to write it is noticed all the same.
+#[test]
+fn a_data_folder_that_is_taken_away_is_noticed_at_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let process = Process::start(&data, &[]);
+    assert_eq!(call(&process.admin, "GET", "/readyz", None).status, 200);
+    std::fs::remove_file(data.join("LOCK")).unwrap();
+    while call(&process.admin, "GET", "/readyz", None).status != 503 {
+        std::thread::yield_now();
+    }
+}
+
+/// One wrong bit in the last group looks like a power loss and need not be one.
+#[test]
+fn a_last_group_that_is_whole_and_wrong_is_told_from_one_that_was_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, log) = (folder.path().join("data"), folder.path().join("log"));
+    let process = Process::start(&data, &[]);
+    assert_eq!(call(&process.public, "POST", "/v1/sessions", None).status, 201);
+    drop(process);
+    let journal = walk(&data).into_iter().find(|path| path.ends_with("journal")).unwrap();
+    let whole = std::fs::read(&journal).unwrap();
+    let mut flipped = whole.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    for (bytes, warned) in [(&flipped[..], true), (&whole[..whole.len() - 1], false)] {
+        std::fs::write(&journal, bytes).unwrap();
+        let looked = run(&data, &["recover"]);
+        assert_eq!(words(&looked).contains("its checksum is wrong"), warned, "{}", words(&looked));
+        Process::start_with(&data, &[], &[], logging_to(&log)).stop();
+        let said = std::fs::read_to_string(&log).unwrap();
+        let line = said.lines().find(|line| line.contains("its checksum is wrong"));
+        assert_eq!(line.is_some_and(|line| line.contains("WARN") && line.contains("acknowledged")), warned, "{said}");
+        // the start cut it off, so the next round begins from the whole
+    }
 }
 
 /// S2: the store is no credential. Without its keys the server does not start, and with others nobody is logged in.

@@ -9,7 +9,7 @@ import { after, before, describe, test } from "node:test";
 
 import Ajv from "ajv";
 
-import { call, PATHS } from "./server.mjs";
+import { call, PATHS, spoil } from "./server.mjs";
 import {
   ASYNCAPI,
   Client,
@@ -212,7 +212,18 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
         await (await device.open()).close();
       });
 
-      test("by no token", async () => {
+      test("by an access token in a header, as programs send it", async () => {
+        const device = await Device.anonymous(server);
+        const headers = { authorization: `Bearer ${device.token}` };
+        const client = await Client.open(server, { headers });
+        assert.equal(client.hello.user_id, device.user);
+        assert.equal(client.hello.session_id, device.session);
+        await client.close();
+        await device.call("DELETE", "/v1/session");
+        assert.deepEqual(await refusal(Client.open(server, { headers })), [401, "session-ended"]);
+      });
+
+      test("by no token in the query, and by none that is spoiled", async () => {
         const { token } = await Device.anonymous(server);
         for (const query of [
           `?access_token=${token}`,
@@ -222,8 +233,9 @@ describe("the socket", { concurrency: true, timeout: FILE_DEADLINE }, () => {
         ]) {
           assert.deepEqual(await refusal(Client.open(server, { query })), [400, "bad-query"]);
         }
-        const headers = { authorization: `Bearer ${token}` };
-        assert.deepEqual(await refusal(Client.open(server, { headers })), [401, "no-reader"]);
+        const headers = { authorization: `Bearer ${spoil(token)}` };
+        assert.deepEqual(await refusal(Client.open(server, { headers })), [401, "invalid-token"]);
+        assert.deepEqual(await refusal(Client.open(server, {})), [401, "no-reader"]);
         assert.equal((await call(server.url, "POST", "/v1/socket-ticket")).status, 401);
       });
 

@@ -29,10 +29,13 @@ const METER_PAGE: HeaderName = HeaderName::from_static("x-passerby-meter-page");
 /// Why it is refused.
 const REASON: HeaderName = HeaderName::from_static("x-passerby-reason");
 
+/// Where proxies ask.
+pub(crate) const PATH: &str = "/verify";
+
 /// Adds the route. Proxies ask with whatever method they like. There is nothing below it: a path that a proxy reads as another
 /// place, such as `/verify/..%2fv1`, must not reach it.
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
-    config.service(web::resource("/verify").to(verify));
+    config.service(web::resource(PATH).to(verify));
 }
 
 /// What the proxy's configuration asks for. The location is internal: no visitor writes this.

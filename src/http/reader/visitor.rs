@@ -1,6 +1,8 @@
 //! Who asks for a page: a person who came to read it, or a machine for whom no reader is made (S39).
 
-use actix_web::HttpRequest;
+use actix_web::{HttpMessage as _, HttpRequest};
+
+use crate::http::WasHead;
 
 /// Parts of the names by which crawlers, monitors and tools call themselves, in lower case.
 const MACHINES: [&str; 28] = [
@@ -46,6 +48,7 @@ impl Visitor {
     pub(crate) fn of(request: &HttpRequest) -> Self {
         let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let method = match header("x-forwarded-method") {
+            "" if request.extensions().contains::<WasHead>() => "HEAD",
             "" => request.method().as_str(),
             forwarded => forwarded,
         };

@@ -17,7 +17,7 @@ use self::guard::Guard;
 use self::live::Socket;
 use super::listener::Endless;
 use super::reader::{self, Found};
-use super::v1::{Problem, Scope, authenticate, no_fields, respond};
+use super::v1::{Problem, Scope, authenticate, by_bearer, no_fields, respond};
 use super::{Context, JSON, NO_STORE, client, other_method, within_time};
 use crate::network::Network;
 use crate::server::{TICKET_S, Transfer};
@@ -72,12 +72,12 @@ pub(crate) async fn ticket(request: HttpRequest, context: web::Data<Context>, pa
 
 /// Opens a WebSocket on the document.
 ///
-/// By a ticket or by a reader's cookie. What is said on it is in `/asyncapi.json`.
-#[utoipa::path(get, path = "/v1/socket", tag = "Data", operation_id = "openSocket", security((), ("reader_cookie" = [])),
+/// By a ticket, by an access token or by a reader's cookie. What is said on it is in `/asyncapi.json`.
+#[utoipa::path(get, path = "/v1/socket", tag = "Data", operation_id = "openSocket", security((), ("access_token" = []), ("reader_cookie" = [])),
     params(("since" = Option<u64>, Query, description = "The version of the document that the client has.", example = 7),
         ("Sec-WebSocket-Protocol" = String, Header, description = "`passerby.v1`, and `ticket.` with a ticket of `POST /v1/socket-ticket`.", example = "passerby.v1, ticket.psbs_MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0")),
     responses((status = 101, description = "The WebSocket.")),
-    extensions(("x-problems" = json!("bad-query no-websocket unknown-protocol no-reader invalid-ticket session-ended cross-site user-disabled too-many-sockets write"))))]
+    extensions(("x-problems" = json!("bad-query no-websocket unknown-protocol no-reader invalid-ticket invalid-token token-expired wrong-token session-ended cross-site user-disabled too-many-sockets write"))))]
 pub(crate) async fn open(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     match try_open(&request, &context, payload).await {
         Ok(response) => response,
@@ -107,6 +107,11 @@ async fn try_open(request: &HttpRequest, context: &Context, payload: web::Payloa
     let place = server.sockets.take(Network::of(client(request, context)))?;
     let (user, number) = match offered.iter().find_map(|offered| offered.strip_prefix(TICKET)) {
         Some(ticket) => by_ticket(request, context, ticket)?,
+        // a page cannot send one; a program that has a token has no need of a ticket
+        None if request.headers().contains_key(header::AUTHORIZATION) => {
+            let live = by_bearer(request, context)?;
+            (live.user, live.number)
+        }
         None => by_cookie(request, context)?,
     };
     let attachment = within_time(context, context.handle.attach(&user, number, since)).await?;

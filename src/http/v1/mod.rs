@@ -332,7 +332,7 @@ fn by_token_or_cookie(request: &HttpRequest, context: &Context, scope: Scope) ->
 }
 
 /// The live session of an access token.
-pub(super) fn by_bearer(request: &HttpRequest, context: &Context) -> Result<Live, Problem> {
+pub(crate) fn by_bearer(request: &HttpRequest, context: &Context) -> Result<Live, Problem> {
     let token = bearer(request).ok_or_else(Problem::no_token)?;
     let access = match context.server.tokens.verify_access(token, context.server.wall_s()) {
         Err(error) if error.is_guess() => {

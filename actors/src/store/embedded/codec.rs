@@ -145,6 +145,13 @@ pub(super) fn frame_at(bytes: &[u8]) -> FrameAt<'_> {
     FrameAt::Verified(body, FRAME_HEAD + len)
 }
 
+/// Whether a frame stands at the front that is as long as it says: if it does not verify, it was not cut off.
+pub(super) fn is_whole_frame(bytes: &[u8]) -> bool {
+    let Some((head, rest)) = bytes.split_at_checked(FRAME_HEAD) else { return false };
+    let len = Reader(&head[4..]).u32().map_or(usize::MAX, |len| len as usize);
+    head[..4] == FRAME_MAGIC && (FRAME_FIXED..=rest.len()).contains(&len)
+}
+
 pub(super) fn decode_frame(body: &[u8]) -> Result<Frame, DecodeError> {
     let mut input = Reader(body);
     let (seq, service, wall_ms) = (input.u64()?, input.u32()?, input.u64()?);

@@ -1,8 +1,9 @@
 //! The file layer: the few operations by which the store touches the disk, so that tests can fail, record and tear them.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What the store asks of a file system. Nothing is durable before its `sync`.
@@ -55,6 +56,14 @@ pub trait Files: Send + Sync + 'static {
     fn remove_gently(&self, path: &Path) -> io::Result<()> {
         self.remove(path)
     }
+    /// Which file is at a path: device and number. Another one in its place has another number.
+    ///
+    /// # Errors
+    /// The file system's; `NotFound` if there is none.
+    fn identity(&self, path: &Path) -> io::Result<(u64, u64)> {
+        let found = fs::metadata(path)?;
+        Ok((found.dev(), found.ino()))
+    }
     /// Opens a file to write at its end.
     ///
     /// # Errors
@@ -86,7 +95,7 @@ pub struct Disk;
 
 impl Files for Disk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
+        DirBuilder::new().recursive(true).mode(OWNERS_FOLDER).create(path)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
@@ -102,7 +111,7 @@ impl Files for Disk {
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        fs::write(path, bytes)
+        OpenOptions::new().write(true).create(true).truncate(true).mode(OWNERS_FILE).open(path)?.write_all(bytes)
     }
 
     fn sync_file(&self, path: &Path) -> io::Result<()> {
@@ -136,8 +145,35 @@ impl Files for Disk {
     }
 
     fn open_append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
-        Ok(Box::new(OpenOptions::new().create(true).append(true).open(path)?))
+        Ok(Box::new(OpenOptions::new().create(true).append(true).mode(OWNERS_FILE).open(path)?))
     }
+}
+
+/// The modes of what is created: names, addresses and hashes are in it, which are the owner's business alone.
+pub(super) const OWNERS_FILE: u32 = 0o600;
+const OWNERS_FOLDER: u32 = 0o700;
+
+/// Files and folders below `dir`, and itself, that others than their owner may read or write; in any order.
+///
+/// # Errors
+/// The file system's.
+pub fn open_to_others(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let (mut found, mut folders) = (Vec::new(), vec![dir.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        if fs::metadata(&folder)?.mode() & 0o077 != 0 {
+            found.push(folder.clone());
+        }
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let about = entry.metadata()?;
+            if about.is_dir() {
+                folders.push(entry.path());
+            } else if about.is_file() && about.mode() & 0o077 != 0 {
+                found.push(entry.path());
+            }
+        }
+    }
+    Ok(found)
 }
 
 impl AppendFile for File {

@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::files::{AppendFile, Files};
 use super::snapshot::{self, Meta};
-use super::{Message, Shared, journal};
+use super::{Lock, Message, Shared, journal};
 use crate::registry::Item;
 
 /// How long the snapshotter rests after each piece: with pieces of 512 KiB, 10 million users take about seven seconds.
@@ -97,23 +97,36 @@ pub(super) fn current(files: &dyn Files, dir: &Path) -> Result<Option<u64>, supe
 
 /// Makes a generation: prepares its journal, waits until the writer has gone over to it, writes the snapshot, and lets
 /// `CURRENT` name it. Runs on a thread of its own and always ends with a message.
-pub(super) fn make(shared: &Arc<Shared>, files: &dyn Files, dir: &Path, generation: u64) {
-    let progress = match try_make(shared, files, dir, generation) {
+pub(super) fn make(shared: &Arc<Shared>, files: &dyn Files, dir: &Path, generation: u64, lock: &Lock) {
+    let progress = match try_make(shared, files, dir, generation, lock) {
         Ok(snapshot_bytes) => Progress::Complete { snapshot_bytes },
         Err(why) => Progress::Failed { why },
     };
     shared.send(Message::Generation(progress));
 }
 
-fn try_make(shared: &Arc<Shared>, files: &dyn Files, dir: &Path, generation: u64) -> Result<u64, String> {
+fn try_make(shared: &Arc<Shared>, files: &dyn Files, dir: &Path, generation: u64, lock: &Lock) -> Result<u64, String> {
+    is_ours(lock)?;
     let journal = journal::begin(files, dir, generation).map_err(|error| error.to_string())?;
     let gate = Arc::new(Gate::default());
     shared.send(Message::Generation(Progress::Prepared { journal, gate: Arc::clone(&gate) }));
     let meta = gate.wait(shared)?;
-    write_and_name(shared, files, dir, generation, meta)
+    write_and_name(shared, files, dir, generation, meta, lock)
 }
 
-fn write_and_name(shared: &Shared, files: &dyn Files, dir: &Path, generation: u64, meta: Meta) -> Result<u64, String> {
+/// What is at the path of a folder that is gone is not ours to write.
+fn is_ours(lock: &Lock) -> Result<(), String> {
+    if lock.is_at_its_path() { Ok(()) } else { Err("the data folder is no longer at its path".to_owned()) }
+}
+
+fn write_and_name(
+    shared: &Shared,
+    files: &dyn Files,
+    dir: &Path,
+    generation: u64,
+    meta: Meta,
+    lock: &Lock,
+) -> Result<u64, String> {
     let path = folder(dir, generation).join("snapshot");
     let mut held = |page: &mut dyn FnMut() -> Vec<Item>| {
         // with a fresh share of the processor: to be interrupted while the map is held would make others wait
@@ -124,6 +137,7 @@ fn write_and_name(shared: &Shared, files: &dyn Files, dir: &Path, generation: u6
         items
     };
     let bytes = snapshot::write(files, &path, &shared.registry, meta, SNAPSHOT_PAUSE, &mut held)?;
+    is_ours(lock)?;
     let name = || {
         files.sync_dir(&folder(dir, generation))?;
         // under `os` durability: what the snapshot shows of this journal's groups must not be all that is left of them

@@ -11,8 +11,9 @@ mod recovery;
 mod snapshot;
 mod writer;
 
-pub use recovery::{Inspection, inspect, salvage};
+pub use recovery::{Inspection, SPOILT_END, inspect, salvage};
 
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -135,6 +136,8 @@ struct Shared {
     arrived: Condvar,
     failing: AtomicBool,
     stopped: AtomicBool,
+    /// The folder is no longer the one that was opened: nothing is written to its path any more.
+    lost: AtomicBool,
     watcher: Mutex<Option<Arc<dyn Watcher>>>,
 }
 
@@ -196,6 +199,8 @@ pub struct Opened {
     pub groups: u64,
     /// Bytes cut off a journal's torn end.
     pub torn_bytes: u64,
+    /// Whether these are a whole frame whose checksum is wrong, rather than one that was cut off.
+    pub spoilt_end: bool,
     /// With [`Durability::Os`]: what was lost, in one sentence.
     pub loss: Option<String>,
     /// Whether the folder was empty.
@@ -220,6 +225,7 @@ impl EmbeddedStore {
             arrived: Condvar::new(),
             failing: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
             watcher: Mutex::default(),
         });
         let writer = writer::Writer::new(Arc::clone(&shared), files, dir.to_owned(), options, recovered, lock);
@@ -309,12 +315,36 @@ fn parent(path: &Path) -> &Path {
 }
 
 /// A data folder that is ours, until this is dropped.
-struct Lock(std::fs::File);
+struct Lock {
+    file: std::fs::File,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Whether the file that is locked is still the one at the path: not when the folder was removed, moved, or put in the place of
+    /// another. Where that cannot be seen now, it is.
+    fn is_at_its_path(&self) -> bool {
+        let open = self.file.metadata().map(|file| (file.dev(), file.ino()));
+        let there = std::fs::metadata(&self.path).map(|file| (file.dev(), file.ino()));
+        is_same(&open, &there)
+    }
+}
+
+/// Whether two looks at files saw the same one. A file system that does not answer has not said no.
+fn is_same(one: &std::io::Result<(u64, u64)>, other: &std::io::Result<(u64, u64)>) -> bool {
+    let is_gone = |error: &std::io::Error| {
+        matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
+    };
+    match (one, other) {
+        (Ok(one), Ok(other)) => one == other,
+        (Err(error), _) | (_, Err(error)) => !is_gone(error),
+    }
+}
 
 impl Drop for Lock {
     /// A child process that another thread is just starting has the file open as well, and would keep the folder for a moment.
     fn drop(&mut self) {
-        if let Err(error) = rustix::fs::flock(&self.0, rustix::fs::FlockOperation::Unlock) {
+        if let Err(error) = rustix::fs::flock(&self.file, rustix::fs::FlockOperation::Unlock) {
             tracing::warn!(%error, "the data folder could not be given back before the end of the process");
         }
     }
@@ -332,9 +362,10 @@ fn lock(dir: &Path, files: &dyn Files) -> Result<Lock, OpenError> {
         .create(true)
         .truncate(false)
         .write(true)
+        .mode(files::OWNERS_FILE)
         .open(&path)
         .map_err(OpenError::io(&path))?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| OpenError::InUse(dir.to_owned()))?;
-    Ok(Lock(file))
+    Ok(Lock { file, path })
 }

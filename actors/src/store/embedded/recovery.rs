@@ -18,6 +18,7 @@ pub(super) struct Recovered {
     /// Service and wall time as last written; none at the first start.
     pub(super) last_times: Option<(ServiceTime, u64)>,
     pub(super) journal: Box<dyn AppendFile>,
+    pub(super) journal_path: PathBuf,
     pub(super) journal_bytes: u64,
     pub(super) next_seq: u64,
     /// Service time at which the snapshot was begun.
@@ -51,6 +52,10 @@ impl<'a> Reading<'a> {
         Effect::apply_all(frame.effects, self.registry);
     }
 }
+
+/// What a whole frame at the end of a journal may mean whose checksum is wrong.
+pub const SPOILT_END: &str = "either power was lost while it was written, and nobody was told that it was stored, \
+                              or the disk gives back something else than was written to it, and a group that was acknowledged is lost";
 
 fn damaged(what: &Path, why: impl Into<String>) -> OpenError {
     OpenError::Damaged { what: what.to_owned(), why: why.into() }
@@ -114,6 +119,7 @@ pub(super) fn recover(
             continue;
         }
         opened.torn_bytes = extent.bad_bytes as u64;
+        opened.spoilt_end = codec::is_whole_frame(&bytes[extent.good_bytes..]);
         if extent.resumes_at.is_some() || i < last {
             let at = extent.good_bytes;
             if options.durability == Durability::Fsync {
@@ -149,6 +155,7 @@ pub(super) fn recover(
     let recovered = Recovered {
         last_times: Some(reading.times),
         journal: files.open_append(path).map_err(OpenError::io(path))?,
+        journal_path: path.clone(),
         journal_bytes: good_bytes as u64,
         next_seq: reading.next_seq,
         generation_began: meta.service,
@@ -191,6 +198,7 @@ fn first_start(
         opened: Opened { fresh: true, ..Opened::default() },
         last_times: None,
         journal: files.open_append(&journal).map_err(OpenError::io(&journal))?,
+        journal_path: journal,
         journal_bytes: journal::EMPTY as u64,
         next_seq: meta.first_seq,
         generation_began: meta.service,
@@ -332,6 +340,13 @@ fn read_all(dir: &Path, options: &Options, files: &dyn Files) -> Result<Found, O
             };
             let Some(next) = extent.resumes_at else {
                 bad += extent.bad_bytes;
+                if codec::is_whole_frame(&bytes[extent.good_bytes..]) {
+                    findings.push(format!(
+                        "{}: the last group, at byte {}, is whole and its checksum is wrong: {SPOILT_END}",
+                        path.display(),
+                        extent.good_bytes
+                    ));
+                }
                 break;
             };
             bad += next - extent.good_bytes;

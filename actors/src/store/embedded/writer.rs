@@ -14,7 +14,7 @@ use super::files::{AppendFile, Files};
 use super::generation::{self, Progress};
 use super::recovery::Recovered;
 use super::snapshot::Meta;
-use super::{Durability, Lock, Message, Options, Shared, journal};
+use super::{Durability, Lock, Message, Options, Shared, is_same, journal};
 use crate::domain::Outcome;
 use crate::store::Sets;
 use crate::store::apply::Effect;
@@ -44,6 +44,8 @@ pub(super) struct Writer {
     options: Options,
     /// None after a failed write: that journal is never written or synced again, since a sync that is tried again can lie.
     journal: Option<Box<dyn AppendFile>>,
+    /// Where it is, and which file was there when it was opened.
+    journal_at: (PathBuf, std::io::Result<(u64, u64)>),
     journal_bytes: u64,
     /// Bytes of documents that a replay of this journal would read and write since the process began.
     replay_bytes: u64,
@@ -67,7 +69,7 @@ pub(super) struct Writer {
     generation_wanted: bool,
     stopping: bool,
     /// Held for as long as the writer lives.
-    _lock: Lock,
+    lock: Arc<Lock>,
 }
 
 impl Writer {
@@ -80,12 +82,14 @@ impl Writer {
         lock: Lock,
     ) -> Self {
         let now_ms = shared.clock.monotonic_ms();
+        let journal_at = (recovered.journal_path.clone(), files.identity(&recovered.journal_path));
         shared.stats.journal_bytes.store(recovered.journal_bytes, Ordering::Relaxed);
         Self {
             files,
             dir,
             options,
             journal: Some(recovered.journal),
+            journal_at,
             journal_bytes: recovered.journal_bytes,
             replay_bytes: 0,
             next_seq: recovered.next_seq,
@@ -104,7 +108,7 @@ impl Writer {
             generation_wanted: recovered.unfinished,
             stopping: false,
             shared,
-            _lock: lock,
+            lock: Arc::new(lock),
         }
     }
 
@@ -119,6 +123,7 @@ impl Writer {
             } else if self.stopping {
                 break;
             }
+            self.keep_folder();
             self.keep_time();
             self.begin_generation_if_due();
         }
@@ -207,6 +212,9 @@ impl Writer {
         let Some(journal) = &mut self.journal else { return false };
         let sync = self.options.durability == Durability::Fsync || kind == FrameKind::Closed;
         let written = journal.append(&bytes).and_then(|()| if sync { journal.sync() } else { Ok(()) });
+        if written.is_ok() && !self.keep_folder() {
+            return false;
+        }
         match written {
             Ok(()) => {
                 self.next_seq += 1;
@@ -217,7 +225,9 @@ impl Writer {
                 true
             }
             Err(error) => {
-                if kind == FrameKind::Closed {
+                if kind == FrameKind::Closed
+                    && let Some(journal) = &mut self.journal
+                {
                     // It may be readable and yet not on the disk: a torn end behind it makes the next start write it anew.
                     drop(journal.append(&[0]));
                 }
@@ -225,6 +235,30 @@ impl Writer {
                 false
             }
         }
+    }
+
+    /// Looks whether the folder is still the one that was opened, before anything is acknowledged that nobody would find again. Once
+    /// it is not, this process writes nothing more: its path may be another server's by now.
+    fn keep_folder(&mut self) -> bool {
+        if self.shared.lost.load(Ordering::Acquire) {
+            return false;
+        }
+        let (path, opened) = &self.journal_at;
+        let is_there = self.journal.is_none() || is_same(opened, &self.files.identity(path));
+        if is_there && self.lock.is_at_its_path() {
+            return true;
+        }
+        tracing::error!(
+            folder = %self.dir.display(),
+            "the data folder was removed, moved or replaced under the running server: nothing can be stored any more; \
+             put the folder back and start the server anew, which loses what was not in it"
+        );
+        self.shared.lost.store(true, Ordering::Release);
+        self.shared.failing.store(true, Ordering::Release);
+        self.shared.stats.write_failures.fetch_add(1, Ordering::Relaxed);
+        (self.journal, self.journal_in_waiting) = (None, None);
+        self.touches.clear();
+        false
     }
 
     /// Ends the journal: a sync that is tried again can lie.
@@ -287,7 +321,7 @@ impl Writer {
     }
 
     fn begin_generation_if_due(&mut self) {
-        if self.snapshotter.is_some() || self.stopping {
+        if self.snapshotter.is_some() || self.stopping || self.shared.lost.load(Ordering::Acquire) {
             return;
         }
         let now_ms = self.shared.clock.monotonic_ms();
@@ -309,10 +343,10 @@ impl Writer {
         self.generation_wanted = false;
         self.went_over = false;
         let (shared, files, dir) = (Arc::clone(&self.shared), Arc::clone(&self.files), self.dir.clone());
-        let generation = self.highest_generation;
+        let (generation, lock) = (self.highest_generation, Arc::clone(&self.lock));
         let give_back = self.options.give_back;
         let make = move || {
-            generation::make(&shared, &*files, &dir, generation);
+            generation::make(&shared, &*files, &dir, generation, &lock);
             give_back();
         };
         match std::thread::Builder::new().name("store-snapshotter".to_owned()).spawn(make) {
@@ -338,7 +372,7 @@ impl Writer {
                 if self.journal.is_some() {
                     self.went_over = true;
                     self.go_over_to(journal);
-                } else {
+                } else if !self.shared.lost.load(Ordering::Acquire) {
                     self.journal_in_waiting = Some(journal);
                 }
             }
@@ -360,6 +394,9 @@ impl Writer {
                 self.last_try_ms = self.shared.clock.monotonic_ms();
                 self.generation_wanted = true;
                 self.not_before_ms = self.last_try_ms + IDLE_FRAME_MS;
+                if self.shared.lost.load(Ordering::Acquire) {
+                    return;
+                }
                 self.remove_unfinished();
                 if !self.stopping {
                     tracing::error!(why, "a new generation could not be completed");
@@ -383,6 +420,9 @@ impl Writer {
 
     fn go_over_to(&mut self, journal: Box<dyn AppendFile>) {
         self.journal = Some(journal);
+        let path = generation::folder(&self.dir, self.highest_generation).join("journal");
+        let opened = self.files.identity(&path);
+        self.journal_at = (path, opened);
         self.journal_bytes = journal::EMPTY as u64;
         self.replay_bytes = 0;
         self.shared.stats.journal_bytes.store(self.journal_bytes, Ordering::Relaxed);

@@ -9,11 +9,16 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use self::articles::{ARTICLES, Article};
 use super::{PAGE_POLICY, assets};
+use crate::http::reader::Visitor;
 use crate::http::reader::verify::{self, Wish};
 use crate::http::{Context, NO_STORE, other_method, v1};
 
 /// As in the demo's settings.
 const METER: &str = "articles";
+/// For whoever gets no id, and so meets no wall: a test that drives a browser would look for it in vain.
+const NO_ID: &str = "<p id=\"note\">This browser says that it is a machine (such as <code>HeadlessChrome</code>), fetches the \
+                     page ahead of time, or says nothing of itself. Nobody is made of such a visit: it gets no id, nothing is \
+                     counted, and no paywall comes. Give it the User-Agent of a browser that people use to see them.</p>";
 const SHELL: &str = include_str!("shell.html");
 const SUBSCRIBE: &str = include_str!("subscribe.html");
 
@@ -78,6 +83,7 @@ async fn page(
         Err(problem) => return problem.respond(context),
     };
     let facts = checked.headers();
+    let has_id = !text(facts, &verify::USER).is_empty();
     let is_member = text(facts, &verify::ANONYMOUS) == "false";
     let is_open = is_member || checked.status() == StatusCode::NO_CONTENT;
     let status = if is_open { StatusCode::OK } else { StatusCode::PAYMENT_REQUIRED };
@@ -87,6 +93,7 @@ async fn page(
         .replace("{{reader}}", text(facts, &verify::USER))
         .replace("{{kind}}", kind)
         .replace("{{kind_name}}", kind_name)
+        .replace("{{note}}", if Visitor::of(request).may_become_reader || has_id { "" } else { NO_ID })
         .replace("{{content}}", &content(is_open));
     let mut response = HttpResponse::build(status);
     response.insert_header(NO_STORE).insert_header(PAGE_POLICY).content_type("text/html; charset=utf-8");
