@@ -140,6 +140,7 @@ fn table_and_settings_agree() {
         ("admission", fields::<Admission>("admission.")),
         ("http", fields::<Http>("http.")),
         ("drain", fields::<Drain>("drain.")),
+        ("admin", fields::<AdminRules>("admin.")),
         ("log", fields::<Log>("log.")),
     ] {
         assert!(of_struct.remove(section), "{section}");
