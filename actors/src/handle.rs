@@ -275,8 +275,8 @@ impl Handle {
     pub fn successor(&self, user: &UserId, ended: &SessionId, within_s: u32) -> Result<Live, Error> {
         let (store, policy) = (&self.core().store, &self.core().policy);
         let registry = store.registry();
-        let heir = registry.record(user).map(|_| *user).or_else(|| registry.survivor(user));
-        let state = heir.and_then(|heir| store.load(&heir)).ok_or_else(|| self.refuse(Refusal::Gone))?;
+        let survivor = || registry.survivor(user).and_then(|survivor| store.load(&survivor));
+        let state = store.load(user).or_else(survivor).ok_or_else(|| self.refuse(Refusal::Gone))?;
         let session = state.successor(user, ended, store.clock().now(), within_s, policy);
         let session = session.ok_or_else(|| self.refuse(Refusal::SessionEnded))?;
         let session = SessionId::derive(&state.id, session.number);

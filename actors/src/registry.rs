@@ -94,6 +94,16 @@ impl<K: Eq + Hash, V, S: BuildHasher + Clone + Default> Maps<K, V, S> {
         old
     }
 
+    /// Takes an entry away if it still has this value.
+    fn remove_if_is(&self, key: &K, value: &V)
+    where
+        V: PartialEq,
+    {
+        if self.map(key).remove_if(key, |_, current| current == value).is_some() {
+            self.len.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// Calls `see` for each entry of one map, holding one of its shards at a time.
     fn visit(&self, map: usize, mut see: impl FnMut(&K, &V)) {
         if let Some(map) = self.maps.get(map) {
@@ -392,7 +402,7 @@ impl Registry {
         let new = read(&bytes);
         let claims = new.claims();
         if let Some(old) = self.extensions.insert(id, bytes) {
-            self.forget(&read(&old), &claims, &new.aliases);
+            self.forget(&id, &read(&old), &claims, &new.aliases);
         }
         for claim in claims {
             self.identities.insert(claim, id);
@@ -402,19 +412,20 @@ impl Registry {
         }
     }
 
-    fn forget(&self, old: &Extension, kept: &[IdentityKey], kept_aliases: &[Alias]) {
+    /// Takes out of the indexes what led to a user and does not any more. What somebody else has by now stays.
+    fn forget(&self, id: &UserId, old: &Extension, kept: &[IdentityKey], kept_aliases: &[Alias]) {
         for claim in old.claims().iter().filter(|claim| !kept.contains(claim)) {
-            self.identities.remove(claim);
+            self.identities.remove_if_is(claim, id);
         }
         for alias in old.aliases.iter().filter(|alias| !kept_aliases.contains(alias)) {
-            self.aliases.remove(&alias.id);
+            self.aliases.remove_if_is(&alias.id, id);
         }
     }
 
     /// Takes an extension record away and its identities out of the index.
     pub(crate) fn remove_extension(&self, id: &UserId) {
         if let Some(old) = self.extensions.remove(id) {
-            self.forget(&Extension::decode(&old).unwrap_or_default(), &[], &[]);
+            self.forget(id, &Extension::decode(&old).unwrap_or_default(), &[], &[]);
         }
     }
 

@@ -474,9 +474,9 @@ fn merged_set(
     for (key, seen) in ValueKey::of_user(&source.id).into_iter().zip([&source.meters, &source.document]) {
         ops.push(Op::Value { key, seen: seen.clone(), change: Rewrite::Keep });
     }
-    // gone first, so that the alias of the survivor is the last word about its id
-    ops.push(Op::Remove { id: source.id, seen: source.record.version });
+    // the alias is there before its user is gone, so that whoever looks meanwhile finds one of them
     ops.extend(target.ops(&replace).into_iter().flat_map(|(_, ops)| ops));
+    ops.push(Op::Remove { id: source.id, seen: source.record.version });
     (ChangeSet { cause: Cause::MergedInto, at: now, ops }, logged_in, conflicts)
 }
 
