@@ -397,7 +397,7 @@ async fn sessions(server: &TestServer, owner: &Tokens) -> Vec<(String, Value)> {
     listed["sessions"].as_array().unwrap().iter().map(entry).collect()
 }
 
-/// S47: whoever finds a program's key does not become the account's owner by it.
+/// S49: whoever finds a program's key does not become the account's owner by it.
 #[actix_web::test]
 async fn a_session_that_an_api_key_began_uses_the_data_and_changes_nothing_of_the_account() {
     let world = world();
@@ -506,7 +506,7 @@ async fn a_session_that_an_api_key_began_uses_the_data_and_changes_nothing_of_th
     server.stop().await;
 }
 
-/// S47.
+/// S49.
 #[actix_web::test]
 async fn with_a_key_end_its_sessions_and_their_sockets_and_no_others() {
     world()
