@@ -21,6 +21,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{NotUntil, Quota, RateLimiter};
 use parking_lot::Mutex;
 use passerby_actors::domain::{Clock, UserId};
+use passerby_actors::handle;
 
 use crate::config::BudgetRules;
 use crate::network::{Network, WORTH};
@@ -325,9 +326,31 @@ impl Budgets {
 
     /// A user who was made came back, or is gone.
     pub fn user_came_back(&self, client: IpAddr) {
+        self.give_back_users(client, 1);
+    }
+
+    /// Gives back the room of so many users: that for which it was taken was not stored, or needs it no longer.
+    pub fn give_back_users(&self, client: IpAddr, count: u64) {
         if let Some(((users, _), network)) = self.shares.as_ref().zip(Network::of(client)) {
-            users.give_back(network, 1);
+            users.give_back(network, count);
         }
+    }
+
+    /// Gives the room of so many users back if what it was taken for was certainly not stored, and hands the outcome on.
+    ///
+    /// # Errors
+    /// The outcome's own.
+    pub fn kept_if_stored<T>(
+        &self,
+        client: IpAddr,
+        count: u64,
+        outcome: Result<T, handle::Error>,
+    ) -> Result<T, handle::Error> {
+        outcome.inspect_err(|error| {
+            if *error != handle::Error::OutcomeUnknown {
+                self.give_back_users(client, count);
+            }
+        })
     }
 
     /// Whether documents may grow by what this network writes.

@@ -2,8 +2,9 @@
 //! thousand times what a token check takes, and a few clients could keep everybody waiting.
 //!
 //! Work is measured in bytes: those of the request and those of the document. The first few of each request are free, so that small
-//! documents are not counted at all. Each network has its rate (who has none, each user), and all together have one; beyond it a
-//! request waits for its turn, and is refused when that would take too long.
+//! documents are not counted at all. Each network has its rate (who has none, each user), the wider ones that it is part of have that
+//! of a few, half of all at most, and all together have one; beyond it a request waits for its turn, and is refused when that would
+//! take too long.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,7 +17,7 @@ use passerby_actors::domain::{Clock, UserId};
 
 use crate::budget::{OverBudget, Why};
 use crate::config::DataRules;
-use crate::network::Network;
+use crate::network::{Network, WORTH};
 
 /// Bytes of each request that are not counted: they take no longer than other requests.
 const FREE: usize = 4096;
@@ -52,12 +53,18 @@ struct Promised {
     all: u64,
 }
 
+/// How many bytes a second, and how much at once: what takes so long at this rate.
+struct Rate {
+    a_second: u64,
+    burst_us: u64,
+}
+
 /// The rates, and who has used how much of them.
 pub struct DataWork {
     on: bool,
     clock: Arc<dyn Clock>,
-    a_second: u64,
-    burst_us: u64,
+    /// Of a network or user, and of wider networks, in the order of [`WORTH`].
+    rates: [Rate; WORTH.len()],
     all_a_second: u64,
     promised: Mutex<Promised>,
     refused: AtomicU64,
@@ -67,15 +74,25 @@ impl DataWork {
     /// Nothing used. `on` is the setting `limits`.
     pub fn new(rules: &DataRules, on: bool, clock: Arc<dyn Clock>) -> Self {
         let kib = |kib: u32| u64::from(kib.max(1)) * 1024;
-        Self {
-            on,
-            clock,
-            a_second: kib(rules.work),
-            burst_us: time_us(kib(rules.work_burst), kib(rules.work)),
-            all_a_second: kib(rules.work_all),
-            promised: Mutex::default(),
-            refused: AtomicU64::new(0),
-        }
+        let (a_second, burst, all_a_second) = (kib(rules.work), kib(rules.work_burst), kib(rules.work_all));
+        // a wider network leaves half to others, also of what it does at once
+        let of_few = |one: u64, worth: u32| one.max((one * u64::from(worth)).min(all_a_second / 2));
+        let rate = |worth: u32| {
+            let a_second = of_few(a_second, worth);
+            Rate { a_second, burst_us: time_us(of_few(burst, worth), a_second) }
+        };
+        Self { on, clock, rates: WORTH.map(rate), all_a_second, promised: Mutex::default(), refused: AtomicU64::new(0) }
+    }
+
+    /// Whose rates count what somebody asks for: a network's and those of the wider ones that it is part of, or a user's.
+    fn counted(&self, whose: Whose) -> impl Iterator<Item = (Whose, &Rate)> {
+        let (network, other) = match whose {
+            Whose::Network(network) => (Some(network), None),
+            other => (None, Some(other)),
+        };
+        let networks = network.into_iter().flat_map(Network::and_wider);
+        let networks = networks.map(|(place, network)| (Whose::Network(network), &self.rates[place]));
+        networks.chain(other.map(|other| (other, &self.rates[0])))
     }
 
     /// Takes this many bytes of work, and answers how long it has to wait.
@@ -89,30 +106,36 @@ impl DataWork {
         }
         let now_us = self.clock.monotonic_us();
         let mut promised = self.promised.lock();
-        let whose = promised.known(whose, now_us);
-        let of = promised.of.get(&whose).copied().unwrap_or(0).max(now_us);
+        let counted: Vec<_> = self.counted(whose).map(|(whose, rate)| (promised.known(whose, now_us), rate)).collect();
         let all = promised.all.max(now_us);
-        let wait_us = of.saturating_sub(now_us + self.burst_us).max(all.saturating_sub(now_us + BURST_OF_ALL_US));
+        let wait_us = counted
+            .iter()
+            .map(|(whose, rate)| promised.free_us(*whose, now_us).saturating_sub(now_us + rate.burst_us))
+            .fold(all.saturating_sub(now_us + BURST_OF_ALL_US), u64::max);
         if wait_us > MOST_WAIT_US {
             self.refused.fetch_add(1, Ordering::Relaxed);
             let seconds = (wait_us - MOST_WAIT_US).div_ceil(1_000_000);
             return Err(OverBudget { why: Why::TooMany, retry_after_s: u32::try_from(seconds).unwrap_or(u32::MAX) });
         }
-        promised.of.insert(whose, of + time_us(bytes, self.a_second));
+        for (whose, rate) in counted {
+            promised.add(whose, now_us, time_us(bytes, rate.a_second));
+        }
         promised.all = all + time_us(bytes, self.all_a_second);
         Ok(Duration::from_micros(wait_us))
     }
 
     /// Takes the work that a change made for others, as telling many sockets of it does; the next request waits for it.
     pub fn owe(&self, whose: Whose, bytes: usize) {
+        if !self.on || bytes <= FREE {
+            return;
+        }
         let now_us = self.clock.monotonic_us();
         let mut promised = self.promised.lock();
-        let whose = promised.known(whose, now_us);
-        if self.on && bytes > FREE {
-            let of = promised.of.get(&whose).copied().unwrap_or(0).max(now_us);
-            promised.of.insert(whose, of.saturating_add(time_us(bytes as u64, self.a_second)));
-            promised.all = promised.all.max(now_us).saturating_add(time_us(bytes as u64, self.all_a_second));
+        for (whose, rate) in self.counted(whose) {
+            let whose = promised.known(whose, now_us);
+            promised.add(whose, now_us, time_us(bytes as u64, rate.a_second));
         }
+        promised.all = promised.all.max(now_us).saturating_add(time_us(bytes as u64, self.all_a_second));
     }
 
     /// How many requests were refused.
@@ -131,6 +154,16 @@ impl Promised {
             }
         }
         whose
+    }
+
+    /// When all that was promised is done.
+    fn free_us(&self, whose: Whose, now_us: u64) -> u64 {
+        self.of.get(&whose).copied().unwrap_or(0).max(now_us)
+    }
+
+    fn add(&mut self, whose: Whose, now_us: u64, time_us: u64) {
+        let free_us = self.free_us(whose, now_us).saturating_add(time_us);
+        self.of.insert(whose, free_us);
     }
 }
 
@@ -212,6 +245,33 @@ mod tests {
         assert_eq!(spend(20), Err(OverBudget { why: Why::TooMany, retry_after_s: 7 }), "above all for who caused it");
         let (off, _) = self::work(false, 1000);
         assert!((0..1000).all(|_| off.spend(user(1), 1000 * KIB) == Ok(Duration::ZERO)));
+    }
+
+    /// S35: who has all /64s of a /48, or all addresses of a /24, has half of the work and not all of it.
+    #[test]
+    fn a_block_of_many_networks_leaves_others_their_work() {
+        for block in ["2001:db8:7:{:x}00::1", "203.0.113.{}"] {
+            let (work, clock) = work(true, 1000);
+            let from = |address: String| Whose::of(address.parse().unwrap(), UserId::from_bytes([9; 16]));
+            let of_block = |n: u64| from(block.replace("{:x}", &format!("{n:x}")).replace("{}", &n.to_string()));
+            let spend = |whose| work.spend(whose, 10 * KIB + FREE).map(|wait| wait.as_millis());
+            let (mut taken, mut longest) = (0, 0);
+            for round in 0..100 {
+                taken += (0..250).filter(|n| spend(of_block(*n)).is_ok()).count();
+                longest = longest.max(spend(user(round)).expect("others have their turn"));
+                clock.0.fetch_add(100_000, Ordering::Relaxed);
+            }
+            assert!(longest < 1000, "{block}: {longest} ms");
+            // half a second's burst of 1000 KiB, and so much ahead as may wait, then half of each second
+            assert!((500..=605).contains(&taken), "{block}: {taken} of 10 KiB");
+            let elsewhere = from("198.51.100.1".to_owned());
+            assert_eq!(spend(elsewhere), Ok(0), "{block}: what the block did is done");
+
+            work.owe(of_block(251), 4000 * KIB);
+            clock.0.fetch_add(4_100_000, Ordering::Relaxed);
+            assert!(spend(of_block(252)).is_err(), "{block}: what its networks owe, the block owes");
+            assert_eq!(spend(elsewhere), Ok(0), "{block}");
+        }
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! Identities and keys as both APIs show them, and the step from a credential to a proof.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use passerby_actors::actor::Proof;
+use passerby_actors::actor::{CREDENTIAL_COSTS, Proof};
 use passerby_actors::domain::{ApiKey as Stored, DeviceId, Identity, IdentityKey};
 use serde_json::{Map, Value};
 
+use crate::budget::OverBudget;
 use crate::provider::api_key::ApiKey;
 use crate::provider::identity::{Asked, IdentityError, IdentityProvider, VerifiedIdentity};
+use crate::provider::local_userpass::{Answer, LocalUserpass, UserpassError};
+use crate::provider::password::Password;
 use crate::provider::{IDENTITY_PROVIDERS, NOT_BUILT};
 use crate::server::Server;
 
@@ -23,6 +27,26 @@ pub(crate) async fn prove(
 ) -> Result<Proof, IdentityError> {
     let asked = Asked { now_s: server.wall_s(), client };
     provider.verify(body, asked).await.map(proof_of).inspect_err(|error| report(provider.name(), error))
+}
+
+/// Registers a name with a password in the network's share of users. What is certainly not stored does not count.
+///
+/// # Errors
+/// The network has had its share; the provider's.
+pub(crate) async fn register<E: From<OverBudget> + From<UserpassError>>(
+    server: &Server,
+    userpass: &Arc<LocalUserpass>,
+    (name, password): (&str, Password),
+    client: IpAddr,
+    answer: Answer,
+) -> Result<(), E> {
+    let costs = CREDENTIAL_COSTS as u64;
+    server.budgets.claim_users(client, costs)?;
+    let registered = userpass.register(name, password, client, answer).await;
+    if !registered.as_ref().map_or_else(UserpassError::may_have_stored, |stored| *stored) {
+        server.budgets.give_back_users(client, costs);
+    }
+    Ok(registered.map(drop)?)
 }
 
 /// Says in the log why a provider could not be asked: the answer does not, since it would name addresses.

@@ -66,6 +66,13 @@ pub enum UserpassError {
     Core(#[from] Error),
 }
 
+impl UserpassError {
+    /// Whether something may have been stored all the same: a mail comes after it.
+    pub const fn may_have_stored(&self) -> bool {
+        matches!(self, Self::Mail(_) | Self::Core(Error::OutcomeUnknown))
+    }
+}
+
 impl From<CredentialRefusal> for UserpassError {
     fn from(refusal: CredentialRefusal) -> Self {
         Self::Core(Error::Refused(Refusal::Credential(refusal)))
@@ -179,7 +186,8 @@ impl LocalUserpass {
         Ok(self.linker.change_credential(Credential::identity(name), change, ends).await?)
     }
 
-    /// Registers a name with a password; a mail to confirm the address follows where addresses are confirmed.
+    /// Registers a name with a password; a mail to confirm the address follows where addresses are confirmed. Answers whether that may
+    /// have stored something: not for a name that is taken, where the answer may not tell.
     ///
     /// # Errors
     /// Names and passwords that will not do; too many attempts; `Taken` if the answer may tell.
@@ -189,7 +197,7 @@ impl LocalUserpass {
         password: Password,
         client: IpAddr,
         answer: Answer,
-    ) -> Result<(), UserpassError> {
+    ) -> Result<bool, UserpassError> {
         password.check()?;
         let name = &*self.kept(name);
         let Confirmation::Mail(link) = &self.config.confirmation else {
@@ -200,8 +208,8 @@ impl LocalUserpass {
             let password = self.passwords.hash(password, Network::of(client)).await?.into();
             let change = CredentialChange::Register { name: name.into(), password, confirm: None, over_pending: false };
             return match self.change(name, change, Ends::Nothing).await {
-                Err(error) if error == CredentialRefusal::Taken.into() && answer == Answer::Uniform => Ok(()),
-                other => other.map(drop),
+                Err(error) if error == CredentialRefusal::Taken.into() && answer == Answer::Uniform => Ok(false),
+                other => other.map(|_| true),
             };
         };
         MailAddress::parse(name).map_err(|_| UserpassError::Name)?;
@@ -212,7 +220,7 @@ impl LocalUserpass {
         let change = CredentialChange::Register { name: name.into(), password, confirm: Some(token), over_pending };
         if answer == Answer::Documented {
             self.change(name, change, Ends::Nothing).await?;
-            return self.send(MailKind::Confirm, name, link, &code);
+            return self.send(MailKind::Confirm, name, link, &code).map(|()| true);
         }
         if !self.linker.has_room() {
             return Err(Error::Capacity.into());
@@ -225,6 +233,7 @@ impl LocalUserpass {
                 Err(error) => Err(error),
             }
         })
+        .map(|()| true)
     }
 
     /// Whether an address is confirmed as soon as it is registered.

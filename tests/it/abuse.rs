@@ -5,6 +5,7 @@ use std::cell::Cell;
 use futures_util::future::join_all;
 use serde_json::json;
 
+use crate::faulty::Mode;
 use crate::readers::{AUTO, Jar};
 use crate::world::{Answer, CREATE, END, LOGIN, ROTATE, TestServer, World};
 
@@ -154,6 +155,67 @@ async fn one_block_cannot_fill_the_server_with_users_who_never_come_back() {
             let rotated = server.call(ROTATE).bearer(&tokens.refresh).header("x-forwarded-for", address).send().await;
             assert_eq!(rotated.status, 200);
             one_more().await;
+        })
+        .await;
+}
+
+/// S35: what was refused, or could not be stored, takes nothing of the network's share of users.
+#[actix_web::test]
+async fn what_is_not_stored_takes_no_share_of_the_users() {
+    let register_app = "POST /api/client/v2.0/app/passerby/auth/providers/local-userpass/register";
+    share()
+        .file("[provider.local_userpass]\nconfig = { autoConfirm = true }\n")
+        .set("max_users", "4000")
+        .set("budget.link_burst", "10000")
+        .serve(async |server| {
+            let home = "192.0.2.1";
+            let named = |name: &str, password: &str| json!({ "email": name, "password": password }).to_string();
+            assert_eq!(from(server, register_app, home, named("a", "the right one")).await.status, 201);
+            for _ in 0..10 {
+                for what in [register_app, "POST /v1/registrations"] {
+                    assert_eq!(from(server, what, home, named("b", "x")).await.status, 400, "{what}: too short");
+                    assert_eq!(
+                        from(server, what, home, named("", "the right one")).await.status,
+                        400,
+                        "{what}: no name"
+                    );
+                }
+                let taken = from(server, register_app, home, named("a", "another one")).await;
+                assert_eq!(taken.status, 409, "{taken:?}");
+                let taken = from(server, "POST /v1/registrations", home, named("a", "another one")).await;
+                assert_eq!(taken.status, 202, "{taken:?}");
+            }
+
+            let mut jar = Jar::default();
+            jar.visit(server, AUTO).await;
+            server.disk.set(Mode::SyncsFail);
+            assert_eq!(from(server, LOGIN, home, String::new()).await.status, 503, "perhaps stored");
+            for _ in 0..100 {
+                assert_eq!(from(server, LOGIN, home, String::new()).await.status, 503);
+                from(server, CREATE, home, String::new()).await.assert_problem(503, "not-writable");
+                let cookie = json!({ "mode": "cookie" }).to_string();
+                let create = jar.sent(server.call(CREATE)).header("x-forwarded-for", home);
+                let create = create.header("sec-fetch-site", "same-origin").body(cookie).send().await;
+                create.assert_problem(503, "not-writable");
+                let visit = jar.sent(server.call(AUTO)).header("x-forwarded-for", home).send().await;
+                assert!(visit.status == 503 || visit.status == 204, "{visit:?}");
+            }
+            server.heal().await;
+
+            // 2.5 % of max_users are 100: 8 are the name's, and 1 may be of the login whose outcome is unknown
+            for left in (0..92).rev() {
+                let answer = from(server, CREATE, home, String::new()).await;
+                match answer.status {
+                    201 => {}
+                    _ => {
+                        answer.assert_problem(429, "over-budget");
+                        assert_eq!(left, 0);
+                    }
+                }
+            }
+            from(server, CREATE, home, String::new()).await.assert_problem(429, "over-budget");
+            let no_room = from(server, register_app, home, named("c", "the right one")).await;
+            assert_eq!(no_room.status, 429, "{no_room:?}");
         })
         .await;
 }

@@ -335,7 +335,8 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
         }
         spend(request, context, Spend::Create)?;
         let device = device(&object, || DeviceId(server.random_id()));
-        let user = context.handle.login(SessionKind::AppServices, IdForm::Object).await?;
+        let created = context.handle.login(SessionKind::AppServices, IdForm::Object).await;
+        let user = server.budgets.kept_if_stored(client(request, context), 1, created)?;
         return Ok(logged_in(server, &user, device, false));
     }
     let Some(provider) = server.providers.get(name) else {

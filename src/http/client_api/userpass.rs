@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use passerby_actors::actor::CREDENTIAL_COSTS;
 use passerby_actors::domain::{CredentialRefusal, LOCAL_USERPASS, Refusal};
 use passerby_actors::handle;
 use serde_json::{Map, Value};
@@ -15,7 +14,7 @@ use crate::budget::Spend;
 use crate::http::openapi::{
     AppServicesAddress, AppServicesCredentials, AppServicesMailToken, AppServicesReset, AppServicesResetCall,
 };
-use crate::http::{Context, body, client, other_method, spend, spend_on_password};
+use crate::http::{Context, body, client, identities, other_method, spend, spend_on_password};
 use crate::provider::local_userpass::{Answer, LocalUserpass, UserpassError};
 use crate::provider::password::Password;
 
@@ -115,9 +114,9 @@ pub(crate) async fn register_user(
 ) -> HttpResponse {
     let answer = async {
         let (body, userpass) = asked(&request, &context, payload, Costs::Hashing).await?;
-        let (email, password) = (text(&body, "email")?, password(&body)?);
-        context.server.budgets.claim_users(client(&request, &context), CREDENTIAL_COSTS as u64)?;
-        userpass.register(email, password, client(&request, &context), tells(&context)).await?;
+        let credential = (text(&body, "email")?, password(&body)?);
+        let client = client(&request, &context);
+        identities::register::<ClientError>(&context.server, userpass, credential, client, tells(&context)).await?;
         // without a body there is no content type (wire-protocol §0.2)
         Ok(HttpResponse::Created().finish())
     };

@@ -306,7 +306,11 @@ async fn by_cookie(request: &HttpRequest, context: &Context, wish: &Wish) -> Res
             let user = cookie.user;
             let is_made = || context.server.store.registry().record(&user).is_some();
             let made = match context.server.budgets.spend_on_reader(&user, client(request, context), is_made) {
-                Ok(_paid) => context.handle.make_lazily(&user).await.map(Some),
+                Ok(paid) => {
+                    let made = context.handle.make_lazily(&user).await;
+                    let costs = u64::from(paid.is_some());
+                    context.server.budgets.kept_if_stored(client(request, context), costs, made).map(Some)
+                }
                 // the reader keeps the id, and is made when there is a budget again
                 Err(_) => Ok(None),
             };

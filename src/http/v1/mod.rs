@@ -174,7 +174,8 @@ async fn create_session(request: HttpRequest, context: web::Data<Context>, paylo
                 return by_cookie(&request, &context, &body).await;
             }
             afford(&request, &context, Spend::Create, &body)?;
-            let live = context.handle.login(kind, IdForm::TimeOrdered).await?;
+            let created = context.handle.login(kind, IdForm::TimeOrdered).await;
+            let live = context.server.budgets.kept_if_stored(client(&request, &context), 1, created)?;
             return Ok(tokens(&request, StatusCode::CREATED, &context, &live, new_session(kind, false), None));
         }
         if body.get("provider").is_some_and(|provider| provider == TRANSFER) {
@@ -217,26 +218,39 @@ async fn by_cookie(request: &HttpRequest, context: &Context, body: &Map<String, 
         Found::Lazy(cookie) => Some(cookie.user),
         Found::Nobody => None,
     };
-    let made = match lazy {
+    let server = &context.server;
+    // of many requests for one reader one pays
+    let (made, costs) = match lazy {
         Some(user) => {
-            let server = &context.server;
             let is_made = || server.store.registry().record(&user).is_some();
             let paid = server.budgets.spend_on_reader(&user, client(request, context), is_made);
-            let _paid = paid.or_else(|over| prove_work(request, context, Spend::Create, over, body).map(|()| None))?;
-            match context.handle.make_lazily(&user).await {
+            // held until the reader is made
+            let (_paid, costs) = match paid {
+                Ok(paid) => {
+                    let costs = u64::from(paid.is_some());
+                    (paid, costs)
+                }
+                Err(over) => {
+                    prove_work(request, context, Spend::Create, over, body)?;
+                    (None, 1)
+                }
+            };
+            let made = match context.handle.make_lazily(&user).await {
                 Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => None,
-                other => Some(other?),
-            }
+                other => Some(other),
+            };
+            (made, costs)
         }
         None => {
             afford(request, context, Spend::Create, body)?;
-            None
+            (None, 1)
         }
     };
-    let live = match made {
-        Some(live) => live,
-        None => context.handle.login(SessionKind::Cookie, IdForm::TimeOrdered).await?,
+    let created = match made {
+        Some(made) => made,
+        None => context.handle.login(SessionKind::Cookie, IdForm::TimeOrdered).await,
     };
+    let live = server.budgets.kept_if_stored(client(request, context), costs, created)?;
     Ok(tokens(request, StatusCode::CREATED, context, &live, new_session(SessionKind::Cookie, false), None))
 }
 
@@ -499,14 +513,20 @@ fn leaves_before_being_made(request: &HttpRequest, context: &Context) -> Result<
 /// Ends the id of a lazy cookie, whose reader another request may be making. That is kept for as long as the cookie is good, so it
 /// takes from the budget for making readers; beyond that, and when as many are kept as may be, the browser's cookie is all that ends.
 async fn end_unmade(request: &HttpRequest, context: &Context, user: &UserId) -> Answer {
-    let is_kept = spend(request, context, Spend::Create).is_ok();
+    let (budgets, client) = (&context.server.budgets, client(request, context));
+    if budgets.spend(Spend::Create, client).is_err() {
+        return Ok(gone(request, context));
+    }
     // it takes the room of some users
-    if is_kept && context.server.budgets.claim_users(client(request, context), USERS_PER_ENDED - 1).is_ok() {
-        match within_time(context, context.handle.end_lazily(user)).await {
-            // as many are kept as may be
-            Ok(()) | Err(handle::Error::Capacity) => {}
-            Err(other) => return Err(other.into()),
-        }
+    if budgets.claim_users(client, USERS_PER_ENDED - 1).is_err() {
+        budgets.give_back_users(client, 1);
+        return Ok(gone(request, context));
+    }
+    let ended = within_time(context, context.handle.end_lazily(user)).await;
+    match budgets.kept_if_stored(client, USERS_PER_ENDED, ended) {
+        // as many are kept as may be
+        Ok(()) | Err(handle::Error::Capacity) => {}
+        Err(other) => return Err(other.into()),
     }
     Ok(gone(request, context))
 }

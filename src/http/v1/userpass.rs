@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use passerby_actors::actor::CREDENTIAL_COSTS;
 use passerby_actors::domain::LOCAL_USERPASS;
 use serde_json::{Map, Value};
 
 use super::{Answer, Problem, Scope, afford, afford_password, authenticate, fields, respond};
 use crate::budget::Spend;
 use crate::http::openapi::{MailAddress, MailToken, PasswordChange, PasswordReset, Registration};
-use crate::http::{Context, client, other_method};
+use crate::http::{Context, client, identities, other_method};
 use crate::provider::local_userpass::{self, LocalUserpass, UserpassError};
 use crate::provider::password::Password;
 
@@ -97,9 +96,10 @@ fn accepted() -> HttpResponse {
 pub(crate) async fn register(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
         let (body, userpass) = asked(&request, &context, payload, &["email", "password"]).await?;
-        let (email, password) = (text(&body, "email")?, password(&body, "password")?);
-        context.server.budgets.claim_users(client(&request, &context), CREDENTIAL_COSTS as u64)?;
-        userpass.register(email, password, client(&request, &context), local_userpass::Answer::Uniform).await?;
+        let credential = (text(&body, "email")?, password(&body, "password")?);
+        let client = client(&request, &context);
+        identities::register::<Problem>(&context.server, userpass, credential, client, local_userpass::Answer::Uniform)
+            .await?;
         Ok(accepted())
     };
     respond(&context, answer.await)
