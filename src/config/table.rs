@@ -308,7 +308,7 @@ pub(super) const TABLE: &[Setting] = &[
         (64, 1 << 20),
         "KiB a second",
         "1024",
-        "How much work on documents an IPv4 address or IPv6 /64 may ask for in the long run, counted as the bytes of each request and its document without the first 4096; beyond it requests wait up to a second, and then are answered 429.",
+        "How much work on documents an IPv4 address or IPv6 /64 may ask for in the long run, counted as the bytes of each request and its document without the first 4096, and wider networks for a few times as much, half of data.work_all at most; beyond it requests wait up to a second, and then are answered 429.",
     ),
     number("data.work_burst", (64, 1 << 20), "KiB", "4096", "How much of it at once."),
     number(
