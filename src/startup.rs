@@ -402,8 +402,10 @@ impl Application {
         let data_work = DataWork::new(&settings.data, settings.limits, Arc::clone(&ports.clock));
         let challenges = Challenges::new(&*entropy);
         let of_network = |most: u64| settings.limits.then_some(most);
-        let sockets = Places::new(settings.http.max_sockets, of_network(settings.budget.sockets.into()));
         let most = http::listener::most_connections(&settings);
+        // checks and logins have connections, too
+        let most_sockets = settings.http.max_sockets.min(most - most / 4);
+        let sockets = Places::new(most_sockets, of_network(settings.budget.sockets.into()));
         let quarter = (most / 4).max(1);
         let connections = Places::new(most, of_network(settings.budget.connections.map_or(quarter, u64::from)));
         let server = Arc::new(Server {

@@ -213,6 +213,8 @@ fn manual(dir: Option<&Path>) -> Result<(), Failure> {
         return Ok(());
     };
     let failed = |error: std::io::Error| Failure::other(format!("{}: {error}", dir.display()));
+    // others are to read them
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     std::fs::create_dir_all(dir).map_err(failed)?;
     clap_mangen::generate_to(super::command(), dir).map_err(failed)
 }

@@ -270,11 +270,15 @@ pub(crate) fn spend(request: &HttpRequest, context: &Context, what: Spend) -> Re
 
 /// A session was found live: a user who comes back for the first time counts no longer as one who never did.
 pub(crate) fn came_back(request: &HttpRequest, context: &Context, live: &Live) {
-    let (server, record) = (&context.server, &live.record);
-    let age_s = server.clock().now().saturating_sub(record.session_started);
-    if record.is_unused() && age_s >= server.settings.expiry.touch_granularity_s {
-        server.budgets.user_came_back(client(request, context));
+    if live.record.is_unused() && is_back(context, live) {
+        context.server.budgets.user_came_back(client(request, context));
     }
+}
+
+/// Whether a user's first session has been there for so long that a use of it is a return.
+fn is_back(context: &Context, live: &Live) -> bool {
+    let age_s = context.server.clock().now().saturating_sub(live.record.session_started);
+    age_s >= context.server.settings.expiry.touch_granularity_s
 }
 
 /// A user is gone, perhaps without having come back. Of a reader who was made lazily the id is kept, in the room of some users.
@@ -286,21 +290,22 @@ pub(crate) fn went(request: &HttpRequest, context: &Context, live: &Live) {
     if live.record.flags.has(Flags::MADE_LAZILY) {
         // it is kept whatever the network has had, and counted up to its share
         let _counted = budgets.claim_users(client(request, context), USERS_PER_ENDED - 1);
-    } else if live.record.is_unused() {
+    // who is back by this very request was given back already
+    } else if live.record.is_unused() && !is_back(context, live) {
         budgets.user_came_back(client(request, context));
     }
 }
 
 /// The same for a request that is about to have a password hashed: while many wait, those whose network has its share of them
-/// have to work first (S35).
+/// have to work first (S35). `can_work`: whether a proof of work can be sent along.
 ///
 /// # Errors
 /// There is none left, or they have to: 429.
-pub(crate) fn spend_on_password(request: &HttpRequest, context: &Context) -> Result<(), OverBudget> {
+pub(crate) fn spend_on_password(request: &HttpRequest, context: &Context, can_work: bool) -> Result<(), OverBudget> {
     spend(request, context, Spend::Link)?;
     let network = Network::of(client(request, context));
     let userpass = context.server.accounts.userpass.as_ref().filter(|_| context.server.settings.limits);
-    let pressed = userpass.is_some_and(|userpass| userpass.passwords().are_pressed_by(network));
+    let pressed = userpass.is_some_and(|userpass| userpass.passwords().are_pressed_by(network, can_work));
     if pressed { Err(context.server.budgets.busy()) } else { Ok(()) }
 }
 

@@ -53,7 +53,9 @@ impl<T> FairQueue<T> {
         if self.len >= self.most {
             let own = self.waiting_of(of);
             match self.blocks.iter().max_by_key(|block| block.len) {
-                Some(longest) if longest.len > own || self.is_longest_within(longest, of) => last = self.drop_last(),
+                Some(longest) if longest.len > own.max(1) || self.is_longest_within(longest, of) => {
+                    last = self.drop_last()
+                }
                 _ => return Pushed::Full(new),
             }
         }
@@ -86,12 +88,12 @@ impl<T> FairQueue<T> {
     }
 
     /// Whether somebody of this network should work for a place: half the places are taken, and of that half the block has as much
-    /// as would be its own if all who wait had the same.
-    pub(super) fn is_pressed_by(&self, of: Source) -> bool {
+    /// as would be its own if all who wait had the same. Of those who cannot work, whoever has nothing waiting gets a turn.
+    pub(super) fn is_pressed_by(&self, of: Source, can_work: bool) -> bool {
         let half = self.most.div_ceil(2);
         let own = self.waiting_of(of);
         let blocks = self.blocks.len() + usize::from(own == 0);
-        self.len >= half && own >= half / blocks.max(1)
+        self.len >= half && own >= half / blocks.max(1) && (can_work || own > 0)
     }
 
     /// How much of this network's block waits.
@@ -193,19 +195,29 @@ mod tests {
         let flood = of("2001:db8::1");
         for _ in 0..3 {
             queue.push(flood, 0);
-            assert!(!queue.is_pressed_by(flood));
+            assert!(!queue.is_pressed_by(flood, true));
         }
         queue.push(flood, 0);
-        assert!(queue.is_pressed_by(flood) && queue.is_pressed_by(of("2001:db8:0:77::1")), "the whole block");
-        assert!(!queue.is_pressed_by(of("192.0.2.1")), "who comes from elsewhere has half of it");
+        assert!(
+            queue.is_pressed_by(flood, true) && queue.is_pressed_by(of("2001:db8:0:77::1"), true),
+            "the whole block"
+        );
+        assert!(!queue.is_pressed_by(of("192.0.2.1"), true), "who comes from elsewhere has half of it");
         queue.push(of("192.0.2.1"), 0);
-        assert!(!queue.is_pressed_by(of("192.0.2.1")));
+        assert!(!queue.is_pressed_by(of("192.0.2.1"), true));
         queue.push(of("192.0.2.1"), 0);
-        assert!(queue.is_pressed_by(of("192.0.2.1")), "which it has used now");
+        assert!(queue.is_pressed_by(of("192.0.2.1"), true), "which it has used now");
         for number in 0..4 {
             queue.push(of(&format!("198.51.{number}.1")), 0);
         }
-        assert!(queue.is_pressed_by(of("203.0.113.1")), "of many networks everybody works");
+        assert!(queue.is_pressed_by(of("203.0.113.1"), true), "of many networks everybody works");
+        assert!(!queue.is_pressed_by(of("203.0.113.1"), false), "who cannot work and has nothing waiting gets a turn");
+        let block = |number: usize| format!("198.51.{number}.1");
+        let mut single = FairQueue::new(2);
+        for number in 0..2 {
+            assert!(matches!(single.push(of(&block(number)), number), Pushed::Waits));
+        }
+        assert!(matches!(single.push(of(&block(2)), 2), Pushed::Full(2)), "nobody's only place is taken");
     }
 
     proptest! {

@@ -113,23 +113,27 @@ impl<T> Fetched<T> {
     }
 
     /// A newer value than `known`, in which something was missed; `known` itself if the last attempt was less than
-    /// [`REFRESH_INTERVAL_S`] ago or there is none to be had.
+    /// [`REFRESH_INTERVAL_S`] ago.
+    ///
+    /// # Errors
+    /// There is none to be had: what is missing may be there, and nobody is told that it is not.
     pub(super) async fn newer(
         &self,
         known: Arc<T>,
         now_s: u64,
         fetch: impl Future<Output = Result<T, FetchError>>,
-    ) -> Arc<T> {
+    ) -> Result<Arc<T>, FetchError> {
         let _fetching = self.fetching.lock().await;
-        let (other, tried) = {
+        let (other, tried, failed) = {
             let held = self.held.lock();
             let other = held.value.as_ref().map(|(value, _)| Arc::clone(value));
-            (other.filter(|value| !Arc::ptr_eq(value, &known)), held.tried_within(now_s, REFRESH_INTERVAL_S))
+            let failed = held.tried.as_ref().and_then(|(_, error)| error.clone());
+            (other.filter(|value| !Arc::ptr_eq(value, &known)), held.tried_within(now_s, REFRESH_INTERVAL_S), failed)
         };
         match other {
-            Some(other) => other,
-            None if tried => known,
-            None => self.fetch(now_s, fetch).await.unwrap_or(known),
+            Some(other) => Ok(other),
+            None if tried => failed.map_or(Ok(known), Err),
+            None => self.fetch(now_s, fetch).await,
         }
     }
 
@@ -239,14 +243,16 @@ mod tests {
     async fn what_is_missed_is_asked_for_once_a_minute() {
         let (fetched, issuer) = (Fetched::new("custom-token"), Issuer { asked: Cell::new(0), up: Cell::new(true) });
         let first = fetched.current(T0, issuer.ask()).await.unwrap();
-        let newer = async |at: u64| *fetched.newer(Arc::clone(&first), T0 + at, issuer.ask()).await;
-        assert_eq!(newer(REFRESH_INTERVAL_S - 1).await, 1);
+        let newer = async |at: u64| fetched.newer(Arc::clone(&first), T0 + at, issuer.ask()).await.map(|value| *value);
+        assert_eq!(newer(REFRESH_INTERVAL_S - 1).await, Ok(1));
         issuer.up.set(false);
-        assert_eq!(newer(REFRESH_INTERVAL_S).await, 1, "what is there stays if the issuer is down");
+        assert_eq!(newer(REFRESH_INTERVAL_S).await, Err(down()), "nobody knows whether it is there");
         issuer.up.set(true);
-        assert_eq!(newer(2 * REFRESH_INTERVAL_S - 1).await, 1);
-        assert_eq!(newer(2 * REFRESH_INTERVAL_S).await, 3);
-        assert_eq!(newer(9 * REFRESH_INTERVAL_S).await, 3, "somebody else has got a newer one already");
+        assert_eq!(newer(2 * REFRESH_INTERVAL_S - 1).await, Err(down()));
+        let current = fetched.current(T0 + 2 * REFRESH_INTERVAL_S - 1, issuer.ask()).await;
+        assert_eq!(current.map(|value| *value), Ok(1), "what is there stays");
+        assert_eq!(newer(2 * REFRESH_INTERVAL_S).await, Ok(3));
+        assert_eq!(newer(9 * REFRESH_INTERVAL_S).await, Ok(3), "somebody else has got a newer one already");
         assert_eq!(issuer.asked.get(), 3);
     }
 

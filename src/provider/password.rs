@@ -208,9 +208,9 @@ impl Passwords {
     }
 
     /// Whether somebody of this network should do some work of their own first: many passwords wait, and their network has its
-    /// share of them (S35).
-    pub fn are_pressed_by(&self, client: Option<Network>) -> bool {
-        self.jobs.waiting.lock().jobs.is_pressed_by(client)
+    /// share of them (S35). `can_work`: whether they can; of those who cannot, whoever has nothing waiting gets a turn.
+    pub fn are_pressed_by(&self, client: Option<Network>, can_work: bool) -> bool {
+        self.jobs.waiting.lock().jobs.is_pressed_by(client, can_work)
     }
 
     /// How many callers wait for a thread.
@@ -547,7 +547,7 @@ mod tests {
         assert!(waits.into_iter().all(|turned_away| turned_away == Err(PasswordError::Overloaded)));
         assert_eq!((passwords.waiting(), passwords.turned_away()), (ONE.waiting, 100 - ONE.waiting as u64));
         let home = network("192.0.2.1");
-        assert!(passwords.are_pressed_by(network("2001:db8:0:ffff::1")) && !passwords.are_pressed_by(home));
+        assert!(passwords.are_pressed_by(network("2001:db8:0:ffff::1"), true) && !passwords.are_pressed_by(home, true));
         let mut right = Box::pin(passwords.verify(password("correct horse"), Some((&*stored).into()), home));
         assert!(right.as_mut().now_or_never().is_none(), "it waits, in the place of a guess");
         release.send(()).unwrap();

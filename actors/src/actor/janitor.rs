@@ -213,7 +213,7 @@ impl Sweep {
                     if found.0 >= users && found.1 >= bytes {
                         break;
                     }
-                    if *count > 0 {
+                    if *count > 0 && (users > 0 || *size > 0) {
                         last = Some(at);
                     }
                     found = (found.0 + count, found.1 + size);
@@ -236,7 +236,9 @@ impl Sweep {
                     }
                 });
                 *next_page += 1;
-                found.retain(|(id, _)| !is_live(id));
+                // who keeps no document makes no room for documents
+                let makes_room = |id: &UserId| users > 0 || registry.value(&ValueKey::document(id)).is_some();
+                found.retain(|(id, _)| !is_live(id) && makes_room(id));
                 if bytes == 0 {
                     found.truncate(users);
                 }

@@ -259,7 +259,13 @@ impl Session {
         self.deciding = false;
         if sets.is_empty() {
             self.settle(batch, &[]);
-            return self.pump(context);
+            if changed_bytes < MOST_CHANGED_BYTES {
+                return self.pump(context);
+            }
+            // others first, also where all of it was refused
+            let others_first = tokio::task::yield_now().into_actor(self).map(|(), actor, context| actor.pump(context));
+            context.spawn(others_first);
+            return;
         }
         self.in_flight = true;
         let is_edit = |decided: &&Decided| matches!(decided.waiting.operation, Operation::Edit(_));

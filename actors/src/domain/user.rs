@@ -587,12 +587,16 @@ impl UserState {
         let anonymous = self.record.is_anonymous();
         let most = policy.max_sessions.min(if anonymous { MAX_ANONYMOUS_SESSIONS } else { usize::MAX });
         let mut surplus = (list.len() + 1).saturating_sub(most.max(1 + usize::from(beside.is_some())));
-        // they are in order of their number: the oldest first
-        list.retain(|session| {
-            let ends = surplus > 0 && Some(session.number) != beside;
-            surplus -= usize::from(ends);
-            !ends
-        });
+        // they are in order of their number: the oldest first; a program that logs in again and again ends its own
+        let is_programs = |session: &Session| session.method.api_key().is_some();
+        for of_programs in [true, false] {
+            list.retain(|session| {
+                let may_end = Some(session.number) != beside && (!of_programs || is_programs(session));
+                let ends = surplus > 0 && may_end && (!of_programs || method.api_key().is_some());
+                surplus -= usize::from(ends);
+                !ends
+            });
+        }
         // an account's session that another one vouches for is as old as that: neither its life nor its freshness begins anew
         let voucher = beside.and_then(|beside| list.iter().find(|session| session.number == beside));
         let started = voucher.filter(|_| !anonymous).map_or(now, |voucher| voucher.started);
@@ -978,6 +982,28 @@ mod tests {
         let enabled = next(disabled.decide(&Operation::SetKey { id, disabled: false }, 100, &policy));
         assert_eq!(methods(&enabled), rest, "what has ended has ended");
         assert_eq!(methods(&next(user.decide(&Operation::RemoveKey { id }, 100, &policy))), rest);
+    }
+
+    #[test]
+    fn a_program_that_logs_in_again_and_again_ends_its_own_sessions_first() {
+        let identity = IdentityKey { provider: "local-userpass".into(), external: "e".into() };
+        let opening = Opening::new(SessionKind::V1, DeviceId::default(), LoginMethod::Password);
+        let (mut user, _) = UserState::lasting(UserId::from_bytes([7; 16]), identity.clone(), "".into(), opening, 100);
+        let key = ApiKey { id: DeviceId([1; 12]), hash: [1; 32], made: 100, disabled: false, name: "".into() };
+        user.extension.as_mut().unwrap().api_keys = vec![key];
+        let policy = Policy { max_sessions: 4, ..POLICY };
+        let log_in = |user: &UserState, identity: &IdentityKey| {
+            let (kind, device, method) = (SessionKind::V1, DeviceId::default(), LoginMethod::Password);
+            let operation = Operation::LogIn { identity: identity.clone(), data: "".into(), method, kind, device };
+            next(user.decide(&operation, 100, &policy))
+        };
+        let numbers = |user: &UserState| user.sessions().iter().map(|session| session.number).collect::<Vec<_>>();
+        user = log_in(&user, &identity);
+        for _ in 0..20 {
+            user = log_in(&user, &ApiKey::identity(&[1; 32]));
+        }
+        assert_eq!(numbers(&user), [1, 2, 21, 22]);
+        assert_eq!(numbers(&log_in(&user, &identity)), [2, 21, 22, 23], "a person's login ends the oldest, as ever");
     }
 
     #[test]

@@ -383,7 +383,11 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
 
 /// Takes one from the budget for trying identities; passwords need room for hashing too.
 fn spend_on_identity(request: &HttpRequest, context: &Context, provider: &str) -> Result<(), OverBudget> {
-    if provider == LOCAL_USERPASS { spend_on_password(request, context) } else { spend(request, context, Spend::Link) }
+    if provider == LOCAL_USERPASS {
+        spend_on_password(request, context, false)
+    } else {
+        spend(request, context, Spend::Link)
+    }
 }
 
 /// Why a credential is not taken.

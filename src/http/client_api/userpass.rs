@@ -80,7 +80,7 @@ async fn asked<'a>(
     check_app(request, context)?;
     let userpass = context.server.accounts.userpass.as_ref().ok_or_else(|| unsupported(LOCAL_USERPASS))?;
     match costs {
-        Costs::Hashing => spend_on_password(request, context)?,
+        Costs::Hashing => spend_on_password(request, context, false)?,
         Costs::Mail => spend(request, context, Spend::Link)?,
     }
     Ok((body, userpass))

@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
-use passerby_actors::domain::{Refusal, UserId};
+use passerby_actors::domain::{Refusal, SessionId, UserId};
 use passerby_actors::handle::{self, Live};
 use passerby_actors::store::Store as _;
 use url::form_urlencoded;
@@ -284,14 +284,24 @@ async fn metered(
     Ok(response)
 }
 
+/// Whether a session is still live after a wait: a link may have given its place to another, whose cookie must not be overwritten.
+fn lives_on(context: &Context, user: &UserId, session: &SessionId) -> bool {
+    context.handle.check(user, session, None).is_ok()
+}
+
 async fn by_cookie(request: &HttpRequest, context: &Context, wish: &Wish) -> Result<HttpResponse, Problem> {
     match look(request, context)? {
         Found::Reader(live, cookie) => {
-            let mut response = Passed::by(context, &live).response(context, wish);
-            slide(&mut response, request, context, &live, &cookie);
-            metered(context, wish, Some(&live.user), response).await
+            let response = Passed::by(context, &live).response(context, wish);
+            let mut response = metered(context, wish, Some(&live.user), response).await?;
+            if lives_on(context, &live.user, &SessionId::derive(&live.user, live.number)) {
+                slide(&mut response, request, context, &live, &cookie);
+            }
+            Ok(response)
         }
+        // it vouches for nobody to others
         Found::Replaced(live) if reads(request) => {
+            let wish = &Wish { asserts: false, ..wish.clone() };
             metered(context, wish, Some(&live.user), Passed::by(context, &live).response(context, wish)).await
         }
         Found::Replaced(_) => Err(Problem::no_reader()),
@@ -316,9 +326,12 @@ async fn by_cookie(request: &HttpRequest, context: &Context, wish: &Wish) -> Res
             };
             match made {
                 Ok(Some(session)) => {
-                    let mut response = Passed::lazily(session.user).response(context, wish);
-                    set_session(&mut response, request, context, &session, false);
-                    metered(context, wish, Some(&session.user), response).await
+                    let response = Passed::lazily(session.user).response(context, wish);
+                    let mut response = metered(context, wish, Some(&session.user), response).await?;
+                    if lives_on(context, &session.user, &session.session) {
+                        set_session(&mut response, request, context, &session, false);
+                    }
+                    Ok(response)
                 }
                 // nobody is evicted, and the reader keeps the id (design §8)
                 Ok(None) | Err(handle::Error::Capacity) => {

@@ -28,6 +28,8 @@ use crate::places::Place;
 const HEARTBEAT: Duration = Duration::from_secs(20);
 /// How long a frame may take to leave: beyond it the client is too slow.
 const SEND_WITHIN: Duration = Duration::from_secs(10);
+/// How long nothing is read of a client that has asked for too much work on documents.
+const OVER_BUDGET_PAUSE: Duration = Duration::from_secs(1);
 /// Whoever ended a session, or carried it on after a link, tells its sockets within this.
 const TOLD_WITHIN: Duration = Duration::from_secs(1);
 /// The end of an account's session is told this long before (seconds).
@@ -251,8 +253,15 @@ impl Socket {
             _ => 0,
         };
         let whose = Whose::of(self.client, self.user);
-        if let Err(over) = work_on_data(&self.context, whose, text.len() + document).await {
-            request = request.and(Err(over.into()));
+        match work_on_data(&self.context, whose, text.len() + document).await {
+            // its session may have ended meanwhile
+            Ok(true) => _ = self.session(attachment, out).await?,
+            Ok(false) => {}
+            Err(over) => {
+                // reading the frame was work already: nothing more is read of it for a while
+                tokio::time::sleep(OVER_BUDGET_PAUSE).await;
+                request = request.and(Err(over.into()));
+            }
         }
         let stored = match &request {
             Ok(Request::Get) => self.document(attachment, out).await?,

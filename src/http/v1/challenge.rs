@@ -60,7 +60,7 @@ pub(super) fn afford_password(
     context: &Context,
     body: &Map<String, Value>,
 ) -> Result<(), Problem> {
-    spend_on_password(request, context).or_else(|over| prove_work(request, context, Spend::Link, over, body))
+    spend_on_password(request, context, true).or_else(|over| prove_work(request, context, Spend::Link, over, body))
 }
 
 /// Takes the proof of work in a request's body in place of a budget that is used up.

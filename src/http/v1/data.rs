@@ -6,7 +6,7 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 use passerby_actors::domain::{
-    Change, Document, DocumentRefusal, Edited, Expected, NoPatch, Patch, Refusal, inexact_number,
+    Change, Document, DocumentRefusal, Edited, Expected, NoPatch, Patch, Refusal, SessionId, inexact_number,
 };
 use passerby_actors::handle;
 use serde::Serialize;
@@ -174,7 +174,7 @@ pub(crate) async fn delete_data(
     context: web::Data<Context>,
     payload: web::Payload,
 ) -> HttpResponse {
-    edit(&request, &context, payload, |body| fields::none_of(body).map(|()| Change::Delete)).await
+    edit(&request, &context, payload, |body| fields::none_of(&request, body).map(|()| Change::Delete)).await
 }
 
 async fn edit(
@@ -189,9 +189,13 @@ async fn edit(
         let body = body::read(request, context, payload).await;
         let live = authenticate(request, context, Scope::Data)?;
         let body = body?;
+        fields::none_in_query(request, &[])?;
         let whose = Whose::of(client(request, context), live.user);
-        work_on_data(context, whose, body.len() + context.handle.document(&live.user).map_or(0, |bytes| bytes.len()))
-            .await?;
+        let bytes = body.len() + context.handle.document(&live.user).map_or(0, |bytes| bytes.len());
+        if work_on_data(context, whose, bytes).await? {
+            // its session may have ended meanwhile
+            context.handle.check(&live.user, &SessionId::derive(&live.user, live.number), None)?;
+        }
         let change = change(&body)?;
         let operation = operation_name(request)?;
         let (budgets, network) = (&context.server.budgets, Network::of(client(request, context)));
@@ -217,16 +221,16 @@ async fn edit(
     response
 }
 
-/// Waits until work of this many bytes on documents has its turn.
+/// Waits until work of this many bytes on documents has its turn, and answers whether it had to.
 ///
 /// # Errors
 /// It would take too long: 429.
-pub(crate) async fn work_on_data(context: &Context, whose: Whose, bytes: usize) -> Result<(), OverBudget> {
+pub(crate) async fn work_on_data(context: &Context, whose: Whose, bytes: usize) -> Result<bool, OverBudget> {
     let wait = context.server.data_work.spend(whose, bytes)?;
     if !wait.is_zero() {
         tokio::time::sleep(wait).await;
     }
-    Ok(())
+    Ok(!wait.is_zero())
 }
 
 /// Counts what it takes to tell the user's sockets of a change.

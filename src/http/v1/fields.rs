@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use super::Problem;
-use crate::http::fields::{Object, only, without_nulls};
-use crate::http::{Context, body};
+use crate::http::body::BodyError;
+use crate::http::fields::{Object, only, shown, without_nulls};
+use crate::http::{Context, bearer, body, reader};
 
 /// Reads the fields of a request. One that is null is left out.
 ///
@@ -34,30 +35,38 @@ pub(super) fn of(request: &HttpRequest, bytes: &[u8], known: &[&[&str]]) -> Resu
     Ok(without_nulls(fields))
 }
 
-/// Reads the body of a request that has no fields. What is no object has none, whatever it is.
+/// Reads the body of a request that has no fields: it is empty, null, or an object without any.
 ///
 /// # Errors
-/// The body cannot be read, or it has fields.
+/// The body cannot be read or is something else, or it or the query has fields.
 pub(crate) async fn none(request: &HttpRequest, context: &Context, payload: web::Payload) -> Result<(), Problem> {
-    none_of(&body::read(request, context, payload).await?)
+    let bytes = body::read(request, context, payload).await?;
+    // whoever has nothing to show is told so first
+    if bearer(request).is_none() && reader::named(request, context).is_none() {
+        return Ok(());
+    }
+    none_of(request, &bytes)
 }
 
 /// The same of a body that was read.
 ///
 /// # Errors
-/// It has fields.
-pub(super) fn none_of(bytes: &[u8]) -> Result<(), Problem> {
-    match serde_json::from_slice(bytes) {
-        Ok(Object { fields, .. }) => only(&fields, &[], "this request").map_err(Problem::unknown_fields),
-        Err(_) => Ok(()),
+/// As [`none`].
+pub(super) fn none_of(request: &HttpRequest, bytes: &[u8]) -> Result<(), Problem> {
+    none_in_query(request, &[])?;
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(());
     }
+    let object: Object = serde_json::from_slice(bytes).map_err(|_| BodyError::NotAnObject)?;
+    only(&object.fields, &[], "this request").map_err(Problem::unknown_fields)
 }
 
-/// `?dry_run=true` would do it for real.
-fn none_in_query(request: &HttpRequest, known: &[&[&str]]) -> Result<(), Problem> {
-    let mut names = form_urlencoded::parse(request.query_string().as_bytes()).map(|(name, _)| name);
-    let misplaced = names.find(|name| known.iter().any(|known| known.contains(&&**name)));
-    misplaced.map_or(Ok(()), |name| {
-        Err(Problem::misplaced_fields(format!("{name:?} is a field of the body, and stands in the query")))
-    })
+/// `?dry_run=true`, however it is spelled, would do it for real.
+pub(super) fn none_in_query(request: &HttpRequest, known: &[&[&str]]) -> Result<(), Problem> {
+    let Some((name, _)) = form_urlencoded::parse(request.query_string().as_bytes()).next() else { return Ok(()) };
+    let name = shown(&name);
+    if known.iter().any(|known| known.contains(&&*name)) {
+        return Err(Problem::misplaced_fields(format!("{name:?} is a field of the body, and stands in the query")));
+    }
+    Err(Problem::not_in_query(&name))
 }

@@ -153,6 +153,12 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown-field", refused.to_string())
     }
 
+    /// A name in the query of a request that has no query.
+    pub(crate) fn not_in_query(name: &str) -> Self {
+        let detail = format!("{name:?} stands in the query, and this request has none");
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown-field", detail)
+    }
+
     /// Fields that only another provider or mode knows.
     pub(crate) fn misplaced_fields(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "misplaced-field", detail)

@@ -199,7 +199,7 @@ impl CustomToken {
         if let Some(outcome) = known.verify(token) {
             return outcome;
         }
-        let newer = self.published.newer(known, now_s, self.fetch(url)).await;
+        let newer = self.published.newer(known, now_s, self.fetch(url)).await?;
         newer.verify(token).unwrap_or(Err(IdentityError::UnknownKey))
     }
 

@@ -256,7 +256,7 @@ impl Oidc {
         let (issuer, claims) = match known.verify(&token) {
             Some(outcome) => (known, outcome?),
             None => {
-                let newer = self.issuer.newer(known, now_s, self.discover()).await;
+                let newer = self.issuer.newer(known, now_s, self.discover()).await?;
                 let outcome = newer.verify(&token).unwrap_or(Err(IdentityError::UnknownKey));
                 (newer, outcome?)
             }
@@ -279,6 +279,7 @@ impl Oidc {
         if external.len() > MAX_EXTERNAL {
             return Err(IdentityError::Claim("sub"));
         }
+        self.config.fields.check_numbers(&token.claims_text())?;
         let data = self.config.fields.extract(&claims)?;
         Ok(VerifiedIdentity::of(&self.config.provider, external, data))
     }

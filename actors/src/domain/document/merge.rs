@@ -66,7 +66,8 @@ impl Conflicts {
 
     /// How much memory they take, about (bytes).
     pub fn size(&self) -> usize {
-        self.bytes + self.list.len() * size_of::<Conflict>()
+        // a short item of a list takes 16 times as much as its text
+        self.bytes * 16 + self.list.len() * size_of::<Conflict>()
     }
 
     fn note(&mut self, pointer: &str, value: &Value) {

@@ -145,11 +145,16 @@ pub(super) fn frame_at(bytes: &[u8]) -> FrameAt<'_> {
     FrameAt::Verified(body, FRAME_HEAD + len)
 }
 
-/// Whether a frame stands at the front that is as long as it says: if it does not verify, it was not cut off.
+/// Whether a whole frame stands at the front that does not verify, and so was not cut off: it is as long as it says, or only its
+/// mark or its length is wrong.
 pub(super) fn is_whole_frame(bytes: &[u8]) -> bool {
     let Some((head, rest)) = bytes.split_at_checked(FRAME_HEAD) else { return false };
     let len = Reader(&head[4..]).u32().map_or(usize::MAX, |len| len as usize);
-    head[..4] == FRAME_MAGIC && (FRAME_FIXED..=rest.len()).contains(&len)
+    let fits = (FRAME_FIXED..=rest.len()).contains(&len);
+    let verifies =
+        |len: &[u8], body: &[u8]| crc32c::crc32c_append(crc32c::crc32c(len), body).to_be_bytes() == head[8..12];
+    (fits && (head[..4] == FRAME_MAGIC || verifies(&head[4..8], &rest[..len])))
+        || (rest.len() >= FRAME_FIXED && verifies(&length(rest.len()), rest))
 }
 
 pub(super) fn decode_frame(body: &[u8]) -> Result<Frame, DecodeError> {

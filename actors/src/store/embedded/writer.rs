@@ -394,7 +394,7 @@ impl Writer {
                 self.last_try_ms = self.shared.clock.monotonic_ms();
                 self.generation_wanted = true;
                 self.not_before_ms = self.last_try_ms + IDLE_FRAME_MS;
-                if self.shared.lost.load(Ordering::Acquire) {
+                if !self.keep_folder() {
                     return;
                 }
                 self.remove_unfinished();
