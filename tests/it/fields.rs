@@ -241,3 +241,31 @@ async fn a_body_that_is_null_is_none() {
         })
         .await;
 }
+
+/// What stands in the query or in a body that cannot be read would be left undone, and the rest done.
+#[actix_web::test]
+async fn a_request_without_fields_takes_none_from_its_query_or_from_half_an_object() {
+    World::new()
+        .serve(async |server| {
+            let tokens = server.log_in_v1().await;
+            let put = "PUT /v1/data?if_version=9";
+            server
+                .call(put)
+                .bearer(&tokens.access)
+                .body(r#"{"a":1}"#)
+                .send()
+                .await
+                .assert_problem(422, "unknown-field");
+            for what in [DELETE_USER, END, "DELETE /v1/user/sessions", "DELETE /v1/data"] {
+                let call = server.call(&format!("{what}?dry-run=true"));
+                call.bearer(&tokens.access).send().await.assert_problem(422, "unknown-field");
+                for body in [r#"{"dry_run": true"#, r#"[{"dry_run":true}]"#, "dry_run=true", r#"{"dry_run":true}{}"#] {
+                    let answer = server.call(what).bearer(&tokens.access).body(body).send().await;
+                    answer.assert_problem(400, "bad-body");
+                }
+            }
+            let view = server.call(VIEW).bearer(&tokens.access).send().await;
+            assert_eq!(view.status, 200, "nothing was done: {view:?}");
+        })
+        .await;
+}
