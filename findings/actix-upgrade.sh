@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # actix-web ends the connection after a request that asks for an upgrade it does not get, and its answer does not say so.
 #
-# Version:  actix-web 4.18.1 with actix-http 3.20.0 (crates.io).
+# Version:  actix-web 4.18.1 with actix-http 3.20.0.
 # Source:   RFC 9110 §7.8 (a server may ignore Upgrade), RFC 9112 §9.6 (a server that ends the connection should send "close").
 # Expected: the answer has "connection: close", or the connection takes the next request.
 # Seen:     "connection: upgrade", and then the end. A proxy that keeps the connection loses the next request that it sends over it.
