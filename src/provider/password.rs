@@ -486,7 +486,7 @@ mod tests {
         }
     }
 
-    /// Equal timing (issue 4; ASVS 6.3.8): not measured, because a measurement fails by chance, but shown by its cause:
+    /// Equal timing (ASVS 6.3.8): not measured, because a measurement fails by chance, but shown by its cause:
     /// a name that is not known costs the same memory, passes and lanes, and goes through the same code.
     #[tokio::test]
     async fn an_unknown_name_costs_what_a_known_one_costs() {
