@@ -19,6 +19,7 @@ pub mod test_clock;
 pub mod token;
 pub mod work;
 
+pub mod key_watch;
 pub mod server;
 
 pub mod http;

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::budget::Budgets;
 use crate::config::Settings;
 use crate::data_work::DataWork;
+use crate::key_watch::KeyWatch;
 use crate::mail::Mailer;
 use crate::network::Network;
 use crate::places::Places;
@@ -124,6 +125,8 @@ pub struct Server {
     pub providers: Providers,
     /// Mints and checks tokens.
     pub tokens: Tokens,
+    /// Whether the keys are where the next start looks for them.
+    pub keys: Arc<KeyWatch>,
     /// The actors' shared part.
     pub core: Arc<Core>,
     /// The store, for its figures and its end.

@@ -15,9 +15,10 @@ use passerby_actors::actor::{Core, JanitorHandle, Limits, LinkerHandle};
 use passerby_actors::domain::{Clock, Entropy, Policy};
 use passerby_actors::histogram::Histogram;
 use passerby_actors::store::embedded::files::{self, Files};
-use passerby_actors::store::embedded::{Durability, OpenError, Options, SPOILT_END};
+use passerby_actors::store::embedded::{Durability, OpenError, Opened, Options, SPOILT_END};
 use passerby_actors::store::{EmbeddedStore, Store};
 use tokio::sync::watch;
+use tracing::Level;
 use zeroize::Zeroizing;
 
 use crate::budget::Budgets;
@@ -27,6 +28,7 @@ use crate::config::{
 use crate::data_work::DataWork;
 use crate::http::admin_host::{AdminHosts, check_host};
 use crate::http::{self, ops};
+use crate::key_watch::KeyWatch;
 use crate::mail::{AnyTransport, Mailer, Plan, Smtp, Webhook};
 use crate::outbound::{Allowed, Outbound, SystemResolver, system_roots};
 use crate::places::Places;
@@ -40,6 +42,7 @@ use crate::provider::secrets::Secrets;
 use crate::provider::userpass_config::UserpassConfig;
 use crate::server::{Accounts, OneTimeCodes, Server};
 use crate::share::Share;
+use crate::telemetry::OPERATOR;
 use crate::test_clock::TestClock;
 use crate::token::{Algorithm, KeyError, KeyStore, Tokens};
 use crate::work::Challenges;
@@ -87,6 +90,14 @@ pub enum StartError {
         found: String,
         /// The app id of the settings.
         wanted: String,
+    },
+    /// The data folder does not say whose users it has.
+    #[error("the data folder {} has a file APP_ID that {what}: write the app id into it that the users' clients are built with", folder.display())]
+    NoApp {
+        /// The data folder.
+        folder: PathBuf,
+        /// What is wrong with the file.
+        what: &'static str,
     },
     /// `serve --test` on data that is not its own: moving the clock would end users for good.
     #[error("the data folder {} was not begun by `serve --test`, whose clock would end its users: give it another --data-dir", .0.display())]
@@ -364,9 +375,16 @@ impl Application {
         let (dir, files, clock) = (settings.data_dir.clone(), Arc::clone(&ports.files), Arc::clone(&ports.clock));
         let opening = web::block(move || EmbeddedStore::open(&dir, options, files, clock)).await;
         let store = Arc::new(opening.map_err(std::io::Error::other)??);
-        report(&store);
-        warn_of_others(&settings);
+        let opened = store.opened();
+        tracing::info!(
+            users = opened.users,
+            groups = opened.groups,
+            torn_bytes = opened.torn_bytes,
+            "the store is open"
+        );
+        notes_of_data(&settings, opened).iter().for_each(Note::log);
         if !is_claimed {
+            must_have_no_users(&settings, opened.users)?;
             claim_folder(&settings, &*ports.files)?;
         }
 
@@ -405,6 +423,7 @@ impl Application {
         let most = http::listener::most_connections(&settings);
         // checks and logins have connections, too
         let most_sockets = settings.http.max_sockets.min(most - most / 4);
+        let key_watch = KeyWatch::start(&settings.keys_dir, &keys)?;
         let sockets = Places::new(most_sockets, of_network(settings.budget.sockets.into()));
         let quarter = (most / 4).max(1);
         let connections = Places::new(most, of_network(settings.budget.connections.map_or(quarter, u64::from)));
@@ -412,6 +431,7 @@ impl Application {
             settings,
             providers,
             tokens,
+            keys: key_watch,
             core,
             store,
             entropy,
@@ -513,10 +533,28 @@ pub fn check_folder(settings: &Settings, files: &dyn Files) -> Result<bool, Star
     }
     let Some(found) = app_id else { return Ok(false) };
     let found = String::from_utf8_lossy(&found).trim().to_owned();
+    let no_app = |what| Err(StartError::NoApp { folder: folder.clone(), what });
+    if found.is_empty() {
+        return no_app("is empty");
+    }
+    if !config::valid_app_id(&found) {
+        return no_app("holds no app id");
+    }
     if found == settings.app_id {
         return Ok(true);
     }
     Err(StartError::OtherApp { folder: folder.clone(), found, wanted: settings.app_id.clone() })
+}
+
+/// A folder without `APP_ID` is one whose first start was cut short, which has no users yet.
+///
+/// # Errors
+/// It has users, and under another app id all of them would be refused.
+pub fn must_have_no_users(settings: &Settings, users: usize) -> Result<(), StartError> {
+    match users {
+        0 => Ok(()),
+        _ => Err(StartError::NoApp { folder: settings.data_dir.clone(), what: "is missing" }),
+    }
 }
 
 /// Neither the file nor, at the first start, its folder is there.
@@ -540,35 +578,57 @@ fn claim_folder(settings: &Settings, files: &dyn Files) -> Result<(), StartError
     Ok(files.sync_dir(folder)?)
 }
 
-/// What is there already keeps its mode: an operator may have a reason for it, and is told.
-fn warn_of_others(settings: &Settings) {
-    let dir = &settings.data_dir;
-    match files::open_to_others(dir) {
-        Ok(found) => {
-            if let Some(first) = found.first() {
-                tracing::warn!(
-                    files = found.len(),
-                    first = %first.display(),
-                    "others than the owner may read or write what is in the data folder; `chmod -R go= {}` ends that",
-                    dir.display()
-                );
-            }
+/// What an operator should know, although nothing of it is in the way of a start.
+pub struct Note {
+    /// How much it matters.
+    pub level: Level,
+    /// A sentence.
+    pub text: String,
+}
+
+impl Note {
+    /// With the level of a warning.
+    pub fn warning(text: impl Into<String>) -> Self {
+        Self { level: Level::WARN, text: text.into() }
+    }
+
+    /// Writes it into the log.
+    pub fn log(&self) {
+        let text = &self.text;
+        match self.level {
+            Level::ERROR => tracing::error!(target: OPERATOR, "{text}"),
+            Level::WARN => tracing::warn!(target: OPERATOR, "{text}"),
+            _ => tracing::info!(target: OPERATOR, "{text}"),
         }
-        Err(error) => tracing::debug!(%error, "the modes in the data folder could not be looked at"),
     }
 }
 
-fn report(store: &EmbeddedStore) {
-    let opened = store.opened();
-    tracing::info!(users = opened.users, groups = opened.groups, torn_bytes = opened.torn_bytes, "the store is open");
+/// What is to be said of a data folder that can be opened.
+pub fn notes_of_data(settings: &Settings, opened: &Opened) -> Vec<Note> {
+    let mut notes = Vec::new();
     if opened.spoilt_end {
-        let bytes = opened.torn_bytes;
-        tracing::warn!(
-            bytes,
-            "the journal's last group is whole and its checksum is wrong; it was left out: {SPOILT_END}"
-        );
+        notes.push(Note::warning(format!(
+            "the journal's last group ({} bytes) is whole and its checksum is wrong, so it is left out: {SPOILT_END}",
+            opened.torn_bytes
+        )));
     }
     if let Some(loss) = &opened.loss {
-        tracing::error!(loss, "acknowledged changes were lost, as os durability allows");
+        let text = format!("acknowledged changes were lost, as os durability allows: {loss}");
+        notes.push(Note { level: Level::ERROR, text });
     }
+    // what is there already keeps its mode: an operator may have a reason for it
+    let dir = &settings.data_dir;
+    match files::open_to_others(dir) {
+        Ok(found) => notes.extend(found.first().map(|first| {
+            Note::warning(format!(
+                "others than the owner may read or write what is in the data folder ({} files and folders, such as {}); \
+                 `chmod -R go= {}` ends that",
+                found.len(),
+                first.display(),
+                dir.display()
+            ))
+        })),
+        Err(error) => tracing::debug!(%error, "the modes in the data folder could not be looked at"),
+    }
+    notes
 }

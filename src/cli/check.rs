@@ -4,12 +4,13 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use passerby_actors::store::embedded::{self, OpenError};
+use tracing::Level;
 
 use super::EXIT_USAGE;
-use super::run::{EXIT_DATA, Failure, Prepared, print};
+use super::run::{EXIT_DATA, Failure, Prepared, notes, print};
 use crate::config::Settings;
 use crate::provider::ANON_USER;
-use crate::startup::{self, Listener, Ports};
+use crate::startup::{self, Listener, Note, Ports};
 use crate::token::KeyStore;
 
 /// What was found wrong.
@@ -42,6 +43,7 @@ pub(super) fn check(prepared: &Prepared) -> Result<(), Failure> {
         "providers: {}\n",
         if enabled.is_empty() { "none is enabled, so nobody can log in".to_owned() } else { enabled.join(", ") }
     ));
+    notes(settings, providers).iter().for_each(say);
     let found = look_at_data(settings, &mut faults);
     look_at_keys(settings, &found, &mut faults);
     look_at_listeners(settings, &found, &mut faults);
@@ -61,11 +63,14 @@ enum Data {
 }
 
 fn look_at_data(settings: &Settings, faults: &mut Faults) -> Data {
-    let (folder, files) = (&settings.data_dir, Ports::system().files);
-    if let Err(error) = startup::check_folder(settings, &*files) {
-        faults.add(error);
-        return Data::Unknown;
-    }
+    let (folder, Ports { files, clock, .. }) = (&settings.data_dir, Ports::system());
+    let is_claimed = match startup::check_folder(settings, &*files) {
+        Ok(is_claimed) => is_claimed,
+        Err(error) => {
+            faults.add(error);
+            return Data::Unknown;
+        }
+    };
     if let Err(why) = try_writing(folder) {
         faults.add(Failure::other(format!("data: {why}")));
         return Data::Unknown;
@@ -81,7 +86,7 @@ fn look_at_data(settings: &Settings, faults: &mut Faults) -> Data {
             faults.add(Failure::other(format!("data: {why}")));
         }
     }
-    let found = match embedded::inspect(folder, &startup::store_options(settings), &*files) {
+    let found = match embedded::look(folder, &startup::store_options(settings), &*files, &*clock) {
         // settings are checked beside a running server before it is started anew with them
         Err(OpenError::InUse(_)) => {
             print("data: in use by a running server, so not looked at\n");
@@ -93,13 +98,19 @@ fn look_at_data(settings: &Settings, faults: &mut Faults) -> Data {
         }
         Ok(found) => found,
     };
-    if found.intact || (found.users == 0 && !folder.join("CURRENT").exists()) {
-        print(&format!("data: good, {} users\n", found.users));
-        return Data::Users(found.users);
+    if !is_claimed && let Err(error) = startup::must_have_no_users(settings, found.users) {
+        faults.add(error);
+        return Data::Unknown;
     }
-    let why = found.findings.join("; ");
-    faults.add(Failure { code: EXIT_DATA, text: format!("{}: {why}; see `passerby recover`", folder.display()) });
-    Data::Unknown
+    print(&format!("data: good, {} users\n", found.users));
+    startup::notes_of_data(settings, &found).iter().for_each(say);
+    Data::Users(found.users)
+}
+
+/// What `serve` would write into its log.
+fn say(note: &Note) {
+    let kind = if note.level == Level::INFO { "note" } else { "warning" };
+    print(&format!("{kind}: {}\n", note.text));
 }
 
 fn look_at_keys(settings: &Settings, data: &Data, faults: &mut Faults) {

@@ -227,7 +227,7 @@ pub enum KeysCommand {
     /// Make a new key, with which tokens are signed from now on
     Rotate {
         /// Of which use
-        #[arg(default_value = "access")]
+        #[arg(default_value = "access", value_name = "USE")]
         usage: KeyUse,
     },
     /// Take a key away, with every session that rests on it

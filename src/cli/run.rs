@@ -14,12 +14,14 @@ use super::check::check;
 use super::{Cli, Command, EXIT_USAGE, KeyFile, KeyUse, KeysCommand, SettingsArgs};
 use crate::config::{self, Demo, Loaded, PASSPHRASE_ENV, Settings, SettingsErrors};
 use crate::http::reader::is_plain;
+use crate::key_watch::KeyWatch;
 use crate::provider::Providers;
 use crate::provider::app_folder::{self, AppFolder};
-use crate::startup::{self, Application, Listener, Ports, StartError};
+use crate::provider::secrets::read_private;
+use crate::startup::{self, Application, Listener, Note, Ports, StartError};
 use crate::telemetry::{self, Logging, OPERATOR};
 use crate::test_clock::TestClock;
-use crate::token::{KeyId, KeyStore};
+use crate::token::{KeyError, KeyId, KeyState, KeyStore};
 
 /// Data that must be readable is not (sysexits: EX_DATAERR).
 pub(super) const EXIT_DATA: u8 = 65;
@@ -57,9 +59,10 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Store(error) => error.into(),
-            StartError::OtherApp { .. } | StartError::NotForTests(_) | StartError::ForTestsAlone(_) => {
-                Self::usage(error)
-            }
+            StartError::OtherApp { .. }
+            | StartError::NoApp { .. }
+            | StartError::NotForTests(_)
+            | StartError::ForTestsAlone(_) => Self::usage(error),
             other => Self::other(other),
         }
     }
@@ -239,7 +242,11 @@ fn serve(prepared: Prepared, again: impl Fn() -> Result<Prepared, SettingsErrors
     }
     let logging = telemetry::install(&settings.log).map_err(Failure::usage)?;
     raise_open_files();
-    warn(&settings, &folder, &providers);
+    if settings.test {
+        complain(&format!("passerby: --test: {FOR_TESTS}\n"));
+    }
+    folder.unserved.iter().for_each(|line| Note::warning(format!("not served: {line}")).log());
+    notes(&settings, &providers).iter().for_each(Note::log);
     // before the data is read, which may take long
     let busy = [Listener::Public, Listener::Admin].map(|listener| listener.probe(&settings).err());
     let busy: Vec<_> = busy.into_iter().flatten().map(|error| error.to_string()).collect();
@@ -256,41 +263,44 @@ fn serve(prepared: Prepared, again: impl Fn() -> Result<Prepared, SettingsErrors
         let admin = startup::start_admin(&settings, test_clock)?;
         print(&format!("admin on http://{}\n", admin.2));
         let application = Application::build(settings, providers, ports, admin).await?;
+        let running = Running { loaded, folder, keys: Arc::clone(&application.server().keys) };
         print(&format!("listening on http://{}\n", application.address()));
-        let stop = signals.until_stop(|| reload(&loaded, &again, &logging));
+        let stop = signals.until_stop(|| reload(&running, &again, &logging));
         application.run_until(stop).await.map_err(Failure::other)
     })
 }
 
+const FOR_TESTS: &str = "this server is for tests: its passwords protect nothing, and whoever reaches the admin listener moves its \
+                         clock (POST /test/clock)";
+
 /// What an operator should know of a configuration that is not wrong.
-fn warn(settings: &Settings, folder: &AppFolder, providers: &Providers) {
+pub(super) fn notes(settings: &Settings, providers: &Providers) -> Vec<Note> {
+    let info = |text: &str| Note { level: tracing::Level::INFO, text: text.to_owned() };
+    let mut notes = Vec::new();
     if settings.test {
-        let what = "this server is for tests: its passwords protect nothing, and whoever reaches the admin listener moves its \
-                    clock (POST /test/clock)";
-        complain(&format!("passerby: --test: {what}\n"));
-        tracing::warn!(target: OPERATOR, "--test: {what}");
+        notes.push(Note::warning(format!("--test: {FOR_TESTS}")));
     }
-    folder.unserved.iter().for_each(|line| tracing::warn!(target: OPERATOR, "not served: {line}"));
     if providers.nobody_can_come() {
-        tracing::warn!(target: OPERATOR,
+        notes.push(Note::warning(
             "no provider is enabled, so nobody can log in or be made: enable anon-user in the app folder's \
-             auth/providers.json, or another provider (passerby config --explain, provider.*)"
-        );
+             auth/providers.json, or another provider (passerby config --explain, provider.*)",
+        ));
     } else if !providers.anon_user_enabled {
-        tracing::info!(target: OPERATOR, "anon-user is off: /verify?create=auto creates nobody, as create=never");
+        notes.push(info("anon-user is off: /verify?create=auto creates nobody, as create=never"));
     }
     if settings.public_url.is_none() && !settings.listen.ip().is_loopback() {
-        tracing::warn!(target: OPERATOR, "without public_url, clients are told the Host that they asked for, over plain HTTP");
+        notes.push(Note::warning("without public_url, clients are told the Host that they asked for, over plain HTTP"));
     }
     match settings.public_url.as_deref() {
         Some(url) if is_plain(url) => {
-            tracing::info!(target: OPERATOR, "readers' cookies are for plain HTTP on this machine: without Secure and __Host-");
+            notes.push(info("readers' cookies are for plain HTTP on this machine: without Secure and __Host-"));
         }
         Some(url) if url.starts_with("http://") => {
-            tracing::warn!(target: OPERATOR, "public_url is not https, and browsers keep no readers' cookies without it");
+            notes.push(Note::warning("public_url is not https, and browsers keep no readers' cookies without it"));
         }
         _ => {}
     }
+    notes
 }
 
 /// The signals that a server answers to.
@@ -329,8 +339,24 @@ impl Signals {
     }
 }
 
+/// What a running server goes by.
+struct Running {
+    loaded: Loaded,
+    folder: AppFolder,
+    keys: Arc<KeyWatch>,
+}
+
+impl Running {
+    /// By name, what the next start would take otherwise.
+    fn differences(&self, read: &Prepared) -> Vec<&'static str> {
+        let of_folder = (self.folder != read.folder).then_some("app folder");
+        let of_keys = self.keys.has_changed().then_some("signing keys");
+        self.loaded.differences(&read.loaded).into_iter().chain(of_folder).chain(of_keys).collect()
+    }
+}
+
 /// SIGHUP: reads the configuration again, and takes of it what can be taken while the server runs.
-fn reload(running: &Loaded, again: impl Fn() -> Result<Prepared, SettingsErrors>, logging: &Logging) {
+fn reload(running: &Running, again: impl Fn() -> Result<Prepared, SettingsErrors>, logging: &Logging) {
     const RELOADED: &str = "log.filter";
     let read = match again() {
         Ok(read) => read,
@@ -344,8 +370,7 @@ fn reload(running: &Loaded, again: impl Fn() -> Result<Prepared, SettingsErrors>
     if let Err(error) = logging.refilter(filter) {
         tracing::error!(target: OPERATOR, error, "SIGHUP: log.filter could not be taken");
     }
-    let differences = running.differences(&read.loaded);
-    let others: Vec<_> = differences.into_iter().filter(|key| *key != RELOADED).collect();
+    let others: Vec<_> = running.differences(&read).into_iter().filter(|key| *key != RELOADED).collect();
     if others.is_empty() {
         tracing::warn!(target: OPERATOR, filter, "SIGHUP: log.filter was taken; keys and everything else are as they were");
     } else {
@@ -379,6 +404,9 @@ fn recover(settings: &Settings, accept_loss: bool) -> Result<(), Failure> {
     }
     print(&format!("{} users can be read\n", inspection.users));
     let advice = match (inspection.intact, accept_loss) {
+        (true, false) if inspection.spoilt_end => {
+            "everything else that must be readable is, and the next start leaves the last group out\n"
+        }
         (true, false) => "everything that must be readable is; there is nothing to recover\n",
         (false, false) => {
             "`passerby recover --accept-loss` gives up the rest and keeps the old files; \
@@ -397,7 +425,12 @@ fn recover(settings: &Settings, accept_loss: bool) -> Result<(), Failure> {
 fn keys(settings: &Settings, command: &KeysCommand, environment: &[(OsString, OsString)]) -> Result<(), Failure> {
     let ports = Ports::system();
     let now_s = ports.clock.wall_ms() / 1000;
+    let folder = settings.keys_dir.display();
     let mut store = KeyStore::load(&settings.keys_dir).map_err(Failure::other)?;
+    if store.list().is_empty() && !matches!(command, KeysCommand::Import(_)) {
+        let what = if settings.keys_dir.is_dir() { "there are no keys in it" } else { "there is no such folder" };
+        return Err(Failure::usage(format!("{folder}: {what}; the first start creates the keys")));
+    }
     match command {
         KeysCommand::List => {
             for key in store.list() {
@@ -450,6 +483,9 @@ fn keys(settings: &Settings, command: &KeysCommand, environment: &[(OsString, Os
 fn retire(settings: &Settings, store: &mut KeyStore, id: KeyId, yes: bool) -> Result<(), Failure> {
     let key = store.list().into_iter().find(|key| key.id == id);
     let key = key.ok_or_else(|| Failure::usage(format!("{id}: there is no such key")))?;
+    if key.state == KeyState::Signing {
+        return Err(Failure::other(KeyError::StillSigns(id)));
+    }
     if !yes {
         let loss = match key.purpose {
             crate::token::KeyUse::Access => {
@@ -495,8 +531,8 @@ fn readable(unix_s: u64) -> String {
 
 fn passphrase(file: Option<&Path>, environment: &[(OsString, OsString)]) -> Result<String, Failure> {
     if let Some(file) = file {
-        let text = std::fs::read_to_string(file);
-        let text = text.map_err(|error| Failure::other(format!("{}: {error}", file.display())))?;
+        let text = read_private(file);
+        let text = text.map_err(|reason| Failure::usage(format!("{}: {reason}", file.display())))?;
         return Ok(text.lines().next().unwrap_or_default().to_owned());
     }
     let found = environment.iter().find(|(name, _)| name == PASSPHRASE_ENV).and_then(|(_, value)| value.to_str());

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use ::config::builder::DefaultState;
@@ -365,7 +366,20 @@ fn check_together(settings: &Settings, merged: &Value, wrong: &mut SettingsError
     }
     if settings.admin_listen == settings.listen && settings.listen.port() != 0 {
         blame("admin_listen", "listen", format!("{} is the public listener's address", settings.listen));
+    } else if overlap(settings.admin_listen, settings.listen) {
+        let reason = format!(
+            "{} and the public listener's {} have the same port on the same addresses: take another port",
+            settings.admin_listen, settings.listen
+        );
+        blame("admin_listen", "listen", reason);
     }
+}
+
+/// Whether two listeners cannot both be had: one is for every address, and the other for one of them. `[::]` has those of IPv4 too.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let has_all_of = |one: IpAddr, other: IpAddr| one.is_unspecified() && (one.is_ipv6() || other.is_ipv4());
+    let (a, b) = (one.ip(), other.ip());
+    one.port() == other.port() && one.port() != 0 && (a == b || has_all_of(a, b) || has_all_of(b, a))
 }
 
 fn find<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {

@@ -104,14 +104,16 @@ async fn readyz(phase: web::Data<SharedPhase>) -> HttpResponse {
     }
 }
 
-/// Requests should be sent here, since nobody is refused who is known; but newcomers or changes may be, and the body says why.
+/// Requests should be sent here, since nobody is refused who is known; but newcomers or changes may be, or the next start would
+/// fail, and the body says why.
 fn ready(server: &Server) -> HttpResponse {
     let reason = |bound: &Bound| match bound.fullness() {
         Fullness::Room => None,
         Fullness::Nearly => Some(format!("{}-nearly-full", bound.name)),
         Fullness::Full => Some(format!("{}-full", bound.name)),
     };
-    let reasons: Vec<_> = server.core.bounds().iter().filter_map(reason).collect();
+    let keys = server.keys.is_missing().then(|| "keys-missing".to_owned());
+    let reasons: Vec<_> = server.core.bounds().iter().filter_map(reason).chain(keys).collect();
     if reasons.is_empty() {
         return status(StatusCode::OK, "ready");
     }
@@ -266,10 +268,13 @@ fn register(registry: &mut Registry, server: &Server) {
     let bytes = server.core.policy().documents_bytes as u64;
     gauge("data_limit", "What all documents may take", Some(Unit::Bytes), bytes);
     gauge("sockets", "Open sockets", None, server.sockets.count());
+    gauge("sockets_limit", "How many there may be", None, server.sockets.most());
     gauge("connections", "Open connections of the public listener", None, server.connections.count());
     gauge("connections_limit", "How many there may be", None, server.connections.most());
     gauge("live_users", "Users with a session actor", None, server.core.live_users() as u64);
     gauge("writable", "1 if changes can be stored", None, u64::from(server.may_refuse()));
+    let missing = server.keys.is_missing();
+    gauge("keys_missing", "1 if a start would not find the signing keys in use", None, u64::from(missing));
     let bytes = store.journal_bytes.load(Ordering::Relaxed);
     gauge("journal", "The journal's length", Some(Unit::Bytes), bytes);
     let round_s = sweep.round_s.load(Ordering::Relaxed);

@@ -80,6 +80,23 @@ fn variable(name: &str) -> Option<String> {
     holds.then(|| format!("{SECRET_ENV_PREFIX}{}", name.to_ascii_uppercase().replace('-', "_")))
 }
 
+/// The text of a file that holds a secret.
+///
+/// # Errors
+/// In words: it cannot be read, or others than its owner may use it. A pipe is nobody else's.
+pub(crate) fn read_private(path: &Path) -> Result<String, String> {
+    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    let mut file = std::fs::File::open(path).map_err(unreadable)?;
+    let about = file.metadata().map_err(unreadable)?;
+    let mode = about.permissions().mode() & 0o777;
+    if about.is_file() && mode & 0o077 != 0 {
+        return Err(format!("others than its owner may use it (mode {mode:04o}): set mode 0600"));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(unreadable)?;
+    Ok(text)
+}
+
 fn read(path: &Path, app_dir: Option<&Path>) -> Result<BTreeMap<String, Secret>, SettingsError> {
     let name = path.display().to_string();
     let unreadable = |error: std::io::Error| SettingsError::of_source(&name, format!("cannot be read: {error}"));
@@ -87,14 +104,7 @@ fn read(path: &Path, app_dir: Option<&Path>) -> Result<BTreeMap<String, Secret>,
     if app_dir.and_then(|folder| folder.canonicalize().ok()).is_some_and(|folder| real.starts_with(folder)) {
         return Err(SettingsError::of_source(&name, "is in the app folder, where secrets must not be"));
     }
-    let mut file = std::fs::File::open(&real).map_err(unreadable)?;
-    let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        let reason = format!("others than its owner may use it (mode {mode:04o}): set mode 0600");
-        return Err(SettingsError::of_source(&name, reason));
-    }
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(unreadable)?;
+    let text = read_private(&real).map_err(|reason| SettingsError::of_source(&name, reason))?;
     // the parser's own message shows the line, which may hold a secret
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
         let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);

@@ -239,7 +239,7 @@ impl KeyStore {
     }
 
     fn path(&self, id: KeyId) -> PathBuf {
-        self.dir.join(format!("{id}{SUFFIX}"))
+        key_path(&self.dir, id)
     }
 
     /// Makes the folder, and every new entry on its path durable: without its keys a store's users are lost.
@@ -279,6 +279,11 @@ impl KeyStore {
     fn sync_dir(&self) -> Result<(), KeyError> {
         File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(at_path(&self.dir))
     }
+}
+
+/// The file of a key in the folder `dir`.
+pub fn key_path(dir: &Path, id: KeyId) -> PathBuf {
+    dir.join(format!("{id}{SUFFIX}"))
 }
 
 /// Why a [`KeyFile`] is not a key.

@@ -23,7 +23,7 @@ use self::jwt::{BASE64, MAX_TOKEN, Scratch, Signers, TokenType, encode_prefix};
 use self::keys::{MAX_SIGNATURE, PublicKey};
 
 pub use self::cookie::{CookieKind, ReaderCookie};
-pub use self::key_store::{KeyInfo, KeyStore};
+pub use self::key_store::{KeyInfo, KeyStore, key_path};
 pub use self::keys::{Algorithm, KeyError, KeyId, KeyRing, KeyState, KeyUse};
 
 /// `exp` of refresh tokens, 50 years as the original had it: SDKs look at it, the server goes by the record.

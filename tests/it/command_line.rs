@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{ChildStderr, Command, Stdio};
 
@@ -166,6 +167,10 @@ fn sighup_takes_the_log_filter_and_kills_nothing() {
     assert!(line.contains("workers, max_users"), "{line}");
     call(&process.public, "POST", "/v1/sessions", None);
     wait_for("passerby::events");
+    assert!(run(&data, &["keys", "rotate"]).status.success());
+    process.signal(Signal::HUP);
+    let line = wait_for("what else has changed needs a restart");
+    assert!(line.contains("workers, max_users, signing keys"), "{line}");
     std::fs::write(&file, "wrkers = 2\n").unwrap();
     process.signal(Signal::HUP);
     wait_for("did you mean workers?");
@@ -271,13 +276,88 @@ fn a_short_passphrase_for_keys_is_refused_unless_it_is_wanted() {
 }
 
 #[test]
+fn a_passphrase_that_others_may_read_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, file, secret) = (folder.path().join("data"), folder.path().join("keys"), folder.path().join("secret"));
+    Process::start(&data, &[]).stop();
+    std::fs::write(&secret, "correct horse\n").unwrap();
+    let export = |mode: u32| {
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(mode)).unwrap();
+        let arguments = ["keys", "export", file.to_str().unwrap(), "--passphrase-file", secret.to_str().unwrap()];
+        run(&data, &arguments)
+    };
+    for mode in [0o644, 0o640, 0o602] {
+        let refused = export(mode);
+        assert_eq!(refused.status.code(), Some(64), "{}", words(&refused));
+        assert!(words(&refused).contains(&format!("others than its owner may use it (mode {mode:04o})")));
+        assert!(!file.exists());
+    }
+    assert!(export(0o600).status.success());
+}
+
+#[test]
+fn keys_that_are_not_there_are_no_empty_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, empty) = (folder.path().join("data"), folder.path().join("empty"));
+    std::fs::create_dir(&empty).unwrap();
+    for command in [["list"].as_slice(), &["rotate"], &["retire", "0123456789abcdef"], &["export", "/nonexistent/k"]] {
+        for (keys_dir, part) in [
+            ("/nonexistent", "/nonexistent: there is no such folder"),
+            (empty.to_str().unwrap(), "there are no keys in it"),
+        ] {
+            let refused = run(&data, &[["keys"].as_slice(), command, &["--keys-dir", keys_dir]].concat());
+            assert_eq!(refused.status.code(), Some(64), "{command:?}: {}", words(&refused));
+            assert!(words(&refused).contains(part), "{command:?}: {}", words(&refused));
+        }
+    }
+    assert!(!data.exists());
+}
+
+/// `check` tells what `serve` would warn of, and nobody else has a port that both listeners want.
+#[test]
+fn check_warns_of_what_serve_warns_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let check = |more: &[&str]| run(&data, &[["check"].as_slice(), more].concat());
+    let checked = check(&["--listen", "0.0.0.0:0", "--admin-listen", "127.0.0.1:0"]);
+    assert!(
+        checked.status.success() && words(&checked).contains("\nwarning: without public_url"),
+        "{}",
+        words(&checked)
+    );
+    let checked = check(&[FREE_PORTS.as_slice(), &["--public-url", "http://a.example"]].concat());
+    assert!(words(&checked).contains("\nwarning: public_url is not https"), "{}", words(&checked));
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    drop(taken);
+    let address = |host: &str| format!("{host}:{port}");
+    for (listen, admin) in [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("127.0.0.1", "0.0.0.0"),
+        ("[::]", "127.0.0.1"),
+        ("[::1]", "[::]"),
+    ] {
+        for command in ["check", "serve"] {
+            let refused = run(&data, &[command, "--listen", &address(listen), "--admin-listen", &address(admin)]);
+            assert_eq!(refused.status.code(), Some(64), "{}", words(&refused));
+            assert!(words(&refused).contains("flag --admin-listen: admin_listen: "), "{}", words(&refused));
+        }
+    }
+}
+
+#[test]
 fn completions_and_manual_pages_are_written() {
     let folder = tempfile::tempdir().unwrap();
     let completions = passerby().args(["completions", "bash"]).output().unwrap();
     assert!(completions.status.success() && words(&completions).contains("complete -F _passerby"));
     let pages = folder.path().join("man");
     assert!(passerby().args(["man", "--dir"]).arg(&pages).status().unwrap().success());
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     for page in ["passerby.1", "passerby-serve.1", "passerby-keys-rotate.1"] {
         assert!(std::fs::read_to_string(pages.join(page)).unwrap().starts_with(".ie"), "{page}");
+        assert_eq!(mode(&pages.join(page)), 0o644, "others are to read it, unlike all else that is created");
     }
+    assert_eq!(mode(&pages), 0o755);
 }

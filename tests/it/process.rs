@@ -352,6 +352,9 @@ fn what_is_created_is_its_owners_alone_whatever_the_umask() {
     let said = std::fs::read_to_string(&log).unwrap();
     let line = said.lines().find(|line| line.contains("others than the owner")).unwrap_or_else(|| panic!("{said}"));
     assert!(line.contains("WARN") && line.contains("CURRENT") && line.contains("chmod"), "{line}");
+    let checked = words(&run(&data, &[["check"].as_slice(), &FREE_PORTS].concat()));
+    let line = checked.lines().find(|line| line.contains("others than the owner"));
+    assert!(line.is_some_and(|line| line.starts_with("warning: ") && line.contains("CURRENT")), "{checked}");
 }
 
 /// What the running server holds is in no folder any more: nobody may be told that anything is stored, nor that they are dead, and
@@ -408,6 +411,164 @@ fn a_data_folder_that_is_taken_away_is_noticed_at_rest() {
     }
 }
 
+/// Beside the journal a start needs `CURRENT` and the snapshot, which are written anew from memory.
+#[test]
+fn what_a_start_needs_is_written_anew_when_it_is_taken_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, log) = (folder.path().join("data"), folder.path().join("log"));
+    let process = Process::start_with(&data, &[], &[], logging_to(&log));
+    let access = text(&call(&process.public, "POST", "/v1/sessions", None).body, "access_token");
+    std::fs::remove_file(data.join("CURRENT")).unwrap();
+    while !data.join("CURRENT").exists() || call(&process.admin, "GET", "/readyz", None).status != 200 {
+        std::thread::yield_now();
+    }
+    let said = std::fs::read_to_string(&log).unwrap();
+    let line = said.lines().find(|line| line.contains("removed or replaced under the running server"));
+    assert!(line.is_some_and(|line| line.contains("ERROR") && line.contains("CURRENT")), "{said}");
+    drop(process);
+    let again = Process::start(&data, &[]);
+    assert_eq!(call(&again.public, "GET", "/v1/session", Some(&access)).status, 200);
+}
+
+/// S2: without its keys no start lets anybody in, and until then nobody would notice.
+#[test]
+fn keys_that_are_taken_away_are_noticed_and_nobody_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, keys, log) = (folder.path().join("data"), folder.path().join("keys"), folder.path().join("log"));
+    let keys_dir = ["--keys-dir", keys.to_str().unwrap()];
+    let process = Process::start_with(&data, &keys_dir, &[], logging_to(&log));
+    let access = text(&call(&process.public, "POST", "/v1/sessions", None).body, "access_token");
+    let reasons = || {
+        let ready = call(&process.admin, "GET", "/readyz", None);
+        assert_eq!(ready.status, 200, "{}", ready.body);
+        ready.body["reasons"].clone()
+    };
+    let wait_for = |missing: bool| {
+        while (reasons() == serde_json::json!(["keys-missing"])) != missing {
+            std::thread::yield_now();
+        }
+        assert_eq!(metric(&process.admin, "passerby_keys_missing"), u64::from(missing));
+    };
+    // one of access tokens may go, since their clients refresh them
+    let of = |parts: &str| {
+        let list = words(&run(&data, &[["keys", "list"].as_slice(), &keys_dir].concat()));
+        let line = list.lines().find(|line| parts.split(' ').all(|part| line.contains(part)));
+        line.unwrap_or_else(|| panic!("{list}")).split(' ').next().unwrap().to_owned()
+    };
+    assert!(run(&data, &[["keys", "rotate"].as_slice(), &keys_dir].concat()).status.success());
+    let retired = of("access verifying");
+    let retire = ["keys", "retire", retired.as_str(), "--yes"];
+    assert!(run(&data, &[retire.as_slice(), &keys_dir].concat()).status.success());
+
+    let refresh = of("refresh");
+    let file = keys.join(format!("{refresh}.json"));
+    let away = folder.path().join("away");
+    std::fs::rename(&file, &away).unwrap();
+    wait_for(true);
+    std::fs::rename(&away, &file).unwrap();
+    wait_for(false);
+    std::fs::rename(&keys, &away).unwrap();
+    wait_for(true);
+    assert_eq!(call(&process.public, "POST", "/v1/sessions", None).status, 201, "what is in memory goes on");
+    assert_eq!(call(&process.public, "GET", "/v1/session", Some(&access)).status, 200);
+    std::fs::rename(&away, &keys).unwrap();
+    wait_for(false);
+    process.stop();
+    let said = std::fs::read_to_string(&log).unwrap();
+    let errors: Vec<_> = said.lines().filter(|line| line.contains("ERROR")).collect();
+    assert_eq!(errors.len(), 2, "once each time: {said}");
+    assert!(errors[0].contains(&format!("the signing key {refresh} (refresh) was removed")), "{said}");
+    assert!(errors.iter().all(|line| line.contains("put the key files back")), "{said}");
+    assert_eq!(said.matches("the signing keys are in their place again").count(), 2, "{said}");
+}
+
+/// What is nearly full, and what is, is said once.
+#[test]
+fn a_bound_that_is_reached_is_an_error_line_and_room_is_one_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["--max-users", "10"];
+    let mut process = Process::start_with(
+        &folder.path().join("data"),
+        &arguments,
+        &[("PASSERBY_BUDGET_SHARE", "100")],
+        Stdio::piped(),
+    );
+    let mut lines = BufReader::new(process.child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut wait_for = |part: &str| {
+        let line = lines.find(|line| line.contains(part)).unwrap_or_else(|| panic!("{part}"));
+        assert!(line.contains("bound=\"users\"") && line.contains("most=10"), "{line}");
+        line
+    };
+    let log_in = || call(&process.public, "POST", "/v1/sessions", None);
+    let tokens: Vec<_> = (0..9).map(|_| text(&log_in().body, "access_token")).collect();
+    let nearly = wait_for("a bound is nearly reached");
+    assert!(nearly.contains("ERROR") && nearly.contains("percent=90"), "{nearly}");
+    assert_eq!(log_in().status, 201);
+    assert!(wait_for("a bound is reached: nobody is created").contains("ERROR"));
+    assert_eq!(log_in().status, 503);
+    assert_eq!(call(&process.admin, "GET", "/readyz", None).body["reasons"][0], "users-full");
+    for token in &tokens[..5] {
+        assert_eq!(call(&process.public, "DELETE", "/v1/user", Some(token)).status, 204);
+    }
+    assert!(wait_for("there is room again").contains("INFO"));
+}
+
+/// Two servers with the same keys and a folder each are not one service: the log of the one that is asked says so.
+#[test]
+fn a_user_of_another_server_with_the_same_keys_is_named_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let keys = path("keys");
+    let keys_dir = ["--keys-dir", keys.to_str().unwrap()];
+    let (here, log) = (Process::start(&path("here"), &keys_dir), path("log"));
+    let there = Process::start_with(&path("there"), &keys_dir, &[], logging_to(&log));
+    let session = call(&here.public, "POST", "/v1/sessions", None).body;
+    let access = text(&session, "access_token");
+    for _ in 0..3 {
+        assert_eq!(call(&there.public, "GET", "/v1/session", Some(&access)).status, 401);
+    }
+    there.stop();
+    let said = std::fs::read_to_string(&log).unwrap();
+    let lines: Vec<_> = said.lines().filter(|line| line.contains("names a user who was never here")).collect();
+    assert!(lines.len() == 1 && lines[0].contains("WARN") && lines[0].contains(&text(&session, "user_id")), "{said}");
+}
+
+/// A folder does not say whose it is any more: under another app id all its users would be refused.
+#[test]
+fn a_data_folder_with_users_and_without_its_app_id_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let process = Process::start(&data, &[]);
+    assert_eq!(call(&process.public, "POST", "/v1/sessions", None).status, 201);
+    process.stop();
+    let file = data.join("APP_ID");
+    for (content, what) in [
+        (None, "is missing"),
+        (Some("\n"), "is empty"),
+        (Some("a b\n"), "holds no app id"),
+        (Some("other\n"), "belongs to"),
+    ] {
+        match content {
+            Some(content) => std::fs::write(&file, content).unwrap(),
+            None => std::fs::remove_file(&file).unwrap(),
+        }
+        for command in ["serve", "check"] {
+            let refused = run(&data, &[[command].as_slice(), &FREE_PORTS].concat());
+            assert_eq!(refused.status.code(), Some(64), "{}", words(&refused));
+            assert!(words(&refused).contains(what), "{}", words(&refused));
+        }
+    }
+    std::fs::write(&file, "passerby\n").unwrap();
+    Process::start(&data, &[]).stop();
+
+    // a first start that was cut short has no users, and is gone on with
+    let cut = folder.path().join("cut");
+    Process::start(&cut, &[]).stop();
+    std::fs::remove_file(cut.join("APP_ID")).unwrap();
+    Process::start(&cut, &[]).stop();
+    assert!(cut.join("APP_ID").exists());
+}
+
 /// One wrong bit in the last group looks like a power loss and need not be one.
 #[test]
 fn a_last_group_that_is_whole_and_wrong_is_told_from_one_that_was_cut_off() {
@@ -418,12 +579,30 @@ fn a_last_group_that_is_whole_and_wrong_is_told_from_one_that_was_cut_off() {
     drop(process);
     let journal = walk(&data).into_iter().find(|path| path.ends_with("journal")).unwrap();
     let whole = std::fs::read(&journal).unwrap();
-    let mut flipped = whole.clone();
-    *flipped.last_mut().unwrap() ^= 1;
-    for (bytes, warned) in [(&flipped[..], true), (&whole[..whole.len() - 1], false)] {
+    let length = |at: usize| u32::from_be_bytes(whole[at + 4..at + 8].try_into().unwrap()) as usize;
+    let mut last = 20;
+    while last + 12 + length(last) < whole.len() {
+        last += 12 + length(last);
+    }
+    let flipped = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let (mark, of_length) = (flipped(last), flipped(last + 7));
+    let cut = whole[..whole.len() - 1].to_vec();
+    for (bytes, warned) in [(flipped(whole.len() - 1), true), (mark, true), (of_length, true), (cut, false)] {
         std::fs::write(&journal, bytes).unwrap();
+        // it is no damage that stops a start, and so neither of them fails
         let looked = run(&data, &["recover"]);
         assert_eq!(words(&looked).contains("its checksum is wrong"), warned, "{}", words(&looked));
+        assert_eq!(words(&looked).contains("the next start leaves the last group out"), warned, "{}", words(&looked));
+        assert_eq!(looked.status.code(), Some(0));
+        let checked = run(&data, &[["check"].as_slice(), &FREE_PORTS].concat());
+        assert!(checked.status.success() && words(&checked).contains("data: good, "), "{}", words(&checked));
+        let said = words(&checked);
+        let line = said.lines().find(|line| line.contains("its checksum is wrong"));
+        assert_eq!(line.is_some_and(|line| line.starts_with("warning: ")), warned, "{said}");
         Process::start_with(&data, &[], &[], logging_to(&log)).stop();
         let said = std::fs::read_to_string(&log).unwrap();
         let line = said.lines().find(|line| line.contains("its checksum is wrong"));
@@ -478,6 +657,11 @@ fn keys_are_listed_rotated_retired_exported_and_imported() {
     for line in before.lines() {
         let created = line.rsplit_once(" created ").unwrap().1.parse::<jiff::Timestamp>().unwrap();
         assert!(created.as_second() > 1_700_000_000, "in a form that people and programs read: {line}");
+    }
+    for id in before.lines().map(|line| line.split(' ').next().unwrap()) {
+        let refused = run(&data, &["keys", "retire", id]);
+        assert!(words(&refused).contains("is the one that signs: rotate first"), "{}", words(&refused));
+        assert_eq!(refused.status.code(), Some(1));
     }
     assert!(run(&data, &["keys", "rotate"]).status.success());
     assert!(run(&data, &["keys", "rotate", "refresh"]).status.success());
@@ -638,6 +822,7 @@ fn connections_leave_files_for_everything_else() {
     shell.args(["serve", "--workers", "1", "--data-dir"]).arg(&data).args(FREE_PORTS).stderr(Stdio::null());
     let process = Process::spawn(&mut shell);
     assert_eq!(metric(&process.admin, "passerby_connections_limit"), 128);
+    assert_eq!(metric(&process.admin, "passerby_sockets_limit"), 96, "checks and logins have the rest");
     let mut clients: Vec<_> = (0..300).map(|_| Client::connect(&process.public).unwrap()).collect();
     let made = clients.iter_mut().filter_map(|client| client.call("POST", "/v1/sessions", None));
     assert_eq!(made.filter(|answer| answer.status == 201).count(), 128);

@@ -1,5 +1,6 @@
 //! A disk that fails or is full: callers get errors and never "dead", and the store heals when it can.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -175,5 +176,49 @@ impl Tmpfs {
 impl Drop for Tmpfs {
     fn drop(&mut self) {
         drop(std::process::Command::new("umount").arg("-l").arg(&self.0).status());
+    }
+}
+
+/// What a start would read is taken away: nobody is told that anything is stored before it is there again.
+#[actix_rt::test]
+async fn what_a_start_needs_is_missed_and_made_anew() {
+    type Taken = fn(&Path);
+    let kinds: [(&str, Taken); 4] = [
+        ("CURRENT", |dir| std::fs::remove_file(dir.join("CURRENT")).unwrap()),
+        ("another CURRENT", |dir| {
+            std::fs::write(dir.join("other"), "nonsense").unwrap();
+            std::fs::rename(dir.join("other"), dir.join("CURRENT")).unwrap();
+        }),
+        ("the snapshot", |dir| std::fs::remove_dir_all(dir.join("gen-0000000002/snapshot")).unwrap()),
+        ("a file of it", |dir| std::fs::remove_file(dir.join("gen-0000000002/snapshot/db")).unwrap()),
+    ];
+    for (what, take) in kinds {
+        let world = World::new(1);
+        let running = world.open();
+        let early = running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap();
+        running.new_generation().await;
+        let user = running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap();
+        world.clock.advance_s(2);
+        running.store.nudge();
+        running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap();
+        assert_eq!(running.store.health(), Health::Writable, "nothing is missing");
+
+        take(&world.dir);
+        world.clock.advance_s(2);
+        running.store.nudge();
+        until("it is missed", || running.store.health() == Health::Failing).await;
+        let refused = running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await;
+        assert_eq!(refused, Err(Error::NotWritable), "{what}");
+        world.clock.advance_s(2);
+        running.store.nudge();
+        until("it is there again", || running.store.health() == Health::Writable).await;
+        let late = running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap();
+        world.clock.advance_s(2);
+        running.store.nudge();
+        running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap();
+        assert_eq!(running.store.health(), Health::Writable, "{what}: the new one is the one that is looked for");
+        running.close();
+        let again = world.open();
+        assert!([early, user, late].iter().all(|user| again.knows(&user.user)), "{what}");
     }
 }

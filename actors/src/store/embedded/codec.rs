@@ -384,6 +384,26 @@ mod tests {
         }
     }
 
+    /// What only looks like a torn end: nothing of it is missing.
+    #[test]
+    fn a_whole_frame_of_which_one_byte_is_wrong_is_told_from_one_that_was_cut_off() {
+        let mut frame = FrameWriter::new();
+        frame.touches(8, &[Effect::Touch(UserId::from_bytes([1; 16]), 9)]);
+        let bytes = frame.finish(3, 8, 9, FrameKind::Group);
+        for bit in (0..bytes.len() * 8).step_by(5) {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(is_whole_frame(&flipped), "bit {bit}: of magic, length, checksum or body");
+        }
+        for n in 0..bytes.len() {
+            assert!(!is_whole_frame(&bytes[..n]), "{n} bytes");
+            let mut zeroed = bytes.clone();
+            zeroed[n..].fill(0);
+            // as a file that grew before its content came
+            assert_eq!(is_whole_frame(&zeroed), n >= 8, "{n} bytes, then zeros");
+        }
+    }
+
     #[test]
     fn snapshot_entries_round_trip_across_any_cut() {
         let id = UserId::from_bytes([0x22; 16]);

@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::files::{AppendFile, Files};
 use super::snapshot::{self, Meta};
-use super::{Lock, Message, Shared, journal};
+use super::{Lock, Message, Shared, is_same, journal};
 use crate::registry::Item;
 
 /// How long the snapshotter rests after each piece: with pieces of 512 KiB, 10 million users take about seven seconds.
@@ -93,6 +93,33 @@ pub(super) fn current(files: &dyn Files, dir: &Path) -> Result<Option<u64>, supe
     });
     let damaged = || super::OpenError::Damaged { what: path, why: "it names no generation".to_owned() };
     number.map(Some).ok_or_else(damaged)
+}
+
+/// What a start reads beside the journals: `CURRENT` and the snapshot that it leads to, each with the file that was there.
+pub(super) struct Named(Vec<(PathBuf, std::io::Result<(u64, u64)>)>);
+
+impl Named {
+    /// As they are now.
+    pub(super) fn look(files: &dyn Files, dir: &Path) -> Self {
+        let mut paths = vec![dir.join(CURRENT)];
+        if let Ok(Some(number)) = current(files, dir) {
+            let snapshot = folder(dir, number).join("snapshot");
+            let inside = files.list(&snapshot).unwrap_or_default();
+            paths.extend(inside.iter().map(|name| snapshot.join(name)));
+            paths.push(snapshot);
+        }
+        let with_file = |path: PathBuf| {
+            let file = files.identity(&path);
+            (path, file)
+        };
+        Self(paths.into_iter().map(with_file).collect())
+    }
+
+    /// One of them that is not there any more, or is another file.
+    pub(super) fn missing(&self, files: &dyn Files) -> Option<&Path> {
+        let is_gone = |(path, file): &&(PathBuf, _)| !is_same(file, &files.identity(path));
+        self.0.iter().find(is_gone).map(|(path, _)| path.as_path())
+    }
 }
 
 /// Makes a generation: prepares its journal, waits until the writer has gone over to it, writes the snapshot, and lets

@@ -11,7 +11,7 @@ mod recovery;
 mod snapshot;
 mod writer;
 
-pub use recovery::{Inspection, SPOILT_END, inspect, salvage};
+pub use recovery::{Inspection, SPOILT_END, inspect, look, salvage};
 
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};

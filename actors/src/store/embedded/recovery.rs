@@ -61,25 +61,43 @@ fn damaged(what: &Path, why: impl Into<String>) -> OpenError {
     OpenError::Damaged { what: what.to_owned(), why: why.into() }
 }
 
-/// The registry that the folder holds, and what the writer goes on from.
-pub(super) fn recover(
-    dir: &Path,
-    options: &Options,
-    files: &dyn Files,
-    clock: &dyn Clock,
-) -> Result<(Registry, Recovered), OpenError> {
+/// What a begun folder holds.
+struct Whole {
+    registry: Registry,
+    meta: Meta,
+    /// All there are, ascending.
+    generations: Vec<u64>,
+    current: u64,
+    journals: Vec<(u64, PathBuf, Vec<u8>)>,
+    /// Which of them was read last, and how many bytes of it are good.
+    end: (usize, usize),
+    times: (ServiceTime, u64),
+    next_seq: u64,
+    closed: bool,
+    opened: Opened,
+}
+
+/// Reads the folder as a start does, and changes nothing of ours.
+///
+/// # Errors
+/// Those of the start.
+pub fn look(dir: &Path, options: &Options, files: &dyn Files, clock: &dyn Clock) -> Result<Opened, OpenError> {
+    let _lock = super::lock(dir, files)?;
+    let found = read(dir, options, files, clock)?;
+    Ok(found.map_or(Opened { fresh: true, ..Opened::default() }, |found| found.opened))
+}
+
+/// `None` if nobody has begun the folder.
+fn read(dir: &Path, options: &Options, files: &dyn Files, clock: &dyn Clock) -> Result<Option<Whole>, OpenError> {
     let generations = generation::list(files, dir).map_err(OpenError::io(dir))?;
     let Some(current) = generation::current(files, dir)? else {
-        return first_start(dir, &generations, files, options, clock);
+        return must_be_new(dir, &generations, files).map(|()| None);
     };
     if !generations.contains(&current) {
         return Err(damaged(&folder(dir, current), "CURRENT names it, and it is missing"));
     }
     let snapshot_path = folder(dir, current).join("snapshot");
     let (meta, registry) = snapshot::load(files, &snapshot_path, options.max_users, Some(clock))?;
-    snapshot::sync_tree(files, &snapshot_path).map_err(OpenError::io(&snapshot_path))?;
-    let snapshot_bytes = u64::from(meta.pages) * 7 * 1024;
-
     let mut journals = Vec::new();
     for &number in generations.iter().filter(|number| **number >= current) {
         let path = folder(dir, number).join("journal");
@@ -130,13 +148,27 @@ pub(super) fn recover(
         break;
     }
 
+    let Reading { next_seq, times, groups, closed, .. } = reading;
+    (opened.users, opened.groups) = (registry.len(), groups);
+    Ok(Some(Whole { registry, meta, generations, current, journals, end, times, next_seq, closed, opened }))
+}
+
+/// The registry that the folder holds, and what the writer goes on from.
+pub(super) fn recover(
+    dir: &Path,
+    options: &Options,
+    files: &dyn Files,
+    clock: &dyn Clock,
+) -> Result<(Registry, Recovered), OpenError> {
+    let Some(found) = read(dir, options, files, clock)? else { return first_start(dir, files, options, clock) };
+    let Whole { registry, meta, generations, current, journals, end, times, next_seq, closed, opened } = found;
+    let snapshot_path = folder(dir, current).join("snapshot");
+    snapshot::sync_tree(files, &snapshot_path).map_err(OpenError::io(&snapshot_path))?;
     let (last_journal, good_bytes) = end;
     let (number, path, bytes) = &journals[last_journal];
-    opened.users = registry.len();
-    opened.groups = reading.groups;
     // Unless the last process ended in order, what was just read may be in the page cache alone, behind a sync that failed:
     // it is written anew before anything follows it.
-    if !reading.closed || good_bytes < bytes.len() {
+    if !closed || good_bytes < bytes.len() {
         let new = path.with_extension("new");
         let rewrite = || {
             files.write(&new, &bytes[..good_bytes])?;
@@ -153,13 +185,13 @@ pub(super) fn recover(
     }
     files.sync_dir(dir).map_err(OpenError::io(dir))?;
     let recovered = Recovered {
-        last_times: Some(reading.times),
+        last_times: Some(times),
         journal: files.open_append(path).map_err(OpenError::io(path))?,
         journal_path: path.clone(),
         journal_bytes: good_bytes as u64,
-        next_seq: reading.next_seq,
+        next_seq,
         generation_began: meta.service,
-        snapshot_bytes,
+        snapshot_bytes: u64::from(meta.pages) * 7 * 1024,
         highest_generation: generations.last().copied().unwrap_or(*number),
         unfinished: *number != current,
         opened,
@@ -167,24 +199,31 @@ pub(super) fn recover(
     Ok((registry, recovered))
 }
 
-fn first_start(
-    dir: &Path,
-    generations: &[u64],
-    files: &dyn Files,
-    options: &Options,
-    clock: &dyn Clock,
-) -> Result<(Registry, Recovered), OpenError> {
-    const FIRST: u64 = 1;
+const FIRST: u64 = 1;
+
+/// A folder without `CURRENT` holds nothing but what a first start left that was cut short.
+fn must_be_new(dir: &Path, generations: &[u64], files: &dyn Files) -> Result<(), OpenError> {
     for &number in generations {
-        let path = folder(dir, number);
-        let holds_data = match files.read(&path.join("journal")) {
+        let holds_data = match files.read(&folder(dir, number).join("journal")) {
             Ok(bytes) => journal::holds_frames(&bytes),
             Err(error) => error.kind() != std::io::ErrorKind::NotFound,
         };
         if number != FIRST || holds_data {
             return Err(damaged(&dir.join("CURRENT"), "it is missing, and there is data"));
         }
-        // a first start that was cut short
+    }
+    Ok(())
+}
+
+fn first_start(
+    dir: &Path,
+    files: &dyn Files,
+    options: &Options,
+    clock: &dyn Clock,
+) -> Result<(Registry, Recovered), OpenError> {
+    for number in generation::list(files, dir).map_err(OpenError::io(dir))? {
+        // of a first start that was cut short
+        let path = folder(dir, number);
         files.remove(&path).map_err(OpenError::io(&path))?;
     }
     let meta = Meta { first_seq: 1, service: FIRST_SERVICE_TIME, wall_ms: clock.wall_ms(), pages: 0, users: 0 };
@@ -218,6 +257,8 @@ pub struct Inspection {
     pub users: usize,
     /// Whether everything that must be readable is.
     pub intact: bool,
+    /// Whether the last group is whole and wrong, which a start leaves out.
+    pub spoilt_end: bool,
 }
 
 /// Reads what can be read, changing nothing of ours.
@@ -275,7 +316,7 @@ struct Found {
 fn read_all(dir: &Path, options: &Options, files: &dyn Files) -> Result<Found, OpenError> {
     let generations = generation::list(files, dir).map_err(OpenError::io(dir))?;
     let mut findings = Vec::new();
-    let mut intact = true;
+    let (mut intact, mut spoilt_end) = (true, false);
     let current = match generation::current(files, dir) {
         Ok(current) => current,
         Err(error) => {
@@ -341,6 +382,7 @@ fn read_all(dir: &Path, options: &Options, files: &dyn Files) -> Result<Found, O
             let Some(next) = extent.resumes_at else {
                 bad += extent.bad_bytes;
                 if codec::is_whole_frame(&bytes[extent.good_bytes..]) {
+                    spoilt_end = true;
                     findings.push(format!(
                         "{}: the last group, at byte {}, is whole and its checksum is wrong: {SPOILT_END}",
                         path.display(),
@@ -362,5 +404,5 @@ fn read_all(dir: &Path, options: &Options, files: &dyn Files) -> Result<Found, O
     }
     let (times, next_seq) = ((meta.pages > 0 || reading.groups > 0).then_some(reading.times), reading.next_seq);
     let users = registry.len();
-    Ok(Found { inspection: Inspection { findings, users, intact }, registry, times, next_seq })
+    Ok(Found { inspection: Inspection { findings, users, intact, spoilt_end }, registry, times, next_seq })
 }

@@ -11,7 +11,7 @@ use smallvec::smallvec;
 
 use super::codec::{FrameKind, FrameWriter};
 use super::files::{AppendFile, Files};
-use super::generation::{self, Progress};
+use super::generation::{self, Named, Progress};
 use super::recovery::Recovered;
 use super::snapshot::Meta;
 use super::{Durability, Lock, Message, Options, Shared, is_same, journal};
@@ -25,6 +25,8 @@ use crate::store::completion::{Applied, CompletionQueue, Outcomes, ReplyTo};
 const TICK: Duration = Duration::from_secs(1);
 /// With nothing to write, the times are written this often (milliseconds).
 const IDLE_FRAME_MS: u64 = 60_000;
+/// What a start would read is looked for this often (milliseconds).
+const LOOK_MS: u64 = 1000;
 /// After a failure, a new generation is tried this often (milliseconds).
 const RETRY_MS: u64 = 1000;
 /// After a group of this many sets, the writer waits for as many before the next one, but no longer than this: under load
@@ -46,6 +48,9 @@ pub(super) struct Writer {
     journal: Option<Box<dyn AppendFile>>,
     /// Where it is, and which file was there when it was opened.
     journal_at: (PathBuf, std::io::Result<(u64, u64)>),
+    /// What else a start reads.
+    named: Named,
+    looked_ms: u64,
     journal_bytes: u64,
     /// Bytes of documents that a replay of this journal would read and write since the process began.
     replay_bytes: u64,
@@ -82,6 +87,7 @@ impl Writer {
         lock: Lock,
     ) -> Self {
         let now_ms = shared.clock.monotonic_ms();
+        let named = Named::look(&*files, &dir);
         let journal_at = (recovered.journal_path.clone(), files.identity(&recovered.journal_path));
         shared.stats.journal_bytes.store(recovered.journal_bytes, Ordering::Relaxed);
         Self {
@@ -90,6 +96,8 @@ impl Writer {
             options,
             journal: Some(recovered.journal),
             journal_at,
+            named,
+            looked_ms: now_ms,
             journal_bytes: recovered.journal_bytes,
             replay_bytes: 0,
             next_seq: recovered.next_seq,
@@ -124,6 +132,7 @@ impl Writer {
                 break;
             }
             self.keep_folder();
+            self.keep_generation();
             self.keep_time();
             self.begin_generation_if_due();
         }
@@ -261,9 +270,33 @@ impl Writer {
         false
     }
 
-    /// Ends the journal: a sync that is tried again can lie.
+    /// Looks whether a start would find what the journal goes on from. What is in memory makes it anew, so that nothing is lost
+    /// unless the server ends before.
+    fn keep_generation(&mut self) {
+        let now_ms = self.shared.clock.monotonic_ms();
+        // while a generation is made, another one is named
+        let is_settled = self.journal.is_some() && self.snapshotter.is_none();
+        if !is_settled || now_ms.saturating_sub(self.looked_ms) < LOOK_MS {
+            return;
+        }
+        self.looked_ms = now_ms;
+        if let Some(missing) = self.named.missing(&*self.files) {
+            tracing::error!(
+                missing = %missing.display(),
+                "a file that a start needs was removed or replaced under the running server; changes are refused until a new \
+                 generation is complete, which has everything"
+            );
+            self.end_journal();
+        }
+    }
+
     fn on_failed_write(&mut self, error: &std::io::Error) {
         tracing::error!(%error, "the journal could not be written; changes are refused until a new generation is complete");
+        self.end_journal();
+    }
+
+    /// A sync that is tried again can lie, so nothing follows in this journal. A new generation is tried in a moment.
+    fn end_journal(&mut self) {
         self.shared.stats.write_failures.fetch_add(1, Ordering::Relaxed);
         self.shared.failing.store(true, Ordering::Release);
         self.journal = None;
@@ -378,6 +411,7 @@ impl Writer {
             }
             Progress::Complete { snapshot_bytes } => {
                 self.end_snapshotter();
+                self.named = Named::look(&*self.files, &self.dir);
                 self.snapshot_bytes = snapshot_bytes;
                 self.shared.stats.generations.fetch_add(1, Ordering::Relaxed);
                 if let Some(journal) = self.journal_in_waiting.take() {
@@ -388,6 +422,7 @@ impl Writer {
             }
             Progress::Failed { why } => {
                 self.end_snapshotter();
+                self.named = Named::look(&*self.files, &self.dir);
                 self.journal_in_waiting = None;
                 self.touches.retain(|_| self.journal.is_some());
                 self.shared.stats.generation_failures.fetch_add(1, Ordering::Relaxed);

@@ -1,0 +1,90 @@
+//! Looks whether the signing keys that this server works with are still where its next start would look for them.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::token::{KeyInfo, KeyState, KeyStore, KeyUse, key_path};
+
+/// How often it looks.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// The keys of a running server, and whether some of them are gone.
+#[derive(Debug)]
+pub struct KeyWatch {
+    dir: PathBuf,
+    held: Vec<KeyInfo>,
+    missing: AtomicBool,
+}
+
+impl KeyWatch {
+    /// Begins to look after the keys in `dir`, on a thread that ends with what is returned.
+    ///
+    /// # Errors
+    /// There is no thread.
+    pub fn start(dir: &Path, keys: &KeyStore) -> std::io::Result<Arc<Self>> {
+        let watch = Arc::new(Self { dir: dir.to_owned(), held: keys.list(), missing: AtomicBool::new(false) });
+        let watched = Arc::downgrade(&watch);
+        std::thread::Builder::new().name("key-watch".to_owned()).spawn(move || {
+            while let Some(watch) = watched.upgrade() {
+                watch.look();
+                drop(watch);
+                std::thread::park_timeout(EVERY);
+            }
+        })?;
+        Ok(watch)
+    }
+
+    /// Whether a start would not find what this server works with.
+    pub fn is_missing(&self) -> bool {
+        self.missing.load(Ordering::Relaxed)
+    }
+
+    /// Whether other keys are there than at the start, which the next start will take.
+    pub fn has_changed(&self) -> bool {
+        KeyStore::load(&self.dir).is_ok_and(|found| found.list() != self.held)
+    }
+
+    /// Says once that keys are gone, and once that they are back.
+    fn look(&self) {
+        let why = self.why_missing();
+        match (self.missing.swap(why.is_some(), Ordering::Relaxed), why) {
+            (false, Some(why)) => tracing::error!(
+                folder = %self.dir.display(),
+                "{why}: this server goes on with the keys in its memory, and no other start can; put the key files back \
+                 before it ends (or `passerby keys import`), since without them every anonymous user is lost"
+            ),
+            (true, None) => tracing::info!(folder = %self.dir.display(), "the signing keys are in their place again"),
+            _ => {}
+        }
+    }
+
+    /// In words, what a start would not find.
+    fn why_missing(&self) -> Option<String> {
+        let is_there = |key: &KeyInfo| match std::fs::symlink_metadata(key_path(&self.dir, key.id)) {
+            Ok(_) => true,
+            // a file system that does not answer has not said no
+            Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+        };
+        if self.held.iter().all(is_there) {
+            return None;
+        }
+        let found = match KeyStore::load(&self.dir) {
+            Ok(found) => found.list(),
+            Err(error) => return Some(format!("the signing keys cannot be read any more ({error})")),
+        };
+        // one of access tokens may be retired while the server runs: clients refresh them
+        let is_gone = |key: &&KeyInfo| key.purpose != KeyUse::Access && found.iter().all(|found| found.id != key.id);
+        if let Some(key) = self.held.iter().find(is_gone) {
+            return Some(format!(
+                "the signing key {} ({}) was removed under the running server",
+                key.id,
+                key.purpose.name()
+            ));
+        }
+        let signs = |key: &KeyInfo| key.purpose == KeyUse::Access && key.state == KeyState::Signing;
+        (!found.iter().any(signs)).then(|| "no key is left that signs access tokens".to_owned())
+    }
+}
