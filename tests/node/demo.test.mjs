@@ -90,6 +90,21 @@ describe("passerby demo", { timeout: SUITE_DEADLINE }, () => {
     assert.equal((await facts(other.tab)).reader, reader);
   });
 
+  test("a browser that says it is headless is told why it gets no id and meets no wall", async (t) => {
+    const device = await browser.newDevice(t, { userAgent: FIREFOX.replace("Firefox", "HeadlessChrome") });
+    const tab = await device.open(`${server.url}/`);
+    await tab.see(READY);
+    assert.match(await tab.read("#note"), /says that it is a machine \(such as HeadlessChrome\).+no id.+no paywall/s);
+    for (const slug of SLUGS) {
+      await go(tab, `/articles/${slug}`);
+      await tab.see("article p:nth-of-type(3)");
+    }
+    assert.deepEqual(await device.cookies(), []);
+
+    const person = await open(t);
+    await person.tab.see("main:not(:has(#note))");
+  });
+
   test("it looks as in the README", async (t) => {
     const { tab } = await open(t);
     await go(tab, `/articles/${SLUGS[0]}`);
