@@ -324,12 +324,7 @@ impl Budgets {
         Ok(())
     }
 
-    /// A user who was made came back, or is gone.
-    pub fn user_came_back(&self, client: IpAddr) {
-        self.give_back_users(client, 1);
-    }
-
-    /// Gives back the room of so many users: that for which it was taken was not stored, or needs it no longer.
+    /// Gives back the room of so many users: that for which it was taken was not stored, came back, or is gone.
     pub fn give_back_users(&self, client: IpAddr, count: u64) {
         if let Some(((users, _), network)) = self.shares.as_ref().zip(Network::of(client)) {
             users.give_back(network, count);

@@ -7,6 +7,7 @@ pub mod config;
 
 pub mod budget;
 pub mod data_work;
+pub mod left;
 pub mod mail;
 pub mod memory;
 pub mod network;

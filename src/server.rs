@@ -18,6 +18,7 @@ use crate::budget::Budgets;
 use crate::config::Settings;
 use crate::data_work::DataWork;
 use crate::key_watch::KeyWatch;
+use crate::left::Left;
 use crate::mail::Mailer;
 use crate::network::Network;
 use crate::places::Places;
@@ -141,6 +142,8 @@ pub struct Server {
     pub accounts: Accounts,
     /// Codes that work once.
     pub codes: OneTimeCodes,
+    /// Readers' sessions that their browser has just left for an account's.
+    pub left: Left,
     /// What strangers may do.
     pub budgets: Budgets,
     /// How much work on documents may be asked for.

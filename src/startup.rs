@@ -46,6 +46,7 @@ use crate::telemetry::OPERATOR;
 use crate::test_clock::TestClock;
 use crate::token::{Algorithm, KeyError, KeyStore, Tokens};
 use crate::work::Challenges;
+use crate::left::Left;
 
 /// Entries of the verified-token cache: about 20 MB when full.
 const TOKEN_CACHE_ENTRIES: usize = 131_072;
@@ -439,6 +440,7 @@ impl Application {
             linker,
             accounts,
             codes: OneTimeCodes::default(),
+            left: Left::default(),
             budgets,
             data_work,
             challenges,

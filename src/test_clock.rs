@@ -35,6 +35,10 @@ impl Clock for TestClock {
         self.clock.monotonic_us() + self.ahead_s() * 1_000_000
     }
 
+    fn stood_still_us(&self) -> u64 {
+        self.clock.stood_still_us()
+    }
+
     fn wall_ms(&self) -> u64 {
         self.clock.wall_ms() + self.ahead_s() * 1000
     }

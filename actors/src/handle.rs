@@ -11,12 +11,13 @@ use smallvec::smallvec;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::actor::{
-    Attach, Core, Hello, Inbox, Login, Perform, Progress, Supervisor, activate, event, pass_on, rest_if_gone,
+    Attach, CREDENTIAL_COSTS, Core, Hello, Inbox, Login, Perform, Progress, Supervisor, activate, event, pass_on,
+    rest_if_gone,
 };
 use crate::domain::{
-    ApiKey, Cause, Change, ChangeSet, Count, Decision, DeviceId, Edit, Edited, Expected, Family, Flags, LoginMethod,
-    Op, Operation, OperationId, Outcome, Reading, Record, Refusal, Reply, Rewrite, ServiceTime, SessionId, SessionKind,
-    UserId, UserState, ValueKey,
+    ApiKey, Cause, Change, ChangeSet, Count, Decision, DeviceId, Edit, Edited, Expected, Family, Flags,
+    LOCAL_USERPASS, LoginMethod, Op, Operation, OperationId, Outcome, Policy, Reading, Record, Refusal, Reply, Rewrite,
+    ServiceTime, SessionId, SessionKind, UserId, UserState, ValueKey,
 };
 use crate::registry::Touched;
 use crate::store::{Completions, Health};
@@ -26,6 +27,9 @@ pub use crate::actor::{Error, IdForm, LoggedIn};
 /// How often a change to a resting user looks again when another was faster: nobody gives such changes their order, and the
 /// note that a session is in use may be among them.
 const DIRECT_TRIES: usize = 4;
+
+/// The number of the session that an anonymous user is created with.
+const FIRST_SESSION: u32 = 1;
 
 /// A live session, as a token check finds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +46,11 @@ pub struct Live {
     pub started: ServiceTime,
     /// Its epoch.
     pub epoch: u8,
-    /// The user's compact record.
+    /// The user's compact record, as it was before this use.
     pub record: Record,
+    /// The room of so many users is no longer that of somebody who never came back: this use is the first return of a user who was
+    /// created, or of an account whose name was registered. Said of one use alone, however many come at once.
+    pub returned: usize,
 }
 
 /// A worker's way into the core. Cheap to clone; stays on its thread.
@@ -103,6 +110,26 @@ pub struct Attachment {
     /// Names it as the origin of its own changes.
     pub socket: u64,
     _live: KeptLive,
+}
+
+/// The room of how many users a use at `now` gives back, which raises the last activity in `before`: see [`Live::returned`].
+fn returned(before: &Record, extended: Option<&UserState>, now: ServiceTime, policy: &Policy) -> usize {
+    // the last activity is within the first while of what began then, and this one is not
+    let is_first = |since: ServiceTime| {
+        let known = since.saturating_add(policy.touch_granularity_s);
+        before.last_seen < known && known <= now
+    };
+    match extended {
+        None => usize::from(is_first(before.session_started)),
+        Some(user) if before.is_anonymous() => {
+            let first = user.sessions().into_iter().find(|session| session.number == FIRST_SESSION);
+            usize::from(first.is_some_and(|session| is_first(session.started)))
+        }
+        Some(user) => {
+            let named = user.identities().iter().find(|identity| *identity.key.provider == *LOCAL_USERPASS);
+            if named.is_some_and(|identity| is_first(identity.linked)) { CREDENTIAL_COSTS } else { 0 }
+        }
+    }
 }
 
 impl Handle {
@@ -293,7 +320,7 @@ impl Handle {
         if record.flags.has(Flags::DISABLED) {
             return Err(Refusal::Disabled);
         }
-        let mut unseen = false;
+        let (mut unseen, mut of_account) = (false, None);
         let live = match record.flags.kind() {
             Some(kind) if record.is_anonymous() => {
                 let number = u32::from(record.session_no);
@@ -305,6 +332,7 @@ impl Handle {
                     started: record.session_started,
                     epoch: record.epoch,
                     record,
+                    returned: 0,
                 })
             }
             _ => {
@@ -312,7 +340,7 @@ impl Handle {
                 let found = state.sessions().into_iter().find(|s| SessionId::derive(user, s.number) == *session);
                 let found = found.and_then(|s| state.session(s.number, now, policy));
                 unseen = found.as_ref().is_some_and(|s| now.saturating_sub(s.seen) >= policy.seen_granularity_s());
-                found.map(|s| Live {
+                let found = found.map(|s| Live {
                     user: *user,
                     number: s.number,
                     kind: s.kind,
@@ -320,10 +348,13 @@ impl Handle {
                     started: s.started,
                     epoch: s.epoch,
                     record: state.record,
-                })
+                    returned: 0,
+                });
+                of_account = Some(state);
+                found
             }
         };
-        let live = live.filter(|live| epoch.is_none_or(|epoch| epoch == live.epoch)).ok_or(Refusal::SessionEnded)?;
+        let mut live = live.filter(|live| epoch.is_none_or(|epoch| epoch == live.epoch)).ok_or(Refusal::SessionEnded)?;
         if unseen {
             self.note_seen(*user, live.number);
         }
@@ -332,7 +363,10 @@ impl Handle {
             match touched {
                 Touched::Gone => return Err(Refusal::Gone),
                 Touched::Recent => {}
-                Touched::Raised(at) => store.note_touch(*user, at),
+                Touched::Raised(at) => {
+                    store.note_touch(*user, at);
+                    live.returned = returned(&live.record, of_account.as_ref(), at, policy);
+                }
             }
         }
         Ok(live)

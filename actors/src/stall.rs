@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::system;
+
 /// How often a thread beats.
-const EVERY: Duration = Duration::from_millis(250);
+pub(crate) const EVERY: Duration = Duration::from_millis(250);
 /// Beats that are further apart than this show a stall; a busy thread's are not.
-const STALL: Duration = Duration::from_secs(1);
+pub(crate) const STALL: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy)]
 struct Beat {
@@ -32,6 +34,7 @@ struct Beating;
 impl Drop for Beating {
     fn drop(&mut self) {
         BEAT.set(None);
+        system::end_beating();
     }
 }
 
@@ -41,6 +44,7 @@ pub fn watch() {
         return;
     }
     BEAT.set(Some(Beat { last: Instant::now(), lost: Duration::ZERO }));
+    system::begin_to_beat();
     let beating = Beating;
     actix_rt::spawn(async move {
         let _beating = beating;
@@ -48,6 +52,7 @@ pub fn watch() {
             tokio::time::sleep(EVERY).await;
             let now = Instant::now();
             BEAT.set(Some(Beat { last: now, lost: lost(now) }));
+            system::beat();
         }
     });
 }

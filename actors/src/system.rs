@@ -1,11 +1,58 @@
 //! The real clock and the real randomness. The only place that may ask the machine for either.
 
 use std::cell::RefCell;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 
+use parking_lot::Mutex;
+
 use crate::domain::{Clock, Entropy};
+use crate::stall::{EVERY, STALL};
+
+/// The beats of all threads that serve: when none came for a while, the process stood still.
+struct Beats {
+    threads: usize,
+    last: Option<Instant>,
+    stood_still: Duration,
+}
+
+static BEATS: Mutex<Beats> = Mutex::new(Beats { threads: 0, last: None, stood_still: Duration::ZERO });
+
+impl Beats {
+    /// For how long it stood still until now.
+    fn until(&self, now: Instant) -> Duration {
+        let since = self.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
+        if self.threads > 0 && since > STALL { self.stood_still + (since - EVERY) } else { self.stood_still }
+    }
+
+    fn beat(&mut self, now: Instant) {
+        self.stood_still = self.until(now);
+        self.last = Some(now);
+    }
+}
+
+/// Another thread begins to beat.
+#[expect(clippy::disallowed_methods, reason = "the one real clock")]
+pub(crate) fn begin_to_beat() {
+    let mut beats = BEATS.lock();
+    beats.beat(Instant::now());
+    beats.threads += 1;
+}
+
+/// A thread runs.
+#[expect(clippy::disallowed_methods, reason = "the one real clock")]
+pub(crate) fn beat() {
+    BEATS.lock().beat(Instant::now());
+}
+
+/// A thread beats no more.
+#[expect(clippy::disallowed_methods, reason = "the one real clock")]
+pub(crate) fn end_beating() {
+    let mut beats = BEATS.lock();
+    beats.beat(Instant::now());
+    beats.threads = beats.threads.saturating_sub(1);
+}
 
 /// The machine's clocks.
 pub struct SystemClock {
@@ -22,6 +69,11 @@ impl Default for SystemClock {
 impl Clock for SystemClock {
     fn monotonic_us(&self) -> u64 {
         u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one real clock")]
+    fn stood_still_us(&self) -> u64 {
+        u64::try_from(BEATS.lock().until(Instant::now()).as_micros()).unwrap_or(u64::MAX)
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one real clock")]
@@ -80,6 +132,28 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    fn a_process_stood_still_when_no_thread_beat_and_not_when_none_was_there_to() {
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let mut beats = Beats { threads: 0, last: None, stood_still: Duration::ZERO };
+        beats.beat(at(0));
+        assert_eq!(beats.until(at(40_000)), Duration::ZERO, "nobody serves yet");
+        beats.beat(at(40_000));
+        beats.threads = 2;
+        for ms in [40_250, 40_900, 41_850] {
+            beats.beat(at(ms));
+        }
+        assert_eq!(beats.until(at(42_000)), Duration::ZERO, "a busy thread is no stall");
+        let lost = Duration::from_secs(30) - EVERY;
+        assert_eq!(beats.until(at(71_850)), lost, "the late beat has not come");
+        beats.beat(at(71_850));
+        assert_eq!(beats.until(at(72_100)), lost);
+        beats.beat(at(82_100));
+        assert_eq!(beats.until(at(82_100)), lost + Duration::from_millis(10_250) - EVERY);
+    }
 
     #[test]
     fn no_byte_is_given_out_twice() {

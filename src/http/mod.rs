@@ -268,31 +268,43 @@ pub(crate) fn spend(request: &HttpRequest, context: &Context, what: Spend) -> Re
     context.server.budgets.spend(what, client(request, context))
 }
 
-/// A session was found live: a user who comes back for the first time counts no longer as one who never did.
+/// A session was found live: a user who comes back for the first time counts no longer as one who never did, nor does the name of
+/// an account that is in use.
 pub(crate) fn came_back(request: &HttpRequest, context: &Context, live: &Live) {
-    if live.record.is_unused() && is_back(context, live) {
-        context.server.budgets.user_came_back(client(request, context));
+    if live.returned > 0 {
+        context.server.budgets.give_back_users(client(request, context), live.returned as u64);
     }
 }
 
-/// Whether a user's first session has been there for so long that a use of it is a return.
-fn is_back(context: &Context, live: &Live) -> bool {
-    let age_s = context.server.clock().now().saturating_sub(live.record.session_started);
-    age_s >= context.server.settings.expiry.touch_granularity_s
+/// Whether the network's share still counts a user: one who was created a moment ago. Whoever was there for longer than that is back
+/// by this very request, or was before it, and was given back then.
+fn is_counted(context: &Context, live: &Live) -> bool {
+    let record = &live.record;
+    let age_s = context.server.clock().now().saturating_sub(record.session_started);
+    record.is_anonymous()
+        && record.last_seen == record.session_started
+        && age_s < context.server.settings.expiry.touch_granularity_s
 }
 
 /// A user is gone, perhaps without having come back. Of a reader who was made lazily the id is kept, in the room of some users.
 pub(crate) fn went(request: &HttpRequest, context: &Context, live: &Live) {
-    let budgets = &context.server.budgets;
+    let (budgets, client) = (&context.server.budgets, client(request, context));
     if !live.record.is_anonymous() {
         return;
     }
+    let counted = u64::from(is_counted(context, live));
     if live.record.flags.has(Flags::MADE_LAZILY) {
         // it is kept whatever the network has had, and counted up to its share
-        let _counted = budgets.claim_users(client(request, context), USERS_PER_ENDED - 1);
-    // who is back by this very request was given back already
-    } else if live.record.is_unused() && !is_back(context, live) {
-        budgets.user_came_back(client(request, context));
+        let _counted = budgets.claim_users(client, USERS_PER_ENDED - counted);
+    } else {
+        budgets.give_back_users(client, counted);
+    }
+}
+
+/// A user has become part of another, who has come back by that. Of a reader who was made lazily the id is kept.
+pub(crate) fn became_part(request: &HttpRequest, context: &Context, live: &Live) {
+    if is_counted(context, live) && !live.record.flags.has(Flags::MADE_LAZILY) {
+        context.server.budgets.give_back_users(client(request, context), 1);
     }
 }
 

@@ -272,6 +272,7 @@ fn register(registry: &mut Registry, server: &Server) {
     gauge("connections", "Open connections of the public listener", None, server.connections.count());
     gauge("connections_limit", "How many there may be", None, server.connections.most());
     gauge("live_users", "Users with a session actor", None, server.core.live_users() as u64);
+    gauge("commits_waiting", "Commits that wait until those before them are on the disk", None, server.store.waiting() as u64);
     gauge("writable", "1 if changes can be stored", None, u64::from(server.may_refuse()));
     let missing = server.keys.is_missing();
     gauge("keys_missing", "1 if a start would not find the signing keys in use", None, u64::from(missing));
@@ -291,7 +292,8 @@ fn register(registry: &mut Registry, server: &Server) {
     let indexes = [("identities", stored.identities() as u64), ("aliases", stored.aliases() as u64)];
     let in_memory = [
         ("budgets", server.budgets.held() as u64),
-        ("one-time-codes", server.codes.count(server.clock().now()) as u64),
+        ("one-time-codes", server.codes.count(server.clock().running()) as u64),
+        ("left-sessions", server.left.count() as u64),
         ("solved-challenges", server.challenges.remembered() as u64),
         ("networks-with-sockets", server.sockets.networks() as u64),
         ("networks-with-connections", server.connections.networks() as u64),

@@ -59,7 +59,12 @@ impl Signer {
     }
 
     pub(super) fn token_with(&self, header: &Value, claims: &Value) -> String {
-        let signed = format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(claims.to_string()));
+        self.token_of(header, &claims.to_string())
+    }
+
+    /// Of claims as they are written.
+    pub(super) fn token_of(&self, header: &Value, claims: &str) -> String {
+        let signed = format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(claims));
         format!("{signed}.{}", BASE64.encode(self.sign(signed.as_bytes())))
     }
 

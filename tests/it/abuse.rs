@@ -5,9 +5,10 @@ use std::cell::Cell;
 use futures_util::future::join_all;
 use serde_json::json;
 
+use crate::accounts::{self, jwt};
 use crate::faulty::Mode;
 use crate::readers::{AUTO, Jar};
-use crate::world::{Answer, CREATE, END, LOGIN, ROTATE, TestServer, World};
+use crate::world::{Answer, CREATE, END, LOGIN, LOGOUT, REFRESH, ROTATE, TestServer, Tokens, World};
 
 /// The login of a password on `/v1`.
 fn credential(email: &str, password: &str) -> String {
@@ -155,6 +156,135 @@ async fn one_block_cannot_fill_the_server_with_users_who_never_come_back() {
             let rotated = server.call(ROTATE).bearer(&tokens.refresh).header("x-forwarded-for", address).send().await;
             assert_eq!(rotated.status, 200);
             one_more().await;
+        })
+        .await;
+}
+
+/// How many anonymous users a network can still create: it is asked to wait then.
+async fn room(server: &TestServer, client: &str) -> usize {
+    for made in 0.. {
+        let answer = from(server, CREATE, client, String::new()).await;
+        if answer.status != 201 {
+            answer.assert_problem(429, "over-budget");
+            return made;
+        }
+    }
+    unreachable!("there is a bound")
+}
+
+/// S35: whoever comes back, or goes, gives their room back once, also where they come back by the very request by which they go, or by
+/// many at once.
+#[actix_web::test]
+async fn a_user_gives_back_the_room_of_one_and_no_more() {
+    share()
+        .serve(async |server| {
+            let home = "192.0.2.1";
+            let mut made = Vec::new();
+            for _ in 0..3 {
+                made.push(from(server, LOGIN, home, String::new()).await.tokens());
+            }
+            let mut jar = Jar::default();
+            for _ in 0..2 {
+                let answer = jar.sent(server.call(AUTO)).header("x-forwarded-for", home).send().await;
+                jar.keep(&answer);
+            }
+            assert_eq!(room(server, home).await, 25 - 4, "2.5 % of max_users");
+            let by = |what: &str, tokens: &Tokens| {
+                server.call(what).bearer(&tokens.refresh).header("x-forwarded-for", home).send()
+            };
+            // gone at once
+            assert_eq!(by(LOGOUT, &made[0]).await.status, 204);
+            assert_eq!(room(server, home).await, 1);
+            server.clock.advance_s(3600);
+            // back, and gone by the same request
+            assert_eq!(by(LOGOUT, &made[1]).await.status, 204);
+            assert_eq!(room(server, home).await, 1);
+            // back by many requests at once, and gone later
+            for answer in join_all((0..20).map(|_| by(REFRESH, &made[2]))).await {
+                assert_eq!(answer.status, 201);
+            }
+            assert_eq!(room(server, home).await, 1);
+            assert_eq!(by(LOGOUT, &made[2]).await.status, 204);
+            assert_eq!(room(server, home).await, 0);
+            // of a reader the id is kept, in the room of eight: there was no more than that of one
+            let leave = jar.sent(server.call(END)).header("x-forwarded-for", home);
+            assert_eq!(leave.header("sec-fetch-site", "same-origin").send().await.status, 204);
+            assert_eq!(room(server, home).await, 1);
+        })
+        .await;
+}
+
+/// S35: a token that was refreshed, or a login at an account that a visit became part of, are no reasons to be counted for the whole window.
+#[actix_web::test]
+async fn who_refreshes_or_becomes_part_of_an_account_gives_back_the_room_of_one() {
+    accounts::world()
+        .set("trusted_proxies", "127.0.0.0/8")
+        .set("max_users", "1000")
+        .set("budget.create_burst", "10000")
+        .serve(async |server| {
+            let home = "192.0.2.1";
+            accounts::log_in_as(server, "known").await;
+            let rotates = from(server, CREATE, home, String::new()).await.tokens();
+            let merges = from(server, CREATE, home, String::new()).await.tokens();
+            assert_eq!(room(server, home).await, 25 - 2);
+            let body = json!({ "provider": "custom-token", "token": jwt("known"), "on_conflict": "merge" }).to_string();
+            let merge = server.call("POST /v1/user/identities").bearer(&merges.access).header("x-forwarded-for", home);
+            let merged = merge.body(body).send().await;
+            assert_eq!(merged.status, 200, "{merged:?}");
+            assert_eq!(room(server, home).await, 1);
+            let rotate = async |refresh: &str| {
+                let answer = server.call(ROTATE).bearer(refresh).header("x-forwarded-for", home).send().await;
+                assert_eq!(answer.status, 200, "{answer:?}");
+                answer.tokens().refresh
+            };
+            server.clock.advance_s(1800);
+            let next = rotate(&rotates.refresh).await;
+            assert_eq!(room(server, home).await, 0, "half an hour is no return");
+            server.clock.advance_s(1800);
+            rotate(&next).await;
+            assert_eq!(room(server, home).await, 1);
+        })
+        .await;
+}
+
+/// S35: a name takes the room of eight users of its network until its account comes back: a network whose people register and go on
+/// using what they registered is never locked out.
+#[actix_web::test]
+async fn a_name_that_is_in_use_takes_no_share_of_its_network() {
+    share()
+        .file("[provider.local_userpass]\nconfig = { autoConfirm = true }\n")
+        .set("max_users", "4000")
+        .set("budget.link_burst", "10000")
+        .serve(async |server| {
+            let home = "192.0.2.1";
+            let mut accounts = Vec::new();
+            for number in 0..12 {
+                let name = format!("{number}@example.test");
+                let body = json!({ "email": name, "password": "the right one" }).to_string();
+                assert_eq!(from(server, "POST /v1/registrations", home, body).await.status, 202);
+                if number < 3 {
+                    let login = credential(&name, "the right one");
+                    accounts.push(from(server, CREATE, home, login).await.tokens());
+                }
+            }
+            assert_eq!(room(server, home).await, 100 - 12 * 8, "2.5 % of max_users");
+            server.clock.advance_s(3600);
+            let rotate = |tokens: &Tokens| {
+                server.call(ROTATE).bearer(&tokens.refresh).header("x-forwarded-for", home).send()
+            };
+            for answer in join_all((0..2).map(|_| rotate(&accounts[0]))).await {
+                assert_eq!(answer.status, 200);
+            }
+            assert_eq!(room(server, home).await, 8);
+            // by a new login, and by whatever comes first with its token
+            let again = from(server, CREATE, home, credential("1@example.test", "the right one")).await.tokens();
+            let look = server.call("GET /v1/session").bearer(&again.access).header("x-forwarded-for", home);
+            assert_eq!(look.send().await.status, 200);
+            assert_eq!(room(server, home).await, 8);
+            server.clock.advance_s(86_400);
+            let look = from(server, CREATE, home, credential("1@example.test", "the right one")).await.tokens();
+            assert_eq!(rotate(&look).await.status, 200);
+            assert_eq!(room(server, home).await, 0, "once");
         })
         .await;
 }

@@ -124,9 +124,10 @@ async fn a_ticket_for_a_socket_is_good_for_half_a_minute() {
     World::new()
         .serve(async |server| {
             let token = someone(server).await;
-            let open = async |after_s| {
+            let open = async |after_s, stands_still_s| {
                 let ticket = server.call("POST /v1/socket-ticket").bearer(&token).send().await.json();
                 assert_eq!(ticket["expires_in"], 30);
+                server.clock.stand_still_s(stands_still_s);
                 server.clock.advance_s(after_s);
                 let offer = format!("ticket.{}", ticket["ticket"].as_str().unwrap());
                 let url = format!("http://{}/v1/socket", server.address);
@@ -136,7 +137,8 @@ async fn a_ticket_for_a_socket_is_good_for_half_a_minute() {
                     Err(other) => panic!("{other}"),
                 }
             };
-            assert_eq!((open(0).await, open(29).await, open(30).await), (101, 101, 401));
+            assert_eq!((open(0, 0).await, open(29, 0).await, open(30, 0).await), (101, 101, 401));
+            assert_eq!((open(29, 40).await, open(30, 40).await), (101, 401), "a stall of ours does not count");
         })
         .await;
 }

@@ -394,6 +394,9 @@ async fn a_cookie_that_a_link_or_a_merge_replaced_reads_for_two_minutes_and_sets
                         assert_eq!(answer.header("x-passerby-anonymous"), Some("false"));
                         assert_eq!(answer.header("set-cookie"), None, "{subject} {when} {what}");
                     }
+                    let asserted = cookie.sent(server.call("GET /verify?create=auto&assertion=1")).send().await;
+                    assert_eq!(passed(&asserted), owner);
+                    assert_eq!(asserted.header("x-passerby-assertion"), None, "it vouches for nobody to others");
                     let own = |call: Call| cookie.sent(call).header("sec-fetch-site", "same-origin");
                     let seen = own(server.call("GET /v1/session")).send().await;
                     assert_eq!(seen.json()["user_id"].as_str(), Some(owner.as_str()));
@@ -422,7 +425,9 @@ async fn a_cookie_that_a_link_or_a_merge_replaced_reads_for_two_minutes_and_sets
                     let stranger = cookie.sent(server.call(AUTO)).send().await;
                     assert!(passed(&stranger) != owner && stranger.header("set-cookie").is_some());
                 }
-                assert_eq!(passed(&jar.visit(server, NEVER).await), owner);
+                let asserted = jar.visit(server, "GET /verify?assertion=1").await;
+                assert_eq!(passed(&asserted), owner);
+                assert!(asserted.header("x-passerby-assertion").is_some(), "the new one does");
             }
 
             // what took its place may be over sooner, and an end is an end
@@ -438,6 +443,58 @@ async fn a_cookie_that_a_link_or_a_merge_replaced_reads_for_two_minutes_and_sets
             let out = jar.sent(server.call("DELETE /v1/session")).header("sec-fetch-site", "same-origin").send().await;
             assert_eq!((out.status, jar.keep(&out)), (204, true));
             old.sent(server.call(NEVER)).send().await.assert_problem(401, "no-reader");
+        })
+        .await;
+}
+
+/// S5: whoever waits for a meter may be overtaken by a link of the same browser: the cookie of the session that was is not set then.
+#[actix_web::test]
+async fn no_cookie_is_set_of_a_session_that_a_link_replaced_while_its_page_waited() {
+    accounts::world_with("[meter.articles]\nlimit = 2\nwindow = \"day\"\n")
+        .serve(async |server| {
+            let waiting = async |count: usize| {
+                until("commits wait", || server.server.store.waiting() == count).await;
+            };
+            for (subject, made) in [("one", true), ("two", false)] {
+                let mut lazy = Jar::default();
+                let id = passed(&lazy.visit(server, AUTO).await);
+                if made {
+                    passed(&lazy.sent(server.call(AUTO)).send().await);
+                }
+                let held_up_before = server.disk.held_up();
+                let held_up = async |count: u64| {
+                    until("the disk is held up", || server.disk.held_up() == held_up_before + count).await;
+                };
+                let read = lazy.sent(server.call("GET /verify?create=auto&meter=articles&item=a"));
+                let read = || actix_web::rt::spawn(read.send());
+                let another = || actix_web::rt::spawn(server.call("POST /v1/sessions").send());
+                server.disk.let_pass(Some(0));
+                let (page, another) = if made {
+                    let another = another();
+                    held_up(1).await;
+                    (read(), another)
+                } else {
+                    // made in the first group; counted in one behind the second
+                    let page = read();
+                    held_up(1).await;
+                    let another = another();
+                    waiting(1).await;
+                    server.disk.let_pass(Some(1));
+                    held_up(2).await;
+                    (page, another)
+                };
+                waiting(1).await;
+                let go_on = async {
+                    waiting(2).await;
+                    server.disk.let_pass(None);
+                };
+                let (linked, ()) = join(joins(server, &lazy, subject), go_on).await;
+                assert_eq!(linked.status, 200, "{linked:?}");
+                let page = page.await.unwrap();
+                assert_eq!(page.header("x-passerby-meter-used"), Some("1"));
+                assert_eq!((passed(&page), page.header("set-cookie")), (id, None), "{subject}");
+                assert_eq!(another.await.unwrap().status, 201);
+            }
         })
         .await;
 }
@@ -467,6 +524,64 @@ async fn a_link_by_cookie_whose_answer_was_lost_can_be_asked_for_again() {
                 let answer = joins(server, &late, subject).await;
                 answer.assert_problem(401, "no-reader");
                 assert!(!late.keep(&answer));
+            }
+        })
+        .await;
+}
+
+/// Requests that a page had on their way when its browser went over to an account are answered for who they came from, and leave the
+/// account's cookie alone: also those with a cookie that would be replaced.
+#[actix_web::test]
+async fn no_answer_on_its_way_sets_a_cookie_over_the_one_of_a_login() {
+    accounts::world()
+        .serve(async |server| {
+            let account = accounts::log_in_as(server, "known").await;
+            let own = |jar: &Jar, what: &str, body: serde_json::Value| {
+                jar.sent(server.call(what)).header("sec-fetch-site", "same-origin").body(body.to_string()).send()
+            };
+            let credential = json!({ "provider": "custom-token", "token": jwt("known") });
+            let with = |more: serde_json::Value| {
+                let mut body = credential.clone();
+                body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+                body
+            };
+            for how in ["login", "switch", "transfer", "a login before the reader is created"] {
+                let mut lazy = Jar::default();
+                let id = passed(&lazy.visit(server, AUTO).await);
+                let mut jar = Jar(lazy.0.clone());
+                if how != "a login before the reader is created" {
+                    assert_eq!(passed(&jar.visit(server, AUTO).await), id);
+                    // from now on each visit with either cookie is answered with a newer one
+                    server.clock.advance_s(DAY_S);
+                }
+                let fresh = accounts::log_in_as(server, "known").await;
+                let (what, body) = match how {
+                    "switch" => ("POST /v1/user/identities", with(json!({ "on_conflict": "switch" }))),
+                    "transfer" => {
+                        let code = server.call("POST /v1/session/transfer").bearer(&fresh.access).send().await.json();
+                        ("POST /v1/sessions", json!({ "provider": "transfer", "code": code["code"], "mode": "cookie" }))
+                    }
+                    _ => ("POST /v1/sessions", with(json!({ "mode": "cookie" }))),
+                };
+                let old = Jar(jar.0.clone());
+                let gone_over = own(&jar, what, body).await;
+                assert!(matches!(gone_over.status, 200 | 201) && jar.keep(&gone_over), "{how}: {gone_over:?}");
+                assert_eq!(passed(&jar.visit(server, NEVER).await), account.user, "{how}");
+                let is_set = async |cookie: &Jar| {
+                    let page = cookie.sent(server.call(AUTO)).send().await;
+                    assert_eq!(passed(&page), id, "{how}");
+                    let script = own(cookie, "POST /v1/sessions", json!({ "mode": "cookie" })).await;
+                    assert_eq!(script.json()["user_id"].as_str(), Some(id.as_str()), "{how}");
+                    [page, script].map(|answer| answer.header("set-cookie").is_some())
+                };
+                for cookie in [&lazy, &old] {
+                    assert_eq!(is_set(cookie).await, [false; 2], "{how}");
+                }
+                server.clock.advance_s(119);
+                assert_eq!(is_set(&old).await, [false; 2], "{how}");
+                server.clock.advance_s(1);
+                assert_eq!(is_set(&old).await, [true; 2], "{how}: who goes back to the reader stays");
+                assert_eq!(passed(&jar.visit(server, NEVER).await), account.user);
             }
         })
         .await;

@@ -99,6 +99,23 @@ async fn beyond_the_budget_a_proof_of_work_makes_a_user_until_the_budget_of_proo
         .await;
 }
 
+/// Whoever was given a challenge may have solved it long ago when a server that stood still goes on.
+#[actix_web::test]
+async fn a_stall_of_ours_makes_no_proof_late() {
+    world()
+        .serve(async |server| {
+            let proof = proof(server, HERE).await;
+            server.clock.stand_still_s(600);
+            server.clock.advance_s(299);
+            for _ in 0..2 {
+                assert_eq!(create(server, HERE, json!({})).await.status, 201);
+            }
+            create(server, HERE, json!({})).await.assert_problem(429, "work-needed");
+            assert_eq!(create(server, HERE, json!({ "altcha": proof })).await.status, 201);
+        })
+        .await;
+}
+
 /// The same for identities; SDKs know of no work, so on their path the soft limit is the hard one.
 #[actix_web::test]
 async fn trying_identities_goes_on_for_work_and_sdks_are_asked_to_wait() {

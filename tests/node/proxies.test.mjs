@@ -161,6 +161,15 @@ const OPEN = {
   envoy: { "envoy/envoy.yaml": { "#failure_mode_allow: true": "failure_mode_allow: true" } },
 };
 
+/** For how long a recipe waits for the check, made short. */
+const SOON = {
+  nginx: { "nginx/passerby.conf": { "proxy_read_timeout 15s;": "proxy_read_timeout 1s;" } },
+  caddy: { "caddy/Caddyfile": { "response_header_timeout 15s": "response_header_timeout 1s" } },
+  haproxy: { "haproxy/haproxy.cfg": { "timeout server 14s": "timeout server 1s" } },
+  traefik: { "traefik/passerby.yml": { "responseHeaderTimeout: 15s": "responseHeaderTimeout: 1s" } },
+  envoy: { "envoy/envoy.yaml": { "passerby_check, timeout: 15s": "passerby_check, timeout: 1s" } },
+};
+
 /** What a site changes that takes long bodies, where the proxy takes none by itself. */
 const UPLOADS = {
   nginx: { "nginx/passerby.conf": { "    location / {\n": "    location / {\n        client_max_body_size 8m;\n" } },
@@ -799,6 +808,23 @@ for (const name of PROXIES) {
         const own = await startFront(t, name, { passerby: silent.address, site: site.address, edits });
         const { status, passerby } = await new Visitor(own).visit("/", { headers: SPOOFS });
         assert.deepEqual([status, passerby], [expected, []]);
+      }
+    });
+
+    test("is closed, or open if the recipe says so, when Passerby takes too long", async (t) => {
+      let asked = 0;
+      const mute = await startStub(t, () => void (asked += 1));
+      for (const [edits, expected] of [[{}, 503], [OPEN[name], 200]]) {
+        const own = await startFront(t, name, {
+          passerby: mute.address,
+          site: site.address,
+          edits: together(SOON[name], edits),
+        });
+        asked = 0;
+        site.requests.length = 0;
+        const { status, page, passerby } = await new Visitor(own).visit("/", { headers: SPOOFS });
+        assert.deepEqual([status, page === null, passerby], [expected, expected === 503, []]);
+        assert.deepEqual([asked, site.requests.length], [1, expected === 503 ? 0 : 1], "asked once");
       }
     });
 

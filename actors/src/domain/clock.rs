@@ -12,6 +12,10 @@ pub trait Clock: Send + Sync + 'static {
     fn monotonic_us(&self) -> u64;
     /// Unix time in milliseconds; may jump.
     fn wall_ms(&self) -> u64;
+    /// Microseconds of the monotonic clock in which this process stood still; 0 where that is not known.
+    fn stood_still_us(&self) -> u64 {
+        0
+    }
 }
 
 /// Where randomness comes from: the operating system's generator (ASVS 7.2.3). Tests bring their own.
@@ -65,6 +69,13 @@ impl ServiceClock {
     /// Now, in seconds of service.
     pub fn now(&self) -> ServiceTime {
         ServiceTime::try_from(self.now_ms() / 1000).unwrap_or(ServiceTime::MAX)
+    }
+
+    /// Now, in seconds of service in which this process ran: by it ends what others have to do in time, since they could not while
+    /// it stood still. Means nothing beyond the process.
+    pub fn running(&self) -> ServiceTime {
+        let ran_ms = self.now_ms().saturating_sub(self.clock.stood_still_us() / 1000);
+        ServiceTime::try_from(ran_ms / 1000).unwrap_or(ServiceTime::MAX)
     }
 
     fn now_ms(&self) -> u64 {

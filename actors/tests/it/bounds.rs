@@ -136,3 +136,34 @@ async fn documents_of_those_who_never_came_back_make_room_too() {
     assert!((1..=3).contains(&swept.given_up) && after < 9000, "{swept:?}, {before} to {after} bytes");
     assert!(!running.knows(&users[0].0.user) && running.knows(&users[10].0.user));
 }
+
+/// Whoever keeps no document makes no room for documents by going, however old.
+#[actix_rt::test]
+async fn nobody_is_given_up_whose_going_makes_no_room() {
+    let mut world = World::new(7);
+    world.policy.documents_bytes = 10_000;
+    world.policy.unused_s = 86_400;
+    let running = world.open();
+    let text = format!(r#"{{"a":"{}"}}"#, "x".repeat(880));
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    // between those who wrote something come those who did not
+    for number in 0..33 {
+        let user = running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap().user;
+        if number % 3 == 2 {
+            let change = Change::Put(serde_json::from_str(&text).unwrap());
+            let wrote = running.handle.edit(&user, change, Expected::Anything, None, None).await;
+            with.extend(wrote.is_ok().then_some(user));
+        } else {
+            without.push(user);
+        }
+        world.clock.advance_s(3600);
+    }
+    assert!(with.len() >= 10);
+    world.clock.advance_s(2 * DAY_S);
+    running.close();
+    let running = world.open();
+    let swept = sweep(&running).await;
+    let gone = with.iter().filter(|user| !running.knows(user)).count();
+    assert!((1..=3).contains(&gone) && running.store.registry().document_bytes() < 9000, "{gone}");
+    assert_eq!((swept.given_up, without.iter().all(|user| running.knows(user))), (gone, true));
+}

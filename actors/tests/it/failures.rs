@@ -77,6 +77,29 @@ async fn a_failure_while_a_generation_is_made_loses_nothing() {
     }
 }
 
+/// What stands at the path of a folder that was moved away is another server's: nothing of it is cleared away.
+#[actix_rt::test]
+async fn a_generation_that_fails_because_its_folder_was_replaced_clears_nothing_away_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Faulty::new();
+    let world = World::over(&folder.path().join("data"), 1, files.clone());
+    let running = world.open();
+    running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap();
+    let (ours, away) = (world.dir.clone(), folder.path().join("away"));
+    let theirs = ours.join("gen-0000000002").join("snapshot").join("users");
+    let of_theirs = theirs.clone();
+    files.before_naming(move || {
+        std::fs::rename(&ours, &away).unwrap();
+        std::fs::create_dir_all(of_theirs.parent().unwrap()).unwrap();
+        std::fs::copy(away.join("CURRENT"), ours.join("CURRENT")).unwrap();
+        std::fs::write(&of_theirs, "theirs").unwrap();
+    });
+    running.store.new_generation();
+    until("it failed", || running.store.stats().generation_failures.load(Ordering::SeqCst) > 0).await;
+    until("it is noticed", || running.store.health() == Health::Failing).await;
+    assert_eq!(std::fs::read_to_string(&theirs).unwrap(), "theirs");
+}
+
 #[actix_rt::test]
 async fn a_journal_that_has_taken_groups_outlives_its_generations_failure() {
     let folder = tempfile::tempdir().unwrap();

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use passerby_actors::store::embedded::files::{AppendFile, Disk, Files};
 
 use crate::support::Random;
@@ -46,13 +46,51 @@ struct State {
     before_naming: Option<Box<dyn FnOnce() + Send>>,
 }
 
+/// Where appends wait while the disk is held.
+#[derive(Default)]
+struct Gate {
+    place: Mutex<Place>,
+    opened: Condvar,
+}
+
+#[derive(Default)]
+struct Place {
+    /// so many may still pass; none: the disk is not held
+    may_pass: Option<u64>,
+    /// how many have come to wait so far
+    came: u64,
+}
+
+impl Gate {
+    fn pass(&self) {
+        let mut place = self.place.lock();
+        place.came += u64::from(place.may_pass == Some(0));
+        self.opened.wait_while(&mut place, |place| place.may_pass == Some(0));
+        if let Some(left) = &mut place.may_pass {
+            *left -= 1;
+        }
+    }
+}
+
 pub(crate) struct Faulty {
     state: Arc<Mutex<State>>,
+    gate: Arc<Gate>,
 }
 
 impl Faulty {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { state: Arc::default() })
+        Arc::new(Self { state: Arc::default(), gate: Arc::default() })
+    }
+
+    /// Lets so many appends pass from now on and holds up the next one, whatever waits now among them. None: holds up nothing.
+    pub(crate) fn let_pass(&self, appends: Option<u64>) {
+        self.gate.place.lock().may_pass = appends;
+        self.gate.opened.notify_all();
+    }
+
+    /// How many appends have been held up so far.
+    pub(crate) fn held_up(&self) -> u64 {
+        self.gate.place.lock().came
     }
 
     pub(crate) fn set(&self, mode: Mode) {
@@ -268,18 +306,21 @@ impl Files for Faulty {
 
     fn open_append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
         let file = Disk.open_append(path)?;
-        Ok(Box::new(FaultyAppend { state: Arc::clone(&self.state), path: path.to_owned(), file }))
+        let (state, gate) = (Arc::clone(&self.state), Arc::clone(&self.gate));
+        Ok(Box::new(FaultyAppend { state, gate, path: path.to_owned(), file }))
     }
 }
 
 struct FaultyAppend {
     state: Arc<Mutex<State>>,
+    gate: Arc<Gate>,
     path: PathBuf,
     file: Box<dyn AppendFile>,
 }
 
 impl AppendFile for FaultyAppend {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.gate.pass();
         let mut state = self.state.lock();
         if let Err(error) = state.may_write() {
             if state.mode == Mode::Full {

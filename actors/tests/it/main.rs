@@ -16,6 +16,7 @@ mod crash;
 mod expiry;
 mod failpoints;
 mod failures;
+#[allow(dead_code, reason = "shared with the server's tests")]
 mod faulty;
 mod linking;
 mod load;
@@ -23,4 +24,5 @@ mod model;
 mod power_loss;
 mod recovery;
 mod sockets;
+#[allow(dead_code, reason = "shared with the server's tests")]
 mod support;

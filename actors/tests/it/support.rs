@@ -19,6 +19,7 @@ pub(crate) const DAY_S: u64 = 86_400;
 pub(crate) struct ManualClock {
     monotonic_us: AtomicU64,
     wall_ms: AtomicU64,
+    stood_still_us: AtomicU64,
 }
 
 impl ManualClock {
@@ -34,6 +35,12 @@ impl ManualClock {
         self.wall_ms.fetch_add(seconds * 1000, Ordering::SeqCst);
     }
 
+    /// Time passes, and nobody could do anything.
+    pub(crate) fn stand_still_s(&self, seconds: u64) {
+        self.stood_still_us.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
+        self.advance_s(seconds);
+    }
+
     /// Somebody sets the wall clock.
     pub(crate) fn jump_wall_s(&self, seconds: i64) {
         self.wall_ms.fetch_add((seconds * 1000).cast_unsigned(), Ordering::SeqCst);
@@ -47,6 +54,10 @@ impl Clock for ManualClock {
 
     fn wall_ms(&self) -> u64 {
         self.wall_ms.load(Ordering::SeqCst)
+    }
+
+    fn stood_still_us(&self) -> u64 {
+        self.stood_still_us.load(Ordering::SeqCst)
     }
 }
 

@@ -19,6 +19,7 @@ use passerby_actors::store::Store as _;
 pub(crate) use self::visitor::Visitor;
 use super::forwarded::Forwarded;
 use super::{Context, came_back};
+use crate::left::ON_THE_WAY_S;
 use crate::token::{CookieKind, ReaderCookie};
 
 /// A session's cookie is issued anew when it is this old (seconds): at most once a day.
@@ -26,17 +27,14 @@ const SLIDE_S: u32 = 86_400;
 /// No cookie lives longer in a browser (RFC 6265bis §5.5).
 const LONGEST_AGE_S: u32 = 400 * 86_400;
 
-/// For how long a cookie whose session a link or a merge replaced still reads as the session that took its place (seconds): for
-/// the requests that a page had on their way. Its answers set no cookie, or they would overwrite the new one.
-const ON_THE_WAY_S: u32 = 120;
-
 /// What a request's cookie turned out to be.
 pub(crate) enum Found {
     /// There is none, or none of ours, or its session is over.
     Nobody,
     /// A live session, by its own cookie or by the lazy one that began it.
     Reader(Live, ReaderCookie),
-    /// A session whose place a link or a merge has given to this one a moment ago: it reads, and no cookie is set.
+    /// A session whose place a link or a merge has given to this one a moment ago ([`ON_THE_WAY_S`]): it reads for the requests that
+    /// a page had on their way. Its answers set no cookie, or they would overwrite the new one.
     Replaced(Live),
     /// A reader who has not been made yet.
     Lazy(ReaderCookie),
@@ -171,6 +169,19 @@ pub(crate) fn named(request: &HttpRequest, context: &Context) -> Option<(UserId,
     genuine(request, context).map(|cookie| (cookie.user, session_of(&cookie)))
 }
 
+/// The browser that asks goes over to the session of an account: answers that are on their way to it set the cookie that it has now
+/// no more. Said before the login is done, because they may come while it is.
+pub(crate) fn leave(request: &HttpRequest, context: &Context) {
+    if let Some((_, session)) = named(request, context) {
+        context.server.left.note(session, context.server.clock().now());
+    }
+}
+
+/// Whether the cookie of a session may be set, or the one of a browser that went over to another would be overwritten.
+pub(crate) fn may_set(context: &Context, session: &SessionId) -> bool {
+    !context.server.left.is_left(session, context.server.clock().now())
+}
+
 /// Sets the cookie of a session.
 pub(crate) fn set_session(
     response: &mut HttpResponse,
@@ -225,8 +236,8 @@ pub(crate) fn slide(
     cookie: &ReaderCookie,
 ) {
     let age_s = context.server.clock().now().saturating_sub(cookie.issued);
-    if cookie.kind == CookieKind::Lazy || age_s >= SLIDE_S {
-        let session = SessionId::derive(&live.user, live.number);
+    let session = SessionId::derive(&live.user, live.number);
+    if (cookie.kind == CookieKind::Lazy || age_s >= SLIDE_S) && may_set(context, &session) {
         let session = LoggedIn { user: live.user, number: live.number, session, epoch: live.epoch };
         set_session(response, request, context, &session, !live.record.is_anonymous());
     }
@@ -234,7 +245,8 @@ pub(crate) fn slide(
 
 /// Slides the cookie of a reader who comes back and still cannot be made.
 fn slide_lazy(response: &mut HttpResponse, request: &HttpRequest, context: &Context, cookie: &ReaderCookie) {
-    if context.server.clock().now().saturating_sub(cookie.issued) >= SLIDE_S {
+    let is_due = context.server.clock().now().saturating_sub(cookie.issued) >= SLIDE_S;
+    if is_due && may_set(context, &session_of(cookie)) {
         set_lazy(response, request, context, cookie.user);
     }
 }

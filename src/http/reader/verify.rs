@@ -8,7 +8,7 @@ use passerby_actors::handle::{self, Live};
 use passerby_actors::store::Store as _;
 use url::form_urlencoded;
 
-use super::{Found, Visitor, look, set_lazy, set_session, slide, slide_lazy};
+use super::{Found, Visitor, look, may_set, set_lazy, set_session, slide, slide_lazy};
 use crate::http::meters::{self, Use};
 use crate::http::openapi::{VerifyAssertion, VerifyCreate, VerifyItemFrom, VerifyOver};
 use crate::http::v1::{Problem, by_bearer};
@@ -284,9 +284,10 @@ async fn metered(
     Ok(response)
 }
 
-/// Whether a session is still live after a wait: a link may have given its place to another, whose cookie must not be overwritten.
+/// Whether the cookie of a session may still be set after a wait: a link may have given its place to another, or the browser have
+/// gone over to another, whose cookie must not be overwritten.
 fn lives_on(context: &Context, user: &UserId, session: &SessionId) -> bool {
-    context.handle.check(user, session, None).is_ok()
+    may_set(context, session) && context.handle.check(user, session, None).is_ok()
 }
 
 async fn by_cookie(request: &HttpRequest, context: &Context, wish: &Wish) -> Result<HttpResponse, Problem> {

@@ -63,7 +63,7 @@ pub(crate) async fn ticket(request: HttpRequest, context: web::Data<Context>, pa
         let live = authenticate(&request, &context, Scope::Data)?;
         let server = &context.server;
         let whose = Transfer { user: live.user, session: live.number };
-        let ticket = server.codes.tickets.issue(Some(live.user), whose, server.clock().now(), &*server.entropy)?;
+        let ticket = server.codes.tickets.issue(Some(live.user), whose, server.clock().running(), &*server.entropy)?;
         let answer = TicketAnswer { ticket: ticket.text().to_owned(), expires_in: TICKET_S };
         Ok(HttpResponse::Created().json(answer))
     };
@@ -156,7 +156,7 @@ fn by_ticket(request: &HttpRequest, context: &Context, ticket: &str) -> Result<(
     }
     let refused =
         || Problem::unauthorized("invalid-ticket", "the ticket is not one of ours, too old, or was used before");
-    let Transfer { user, session } = server.codes.tickets.redeem(ticket, server.clock().now()).ok_or_else(refused)?;
+    let Transfer { user, session } = server.codes.tickets.redeem(ticket, server.clock().running()).ok_or_else(refused)?;
     Ok((user, session))
 }
 

@@ -141,7 +141,7 @@ pub(crate) async fn begin(request: HttpRequest, context: web::Data<Context>) -> 
             challenge: challenge.to_owned(),
         };
         let owner = Network::of(client(&request, &context));
-        let code = server.codes.sent.issue(owner, sent, server.clock().now(), &*server.entropy)?;
+        let code = server.codes.sent.issue(owner, sent, server.clock().running(), &*server.entropy)?;
         let mut cookie = cookie(&context, &state, code.text().to_owned());
         cookie.set_max_age(Duration::seconds(SENT_LOGIN_S.into()));
         with_cookie(go_to(StatusCode::FOUND, &url)?, &cookie)
@@ -172,7 +172,7 @@ fn with_cookie(mut response: HttpResponse, cookie: &Cookie<'_>) -> Result<HttpRe
 pub(crate) async fn callback(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = async {
         let server = &context.server;
-        let (query, now) = (parameters(request.query_string().as_bytes()), server.clock().now());
+        let (query, now) = (parameters(request.query_string().as_bytes()), server.clock().running());
         let state = text(&query, "state").unwrap_or_default();
         let mut cookie = cookie(&context, state, String::new());
         let kept = request.cookie(cookie.name()).map(|kept| kept.value().to_owned()).unwrap_or_default();
@@ -284,7 +284,7 @@ pub(super) fn finished(
     let code = text(credentials, "code").ok_or(IdentityError::Field("code"))?;
     // before the code is used up
     text(credentials, "code_verifier").ok_or(IdentityError::Field("code_verifier"))?;
-    let (codes, now) = (&context.server.codes.finished, context.server.clock().now());
+    let (codes, now) = (&context.server.codes.finished, context.server.clock().running());
     let finished = if peek { codes.peek(code, now) } else { codes.redeem(code, now) };
     proved(finished, provider, credentials)
 }
@@ -297,7 +297,7 @@ pub(super) fn finished_before(
     credentials: &Map<String, Value>,
 ) -> Result<Proof, IdentityError> {
     let code = text(credentials, "code").ok_or(IdentityError::Field("code"))?;
-    let linked = context.server.codes.linked.peek(code, context.server.clock().now());
+    let linked = context.server.codes.linked.peek(code, context.server.clock().running());
     proved(linked.filter(|(by, _)| by == user).map(|(_, finished)| finished), provider, credentials)
 }
 

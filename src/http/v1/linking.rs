@@ -19,7 +19,7 @@ use crate::data_work::Whose;
 use crate::http::fields::OF_CREDENTIALS;
 use crate::http::openapi::{LinkRequest, ReaderSession};
 use crate::http::plain::PlainObject;
-use crate::http::{Context, JSON, bearer, client, identities, other_method, reader, within_time};
+use crate::http::{Context, JSON, bearer, became_part, client, identities, other_method, reader, within_time};
 use crate::provider::ANON_USER;
 
 /// Adds the routes.
@@ -293,6 +293,9 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
             Err(problem) => return Err(problem),
         };
         fresh(&context, &live)?;
+        if on_conflict == OnConflict::Switch && live.kind == SessionKind::Cookie && !dry_run {
+            reader::leave(&request, &context);
+        }
         // a code that works once is used up when it has worked
         let proof = prove(&request, &context, &body, true).await?;
         if on_conflict == OnConflict::Merge {
@@ -309,6 +312,7 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
                     Joined::Linked(linked) => linked,
                     Joined::Merged(into, conflicts) => {
                         use_up(&context, &body, &live.user);
+                        became_part(&request, &context, &live);
                         let absorbed = Absorbed { user: &live.user, conflicts: &conflicts };
                         return Ok(merged(&request, &context, &into, live.kind, absorbed));
                     }
@@ -350,7 +354,7 @@ async fn work_on_merge(request: &HttpRequest, context: &Context, live: &Live, pr
 /// Uses up the code of a browser login, if the body holds one; the same request of the same user may come again.
 fn use_up(context: &Context, body: &Map<String, Value>, user: &UserId) {
     let Some(code) = body.get("code").and_then(Value::as_str) else { return };
-    let (codes, now) = (&context.server.codes, context.server.clock().now());
+    let (codes, now) = (&context.server.codes, context.server.clock().running());
     if let Some(finished) = codes.finished.redeem(code, now) {
         // where too many are kept already, who loses this answer logs in anew
         codes.linked.keep(code, *user, (*user, finished), now);

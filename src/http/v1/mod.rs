@@ -181,6 +181,9 @@ async fn create_session(request: HttpRequest, context: web::Data<Context>, paylo
         if body.get("provider").is_some_and(|provider| provider == TRANSFER) {
             return transferred(&request, &context, &body, kind).await;
         }
+        if kind == SessionKind::Cookie {
+            reader::leave(&request, &context);
+        }
         let proof = prove(&request, &context, &body, false).await?;
         let log_in = context.server.linker.log_in(proof, kind, DeviceId::default(), IdForm::TimeOrdered);
         let live = within_time(&context, log_in).await?;
@@ -251,6 +254,9 @@ async fn by_cookie(request: &HttpRequest, context: &Context, body: &Map<String, 
         None => context.handle.login(SessionKind::Cookie, IdForm::TimeOrdered).await,
     };
     let live = server.budgets.kept_if_stored(client(request, context), costs, created)?;
+    if !reader::may_set(context, &live.session) {
+        return Ok(session_body(StatusCode::CREATED, &live.user, live.session, None));
+    }
     Ok(tokens(request, StatusCode::CREATED, context, &live, new_session(SessionKind::Cookie, false), None))
 }
 
@@ -270,8 +276,15 @@ async fn transferred(request: &HttpRequest, context: &Context, body: &Map<String
     misplaced(body, &["code"], "a login with \"transfer\"")?;
     let code = body.get("code").and_then(Value::as_str).ok_or_else(|| Problem::missing_field("code"))?;
     afford(request, context, Spend::Link, body)?;
+    // no code is used up for nothing
+    if !server.may_refuse() {
+        return Err(handle::Error::NotWritable.into());
+    }
+    if kind == SessionKind::Cookie {
+        reader::leave(request, context);
+    }
     let refused = || Problem::from(IdentityError::Code);
-    let Transfer { user, session } = server.codes.transfers.redeem(code, server.clock().now()).ok_or_else(refused)?;
+    let Transfer { user, session } = server.codes.transfers.redeem(code, server.clock().running()).ok_or_else(refused)?;
     let opening = context.handle.open_session(&user, kind, DeviceId::default(), Some(session));
     let opened = match within_time(context, opening).await {
         Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => return Err(refused()),

@@ -161,7 +161,7 @@ pub(crate) async fn transfer(request: HttpRequest, context: web::Data<Context>, 
         let live = authenticate(&request, &context, Scope::Account)?;
         let server = &context.server;
         let worth = Transfer { user: live.user, session: live.number };
-        let code = server.codes.transfers.issue(Some(live.user), worth, server.clock().now(), &*server.entropy)?;
+        let code = server.codes.transfers.issue(Some(live.user), worth, server.clock().running(), &*server.entropy)?;
         let url = server.settings.transfer.page.as_ref().map(|page| format!("{page}#code={}", code.text()));
         let code = TransferCode { code: code.text().to_owned(), expires_in: TRANSFER_CODE_S, url };
         Ok(json(StatusCode::CREATED, JSON, &code))

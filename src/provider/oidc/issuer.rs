@@ -62,6 +62,18 @@ pub(super) fn configuration_url(configured: &str) -> String {
     format!("{}/.well-known/openid-configuration", base.trim_end_matches('/'))
 }
 
+/// What is said of a configuration before the field that is wrong in it.
+const IN_WHICH: &str = "publishes a configuration in which";
+
+/// The text in this field, or what it is instead.
+fn text<'a>(fields: &'a Map<String, Value>, field: &str) -> Result<&'a str, String> {
+    match fields.get(field) {
+        None | Some(Value::Null) => Err("is missing".to_owned()),
+        Some(Value::String(text)) => Ok(text),
+        Some(other) => Err(format!("is no text but {}", plain(&other.to_string(), SHOWN))),
+    }
+}
+
 /// An issuer's configuration and keys.
 pub(super) struct Published {
     configured: String,
@@ -77,7 +89,7 @@ impl Published {
         let Value::Object(fields) = fetch_json(outbound, &configuration_url(configured)).await? else {
             return Err(wrong("publishes a configuration that is no JSON object".to_owned()));
         };
-        let found = fields.get("issuer").and_then(Value::as_str).unwrap_or_default();
+        let found = text(&fields, "issuer").map_err(|what| wrong(format!("{IN_WHICH} issuer {what}")))?;
         let name = Name::new(configured, found).ok_or_else(|| {
             let found = plain(found, SHOWN);
             wrong(format!("publishes the configuration of another issuer: issuer is {found:?}, not {configured:?}"))
@@ -96,12 +108,8 @@ impl Published {
 
     /// The URL in this field, which must be there.
     pub(super) fn endpoint(&self, field: &'static str) -> Result<Url, FetchError> {
-        let wrong = |what: String| self.unusable(format!("publishes a configuration in which {field} {what}"));
-        let text = match self.fields.get(field) {
-            None | Some(Value::Null) => return Err(wrong("is missing".to_owned())),
-            Some(Value::String(text)) => text,
-            Some(other) => return Err(wrong(format!("is no text but {}", plain(&other.to_string(), SHOWN)))),
-        };
+        let wrong = |what: String| self.unusable(format!("{IN_WHICH} {field} {what}"));
+        let text = text(&self.fields, field).map_err(wrong)?;
         let absolute = |url: &Url| ["https", "http"].contains(&url.scheme()) && url.has_host();
         let url = Url::parse(text).ok().filter(absolute);
         url.ok_or_else(|| wrong(format!("is no absolute URL but {:?}", plain(text, SHOWN))))
@@ -117,9 +125,7 @@ impl Published {
             Some(Value::String(text)) if text.is_empty() || text.eq_ignore_ascii_case("false") => Ok(false),
             Some(other) => {
                 let found = plain(&other.to_string(), SHOWN);
-                Err(self.unusable(format!(
-                    "publishes a configuration in which {FIELD} is neither true nor false but {found}"
-                )))
+                Err(self.unusable(format!("{IN_WHICH} {FIELD} is neither true nor false but {found}")))
             }
         }
     }

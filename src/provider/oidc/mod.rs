@@ -20,6 +20,7 @@ use hyper::Request;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use passerby_actors::domain::Entropy;
 use serde_json::{Map, Value};
+use url::Url;
 use url::form_urlencoded::{self, byte_serialize};
 
 use self::config::Parties;
@@ -145,6 +146,8 @@ impl Oidc {
             names_issuer: issuer.names_itself_in_answers()?,
         };
         let mut url = issuer.endpoint("authorization_endpoint")?;
+        // nobody is sent there for a code that could not be shown to anybody
+        self.token_endpoint(&issuer)?;
         let scopes = std::iter::once("openid").chain(self.config.scopes.iter().map(String::as_str));
         let challenge = BASE64.encode(digest(&SHA256, pending.verifier.as_bytes()));
         url.query_pairs_mut()
@@ -196,10 +199,18 @@ impl Oidc {
         self.verify_for(&token, Some(&pending.nonce), Parties::ClientAlone, now_s).await
     }
 
+    /// Where codes are shown, as far as can be known before one is.
+    fn token_endpoint(&self, issuer: &Published) -> Result<Url, FetchError> {
+        let endpoint = issuer.endpoint("token_endpoint")?;
+        self.outbound.check(endpoint.as_str())?;
+        Ok(endpoint)
+    }
+
     /// The ID token for a code (OpenID Connect Core §3.1.3, with the verifier of RFC 7636).
     async fn exchange(&self, pending: &PendingLogin, code: &str, now_s: u64) -> Result<String, IdentityError> {
         let issuer = self.issuer(now_s).await?;
-        let endpoint = issuer.endpoint("token_endpoint")?;
+        let endpoint = self.token_endpoint(&issuer)?;
+        let unusable = |reason: String| FetchError::of(endpoint.as_str(), format!("the token endpoint {reason}"));
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "authorization_code")
             .append_pair("code", code)
@@ -227,11 +238,11 @@ impl Oidc {
         let told = |field: &str| body.get(field).and_then(Value::as_str);
         let refusal = |what: &str| {
             let more = told("error_description").map(|text| format!(": {}", plain(text, SHOWN))).unwrap_or_default();
-            issuer.unusable(format!("{what}{more}")).into()
+            unusable(format!("{what}{more}")).into()
         };
         match (answer.status().is_success(), told("error"), told("id_token")) {
             (true, None, Some(token)) => Ok(token.to_owned()),
-            (true, None, None) if body.is_object() => Err(issuer.unusable("gives no ID token").into()),
+            (true, None, None) if body.is_object() => Err(unusable("gives no ID token".to_owned()).into()),
             (_, Some("invalid_grant"), _) => Err(IdentityError::CodeRefused),
             (_, Some("invalid_client" | "unauthorized_client"), _) => {
                 Err(refusal("refuses the client id or its secret"))
@@ -239,7 +250,7 @@ impl Oidc {
             (_, Some(error), _) => Err(refusal(&format!("refuses the token request with {:?}", plain(error, SHOWN)))),
             _ => {
                 let status = answer.status().as_u16();
-                Err(issuer.unusable(format!("the token endpoint's answer of status {status} is not understood")).into())
+                Err(unusable(format!("gives an answer of status {status} that is not understood")).into())
             }
         }
     }

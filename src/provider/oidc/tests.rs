@@ -7,6 +7,7 @@ use serde_json::json;
 use url::Url;
 
 use super::super::fetched::REFRESH_INTERVAL_S;
+use super::super::metadata::FieldSettings;
 use super::super::secrets::Secrets;
 use super::super::testing::{Signer, asked};
 use super::*;
@@ -270,7 +271,9 @@ async fn what_is_wrong_with_a_configuration_is_named() {
             json!("https://accounts.example"),
             "issuer is \"https://accounts.example\", not \"http://127.0.0.1:",
         ),
-        ("issuer", json!("MISSING"), "issuer is \"\""),
+        ("issuer", json!("MISSING"), "in which issuer is missing"),
+        ("issuer", json!(5), "in which issuer is no text but 5"),
+        ("issuer", json!(""), "issuer is \"\", not"),
         ("jwks_uri", json!("https://10.0.0.1/jwks"), "https://10.0.0.1: has an address that is not public"),
         ("jwks_uri", json!("http://keys.example/jwks"), "http://keys.example: is not https"),
         ("jwks_uri", json!("/jwks"), "in which jwks_uri is no absolute URL but \"/jwks\""),
@@ -288,6 +291,11 @@ async fn what_is_wrong_with_a_configuration_is_named() {
     for (key, value, expected) in [
         ("authorization_endpoint", json!("authorize"), "authorization_endpoint is no absolute URL but \"authorize\""),
         ("authorization_endpoint", json!(null), "authorization_endpoint is missing"),
+        // before anybody is sent to the issuer
+        ("token_endpoint", json!("MISSING"), "in which token_endpoint is missing"),
+        ("token_endpoint", json!("/token"), "in which token_endpoint is no absolute URL but \"/token\""),
+        ("token_endpoint", json!("https://10.0.0.1/token"), "https://10.0.0.1: has an address that is not public"),
+        ("token_endpoint", json!("http://tokens.example/token"), "http://tokens.example: is not https"),
         (
             "authorization_response_iss_parameter_supported",
             json!(1),
@@ -302,12 +310,6 @@ async fn what_is_wrong_with_a_configuration_is_named() {
         // who hands over a token needs none of it
         provider.verify_id_token(&signer.token("k", &world.claims()), None, NOW).await.unwrap();
     }
-    let world = World::new(vec![signer.jwk("k")]).await;
-    world.issuer.lock().configuration = json!({ "token_endpoint": "MISSING" });
-    let provider = world.provider();
-    let (_, pending) = provider.begin(CALLBACK, &Counting(Mutex::new(0)), NOW).await.unwrap();
-    let why = unavailable(provider.finish(pending, "code", None, NOW).await);
-    assert!(why.ends_with("in which token_endpoint is missing"), "{why}");
     let world = World::new(vec![]).await;
     let why = unavailable(world.provider().verify_id_token(&signer.token("k", &world.claims()), None, NOW).await);
     assert!(why.contains("no key at its jwks_uri that can be used"), "{why}");
@@ -534,7 +536,7 @@ async fn a_return_that_is_not_of_this_login_is_refused() {
             None,
             Err("the issuer refuses the authorization code"),
         ),
-        (("401 Unauthorized", json!({ "error": "invalid_client" })), None, Err("refuses the client id or its secret")),
+        (("401 Unauthorized", json!({ "error": "invalid_client" })), None, Err("the token endpoint refuses the client id or its secret")),
         (
             (
                 "401 Unauthorized",
@@ -548,9 +550,9 @@ async fn a_return_that_is_not_of_this_login_is_refused() {
             None,
             Err("refuses the token request with \"invalid_scope\""),
         ),
-        (("500 Oops", json!({})), None, Err("the token endpoint's answer of status 500 is not understood")),
-        (("200 OK", json!({ "access_token": "a", "token_type": "Bearer" })), None, Err("gives no ID token")),
-        (("200 OK", json!([])), None, Err("is not understood")),
+        (("500 Oops", json!({})), None, Err("the token endpoint gives an answer of status 500 that is not understood")),
+        (("200 OK", json!({ "access_token": "a", "token_type": "Bearer" })), None, Err("the token endpoint gives no ID token")),
+        (("200 OK", json!([])), None, Err("that is not understood")),
         (("302 Found", json!({})), None, Err("answers with a redirect, which is not followed")),
     ];
     for (answer, issuer, expected) in cases {
@@ -568,6 +570,41 @@ async fn a_return_that_is_not_of_this_login_is_refused() {
             }
             (outcome, expected) => panic!("{outcome:?} instead of {expected:?}"),
         }
+    }
+}
+
+/// Another server may give out the tokens: it is named, where it is the one that is wrong.
+#[tokio::test]
+async fn a_token_endpoint_that_does_not_answer_as_one_is_named() {
+    let signer = Signer::rsa();
+    let (world, elsewhere) = (World::new(vec![signer.jwk("k")]).await, World::new(vec![]).await);
+    let origin = &elsewhere.server.origin;
+    world.issuer.lock().configuration = json!({ "token_endpoint": format!("{origin}/nowhere") });
+    let config = OidcConfig::issuer("passerby.toml", "local", world.settings(), &secrets()).unwrap();
+    let outbound = client(&[&world.server.origin, origin], Script::default());
+    let provider = Oidc::new(config, outbound, "passerby.toml").unwrap();
+    let (_, pending) = provider.begin(CALLBACK, &Counting(Mutex::new(0)), NOW).await.unwrap();
+    let why = unavailable(provider.finish(pending, "the-code", None, NOW).await);
+    assert_eq!(why, format!("{origin}: the token endpoint gives an answer of status 404 that is not understood"));
+}
+
+/// A claim that the user's data would keep is kept as it is written, or refused.
+#[tokio::test]
+async fn a_claim_with_a_number_that_would_be_rounded_is_refused_where_it_is_kept() {
+    let signer = Signer::rsa();
+    let world = World::new(vec![signer.jwk("k")]).await;
+    let field = |name: &str| FieldSettings { name: name.to_owned(), field_name: None, required: false };
+    let settings = OidcSettings { metadata_fields: vec![field("org.id"), field("plan")], ..world.settings() };
+    let provider = world.with(OidcConfig::issuer("passerby.toml", "local", settings, &secrets()).unwrap());
+    for (written, expected) in [
+        (r#""org":{"id":18446744073709551615}"#, Ok(())),
+        (r#""org":{"id":18446744073709551616}"#, Err(IdentityError::FieldInexact("id".to_owned()))),
+        (r#""plan":[0.12345678901234567891]"#, Err(IdentityError::FieldInexact("plan".to_owned()))),
+        (r#""org":{"id":1,"other":18446744073709551616}"#, Ok(())),
+    ] {
+        let claims = world.claims().to_string().replacen('{', &format!("{{{written},"), 1);
+        let token = signer.token_of(&json!({ "alg": "RS256", "kid": "k" }), &claims);
+        assert_eq!(provider.verify_id_token(&token, None, NOW).await.map(drop), expected, "{written}");
     }
 }
 

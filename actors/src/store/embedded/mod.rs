@@ -244,6 +244,12 @@ impl EmbeddedStore {
         &self.shared.stats
     }
 
+    /// How many commits wait for the group before theirs.
+    pub fn waiting(&self) -> usize {
+        let queue = self.shared.queue.lock();
+        queue.messages.iter().filter(|message| matches!(message, Message::Commit(..))).count()
+    }
+
     /// Begins a new generation, unless one is under way. [`Stats::generations`] tells when it is complete.
     pub fn new_generation(&self) {
         self.shared.send(Message::NewGeneration);
