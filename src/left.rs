@@ -68,7 +68,9 @@ mod tests {
     fn a_session_is_left_for_two_minutes_from_the_last_time_on_and_few_are_kept() {
         let left = Left::default();
         left.note(session(0), 1000);
-        assert!(left.is_left(&session(0), 1119) && !left.is_left(&session(0), 1120) && !left.is_left(&session(1), 1000));
+        assert!(
+            left.is_left(&session(0), 1119) && !left.is_left(&session(0), 1120) && !left.is_left(&session(1), 1000)
+        );
         left.note(session(0), 1100);
         left.note(session(1), 1120);
         assert!(left.is_left(&session(0), 1219), "left again");

@@ -29,6 +29,7 @@ use crate::data_work::DataWork;
 use crate::http::admin_host::{AdminHosts, check_host};
 use crate::http::{self, ops};
 use crate::key_watch::KeyWatch;
+use crate::left::Left;
 use crate::mail::{AnyTransport, Mailer, Plan, Smtp, Webhook};
 use crate::outbound::{Allowed, Outbound, SystemResolver, system_roots};
 use crate::places::Places;
@@ -46,7 +47,6 @@ use crate::telemetry::OPERATOR;
 use crate::test_clock::TestClock;
 use crate::token::{Algorithm, KeyError, KeyStore, Tokens};
 use crate::work::Challenges;
-use crate::left::Left;
 
 /// Entries of the verified-token cache: about 20 MB when full.
 const TOKEN_CACHE_ENTRIES: usize = 131_072;

@@ -15,9 +15,9 @@ use crate::actor::{
     rest_if_gone,
 };
 use crate::domain::{
-    ApiKey, Cause, Change, ChangeSet, Count, Decision, DeviceId, Edit, Edited, Expected, Family, Flags,
-    LOCAL_USERPASS, LoginMethod, Op, Operation, OperationId, Outcome, Policy, Reading, Record, Refusal, Reply, Rewrite,
-    ServiceTime, SessionId, SessionKind, UserId, UserState, ValueKey,
+    ApiKey, Cause, Change, ChangeSet, Count, Decision, DeviceId, Edit, Edited, Expected, Family, Flags, LOCAL_USERPASS,
+    LoginMethod, Op, Operation, OperationId, Outcome, Policy, Reading, Record, Refusal, Reply, Rewrite, ServiceTime,
+    SessionId, SessionKind, UserId, UserState, ValueKey,
 };
 use crate::registry::Touched;
 use crate::store::{Completions, Health};
@@ -354,7 +354,8 @@ impl Handle {
                 found
             }
         };
-        let mut live = live.filter(|live| epoch.is_none_or(|epoch| epoch == live.epoch)).ok_or(Refusal::SessionEnded)?;
+        let mut live =
+            live.filter(|live| epoch.is_none_or(|epoch| epoch == live.epoch)).ok_or(Refusal::SessionEnded)?;
         if unseen {
             self.note_seen(*user, live.number);
         }

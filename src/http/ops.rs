@@ -272,7 +272,12 @@ fn register(registry: &mut Registry, server: &Server) {
     gauge("connections", "Open connections of the public listener", None, server.connections.count());
     gauge("connections_limit", "How many there may be", None, server.connections.most());
     gauge("live_users", "Users with a session actor", None, server.core.live_users() as u64);
-    gauge("commits_waiting", "Commits that wait until those before them are on the disk", None, server.store.waiting() as u64);
+    gauge(
+        "commits_waiting",
+        "Commits that wait until those before them are on the disk",
+        None,
+        server.store.waiting() as u64,
+    );
     gauge("writable", "1 if changes can be stored", None, u64::from(server.may_refuse()));
     let missing = server.keys.is_missing();
     gauge("keys_missing", "1 if a start would not find the signing keys in use", None, u64::from(missing));

@@ -269,9 +269,8 @@ async fn a_name_that_is_in_use_takes_no_share_of_its_network() {
             }
             assert_eq!(room(server, home).await, 100 - 12 * 8, "2.5 % of max_users");
             server.clock.advance_s(3600);
-            let rotate = |tokens: &Tokens| {
-                server.call(ROTATE).bearer(&tokens.refresh).header("x-forwarded-for", home).send()
-            };
+            let rotate =
+                |tokens: &Tokens| server.call(ROTATE).bearer(&tokens.refresh).header("x-forwarded-for", home).send();
             for answer in join_all((0..2).map(|_| rotate(&accounts[0]))).await {
                 assert_eq!(answer.status, 200);
             }

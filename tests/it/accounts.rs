@@ -352,6 +352,8 @@ async fn how_an_account_is_logged_in_to_changes_only_soon_after_a_login() {
             unlink.assert_problem(403, "fresh-login-needed");
             let key = server.call("POST /v1/user/api-keys").bearer(&old.access).body(r#"{"name":"k"}"#).send().await;
             key.assert_problem(403, "fresh-login-needed");
+            // what changes nothing of that needs no new login
+            assert_eq!(server.call("GET /v1/user/export").bearer(&old.access).send().await.status, 200);
             // neither another screen nor the other API is a way around
             let code = server.call(TRANSFER).bearer(&old.access).send().await.json()["code"].clone();
             let body = json!({ "provider": "transfer", "code": code }).to_string();
@@ -368,10 +370,15 @@ async fn how_an_account_is_logged_in_to_changes_only_soon_after_a_login() {
             server.clock.advance_s(59 * DAY_S);
             server.call(ROTATE).bearer(&screen.refresh).send().await.assert_problem(401, "session-ended");
             let new = log_in_as(server, "a").await;
-            assert_eq!(link(server, &new.access, "b", json!({})).await.status, 200);
+            let linked = link(server, &new.access, "b", json!({})).await;
+            assert_eq!(linked.status, 200);
             // an anonymous user has nothing to log in with again
             let guest = rotate(&guest).await;
             assert_eq!(link(server, &guest.access, "c", json!({})).await.status, 200);
+            // nor does who leaves
+            server.clock.advance_s(DAY_S);
+            let old = rotate(&linked.tokens()).await;
+            assert_eq!(server.call("DELETE /v1/user").bearer(&old.access).send().await.status, 204);
         })
         .await;
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-/// Seconds of service since the first start of this data folder (see [`ServiceClock`]).
+/// Seconds of service since the first start of this data folder (see [`ServiceClock`]). They do not wrap: they would stand still at the
+/// last one, 126 years after the first.
 pub type ServiceTime = u32;
 
 /// Where time comes from. Tests bring their own.

@@ -131,6 +131,7 @@ impl Meters {
             return Ok((None, Reading { used: *used, allowed: true, resets }));
         }
         let repeated = count.item.is_some_and(|item| meter.items.contains(&item));
+        // four billion uses in a period are as many as all of them
         let would = meter.used.saturating_add(count.amount);
         if repeated || count.amount == 0 || would > count.limit {
             let allowed = repeated || (count.amount == 0 && meter.used < count.limit);

@@ -156,7 +156,8 @@ fn by_ticket(request: &HttpRequest, context: &Context, ticket: &str) -> Result<(
     }
     let refused =
         || Problem::unauthorized("invalid-ticket", "the ticket is not one of ours, too old, or was used before");
-    let Transfer { user, session } = server.codes.tickets.redeem(ticket, server.clock().running()).ok_or_else(refused)?;
+    let Transfer { user, session } =
+        server.codes.tickets.redeem(ticket, server.clock().running()).ok_or_else(refused)?;
     Ok((user, session))
 }
 

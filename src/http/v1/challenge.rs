@@ -28,7 +28,8 @@ pub(crate) async fn challenge(request: HttpRequest, context: web::Data<Context>)
     let server = &context.server;
     let client = client(&request, &context);
     let answer = server.budgets.challenge(client).map_err(Problem::from).and_then(|doublings| {
-        let made = server.challenges.make(client, doublings, server.clock().running(), server.wall_s(), &*server.entropy);
+        let made =
+            server.challenges.make(client, doublings, server.clock().running(), server.wall_s(), &*server.entropy);
         let challenge = made.map_err(|error| {
             tracing::error!(%error, "no challenge could be made");
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "no challenge could be made")
@@ -81,7 +82,8 @@ pub(super) fn prove_work(
     }
     let Some(proof) = body.get("altcha") else { return Err(work_needed(over, None)) };
     let proof = proof.as_str().ok_or(ProofError::Form);
-    let taken = proof.and_then(|proof| server.challenges.take(client(request, context), proof, server.clock().running()));
+    let taken =
+        proof.and_then(|proof| server.challenges.take(client(request, context), proof, server.clock().running()));
     taken.map_err(|error| work_needed(over, Some(error)))?;
     if what == Spend::Create {
         server.budgets.claim_users(client(request, context), 1)?;

@@ -284,7 +284,8 @@ async fn transferred(request: &HttpRequest, context: &Context, body: &Map<String
         reader::leave(request, context);
     }
     let refused = || Problem::from(IdentityError::Code);
-    let Transfer { user, session } = server.codes.transfers.redeem(code, server.clock().running()).ok_or_else(refused)?;
+    let Transfer { user, session } =
+        server.codes.transfers.redeem(code, server.clock().running()).ok_or_else(refused)?;
     let opening = context.handle.open_session(&user, kind, DeviceId::default(), Some(session));
     let opened = match within_time(context, opening).await {
         Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => return Err(refused()),

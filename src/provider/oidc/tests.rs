@@ -536,7 +536,11 @@ async fn a_return_that_is_not_of_this_login_is_refused() {
             None,
             Err("the issuer refuses the authorization code"),
         ),
-        (("401 Unauthorized", json!({ "error": "invalid_client" })), None, Err("the token endpoint refuses the client id or its secret")),
+        (
+            ("401 Unauthorized", json!({ "error": "invalid_client" })),
+            None,
+            Err("the token endpoint refuses the client id or its secret"),
+        ),
         (
             (
                 "401 Unauthorized",
@@ -551,7 +555,11 @@ async fn a_return_that_is_not_of_this_login_is_refused() {
             Err("refuses the token request with \"invalid_scope\""),
         ),
         (("500 Oops", json!({})), None, Err("the token endpoint gives an answer of status 500 that is not understood")),
-        (("200 OK", json!({ "access_token": "a", "token_type": "Bearer" })), None, Err("the token endpoint gives no ID token")),
+        (
+            ("200 OK", json!({ "access_token": "a", "token_type": "Bearer" })),
+            None,
+            Err("the token endpoint gives no ID token"),
+        ),
         (("200 OK", json!([])), None, Err("that is not understood")),
         (("302 Found", json!({})), None, Err("answers with a redirect, which is not followed")),
     ];
