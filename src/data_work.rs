@@ -68,6 +68,7 @@ pub struct DataWork {
     all_a_second: u64,
     promised: Mutex<Promised>,
     refused: AtomicU64,
+    waited: AtomicU64,
 }
 
 impl DataWork {
@@ -81,7 +82,15 @@ impl DataWork {
             let a_second = of_few(a_second, worth);
             Rate { a_second, burst_us: time_us(of_few(burst, worth), a_second) }
         };
-        Self { on, clock, rates: WORTH.map(rate), all_a_second, promised: Mutex::default(), refused: AtomicU64::new(0) }
+        Self {
+            on,
+            clock,
+            rates: WORTH.map(rate),
+            all_a_second,
+            promised: Mutex::default(),
+            refused: AtomicU64::new(0),
+            waited: AtomicU64::new(0),
+        }
     }
 
     /// Whose rates count what somebody asks for: a network's and those of the wider ones that it is part of, or a user's.
@@ -121,6 +130,7 @@ impl DataWork {
             promised.add(whose, now_us, time_us(bytes, rate.a_second));
         }
         promised.all = all + time_us(bytes, self.all_a_second);
+        self.waited.fetch_add(u64::from(wait_us > 0), Ordering::Relaxed);
         Ok(Duration::from_micros(wait_us))
     }
 
@@ -141,6 +151,11 @@ impl DataWork {
     /// How many requests were refused.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// How many requests had to wait for their turn.
+    pub fn waited(&self) -> u64 {
+        self.waited.load(Ordering::Relaxed)
     }
 }
 

@@ -1,18 +1,24 @@
 //! Request bodies: read whole, within a bound and a time, whatever the content type says.
 
+use std::any::Any;
+use std::cell::RefCell;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task;
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::error::PayloadError;
 use actix_web::http::{Method, header};
 use actix_web::{HttpMessage as _, HttpRequest, web};
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
+use passerby_actors::domain::{Losses, losses};
 use passerby_actors::stall;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::Context;
-use super::fields::{self, Object};
+use super::fields::shown_pointer;
 
 /// Why a body was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,13 +38,61 @@ pub enum BodyError {
     /// Not a JSON object.
     #[error("the request body is not a JSON object")]
     NotAnObject,
-    /// This field is there twice.
-    #[error("the field {0:?} is there twice")]
+    /// The member at this JSON pointer is there twice.
+    #[error("the member at {0:?} is there twice, and only one of them could be kept")]
     Twice(String),
+    /// The number at this JSON pointer would be rounded.
+    #[error(
+        "the number at {0:?} cannot be kept exactly: whole numbers from -2^63 to 2^64-1 can, and decimals that a 64-bit floating-point \
+         number stands for; a text keeps any"
+    )]
+    Inexact(String),
 }
 
-/// Reads a body that must be a JSON object; none at all, and null, which HTTP clients write for none, is an empty one
-/// (wire-protocol §0.3). Of a field that is there twice the last one counts.
+/// What becomes of numbers that would be rounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Numbers {
+    /// They are refused.
+    Kept,
+    /// They are rounded: nobody looks at them. Those beyond all measure are refused.
+    Passed,
+}
+
+/// Reads JSON of which nothing is lost: no number is rounded, and no member is there twice.
+///
+/// # Errors
+/// [`BodyError`].
+pub(crate) fn json(text: &[u8]) -> Result<Value, BodyError> {
+    parsed(text, Numbers::Kept)
+}
+
+fn parsed(text: &[u8], numbers: Numbers) -> Result<Value, BodyError> {
+    let text = std::str::from_utf8(text).map_err(|_| BodyError::NotJson)?;
+    let read = serde_json::from_str(text);
+    let Losses { rounded, twice } = losses(text);
+    let rounded = rounded.filter(|_| numbers == Numbers::Kept || read.is_err());
+    let twice = twice.map(|pointer| BodyError::Twice(shown_pointer(&pointer)));
+    match twice.or_else(|| rounded.map(|pointer| BodyError::Inexact(shown_pointer(&pointer)))) {
+        // a number beyond all measure is JSON as well, and no parser reads it
+        Some(lost) if read.is_ok() || serde_json::from_str::<IgnoredAny>(text).is_ok() => Err(lost),
+        _ => read.map_err(|_| BodyError::NotJson),
+    }
+}
+
+/// A JSON object; none at all, and null, which HTTP clients write for none, is an empty one (wire-protocol §0.3).
+fn object(bytes: &[u8], numbers: Numbers) -> Result<Map<String, Value>, BodyError> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Map::new());
+    }
+    match parsed(bytes, numbers)? {
+        Value::Object(object) => Ok(object),
+        Value::Null => Ok(Map::new()),
+        _ => Err(BodyError::NotAnObject),
+    }
+}
+
+/// Reads a body that must be a JSON object; none at all, and null, is an empty one. Numbers may be rounded: the fields that are
+/// looked at are texts.
 ///
 /// # Errors
 /// [`BodyError`].
@@ -47,30 +101,15 @@ pub async fn read_object(
     context: &Context,
     payload: web::Payload,
 ) -> Result<Map<String, Value>, BodyError> {
-    let bytes = read(request, context, payload).await?;
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Ok(Map::new());
-    }
-    match serde_json::from_slice(&bytes) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(Value::Null) => Ok(Map::new()),
-        _ => Err(BodyError::NotAnObject),
-    }
+    object(&read(request, context, payload).await?, Numbers::Passed)
 }
 
-/// The fields of a body that was read; as with [`read_object`], but that none may be there twice.
+/// The fields of a body that was read; as with [`read_object`], but that no number is rounded.
 ///
 /// # Errors
 /// [`BodyError`].
 pub(crate) fn fields_of(bytes: &[u8]) -> Result<Map<String, Value>, BodyError> {
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Ok(Map::new());
-    }
-    let Object { fields, twice } = serde_json::from_slice(bytes).map_err(|_| BodyError::NotAnObject)?;
-    match twice {
-        None => Ok(fields),
-        Some(name) => Err(BodyError::Twice(fields::shown(&name))),
-    }
+    object(bytes, Numbers::Kept)
 }
 
 /// Reads a body that does not matter. It is read all the same: actix-web closes a connection whose body is left unread.
@@ -83,7 +122,7 @@ pub async fn discard(request: &HttpRequest, context: &Context, payload: web::Pay
 
 /// Leaves a body unread, for a path or method that is not there; the connection then closes.
 pub fn leave(request: &HttpRequest, payload: web::Payload) {
-    request.extensions_mut().insert(Unread(payload));
+    request.extensions_mut().insert(Unread(Box::new(payload)));
 }
 
 /// Reads a body of any kind.
@@ -99,7 +138,7 @@ pub async fn read(
     let read = stall::within(http.client_timeout, read_up_to(&mut payload, http.max_body)).await;
     let read = read.unwrap_or(Err(BodyError::TooSlow));
     if read.is_err() {
-        request.extensions_mut().insert(Unread(payload));
+        request.extensions_mut().insert(Unread(Box::new(payload)));
     }
     read
 }
@@ -118,7 +157,55 @@ async fn read_up_to(payload: &mut web::Payload, max: usize) -> Result<web::Bytes
 
 /// A body that was not read to its end. While it lives, actix-http closes the connection after the response; once it is
 /// dropped, actix-http reads a chunked one on for as long as the client likes.
-struct Unread(#[expect(dead_code, reason = "kept, not used")] web::Payload);
+struct Unread(#[expect(dead_code, reason = "kept, not used")] Box<dyn Any>);
+
+/// Whether a request names the protocol of WebSockets, whatever else it says of it.
+pub fn names_websocket(request: &ServiceRequest) -> bool {
+    let mut values = request.headers().get_all(header::UPGRADE);
+    values.any(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Before a request is handled that names the protocol of WebSockets and opens none: its body is as long as its `Content-Length`
+/// says, and there is none without it (RFC 9112 §6.3). actix-http takes all that ever comes for it.
+pub fn end_at_its_length(request: &mut ServiceRequest) {
+    // a socket is opened by GET, and the handlers of GET read no body
+    if matches!(*request.method(), Method::GET | Method::HEAD)
+        || request.headers().contains_key(header::TRANSFER_ENCODING)
+    {
+        return;
+    }
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let left = length.and_then(|length| length.trim().parse().ok()).unwrap_or(0);
+    let all = Rc::new(RefCell::new(request.take_payload()));
+    request.extensions_mut().insert(Unread(Box::new(Rc::clone(&all))));
+    request.set_payload(Payload::Stream { payload: Box::pin(First { left, all }) });
+}
+
+/// The first bytes of what comes.
+struct First {
+    left: usize,
+    all: Rc<RefCell<Payload>>,
+}
+
+impl Stream for First {
+    type Item = Result<web::Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> task::Poll<Option<Self::Item>> {
+        if self.left == 0 {
+            return task::Poll::Ready(None);
+        }
+        let polled = Pin::new(&mut *self.all.borrow_mut()).poll_next(context);
+        polled.map(|item| match item {
+            Some(Ok(mut bytes)) => {
+                bytes.truncate(self.left);
+                self.left -= bytes.len();
+                Some(Ok(bytes))
+            }
+            None => Some(Err(PayloadError::Incomplete(None))),
+            failed => failed,
+        })
+    }
+}
 
 /// Before a request is handled: takes a body that no handler would read.
 ///
@@ -130,7 +217,7 @@ pub async fn hold_what_nobody_reads(request: &mut ServiceRequest) -> Result<(), 
         && request.headers().contains_key(header::TRANSFER_ENCODING)
     {
         let payload = request.extract::<web::Payload>().await?;
-        request.extensions_mut().insert(Unread(payload));
+        request.extensions_mut().insert(Unread(Box::new(payload)));
     }
     Ok(())
 }
@@ -161,5 +248,41 @@ impl MessageBody for Holding {
         context: &mut task::Context<'_>,
     ) -> task::Poll<Option<Result<web::Bytes, Self::Error>>> {
         Pin::new(&mut self.body).poll_next(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_object_has_each_name_once_and_every_number_as_it_is() {
+        let read = |text: &str| fields_of(text.as_bytes()).map(Value::Object);
+        assert_eq!(read(r#"{"a":1,"b":{"c":1,"d":2}}"#), Ok(json!({"a": 1, "b": {"c": 1, "d": 2}})));
+        for none in ["", " \n", "null"] {
+            assert_eq!(read(none), Ok(json!({})), "{none}");
+        }
+        for (text, pointer) in [
+            (r#"{"a":1,"a":2}"#, "/a"),
+            (r#"{"a":1,"\u0061":2}"#, "/a"),
+            (r#"{"a":[{"b":{"c":1,"c":1e400}}]}"#, "/a/0/b/c"),
+        ] {
+            assert_eq!(read(text), Err(BodyError::Twice(pointer.to_owned())), "{text}");
+            assert_eq!(object(text.as_bytes(), Numbers::Passed), Err(BodyError::Twice(pointer.to_owned())), "{text}");
+        }
+        for text in ["[]", "5", "\"a\""] {
+            assert_eq!(read(text), Err(BodyError::NotAnObject), "{text}");
+        }
+        for text in ["{", "{} {}", r#"{"a":1,"a":2} {}"#, r#"{"a":1 "a":2}"#, r#"{"a":1e400"#, r#"{"a":"\ud800"}"#] {
+            assert_eq!(read(text), Err(BodyError::NotJson), "{text}");
+        }
+        let inexact = |pointer: &str| Err(BodyError::Inexact(pointer.to_owned()));
+        assert_eq!(read(r#"{"a":[0.1234567890123456789]}"#), inexact("/a/0"));
+        assert_eq!(read(r#"{"a":1e400}"#), inexact("/a"));
+        let passed = |text: &str| object(text.as_bytes(), Numbers::Passed).map(|_| Value::Null);
+        assert_eq!(passed(r#"{"a":[0.1234567890123456789]}"#), Ok(Value::Null));
+        assert_eq!(passed(r#"{"a":1e400}"#), inexact("/a"));
     }
 }

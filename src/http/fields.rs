@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 /// What a credential may consist of on `/v1`, over all providers; each takes its own ones of these.
@@ -12,6 +11,8 @@ pub(crate) const OF_CREDENTIALS: &[&str] =
 /// Names and characters of a name that an answer repeats.
 const SHOWN_NAMES: usize = 8;
 const SHOWN_CHARS: usize = 64;
+/// The same of a JSON pointer, which is cut after this and then ends in `…`.
+const SHOWN_OF_POINTER: usize = 512;
 
 /// Fields that are not taken, and those that would be: no more than [`SHOWN_NAMES`] names, cut to [`SHOWN_CHARS`] characters, and
 /// no value, which may be a secret.
@@ -47,6 +48,14 @@ pub(crate) fn shown(name: &str) -> String {
     name.chars().take(SHOWN_CHARS).collect()
 }
 
+/// The same of a JSON pointer.
+pub(crate) fn shown_pointer(pointer: &str) -> String {
+    match pointer.char_indices().nth(SHOWN_OF_POINTER) {
+        None => pointer.to_owned(),
+        Some((end, _)) => format!("{}…", &pointer[..end]),
+    }
+}
+
 fn quoted(names: &[impl fmt::Debug]) -> String {
     names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
 }
@@ -55,45 +64,6 @@ fn quoted(names: &[impl fmt::Debug]) -> String {
 pub(crate) fn without_nulls(mut fields: Map<String, Value>) -> Map<String, Value> {
     fields.retain(|_, value| !value.is_null());
     fields
-}
-
-/// A JSON object with each name once (RFC 8259 §4: of two, readers disagree about which counts), or null for an empty one.
-pub(crate) struct Object {
-    pub(crate) fields: Map<String, Value>,
-    /// A name that is there twice.
-    pub(crate) twice: Option<String>,
-}
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ObjectVisitor;
-
-        impl<'de> Visitor<'de> for ObjectVisitor {
-            type Value = Object;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_unit<E: serde::de::Error>(self) -> Result<Object, E> {
-                Ok(Object { fields: Map::new(), twice: None })
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
-                let mut object = Object { fields: Map::new(), twice: None };
-                while let Some((name, value)) = map.next_entry::<String, Value>()? {
-                    if object.fields.contains_key(&name) {
-                        object.twice = Some(name);
-                    } else {
-                        object.fields.insert(name, value);
-                    }
-                }
-                Ok(object)
-            }
-        }
-
-        deserializer.deserialize_any(ObjectVisitor)
-    }
 }
 
 #[cfg(test)]
@@ -124,18 +94,7 @@ mod tests {
         let (names, rest) = refused.0.split_once(" and 992 more are no fields of this request").unwrap();
         let lengths: Vec<_> = names.split(", ").map(str::len).collect();
         assert_eq!((lengths, rest), (vec![SHOWN_CHARS + 2; SHOWN_NAMES], ": it has none"));
-    }
-
-    #[test]
-    fn an_object_has_each_name_once() {
-        let read = |text: &str| serde_json::from_str::<Object>(text).map(|object| (object.fields, object.twice));
-        assert_eq!(read(r#"{"a":1,"b":{"c":1,"d":2}}"#).unwrap(), (of(json!({"a": 1, "b": {"c": 1, "d": 2}})), None));
-        assert_eq!(read(r#"{"a":1,"a":2}"#).unwrap().1.as_deref(), Some("a"));
-        // the same name in another spelling
-        assert_eq!(read(r#"{"a":1,"\u0061":2}"#).unwrap().1.as_deref(), Some("a"));
-        assert_eq!(read("null").unwrap(), (Map::new(), None));
-        for text in ["[]", "5", "\"a\"", "{", "", "{} {}"] {
-            assert!(read(text).is_err(), "{text}");
-        }
+        assert_eq!(shown_pointer("/a/é"), "/a/é");
+        assert_eq!(shown_pointer(&"é".repeat(10_000)), "é".repeat(SHOWN_OF_POINTER) + "…");
     }
 }

@@ -1,12 +1,13 @@
 //! Files that are served as they are, to pages of every origin, and asked for again only when they have changed.
 
-use actix_web::http::header::{self, EntityTag, Header as _, HeaderValue, IfNoneMatch};
+use actix_web::http::header::{self, EntityTag, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use super::other_method;
+use super::preconditions::Tags;
 
 /// Browsers ask again after an hour, and then whether it is still the same.
 const CACHED: HeaderValue = HeaderValue::from_static("public, max-age=3600");
@@ -47,10 +48,10 @@ impl Served {
     }
 
     pub(super) fn answer(&self, request: &HttpRequest) -> HttpResponse {
-        let same = match IfNoneMatch::parse(request) {
-            Ok(IfNoneMatch::Any) => true,
-            Ok(IfNoneMatch::Items(known)) => known.iter().any(|known| known.weak_eq(&self.tag)),
-            Err(_) => false,
+        let same = match Tags::of(request, &header::IF_NONE_MATCH) {
+            Some(Ok(Tags::Any)) => true,
+            Some(Ok(Tags::Of(known))) => known.iter().any(|known| known.weak_eq(&self.tag)),
+            Some(Err(_)) | None => false,
         };
         let mut response = if same { HttpResponse::NotModified() } else { HttpResponse::Ok() };
         response.insert_header(header::ETag(self.tag.clone())).insert_header((header::CACHE_CONTROL, CACHED));

@@ -15,6 +15,7 @@ mod meters;
 pub mod openapi;
 pub mod ops;
 mod plain;
+mod preconditions;
 pub(crate) mod reader;
 mod script;
 mod socket;
@@ -112,7 +113,7 @@ async fn not_found(request: HttpRequest, context: web::Data<Context>, payload: w
     body::leave(&request, payload);
     // of the server as a whole (RFC 9110 §9.3.7)
     if *request.method() == Method::OPTIONS && request.path() == "*" {
-        return options("GET, HEAD, POST, PUT, PATCH, DELETE");
+        return options("GET, POST, PUT, PATCH, DELETE");
     }
     if is_client_api(request.path()) {
         client_api::not_found(&request, &context)
@@ -121,26 +122,31 @@ async fn not_found(request: HttpRequest, context: web::Data<Context>, payload: w
     }
 }
 
-/// What can be asked of a path (RFC 9110 §9.3.7).
-pub(crate) fn options(allow: &str) -> HttpResponse {
-    HttpResponse::NoContent().insert_header((header::ALLOW, format!("{allow}, OPTIONS"))).finish()
+/// What can be asked of a path that has handlers for these methods: with GET also HEAD, and OPTIONS everywhere (RFC 9110 §10.2.1).
+pub(crate) fn allow(methods: &str) -> (header::HeaderName, String) {
+    (header::ALLOW, format!("{}, OPTIONS", methods.replace("GET", "GET, HEAD")))
 }
 
-/// For a known path with another method than those in `allow` (RFC 9110 §15.5.6), with GET also HEAD; `OPTIONS` asks which they are.
-pub(crate) fn other_method(allow: &'static str) -> actix_web::Route {
+/// What can be asked of a path (RFC 9110 §9.3.7).
+pub(crate) fn options(methods: &str) -> HttpResponse {
+    HttpResponse::NoContent().insert_header(allow(methods)).finish()
+}
+
+/// For a known path with another method than these (RFC 9110 §15.5.6); `OPTIONS` asks which they are.
+pub(crate) fn other_method(methods: &'static str) -> actix_web::Route {
     web::to(move |request: HttpRequest, context: web::Data<Context>, payload: web::Payload| {
         body::leave(&request, payload);
         if *request.method() == Method::OPTIONS {
-            return std::future::ready(options(allow));
+            return std::future::ready(options(methods));
         }
-        let allow = HeaderValue::try_from(allow.replace("GET", "GET, HEAD"));
         let mut response = if is_client_api(request.path()) {
             client_api::method_not_allowed(&request, &context)
         } else {
             v1::Problem::method_not_allowed().respond(&context)
         };
-        if let Ok(allow) = allow {
-            response.headers_mut().insert(header::ALLOW, allow);
+        let (name, value) = allow(methods);
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(name, value);
         }
         std::future::ready(response)
     })
@@ -161,7 +167,11 @@ async fn around(
     }
     merge_slashes(&mut request);
     let is_head = take_head(&mut request);
-    let asks_for_upgrade = request.head().upgrade();
+    let names_websocket = body::names_websocket(&request);
+    let asks_for_upgrade = request.head().upgrade() || names_websocket;
+    if names_websocket {
+        body::end_at_its_length(&mut request);
+    }
     body::hold_what_nobody_reads(&mut request).await?;
     let answered = next.call(request).await?.map_into_boxed_body();
     let answered = if is_head { without_body(answered) } else { answered };

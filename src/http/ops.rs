@@ -46,7 +46,10 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 return super::options("GET");
             }
             let mut response = status(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed");
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            let (name, value) = super::allow("GET");
+            if let Ok(value) = HeaderValue::try_from(value) {
+                response.headers_mut().insert(name, value);
+            }
             response
         })
     };
@@ -222,6 +225,11 @@ fn register(registry: &mut Registry, server: &Server) {
             "data_refused",
             "Requests refused because of the work on documents that they ask for",
             server.data_work.refused(),
+        ),
+        (
+            "data_waited",
+            "Requests that waited for their turn because of the work on documents that they ask for",
+            server.data_work.waited(),
         ),
         ("challenges_made", "Proofs of work that were asked for", proofs.made),
         ("proofs_taken", "Proofs of work that were accepted", proofs.taken),

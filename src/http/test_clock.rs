@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
 use passerby_actors::domain::Clock as _;
@@ -17,13 +17,21 @@ use crate::test_clock::{MOST_AHEAD_S, TestClock};
 /// Adds the route, if there is such a clock.
 pub(crate) fn routes(config: &mut web::ServiceConfig, clock: Option<Arc<TestClock>>) {
     let Some(clock) = clock else { return };
-    let other = || async {
+    let methods = "GET, POST";
+    let other = move |request: HttpRequest| async move {
+        if *request.method() == Method::OPTIONS {
+            return super::options(methods);
+        }
         let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, "expected GET or POST");
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
+        let (name, value) = super::allow(methods);
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(name, value);
+        }
         response
     };
     let resource = web::resource("/test/clock").app_data(web::Data::from(clock));
-    config.service(resource.get(tell).post(advance).default_service(web::to(other)));
+    let resource = resource.get(tell).route(web::head().to(tell)).post(advance);
+    config.service(resource.default_service(web::to(other)));
 }
 
 /// The body of a `POST`.

@@ -322,8 +322,10 @@ async fn unknown_routes_and_methods_are_answered_in_the_form_of_their_api() {
                     }
                     let answer = server.call(&format!("{method} {path}")).send().await;
                     assert_error(&answer, path, 405);
-                    let allow = known.replace(' ', ", ").replace("GET", "GET, HEAD");
+                    let allow = known.replace(' ', ", ").replace("GET", "GET, HEAD") + ", OPTIONS";
                     assert_eq!(answer.header("allow"), Some(allow.as_str()), "{path}");
+                    let options = server.call(&format!("OPTIONS {path}")).send().await;
+                    assert_eq!((options.status, options.header("allow")), (204, Some(allow.as_str())), "{path}");
                 }
             }
             for path in unknown {
@@ -433,6 +435,53 @@ async fn an_upgrade_that_comes_to_nothing_ends_the_connection_and_says_so() {
                     assert!(answer.contains("\r\nconnection: close\r\n"), "{what} {answer}");
                 }
             }
+        })
+        .await;
+}
+
+/// The library takes all that follows a request for a WebSocket as its body, whatever its length says: such a request would wait for
+/// bytes that never come.
+#[actix_web::test]
+async fn a_request_that_names_websockets_and_opens_none_has_the_body_that_its_length_says() {
+    World::new()
+        .serve(async |server| {
+            let tokens = server.log_in_v1().await;
+            let authorization = format!("Authorization: Bearer {}\r\n", tokens.access);
+            for upgrade in [
+                "Upgrade: websocket",
+                "Connection: Upgrade\r\nUpgrade: WebSocket",
+                "Connection: keep-alive\r\nUpgrade: websocket",
+            ] {
+                for (what, body, status) in [
+                    (CREATE, "", 201),
+                    (CREATE, r#"{"mode":"none"}"#, 400),
+                    (LOGIN, "{}", 200),
+                    ("PUT /v1/data", r#"{"a":1}"#, 200),
+                    ("DELETE /v1/data", "", 200),
+                    ("POST /v1/socket", "", 405),
+                    ("POST /v1/socket-ticket", "", 201),
+                    ("POST /nowhere", "x", 404),
+                    ("GET /v1/session", "", 200),
+                    ("GET /v1/socket", "", 400),
+                    ("GET /passerby.js", "", 200),
+                    ("POST /verify", "", 204),
+                ] {
+                    for length in [format!("Content-Length: {}\r\n", body.len()), String::new()] {
+                        if length.is_empty() && !body.is_empty() {
+                            continue;
+                        }
+                        let head = format!("{what} HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n{authorization}{length}\r\n");
+                        // and more than that is no part of it
+                        let answer = exchange(server.address, (head + body + "{} and more").into_bytes(), false).await;
+                        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{what} {upgrade} {answer}");
+                        assert!(answer.contains("\r\nconnection: close\r\n"), "{what} {upgrade} {answer}");
+                    }
+                }
+            }
+            // a body that never becomes whole
+            let half = format!("{CREATE} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nContent-Length: 9\r\n\r\n{{}}");
+            let answer = exchange(server.address, half.into_bytes(), true).await;
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
         })
         .await;
 }

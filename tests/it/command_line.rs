@@ -222,11 +222,19 @@ fn a_server_for_tests_moves_its_clock_and_has_data_of_its_own() {
     assert_eq!(advance(r#"{"advance":7776000}"#).0, 200);
     let next = text(&response.body, "refresh_token");
     assert_eq!(call(&process.public, "POST", "/v1/session/refresh", Some(&next)).status, 401, "and 90 days");
-    for (body, status) in [("{}", 422), (r#"{"advance":-1}"#, 422), (r#"{"advance":"soon"}"#, 422), ("", 422)] {
+    for (body, status) in [
+        ("{}", 422),
+        (r#"{"advance":-1}"#, 422),
+        (r#"{"advance":1,"advance":2}"#, 422),
+        (r#"{"advance":"soon"}"#, 422),
+        ("", 422),
+    ] {
         assert_eq!(advance(body).0, status, "{body}");
     }
     assert_eq!(post(&process.admin, "/test/clock", "text/plain", r#"{"advance":1}"#).0, 415);
     assert_eq!(call(&process.admin, "PUT", "/test/clock", None).status, 405);
+    assert_eq!(call(&process.admin, "HEAD", "/test/clock", None).status, 200);
+    assert_eq!(call(&process.admin, "OPTIONS", "/test/clock", None).status, 204);
     let registration = r#"{"email":"a@example.com","password":"correct horse"}"#;
     let path = "/api/client/v2.0/app/passerby/auth/providers/local-userpass/register";
     assert_eq!(post(&process.public, path, "application/json", registration).0, 201);

@@ -1,10 +1,15 @@
 //! Users' documents over HTTP: what is kept, in which order, how much of it, what a repeat answers, and that it ends with its user.
 
-use actix_web::http::Method;
-use awc::error::WsClientError;
+use std::time::{Duration, Instant};
+
+use awc::error::{WsClientError, WsProtocolError};
+use awc::ws;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
+use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
+use passerby::data_work::Whose;
+use passerby_actors::domain::UserId;
 use passerby_actors::store::Store as _;
 use serde_json::{Value, json};
 
@@ -168,9 +173,21 @@ async fn a_lost_race_is_told() {
             for tag in ["W/\"1\"", "\"x\"", "\"18446744073709551616\"", "\"02\"", "\"2-x\"", "\"1\", \"3\""] {
                 with(DELETE, ("if-match", tag), json!({})).await.assert_problem(412, "version-mismatch");
             }
-            for (header, tag) in [("if-match", "2"), ("if-match", ""), ("if-none-match", "2")] {
+            for (header, tag) in [
+                ("if-match", "2"),
+                ("if-match", ""),
+                ("if-none-match", "2"),
+                // either a star or a list, and all of it counts (RFC 9110 §13.1.1)
+                ("if-match", "*, \"2\""),
+                ("if-match", "\"2\", *"),
+                ("if-match", "\"2\", 3"),
+                ("if-none-match", "*, \"1\""),
+                ("if-none-match", "\"1\", 3"),
+            ] {
                 with(PUT, (header, tag), json!({})).await.assert_problem(400, "bad-precondition");
             }
+            let read = server.call(GET).bearer(&token).header("if-none-match", "*, \"2\"").send().await;
+            assert_eq!(read.status, 200, "a condition that cannot be read keeps nobody from the whole");
             let both = call(server, &token, PUT, &json!({})).header("if-match", "\"2\"").header("if-none-match", "*");
             both.send().await.assert_problem(400, "bad-precondition");
             for tags in ["\"2\"", "W/\"2\"", "\"1\", W/\"2-gzip\""] {
@@ -242,6 +259,204 @@ async fn a_number_that_would_be_rounded_is_refused_by_name() {
             assert_eq!(String::from_utf8_lossy(&kept.body), exact);
             let export = server.call("GET /v1/user/export").bearer(&token).send().await;
             assert!(String::from_utf8_lossy(&export.body).contains(exact));
+        })
+        .await;
+}
+
+/// Nothing is lost without a word: of members with the same name only one could be kept, so they are refused at every depth.
+#[actix_web::test]
+async fn a_member_that_is_there_twice_is_refused_by_name_at_every_depth() {
+    World::new()
+        .serve(async |server| {
+            let token = someone(server).await;
+            let kept = json!({"a": {"b": 1}, "n": 1});
+            changed(&send(server, &token, PUT, kept.clone()).await, 1);
+            let (merge, patch) = ("application/merge-patch+json", "application/json-patch+json");
+            for (what, content_type, body, pointer) in [
+                (PUT, "application/json", r#"{"a":1,"a":2}"#, "/a"),
+                (PUT, "application/json", r#"{"a":1,"\u0061":1}"#, "/a"),
+                (PUT, "text/plain", r#"{"x":[0,{"y/":{"z":null,"z":null}}]}"#, "/x/1/y~1/z"),
+                (PATCH, merge, r#"{"n":2,"n":null}"#, "/n"),
+                (PATCH, merge, r#"{"a":{"b":2,"c":3,"b":4}}"#, "/a/b"),
+                (PATCH, patch, r#"[{"op":"add","path":"/x","value":{"k":1,"k":1}}]"#, "/0/value/k"),
+                (PATCH, patch, r#"[{"op":"remove","path":"/n"},{"op":"remove","path":"/n","path":"/a"}]"#, "/1/path"),
+                (PATCH, patch, r#"[{"op":"test","path":"/a","value":{"b":1,"b":1}}]"#, "/0/value/b"),
+                (INCREMENT, "application/json", r#"{"path":"/n","by":1,"by":2}"#, "/by"),
+            ] {
+                let call = server.call(what).bearer(&token).header("content-type", content_type).body(body);
+                let answer = call.send().await;
+                answer.assert_problem(422, "duplicate-field");
+                let detail = answer.json_as("application/problem+json")["detail"].to_string();
+                assert!(detail.contains(&format!("\\\"{pointer}\\\" ")), "{detail}");
+            }
+            let read = server.call(GET).bearer(&token).send().await;
+            assert_eq!((read.header("etag"), read.json()), (Some("\"1\""), kept), "nothing was changed");
+        })
+        .await;
+}
+
+/// What waits for its turn asks for it a moment before: the session may have ended in between.
+#[actix_web::test]
+async fn a_change_that_had_to_wait_is_not_made_by_a_session_that_ended_meanwhile() {
+    // how long it waits, as the rest of what may be done at once; the wait itself is in real time
+    const WAIT: Duration = Duration::from_millis(900);
+    World::new()
+        .set("data.work", "64")
+        .set("data.work_burst", "64")
+        .serve(async |server| {
+            // on a slow machine the logout may take longer than the change waits
+            for _ in 0..20 {
+                let one = server.log_in_v1().await;
+                let code = server.call("POST /v1/session/transfer").bearer(&one.access).send().await.json();
+                let code = json!({"provider": "transfer", "code": code["code"]});
+                let other = server.call(CREATE).body(code.to_string()).send().await.tokens();
+                assert_eq!(other.user, one.user);
+                let whose = Whose::of(server.address.ip(), UserId::parse(&one.user).unwrap());
+                let free = 4096;
+                // a burst of a second, and as much ahead as the change then waits
+                for bytes in [64 * 1024, 64 * 1024 * 9 / 10] {
+                    assert_eq!(server.server.data_work.spend(whose, free + bytes).unwrap(), Duration::ZERO);
+                }
+                let (begun, waited) = (Instant::now(), server.server.data_work.waited());
+                let change = send(server, &one.access, PUT, json!({"text": "x".repeat(4200)}));
+                let logout = async {
+                    until("it waits", || server.server.data_work.waited() > waited).await;
+                    assert_eq!(server.call(END).bearer(&one.access).send().await.status, 204);
+                    begun.elapsed() < WAIT
+                };
+                let (answer, in_time) = futures_util::future::join(change, logout).await;
+                if in_time {
+                    answer.assert_problem(401, "session-ended");
+                    assert_eq!(data(server, &other.access).await, json!(null), "nothing was changed");
+                    return;
+                }
+            }
+            panic!("no logout was done while a change waited");
+        })
+        .await;
+}
+
+/// An open socket's both directions.
+trait Live: Sink<ws::Message, Error = WsProtocolError> + Stream<Item = Result<ws::Frame, WsProtocolError>> + Unpin {}
+impl<S: Sink<ws::Message, Error = WsProtocolError> + Stream<Item = Result<ws::Frame, WsProtocolError>> + Unpin> Live
+    for S
+{
+}
+
+async fn open(server: &TestServer, token: &str) -> impl Live {
+    let url = format!("http://{}/v1/socket", server.address);
+    let socket = client().ws(url).protocols(["passerby.v1"]).header("authorization", format!("Bearer {token}"));
+    let (_, mut socket) = socket.connect().await.unwrap();
+    assert_eq!(hears(&mut socket).await["type"], "hello");
+    socket
+}
+
+async fn says(socket: &mut impl Live, frame: impl ToString) {
+    socket.send(ws::Message::Text(frame.to_string().into())).await.unwrap();
+}
+
+/// The next text.
+async fn hears(socket: &mut impl Live) -> Value {
+    loop {
+        match socket.next().await.unwrap().unwrap() {
+            ws::Frame::Text(text) => return serde_json::from_slice(&text).unwrap(),
+            ws::Frame::Ping(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// To read a frame is work as well: whoever asks for too much is not read on for a while.
+#[actix_web::test]
+async fn a_socket_that_asks_for_too_much_work_is_not_read_on_for_a_while() {
+    World::new()
+        .set("data.work", "64")
+        .set("data.work_burst", "64")
+        .serve(async |server| {
+            let tokens = server.log_in_v1().await;
+            let mut socket = open(server, &tokens.access).await;
+            let whose = Whose::of(server.address.ip(), UserId::parse(&tokens.user).unwrap());
+            server.server.data_work.owe(whose, 1024 * 1024);
+            let begun = Instant::now();
+            says(&mut socket, json!({"type": "put", "id": "1234567890123456", "data": {"t": "x".repeat(5000)}})).await;
+            says(&mut socket, json!({"type": "get", "id": "a-look-at-the-data"})).await;
+            let refused = hears(&mut socket).await;
+            assert_eq!((&refused["code"], &refused["id"]), (&json!("over-budget"), &json!("1234567890123456")));
+            assert_eq!(hears(&mut socket).await["id"], "a-look-at-the-data");
+            // never sooner, however slow the machine is
+            assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+            // what is small is free, and nothing keeps it waiting
+            says(&mut socket, json!({"type": "put", "id": "1234567890123457", "data": {}})).await;
+            assert_eq!(hears(&mut socket).await["version"], 1);
+        })
+        .await;
+}
+
+/// As over HTTP: a change that waits for its turn is made by a session that lives.
+#[actix_web::test]
+async fn a_change_that_a_socket_has_to_wait_with_is_not_made_by_a_session_that_ended_meanwhile() {
+    const WAIT: Duration = Duration::from_millis(900);
+    World::new()
+        .set("data.work", "64")
+        .set("data.work_burst", "64")
+        .serve(async |server| {
+            for _ in 0..20 {
+                let one = server.log_in_v1().await;
+                let code = server.call("POST /v1/session/transfer").bearer(&one.access).send().await.json();
+                let code = json!({"provider": "transfer", "code": code["code"]});
+                let other = server.call(CREATE).body(code.to_string()).send().await.tokens();
+                let mut socket = open(server, &one.access).await;
+                let whose = Whose::of(server.address.ip(), UserId::parse(&one.user).unwrap());
+                for bytes in [64 * 1024, 64 * 1024 * 9 / 10] {
+                    assert_eq!(server.server.data_work.spend(whose, 4096 + bytes).unwrap(), Duration::ZERO);
+                }
+                let (begun, waited) = (Instant::now(), server.server.data_work.waited());
+                let put = json!({"type": "put", "id": "1234567890123456", "data": {"t": "x".repeat(4200)}});
+                says(&mut socket, put).await;
+                until("it waits", || server.server.data_work.waited() > waited).await;
+                assert_eq!(server.call(END).bearer(&one.access).send().await.status, 204);
+                let in_time = begun.elapsed() < WAIT;
+                let told = hears(&mut socket).await;
+                if in_time {
+                    assert_eq!(told["type"], "session.ended", "{told}");
+                    assert_eq!(data(server, &other.access).await, json!(null), "nothing was changed");
+                    return;
+                }
+            }
+            panic!("no logout was done while a change waited");
+        })
+        .await;
+}
+
+/// Duplicate members are refused on a socket as over HTTP, named from the frame.
+#[actix_web::test]
+async fn a_socket_refuses_a_member_that_is_there_twice_at_every_depth() {
+    World::new()
+        .serve(async |server| {
+            let tokens = server.log_in_v1().await;
+            let mut socket = open(server, &tokens.access).await;
+            let id = r#""id":"1234567890123456""#;
+            for (frame, code, pointer) in [
+                (format!(r#"{{"type":"put",{id},"data":{{"a":1,"a":2}}}}"#), "duplicate-field", "/data/a"),
+                (format!(r#"{{"type":"put",{id},"data":{{}},"data":{{}}}}"#), "duplicate-field", "/data"),
+                (
+                    format!(r#"{{"type":"patch",{id},"patch":{{"a":[{{"b":1,"\u0062":1}}]}}}}"#),
+                    "duplicate-field",
+                    "/patch/a/0/b",
+                ),
+                (
+                    format!(r#"{{"type":"patch",{id},"patch":[{{"op":"remove","path":"/a","path":"/b"}}]}}"#),
+                    "duplicate-field",
+                    "/patch/0/path",
+                ),
+                (format!(r#"{{"type":"meter",{id},"name":"m","amount":1e400}}"#), "inexact-number", "/amount"),
+            ] {
+                says(&mut socket, &frame).await;
+                let error = hears(&mut socket).await;
+                assert_eq!((&error["status"], &error["code"]), (&json!(422), &json!(code)), "{frame}");
+                assert!(error["detail"].as_str().unwrap().contains(&format!("\"{pointer}\" ")), "{error}");
+            }
+            assert_eq!(data(server, &tokens.access).await, json!(null), "nothing was changed");
         })
         .await;
 }
@@ -576,9 +791,9 @@ async fn a_method_that_is_not_there_is_named() {
             let answer = server.call("POST /v1/data").send().await;
             answer.assert_problem(405, "method-not-allowed");
             let allow = answer.header("allow").unwrap();
-            for method in [Method::GET, Method::PUT, Method::PATCH, Method::DELETE] {
-                assert!(allow.contains(method.as_str()), "{allow}");
-            }
+            assert_eq!(allow, "GET, HEAD, PUT, PATCH, DELETE, OPTIONS");
+            let options = server.call("OPTIONS /v1/data").send().await;
+            assert_eq!((options.status, options.header("allow")), (204, Some(allow)));
         })
         .await;
 }

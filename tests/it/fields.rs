@@ -55,6 +55,10 @@ async fn a_login_takes_the_fields_of_its_provider_and_mode_alone() {
                 (json!({ "id_token": "WRONG", "nonce": "x" }), &["id_token", "nonce"]),
                 (json!({ "key": "WRONG" }), &["key"]),
                 (json!({ "code": "WRONG" }), &["code"]),
+                // a form that is not filled in
+                (json!({ "provider": null, "email": null, "password": null }), &["email", "password"]),
+                (json!({ "username": null }), &["username"]),
+                (json!({ "provider": null, "mode": "bearer", "token": null }), &["token"]),
                 (json!({ "provider": "transfer", "code": "WRONG", "code_verifier": "x" }), &["code_verifier"]),
                 (with(json!({ "provider": "transfer", "code": "WRONG" })), &["email", "password"]),
                 (with(json!({ "provider": "local-userpass", "username": "b" })), &["username"]),
@@ -87,6 +91,114 @@ async fn a_login_takes_the_fields_of_its_provider_and_mode_alone() {
             let body = json!({ "provider": "local-userpass", "email": "a@example.test", "password": "a password",
                 "mode": null, "username": null, "token": null, "altcha": null });
             assert_eq!(post(server, CREATE, "", body).await.status, 201);
+            let body = json!({ "provider": "anon-user", "email": null, "password": null });
+            assert_eq!(post(server, CREATE, "", body).await.status, 201, "it says that it wants no account");
+            assert_eq!(post(server, CREATE, "", json!({ "provider": null, "mode": null })).await.status, 201);
+        })
+        .await;
+}
+
+/// A proof of work is looked at only where a budget is used up; one that is none is refused all the same, since it would be wrong then.
+#[actix_web::test]
+async fn a_field_of_the_wrong_type_is_refused_also_where_it_is_not_needed() {
+    world()
+        .serve(async |server| {
+            let guest = server.log_in_v1().await;
+            for wrong in [json!(5), json!(true), json!({ "challenge": {} }), json!(["x"])] {
+                for (what, mut body) in [
+                    (CREATE, json!({})),
+                    (CREATE, json!({ "provider": "anon-user", "mode": "bearer" })),
+                    (CREATE, json!({ "provider": "transfer", "code": "x" })),
+                    (CREATE, json!({ "provider": "api-key", "key": "x" })),
+                    (
+                        LINK,
+                        json!({ "provider": "local-userpass", "email": "a@example.test", "password": "a password" }),
+                    ),
+                    (REGISTER, json!({ "email": "a@example.test", "password": "a password" })),
+                    ("POST /v1/registrations/confirm", json!({ "token": "a", "tokenId": "b" })),
+                    ("POST /v1/registrations/resend", json!({ "email": "a@example.test" })),
+                    ("POST /v1/password-resets", json!({ "email": "a@example.test" })),
+                    (
+                        "POST /v1/password-resets/confirm",
+                        json!({ "token": "a", "tokenId": "b", "password": "a password" }),
+                    ),
+                    ("PUT /v1/user/password", json!({ "current_password": "a", "password": "a password" })),
+                ] {
+                    body["altcha"] = wrong.clone();
+                    let answer = post(server, what, &guest.access, &body).await;
+                    answer.assert_problem(400, "bad-field");
+                    let detail = answer.json_as("application/problem+json")["detail"].clone();
+                    assert_eq!(detail, "altcha must be a text", "{what}");
+                }
+            }
+            for (what, body, status, code) in [
+                (CREATE, json!({ "mode": 5 }), 400, "unknown-mode"),
+                (CREATE, json!({ "provider": 5 }), 400, "unknown-provider"),
+                (CREATE, json!({ "provider": false }), 400, "unknown-provider"),
+                (CREATE, json!({ "provider": "local-userpass", "email": 5, "password": "x" }), 400, "bad-credential"),
+                (CREATE, json!({ "provider": "local-userpass", "email": "a", "password": 5 }), 400, "bad-credential"),
+                (LINK, json!({ "provider": "api-key", "key": "x", "dry_run": "false" }), 400, "bad-field"),
+                (LINK, json!({ "provider": "api-key", "key": "x", "on_conflict": true }), 400, "unknown-on-conflict"),
+                (
+                    REGISTER,
+                    json!({ "email": "a@example.test", "password": "a password", "provider": 5 }),
+                    422,
+                    "misplaced-field",
+                ),
+                ("POST /v1/meters/plain", json!({ "item": 5 }), 400, "bad-field"),
+                ("POST /v1/meters/plain", json!({ "amount": "5" }), 400, "bad-field"),
+                ("POST /v1/meters/plain", json!({ "amount": 1e300 }), 400, "bad-field"),
+            ] {
+                post(server, what, &guest.access, &body).await.assert_problem(status, code);
+            }
+            let huge = post(server, "POST /v1/meters/plain", &guest.access, r#"{"amount":1e400}"#).await;
+            huge.assert_problem(422, "inexact-number");
+            assert!(huge.json_as("application/problem+json")["detail"].as_str().unwrap().contains("\"/amount\""));
+            assert_eq!(server.metric("passerby_users").await, 1, "the guest");
+        })
+        .await;
+}
+
+/// A misspelled or doubled parameter would be passed by, and the browser sent on without it.
+#[actix_web::test]
+async fn a_login_in_the_browser_takes_its_parameters_alone_and_each_once() {
+    let oidc = "[provider.oidc.corp]\nissuer = \"https://idp.invalid\"\nclient_id = \"c\"\nclient_secret = \"corp\"\n\
+                redirect_uris = [\"https://news.example/back\"]\n";
+    World::new()
+        .file(oidc)
+        .set("public_url", "https://id.news.example")
+        .secret("CORP", "a secret")
+        .serve(async |server| {
+            let ask =
+                async |query: &str| server.call(&format!("GET /v1/providers/oidc-corp/login{query}")).send().await;
+            let challenge = "code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+            for (more, named) in [
+                ("&redirect_url=https://news.example/back", "redirect_url"),
+                ("&provider=x", "provider"),
+                ("&link=true", "link"),
+                ("&code_challenge=x", "code_challenge"),
+                ("&redirect_uri=a&redirect_uri=b", "redirect_uri"),
+                ("&redirect%5Furi=a&redirect_uri=b", "redirect_uri"),
+            ] {
+                let answer = ask(&format!("?{challenge}{more}")).await;
+                answer.assert_problem(400, "bad-query");
+                let detail = answer.json_as("application/problem+json")["detail"].clone();
+                assert!(detail.as_str().unwrap().starts_with(&format!("\"{named}\" ")), "{detail}");
+            }
+            ask("").await.assert_problem(400, "bad-code-challenge");
+            // what is right gets as far as the issuer, who cannot be reached
+            ask(&format!("?{challenge}&redirect_uri=https://news.example/back"))
+                .await
+                .assert_problem(503, "provider-unavailable");
+            for back in ["GET", "POST"] {
+                let twice = "state=a&code=b&state=c";
+                let path = "/v1/providers/oidc-corp/callback";
+                let answer = match back {
+                    "GET" => server.call(&format!("GET {path}?{twice}")).send().await,
+                    _ => server.call(&format!("POST {path}")).body(twice).send().await,
+                };
+                answer.assert_problem(400, "bad-answer");
+            }
         })
         .await;
 }
@@ -180,14 +292,44 @@ async fn a_field_that_is_there_twice_is_refused() {
         .serve(async |server| {
             let guest = server.log_in_v1().await;
             for (what, body, name) in [
-                (LINK, r#"{"provider":"local-userpass","dry_run":true,"dry_run":false}"#, "dry_run"),
-                (CREATE, r#"{"mode":"bearer","mode":"cookie"}"#, "mode"),
-                (CREATE, r#"{"provider":"local-userpass","\u0070rovider":"anon-user"}"#, "provider"),
-                ("POST /v1/meters/plain", r#"{"amount":1,"amount":2}"#, "amount"),
-                ("POST /v1/data/increment", r#"{"path":"/a","path":"/b"}"#, "path"),
+                (LINK, r#"{"provider":"local-userpass","dry_run":true,"dry_run":false}"#, "/dry_run"),
+                (CREATE, r#"{"mode":"bearer","mode":"cookie"}"#, "/mode"),
+                (CREATE, r#"{"provider":"local-userpass","\u0070rovider":"anon-user"}"#, "/provider"),
+                (CREATE, r#"{"provider":{"a":[{"b":1,"b":1}]}}"#, "/provider/a/0/b"),
+                (REGISTER, r#"{"email":"a@example.test","password":"a password","password":"WRONG"}"#, "/password"),
+                ("POST /v1/registrations/confirm", r#"{"token":"a","tokenId":"b","token":"WRONG"}"#, "/token"),
+                ("POST /v1/password-resets", r#"{"email":"a@example.test","email":"b@example.test"}"#, "/email"),
+                ("PUT /v1/user/password", r#"{"current_password":"a","password":"b","password":"WRONG"}"#, "/password"),
+                ("POST /v1/user/api-keys", r#"{"name":"a","name":"b"}"#, "/name"),
+                (
+                    "PATCH /v1/user/api-keys/636aba021728b6c1c03db7f9",
+                    r#"{"disabled":true,"disabled":false}"#,
+                    "/disabled",
+                ),
+                ("POST /v1/meters/plain", r#"{"amount":1,"amount":2}"#, "/amount"),
+                ("POST /v1/data/increment", r#"{"path":"/a","path":"/b"}"#, "/path"),
+                (END, r#"{"a":1,"a":1}"#, "/a"),
             ] {
                 assert_refused(&post(server, what, &guest.access, body).await, "duplicate-field", &[name]);
             }
+            assert_eq!(server.call(VIEW).bearer(&guest.access).send().await.status, 200);
+            // nor does the other path lose a value
+            for (path, body, pointer) in [
+                ("anon-user/login", r#"{"a":1,"a":2}"#, "/a"),
+                (
+                    "anon-user/login",
+                    r#"{"options":{"device":{"deviceId":"a","deviceId":"b"}}}"#,
+                    "/options/device/deviceId",
+                ),
+                ("local-userpass/login", r#"{"username":"a","password":"b","password":"c"}"#, "/password"),
+                ("local-userpass/register", r#"{"email":"a","email":"b","password":"c"}"#, "/email"),
+                ("local-userpass/reset/send", r#"{"email":"a","email":"b"}"#, "/email"),
+            ] {
+                let what = format!("POST /api/client/v2.0/app/passerby/auth/providers/{path}");
+                let detail = format!("the member at {pointer:?} is there twice, and only one of them could be kept");
+                post(server, &what, "", body).await.assert_client_error(400, Some("BadRequest"), &detail);
+            }
+            assert_eq!(server.metric("passerby_users").await, 1, "the guest");
         })
         .await;
 }
@@ -199,8 +341,12 @@ async fn what_sdks_send_besides_is_ignored_on_their_path() {
             let body = json!({ "provider": "anon-user", "options": { "device": { "sdk": "x" } }, "unknown": 1, "password": "x" });
             let answer = post(server, LOGIN, "", body).await;
             assert_eq!(answer.status, 200, "{answer:?}");
-            let answer = post(server, LOGIN, "", r#"{"a":1,"a":2}"#).await;
+            // numbers that nobody looks at may be rounded
+            let answer = post(server, LOGIN, "", r#"{"a":0.1234567890123456789,"b":18446744073709551616}"#).await;
             assert_eq!(answer.status, 200, "{answer:?}");
+            let answer = post(server, LOGIN, "", r#"{"a":1e400}"#).await;
+            assert_eq!(answer.status, 400, "{answer:?}");
+            assert!(answer.json()["error"].as_str().unwrap().starts_with("the number at \"/a\" cannot be kept"));
         })
         .await;
 }

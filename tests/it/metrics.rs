@@ -159,11 +159,13 @@ async fn the_admin_listener_answers_json_to_everything_else() {
                 assert_eq!((answer.status, answer.json()["status"].as_str()), (status, Some(word)), "{what}");
                 assert_eq!(answer.header("cache-control"), Some("no-store"));
             }
+            let refused = server.ask_admin("POST /readyz").await;
+            assert_eq!(refused.header("allow"), Some("GET, HEAD, OPTIONS"));
             let page = call(&client(), server.admin, "GET /").header("accept", "text/html").send().await;
             assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
             assert!(page.text().contains("<b>serving</b>"), "{page:?}");
             let options = server.ask_admin("OPTIONS /metrics").await;
-            assert_eq!((options.status, options.header("allow")), (204, Some("GET, OPTIONS")));
+            assert_eq!((options.status, options.header("allow")), (204, Some("GET, HEAD, OPTIONS")));
             // and the public one has none of it
             for what in ["GET /metrics", "GET /healthz", "GET /readyz"] {
                 server.call(what).send().await.assert_problem(404, "not-found");

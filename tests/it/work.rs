@@ -63,7 +63,8 @@ async fn beyond_the_budget_a_proof_of_work_makes_a_user_until_the_budget_of_proo
             );
             assert_eq!(create(server, HERE, json!({ "altcha": first })).await.status, 201);
             create(server, HERE, json!({ "altcha": first })).await.assert_problem(429, "work-needed");
-            create(server, HERE, json!({ "altcha": 7 })).await.assert_problem(429, "work-needed");
+            create(server, HERE, json!({ "altcha": "7" })).await.assert_problem(429, "work-needed");
+            create(server, HERE, json!({ "altcha": 7 })).await.assert_problem(400, "bad-field");
 
             // readers' cookies too, lazy ones among them
             let body = json!({ "mode": "cookie", "altcha": proof(server, HERE).await });
@@ -92,7 +93,7 @@ async fn beyond_the_budget_a_proof_of_work_makes_a_user_until_the_budget_of_proo
             assert_eq!(ask(server, "203.0.113.10").await.status, 200, "others have their own");
             assert_eq!(server.metric("passerby_challenges_made_total").await, 8);
             assert_eq!(server.metric("passerby_proofs_taken_total").await, 2);
-            assert_eq!(server.metric("passerby_proofs_refused_total").await, 3);
+            assert_eq!(server.metric("passerby_proofs_refused_total").await, 4);
             assert_eq!(server.metric("passerby_over_budget_challenges_total").await, 1);
             assert_eq!(server.server.store.registry().len(), 8);
         })

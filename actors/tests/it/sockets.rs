@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::future::{join, join_all};
+use futures_util::future::{join, join_all, join3};
+use parking_lot::Mutex;
 use passerby_actors::actor::{Joined, LinkerHandle, MOST_SOCKETS, Missed, OUTBOX, Proof, Push};
 use passerby_actors::domain::{
-    Cause, Change, DeviceId, Document, Edit, Edited, Expected, IdentityKey, KeyRule, MergePolicy, Patch, Refusal,
-    SessionKind, Shape, UserId,
+    Cause, Change, DeviceId, Document, DocumentRefusal, Edit, Edited, Expected, IdentityKey, KeyRule, MergePolicy,
+    Operation, Patch, Refusal, SessionKind, Shape, UserId,
 };
 use passerby_actors::handle::{Attachment, Error, IdForm, LoggedIn};
 
 use passerby_actors::store::Store as _;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::support::{Random, Running, World, until};
 
@@ -81,6 +83,48 @@ async fn every_socket_hears_of_each_change_once_in_order_and_its_origin_does_not
         assert_eq!(versions, (1..=all).collect::<Vec<_>>());
     }
     assert_eq!(json(&running, &user.user), Some(format!(r#"{{"n":{all}}}"#)));
+}
+
+/// Others on the thread have their turn while many changes of one user's large document are refused, which costs no commit to wait
+/// for.
+#[actix_rt::test]
+async fn changes_that_are_refused_let_others_have_their_turn() {
+    let mut world = World::new(1);
+    world.policy.document_bytes = 256 * 1024;
+    let (decided, refusing) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Notify::new()));
+    let (log, bell) = (Arc::clone(&decided), Arc::clone(&refusing));
+    world.before_operation = Some(Arc::new(move |user, operation| {
+        if matches!(operation, Operation::Edit(edit) if edit.expected == Expected::version(99)) {
+            bell.notify_one();
+        }
+        log.lock().push(*user);
+    }));
+    let running = world.open();
+    let (one, other) = (somebody(&running).await, somebody(&running).await);
+    let large = |text: &str| format!(r#"{{"text":"{}"}}"#, text.repeat(140 * 1024));
+    put(&running, &one.user, &large("x")).await;
+    // it has an actor already
+    put(&running, &other.user, "{}").await;
+    decided.lock().clear();
+    let again = large("y");
+    // the first is on its way to the disk while the others come
+    let first = put(&running, &one.user, &again);
+    let refused = (0..100).map(async |_| {
+        let change = Change::Put(serde_json::Map::new());
+        running.handle.edit(&one.user, change, Expected::version(99), None, None).await
+    });
+    let others = async {
+        refusing.notified().await;
+        put(&running, &other.user, "{}").await;
+    };
+    let (_, refused, ()) = join3(first, join_all(refused), others).await;
+    assert!(
+        refused.iter().all(|refused| *refused == Err(Error::Refused(Refusal::Document(DocumentRefusal::Version(2)))))
+    );
+    let decided = decided.lock();
+    assert_eq!(decided.len(), 102);
+    let turn = decided.iter().position(|user| *user == other.user).unwrap();
+    assert!(turn < 100, "it was decided after {turn} of 101 others");
 }
 
 #[actix_rt::test]

@@ -106,9 +106,11 @@ impl From<BodyError> for ClientError {
         let status = match error {
             BodyError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             BodyError::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            BodyError::Broken | BodyError::NotJson | BodyError::NotAnObject | BodyError::Twice(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            BodyError::Broken
+            | BodyError::NotJson
+            | BodyError::NotAnObject
+            | BodyError::Twice(_)
+            | BodyError::Inexact(_) => StatusCode::BAD_REQUEST,
         };
         Self::new(status, "BadRequest", error.to_string())
     }

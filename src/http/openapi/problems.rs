@@ -24,7 +24,7 @@ const fn app(word: &'static str, status: u16, code: Option<&'static str>, meanin
 /// Words that stand for several.
 pub(super) const GROUPS: &[(&str, &str)] = &[
     ("body", "bad-body body-too-slow body-too-large"),
-    ("object", "body unknown-field misplaced-field duplicate-field"),
+    ("object", "body unknown-field misplaced-field duplicate-field inexact-number"),
     ("token", "no-token invalid-token wrong-token token-expired session-ended user-disabled over-budget not-writable"),
     ("session", "token no-reader cross-site"),
     ("account", "session insufficient-scope"),
@@ -40,7 +40,7 @@ pub(super) const GROUPS: &[(&str, &str)] = &[
 /// All of `/v1` and `/verify`.
 pub(super) const PROBLEMS: &[Kind] = &[
     v1(400, "anonymous-identity", "An anonymous identity cannot be linked."),
-    v1(400, "bad-answer", "The form is not an issuer's answer: it needs `state`, and `code` or `error`."),
+    v1(400, "bad-answer", "It is not an issuer's answer: it needs `state`, and `code` or `error`, each once."),
     v1(400, "bad-body", "The body is not JSON of the kind that is asked for, or could not be read."),
     v1(400, "bad-code-challenge", "`code_challenge` is not a SHA-256 in base64url."),
     v1(400, "bad-credential", "The credential lacks a field, or is of another kind than the provider takes."),
@@ -118,7 +118,11 @@ pub(super) const PROBLEMS: &[Kind] = &[
     v1(413, "body-too-large", "The body is larger than `http.max_body`."),
     v1(413, "data-too-large", "The document would be larger than `data.max_document`."),
     v1(415, "unknown-patch", "A patch is `application/merge-patch+json` or `application/json-patch+json`."),
-    v1(422, "duplicate-field", "A field is in the body twice."),
+    v1(
+        422,
+        "duplicate-field",
+        "A member of an object in the body is there twice, at whatever depth; `detail` names it by a JSON pointer.",
+    ),
     v1(422, "idempotency-key-reused", "Another request of the user has this name."),
     v1(
         422,

@@ -7,10 +7,10 @@ use passerby_actors::domain::{Cause, Change, Delta, Expected, SessionId, Shape, 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::http::body::BodyError;
-use crate::http::fields::{self, Object};
+use crate::http::body::{self, BodyError};
+use crate::http::fields;
 use crate::http::v1::Problem;
-use crate::http::v1::data::{exact, increment, json_patch, object};
+use crate::http::v1::data::{increment, json_patch, object};
 
 /// Fewer characters would soon name two operations.
 const ID_CHARS: std::ops::RangeInclusive<usize> = 16..=64;
@@ -41,11 +41,13 @@ pub(super) fn read(text: &str) -> Option<Frame> {
         let detail = "id must be a text of 16 to 64 characters that names this operation among all of the user's";
         return Some(Frame { id, request: Err(bad("bad-id", detail)) });
     }
-    let request = match serde_json::from_str(text) {
-        Ok(Object { twice: Some(name), .. }) => Err(BodyError::Twice(fields::shown(&name)).into()),
-        Ok(Object { fields, .. }) => exact(text).and_then(|()| request(fields)),
-        // a number beyond all measure is one that would be rounded
-        Err(error) => exact(text).and_then(|()| Err(bad("bad-frame", &format!("the frame cannot be read: {error}")))),
+    let request = match body::json(text.as_bytes()) {
+        Ok(frame) => object(frame).and_then(request),
+        Err(BodyError::NotJson) => {
+            let error = serde_json::from_str::<Value>(text).err().map(|error| error.to_string()).unwrap_or_default();
+            Err(bad("bad-frame", &format!("the frame cannot be read: {error}")))
+        }
+        Err(lost) => Err(lost.into()),
     };
     Some(Frame { id, request })
 }

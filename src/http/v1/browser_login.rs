@@ -22,7 +22,7 @@ use passerby_actors::domain::{LoginMethod, UserId};
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
-use super::{Problem, respond};
+use super::{Problem, fields, respond};
 use crate::budget::Spend;
 use crate::http::openapi::IssuersAnswer;
 use crate::http::{Context, body, client, identities, other_method, spend};
@@ -52,13 +52,23 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .service(web::resource("/v1/providers/{provider}/login").get(begin).default_service(other_method("GET")));
 }
 
-/// The first of each of the parameters of a query or a form.
-fn parameters(text: &[u8]) -> Map<String, Value> {
+/// What is taken of an issuer's answer, a query or a form; what else is there is not looked at (RFC 6749 §4.1.2).
+///
+/// # Errors
+/// One of them is there twice (RFC 6749 §3.1): 400 `bad-answer`.
+fn answer_in(text: &[u8]) -> Result<Map<String, Value>, Problem> {
     let mut found = Map::new();
-    for (name, value) in form_urlencoded::parse(text) {
-        found.entry(name.into_owned()).or_insert_with(|| Value::from(value.into_owned()));
+    for (name, value) in form_urlencoded::parse(text).filter(|(name, _)| ANSWER.contains(&&**name)) {
+        if found.contains_key(&*name) {
+            return Err(bad_answer(format!("{name:?} is in the issuer's answer twice")));
+        }
+        found.insert(name.into_owned(), Value::from(value.into_owned()));
     }
-    found
+    Ok(found)
+}
+
+fn bad_answer(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad-answer", detail)
 }
 
 fn text<'a>(query: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
@@ -106,7 +116,7 @@ fn go_to(status: StatusCode, url: &str) -> Result<HttpResponse, Problem> {
         ("code_challenge" = String, Query, description = "The SHA-256 of the page's secret in base64url. The secret is 43 to 128 characters of `A-Z a-z 0-9 - . _ ~`.", example = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
         ("redirect_uri" = Option<String>, Query, description = "Where the browser comes back to: one of the provider's list, byte for byte. May be left out if there is only one.", example = "https://news.example/back")),
     responses((status = 302, description = "To the issuer.", headers(("location" = String, description = "The issuer's page."), ("set-cookie" = String, description = "Binds this login to the browser.")))),
-    extensions(("x-problems" = json!("unknown-provider provider-disabled over-budget bad-code-challenge bad-redirect-uri no-public-url provider-unavailable overloaded internal"))))]
+    extensions(("x-problems" = json!("unknown-provider provider-disabled over-budget bad-query bad-code-challenge bad-redirect-uri no-public-url provider-unavailable overloaded internal"))))]
 pub(crate) async fn begin(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = async {
         let server = &context.server;
@@ -115,8 +125,8 @@ pub(crate) async fn begin(request: HttpRequest, context: web::Data<Context>) -> 
         let provider = provider.ok_or_else(|| {
             if server.providers.knows(name) { Problem::provider_disabled() } else { Problem::unknown_provider() }
         })?;
+        let query = fields::of_query(&request, &["code_challenge", "redirect_uri"])?;
         spend(&request, &context, Spend::Link)?;
-        let query = parameters(request.query_string().as_bytes());
         let challenge = text(&query, "code_challenge")
             .filter(|text| URL_SAFE_NO_PAD.decode(text).is_ok_and(|hash| hash.len() == SHA256.output_len()));
         let challenge = challenge.ok_or_else(|| {
@@ -168,11 +178,11 @@ fn with_cookie(mut response: HttpResponse, cookie: &Cookie<'_>) -> Result<HttpRe
         ("error_description" = Option<String>, Query, description = "The same in words, for the log.", example = "cancelled"),
         ("iss" = Option<String>, Query, description = "The issuer (RFC 9207); needed where its configuration promises it.", example = "https://accounts.example")),
     responses((status = 302, description = "To the page.", headers(("location" = String, description = "The page, with `code` or `error` in its query.")))),
-    extensions(("x-problems" = json!("unknown-login unknown-provider internal"))))]
+    extensions(("x-problems" = json!("bad-answer unknown-login unknown-provider internal"))))]
 pub(crate) async fn callback(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let answer = async {
         let server = &context.server;
-        let (query, now) = (parameters(request.query_string().as_bytes()), server.clock().running());
+        let (query, now) = (answer_in(request.query_string().as_bytes())?, server.clock().running());
         let state = text(&query, "state").unwrap_or_default();
         let mut cookie = cookie(&context, state, String::new());
         let kept = request.cookie(cookie.name()).map(|kept| kept.value().to_owned()).unwrap_or_default();
@@ -261,13 +271,13 @@ pub(crate) async fn callback_by_form(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        let form = parameters(&body::read(&request, &context, payload).await?);
+        let form = answer_in(&body::read(&request, &context, payload).await?)?;
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(ANSWER.iter().filter_map(|name| Some((name, text(&form, name)?))));
         let query = query.finish();
         if query.is_empty() || query.len() > LONGEST_ANSWER {
             let detail = "the form is not an issuer's answer: it needs state, and code or error";
-            return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-answer", detail));
+            return Err(bad_answer(detail));
         }
         go_to(StatusCode::SEE_OTHER, &format!("{}?{query}", request.path()))
     };

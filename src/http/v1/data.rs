@@ -1,12 +1,10 @@
 //! The document of the session's user: one JSON object, changed in the order in which its changes arrive.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{
-    self, ContentType, EntityTag, Header as _, HeaderName, HeaderValue, IfMatch, IfNoneMatch,
-};
+use actix_web::http::header::{self, ContentType, EntityTag, Header as _, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use passerby_actors::domain::{
-    Change, Document, DocumentRefusal, Edited, Expected, NoPatch, Patch, Refusal, SessionId, inexact_number,
+    Change, Document, DocumentRefusal, Edited, Expected, NoPatch, Patch, Refusal, SessionId,
 };
 use passerby_actors::handle;
 use serde::Serialize;
@@ -17,8 +15,8 @@ use super::problem::Answer;
 use super::{Problem, Scope, authenticate, fields, json, respond};
 use crate::budget::OverBudget;
 use crate::data_work::Whose;
-use crate::http::body::BodyError;
 use crate::http::openapi::{Increment, JsonPatchStep, MergePatch, UserDocument};
+use crate::http::preconditions::Tags;
 use crate::http::{Context, JSON, body, client, other_method, within_time};
 use crate::network::Network;
 
@@ -71,10 +69,11 @@ pub(crate) async fn get_data(request: HttpRequest, context: web::Data<Context>) 
             return Err(Problem::new(StatusCode::NOT_FOUND, "no-data", "the user has no document"));
         };
         let tag = tag(version);
-        let known = match IfNoneMatch::parse(&request) {
-            Ok(IfNoneMatch::Any) => true,
-            Ok(IfNoneMatch::Items(known)) => versions(&known).contains(&version),
-            Err(_) => false,
+        let known = match Tags::of(&request, &header::IF_NONE_MATCH) {
+            Some(Ok(Tags::Any)) => true,
+            Some(Ok(Tags::Of(known))) => versions(&known).contains(&version),
+            // the whole document loses nothing
+            Some(Err(_)) | None => false,
         };
         let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
         response.insert_header(header::ETag(tag));
@@ -93,9 +92,9 @@ pub(crate) async fn get_data(request: HttpRequest, context: web::Data<Context>) 
         ("Idempotency-Key" = Option<String>, Header, description = "A name for this request that no other request of the user has, such as a UUID. Sent again, the request is done once and answered as the first time, as long as it is one of the user's last 256.", example = "2f1c6f0e-8f44-4f7b-9c63-5a0c8b7a1d2e")),
     request_body(content = UserDocument, description = "The new document: any JSON object."),
     responses((status = 200, body = DataChanged, description = "The new version.", headers(("etag" = String, description = "The document's version, as in `\"7\"`.")))),
-    extensions(("x-problems" = json!("object session over-budget inexact-number bad-precondition bad-idempotency-key write version-mismatch data-too-large data-full idempotency-key-reused not-an-object:400 data-too-deep"))))]
+    extensions(("x-problems" = json!("object session over-budget bad-precondition bad-idempotency-key write version-mismatch data-too-large data-full idempotency-key-reused not-an-object:400 data-too-deep"))))]
 pub(crate) async fn put_data(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
-    edit(&request, &context, payload, |body| Ok(Change::Put(object(parsed(body)?)?))).await
+    edit(&request, &context, payload, |body| Ok(Change::Put(object(body::json(body)?)?))).await
 }
 
 /// Changes a part of the document.
@@ -107,7 +106,7 @@ pub(crate) async fn put_data(request: HttpRequest, context: web::Data<Context>, 
         ("Idempotency-Key" = Option<String>, Header, description = "A name for this request that no other request of the user has, such as a UUID. Sent again, the request is done once and answered as the first time, as long as it is one of the user's last 256.", example = "2f1c6f0e-8f44-4f7b-9c63-5a0c8b7a1d2e")),
     request_body(content((MergePatch = "application/merge-patch+json"), (Vec<JsonPatchStep> = "application/json-patch+json")), description = "The patch."),
     responses((status = 200, body = DataChanged, description = "The new version.", headers(("etag" = String, description = "The document's version, as in `\"7\"`.")))),
-    extensions(("x-problems" = json!("object session over-budget inexact-number bad-precondition bad-idempotency-key write version-mismatch data-too-large data-full idempotency-key-reused not-an-object bad-patch unknown-patch patch-too-costly patch-conflict data-too-deep"))))]
+    extensions(("x-problems" = json!("object session over-budget bad-precondition bad-idempotency-key write version-mismatch data-too-large data-full idempotency-key-reused not-an-object bad-patch unknown-patch patch-too-costly patch-conflict data-too-deep"))))]
 pub(crate) async fn patch_data(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -115,7 +114,7 @@ pub(crate) async fn patch_data(
 ) -> HttpResponse {
     let content_type = ContentType::parse(&request).map(|content_type| content_type.essence_str().to_owned());
     let change = |body: &[u8]| {
-        let body = parsed(body)?;
+        let body = body::json(body)?;
         match content_type.as_deref() {
             Ok("application/json-patch+json") => json_patch(body),
             // what curl says by itself, and what browsers say
@@ -148,16 +147,13 @@ pub(crate) async fn patch_data(
         ("Idempotency-Key" = Option<String>, Header, description = "A name for this request that no other request of the user has, such as a UUID. Sent again, the request is done once and answered as the first time, as long as it is one of the user's last 256.", example = "2f1c6f0e-8f44-4f7b-9c63-5a0c8b7a1d2e")),
     request_body(content = Increment, description = "Where, and how much."),
     responses((status = 200, body = DataChanged, description = "The new version, and the number.", headers(("etag" = String, description = "The document's version, as in `\"7\"`.")))),
-    extensions(("x-problems" = json!("object session over-budget inexact-number bad-precondition bad-idempotency-key write version-mismatch data-too-large data-full idempotency-key-reused not-an-object bad-field not-a-number number-too-large data-too-deep"))))]
+    extensions(("x-problems" = json!("object session over-budget bad-precondition bad-idempotency-key write version-mismatch data-too-large data-full idempotency-key-reused not-an-object bad-field not-a-number number-too-large data-too-deep"))))]
 pub(crate) async fn increment_data(
     request: HttpRequest,
     context: web::Data<Context>,
     payload: web::Payload,
 ) -> HttpResponse {
-    let change = |body: &[u8]| {
-        exact(std::str::from_utf8(body).unwrap_or_default())?;
-        increment(&fields::of(&request, body, &[OF_INCREMENT])?)
-    };
+    let change = |body: &[u8]| increment(&fields::of(&request, body, &[OF_INCREMENT])?);
     edit(&request, &context, payload, change).await
 }
 
@@ -240,18 +236,6 @@ pub(crate) fn told(context: &Context, whose: Whose, edited: &Edited) {
     context.server.data_work.owe(whose, bytes.saturating_mul(edited.told) / 8);
 }
 
-/// A body that is JSON whose numbers can be kept.
-fn parsed(body: &[u8]) -> Result<Value, Problem> {
-    let text = std::str::from_utf8(body).map_err(|_| BodyError::NotJson)?;
-    exact(text)?;
-    serde_json::from_str(text).map_err(|_| BodyError::NotJson.into())
-}
-
-/// Refuses text with a number that would be rounded.
-pub(crate) fn exact(text: &str) -> Result<(), Problem> {
-    inexact_number(text).map_or(Ok(()), |pointer| Err(Problem::inexact_number(&pointer)))
-}
-
 /// The change that a JSON patch asks for.
 pub(crate) fn json_patch(patch: Value) -> Result<Change, Problem> {
     let bad = |error: NoPatch| Problem::new(StatusCode::BAD_REQUEST, "bad-patch", error.to_string());
@@ -289,20 +273,16 @@ fn versions(tags: &[EntityTag]) -> Box<[u64]> {
 /// The preconditions of RFC 9110 §13.1.
 fn expected(request: &HttpRequest) -> Result<Expected, Problem> {
     let bad = |detail| Err(Problem::new(StatusCode::BAD_REQUEST, "bad-precondition", detail));
-    let has = |name| request.headers().contains_key(name);
-    match (has(header::IF_MATCH), has(header::IF_NONE_MATCH)) {
-        (false, false) => Ok(Expected::Anything),
-        (true, true) => bad("a change takes If-Match or If-None-Match, and not both"),
-        (true, false) => match IfMatch::parse(request) {
-            Ok(IfMatch::Any) => Ok(Expected::Something),
-            Ok(IfMatch::Items(tags)) if !tags.is_empty() => Ok(Expected::OneOf(versions(&tags))),
-            _ => bad("If-Match takes entity tags, such as \"7\", or *"),
-        },
-        (false, true) => match IfNoneMatch::parse(request) {
-            Ok(IfNoneMatch::Any) => Ok(Expected::Nothing),
-            Ok(IfNoneMatch::Items(tags)) if !tags.is_empty() => Ok(Expected::NoneOf(versions(&tags))),
-            _ => bad("If-None-Match takes entity tags, such as \"7\", or *"),
-        },
+    let tags = |name| Tags::of(request, name);
+    match (tags(&header::IF_MATCH), tags(&header::IF_NONE_MATCH)) {
+        (None, None) => Ok(Expected::Anything),
+        (Some(_), Some(_)) => bad("a change takes If-Match or If-None-Match, and not both"),
+        (Some(Ok(Tags::Any)), None) => Ok(Expected::Something),
+        (Some(Ok(Tags::Of(tags))), None) => Ok(Expected::OneOf(versions(&tags))),
+        (Some(Err(_)), None) => bad("If-Match takes entity tags, such as \"7\", or * alone"),
+        (None, Some(Ok(Tags::Any))) => Ok(Expected::Nothing),
+        (None, Some(Ok(Tags::Of(tags)))) => Ok(Expected::NoneOf(versions(&tags))),
+        (None, Some(Err(_))) => bad("If-None-Match takes entity tags, such as \"7\", or * alone"),
     }
 }
 

@@ -1,13 +1,13 @@
 //! What a request's body may say: the fields that are known there, each once, and no other. One that is misspelled or misplaced
 //! would otherwise not be done, and nobody would be told.
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, web};
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use super::Problem;
-use crate::http::body::BodyError;
-use crate::http::fields::{Object, only, shown, without_nulls};
+use crate::http::fields::{only, shown, without_nulls};
 use crate::http::{Context, bearer, body, reader};
 
 /// Reads the fields of a request. One that is null is left out.
@@ -29,10 +29,22 @@ pub(super) async fn read(
 /// # Errors
 /// As [`read`].
 pub(super) fn of(request: &HttpRequest, bytes: &[u8], known: &[&[&str]]) -> Result<Map<String, Value>, Problem> {
+    named(request, bytes, known).map(without_nulls)
+}
+
+/// The same with those that are null.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn named(request: &HttpRequest, bytes: &[u8], known: &[&[&str]]) -> Result<Map<String, Value>, Problem> {
     let fields = body::fields_of(bytes)?;
     none_in_query(request, known)?;
     only(&fields, known, "this request").map_err(Problem::unknown_fields)?;
-    Ok(without_nulls(fields))
+    // it is looked at only where a budget is used up, and would be wrong then
+    if fields.get("altcha").is_some_and(|proof| !proof.is_string() && !proof.is_null()) {
+        return Err(Problem::bad_field("altcha must be a text"));
+    }
+    Ok(fields)
 }
 
 /// Reads the body of a request that has no fields: it is empty, null, or an object without any.
@@ -54,11 +66,27 @@ pub(crate) async fn none(request: &HttpRequest, context: &Context, payload: web:
 /// As [`none`].
 pub(super) fn none_of(request: &HttpRequest, bytes: &[u8]) -> Result<(), Problem> {
     none_in_query(request, &[])?;
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Ok(());
+    only(&body::fields_of(bytes)?, &[], "this request").map_err(Problem::unknown_fields)
+}
+
+/// The parameters of a query: those that are known, each once at most.
+///
+/// # Errors
+/// 400 `bad-query` names another one, or one that is there twice.
+pub(super) fn of_query(request: &HttpRequest, known: &[&str]) -> Result<Map<String, Value>, Problem> {
+    let mut found = Map::new();
+    for (name, value) in form_urlencoded::parse(request.query_string().as_bytes()) {
+        let name = shown(&name);
+        let bad = |detail| Problem::new(StatusCode::BAD_REQUEST, "bad-query", detail);
+        if !known.contains(&&*name) {
+            return Err(bad(format!("{name:?} is no parameter of this query: it has {}", known.join(", "))));
+        }
+        if found.contains_key(&name) {
+            return Err(bad(format!("{name:?} stands in the query twice")));
+        }
+        found.insert(name, Value::from(value.into_owned()));
     }
-    let object: Object = serde_json::from_slice(bytes).map_err(|_| BodyError::NotAnObject)?;
-    only(&object.fields, &[], "this request").map_err(Problem::unknown_fields)
+    Ok(found)
 }
 
 /// `?dry_run=true`, however it is spelled, would do it for real.

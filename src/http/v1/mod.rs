@@ -15,12 +15,12 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
 
-use super::fields::{OF_CREDENTIALS, only};
+use super::fields::{OF_CREDENTIALS, only, without_nulls};
 use super::identities;
 use super::openapi::{Jwks, LoginRequest, NewSession, ReaderSession};
 use super::plain::PlainObject;
 use super::reader::{self, Found};
-use super::{Context, JSON, bearer, came_back, client, other_method, spend, went, within_time};
+use super::{Context, JSON, bearer, body, came_back, client, other_method, spend, went, within_time};
 use crate::budget::Spend;
 use crate::provider::ANON_USER;
 use crate::provider::identity::IdentityError;
@@ -151,7 +151,13 @@ const fn new_session(kind: SessionKind, lasting: bool) -> Of {
     extensions(("x-problems" = json!("object unknown-mode credential over-budget cross-site user-disabled session-ended sessions-used-up write capacity"))))]
 async fn create_session(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        let body = fields::read(&request, &context, payload, &[OF_LOGIN, OF_CREDENTIALS]).await?;
+        let bytes = body::read(&request, &context, payload).await?;
+        let body = fields::named(&request, &bytes, &[OF_LOGIN, OF_CREDENTIALS])?;
+        // a form that forgot the provider would take every password, and one that is not filled in is a form all the same
+        if body.get("provider").is_none_or(Value::is_null) {
+            misplaced(&body, &[], ANONYMOUSLY)?;
+        }
+        let body = without_nulls(body);
         let kind = match body.get("mode").map(Value::as_str) {
             None | Some(Some("bearer")) => SessionKind::V1,
             Some(Some("cookie")) => SessionKind::Cookie,
@@ -164,8 +170,7 @@ async fn create_session(request: HttpRequest, context: web::Data<Context>, paylo
             return Err(Problem::cross_site());
         }
         if body.get("provider").is_none_or(|provider| provider == ANON_USER) {
-            // a form that forgot the provider would take every password
-            misplaced(&body, &[], "an anonymous login, and \"provider\" names the one whose credential it is")?;
+            misplaced(&body, &[], ANONYMOUSLY)?;
             if !context.server.providers.anon_user_enabled {
                 let detail = "anonymous logins are switched off";
                 return Err(Problem::new(StatusCode::FORBIDDEN, "provider-disabled", detail));
@@ -191,6 +196,9 @@ async fn create_session(request: HttpRequest, context: web::Data<Context>, paylo
     };
     respond(&context, answer.await)
 }
+
+/// What has no credential.
+const ANONYMOUSLY: &str = "an anonymous login, and \"provider\" names the one whose credential it is";
 
 /// What [`create_session`] calls a code of `POST /v1/session/transfer`.
 const TRANSFER: &str = "transfer";

@@ -164,15 +164,6 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "misplaced-field", detail)
     }
 
-    /// A number that would be rounded, at this JSON pointer of what was sent.
-    pub(crate) fn inexact_number(pointer: &str) -> Self {
-        let detail = format!(
-            "the number at {pointer:?} cannot be kept exactly: whole numbers from -2^63 to 2^64-1 can, and decimals that a \
-             64-bit floating-point number stands for; a text keeps any"
-        );
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "inexact-number", detail)
-    }
-
     pub(crate) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "there is nothing at this path")
     }
@@ -198,6 +189,7 @@ impl From<BodyError> for Problem {
             BodyError::TooSlow => (StatusCode::REQUEST_TIMEOUT, "body-too-slow"),
             BodyError::Broken | BodyError::NotJson | BodyError::NotAnObject => (StatusCode::BAD_REQUEST, "bad-body"),
             BodyError::Twice(_) => (StatusCode::UNPROCESSABLE_ENTITY, "duplicate-field"),
+            BodyError::Inexact(_) => (StatusCode::UNPROCESSABLE_ENTITY, "inexact-number"),
         };
         Self::new(status, code, detail)
     }

@@ -1,42 +1,65 @@
-//! Numbers that cannot be kept as they are written: whole ones of 2^64 and more, and decimals with more digits than 64 bits hold.
+//! What parsing a JSON text would lose without a word: numbers that cannot be kept as they are written (whole ones of 2^64 and more,
+//! and decimals with more digits than 64 bits hold), which are rounded, and all but one of the members of an object that have the
+//! same name.
 //!
-//! A parser rounds them without a word, so they are looked for in the text, before it is parsed.
+//! Both are looked for in the text, in one go, before it is parsed.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Deeper than any parser goes; what is deeper is refused by it.
 const DEEPEST: usize = 512;
 
+/// What parsing a text would lose: the first of each kind, as a JSON pointer (RFC 6901).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Losses {
+    /// A number that would be rounded.
+    pub rounded: Option<String>,
+    /// A member whose name another one of the same object has (RFC 8259 §4: readers disagree about which of them counts).
+    pub twice: Option<String>,
+}
+
+/// What parsing a text would lose. The time and the room that it takes grow with the text, but for sorting the names of an object.
+/// Text that is no JSON is for the parser to refuse.
+pub fn losses(json: &str) -> Losses {
+    let mut scanner = Scanner { json, at: 0, places: Vec::new(), names: Vec::new(), found: Losses::default() };
+    // it stops early where the text ends too soon
+    let _whole = scanner.run();
+    scanner.found
+}
+
 /// Where a number is that cannot be kept exactly, as a JSON pointer (RFC 6901). Text that is no JSON is for the parser to refuse.
 pub fn inexact_number(json: &str) -> Option<String> {
-    let mut scanner = Scanner { json, at: 0, places: Vec::new() };
-    scanner.run()
+    losses(json).rounded
 }
 
 /// An object or array that is open, and where in it the scanner is.
-enum Place<'a> {
-    /// At the member of this name, as it is written.
-    Member(&'a str),
-    /// At this item.
+enum Place {
+    /// An object, whose names begin here among all; it is at the last of them, if there is one.
+    Object(usize),
+    /// At this item of an array.
     Item(usize),
 }
 
 struct Scanner<'a> {
     json: &'a str,
     at: usize,
-    places: Vec<Place<'a>>,
+    places: Vec<Place>,
+    /// Of the members so far of all objects that are open: those of the innermost are the last.
+    names: Vec<Cow<'a, str>>,
+    found: Losses,
 }
 
 impl<'a> Scanner<'a> {
-    fn run(&mut self) -> Option<String> {
+    fn run(&mut self) -> Option<()> {
         let bytes = self.json.as_bytes();
         let mut text = "";
         while let Some(byte) = bytes.get(self.at) {
             match byte {
                 b'"' => text = self.text()?,
                 b':' => {
-                    if let Some(place) = self.places.last_mut() {
-                        *place = Place::Member(text);
+                    if let Some(Place::Object(_)) = self.places.last() {
+                        self.names.push(unescaped(text));
                     }
                     self.at += 1;
                 }
@@ -44,11 +67,13 @@ impl<'a> Scanner<'a> {
                     if self.places.len() >= DEEPEST {
                         return None;
                     }
-                    self.places.push(if *byte == b'{' { Place::Member("") } else { Place::Item(0) });
+                    self.places.push(if *byte == b'{' { Place::Object(self.names.len()) } else { Place::Item(0) });
                     self.at += 1;
                 }
                 b'}' | b']' => {
-                    self.places.pop();
+                    if let Some(Place::Object(first)) = self.places.pop() {
+                        self.close(first);
+                    }
                     self.at += 1;
                 }
                 b',' => {
@@ -59,14 +84,27 @@ impl<'a> Scanner<'a> {
                 }
                 b'-' | b'0'..=b'9' => {
                     let number = self.number();
-                    if !is_exact(number) {
-                        return Some(self.pointer());
+                    if self.found.rounded.is_none() && !is_exact(number) {
+                        self.found.rounded = Some(self.pointer());
                     }
                 }
                 _ => self.at += 1,
             }
         }
-        None
+        Some(())
+    }
+
+    /// An object ends whose names begin here: looks for one that is there twice, and forgets them.
+    fn close(&mut self, first: usize) {
+        if self.found.twice.is_none() {
+            self.names[first..].sort_unstable();
+            let twins = self.names[first..].windows(2).find(|pair| pair[0] == pair[1]);
+            if let Some(name) = twins.map(|pair| pair[0].clone()) {
+                self.names.truncate(first);
+                self.found.twice = Some(self.pointer() + &token(&name));
+            }
+        }
+        self.names.truncate(first);
     }
 
     /// The text that begins here, without its quotes and as it is written.
@@ -95,20 +133,37 @@ impl<'a> Scanner<'a> {
         number
     }
 
+    /// Where the scanner is.
     fn pointer(&self) -> String {
         let mut pointer = String::new();
+        // the names of an object end where those of the next one in it begin
+        let firsts =
+            self.places.iter().filter_map(|place| if let Place::Object(first) = place { Some(*first) } else { None });
+        let mut ends = firsts.skip(1).chain([self.names.len()]);
         for place in &self.places {
             match place {
-                Place::Member(name) => {
-                    let name = serde_json::from_str(&format!("\"{name}\"")).unwrap_or_else(|_| (*name).to_owned());
-                    pointer.push('/');
-                    pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+                Place::Object(first) => {
+                    let end = ends.next().unwrap_or(*first);
+                    pointer.extend(self.names.get(*first..end).and_then(<[_]>::last).map(|name| token(name)));
                 }
                 Place::Item(number) => drop(write!(pointer, "/{number}")),
             }
         }
         pointer
     }
+}
+
+/// A name without its escapes, so that each has one spelling.
+fn unescaped(name: &str) -> Cow<'_, str> {
+    if !name.contains('\\') {
+        return name.into();
+    }
+    serde_json::from_str(&format!("\"{name}\"")).map_or(name.into(), Cow::<str>::Owned)
+}
+
+/// A name as a part of a JSON pointer.
+fn token(name: &str) -> String {
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 /// Whether a number is read back as the number that it is, however many zeros it is written with. What is no number is for the parser.
@@ -247,7 +302,43 @@ mod tests {
         assert_eq!(inexact_number(json).as_deref(), Some("/a/b~1~0\"é/3/n"));
         assert_eq!(inexact_number(r#"{"a":[[],{}],"c":99999999999999999999}"#).as_deref(), Some("/c"));
         for broken in ["", "\"", "{\"a\\", "[1,", "]]1", "{\"\\u12", "1.2.3", "--", "{,,:1}", &"[".repeat(10_000)] {
-            assert_eq!(inexact_number(broken), None, "{broken}");
+            assert_eq!(losses(broken), Losses::default(), "{broken}");
         }
+    }
+
+    #[test]
+    fn a_member_that_is_there_twice_is_found_at_every_depth_however_it_is_spelled() {
+        for once in [
+            r#"{"a":1,"b":{"a":1},"c":[{"a":1},{"a":1}],"":{"":{}}}"#,
+            r#"{"a":"a","b":["a","a"],"c":"\"a\":1,\"a\":2"}"#,
+            r#"{"a":1,"A":1,"\u0061\u0061":1,"é":1,"e\u0301":1}"#,
+            r#"[{"a":1},{"a":1}]"#,
+            "{}",
+            "3",
+        ] {
+            assert_eq!(losses(once), Losses::default(), "{once}");
+        }
+        for (twice, pointer) in [
+            (r#"{"a":1,"a":1}"#, "/a"),
+            (r#"{"a":{"b":1},"c":2,"a":{"d":1}}"#, "/a"),
+            (r#"{"b":1,"a":1,"\u0061":1}"#, "/a"),
+            (r#"{"\ud83d\ude00":1,"😀":1}"#, "/😀"),
+            (r#"{"\/":1,"/":1}"#, "/~1"),
+            (r#"{"~":{"":[0,{"x":{"k":1,"j":[1,2],"k":1}}]}}"#, "/~0//1/x/k"),
+            (r#"[[],[{"z":1,"y":{"a":1},"z":{"a":1}}]]"#, "/1/0/z"),
+            (r#"{"a":[{"b":1},{"b":1,"b":1}],"a":1}"#, "/a/1/b"),
+            (r#" {"a" : {"":1 , "" :2} , "b": 18446744073709551616} "#, "/a/"),
+        ] {
+            assert_eq!(losses(twice).twice.as_deref(), Some(pointer), "{twice}");
+        }
+        let both = losses(r#"{"n":[1,{"x":1e400}],"m":{"k":1,"k":2}}"#);
+        assert_eq!((both.rounded.as_deref(), both.twice.as_deref()), (Some("/n/1/x"), Some("/m/k")));
+        // many names, and many objects in each other
+        let names =
+            |last: &str| format!("{{{}\"{last}\":0}}", (0..20_000).map(|n| format!("\"{n}\":0,")).collect::<String>());
+        assert_eq!(losses(&names("20000")).twice, None);
+        assert_eq!(losses(&names("7")).twice.as_deref(), Some("/7"));
+        let deep = format!("{}{}", r#"{"a":0,"a":"#.repeat(500), "}".repeat(500));
+        assert_eq!(losses(&deep).twice, Some("/a".repeat(500)));
     }
 }

@@ -20,7 +20,7 @@ use serde_json::{Map, Number, Value};
 
 pub use self::change::{Change, OperationId};
 pub use self::delta::{Delta, Shape};
-pub use self::exact::inexact_number;
+pub use self::exact::{Losses, inexact_number, losses};
 pub use self::merge::{Conflict, Conflicts, KeyRule, MAX_CONFLICT_BYTES, MAX_CONFLICTS};
 pub use self::patch::{NoPatch, Patch};
 
