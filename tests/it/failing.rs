@@ -16,6 +16,35 @@ use crate::world::{
 const NOT_WRITABLE: &str = "the server cannot store changes at the moment";
 const UNKNOWN: &str = "the change could not be confirmed; outcome unknown";
 
+/// A code that works once has not worked while nothing can be stored, and works afterwards.
+#[actix_web::test]
+async fn no_code_is_used_up_while_nothing_can_be_stored() {
+    World::new()
+        .serve(async |server| {
+            let user = server.log_in_v1().await;
+            let code =
+                server.call("POST /v1/session/transfer").bearer(&user.access).send().await.json()["code"].clone();
+            let redeem = async || {
+                let body = serde_json::json!({ "provider": "transfer", "code": code });
+                server.call(CREATE).body(body.to_string()).send().await
+            };
+            server.disk.set(Mode::SyncsFail);
+            assert_eq!(server.call(LOGIN).send().await.status, 503, "it is noticed");
+            for _ in 0..2 {
+                redeem().await.assert_problem(503, "not-writable");
+            }
+            server.disk.set(Mode::Works);
+            until("it is healed", || {
+                server.clock.stand_still_s(1);
+                server.server.store.nudge();
+                server.server.may_refuse()
+            })
+            .await;
+            assert_eq!(redeem().await.tokens().user, user.user);
+        })
+        .await;
+}
+
 /// S41: when the store cannot write, nobody is told that they are dead, not even who is; what changes nothing goes on.
 #[actix_web::test]
 async fn a_disk_that_fails_makes_errors_of_the_server_and_none_of_the_client() {

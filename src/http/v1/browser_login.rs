@@ -295,7 +295,9 @@ pub(super) fn finished(
     // before the code is used up
     text(credentials, "code_verifier").ok_or(IdentityError::Field("code_verifier"))?;
     let (codes, now) = (&context.server.codes.finished, context.server.clock().running());
-    let finished = if peek { codes.peek(code, now) } else { codes.redeem(code, now) };
+    // no code is used up for nothing
+    let uses_up = !peek && context.server.may_refuse();
+    let finished = if uses_up { codes.redeem(code, now) } else { codes.peek(code, now) };
     proved(finished, provider, credentials)
 }
 
