@@ -4,6 +4,7 @@
 //! # Layout
 //! Each module may use those before it and none after it: `domain ← registry ← store ← actor ← handle`. `histogram`
 //! counts durations for all of them; `system` holds the real clock and randomness, which everything else receives as arguments.
+//! `testkit`, above all of them, is for tests and benches alone (feature `testkit`).
 
 pub mod domain;
 pub mod histogram;
@@ -14,3 +15,5 @@ pub mod store;
 pub mod actor;
 pub mod handle;
 pub mod system;
+#[cfg(feature = "testkit")]
+pub mod testkit;

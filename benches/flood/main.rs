@@ -14,39 +14,24 @@
 //! memory or disk grow beyond their bound, or right passwords are kept out; latency is only printed.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench has nobody to hand an error to")]
 
-#[allow(dead_code, reason = "shared with the other benches")]
-#[path = "../generator/mod.rs"]
-mod generator;
-#[allow(dead_code, unused_imports, reason = "shared with the other benches")]
-#[path = "../shared/mod.rs"]
-mod shared;
-
 use std::net::Ipv6Addr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread;
 
-use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
 use passerby::budget::{Budgets, Spend};
 use passerby::config::{self, ConfigFile};
 use passerby_actors::domain::Clock;
 use passerby_actors::system::SystemClock;
-
-use crate::generator::client::{Kind, Measured, Pace, Span, Work, run};
-use crate::generator::process::Process;
-use crate::generator::random::{Random, zipf};
-use crate::generator::work::{self, Prepared, Requests, Same, Template};
-use crate::shared::{AtLeast, AtMost, Report, Weight, mib, resident_bytes};
-
-/// The server's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use passerby_actors::testkit::Random;
+use passerby_benches::client::{Pace, Span, collect, run, run_in_background, send_all};
+use passerby_benches::random::zipf;
+use passerby_benches::work::{self, Kind, Prepared, Requests, Template, Work};
+use passerby_benches::{Arguments, AtLeast, AtMost, Bench, Process, Report, Weight, mib, progress, resident_bytes};
 
 /// Readers who are known, and come all the time.
-const READERS: u64 = 20_000;
+const READERS: usize = 20_000;
 /// Checks of theirs a second.
 const CHECKS: f64 = 2000.0;
 const PREFIXES: u64 = 10_000;
@@ -63,27 +48,21 @@ const STRANGERS_MIB: f64 = 64.0;
 const BESIDE: f64 = 64.0;
 
 /// People with passwords, how many of them log in a second, and how many wrong passwords one /48 sends meanwhile.
-const NAMES: u64 = 20;
+const NAMES: usize = 20;
 const LOGINS: f64 = 5.0;
 const GUESSES: f64 = 1000.0;
 /// Logouts of readers who were never made, and what they may leave in a server for a thousand users (MiB).
-const LOGOUTS: u64 = 400_000;
+const LOGOUTS: usize = 400_000;
 const LOGOUTS_MIB: f64 = 1.0;
 
-#[derive(Parser)]
-struct Arguments {
+#[derive(clap::Args)]
+struct Own {
     /// How many users each flood tries to make.
     #[arg(long, default_value_t = 1_000_000)]
     flood: u64,
     /// How many of them a second.
     #[arg(long, default_value_t = 20_000)]
     rate: u64,
-    /// Shorter, for CI.
-    #[arg(long)]
-    smoke: bool,
-    /// Given by `cargo bench`, and not by `cargo test`.
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 /// Where the bots of a flood are.
@@ -91,6 +70,15 @@ struct Arguments {
 enum From {
     One64,
     Many,
+}
+
+impl From {
+    fn name(self) -> &'static str {
+        match self {
+            Self::One64 => "from one /64",
+            Self::Many => "from 10 000 addresses",
+        }
+    }
 }
 
 /// Requests for users, each from an address of its own.
@@ -121,7 +109,7 @@ impl Work for Flood {
 /// Logins with a password: right ones of people who are each at home, or guesses from one /48.
 struct Passwords {
     right: bool,
-    number: u64,
+    number: usize,
     request: Vec<u8>,
 }
 
@@ -135,7 +123,7 @@ impl Passwords {
         format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
     }
 
-    fn home(number: u64) -> String {
+    fn home(number: usize) -> String {
         format!("198.51.{}.1", number % NAMES)
     }
 }
@@ -155,7 +143,7 @@ impl Work for Passwords {
 }
 
 /// Registers the people who log in later.
-struct Registrations(u64, Vec<u8>);
+struct Registrations(usize, Vec<u8>);
 
 impl Work for Registrations {
     fn next(&mut self) -> (Kind, &[u8]) {
@@ -209,16 +197,10 @@ fn passwords(folder: &Path, seconds: u64, report: &mut Report) {
         .unwrap();
     let server = Process::server_with(&folder.join("data"), &["--trusted-proxies", "127.0.0.1"]);
     let clock = SystemClock::default();
-    let registered =
-        run(&clock, &server.address, 1, Pace::Count(NAMES), Span::ENDLESS, &mut Registrations(0, vec![]), &[]);
-    assert_eq!(registered.failed, 0, "{:?}", registered.failure);
-    let address = server.address.clone();
-    let guesser = thread::spawn(move || {
-        rustix::process::setpriority_process(None, 19).unwrap();
-        let span = Span { warm_us: 0, measured_us: (seconds + 1) * 1_000_000 };
-        let pace = Pace::Open { per_s: GUESSES };
-        run(&SystemClock::default(), &address, 256, pace, span, &mut Passwords::new(false), &[])
-    });
+    send_all(&clock, &server.address, 1, NAMES, &mut Registrations(0, vec![]));
+    let span = Span { warm_us: 0, measured_us: (seconds + 1) * 1_000_000 };
+    let pace = Pace::Open { per_s: GUESSES };
+    let guesser = run_in_background(&server.address, 256, pace, span, Passwords::new(false));
     let span = Span { warm_us: 500_000, measured_us: seconds * 1_000_000 };
     let pace = Pace::Open { per_s: LOGINS };
     let right = run(&clock, &server.address, 8, pace, span, &mut Passwords::new(true), &[]);
@@ -226,21 +208,16 @@ fn passwords(folder: &Path, seconds: u64, report: &mut Report) {
     report.figure("wrong passwords from one /48", guesses.rate(), "/s");
     let part = 100.0 * (right.answers - right.failed) as f64 / right.answers as f64;
     report.targeted("right passwords from elsewhere that get in meanwhile", part, "%", AtLeast(95.0), Weight::Bound);
-    latency(report, "right password", &right);
+    report.latency("right password", &right);
 }
 
 /// What is left of readers who were never made and log out.
-fn logouts(folder: &Path, count: u64, report: &mut Report) {
+fn logouts(folder: &Path, count: usize, report: &mut Report) {
     std::fs::create_dir(folder).unwrap();
     std::fs::write(folder.join("passerby.toml"), "max_users = 1000\n").unwrap();
     let server = Process::server_with(&folder.join("data"), &["--limits", "off"]);
     let clock = SystemClock::default();
-    let leave = |count: u64| {
-        let left =
-            run(&clock, &server.address, 32, Pace::Count(2 * count), Span::ENDLESS, &mut Leaving::default(), &[]);
-        assert_eq!(left.failed, 0, "{:?}", left.failure);
-        left.rate() / 2.0
-    };
+    let leave = |count: usize| send_all(&clock, &server.address, 32, 2 * count, &mut Leaving::default()).rate() / 2.0;
     // buffers of connections, and tables that grow once
     leave(count / 10);
     let before = resident_bytes(&server.number());
@@ -252,22 +229,21 @@ fn logouts(folder: &Path, count: u64, report: &mut Report) {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    if !arguments.bench {
-        return ExitCode::SUCCESS;
-    }
-    let (flood, rate) = if arguments.smoke { (20_000, 10_000) } else { (arguments.flood, arguments.rate) };
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let data = folder.path().join("data");
+    Arguments::read().measure("flood", env!("CARGO_TARGET_TMPDIR"), measure)
+}
+
+fn measure(own: &Own, bench: &Bench) -> bool {
+    let (flood, rate) = if bench.smoke { (20_000, 10_000) } else { (own.flood, own.rate) };
+    let data = bench.folder().join("data");
     let server = Process::server_with(&data, &["--trusted-proxies", "127.0.0.1"]);
-    let clock = SystemClock::default();
-    let mut report = Report::new("flood");
+    let clock = &bench.clock;
+    let mut report = bench.report();
 
     let (mut checks, check) = (Requests::default(), Template::cookie(work::CHECK));
-    let answered = |head: &[u8], _: &[u8]| checks.push(&check, work::cookie(head));
-    let mut log_in = Same { request: work::login_reader(), kind: Kind::Login, answered };
     // a proxy that does not say who is behind it has no budget but that of all, which has room for these
-    run(&clock, &server.address, 64, Pace::Count(READERS), Span::ENDLESS, &mut log_in, &[]);
+    collect(clock, &server.address, READERS, work::login_reader(), |head, _| {
+        checks.push(&check, work::cookie(head));
+    });
     let order = Rc::new(zipf(checks.len(), 1 << 16));
     let mut readers = Prepared::new(&Rc::new(checks), Some(&order), Kind::Check);
 
@@ -276,24 +252,14 @@ fn main() -> ExitCode {
     let disk = disk_bytes(&data);
     let mut check = |flooded: Option<From>| {
         let span = Span { warm_us: 500_000, measured_us: (seconds * 1_000_000).saturating_sub(500_000).max(1_000_000) };
-        let bar = bar(seconds, flooded);
-        let address = server.address.clone();
+        let bar = progress::seconds(seconds, flooded.map_or("quiet", From::name));
         let bots = flooded.map(|from| {
-            thread::spawn(move || {
-                // bots compute on machines of their own: theirs gets what the server and the readers leave
-                rustix::process::setpriority_process(None, 19).unwrap();
-                let mut flood = Flood { from, random: Random::new(1), request: Vec::new() };
-                let span = Span { warm_us: 0, measured_us: seconds * 1_000_000 };
-                let pace = Pace::Open { per_s: rate as f64 };
-                let clock = SystemClock::default();
-                let began_us = clock.monotonic_us();
-                let measured = run(&clock, &address, 64, pace, span, &mut flood, &[]);
-                // what is late comes after the end
-                (measured, (clock.monotonic_us() - began_us).div_ceil(1_000_000))
-            })
+            let flood = Flood { from, random: Random(1), request: Vec::new() };
+            let span = Span { warm_us: 0, measured_us: seconds * 1_000_000 };
+            run_in_background(&server.address, 64, Pace::Open { per_s: rate as f64 }, span, flood)
         });
         let pace = Pace::Open { per_s: CHECKS };
-        let measured = run(&clock, &server.address, 32, pace, span, &mut readers, &[&server]);
+        let measured = run(clock, &server.address, 32, pace, span, &mut readers, &[&server]);
         bar.finish_and_clear();
         let bots = bots.map(|bots| bots.join().unwrap());
         assert_eq!(measured.failed, 0, "{:?}", measured.failure);
@@ -302,11 +268,14 @@ fn main() -> ExitCode {
 
     let (quiet, _) = check(None);
     report.figure("checks of known readers", quiet.rate(), "/s");
-    latency(&mut report, "check, quiet", &quiet);
-    let mut users = READERS;
-    for (from, name) in [(From::One64, "from one /64"), (From::Many, "from 10 000 addresses")] {
+    report.latency("check, quiet", &quiet);
+    let mut users = READERS as u64;
+    for from in [From::One64, From::Many] {
+        let name = from.name();
         let (measured, bots) = check(Some(from));
-        let (bots, lasted_s) = bots.unwrap();
+        let bots = bots.unwrap();
+        // what is late comes after the end
+        let lasted_s = bots.lasted_us.div_ceil(1_000_000);
         assert!(
             bots.failure.as_ref().is_none_or(|answer| answer.starts_with("HTTP/1.1 429 ")),
             "neither made nor refused: {:?}",
@@ -319,9 +288,9 @@ fn main() -> ExitCode {
         let allowed = |(burst, rate): (u64, f64)| burst as f64 + rate * (lasted_s + 1) as f64;
         let most = allowed((OF_ONE.0 * networks, OF_ONE.1 * networks as f64)).min(allowed(OF_ALL));
         report.targeted(format!("users made, {name}"), made as f64, "", AtMost(most), Weight::Bound);
-        latency(&mut report, &format!("check, {name}"), &measured);
+        report.latency(&format!("check, {name}"), &measured);
         for part in [0.5, 0.99] {
-            let ratio = at(&measured, part) as f64 / at(&quiet, part).max(1) as f64;
+            let ratio = measured.at(part) as f64 / quiet.at(part).max(1) as f64;
             let what = format!("p{} during the flood {name} ÷ quiet", part * 100.0);
             report.targeted(what, ratio, "", AtMost(2.0), Weight::Speed);
         }
@@ -334,9 +303,9 @@ fn main() -> ExitCode {
     let (grown, per_s) = strangers();
     report.figure("networks that come once", per_s, "/s");
     report.targeted("memory for the budgets of 10 million of them", grown, "MiB", AtMost(STRANGERS_MIB), Weight::Bound);
-    passwords(&folder.path().join("passwords"), if arguments.smoke { 3 } else { 20 }, &mut report);
-    logouts(&folder.path().join("logouts"), if arguments.smoke { 10_000 } else { LOGOUTS }, &mut report);
-    if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    passwords(&bench.folder().join("passwords"), if bench.smoke { 3 } else { 20 }, &mut report);
+    logouts(&bench.folder().join("logouts"), if bench.smoke { 10_000 } else { LOGOUTS }, &mut report);
+    report.finish()
 }
 
 /// Takes one from the budget of each of ten million networks: how much more memory that needs (MiB), and how many it were a second.
@@ -357,17 +326,6 @@ fn strangers() -> (f64, f64) {
     (mib(resident_bytes(&own)) - mib(before), STRANGERS as f64 / took_s)
 }
 
-fn latency(report: &mut Report, what: &str, measured: &Measured) {
-    for part in [0.5, 0.99] {
-        report.figure(format!("{what}: p{}", part * 100.0), at(measured, part) as f64 / 1000.0, "ms");
-    }
-}
-
-/// Microseconds.
-fn at(measured: &Measured, part: f64) -> u64 {
-    measured.latency.value_at_quantile(part)
-}
-
 /// Everything below a folder.
 fn disk_bytes(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -379,22 +337,4 @@ fn disk_bytes(folder: &Path) -> u64 {
             Err(_) => 0,
         })
         .sum()
-}
-
-fn bar(seconds: u64, flooded: Option<From>) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg} {bar:30} {elapsed} of {len} s").unwrap();
-    let name = match flooded {
-        None => "quiet",
-        Some(From::One64) => "from one /64",
-        Some(From::Many) => "from 10 000 addresses",
-    };
-    let bar = ProgressBar::new(seconds).with_style(style).with_message(name);
-    let ticking = bar.clone();
-    thread::spawn(move || {
-        while !ticking.is_finished() {
-            thread::park_timeout(std::time::Duration::from_secs(1));
-            ticking.set_position(ticking.elapsed().as_secs());
-        }
-    });
-    bar
 }

@@ -13,32 +13,25 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench has nobody to hand an error to")]
 #![allow(clippy::print_stdout, reason = "the results")]
 
-#[allow(dead_code, reason = "shared with the other benches")]
-#[path = "../generator/mod.rs"]
-mod generator;
 mod peer;
 mod report;
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 
 use hdrhistogram::Histogram;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use passerby_actors::domain::Clock;
 use passerby_actors::system::SystemClock;
+use passerby_benches::client::{Measured, Pace, Span, collect, run};
+use passerby_benches::random::zipf;
+use passerby_benches::work::{self, Day, Kind, Prepared, Requests, Rotating, Same, Template, Work, field};
+use passerby_benches::{Arguments, Bench, Process, has_redis, progress};
 
-use crate::generator::client::{Kind, Measured, Pace, Span, Work, run};
-use crate::generator::process::{self, Process};
-use crate::generator::random::zipf;
-use crate::generator::work::{self, Day, Prepared, Requests, Rotating, Same, Template, field};
 use crate::peer::{Answer, Script, Signatures};
-
-/// The server's: allocation is part of what is measured, and the peers shall have the same.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const CONNECTIONS: usize = 256;
 /// Live access tokens: more than the server's cache of verified tokens holds (131 072).
@@ -52,39 +45,43 @@ const SHARES: [f64; 2] = [0.5, 0.8];
 
 const ALGORITHMS: [&str; 2] = ["HS256", "EdDSA"];
 
+#[derive(clap::Args)]
+struct Own {
+    /// How long each measurement takes (seconds).
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// How often each is done.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Parts of the names of what is done; all if there are none.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Two rounds of a second each, for a first look.
+    #[arg(long)]
+    quick: bool,
+    /// Be a peer.
+    #[arg(long, hide = true, num_args = 1..)]
+    peer: Vec<String>,
+}
+
+/// What is measured, and for how long.
 struct Options {
     seconds: f64,
-    rounds: usize,
+    rounds: u32,
     tokens: usize,
     refreshed: usize,
     only: Vec<String>,
 }
 
 impl Options {
-    fn read(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut options = Self { seconds: 3.0, rounds: 3, tokens: TOKENS, refreshed: REFRESHED, only: Vec::new() };
-        let mut arguments = arguments;
-        while let Some(argument) = arguments.next() {
-            let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
-            match argument.as_str() {
-                // cargo says it to every bench
-                "--bench" => {}
-                "--quick" => (options.seconds, options.rounds) = (1.0, 2),
-                "--smoke" => {
-                    (options.seconds, options.rounds) = (0.1, 1);
-                    (options.tokens, options.refreshed) = (2000, 2 * CONNECTIONS);
-                }
-                "--seconds" => options.seconds = value()?.parse().map_err(|error| format!("--seconds: {error}"))?,
-                "--rounds" => options.rounds = value()?.parse().map_err(|error| format!("--rounds: {error}"))?,
-                "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
-                other => return Err(format!("{other}: the options are --seconds, --rounds, --only, --quick, --smoke")),
-            }
-        }
-        if options.seconds > 0.0 && options.rounds > 0 {
-            Ok(options)
-        } else {
-            Err("--seconds and --rounds must be positive".to_owned())
-        }
+    fn new(own: &Own, is_smoke: bool) -> Self {
+        let (seconds, rounds) = match (is_smoke, own.quick) {
+            (true, _) => (0.1, 1),
+            (false, true) => (1.0, 2),
+            (false, false) => (own.seconds, own.rounds),
+        };
+        let (tokens, refreshed) = if is_smoke { (2000, 2 * CONNECTIONS) } else { (TOKENS, REFRESHED) };
+        Self { seconds, rounds, tokens, refreshed, only: own.only.clone() }
     }
 
     fn wants(&self, work: &str) -> bool {
@@ -168,18 +165,10 @@ fn median(figures: impl Iterator<Item = f64>) -> f64 {
     if figures.len() % 2 == 1 { figures[middle] } else { (figures[middle - 1] + figures[middle]) / 2.0 }
 }
 
-/// Sends one request so many times and shows every answer.
-fn collect(clock: &SystemClock, process: &Process, times: usize, request: Vec<u8>, answered: impl FnMut(&[u8], &[u8])) {
-    let mut work = Same { request, kind: Kind::Login, answered };
-    let (connections, pace) = (CONNECTIONS.min(times), Pace::Count(times as u64));
-    let measured = run(clock, &process.address, connections, pace, Span::ENDLESS, &mut work, &[]);
-    assert_eq!(measured.failed, 0, "{:?}", measured.failure);
-}
-
 /// One answer, as a peer gives it.
 fn sample(clock: &SystemClock, server: &Process, method: &str, path: &str, request: Vec<u8>) -> Answer {
     let mut answer = None;
-    collect(clock, server, 1, request, |head, body| {
+    collect(clock, &server.address, 1, request, |head, body| {
         let head = std::str::from_utf8(head).unwrap();
         let by_itself = |name: &str| ["content-length", "date", "connection"].contains(&name);
         let headers = head.lines().filter_map(|line| line.split_once(": ")).filter(|(name, _)| !by_itself(name));
@@ -241,15 +230,15 @@ impl Side {
         let bare = bare("bare", &Script { answers, signatures: None });
 
         let (mut refreshes, refresh) = (Requests::default(), Template::bearer("POST", work::REFRESH_APP));
-        collect(clock, &server, options.refreshed, work::login_app(), |_, body| {
+        collect(clock, &server.address, options.refreshed, work::login_app(), |_, body| {
             refreshes.push(&refresh, field(body, "refresh_token"));
         });
         let mut rotating = Vec::new();
-        collect(clock, &server, 2 * options.refreshed, work::login(work::LOGIN_V1), |_, body| {
+        collect(clock, &server.address, 2 * options.refreshed, work::login(work::LOGIN_V1), |_, body| {
             rotating.push(field(body, "refresh_token").to_vec());
         });
         let (mut cookies, check) = (Requests::default(), Template::cookie(work::CHECK));
-        collect(clock, &server, options.tokens, work::login_reader(), |head, _| {
+        collect(clock, &server.address, options.tokens, work::login_reader(), |head, _| {
             cookies.push(&check, work::cookie(head));
         });
         let mut side = Self {
@@ -271,7 +260,7 @@ impl Side {
     /// Gives every reader whose token is checked a new one.
     fn log_in(&mut self, clock: &SystemClock, tokens: usize) {
         let (mut checks, check) = (Requests::default(), Template::bearer("GET", work::CHECK));
-        collect(clock, &self.server, tokens, work::login(work::LOGIN_V1), |_, body| {
+        collect(clock, &self.server.address, tokens, work::login(work::LOGIN_V1), |_, body| {
             checks.push(&check, field(body, "access_token"));
         });
         self.checks = Rc::new(checks);
@@ -368,7 +357,7 @@ impl Sessions {
         let (mut reads, read) = (Requests::default(), Template::cookie(peer::READ));
         // only the first is read from: reads write nothing, so how Redis syncs makes no difference
         let sessions = if subject == Subject::RedisEverysec { sessions } else { 1 };
-        collect(clock, &peer, sessions, work::login(peer::LOGIN), |head, _| {
+        collect(clock, &peer.address, sessions, work::login(peer::LOGIN), |head, _| {
             reads.push(&read, work::cookie(head));
         });
         Self { subject, redis: Rc::new(redis), peer: Rc::new(peer), reads: Rc::new(reads) }
@@ -401,9 +390,7 @@ struct Progress {
 
 impl Progress {
     fn new(steps: usize) -> Self {
-        let bar = ProgressBar::new(steps as u64);
-        bar.set_style(ProgressStyle::with_template("{elapsed} {wide_bar} {pos}/{len} {msg}").unwrap());
-        Self { bar }
+        Self { bar: progress::bar("{elapsed} {wide_bar} {pos}/{len} {msg}", steps as u64, "") }
     }
 
     fn begin(&self, what: &str) {
@@ -429,9 +416,9 @@ impl Progress {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.first().is_some_and(|argument| argument == "--peer") {
-        return match peer::main(&arguments[1..]) {
+    let arguments = Arguments::<Own>::read();
+    if !arguments.own.peer.is_empty() {
+        return match peer::main(&arguments.own.peer) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("peer: {error}");
@@ -439,40 +426,33 @@ fn main() -> ExitCode {
             }
         };
     }
-    match Options::read(arguments.into_iter()) {
-        Ok(options) => bench(&options),
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(64)
-        }
-    }
+    arguments.measure("load", env!("CARGO_TARGET_TMPDIR"), measure)
 }
 
-fn bench(options: &Options) -> ExitCode {
-    let has_redis = process::has_redis();
+fn measure(own: &Own, bench: &Bench) -> bool {
+    let has_redis = has_redis();
     if !has_redis {
         eprintln!(
             "\nNO redis-server ON THE PATH: nothing is compared with it. On Debian: apt-get install redis-server\n"
         );
         if std::env::var_os("CI").is_some() {
-            return ExitCode::FAILURE;
+            return false;
         }
     }
-    let clock = SystemClock::default();
-    // on the disk that cargo builds on: `/tmp` may be memory, which syncs in no time
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let sync = sync_latency(&clock, folder.path());
+    let options = &Options::new(own, bench.smoke);
+    let (clock, folder) = (&bench.clock, bench.folder());
+    let sync = sync_latency(clock, folder);
     let (p50, p99) = (sync.value_at_quantile(0.5), sync.value_at_quantile(0.99));
     eprintln!(
         "the disk syncs 4 KiB in {p50} µs (p50), {p99} µs (p99); now logging {} readers in, twice",
         options.tokens
     );
 
-    let mut sides = ALGORITHMS.map(|algorithm| Side::start(&clock, folder.path(), algorithm, options));
+    let mut sides = ALGORITHMS.map(|algorithm| Side::start(clock, folder, algorithm, options));
     let mut sessions = Vec::new();
     if has_redis {
         for (subject, sync) in [(Subject::RedisEverysec, "everysec"), (Subject::RedisAlways, "always")] {
-            sessions.push(Sessions::start(&clock, folder.path(), subject, sync, options.tokens));
+            sessions.push(Sessions::start(clock, folder, subject, sync, options.tokens));
         }
     }
     let order = Rc::new(zipf(options.tokens, 1 << 20));
@@ -482,31 +462,30 @@ fn bench(options: &Options) -> ExitCode {
     // latency is the question about servers that do the work, not about bare handlers
     let is_timed = |row: &Row| !matches!(row.subject, Subject::Bare | Subject::Signing);
     let timed = rows.iter().filter(|row| is_timed(row)).count();
-    let progress = Progress::new(rows.len() * options.rounds + timed * SHARES.len());
+    let progress = Progress::new(rows.len() * options.rounds as usize + timed * SHARES.len());
     for round in 1..=options.rounds {
         for row in &mut rows {
-            renew(&clock, &mut sides, row, options.tokens);
+            renew(clock, &mut sides, row, options.tokens);
             let name = format!("round {round}: {}", row.name());
             progress.begin(&name);
-            let measured = row.measure(&clock, Pace::Closed, options.span());
+            let measured = row.measure(clock, Pace::Closed, options.span());
             progress.end(&name, &measured);
             row.closed.push(measured);
         }
     }
     for row in rows.iter_mut().filter(|row| is_timed(row)) {
         for share in SHARES {
-            renew(&clock, &mut sides, row, options.tokens);
+            renew(clock, &mut sides, row, options.tokens);
             let name = format!("at {:.0} %: {}", share * 100.0, row.name());
             progress.begin(&name);
-            let measured = row.measure(&clock, Pace::Open { per_s: row.rate() * share }, options.span());
+            let measured = row.measure(clock, Pace::Open { per_s: row.rate() * share }, options.span());
             progress.end(&name, &measured);
             row.open.push((share, measured));
         }
     }
     progress.bar.finish_and_clear();
-    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("bench");
-    report::write(&rows, &sync, clock.wall_ms() / 1000, &target);
-    if rows.iter().any(|row| row.failed() > 0) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    report::write(&rows, &sync, clock.wall_ms() / 1000, &bench.results);
+    rows.iter().all(|row| row.failed() == 0)
 }
 
 /// Logs the row's readers in again if their tokens get old.

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use hdrhistogram::Histogram;
+use passerby_benches::client::Measured;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use crate::generator::client::Measured;
 use crate::{CHECK, CHECK_COOKIE, CHECK_MISS, DAY, LOGIN_APP, LOGIN_V1, REFRESH_APP, REFRESH_V1, Row, Subject};
 
 /// What is compared with what. Rates shall be at least the target times the other's, processor time at most.

@@ -10,11 +10,10 @@ use actix_rt::task::JoinHandle;
 use futures_util::future::join_all;
 use passerby_actors::domain::Clock;
 use passerby_actors::system::SystemClock;
+use passerby_benches::Pacer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-
-use crate::shared::Pacer;
 
 const LOGIN: &[u8] = b"POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
 

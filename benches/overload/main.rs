@@ -12,8 +12,6 @@
 
 mod client;
 mod server;
-#[path = "../shared/mod.rs"]
-mod shared;
 
 use std::cell::Cell;
 use std::io::{BufRead, BufReader};
@@ -21,18 +19,11 @@ use std::process::{Command, ExitCode, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
-use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
 use passerby_actors::domain::Clock;
-use passerby_actors::system::SystemClock;
+use passerby_benches::{Arguments, AtLeast, AtMost, Bench, Weight, mib, progress, quantile, resident_bytes};
 
 use crate::client::{Answer, Connection, Offer};
 use crate::server::{Addresses, PERMITS, SYNC};
-use crate::shared::{AtLeast, AtMost, Report, Weight, mib, quantile, resident_bytes};
-
-/// The server's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const OFFERED: f64 = 3.0;
 /// More than are ever busy: as many as there are permits wait for the disk, and the rest is answered at once.
@@ -44,36 +35,31 @@ const SINGLE_LOGINS: usize = 20;
 /// A login takes its normal time if it takes less than this many times that.
 const NORMAL: f64 = 1.5;
 
-#[derive(Parser)]
-struct Arguments {
+#[derive(clap::Args)]
+struct Own {
     /// How long three times too much is offered (seconds).
     #[arg(long, default_value_t = 20)]
     seconds: u64,
-    /// Shorter, for CI.
-    #[arg(long)]
-    smoke: bool,
-    /// Given by `cargo bench`, and not by `cargo test`.
-    #[arg(long, hide = true)]
-    bench: bool,
     /// Be the server, over this folder.
     #[arg(long, hide = true)]
     serve: Option<std::path::PathBuf>,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    if let Some(folder) = &arguments.serve {
+    let arguments = Arguments::<Own>::read();
+    if let Some(folder) = &arguments.own.serve {
         server::serve(folder);
         return ExitCode::SUCCESS;
     }
-    if !arguments.bench {
-        return ExitCode::SUCCESS;
-    }
-    let (closed_s, open_s) = if arguments.smoke { (4, 6) } else { (10, arguments.seconds) };
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    arguments.measure("overload", env!("CARGO_TARGET_TMPDIR"), with_server)
+}
+
+/// Measures a server that is started for it.
+fn with_server(own: &Own, bench: &Bench) -> bool {
+    let (closed_s, open_s) = if bench.smoke { (4, 6) } else { (10, own.seconds) };
     let mut process = Command::new(std::env::current_exe().unwrap())
         .arg("--serve")
-        .arg(folder.path())
+        .arg(bench.folder())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -82,15 +68,14 @@ fn main() -> ExitCode {
     BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let addresses: Addresses = serde_json::from_str(&line).unwrap();
     let number = process.id().to_string();
-    let measured = actix_rt::System::new().block_on(measure(addresses, &number, closed_s, open_s));
+    let is_kept = actix_rt::System::new().block_on(measure(bench, addresses, &number, closed_s, open_s));
     drop(process.stdin.take());
     assert!(process.wait().unwrap().success());
-    if measured.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    is_kept
 }
 
-async fn measure(addresses: Addresses, process: &str, closed_s: u64, open_s: u64) -> Report {
-    let mut report = Report::new("overload");
-    let clock = SystemClock::default();
+async fn measure(bench: &Bench, addresses: Addresses, process: &str, closed_s: u64, open_s: u64) -> bool {
+    let (mut report, clock) = (bench.report(), &bench.clock);
     let syncs_ms = SYNC.as_millis() as f64;
     report.figure("a sync of the journal", syncs_ms, "ms");
 
@@ -189,7 +174,7 @@ async fn measure(addresses: Addresses, process: &str, closed_s: u64, open_s: u64
     let what = "from the end until a login took its normal time";
     report.targeted(what, ms(recovered_us), "ms", AtMost(1000.0), Weight::Speed);
     report.detail("made_and_shed_by_second", serde_json::json!(by_second));
-    report
+    report.finish()
 }
 
 fn ms(us: u64) -> f64 {
@@ -198,18 +183,8 @@ fn ms(us: u64) -> f64 {
 
 /// Shows the seconds that something takes.
 async fn with_bar<T>(what: &str, seconds: u64, work: impl Future<Output = T>) -> T {
-    let style = ProgressStyle::with_template("{msg} {bar:30} {pos} of {len} s").unwrap();
-    let bar = ProgressBar::new(seconds).with_style(style).with_message(what.to_owned());
-    let ticks = async {
-        loop {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            bar.inc(1);
-        }
-    };
-    let done = tokio::select! {
-        done = work => done,
-        () = ticks => unreachable!("it goes on for ever"),
-    };
+    let bar = progress::seconds(seconds, what);
+    let done = work.await;
     bar.finish_and_clear();
     done
 }

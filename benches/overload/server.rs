@@ -1,6 +1,6 @@
 //! The server under test, over a disk that takes 50 ms for each sync of the journal.
 
-use std::io::{self, Read};
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,9 +10,7 @@ use passerby::config::{self, ConfigFile};
 use passerby::provider::Providers;
 use passerby::startup::{self, Application, Ports};
 use passerby::telemetry;
-use passerby_actors::domain::Clock;
-use passerby_actors::store::embedded::files::{AppendFile, Disk, Files};
-use passerby_actors::system::SystemClock;
+use passerby_actors::testkit::Slow;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -45,13 +43,13 @@ pub(crate) fn serve(folder: &Path) {
     let _last_lines = telemetry::install(&settings.log).unwrap();
     actix_rt::System::new().block_on(async {
         let admin = startup::start_admin(&settings, None).unwrap();
-        let ports = Ports { files: Arc::new(SlowDisk), ..Ports::system() };
+        let ports = Ports { files: Arc::new(Slow::disk(SYNC)), ..Ports::system() };
         let application = Application::build(settings, Providers::default(), ports, admin).await.unwrap();
         let addresses = Addresses { public: application.address(), admin: application.admin_address() };
         say(&serde_json::to_string(&addresses).unwrap());
         let (stop, stopped) = oneshot::channel();
         std::thread::spawn(move || {
-            io::stdin().read_to_end(&mut Vec::new()).unwrap();
+            std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
             stop.send(()).unwrap();
         });
         application.run_until(async { stopped.await.unwrap() }).await.unwrap();
@@ -61,71 +59,6 @@ pub(crate) fn serve(folder: &Path) {
 #[expect(clippy::print_stdout, reason = "the load generator reads it")]
 fn say(line: &str) {
     println!("{line}");
-}
-
-/// The disk, but for the syncs of a journal.
-struct SlowDisk;
-
-struct SlowAppend {
-    file: Box<dyn AppendFile>,
-    clock: SystemClock,
-}
-
-impl AppendFile for SlowAppend {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.append(bytes)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        let end_us = self.clock.monotonic_us() + SYNC.as_micros() as u64;
-        self.file.sync()?;
-        // a parked thread may wake up early
-        loop {
-            let left_us = end_us.saturating_sub(self.clock.monotonic_us());
-            if left_us == 0 {
-                return Ok(());
-            }
-            std::thread::park_timeout(Duration::from_micros(left_us));
-        }
-    }
-}
-
-impl Files for SlowDisk {
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        Disk.create_dir(path)
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        Disk.sync_dir(path)
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        Disk.list(path)
-    }
-
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        Disk.read(path)
-    }
-
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        Disk.write(path, bytes)
-    }
-
-    fn sync_file(&self, path: &Path) -> io::Result<()> {
-        Disk.sync_file(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        Disk.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        Disk.remove(path)
-    }
-
-    fn open_append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
-        Ok(Box::new(SlowAppend { file: Disk.open_append(path)?, clock: SystemClock::default() }))
-    }
 }
 
 /// What the server says of its 503s.

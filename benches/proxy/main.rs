@@ -7,13 +7,6 @@
 //! `--seconds S` of a measurement, `--rounds N`, `--smoke` (everything once, with figures that mean nothing).
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench has nobody to hand an error to")]
 
-#[allow(dead_code, reason = "shared with the other benches")]
-#[path = "../generator/mod.rs"]
-mod generator;
-#[allow(dead_code, unused_imports, reason = "shared with the other benches")]
-#[path = "../shared/mod.rs"]
-mod shared;
-
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -22,39 +15,24 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
-use passerby_actors::system::SystemClock;
-
-use crate::generator::client::{Kind, Pace, Span, run};
-use crate::generator::process::Process;
-use crate::generator::random::zipf;
-use crate::generator::work::{self, Prepared, Requests, Same, Template};
-use crate::shared::Report;
-
-/// The server's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use passerby_benches::client::{Pace, Span, collect, run};
+use passerby_benches::random::zipf;
+use passerby_benches::work::{self, Kind, Prepared, Requests, Template};
+use passerby_benches::{Arguments, Bench, Process, progress};
 
 const RECIPE: &str = include_str!("../../deploy/nginx/passerby.conf");
 const CONNECTIONS: usize = 256;
-const READERS: u64 = 10_000;
+const READERS: usize = 10_000;
 const PAGE: &str = "<!doctype html><title>News</title><p>Nothing has happened yet today.\n";
 
-#[derive(Parser)]
-struct Arguments {
+#[derive(clap::Args)]
+struct Own {
     /// How long each measurement takes (seconds).
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
     /// How often each is done.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Everything once, for CI.
-    #[arg(long)]
-    smoke: bool,
-    /// Given by `cargo bench`, and not by `cargo test`.
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 /// How the recipe is changed.
@@ -136,35 +114,31 @@ fn start(variant: Variant, folder: &Path, passerby: &str) -> Process {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    if !arguments.bench {
-        return ExitCode::SUCCESS;
-    }
-    let (seconds, rounds) = if arguments.smoke { (0.3, 1) } else { (arguments.seconds, arguments.rounds) };
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let clock = SystemClock::default();
-    let passerby =
-        Process::server_with(&folder.path().join("data"), &["--trusted-proxies", "127.0.0.1", "--limits", "off"]);
-    let fronts = Variant::ALL
-        .map(|variant| (variant, start(variant, &folder.path().join(format!("{variant:?}")), &passerby.address)));
+    Arguments::read().measure("proxy", env!("CARGO_TARGET_TMPDIR"), measure)
+}
+
+fn measure(own: &Own, bench: &Bench) -> bool {
+    let (seconds, rounds) = if bench.smoke { (0.3, 1) } else { (own.seconds, own.rounds) };
+    let (folder, clock) = (bench.folder(), &bench.clock);
+    let passerby = Process::server_with(&folder.join("data"), &["--trusted-proxies", "127.0.0.1", "--limits", "off"]);
+    let fronts =
+        Variant::ALL.map(|variant| (variant, start(variant, &folder.join(format!("{variant:?}")), &passerby.address)));
 
     let (mut pages, page) = (Requests::default(), Template::cookie("/"));
-    let answered = |head: &[u8], _: &[u8]| pages.push(&page, work::cookie(head));
-    let mut log_in = Same { request: work::login_reader(), kind: Kind::Login, answered };
-    run(&clock, &fronts[0].1.address, 64, Pace::Count(READERS), Span::ENDLESS, &mut log_in, &[]);
+    collect(clock, &fronts[0].1.address, READERS, work::login_reader(), |head, _| {
+        pages.push(&page, work::cookie(head));
+    });
     let order = Rc::new(zipf(pages.len(), 1 << 16));
     let pages = Rc::new(pages);
 
-    let steps = (rounds * fronts.len()) as u64;
-    let style = ProgressStyle::with_template("{msg} {bar:30} {pos} of {len}").unwrap();
-    let bar = ProgressBar::new(steps).with_style(style).with_message("nginx");
+    let bar = progress::steps((rounds * fronts.len()) as u64, "nginx");
     let mut measured = Variant::ALL.map(|_| Vec::new());
     for _ in 0..rounds {
         for ((variant, front), measured) in fronts.iter().zip(&mut measured) {
             let measured_us = (seconds * 1e6) as u64;
             let span = Span { warm_us: measured_us / 5, measured_us };
             let mut readers = Prepared::new(&pages, Some(&order), Kind::Check);
-            let round = run(&clock, &front.address, CONNECTIONS, Pace::Closed, span, &mut readers, &[&passerby]);
+            let round = run(clock, &front.address, CONNECTIONS, Pace::Closed, span, &mut readers, &[&passerby]);
             assert_eq!(round.failed, 0, "{variant:?}: {:?}", round.failure);
             measured.push((round.rate(), round.cpu_us_per_answer()));
             bar.inc(1);
@@ -176,7 +150,7 @@ fn main() -> ExitCode {
         values[values.len() / 2]
     };
     let [checked, each, unchecked] = measured.each_mut().map(median);
-    let mut report = Report::new("proxy");
+    let mut report = bench.report();
     for (variant, (rate, _)) in Variant::ALL.into_iter().zip([checked, each, unchecked]) {
         report.figure(variant.name(), rate, "/s");
     }
@@ -184,5 +158,5 @@ fn main() -> ExitCode {
     report.figure("the same on a connection for each", each.1, "µs");
     report.figure("with the check ÷ without", checked.0 / unchecked.0, "");
     report.figure("on a connection for each ÷ without", each.0 / unchecked.0, "");
-    if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    report.finish()
 }

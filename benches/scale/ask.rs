@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use passerby_actors::histogram::Histogram;
+use passerby_benches::progress;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -230,8 +231,7 @@ impl Drop for Server {
 pub(crate) fn bar(what: &str, total: u64) -> ProgressBar {
     let template =
         if total == 0 { "{msg}, {elapsed}" } else { "{msg} {bar:30} {human_pos} of {human_len}, {eta} left" };
-    let style = ProgressStyle::with_template(template).unwrap();
-    let bar = ProgressBar::new(total).with_style(style).with_message(what.to_owned());
+    let bar = progress::bar(template, total, what);
     bar.enable_steady_tick(Duration::from_secs(1));
     bar
 }

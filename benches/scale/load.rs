@@ -8,44 +8,21 @@ use futures_util::future::join_all;
 use passerby_actors::domain::{Clock, SessionId, SessionKind, UserId};
 use passerby_actors::handle::{Handle, IdForm};
 use passerby_actors::system::SystemClock;
+use passerby_actors::testkit::mix;
+use passerby_benches::Pacer;
+use passerby_benches::random::zipf;
 
 use crate::ask::Call;
 use crate::id;
-use crate::shared::Pacer;
 
 pub(crate) const KIND: SessionKind = SessionKind::V1;
 const IN_FLIGHT: u64 = 256;
 /// Checks between two looks at the clock.
 const CHECKS: usize = 1024;
 
-/// Spreads numbers over all 64 bits, no two to the same (SplitMix64).
-pub(crate) fn mix(number: u64) -> u64 {
-    let mut z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
-
 /// The number of the `rank`-th of `active` users, who are spread over `of`.
 fn spread(rank: u64, active: u64, of: u64) -> u64 {
     rank * (of / active) + mix(rank) % (of / active)
-}
-
-/// Ranks from 0 drawn by Zipf's law with the exponent 0.99, as in the design's targets.
-fn zipf(count: u64, draws: u64) -> Vec<u64> {
-    let mut sum = 0.0;
-    let sums: Vec<f64> = (1..=count)
-        .map(|rank| {
-            sum += (rank as f64).powf(-0.99);
-            sum
-        })
-        .collect();
-    let draw = |n| {
-        let at = mix(n) as f64 / u64::MAX as f64 * sum;
-        sums.partition_point(|&below| below < at) as u64
-    };
-    // the popular ones are not neighbours
-    (0..draws).map(|n| mix(draw(n).min(count - 1)) % count).collect()
 }
 
 /// Calls a second with 256 in flight, and the users that this made.
@@ -82,7 +59,9 @@ pub(crate) async fn closed_loop(handle: &Handle, call: Call, ms: u64) -> (f64, V
                 .map(|rank| id(spread(rank, active, of)))
                 .map(|user| (user, SessionId::derive(&user, 1)))
                 .collect();
-            let draws = zipf(active, 1 << 20);
+            // the popular ones are not neighbours
+            let draws = zipf(tokens.len(), 1 << 20).into_iter().map(|rank| mix(u64::from(rank)) % active);
+            let draws: Vec<u64> = draws.collect();
             let begin_us = clock.monotonic_us();
             for draws in draws.chunks(CHECKS).cycle() {
                 for &rank in draws {

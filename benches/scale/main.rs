@@ -15,23 +15,17 @@
 mod ask;
 mod load;
 mod server;
-#[path = "../shared/mod.rs"]
-mod shared;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
 use passerby::config::default_max_users;
 use passerby_actors::domain::UserId;
 use passerby_actors::store::embedded::Options;
+use passerby_actors::testkit::mix;
+use passerby_benches::{Arguments, AtLeast, AtMost, Bench, Report, Weight, mib, quantile};
 
 use crate::ask::{Ask, Call, Disturbance, Latency, Numbers, Opened, Opening, Pause, Pauses, Peaks, Server, Swept};
-use crate::shared::{AtLeast, AtMost, Report, Weight, mib, quantile};
-
-/// The server's: it is what is measured.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A user in a snapshot: family, lengths of key and value, id, record.
 const ENCODED_BYTES: u64 = 1 + 2 + 4 + 16 + 16;
@@ -50,20 +44,14 @@ const TARGETED: u64 = 10 * MILLION;
 /// What a process with fewer may grow by while it writes a generation.
 const GENERATION_MEMORY: u64 = 96 << 20;
 
-#[derive(Parser)]
-struct Arguments {
+#[derive(clap::Args)]
+struct Own {
     /// How many users.
     #[arg(long, default_value_t = MILLION)]
     users: u64,
-    /// Few users and short rounds, for CI.
-    #[arg(long)]
-    smoke: bool,
     /// Without the rounds of churn.
     #[arg(long)]
     skip_churn: bool,
-    /// Given by `cargo bench`, and not by `cargo test`.
-    #[arg(long, hide = true)]
-    bench: bool,
     /// Be the measured process.
     #[arg(long, hide = true)]
     serve: Option<String>,
@@ -71,29 +59,29 @@ struct Arguments {
 
 /// The id of a user, from its number.
 fn id(number: u64) -> UserId {
-    UserId::object(1_800_000_000, load::mix(number).to_be_bytes())
+    UserId::object(1_800_000_000, mix(number).to_be_bytes())
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    if let Some(opening) = &arguments.serve {
+    let arguments = Arguments::<Own>::read();
+    if let Some(opening) = &arguments.own.serve {
         server::serve(opening);
         return ExitCode::SUCCESS;
     }
-    if !arguments.bench {
-        return ExitCode::SUCCESS;
-    }
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let mut scenario = Scenario::new(&arguments, folder.path());
+    arguments.measure("scale", env!("CARGO_TARGET_TMPDIR"), measure)
+}
+
+fn measure(own: &Own, bench: &Bench) -> bool {
+    let mut scenario = Scenario::new(own, bench);
     scenario.grow();
     scenario.restart();
     scenario.rates();
-    if !arguments.skip_churn {
+    if !own.skip_churn {
         scenario.churn();
     }
     let wrong = scenario.wrong as f64;
     scenario.report.targeted("answers that were wrong", wrong, "", AtMost(0.0), Weight::Bound);
-    if scenario.report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    scenario.report.finish()
 }
 
 struct Scenario {
@@ -111,17 +99,17 @@ struct Scenario {
 }
 
 impl Scenario {
-    fn new(arguments: &Arguments, folder: &Path) -> Self {
-        let users = if arguments.smoke { SMOKE_USERS } else { arguments.users };
+    fn new(own: &Own, bench: &Bench) -> Self {
+        let users = if bench.smoke { SMOKE_USERS } else { own.users };
         let fitting = default_max_users(|path| std::fs::read_to_string(path).ok());
         let ordinary = Options::default().min_journal_bytes;
         let opening = Opening {
-            folder: folder.join("full"),
+            folder: bench.folder().join("full"),
             max_users: usize::try_from(fitting.max(users)).unwrap(),
             min_journal_bytes: ordinary * users.min(MILLION) / MILLION,
         };
-        let (rounds, round_ms, latency_ms) = if arguments.smoke { (3, 400, 1500) } else { (5, 1000, 5000) };
-        let mut report = Report::new("scale");
+        let (rounds, round_ms, latency_ms) = if bench.smoke { (3, 400, 1500) } else { (5, 1000, 5000) };
+        let mut report = bench.report();
         report.detail("users", users);
         Self {
             users,
@@ -130,7 +118,7 @@ impl Scenario {
             round_ms,
             latency_ms,
             opening,
-            empty: folder.join("empty"),
+            empty: bench.folder().join("empty"),
             wrong: 0,
             report,
         }

@@ -18,11 +18,11 @@ use passerby_actors::store::embedded::files::Disk;
 use passerby_actors::store::embedded::{Durability, Options};
 use passerby_actors::store::{Completions, EmbeddedStore, Outcomes, Store};
 use passerby_actors::system::{SystemClock, SystemEntropy};
+use passerby_benches::{quantile, resident_bytes};
 use serde_json::{Value, json};
 
 use crate::ask::{Ask, Disturbance, Latency, Line, Opened, Opening, Pause, Pauses, Peaks, Swept, disk_use};
 use crate::load::{self, KIND};
-use crate::shared::{quantile, resident_bytes};
 use crate::{CHANGE_BYTES, ENCODED_BYTES, id};
 
 /// Sets in one commit, and commits under way.

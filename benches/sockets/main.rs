@@ -7,13 +7,6 @@
 //! `--smoke` is for CI: 1000 sockets. The exit code is 1 if one of the sockets is not open at the end.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench has nobody to hand an error to")]
 
-#[allow(dead_code, reason = "shared with the other benches")]
-#[path = "../generator/mod.rs"]
-mod generator;
-#[allow(dead_code, unused_imports, reason = "shared with the other benches")]
-#[path = "../shared/mod.rs"]
-mod shared;
-
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -21,86 +14,73 @@ use std::time::Duration;
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use actix_ws::Message;
-use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
-use passerby_actors::system::SystemClock;
+use passerby_benches::client::collect;
+use passerby_benches::work::{self, field};
+use passerby_benches::{Arguments, AtMost, Bench, Process, Report, Weight, mib, progress, resident_bytes};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-use crate::generator::client::{Kind, Pace, Span, run};
-use crate::generator::process::Process;
-use crate::generator::work::{self, Same, field};
-use crate::shared::{AtMost, Report, Weight, mib, resident_bytes};
-
-/// The server's, and so the echo's: allocation is part of what is measured.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// More than a bare echo's (bytes).
 const MORE: f64 = 3072.0;
 /// Until everything that was begun by opening is over.
 const QUIET: Duration = Duration::from_secs(3);
 
-#[derive(Parser)]
-struct Arguments {
+#[derive(clap::Args)]
+struct Own {
     /// How many sockets.
     #[arg(long, default_value_t = 15_000)]
     sockets: usize,
-    /// Fewer, for CI.
-    #[arg(long)]
-    smoke: bool,
-    /// Given by `cargo bench`, and not by `cargo test`.
-    #[arg(long, hide = true)]
-    bench: bool,
     /// Be the echo server.
     #[arg(long, hide = true, num_args = 1..)]
     peer: Vec<String>,
-    /// Be the clients of this address; tickets, one a line, come on standard input.
+    /// Be the clients of this address; tokens, one a line, come on standard input.
     #[arg(long, hide = true)]
     connect: Option<String>,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    if !arguments.peer.is_empty() {
+    let arguments = Arguments::<Own>::read();
+    if !arguments.own.peer.is_empty() {
         actix_web::rt::System::new().block_on(echo());
         return ExitCode::SUCCESS;
     }
-    if let Some(address) = &arguments.connect {
+    if let Some(address) = &arguments.own.connect {
         hold(address);
         return ExitCode::SUCCESS;
     }
-    if !arguments.bench {
-        return ExitCode::SUCCESS;
-    }
-    let count = if arguments.smoke { 1000 } else { arguments.sockets };
-    let mut report = Report::new("sockets");
+    arguments.measure("sockets", env!("CARGO_TARGET_TMPDIR"), measure)
+}
+
+fn measure(own: &Own, bench: &Bench) -> bool {
+    let count = if bench.smoke { 1000 } else { own.sockets };
+    let mut report = bench.report();
     report.figure("sockets", count as f64, "");
     let bare = {
         let echo = Process::peer(&["echo"]);
-        measure("bare actix-ws echo", &echo, vec![String::new(); count], &mut report)
+        each_socket("bare actix-ws echo", &echo, vec![String::new(); count], &mut report)
     };
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let server = Process::server(&folder.path().join("data"), "HS256");
-    let tickets = tickets(&server.address, count);
-    let own = measure("Passerby", &server, tickets, &mut report);
+    let server = Process::server(&bench.folder().join("data"), "HS256");
+    let mut tokens = Vec::new();
+    collect(&bench.clock, &server.address, count, work::login(work::LOGIN_V1), |_, body| {
+        tokens.push(String::from_utf8(field(body, "access_token").to_vec()).unwrap());
+    });
+    let passerby = each_socket("Passerby", &server, tokens, &mut report);
     // a few sockets are less than what the allocator takes at a time
-    let weight = if arguments.smoke { Weight::Speed } else { Weight::Bound };
-    report.targeted("Passerby, more than the echo, of each socket", own - bare, "B", AtMost(MORE), weight);
-    if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let weight = if bench.smoke { Weight::Speed } else { Weight::Bound };
+    report.targeted("Passerby, more than the echo, of each socket", passerby - bare, "B", AtMost(MORE), weight);
+    report.finish()
 }
 
-/// Opens a socket for each ticket from a process of its own, and answers how many bytes each takes.
-fn measure(name: &'static str, server: &Process, tickets: Vec<String>, report: &mut Report) -> f64 {
-    let count = tickets.len();
-    let style = ProgressStyle::with_template("{msg} {bar:30} {pos} of {len}").unwrap();
-    let bar = ProgressBar::new(count as u64).with_style(style).with_message(name);
+/// Opens a socket for each token from a process of its own, and answers how many bytes each takes.
+fn each_socket(name: &'static str, server: &Process, tokens: Vec<String>, report: &mut Report) -> f64 {
+    let count = tokens.len();
+    let bar = progress::steps(count as u64, name);
     std::thread::park_timeout(QUIET);
     let before = resident_bytes(&server.number());
     let mut clients = Clients::start(&server.address);
     let mut input = clients.0.stdin.take().unwrap();
     let writer = std::thread::spawn(move || {
-        for ticket in tickets {
-            writeln!(input, "{ticket}").unwrap();
+        for token in tokens {
+            writeln!(input, "{token}").unwrap();
         }
         // the clients hold what they have until this ends
         input
@@ -139,17 +119,6 @@ impl Drop for Clients {
         drop(self.0.kill());
         drop(self.0.wait());
     }
-}
-
-/// As many users as tickets are wanted, and a ticket for each.
-fn tickets(address: &str, count: usize) -> Vec<String> {
-    let clock = SystemClock::default();
-    let mut tokens = Vec::new();
-    let answered =
-        |_: &[u8], body: &[u8]| tokens.push(String::from_utf8(field(body, "access_token").to_vec()).unwrap());
-    let mut log_in = Same { request: work::login(work::LOGIN_V1), kind: Kind::Login, answered };
-    run(&clock, address, 64, Pace::Count(count as u64), Span::ENDLESS, &mut log_in, &[]);
-    tokens
 }
 
 #[expect(clippy::print_stdout, reason = "the parent reads it")]

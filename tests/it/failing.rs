@@ -1,14 +1,8 @@
 //! A disk that fails, a server that is full, and one that is busy: errors that say so, and never 401.
 
-use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use passerby_actors::testkit::faulty::Mode;
+use passerby_actors::testkit::until;
 
-use parking_lot::{Condvar, Mutex};
-use passerby_actors::store::embedded::files::{AppendFile, Disk, Files};
-
-use crate::faulty::Mode;
-use crate::support::until;
 use crate::world::{
     CREATE, DELETE, DELETE_USER, END, LINK, LOGIN, LOGOUT, PROFILE, REFRESH, ROTATE, TestServer, VIEW, World,
 };
@@ -180,99 +174,16 @@ async fn at_capacity_only_new_users_are_refused() {
         .await;
 }
 
-/// A disk whose syncs wait for as long as a gate is shut.
-#[derive(Default)]
-struct Gate {
-    state: Mutex<GateState>,
-    opened: Condvar,
-}
-
-#[derive(Default)]
-struct GateState {
-    shut: bool,
-    waiting: usize,
-}
-
-impl Gate {
-    fn shut(&self) {
-        self.state.lock().shut = true;
-    }
-
-    fn open(&self) {
-        self.state.lock().shut = false;
-        self.opened.notify_all();
-    }
-
-    fn is_waited_at(&self) -> bool {
-        self.state.lock().waiting > 0
-    }
-
-    fn pass(&self) {
-        let mut state = self.state.lock();
-        state.waiting += 1;
-        self.opened.wait_while(&mut state, |state| state.shut);
-        state.waiting -= 1;
-    }
-}
-
-struct Gated(Arc<Gate>);
-
-struct GatedAppend(Arc<Gate>, Box<dyn AppendFile>);
-
-impl AppendFile for GatedAppend {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.1.append(bytes)
-    }
-
-    /// Takes as long as the gate says, and no longer: this is not about the disk.
-    fn sync(&mut self) -> io::Result<()> {
-        self.0.pass();
-        Ok(())
-    }
-}
-
-impl Files for Gated {
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        Disk.create_dir(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        Disk.sync_dir(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        Disk.list(path)
-    }
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        Disk.read(path)
-    }
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        Disk.write(path, bytes)
-    }
-    fn sync_file(&self, path: &Path) -> io::Result<()> {
-        Disk.sync_file(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        Disk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        Disk.remove(path)
-    }
-    fn open_append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
-        Ok(Box::new(GatedAppend(Arc::clone(&self.0), Disk.open_append(path)?)))
-    }
-}
-
 #[actix_web::test]
 async fn without_a_permit_a_request_is_turned_away_and_told_when_to_come_again() {
-    let gate = Arc::new(Gate::default());
     World::new()
-        .over(Arc::new(Gated(Arc::clone(&gate))))
         .set("admission.permits", "1")
         .set("http.request_timeout", "300")
         .serve(async |server| {
             let (app, v1) = (server.log_in().await, server.log_in_v1().await);
-            gate.shut();
+            server.disk.let_pass(Some(0));
             let under_way = actix_web::rt::spawn(server.call(LOGIN).send());
-            until("the login waits for the disk", || gate.is_waited_at()).await;
+            until("the login waits for the disk", || server.disk.held_up() == 1).await;
             let busy = "the server is busy; try again soon";
             for (what, token) in [(LOGIN, None), (LOGOUT, Some(&app.refresh)), (DELETE, Some(&app.access))] {
                 let call = server.call(what);
@@ -294,7 +205,7 @@ async fn without_a_permit_a_request_is_turned_away_and_told_when_to_come_again()
             assert_eq!(server.call(REFRESH).bearer(&app.refresh).send().await.status, 201);
             assert_eq!(server.call(VIEW).bearer(&v1.access).send().await.status, 200);
             assert_eq!(server.metric("passerby_requests_shed_total").await, 6);
-            gate.open();
+            server.disk.let_pass(None);
             assert_eq!(under_way.await.unwrap().status, 200);
             // the permit is back
             server.log_in().await;
@@ -304,20 +215,18 @@ async fn without_a_permit_a_request_is_turned_away_and_told_when_to_come_again()
 
 #[actix_web::test]
 async fn a_commit_that_takes_too_long_is_answered_outcome_unknown() {
-    let gate = Arc::new(Gate::default());
     World::new()
-        .over(Arc::new(Gated(Arc::clone(&gate))))
         .set("http.request_timeout", "1")
         .serve(async |server| {
             let v1 = server.log_in_v1().await;
-            gate.shut();
+            server.disk.let_pass(Some(0));
             let login = server.call(LOGIN).send().await;
             login.assert_client_error(503, Some("ServiceUnavailable"), UNKNOWN);
             login.assert_come_again(1..=3);
             let rotated = server.call(ROTATE).bearer(&v1.refresh).send().await;
             rotated.assert_problem(503, "outcome-unknown");
             rotated.assert_come_again(1..=3);
-            gate.open();
+            server.disk.let_pass(None);
             // unknown to the client, and then done all the same: grace gives the lost successor
             let again = server.call(ROTATE).bearer(&v1.refresh).send().await;
             assert_eq!(again.status, 200, "{again:?}");

@@ -16,9 +16,6 @@ mod command_line;
 mod data;
 mod documents;
 mod failing;
-#[allow(dead_code, reason = "shared with the core's tests")]
-#[path = "../../actors/tests/it/faulty.rs"]
-mod faulty;
 mod fields;
 mod meters;
 mod metrics;
@@ -26,10 +23,9 @@ mod openapi;
 mod process;
 mod readers;
 mod secrets;
-#[allow(dead_code, reason = "shared with the core's tests")]
-#[path = "../../actors/tests/it/support.rs"]
-mod support;
 mod upgrade;
 mod v1;
 mod work;
 mod world;
+
+use passerby_actors::testkit::{self as support, faulty};

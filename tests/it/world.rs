@@ -15,7 +15,6 @@ use passerby::server::Server;
 use passerby::startup::{self, Application, Ports};
 use passerby_actors::domain::{SessionId, SessionKind, UserId};
 use passerby_actors::handle::Handle;
-use passerby_actors::store::embedded::files::Files;
 use passerby_actors::store::{Health, Store};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -42,9 +41,8 @@ pub(crate) const JWKS: &str = "GET /.well-known/jwks.json";
 /// What a server is started with.
 pub(crate) struct World {
     pub(crate) clock: Arc<ManualClock>,
-    /// The disk, unless another was given.
+    /// The disk.
     pub(crate) disk: Arc<Faulty>,
-    files: Arc<dyn Files>,
     entropy: Arc<SeededEntropy>,
     settings: Vec<(String, String)>,
     app_folder: AppFolder,
@@ -61,7 +59,6 @@ impl World {
         let (folder, disk) = (tempfile::tempdir().unwrap(), Faulty::new());
         let world = Self {
             clock: ManualClock::new(),
-            files: disk.clone(),
             disk,
             entropy: SeededEntropy::new(seed),
             settings: Vec::new(),
@@ -104,12 +101,6 @@ impl World {
         self
     }
 
-    /// Over other files.
-    pub(crate) fn over(mut self, files: Arc<dyn Files>) -> Self {
-        self.files = files;
-        self
-    }
-
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
     }
@@ -124,7 +115,7 @@ impl World {
     }
 
     pub(crate) fn ports(&self) -> Ports {
-        let (clock, entropy, files) = (self.clock.clone(), self.entropy.clone(), Arc::clone(&self.files));
+        let (clock, entropy, files) = (self.clock.clone(), self.entropy.clone(), self.disk.clone());
         Ports { clock, entropy, files }
     }
 

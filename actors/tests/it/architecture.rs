@@ -6,12 +6,22 @@ use std::path::Path;
 const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "domain",
-        &["crate::registry", "crate::store", "crate::actor", "crate::handle", "crate::system", "std::fs", "std::time"],
+        &[
+            "crate::registry",
+            "crate::store",
+            "crate::actor",
+            "crate::handle",
+            "crate::system",
+            "crate::testkit",
+            "std::fs",
+            "std::time",
+        ],
     ),
-    ("registry.rs", &["crate::store", "crate::actor", "crate::handle", "crate::system"]),
-    ("store", &["crate::actor", "crate::handle", "crate::system"]),
-    ("actor", &["crate::handle", "crate::system"]),
-    ("handle.rs", &["crate::system"]),
+    ("registry.rs", &["crate::store", "crate::actor", "crate::handle", "crate::system", "crate::testkit"]),
+    ("store", &["crate::actor", "crate::handle", "crate::system", "crate::testkit"]),
+    ("actor", &["crate::handle", "crate::system", "crate::testkit"]),
+    ("handle.rs", &["crate::system", "crate::testkit"]),
+    ("system.rs", &["crate::testkit"]),
 ];
 
 /// Crates and the only place that may name them.
@@ -58,4 +68,53 @@ fn dashmap_sled_and_actix_each_stay_in_their_room() {
             assert!(allowed || !text.contains(name), "{path} names {name}");
         }
     }
+}
+
+/// The packages of the workspace, from its top.
+const PACKAGES: &[&str] = &[".", "actors", "benches"];
+/// Where there is Rust in them.
+const RUST: &[&str] = &["actors/src", "actors/tests", "benches", "src", "tests/it"];
+
+fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+#[test]
+fn no_module_is_taken_from_where_another_package_or_folder_has_it() {
+    // not in one piece, since this file is one of those that are read
+    let attribute = concat!("#[", "path");
+    for folder in RUST {
+        let mut found = Vec::new();
+        sources(&top().join(folder), &mut found);
+        assert!(found.iter().any(|(path, _)| path.ends_with(".rs")), "there is Rust in {folder}");
+        for (path, text) in found.iter().filter(|(path, _)| path.ends_with(".rs")) {
+            let line = text.lines().position(|line| line.trim_start().starts_with(attribute));
+            assert_eq!(line, None, "{path} takes a module from elsewhere");
+        }
+    }
+}
+
+/// Neither the test kit nor that of the benches is in the server: the features that hold them are turned on by development
+/// dependencies, or by what such a feature itself turns on.
+#[test]
+fn only_development_dependencies_turn_the_kits_on() {
+    let mut turned_on = 0;
+    for package in PACKAGES {
+        let path = top().join(package).join("Cargo.toml");
+        let manifest = std::fs::read_to_string(&path).unwrap();
+        let mut table = "";
+        for line in manifest.lines() {
+            if line.starts_with('[') {
+                table = line;
+            }
+            let kit = ["\"testkit\"", "\"kit\""].iter().any(|kit| line.contains(kit));
+            if kit && line.contains("features") {
+                let allowed = table == "[dev-dependencies]" || line.contains("optional = true");
+                assert!(allowed, "{}: {line} in {table}", path.display());
+                turned_on += 1;
+            }
+            assert!(!line.starts_with("default ="), "{}: a feature is on by default", path.display());
+        }
+    }
+    assert_eq!(turned_on, 4, "of actors, of the server's tests, of the benches, and of what they share");
 }

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use passerby_actors::store::embedded::files::Disk;
 use passerby_actors::store::{EmbeddedStore, Store};
 use passerby_actors::system::SystemClock;
 
@@ -22,7 +23,7 @@ const READY: &str = "ready";
 fn child_under_load() {
     let Ok(dir) = std::env::var(CHILD_DIR) else { return };
     actix_rt::System::new().block_on(async {
-        let world = World::over(Path::new(&dir), u64::from(std::process::id()), Arc::new(crate::support::disk()));
+        let world = World::over(Path::new(&dir), u64::from(std::process::id()), Arc::new(Disk));
         let mut options = world.options.clone();
         options.min_journal_bytes = 20_000;
         let store = EmbeddedStore::open(&world.dir, options, world.files.clone(), Arc::new(SystemClock::default()));
@@ -83,7 +84,7 @@ fn every_acknowledged_change_survives_kill_nine() {
         rest.iter().filter_map(|line| line.parse().ok()).for_each(|fact| ledger.note(fact));
 
         if round % 3 != 1 {
-            let world = World::over(&dir, 1, Arc::new(crate::support::disk()));
+            let world = World::over(&dir, 1, Arc::new(Disk));
             let store = world.try_open().unwrap_or_else(|error| panic!("round {round}: {error}"));
             ledger.check(store.registry(), &format!("round {round}"));
         }

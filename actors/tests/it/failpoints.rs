@@ -12,9 +12,8 @@ use passerby_actors::domain::{
 };
 use passerby_actors::handle::{Handle, IdForm};
 use passerby_actors::store::Store;
-use passerby_actors::store::embedded::files::{AppendFile, Disk, Files};
-
-use crate::support::World;
+use passerby_actors::store::embedded::files::{AppendFile, Disk};
+use passerby_actors::testkit::{Altered, Appends, World};
 
 const CHILD: &str = "PASSERBY_TEST_FAILPOINT";
 
@@ -32,19 +31,13 @@ const POINTS: [Point; 5] =
     [Point::BeforeAppend, Point::InAppend, Point::BeforeSync, Point::AfterSync, Point::AfterAnswer];
 const CHANGES: [&str; 3] = ["link", "merge", "reset"];
 
-/// The disk, and a process that dies at a point once that is armed.
+/// A process that dies at a point once that is armed.
 struct Deadly {
     point: Point,
-    armed: Arc<AtomicBool>,
+    armed: AtomicBool,
 }
 
-struct DeadlyFile {
-    inner: Box<dyn AppendFile>,
-    point: Point,
-    armed: Arc<AtomicBool>,
-}
-
-impl DeadlyFile {
+impl Deadly {
     fn die_at(&self, point: Point) {
         if self.point == point && self.armed.load(Ordering::SeqCst) {
             std::process::abort();
@@ -52,59 +45,20 @@ impl DeadlyFile {
     }
 }
 
-impl AppendFile for DeadlyFile {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+impl Appends for Deadly {
+    fn append(&self, file: &mut dyn AppendFile, bytes: &[u8]) -> io::Result<()> {
         self.die_at(Point::BeforeAppend);
         let (half, rest) = bytes.split_at(bytes.len() / 2);
-        self.inner.append(half)?;
+        file.append(half)?;
         self.die_at(Point::InAppend);
-        self.inner.append(rest)
+        file.append(rest)
     }
 
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync(&self, file: &mut dyn AppendFile) -> io::Result<()> {
         self.die_at(Point::BeforeSync);
-        self.inner.sync()?;
+        file.sync()?;
         self.die_at(Point::AfterSync);
         Ok(())
-    }
-}
-
-impl Files for Deadly {
-    fn open_append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
-        let (inner, point, armed) = (Disk.open_append(path)?, self.point, Arc::clone(&self.armed));
-        Ok(Box::new(DeadlyFile { inner, point, armed }))
-    }
-
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        Disk.create_dir(path)
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        Disk.sync_dir(path)
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        Disk.list(path)
-    }
-
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        Disk.read(path)
-    }
-
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        Disk.write(path, bytes)
-    }
-
-    fn sync_file(&self, path: &Path) -> io::Result<()> {
-        Disk.sync_file(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        Disk.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        Disk.remove(path)
     }
 }
 
@@ -129,9 +83,10 @@ fn child_that_dies_at_a_point() {
     let mut words = asked.splitn(3, ' ');
     let mut word = || words.next().expect("round, change and folder");
     let (round, change, dir): (usize, _, _) = (word().parse().unwrap(), word(), word());
-    let (point, armed) = (POINTS[round % POINTS.len()], Arc::new(AtomicBool::new(false)));
+    let point = POINTS[round % POINTS.len()];
+    let deadly = Arc::new(Deadly { point, armed: AtomicBool::new(false) });
     actix_rt::System::new().block_on(async {
-        let world = World::over(Path::new(dir), round as u64, Arc::new(Deadly { point, armed: Arc::clone(&armed) }));
+        let world = World::over(Path::new(dir), round as u64, Arc::new(Altered(Arc::clone(&deadly))));
         let running = world.open();
         let linker = LinkerHandle::start(Arc::clone(&running.core)).await.unwrap();
         let opens = (SessionKind::V1, DeviceId::default());
@@ -154,7 +109,7 @@ fn child_that_dies_at_a_point() {
             _ => guest.user,
         };
         println!("\nbegun {} {owner}", guest.user);
-        armed.store(true, Ordering::SeqCst);
+        deadly.armed.store(true, Ordering::SeqCst);
         match change {
             "link" => assert!(linker.link(guest.user, guest.number, proof(round)).await.is_ok()),
             "merge" => {

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use passerby_actors::domain::{DeviceId, SessionKind};
 use passerby_actors::handle::{Error, IdForm};
+use passerby_actors::store::embedded::files::Disk;
 use passerby_actors::store::{Health, Store};
 
 use crate::faulty::{Faulty, Mode};
@@ -141,7 +142,7 @@ async fn a_disk_that_is_really_full_heals_when_there_is_space_again() {
         eprintln!("NOT TESTED: a tmpfs cannot be mounted here, so no disk was really full");
         return;
     };
-    let world = World::over(&mounted.0.join("data"), 1, Arc::new(crate::support::disk()));
+    let world = World::over(&mounted.0.join("data"), 1, Arc::new(Disk));
     let running = world.open();
     let first = running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap();
     let ballast = mounted.0.join("ballast");

@@ -16,13 +16,11 @@ mod crash;
 mod expiry;
 mod failpoints;
 mod failures;
-#[allow(dead_code, reason = "shared with the server's tests")]
-mod faulty;
 mod linking;
 mod load;
 mod model;
 mod power_loss;
 mod recovery;
 mod sockets;
-#[allow(dead_code, reason = "shared with the server's tests")]
-mod support;
+
+use passerby_actors::testkit::{self as support, faulty};

@@ -3,14 +3,16 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 /// Processor time.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Cpu {
+pub struct Cpu {
     ticks: u64,
 }
 
@@ -22,27 +24,31 @@ impl Cpu {
         Self { ticks: [fields[11], fields[12]].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum() }
     }
 
-    pub(crate) fn of_this_process() -> Self {
+    /// Of this process, up to now.
+    pub fn of_this_process() -> Self {
         Self::of("self")
     }
 
-    pub(crate) fn since(self, before: Self) -> Self {
+    /// What was taken since it was `before`.
+    pub fn since(self, before: Self) -> Self {
         Self { ticks: self.ticks - before.ticks }
     }
 
-    pub(crate) fn seconds(self) -> f64 {
+    /// In seconds; a tick of the system is the least that there is.
+    pub fn seconds(self) -> f64 {
         self.ticks as f64 / rustix::param::clock_ticks_per_second() as f64
     }
 }
 
 /// A running process; ended when dropped.
-pub(crate) struct Process {
+pub struct Process {
     child: Child,
     /// Open as long as we live: a peer ends with it, however we end.
     _stdin: Option<ChildStdin>,
     /// Whether it is asked to end, and not killed.
     ends_by_itself: bool,
-    pub(crate) address: String,
+    /// Where it listens.
+    pub address: String,
 }
 
 impl Process {
@@ -57,16 +63,14 @@ impl Process {
         Self { _stdin: child.stdin.take(), child, ends_by_itself: false, address }
     }
 
-    /// The release server on a data folder of its own, with two workers: that of `PASSERBY_BIN` if it is set. Cargo's own
-    /// for the benches is built with what the dev-dependencies add to shared ones (cookies, HTTP/2, tokio's test clock).
-    pub(crate) fn server(data: &Path, algorithm: &str) -> Self {
+    /// The release server on a data folder of its own, with two workers and without limits.
+    pub fn server(data: &Path, algorithm: &str) -> Self {
         Self::server_with(data, &["--limits", "off", "--access-alg", algorithm])
     }
 
-    /// The same with other flags.
-    pub(crate) fn server_with(data: &Path, flags: &[&str]) -> Self {
-        let binary = std::env::var_os("PASSERBY_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_passerby").into());
-        let mut command = Command::new(binary);
+    /// The same with these flags alone.
+    pub fn server_with(data: &Path, flags: &[&str]) -> Self {
+        let mut command = Command::new(server_binary());
         // no setting of whoever runs the bench reaches the server
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PASSERBY_")) {
             command.env_remove(name);
@@ -78,7 +82,7 @@ impl Process {
     }
 
     /// An nginx in the foreground, by a configuration that listens on this address.
-    pub(crate) fn nginx(folder: &Path, configuration: &Path, address: String) -> Self {
+    pub fn nginx(folder: &Path, configuration: &Path, address: String) -> Self {
         let program = if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" };
         let mut command = Command::new(program);
         command.args(["-e", "stderr", "-p"]).arg(folder).arg("-c").arg(configuration);
@@ -87,13 +91,13 @@ impl Process {
     }
 
     /// This program again, as a peer (see `peer`).
-    pub(crate) fn peer(arguments: &[&str]) -> Self {
+    pub fn peer(arguments: &[&str]) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         Self::start(command.arg("--peer").args(arguments), "listening on http://")
     }
 
     /// A Redis that writes every change to its file, and syncs it every second or always.
-    pub(crate) fn redis(folder: &Path, sync: &str) -> Self {
+    pub fn redis(folder: &Path, sync: &str) -> Self {
         fs::create_dir_all(folder).unwrap();
         // Redis cannot choose a port by itself
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
@@ -107,11 +111,12 @@ impl Process {
     }
 
     /// As in `/proc`.
-    pub(crate) fn number(&self) -> String {
+    pub fn number(&self) -> String {
         self.child.id().to_string()
     }
 
-    pub(crate) fn cpu(&self) -> Cpu {
+    /// What it has taken up to now.
+    pub fn cpu(&self) -> Cpu {
         Cpu::of(&self.child.id().to_string())
     }
 }
@@ -128,8 +133,34 @@ impl Drop for Process {
     }
 }
 
+/// The top of the workspace.
+const TOP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// The server that is measured: `PASSERBY_BIN`, or the release build of this source.
+fn server_binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| match std::env::var_os("PASSERBY_BIN") {
+        // cargo runs benches in the folder of their package
+        Some(binary) => Path::new(TOP).join(binary),
+        None => build_server(),
+    })
+}
+
+/// Built as `cargo build --release` builds it, and so not twice: what the benches depend on would add features to what they
+/// share with the server (cookies, HTTP/2, tokio's test clock).
+fn build_server() -> PathBuf {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--release", "--package", "passerby", "--bin", "passerby"]).current_dir(TOP);
+    // cargo says on standard error how far it is
+    let built = cargo.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit()).output().unwrap();
+    assert!(built.status.success(), "{cargo:?}: {}", built.status);
+    let messages = built.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+    let binary = |message: Value| message["executable"].as_str().map(PathBuf::from);
+    messages.filter_map(binary).next_back().expect("cargo names the program that it built")
+}
+
 /// Whether there is a Redis to measure against.
-pub(crate) fn has_redis() -> bool {
+pub fn has_redis() -> bool {
     let version = Command::new("redis-server").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     version.is_ok_and(|status| status.success())
 }

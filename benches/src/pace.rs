@@ -15,7 +15,7 @@ const EVERY: Duration = Duration::from_micros(200);
 
 /// Numbers requests that are due at a steady rate. Latency counts from the time at which a request was due, so that a
 /// server that stalls does not stop the watch that it is timed with.
-pub(crate) struct Pacer {
+pub struct Pacer {
     clock: Arc<SystemClock>,
     rate: f64,
     stopped: Arc<AtomicBool>,
@@ -24,7 +24,7 @@ pub(crate) struct Pacer {
 
 impl Pacer {
     /// Begins with request 0, at `rate` a second. The numbers end when it is stopped.
-    pub(crate) fn start(rate: f64) -> (Self, UnboundedReceiver<Range<u64>>) {
+    pub fn start(rate: f64) -> (Self, UnboundedReceiver<Range<u64>>) {
         let (clock, stopped) = (Arc::<SystemClock>::default(), Arc::<AtomicBool>::default());
         let (tell, numbers) = unbounded_channel();
         let (time, is_over) = (Arc::clone(&clock), Arc::clone(&stopped));
@@ -42,17 +42,17 @@ impl Pacer {
     }
 
     /// Microseconds since it began.
-    pub(crate) fn now_us(&self) -> u64 {
+    pub fn now_us(&self) -> u64 {
         self.clock.monotonic_us()
     }
 
     /// Microseconds since this request was due.
-    pub(crate) fn since_due_us(&self, number: u64) -> u64 {
+    pub fn since_due_us(&self, number: u64) -> u64 {
         self.now_us().saturating_sub((number as f64 / self.rate * 1e6) as u64)
     }
 
     /// Nothing more is due.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
     }

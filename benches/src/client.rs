@@ -4,91 +4,86 @@
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::rc::Rc;
+use std::thread::{self, JoinHandle};
 
 use hdrhistogram::Histogram;
 use passerby_actors::domain::Clock;
 use passerby_actors::system::SystemClock;
+use passerby_actors::testkit::Random;
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 
-use super::process::{Cpu, Process};
-use super::random::Random;
-use super::work::Requests;
-
-/// What a request was, for the work that sent it and sees its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Login,
-    Check,
-    Refresh,
-    Logout,
-}
-
-/// Says what to send.
-pub(crate) trait Work {
-    /// The next request, whole.
-    fn next(&mut self) -> (Kind, &[u8]);
-
-    /// Sees a 2xx answer.
-    fn answered(&mut self, _kind: Kind, _head: &[u8], _body: &[u8]) {}
-
-    /// Access tokens expire: these are new ones for the same number of readers.
-    fn renew(&mut self, _checks: &Rc<Requests>) {}
-}
+use crate::process::{Cpu, Process};
+use crate::work::{Kind, Same, Work};
 
 /// When requests are sent.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Pace {
+pub enum Pace {
     /// On every connection as soon as the last answer is there.
     Closed,
     /// So many a second in the mean, at random intervals and whatever the answers do. One that finds no connection free
     /// waits, and its latency counts from the time it was meant for: a stall is not left out.
-    Open { per_s: f64 },
+    Open {
+        /// Requests a second.
+        per_s: f64,
+    },
     /// So many in all, as fast as they go.
     Count(u64),
 }
 
 /// For how long, in microseconds.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Span {
-    pub(crate) warm_us: u64,
-    pub(crate) measured_us: u64,
+pub struct Span {
+    /// Not measured.
+    pub warm_us: u64,
+    /// Measured, after that.
+    pub measured_us: u64,
 }
 
 impl Span {
     /// For a [`Pace::Count`].
-    pub(crate) const ENDLESS: Self = Self { warm_us: 0, measured_us: u64::MAX };
+    pub const ENDLESS: Self = Self { warm_us: 0, measured_us: u64::MAX };
 }
 
 /// What came of it, without the warm-up.
-pub(crate) struct Measured {
-    pub(crate) answers: u64,
-    pub(crate) seconds: f64,
+pub struct Measured {
+    /// Answers of any status.
+    pub answers: u64,
+    /// What was measured of the time.
+    pub seconds: f64,
+    /// From the first request to the last answer, the warm-up and what was late included.
+    pub lasted_us: u64,
     /// Answers that were not 2xx, and requests that got none.
-    pub(crate) failed: u64,
+    pub failed: u64,
     /// The first of the failures, in words.
-    pub(crate) failure: Option<String>,
+    pub failure: Option<String>,
     /// Microseconds.
-    pub(crate) latency: Histogram<u64>,
+    pub latency: Histogram<u64>,
     /// Of the processes that were measured, in their order.
-    pub(crate) cpu: Vec<Cpu>,
+    pub cpu: Vec<Cpu>,
     /// Of this process.
-    pub(crate) client_cpu: Cpu,
+    pub client_cpu: Cpu,
 }
 
 impl Measured {
-    pub(crate) fn rate(&self) -> f64 {
+    /// Answers a second.
+    pub fn rate(&self) -> f64 {
         self.answers as f64 / self.seconds
     }
 
-    /// Of all processes that were measured.
-    pub(crate) fn cpu_us_per_answer(&self) -> f64 {
+    /// Processor time of all processes that were measured.
+    pub fn cpu_us_per_answer(&self) -> f64 {
         self.cpu.iter().map(|cpu| cpu.seconds()).sum::<f64>() * 1e6 / self.answers.max(1) as f64
     }
 
-    pub(crate) fn client_us_per_answer(&self) -> f64 {
+    /// Processor time of this process.
+    pub fn client_us_per_answer(&self) -> f64 {
         self.client_cpu.seconds() * 1e6 / self.answers.max(1) as f64
+    }
+
+    /// The latency that this part of all does not exceed (microseconds).
+    pub fn at(&self, part: f64) -> u64 {
+        self.latency.value_at_quantile(part)
     }
 }
 
@@ -150,7 +145,7 @@ struct Run<'a> {
 }
 
 /// Puts `work` on `address` through so many connections, while the processor time of `processes` is taken.
-pub(crate) fn run(
+pub fn run(
     clock: &SystemClock,
     address: &str,
     connections: usize,
@@ -167,6 +162,7 @@ pub(crate) fn run(
     let measured = Measured {
         answers: 0,
         seconds: 0.0,
+        lasted_us: 0,
         failed: 0,
         failure: None,
         latency: Histogram::new_with_bounds(1, 60_000_000, 3).unwrap(),
@@ -178,7 +174,7 @@ pub(crate) fn run(
     let mut run = Run { clock, address, epoll, connections, free, work, measured, from_us, until_us, is_closed };
 
     let cpu = || processes.iter().map(|process| process.cpu()).collect::<Vec<_>>();
-    let mut random = Random::new(began_us);
+    let mut random = Random(began_us);
     // intervals of a Poisson process: nobody's readers take turns
     let mut gap_us = |per_s: f64| -(1.0 - random.unit()).ln() * 1e6 / per_s;
     let mut due_us = began_us as f64;
@@ -240,13 +236,43 @@ pub(crate) fn run(
             }
         }
     }
+    run.measured.lasted_us = clock.monotonic_us() - began_us;
     let (ended_us, cpu_after, own_after) =
         after.unwrap_or_else(|| (clock.monotonic_us(), cpu(), Cpu::of_this_process()));
-    let (began_us, cpu_before, own_before) = before.unwrap();
-    run.measured.seconds = (ended_us - began_us) as f64 / 1e6;
+    let (counted_us, cpu_before, own_before) = before.unwrap();
+    run.measured.seconds = (ended_us - counted_us) as f64 / 1e6;
     run.measured.cpu = cpu_after.iter().zip(&cpu_before).map(|(after, before)| after.since(*before)).collect();
     run.measured.client_cpu = own_after.since(own_before);
     run.measured
+}
+
+/// The same from a thread of the lowest priority: bots compute on machines of their own, so theirs gets what the server and
+/// whoever else is measured leave.
+pub fn run_in_background(
+    address: &str,
+    connections: usize,
+    pace: Pace,
+    span: Span,
+    mut work: impl Work + Send + 'static,
+) -> JoinHandle<Measured> {
+    let address = address.to_owned();
+    thread::spawn(move || {
+        rustix::process::setpriority_process(None, 19).unwrap();
+        run(&SystemClock::default(), &address, connections, pace, span, &mut work, &[])
+    })
+}
+
+/// Sends `work` so many times, of which none may fail.
+pub fn send_all(clock: &SystemClock, address: &str, connections: usize, times: usize, work: &mut dyn Work) -> Measured {
+    let pace = Pace::Count(times as u64);
+    let measured = run(clock, address, connections.min(times), pace, Span::ENDLESS, work, &[]);
+    assert_eq!(measured.failed, 0, "{:?}", measured.failure);
+    measured
+}
+
+/// Sends one request so many times, of which none may fail, and shows the head and the body of every answer.
+pub fn collect(clock: &SystemClock, address: &str, times: usize, request: Vec<u8>, answered: impl FnMut(&[u8], &[u8])) {
+    send_all(clock, address, 64, times, &mut Same { request, kind: Kind::Login, answered });
 }
 
 fn connect(epoll: &std::os::fd::OwnedFd, address: &str, index: usize) -> Connection {

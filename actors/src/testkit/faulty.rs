@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
-use passerby_actors::store::embedded::files::{AppendFile, Disk, Files};
 
-use crate::support::Random;
+use super::Random;
+use crate::store::embedded::files::{AppendFile, Disk, Files};
 
 /// How the disk behaves from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Mode {
+pub enum Mode {
+    /// As it should.
     #[default]
     Works,
     /// Syncs fail; writes seem to work.
@@ -72,61 +73,66 @@ impl Gate {
     }
 }
 
-pub(crate) struct Faulty {
+/// The file layer.
+pub struct Faulty {
     state: Arc<Mutex<State>>,
     gate: Arc<Gate>,
 }
 
 impl Faulty {
-    pub(crate) fn new() -> Arc<Self> {
+    /// One that works.
+    pub fn new() -> Arc<Self> {
         Arc::new(Self { state: Arc::default(), gate: Arc::default() })
     }
 
     /// Lets so many appends pass from now on and holds up the next one, whatever waits now among them. None: holds up nothing.
-    pub(crate) fn let_pass(&self, appends: Option<u64>) {
+    pub fn let_pass(&self, appends: Option<u64>) {
         self.gate.place.lock().may_pass = appends;
         self.gate.opened.notify_all();
     }
 
     /// How many appends have been held up so far.
-    pub(crate) fn held_up(&self) -> u64 {
+    pub fn held_up(&self) -> u64 {
         self.gate.place.lock().came
     }
 
-    pub(crate) fn set(&self, mode: Mode) {
+    /// The disk is like this from now on.
+    pub fn set(&self, mode: Mode) {
         self.state.lock().mode = mode;
     }
 
     /// Lets the power go between an append and its sync, `n` appends from now.
-    pub(crate) fn die_at_append(&self, n: u64) {
+    pub fn die_at_append(&self, n: u64) {
         self.state.lock().appends_left = Some(n);
     }
 
     /// Lets the disk turn into this at a sync, `n` syncs from now.
-    pub(crate) fn turn_at_sync(&self, n: u64, mode: Mode) {
+    pub fn turn_at_sync(&self, n: u64, mode: Mode) {
         self.state.lock().turns_at_sync = Some((n, mode));
     }
 
     /// Lets syncs under `snapshot/` fail, and nothing else.
-    pub(crate) fn fail_snapshots(&self, on: bool) {
+    pub fn fail_snapshots(&self, on: bool) {
         self.state.lock().fail_snapshots = on;
     }
 
     /// Does this once, when a generation is written and `CURRENT` does not name it yet.
-    pub(crate) fn before_naming(&self, act: impl FnOnce() + Send + 'static) {
+    pub fn before_naming(&self, act: impl FnOnce() + Send + 'static) {
         self.state.lock().before_naming = Some(Box::new(act));
     }
 
-    pub(crate) fn is_dead(&self) -> bool {
+    /// Whether the power is gone.
+    pub fn is_dead(&self) -> bool {
         self.state.lock().mode == Mode::Dead
     }
 
-    pub(crate) fn syncs(&self) -> u64 {
+    /// How many syncs there were, of files and of folders.
+    pub fn syncs(&self) -> u64 {
         self.state.lock().syncs
     }
 
     /// The power goes. Writes to `image` what a machine might find under `root` when it is back.
-    pub(crate) fn lose_power(&self, root: &Path, image: &Path, random: &mut Random) {
+    pub fn lose_power(&self, root: &Path, image: &Path, random: &mut Random) {
         let state = &mut *self.state.lock();
         state.mode = Mode::Dead;
         std::fs::create_dir_all(image).unwrap();
@@ -134,7 +140,7 @@ impl Faulty {
     }
 
     /// Everything under a folder is durable, as after a reboot.
-    pub(crate) fn trust(&self, root: &Path) {
+    pub fn trust(&self, root: &Path) {
         fn walk(state: &mut State, folder: &Path) {
             let entries = entries(folder);
             for path in &entries {

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::client::Measured;
+
 /// Resident bytes of a process: its number, or `self`.
-pub(crate) fn resident_bytes(process: &str) -> u64 {
+pub fn resident_bytes(process: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().strip_suffix("kB").unwrap().trim().parse::<u64>().unwrap() * 1024
@@ -14,14 +16,16 @@ pub(crate) fn resident_bytes(process: &str) -> u64 {
 
 /// What a figure should be.
 #[derive(Clone, Copy)]
-pub(crate) enum Target {
+pub enum Target {
+    /// This or less.
     AtMost(f64),
+    /// This or more.
     AtLeast(f64),
 }
 
 /// Whether a missed target fails the run: speed is the machine's too, the rest is ours alone.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Weight {
+pub enum Weight {
     /// Printed.
     Speed,
     /// Fails the run.
@@ -36,24 +40,25 @@ struct Figure {
 }
 
 /// Figures in the order in which they were measured.
-pub(crate) struct Report {
+pub struct Report {
+    path: PathBuf,
     bench: &'static str,
     figures: Vec<Figure>,
     details: serde_json::Map<String, Value>,
 }
 
 impl Report {
-    pub(crate) fn new(bench: &'static str) -> Self {
-        Self { bench, figures: Vec::new(), details: serde_json::Map::new() }
+    pub(crate) fn new(path: PathBuf, bench: &'static str) -> Self {
+        Self { path, bench, figures: Vec::new(), details: serde_json::Map::new() }
     }
 
     /// A figure without a target.
-    pub(crate) fn figure(&mut self, what: impl Into<String>, value: f64, unit: &'static str) {
+    pub fn figure(&mut self, what: impl Into<String>, value: f64, unit: &'static str) {
         self.push(what.into(), value, unit, None);
     }
 
     /// A figure with a target.
-    pub(crate) fn targeted(
+    pub fn targeted(
         &mut self,
         what: impl Into<String>,
         value: f64,
@@ -64,6 +69,13 @@ impl Report {
         self.push(what.into(), value, unit, Some((target, weight)));
     }
 
+    /// The median of a latency, and what one in a hundred exceeds.
+    pub fn latency(&mut self, what: &str, measured: &Measured) {
+        for part in [0.5, 0.99] {
+            self.figure(format!("{what}: p{}", part * 100.0), measured.at(part) as f64 / 1000.0, "ms");
+        }
+    }
+
     fn push(&mut self, what: String, value: f64, unit: &'static str, target: Option<(Target, Weight)>) {
         let figure = Figure { what, value, unit, target };
         eprintln!("  {}: {} {}", figure.what, number(value), unit);
@@ -71,12 +83,12 @@ impl Report {
     }
 
     /// Something for the file alone.
-    pub(crate) fn detail(&mut self, key: &str, value: impl Into<Value>) {
+    pub fn detail(&mut self, key: &str, value: impl Into<Value>) {
         self.details.insert(key.to_owned(), value.into());
     }
 
     /// Prints the table, writes the file, and says whether every bound was kept.
-    pub(crate) fn finish(self) -> bool {
+    pub fn finish(self) -> bool {
         eprint!("\n{}", self.table());
         let rows = |figure: &Figure| {
             let target = figure.target.map(|(target, _)| target.text());
@@ -86,10 +98,9 @@ impl Report {
         file.insert("bench".to_owned(), self.bench.into());
         file.insert("cores".to_owned(), std::thread::available_parallelism().map_or(0, usize::from).into());
         file.insert("figures".to_owned(), self.figures.iter().map(rows).collect());
-        let path = folder().join(format!("{}.json", self.bench));
-        std::fs::create_dir_all(folder()).unwrap();
-        std::fs::write(&path, serde_json::to_vec_pretty(&file).unwrap()).unwrap();
-        eprintln!("\nwritten to {}", path.display());
+        std::fs::create_dir_all(self.path.parent().unwrap()).unwrap();
+        std::fs::write(&self.path, serde_json::to_vec_pretty(&file).unwrap()).unwrap();
+        eprintln!("\nwritten to {}", self.path.display());
         let broken =
             |figure: &&Figure| matches!(figure.target, Some((_, Weight::Bound))) && figure.met() == Some(false);
         self.figures.iter().filter(broken).map(|figure| eprintln!("bound broken: {}", figure.what)).count() == 0
@@ -136,18 +147,14 @@ fn number(value: f64) -> String {
     }
 }
 
-/// `target/bench`.
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("bench")
-}
-
 /// The value below which this part of them lies, of values in any order; 0 of none.
-pub(crate) fn quantile(values: &mut [u64], part: f64) -> u64 {
+pub fn quantile(values: &mut [u64], part: f64) -> u64 {
     values.sort_unstable();
     let at = (values.len() as f64 * part) as usize;
     values.get(at.min(values.len().saturating_sub(1))).copied().unwrap_or(0)
 }
 
-pub(crate) fn mib(bytes: u64) -> f64 {
+/// Bytes as MiB.
+pub fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }

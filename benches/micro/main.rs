@@ -28,9 +28,8 @@ use passerby_actors::store::embedded::{Durability, Options};
 use passerby_actors::store::{Completions, EmbeddedStore, MemoryStore, Store};
 use passerby_actors::system::{SystemClock, SystemEntropy};
 
-/// The server's: allocation is part of what is measured.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+// its allocator, which is the server's
+use passerby_benches as _;
 
 /// Far more than caches hold, so that a read pays for memory.
 const USERS: usize = 1_000_000;
