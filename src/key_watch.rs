@@ -53,8 +53,8 @@ impl KeyWatch {
         match (self.missing.swap(why.is_some(), Ordering::Relaxed), why) {
             (false, Some(why)) => tracing::error!(
                 folder = %self.dir.display(),
-                "{why}: this server goes on with the keys in its memory, and no other start can; put the key files back \
-                 before it ends (or `passerby keys import`), since without them every anonymous user is lost"
+                "{why}: this server goes on with the keys in its memory, and the next start cannot; put the key files back before \
+                 this one ends (or `passerby keys import`), since without them every anonymous user is lost"
             ),
             (true, None) => tracing::info!(folder = %self.dir.display(), "the signing keys are in their place again"),
             _ => {}

@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 
 use crate::budget::Budgets;
 use crate::config::{
-    self, AccessAlg, Loaded, Settings, SettingsError, SettingsErrors, default_data_bytes, default_max_users,
+    self, AccessAlg, Loaded, SETTINGS, Settings, SettingsError, SettingsErrors, default_data_bytes, default_max_users,
 };
 use crate::data_work::DataWork;
 use crate::http::admin_host::{AdminHosts, check_host};
@@ -229,20 +229,36 @@ pub fn providers(
     folder: &AppFolder,
     environment: &[(String, String)],
 ) -> Result<Providers, SettingsErrors> {
+    build_providers(loaded, folder, environment).map_err(|errors| loaded.locate(errors))
+}
+
+fn build_providers(
+    loaded: &Loaded,
+    folder: &AppFolder,
+    environment: &[(String, String)],
+) -> Result<Providers, SettingsErrors> {
     let settings = loaded.settings();
-    let secrets = Secrets::load(environment, settings.secrets_file.as_deref(), settings.app_dir.as_deref())?;
-    let unreachable = |reason: String| SettingsError::of_key("settings", "outbound.allow", reason);
+    let secrets_file = settings.secrets_file.as_deref();
+    let secrets = Secrets::load(environment, secrets_file, settings.app_dir.as_deref());
+    // about the file as a whole: what names it may be what is wrong
+    let secrets = secrets.map_err(|error| match secrets_file.map(|file| file.display().to_string()) {
+        Some(file) if error.origin == file && error.key.is_none() => {
+            SettingsError::of_key(SETTINGS, "secrets_file", format!("{file}: {}", error.reason))
+        }
+        _ => error,
+    })?;
+    let unreachable = |reason: String| SettingsError::of_key(SETTINGS, "outbound.allow", reason);
     let allowed = Allowed::parse(&settings.outbound.allow).map_err(unreachable)?;
     let outbound = Outbound::new(allowed, Arc::new(SystemResolver), system_roots())
         .map_err(|error| SettingsError::of_source("outbound client", error.to_string()))?;
     let mut wrong = SettingsErrors::default();
     let built = Providers::new(folder, loaded.provider_tables(), &settings.app_id, &secrets, &outbound);
-    let providers = wrong.take(built.map_err(|errors| loaded.locate(errors)));
+    let providers = wrong.take(built);
     let mail = wrong.take(mail(settings, &secrets, outbound));
     let (Some(mut providers), Some(mail)) = (providers, mail) else { return Err(wrong) };
     providers.mail = mail;
     let mut missing =
-        |key: &str, reason: &str| wrong.push(SettingsError::of_key("settings", key, format!("is missing: {reason}")));
+        |key: &str, reason: &str| wrong.push(SettingsError::of_key(SETTINGS, key, format!("is missing: {reason}")));
     if providers.mail.is_none() && providers.userpass.as_ref().is_some_and(UserpassConfig::sends_mail) {
         missing("mail.smtp", "local-userpass has to send mails (or set mail.webhook)");
     }
@@ -253,7 +269,7 @@ pub fn providers(
         let known: Vec<&str> = providers.oidc_names().collect();
         let known = if known.is_empty() { "there is none".to_owned() } else { format!("only {}", known.join(", ")) };
         let reason = format!("there is no such provider {shared:?} of OpenID Connect, {known}");
-        wrong.push(SettingsError::of_key("settings", "auth.shared_callback", reason));
+        wrong.push(SettingsError::of_key(SETTINGS, "auth.shared_callback", reason));
     }
     wrong.or(providers)
 }
@@ -263,9 +279,9 @@ fn mail(
     settings: &Settings,
     secrets: &Secrets,
     outbound: Outbound,
-) -> Result<Option<Arc<AnyTransport>>, SettingsError> {
-    let wrong = |key: &str, reason: String| SettingsError::of_key("settings", key, reason);
-    Ok(match settings.mail.plan("settings")? {
+) -> Result<Option<Arc<AnyTransport>>, SettingsErrors> {
+    let wrong = |key: &str, reason: String| SettingsError::of_key(SETTINGS, key, reason);
+    Ok(match settings.mail.plan(SETTINGS)? {
         None => None,
         Some(Plan::Smtp(plan)) => {
             let password = plan.login.as_ref().map(|login| secrets.get(&login.password_secret)).transpose();

@@ -11,7 +11,7 @@ use super::run::{EXIT_DATA, Failure, Prepared, notes, print};
 use crate::config::Settings;
 use crate::provider::ANON_USER;
 use crate::startup::{self, Listener, Note, Ports};
-use crate::token::KeyStore;
+use crate::token::{KeyError, KeyStore};
 
 /// What was found wrong.
 #[derive(Default)]
@@ -120,11 +120,11 @@ fn look_at_keys(settings: &Settings, data: &Data, faults: &mut Faults) {
         Err(error) => return faults.add(Failure::other(error)),
     };
     let count = keys.list().len();
-    if matches!(data, Data::InUse | Data::Users(1..)) {
-        // what `serve` would refuse: users' tokens were signed by them
-        if let Err(error) = keys.ring() {
-            return faults.add(Failure::other(format!("{}: {error}", folder.display())));
-        }
+    match keys.ring() {
+        // the first start makes them, but not once users' tokens were signed by them
+        Err(KeyError::NoneSigns(_)) if !matches!(data, Data::InUse | Data::Users(1..)) => {}
+        Err(error) => return faults.add(Failure::other(format!("{}: {error}", folder.display()))),
+        Ok(_) => {}
     }
     if keys.lacks_any(startup::algorithm(settings.access_alg)) {
         if let Err(why) = try_writing(folder) {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::config::{self, CONFIG_ENV, ConfigFile, DEFAULT_FILE, Loaded, SettingsErrors};
+use crate::config::{self, CONFIG_ENV, ConfigFile, DEFAULT_FILE, Loaded, SettingsError, SettingsErrors};
 
 /// Exit code of a wrong command line and of a bad configuration.
 pub const EXIT_USAGE: u8 = 64;
@@ -145,9 +145,17 @@ impl SettingsArgs {
 
     /// The settings of file, environment ([`config::environment`]) and these flags. What is wrong is added to `wrong`.
     pub fn read(&self, environment: &[(String, String)], wrong: &mut SettingsErrors) -> Option<Loaded> {
-        let by_variable = || environment.iter().find(|(name, _)| name == CONFIG_ENV).map(|(_, path)| path);
-        let file = match self.given.get("config").or_else(by_variable) {
-            Some(path) => ConfigFile::Named(PathBuf::from(path)),
+        let by_flag = self.given.get("config").map(|path| ("flag --config".to_owned(), path));
+        let by_variable = || {
+            let (_, path) = environment.iter().find(|(name, _)| name == CONFIG_ENV)?;
+            Some((format!("environment variable {CONFIG_ENV}"), path))
+        };
+        let named = by_flag.or_else(by_variable);
+        if let Some((origin, _)) = named.as_ref().filter(|(_, path)| path.is_empty()) {
+            wrong.push(SettingsError::of_source(origin, "is empty: name a settings file, or leave it out"));
+        }
+        let file = match named.filter(|(_, path)| !path.is_empty()) {
+            Some((_, path)) => ConfigFile::Named(PathBuf::from(path)),
             None => ConfigFile::IfPresent(PathBuf::from(DEFAULT_FILE)),
         };
         let flags = self.given.iter().filter(|(key, _)| **key != "config");
@@ -456,6 +464,13 @@ mod tests {
         };
         assert_eq!(workers("passerby check"), Some(1));
         assert_eq!(workers(&format!("passerby check --config {two}")), Some(2));
+        for (line, variable, origin) in [
+            ("passerby check", "", "environment variable PASSERBY_CONFIG"),
+            ("passerby check --config=", &one, "flag --config"),
+        ] {
+            let empty = read(&parsed(line).unwrap(), &[("PASSERBY_CONFIG", variable)]).unwrap_err();
+            assert!(empty.to_string().starts_with(&format!("{origin}: is empty")), "{empty}");
+        }
         let missing = read(&parsed("passerby").unwrap(), &[("PASSERBY_CONFIG", "/nonexistent/p.toml")]).unwrap_err();
         assert!(missing.to_string().starts_with("/nonexistent/p.toml: cannot be read"), "{missing}");
     }

@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::check::check;
 use super::{Cli, Command, EXIT_USAGE, KeyFile, KeyUse, KeysCommand, SettingsArgs};
-use crate::config::{self, Demo, Loaded, PASSPHRASE_ENV, Settings, SettingsErrors};
+use crate::config::{self, Demo, Loaded, PASSPHRASE_ENV, SETTINGS, Settings, SettingsError, SettingsErrors};
 use crate::http::reader::is_plain;
 use crate::key_watch::KeyWatch;
 use crate::provider::Providers;
@@ -176,13 +176,17 @@ fn prepare(settings: &SettingsArgs, variables: &[(String, String)], parts: Parts
     let mut folder = AppFolder::default();
     if parts != Parts::Settings
         && let Some(dir) = loaded.settings().app_dir.clone()
-        && let Some(read) = app_folder::read(&dir, &mut wrong)
     {
-        let (origin, origins) = (dir.display().to_string(), &read.allowed_request_origins);
-        let Some(adopted) = loaded.adopt(&origin, read.app_id.as_deref(), origins, &mut wrong) else {
-            return Err(wrong);
-        };
-        (loaded, folder) = (adopted, read);
+        if let Some(reason) = app_folder::why_none(&dir) {
+            let error = SettingsError::of_key(SETTINGS, "app_dir", format!("{} {reason}", dir.display()));
+            wrong.extend(loaded.locate(error.into()));
+        } else if let Some(read) = app_folder::read(&dir, &mut wrong) {
+            let (origin, origins) = (dir.display().to_string(), &read.allowed_request_origins);
+            let Some(adopted) = loaded.adopt(&origin, read.app_id(), origins, &mut wrong) else {
+                return Err(wrong);
+            };
+            (loaded, folder) = (adopted, read);
+        }
     }
     let mut providers = Providers::default();
     // where these are wrong, what would be said of providers would not be their fault

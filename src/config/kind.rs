@@ -24,6 +24,7 @@ pub(super) enum Kind {
     Networks,
     Reachable,
     Names,
+    Hosts,
     KeyRules,
     Choice(&'static [&'static str]),
     Flag,
@@ -43,6 +44,9 @@ pub(super) enum Kind {
     },
     Filter,
 }
+
+/// Brings an item of a list into its one form, or says in words why it is none.
+pub(super) type Check = fn(&str) -> Result<String, String>;
 
 /// A unit's names and what it multiplies by.
 type Unit = (&'static [&'static str], i64);
@@ -87,6 +91,7 @@ impl Kind {
                     .to_owned()
             }
             Self::Names => "a list of texts, with commas in the environment".to_owned(),
+            Self::Hosts => "a list of host names, without port, with commas in the environment".to_owned(),
             Self::KeyRules => {
                 "a list of key=rule, with commas in the environment; a rule is deep, keep_target, keep_source, sum, union or newest"
                     .to_owned()
@@ -95,6 +100,19 @@ impl Kind {
             Self::Flag => "true or false".to_owned(),
             Self::Whole { min, max } | Self::Time { min, max } | Self::Size { min, max } => format!("{min} to {max}"),
             Self::Filter => "tracing filter directives".to_owned(),
+        }
+    }
+
+    /// What each item of a list has to be, for the kinds that are lists.
+    pub(super) fn of_items(self) -> Option<Check> {
+        match self {
+            Self::Origins => Some(canonical_origin),
+            Self::Networks => Some(network),
+            Self::Reachable => Some(allowed_origin),
+            Self::Names => Some(|text| Ok(text.to_owned())),
+            Self::Hosts => Some(host_name),
+            Self::KeyRules => Some(key_rule),
+            _ => None,
         }
     }
 
@@ -107,7 +125,7 @@ impl Kind {
                 text.parse().map_or_else(|_| as_is(), ValueKind::I64)
             }
             Self::Flag => text.parse().map_or_else(|_| as_is(), ValueKind::Boolean),
-            Self::Origins | Self::Networks | Self::Reachable | Self::Names | Self::KeyRules => ValueKind::Array(
+            _ if self.of_items().is_some() => ValueKind::Array(
                 text.split(',')
                     .map(str::trim)
                     .filter(|item| !item.is_empty())
@@ -120,6 +138,10 @@ impl Kind {
 
     /// The value in its one form, or why it is none.
     pub(super) fn accept(self, value: &ValueKind) -> Result<ValueKind, String> {
+        if let Some(check) = self.of_items() {
+            let ValueKind::Array(items) = value else { return Err(self.expected(value)) };
+            return each(items, check);
+        }
         match (self, value) {
             (Self::Whole { min, max } | Self::Time { min, max } | Self::Size { min, max }, ValueKind::I64(number)) => {
                 if (min..=max).contains(number) {
@@ -141,23 +163,7 @@ impl Kind {
                 None => Err(self.expected(value)),
             },
             (Self::Flag, ValueKind::Boolean(_)) => Ok(value.clone()),
-            (Self::Origins, ValueKind::Array(items)) => each(items, canonical_origin),
-            (Self::Networks, ValueKind::Array(items)) => each(items, network),
-            (Self::Reachable, ValueKind::Array(items)) => each(items, allowed_origin),
-            (Self::Names, ValueKind::Array(items)) => each(items, |text| Ok(text.to_owned())),
-            (Self::KeyRules, ValueKind::Array(items)) => each(items, key_rule),
-            (
-                Self::Origins
-                | Self::Networks
-                | Self::Reachable
-                | Self::Names
-                | Self::KeyRules
-                | Self::Whole { .. }
-                | Self::Time { .. }
-                | Self::Size { .. }
-                | Self::Flag,
-                _,
-            ) => Err(self.expected(value)),
+            (Self::Whole { .. } | Self::Time { .. } | Self::Size { .. } | Self::Flag, _) => Err(self.expected(value)),
             (_, ValueKind::String(text)) => self.accept_text(text).map(ValueKind::String),
             _ => Err(self.expected(value)),
         }
@@ -198,6 +204,7 @@ impl Kind {
             | Self::Networks
             | Self::Reachable
             | Self::Names
+            | Self::Hosts
             | Self::KeyRules
             | Self::Flag
             | Self::Whole { .. }
@@ -216,6 +223,7 @@ impl Kind {
             Self::Origins | Self::Reachable => "a list of origins".to_owned(),
             Self::Networks => "a list of networks".to_owned(),
             Self::Names => "a list of texts".to_owned(),
+            Self::Hosts => "a list of host names".to_owned(),
             Self::KeyRules => "a list of key=rule".to_owned(),
             Self::Path => "a path".to_owned(),
             _ => self.range(),
@@ -358,13 +366,28 @@ pub(super) fn rule_named(name: &str) -> Option<KeyRule> {
     })
 }
 
-fn each(items: &[Value], check: impl Fn(&str) -> Result<String, String>) -> Result<ValueKind, String> {
-    items
-        .iter()
-        .map(|item| match &item.kind {
-            ValueKind::String(text) => check(text).map(|text| Value::new(None, text)),
-            other => Err(format!("expected a list of texts, found {} in it", described(other))),
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .map(ValueKind::Array)
+/// A name that a `Host` header can have, in lower case and without a dot at the end.
+fn host_name(text: &str) -> Result<String, String> {
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    let label = |label: &str| {
+        let plain = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        (1..=63).contains(&label.len()) && plain
+    };
+    if name.len() <= 253 && name.split('.').all(label) {
+        return Ok(name);
+    }
+    Err(format!("{text:?} is not a host name: expected one like metrics.internal, without scheme, port and *"))
+}
+
+/// An item of a list in its one form.
+pub(super) fn item(item: &Value, check: Check) -> Result<String, String> {
+    match &item.kind {
+        ValueKind::String(text) => check(text),
+        other => Err(format!("expected a list of texts, found {} in it", described(other))),
+    }
+}
+
+fn each(items: &[Value], check: Check) -> Result<ValueKind, String> {
+    let texts = items.iter().map(|it| item(it, check).map(|text| Value::new(None, text)));
+    texts.collect::<Result<Vec<_>, _>>().map(ValueKind::Array)
 }

@@ -9,12 +9,15 @@ use ::config::builder::DefaultState;
 use ::config::{Config, ConfigBuilder, File, FileFormat, Map, Value, ValueKind};
 use toml::de::DeTable;
 
-use super::kind::described;
+use super::kind::{self, described};
 use super::place::Source;
 use super::suggest::no_such;
 use super::table::{Fallback, Setting, TABLE};
 use super::tables::ProviderTables;
 use super::{MeterRule, Settings, SettingsError, SettingsErrors, meters};
+
+/// The source of an error about a setting until [`Loaded::locate`] finds what set it.
+pub const SETTINGS: &str = "settings";
 
 /// The file that is read if it exists and no other is named.
 pub const DEFAULT_FILE: &str = "passerby.toml";
@@ -38,6 +41,17 @@ pub enum ConfigFile {
     Named(PathBuf),
     /// This one, if it exists.
     IfPresent(PathBuf),
+}
+
+/// What an app folder says of its app id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FolderAppId<'a> {
+    /// It is this one.
+    Told(&'a str),
+    /// Nothing.
+    Untold,
+    /// The file that would say it is wrong.
+    Unreadable,
 }
 
 /// The settings and where each came from.
@@ -76,8 +90,19 @@ impl Loaded {
         of_table.chain(of_tables.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key)).collect()
     }
 
-    /// Says of each error about the settings file where in it the key stands.
+    /// Says of each error about a setting what set it, or others of its section, and where in the file its key stands.
     pub fn locate(&self, mut errors: SettingsErrors) -> SettingsErrors {
+        for error in errors.iter_mut().filter(|error| error.origin == SETTINGS) {
+            let Some(key) = &error.key else { continue };
+            let beside = |setting: &Setting| {
+                let section = |key: &'_ str| key.rsplit_once('.').map(|(section, _)| section.to_owned());
+                section(key).is_some() && section(setting.key) == section(key)
+            };
+            let by_others = || TABLE.iter().filter(|setting| beside(setting)).find_map(|other| self.origin(other.key));
+            if let Some(origin) = self.origin(key).or_else(by_others) {
+                error.origin = origin.to_owned();
+            }
+        }
         if let Some(source) = &self.source {
             source.locate(&mut errors);
         }
@@ -85,23 +110,24 @@ impl Loaded {
     }
 
     /// Takes app id and origins of an app folder (`origin` names it) where nothing else sets them. What is wrong is added to
-    /// `wrong`: a value that is not acceptable as a setting, an app id that neither the folder nor anything else tells.
+    /// `wrong`: a value that is not acceptable as a setting, an app id that neither the folder nor anything else tells. Of a file
+    /// that is wrong something is said already.
     pub fn adopt(
         mut self,
         origin: &str,
-        app_id: Option<&str>,
+        app_id: FolderAppId<'_>,
         origins: &[String],
         wrong: &mut SettingsErrors,
     ) -> Option<Self> {
         let mut reading = Reading { layers: std::mem::take(&mut self.layers), wrong };
         match app_id {
-            Some(app_id) => reading.put(Layer::Lowest, origin, "app_id", &ValueKind::from(app_id)),
-            None if self.origin("app_id").is_none() => {
+            FolderAppId::Told(app_id) => reading.put(Layer::Lowest, origin, "app_id", &ValueKind::from(app_id)),
+            FolderAppId::Untold if self.origin("app_id").is_none() => {
                 let reason = "tells no app id, and clients only find the one that they are built with: set app_id (--app-id), \
                               or put the folder's .mdb/meta.json back";
                 reading.wrong.push(SettingsError::of_source(origin, reason));
             }
-            None => {}
+            FolderAppId::Untold | FolderAppId::Unreadable => {}
         }
         if !origins.is_empty() {
             reading.put(Layer::Lowest, origin, "allowed_origins", &ValueKind::from(origins.to_vec()));
@@ -253,7 +279,9 @@ impl Reading<'_> {
             self.wrong.push(SettingsError { place, ..SettingsError::of_source(name, reason) });
             return nothing(Some(source));
         }
-        let parsed = Config::builder().add_source(File::from_str(&source.text, FileFormat::Toml)).build();
+        let too_large = source.too_large();
+        let text = source.without(&too_large);
+        let parsed = Config::builder().add_source(File::from_str(&text, FileFormat::Toml)).build();
         let parsed = parsed.map_err(|error| SettingsError::of_source(&name, error.to_string()));
         let Some(Config { cache: Value { kind: ValueKind::Table(mut table), .. }, .. }) = self.wrong.take(parsed)
         else {
@@ -264,6 +292,10 @@ impl Reading<'_> {
         let meters = table.remove("meter").map(|value| meters::read(&name, value, &mut wrong));
         self.add_table(&name, "", &table, &mut wrong);
         source.locate(&mut wrong);
+        // what is said of the noughts in their places is not true
+        let is_of_number = |key: &str| too_large.iter().any(|number| number.key.starts_with(key));
+        wrong.retain(|error| !error.key.as_deref().is_some_and(is_of_number));
+        too_large.iter().for_each(|number| wrong.push(source.fault(number)));
         self.wrong.extend(wrong);
         (providers.unwrap_or_default(), meters.unwrap_or_default(), Some(source))
     }
@@ -330,9 +362,17 @@ impl Reading<'_> {
 }
 
 /// A value in its one form, with its origin.
-fn accepted(origin: &str, key: &str, value: &ValueKind) -> Result<Value, SettingsError> {
+fn accepted(origin: &str, key: &str, value: &ValueKind) -> Result<Value, SettingsErrors> {
     let fail = |reason: String| SettingsError::of_key(origin, key, reason);
     let setting = Setting::by_key(key).ok_or_else(|| fail(no_such(key, keys_and_sections())))?;
+    if let (Some(check), ValueKind::Array(items)) = (setting.kind.of_items(), value) {
+        let mut wrong = SettingsErrors::default();
+        for (at, reason) in items.iter().enumerate().filter_map(|(at, item)| Some((at, kind::item(item, check).err()?)))
+        {
+            wrong.push(SettingsError::of_key(origin, format!("{key}[{at}]"), reason));
+        }
+        wrong.or(())?;
+    }
     Ok(Value::new(Some(&origin.to_owned()), setting.kind.accept(value).map_err(fail)?))
 }
 

@@ -143,10 +143,12 @@ pub(super) fn read(origin: &str, value: Found, wrong: &mut SettingsErrors) -> BT
             wrong.push(fault(&key, "expected a name of 1 to 32 of a-z 0-9 -".to_owned()));
             continue;
         }
-        let rule = table(&key, value)
-            .and_then(|table| rule(&key, table).map_err(|(option, reason)| fault(&format!("{key}.{option}"), reason)));
-        if let Some(rule) = wrong.take(rule) {
-            meters.insert(name, rule);
+        let Some(table) = wrong.take(table(&key, value)) else { continue };
+        match rule(&key, table) {
+            Ok(rule) => drop(meters.insert(name, rule)),
+            Err(faults) => {
+                faults.into_iter().for_each(|(option, reason)| wrong.push(fault(&format!("{key}.{option}"), reason)));
+            }
         }
     }
     if meters.len() > MAX_METERS {
@@ -155,13 +157,18 @@ pub(super) fn read(origin: &str, value: Found, wrong: &mut SettingsErrors) -> BT
     meters
 }
 
-fn rule(key: &str, table: BTreeMap<String, Found>) -> Result<MeterRule, (String, String)> {
+/// An option and what is wrong with it.
+type Fault = (String, String);
+
+fn rule(key: &str, table: BTreeMap<String, Found>) -> Result<MeterRule, Vec<Fault>> {
     let mut limit = None;
     let mut rolling = None;
     let mut window = "month".to_owned();
     let (mut time_zone, mut once, mut merge) = (TimeZone::UTC, true, MeterMerge::Sum);
     let (mut accounts, mut entitlement, mut page) = (OfAccounts::Same, None, None);
-    for (option, value) in table {
+    let given: Vec<String> = table.keys().cloned().collect();
+    let mut faults: Vec<Fault> = Vec::new();
+    let mut take = |option: String, value: Found| {
         let found = || described(&value.kind);
         let wrong = |expected: &str| (option.clone(), format!("expected {expected}, found {}", found()));
         match (option.as_str(), &value.kind) {
@@ -204,30 +211,53 @@ fn rule(key: &str, table: BTreeMap<String, Found>) -> Result<MeterRule, (String,
                 return Err((option, reason));
             }
         }
+        Ok(())
+    };
+    for (option, value) in table {
+        faults.extend(take(option, value).err());
     }
-    let missing = |option: &str| (option.to_owned(), "is missing".to_owned());
+    // one that is there and wrong is told already
+    let is_given = |option: &str| given.iter().any(|given| given == option);
+    let mut say = |option: &str, reason: String| faults.push((option.to_owned(), reason));
+    if !is_given("limit") {
+        say("limit", "is missing".to_owned());
+    }
     let window = match (window.as_str(), rolling) {
-        ("day", None) => Window::Day,
-        ("week", None) => Window::Week,
-        ("month", None) => Window::Month,
         ("rolling", Some(seconds)) => Window::Rolling(seconds),
-        ("rolling", None) => return Err(missing("rolling")),
-        ("day" | "week" | "month", Some(_)) => {
-            return Err(("rolling".to_owned(), "has no effect without window = \"rolling\"".to_owned()));
+        (named @ ("day" | "week" | "month"), rolling) => {
+            if rolling.is_some() {
+                say("rolling", "has no effect without window = \"rolling\"".to_owned());
+            }
+            match named {
+                "day" => Window::Day,
+                "week" => Window::Week,
+                _ => Window::Month,
+            }
+        }
+        ("rolling", None) => {
+            if !is_given("rolling") {
+                say("rolling", "is missing".to_owned());
+            }
+            Window::Month
         }
         (other, _) => {
-            return Err(("window".to_owned(), format!("expected day, week, month or rolling, found {other:?}")));
+            say("window", format!("expected day, week, month or rolling, found {other:?}"));
+            Window::Month
         }
     };
-    let limit = limit.ok_or_else(|| missing("limit"))?;
+    let limit = limit.unwrap_or(1);
     let of_accounts = if let OfAccounts::Limit(limit) = accounts { limit } else { limit };
     for (option, limit) in [("limit", limit), ("accounts", of_accounts)] {
         if once && limit as usize > MAX_ITEMS {
-            let reason = format!("expected 1 to {MAX_ITEMS} where an item counts once, found {limit}");
-            return Err((option.to_owned(), reason));
+            say(option, format!("expected 1 to {MAX_ITEMS} where an item counts once, found {limit}"));
+            break;
         }
     }
-    Ok(MeterRule { limit, accounts, entitlement, page, window, time_zone, once, merge })
+    if faults.is_empty() {
+        Ok(MeterRule { limit, accounts, entitlement, page, window, time_zone, once, merge })
+    } else {
+        Err(faults)
+    }
 }
 
 /// It goes into a header.

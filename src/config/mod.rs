@@ -21,7 +21,8 @@ use serde::{Deserialize, Deserializer};
 
 pub use self::kind::{canonical_origin, seconds_in, valid_app_id};
 pub use self::load::{
-    CONFIG_ENV, ConfigFile, DEFAULT_FILE, Loaded, PASSPHRASE_ENV, SECRET_ENV_PREFIX, environment, load, read,
+    CONFIG_ENV, ConfigFile, DEFAULT_FILE, FolderAppId, Loaded, PASSPHRASE_ENV, SECRET_ENV_PREFIX, SETTINGS,
+    environment, load, read,
 };
 pub use self::memory::{default_data_bytes, default_max_users};
 pub use self::meters::{MeterRule, OfAccounts, Window};

@@ -1,9 +1,11 @@
 //! Where in `passerby.toml` a key stands.
 
+use std::ops::Range;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::SettingsErrors;
+use super::{SettingsError, SettingsErrors};
 
 /// The text of a settings file under the name that errors have.
 #[derive(Debug, Clone)]
@@ -12,7 +14,41 @@ pub(super) struct Source {
     pub(super) text: String,
 }
 
+/// A whole number that no value can be.
+pub(super) struct TooLarge {
+    /// The key that it stands under, with `[0]` behind that of a list.
+    pub(super) key: String,
+    span: Range<usize>,
+}
+
 impl Source {
+    /// The whole numbers beyond 64 bits, which the parser that follows would refuse without a word of where they are.
+    pub(super) fn too_large(&self) -> Vec<TooLarge> {
+        let mut found = Vec::new();
+        if let Ok(document) = DeTable::parse(&self.text) {
+            document.get_ref().iter().for_each(|(name, value)| too_large(name.get_ref(), value, &mut found));
+        }
+        found
+    }
+
+    /// The text with nought in the place of each of these.
+    pub(super) fn without(&self, numbers: &[TooLarge]) -> String {
+        let mut text = self.text.clone();
+        // the same length, so that all else keeps its place
+        numbers.iter().for_each(|TooLarge { span, .. }| {
+            text.replace_range(span.clone(), &format!("{:<1$}", 0, span.len()));
+        });
+        text
+    }
+
+    /// The error about one of these numbers.
+    pub(super) fn fault(&self, number: &TooLarge) -> SettingsError {
+        let found = self.text.get(number.span.clone()).unwrap_or_default();
+        let reason = format!("{found} is beyond what a whole number can be (64 bits)");
+        let place = Some(self.place(number.span.start));
+        SettingsError { place, ..SettingsError::of_key(&self.name, &number.key, reason) }
+    }
+
     /// Line and column of a byte, both from 1; columns count characters.
     pub(super) fn place(&self, byte: usize) -> (usize, usize) {
         let before = self.text.get(..byte).unwrap_or(&self.text);
@@ -27,6 +63,21 @@ impl Source {
             let Some(key) = &error.key else { continue };
             error.place = find(document.get_ref(), key).map(|byte| self.place(byte));
         }
+    }
+}
+
+fn too_large(key: &str, value: &Spanned<DeValue<'_>>, found: &mut Vec<TooLarge>) {
+    match value.get_ref() {
+        DeValue::Integer(number) if i64::from_str_radix(number.as_str(), number.radix()).is_err() => {
+            found.push(TooLarge { key: key.to_owned(), span: value.span() });
+        }
+        DeValue::Table(table) => {
+            table.iter().for_each(|(name, value)| too_large(&format!("{key}.{}", name.get_ref()), value, found));
+        }
+        DeValue::Array(items) => {
+            items.iter().enumerate().for_each(|(at, item)| too_large(&format!("{key}[{at}]"), item, found));
+        }
+        _ => {}
     }
 }
 

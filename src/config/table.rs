@@ -119,7 +119,7 @@ pub(super) const TABLE: &[Setting] = &[
     ),
     plain(
         "admin.hosts",
-        Kind::Names,
+        Kind::Hosts,
         Fallback::Value(""),
         "Host names with a dot by which the admin listener may be called, besides addresses and names without one; any other is refused (DNS rebinding).",
     ),

@@ -217,7 +217,10 @@ impl ProviderTables {
                 continue;
             }
             let value = value.try_deserialize();
-            let value = value.map_err(|error| SettingsError::of_key(&self.origin, key, error.to_string()));
+            let unreadable = |error: ::config::ConfigError| {
+                SettingsError::of_key(&self.origin, format!("{key}.{option}"), error.to_string())
+            };
+            let value = value.map_err(unreadable);
             if let Some(value) = wrong.take(value) {
                 options.insert(option, value);
             }

@@ -326,23 +326,23 @@ fn a_wrong_file_is_refused_in_one_line() {
         ),
         (
             "allowed_origins = [\"*\"]",
-            "allowed_origins: \"*\" is not an origin: expected scheme://host[:port] and no more",
+            "allowed_origins[0]: \"*\" is not an origin: expected scheme://host[:port] and no more",
         ),
         (
             "trusted_proxies = [\"10.0.0.0/33\"]",
-            "trusted_proxies: \"10.0.0.0/33\" is not a network: expected one like 10.0.0.0/8 or fd00::/8",
+            "trusted_proxies[0]: \"10.0.0.0/33\" is not a network: expected one like 10.0.0.0/8 or fd00::/8",
         ),
         ("trusted_proxies = \"10.0.0.1\"", "trusted_proxies: expected a list of networks, found \"10.0.0.1\""),
         (
             "[outbound]\nallow = [\"http://idp.example\"]",
-            "outbound.allow: \"http://idp.example\" is not https: http may only name loopback",
+            "outbound.allow[0]: \"http://idp.example\" is not https: http may only name loopback",
         ),
         (
             "[outbound]\nallow = \"https://a.example\"",
             "outbound.allow: expected a list of origins, found \"https://a.example\"",
         ),
         ("secrets_file = 1", "secrets_file: expected a path, found 1"),
-        ("trusted_proxies = [1]", "trusted_proxies: expected a list of texts, found 1 in it"),
+        ("trusted_proxies = [1]", "trusted_proxies[0]: expected a list of texts, found 1 in it"),
         (
             "[expiry]\nwindow = 43200",
             "expiry.touch_granularity: 3600 s is more than 1/24 of expiry.window (43200 s): at most 1800 s",
@@ -384,6 +384,55 @@ fn errors_of_the_file_say_line_and_column_and_all_are_said_at_once() {
             assert!(error.starts_with(place), "{error}: {place}");
         }
     }
+    // every item of a list, every option of a table, and numbers that are too large for the parser to say where they are
+    for (file, faults) in [
+        (
+            "trusted_proxies = [\"a\", \"10.0.0.0/8\", 7]\n",
+            vec![
+                "1:20: trusted_proxies[0]: \"a\" is not a network",
+                "1:39: trusted_proxies[2]: expected a list of texts, found 7",
+            ],
+        ),
+        (
+            "[meter.a]\nlimit = 0\nwindow = \"year\"\nonce = 1\nmerge = \"min\"\nfree = 1\n",
+            vec![
+                "6:1: meter.a.free: there is no such",
+                "2:1: meter.a.limit: expected 1 to",
+                "5:1: meter.a.merge: expected sum or max",
+                "4:1: meter.a.once: expected true or false",
+                "3:1: meter.a.window: expected day, week",
+            ],
+        ),
+        (
+            "max_users = 99999999999999999999\nworkers = 0\n[meter.a]\nlimit = 0xffffffffffffffffff\n",
+            vec![
+                "2:1: workers: 0 is not in",
+                "1:13: max_users: 99999999999999999999 is beyond",
+                "4:9: meter.a.limit: 0xffffffffffffffffff is beyond",
+            ],
+        ),
+        (
+            "trusted_proxies = [\"10.0.0.1\", -99999999999999999999]",
+            vec!["1:32: trusted_proxies[1]: -99999999999999999999 is beyond"],
+        ),
+        (
+            "[admin]\nhosts = [\"*\", \"a.example:8081\", \"https://a.example\", \"Metrics.Example.\", \"a..b\"]\n",
+            vec![
+                "2:10: admin.hosts[0]: \"*\" is not a host name",
+                "2:15: admin.hosts[1]: \"a.example:8081\" is not",
+                "2:33: admin.hosts[2]: \"https://a.example\" is not",
+                "2:74: admin.hosts[4]: \"a..b\" is not",
+            ],
+        ),
+    ] {
+        let errors = load_all(file, &[], &[]).unwrap_err();
+        assert_eq!(errors.lines().count(), faults.len(), "{errors}");
+        for (error, fault) in errors.lines().zip(faults) {
+            assert!(error.starts_with(&format!("passerby.toml:{fault}")), "{error}: {fault}");
+        }
+    }
+    let hosts = settings("[admin]\nhosts = [\"Metrics.Example.\", \"a_b\"]\n").admin.hosts;
+    assert_eq!(hosts, ["metrics.example", "a_b"], "in one form");
     let errors = load_all("workers = 0", &[("PASSERBY_APP_ID", "/"), ("PASSERBY_LISEN", "x")], &[("limits", "?")]);
     assert_eq!(errors.unwrap_err().lines().count(), 4, "of every source");
 }
@@ -499,7 +548,7 @@ fn an_app_folder_goes_before_the_defaults_and_behind_all_else() {
     let adopt = |file: &str| {
         let loaded = load_all(file, &[], &[]).unwrap();
         let mut wrong = SettingsErrors::default();
-        loaded.adopt("app", Some("todo-abcde"), &origins, &mut wrong).filter(|_| wrong.is_empty()).unwrap()
+        loaded.adopt("app", FolderAppId::Told("todo-abcde"), &origins, &mut wrong).filter(|_| wrong.is_empty()).unwrap()
     };
     let loaded = adopt("");
     assert_eq!(
@@ -510,13 +559,15 @@ fn an_app_folder_goes_before_the_defaults_and_behind_all_else() {
     let loaded = adopt("app_id = \"passerby\"\nallowed_origins = [\"https://b.example\"]");
     assert_eq!(loaded.settings().app_id, "passerby");
     assert_eq!(loaded.settings().allowed_origins, ["https://b.example"]);
-    let without = |file: &str| {
+    let without = |file: &str, app_id: FolderAppId<'_>| {
         let mut wrong = SettingsErrors::default();
-        load_all(file, &[], &[]).unwrap().adopt("app", None, &[], &mut wrong);
+        load_all(file, &[], &[]).unwrap().adopt("app", app_id, &[], &mut wrong);
         wrong.to_string()
     };
-    assert!(without("").starts_with("app: tells no app id, "), "clients would not find the default one");
-    assert_eq!(without("app_id = \"passerby\""), "");
+    let untold = without("", FolderAppId::Untold);
+    assert!(untold.starts_with("app: tells no app id, "), "clients would not find the default one");
+    assert_eq!(without("app_id = \"passerby\"", FolderAppId::Untold), "");
+    assert_eq!(without("", FolderAppId::Unreadable), "", "its fault is said already");
 }
 
 #[test]

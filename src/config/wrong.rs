@@ -93,6 +93,11 @@ impl SettingsErrors {
         self.0.iter()
     }
 
+    /// Forgets the faults that this does not hold of.
+    pub(super) fn retain(&mut self, keep: impl FnMut(&SettingsError) -> bool) {
+        self.0.retain(keep);
+    }
+
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut SettingsError> {
         self.0.iter_mut()
     }

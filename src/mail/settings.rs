@@ -3,7 +3,7 @@
 use actix_web::http::Uri;
 
 use super::{MailAddress, Subject};
-use crate::config::{MailSettings, SettingsError};
+use crate::config::{MailSettings, SettingsError, SettingsErrors};
 
 /// How mails are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,78 +61,113 @@ impl MailSettings {
     ///
     /// # Errors
     /// Names the key that is wrong, missing or without effect.
-    pub fn plan(&self, origin: &str) -> Result<Option<Plan>, SettingsError> {
-        self.read().map_err(|(key, reason)| SettingsError::of_key(origin, format!("mail.{key}"), reason))
+    pub fn plan(&self, origin: &str) -> Result<Option<Plan>, SettingsErrors> {
+        let (plan, faults) = self.read();
+        let mut wrong = SettingsErrors::default();
+        for (key, reason) in faults {
+            wrong.push(SettingsError::of_key(origin, format!("mail.{key}"), reason));
+        }
+        wrong.or(plan)
     }
 
-    fn read(&self) -> Result<Option<Plan>, (&'static str, String)> {
-        let only_with = |key: &'static str, value: &Option<String>, other: &str| match value {
-            Some(_) => Err((key, format!("has no effect without mail.{other}"))),
-            None => Ok(()),
+    /// The plan, and what is wrong, without which there is one.
+    fn read(&self) -> (Option<Plan>, Vec<Fault>) {
+        let mut faults = Vec::new();
+        let of_smtp = [
+            ("from", &self.from),
+            ("smtp_username", &self.smtp_username),
+            ("smtp_password_secret", &self.smtp_password_secret),
+        ];
+        let of_webhook = [("webhook_secret", &self.webhook_secret)];
+        let mut only_with = |settings: &[(&'static str, &Option<String>)], other: &str| {
+            let set = settings.iter().filter(|(_, value)| value.is_some());
+            faults.extend(set.map(|(key, _)| (*key, format!("has no effect without mail.{other}"))));
         };
-        match (&self.smtp, &self.webhook) {
-            (Some(_), Some(_)) => Err(("webhook", "there is mail.smtp already: set one of them".to_owned())),
-            (None, None) => {
-                only_with("from", &self.from, "smtp")?;
-                only_with("smtp_username", &self.smtp_username, "smtp")?;
-                only_with("smtp_password_secret", &self.smtp_password_secret, "smtp")?;
-                only_with("webhook_secret", &self.webhook_secret, "webhook")?;
-                Ok(None)
+        let plan = match (&self.smtp, &self.webhook) {
+            (Some(smtp), of_hook) => {
+                if of_hook.is_some() {
+                    faults.push(("webhook", "there is mail.smtp already: set one of them".to_owned()));
+                } else {
+                    only_with(&of_webhook, "webhook");
+                }
+                self.smtp_plan(smtp, &mut faults).map(Plan::Smtp)
             }
-            (Some(smtp), None) => {
-                only_with("webhook_secret", &self.webhook_secret, "webhook")?;
-                self.smtp_plan(smtp).map(|plan| Some(Plan::Smtp(plan)))
+            (None, None) => {
+                only_with(&of_smtp, "smtp");
+                only_with(&of_webhook, "webhook");
+                None
             }
             (None, Some(url)) => {
-                only_with("from", &self.from, "smtp")?;
-                only_with("smtp_username", &self.smtp_username, "smtp")?;
-                only_with("smtp_password_secret", &self.smtp_password_secret, "smtp")?;
-                let secret = self.webhook_secret.clone();
-                let secret = secret.ok_or(("webhook_secret", "is missing: webhooks are signed".to_owned()))?;
+                only_with(&of_smtp, "smtp");
                 // a webhook's address may hold a key, so it is not repeated
                 let uri: Option<Uri> = url.parse().ok();
-                let scheme = uri.as_ref().and_then(Uri::scheme_str);
-                if !matches!(scheme, Some("https" | "http")) {
-                    return Err(("webhook", "expected an https:// address".to_owned()));
+                if !matches!(uri.as_ref().and_then(Uri::scheme_str), Some("https" | "http")) {
+                    faults.push(("webhook", "expected an https:// address".to_owned()));
                 }
-                Ok(Some(Plan::Webhook { url: url.clone(), secret }))
+                if self.webhook_secret.is_none() {
+                    faults.push(("webhook_secret", "is missing: webhooks are signed".to_owned()));
+                }
+                self.webhook_secret.clone().map(|secret| Plan::Webhook { url: url.clone(), secret })
             }
-        }
+        };
+        (plan, faults)
     }
 
-    fn smtp_plan(&self, smtp: &str) -> Result<SmtpPlan, (&'static str, String)> {
-        let wrong = || ("smtp", "expected smtps://host[:port] or smtp://host[:port] and no more".to_owned());
-        let uri: Uri = smtp.parse().map_err(|_| wrong())?;
-        let authority = uri.authority().ok_or_else(wrong)?.as_str();
-        if authority.contains('@') {
-            let reason = "holds a user name: that is mail.smtp_username, and the password a secret";
-            return Err(("smtp", reason.to_owned()));
-        }
-        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-        let rest = smtp.split_once("://").map_or("", |(_, rest)| rest).trim_end_matches('/');
-        if host.is_empty() || rest != authority {
-            return Err(wrong());
-        }
-        let local = matches!(host, "localhost" | "127.0.0.1" | "::1");
-        let (security, port) = match uri.scheme_str() {
-            Some("smtps") => (Security::Tls, 465),
-            Some("smtp") if local => (Security::Local, 587),
-            Some("smtp") => (Security::StartTls, 587),
-            _ => return Err(wrong()),
+    fn smtp_plan(&self, smtp: &str, faults: &mut Vec<Fault>) -> Option<SmtpPlan> {
+        let server = smtp_server(smtp).map_err(|reason| faults.push(("smtp", reason))).ok();
+        let from = match &self.from {
+            None => {
+                faults.push(("from", "is missing: mails need a sender".to_owned()));
+                None
+            }
+            Some(from) => sender(from).or_else(|| {
+                faults.push(("from", "expected address or Name <address>".to_owned()));
+                None
+            }),
         };
-        let from = self.from.as_ref().ok_or(("from", "is missing: mails need a sender".to_owned()))?;
-        let (from_name, from) = sender(from).ok_or(("from", "expected address or Name <address>".to_owned()))?;
         let login = match (&self.smtp_username, &self.smtp_password_secret) {
             (None, None) => None,
             (Some(username), Some(password_secret)) => {
                 Some(SmtpLogin { username: username.clone(), password_secret: password_secret.clone() })
             }
-            (Some(_), None) => return Err(("smtp_password_secret", "is missing beside mail.smtp_username".to_owned())),
-            (None, Some(_)) => return Err(("smtp_username", "is missing beside mail.smtp_password_secret".to_owned())),
+            (Some(_), None) => {
+                faults.push(("smtp_password_secret", "is missing beside mail.smtp_username".to_owned()));
+                None
+            }
+            (None, Some(_)) => {
+                faults.push(("smtp_username", "is missing beside mail.smtp_password_secret".to_owned()));
+                None
+            }
         };
-        let port = uri.port_u16().unwrap_or(port);
-        Ok(SmtpPlan { host: host.to_owned(), port, security, from, from_name, login })
+        let ((host, port, security), (from_name, from)) = (server?, from?);
+        Some(SmtpPlan { host, port, security, from, from_name, login })
     }
+}
+
+/// A key of `mail` and what is wrong with it.
+type Fault = (&'static str, String);
+
+/// Host, port and security of `smtps://host[:port]` or `smtp://host[:port]`.
+fn smtp_server(smtp: &str) -> Result<(String, u16, Security), String> {
+    let wrong = || "expected smtps://host[:port] or smtp://host[:port] and no more".to_owned();
+    let uri: Uri = smtp.parse().map_err(|_| wrong())?;
+    let authority = uri.authority().ok_or_else(wrong)?.as_str();
+    if authority.contains('@') {
+        return Err("holds a user name: that is mail.smtp_username, and the password a secret".to_owned());
+    }
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let rest = smtp.split_once("://").map_or("", |(_, rest)| rest).trim_end_matches('/');
+    if host.is_empty() || rest != authority {
+        return Err(wrong());
+    }
+    let local = matches!(host, "localhost" | "127.0.0.1" | "::1");
+    let (security, port) = match uri.scheme_str() {
+        Some("smtps") => (Security::Tls, 465),
+        Some("smtp") if local => (Security::Local, 587),
+        Some("smtp") => (Security::StartTls, 587),
+        _ => return Err(wrong()),
+    };
+    Ok((host.to_owned(), uri.port_u16().unwrap_or(port), security))
 }
 
 /// `Name <address>` or `address`.

@@ -14,8 +14,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::unserved;
-use crate::config::{SettingsError, SettingsErrors, canonical_origin, did_you_mean, valid_app_id};
+use super::{unique, unserved};
+use crate::config::{FolderAppId, SettingsError, SettingsErrors, canonical_origin, did_you_mean, valid_app_id};
 use crate::provider::{ANON_USER, IDENTITY_PROVIDERS, NOT_BUILT};
 
 /// The app's own file, the newest layout first.
@@ -40,6 +40,8 @@ pub struct AppFolder {
     pub unserved: Vec<String>,
     /// The file of each of `identity`, for errors.
     files: BTreeMap<String, String>,
+    /// Whether a file that may tell the app id is wrong.
+    is_unreadable: bool,
 }
 
 impl Default for AppFolder {
@@ -58,6 +60,16 @@ impl AppFolder {
             identity: BTreeMap::new(),
             unserved: Vec::new(),
             files: BTreeMap::new(),
+            is_unreadable: false,
+        }
+    }
+
+    /// What it says of its app id.
+    pub fn app_id(&self) -> FolderAppId<'_> {
+        match &self.app_id {
+            Some(app_id) => FolderAppId::Told(app_id),
+            None if self.is_unreadable => FolderAppId::Unreadable,
+            None => FolderAppId::Untold,
         }
     }
 
@@ -67,40 +79,37 @@ impl AppFolder {
     }
 
     /// Takes one provider's object. One that is in no file is off.
-    fn add(&mut self, key: &str, value: &Value, file: &str) -> Result<(), SettingsError> {
-        let wrong = |key: &str, reason: String| SettingsError::of_key(file, key, reason);
+    fn add(&mut self, key: &str, value: &Value, file: &str, faults: &mut SettingsErrors) {
+        let mut wrong = |key: &str, reason: String| faults.push(SettingsError::of_key(file, key, reason));
         let proves = IDENTITY_PROVIDERS.contains(&key);
         if key != ANON_USER && !proves && !NOT_BUILT.contains(&key) {
             let known = [ANON_USER].into_iter().chain(IDENTITY_PROVIDERS).chain(NOT_BUILT);
-            return Err(wrong(key, format!("there is no such provider{}", did_you_mean(key, known))));
+            return wrong(key, format!("there is no such provider{}", did_you_mean(key, known)));
         }
         let Value::Object(options) = value else {
-            return Err(wrong(key, format!("expected an object, found {value}")));
+            return wrong(key, format!("expected an object, found {value}"));
         };
         for label in ["type", "name"] {
-            match options.get(label) {
-                Some(value) if value != key => {
-                    let reason = format!("expected {key:?} as in the provider's key, found {value}");
-                    return Err(wrong(&format!("{key}.{label}"), reason));
-                }
-                _ => {}
+            if let Some(value) = options.get(label).filter(|value| *value != key) {
+                let reason = format!("expected {key:?} as in the provider's key, found {value}");
+                wrong(&format!("{key}.{label}"), reason);
             }
         }
         let disabled = match options.get("disabled") {
             None => false,
             Some(Value::Bool(disabled)) => *disabled,
             Some(other) => {
-                let reason = format!("expected true or false, found {other}");
-                return Err(wrong(&format!("{key}.disabled"), reason));
+                wrong(&format!("{key}.disabled"), format!("expected true or false, found {other}"));
+                true
             }
         };
         // exports of the older layouts have the object's id in it
         let options: Map<_, _> =
             options.clone().into_iter().filter(|(option, _)| !matches!(option.as_str(), "id" | "_id")).collect();
         if key == ANON_USER {
-            if let Some(option) = options.keys().find(|option| !ANON_USER_OPTIONS.contains(&option.as_str())) {
+            for option in options.keys().filter(|option| !ANON_USER_OPTIONS.contains(&option.as_str())) {
                 let reason = "there is no such option, anon-user has only name, type and disabled";
-                return Err(wrong(&format!("{key}.{option}"), reason.to_owned()));
+                wrong(&format!("{key}.{option}"), reason.to_owned());
             }
             self.anon_user_enabled = !disabled;
         } else if proves && !disabled {
@@ -108,9 +117,22 @@ impl AppFolder {
             self.files.insert(key.to_owned(), file.to_owned());
         } else if !disabled {
             let reason = "is enabled, but this server does not have that provider: set \"disabled\" to true";
-            return Err(wrong(key, reason.to_owned()));
+            wrong(key, reason.to_owned());
         }
-        Ok(())
+    }
+}
+
+const SINGLE_FILE: &str = "the first exports of Stitch (2017) had a whole app in one file, which is not read: export the app anew, or write \
+                           its providers into auth/providers.json";
+
+/// Why it is no app folder at all, if it is none.
+pub fn why_none(folder: &Path) -> Option<String> {
+    if folder.is_dir() {
+        None
+    } else if folder.is_file() {
+        Some(format!("is a file, and not a folder: {SINGLE_FILE}"))
+    } else {
+        Some("is not a folder".to_owned())
     }
 }
 
@@ -118,23 +140,34 @@ impl AppFolder {
 /// broken, an option that would have to be ignored, a provider that is enabled there and not built here. `None` if it is no
 /// folder.
 pub fn read(folder: &Path, wrong: &mut SettingsErrors) -> Option<AppFolder> {
-    if !folder.is_dir() {
-        wrong.push(SettingsError::of_source(folder.display().to_string(), "is not a folder"));
+    if let Some(reason) = why_none(folder) {
+        wrong.push(SettingsError::of_source(folder.display().to_string(), reason));
         return None;
     }
     let mut read = AppFolder::empty();
-    let root = ROOTS.iter().find_map(|name| wrong.take(Document::read(folder, name)).flatten());
+    let mut of_app = SettingsErrors::default();
+    let mut document = |name: &str| of_app.take(Document::read(folder, name)).flatten();
+    let root = ROOTS.iter().find_map(|name| document(name));
+    let meta = document(".mdb/meta.json");
     if let Some(root) = &root {
-        read.app_id = wrong.take(root.app_id("app_id")).flatten();
-        read.allowed_request_origins = wrong.take(root.origins()).unwrap_or_default();
+        read.app_id = of_app.take(root.app_id("app_id")).flatten();
     }
-    if let Some(meta) = wrong.take(Document::read(folder, ".mdb/meta.json")).flatten() {
-        read.app_id = wrong.take(meta.app_id("client_app_id")).flatten().or(read.app_id);
+    if let Some(meta) = &meta {
+        read.app_id = of_app.take(meta.app_id("client_app_id")).flatten().or(read.app_id);
+    }
+    read.is_unreadable = !of_app.is_empty();
+    wrong.extend(of_app);
+    if let Some(root) = &root {
+        read.allowed_request_origins = root.origins(wrong);
+        if let Some(reason) = root.is_single_file() {
+            wrong.push(SettingsError::of_source(&root.file, reason));
+            return Some(read);
+        }
     }
     match wrong.take(Document::read(folder, PROVIDERS)) {
         Some(Some(providers)) => {
             for (key, value) in &providers.content {
-                wrong.take(read.add(key, value, &providers.file));
+                read.add(key, value, &providers.file, wrong);
             }
         }
         Some(None) => read_old_providers(folder, &mut read, wrong),
@@ -155,7 +188,7 @@ fn read_old_providers(folder: &Path, read: &mut AppFolder, wrong: &mut SettingsE
         let Some(Some(file)) = wrong.take(Document::read(folder, &format!("{OLD_PROVIDERS}/{name}"))) else { continue };
         let key = name.trim_end_matches(".json").to_owned();
         let key = file.content.get("name").and_then(Value::as_str).map_or(key, str::to_owned);
-        wrong.take(read.add(&key, &Value::Object(file.content), &file.file));
+        read.add(&key, &Value::Object(file.content), &file.file, wrong);
     }
 }
 
@@ -175,10 +208,15 @@ impl Document {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(SettingsError::of_source(file, format!("cannot be read: {error}"))),
         };
-        match serde_json::from_str(text.trim_start_matches('\u{feff}')) {
+        match unique::from_str(text.trim_start_matches('\u{feff}')) {
             Ok(Value::Object(content)) => Ok(Some(Self { file, content })),
             Ok(_) => Err(SettingsError::of_source(file, "expected a JSON object")),
-            Err(error) => Err(SettingsError::of_source(file, format!("is not valid JSON: {error}"))),
+            Err(error) => {
+                let (line, column) = (error.line(), error.column());
+                let words = error.to_string().replace(&format!(" at line {line} column {column}"), "");
+                let reason = if error.is_data() { words } else { format!("is not valid JSON: {words}") };
+                Err(SettingsError { place: Some((line, column)), ..SettingsError::of_source(file, reason) })
+            }
         }
     }
 
@@ -196,39 +234,46 @@ impl Document {
         }
     }
 
+    /// Whether the app's own file has all of the app in it, and what to do then.
+    fn is_single_file(&self) -> Option<&'static str> {
+        let lists = ["services", "auth_providers", "authProviders", "pipelines"];
+        lists.iter().any(|name| matches!(self.content.get(*name), Some(Value::Array(_)))).then_some(SINGLE_FILE)
+    }
+
     /// The origins, which older layouts, and App Services' own importer, keep under `security`.
-    fn origins(&self) -> Result<Vec<String>, SettingsError> {
+    fn origins(&self, wrong: &mut SettingsErrors) -> Vec<String> {
         const KEY: &str = "allowed_request_origins";
         let security = match self.content.get("security") {
             None | Some(Value::Null) => None,
             Some(Value::Object(security)) => Some(security),
-            Some(other) => return Err(self.wrong("security", format!("expected an object, found {other}"))),
+            Some(other) => {
+                wrong.push(self.wrong("security", format!("expected an object, found {other}")));
+                None
+            }
         };
         let of_security = |key: &str| (format!("security.{key}"), security.and_then(|security| security.get(key)));
         let mut origins = Vec::new();
         for (key, found) in [(KEY.to_owned(), self.content.get(KEY)), of_security(KEY), of_security("allowed_origins")]
         {
-            for item in self.origin_texts(&key, found)? {
-                let origin = canonical_origin(item).map_err(|reason| self.wrong(&key, reason))?;
-                if !origins.contains(&origin) {
-                    origins.push(origin);
+            let items = match found {
+                None | Some(Value::Null) => continue,
+                Some(list) if is_template(list) => continue,
+                Some(Value::Array(items)) => items,
+                Some(other) => {
+                    wrong.push(self.wrong(&key, format!("expected a list of origins, found {other}")));
+                    continue;
+                }
+            };
+            for item in items {
+                let text = item.as_str().ok_or_else(|| format!("expected a list of origins, found {item} in it"));
+                match text.and_then(canonical_origin) {
+                    Ok(origin) if origins.contains(&origin) => {}
+                    Ok(origin) => origins.push(origin),
+                    Err(reason) => wrong.push(self.wrong(&key, reason)),
                 }
             }
         }
-        Ok(origins)
-    }
-
-    fn origin_texts<'a>(&self, key: &str, found: Option<&'a Value>) -> Result<Vec<&'a str>, SettingsError> {
-        let items = match found {
-            None | Some(Value::Null) => return Ok(Vec::new()),
-            Some(list) if is_template(list) => return Ok(Vec::new()),
-            Some(Value::Array(items)) => items,
-            Some(other) => return Err(self.wrong(key, format!("expected a list of origins, found {other}"))),
-        };
-        let text = |item: &'a Value| {
-            item.as_str().ok_or_else(|| self.wrong(key, format!("expected a list of origins, found {item} in it")))
-        };
-        items.iter().map(text).collect()
+        origins
     }
 }
 
@@ -390,16 +435,24 @@ mod tests {
     #[test]
     fn everything_that_is_wrong_is_said_at_once() {
         let folder = folder(&[
-            ("realm_config.json", r#"{"app_id":"a b","allowed_request_origins":"*"}"#),
+            ("realm_config.json", r#"{"app_id":"a b","allowed_request_origins":["*","a"]}"#),
             (".mdb/meta.json", "{"),
-            ("auth/providers.json", r#"{"anon-user":{"disabled":1},"oauth2-facebook":{},"saml":{}}"#),
+            ("auth/providers.json", r#"{"anon-user":{"disabled":1,"name":"x","x":1},"oauth2-facebook":{},"saml":{}}"#),
         ]);
         let faults = faults(folder.path());
         let keys: Vec<_> = faults.lines().map(|line| line.rsplit(".json: ").next().unwrap()).collect();
-        assert_eq!(keys.len(), 6, "{faults}");
-        for (line, part) in
-            keys.iter().zip(["app_id", "allowed", "is not valid", "anon-user.dis", "oauth2-face", "saml"])
-        {
+        assert_eq!(keys.len(), 9, "{faults}");
+        assert!(keys[0].ends_with("meta.json:1:1: is not valid JSON: EOF while parsing an object"), "{faults}");
+        for (line, part) in keys[1..].iter().zip([
+            "app_id",
+            "allowed_request_origins: \"*\"",
+            "allowed_request_origins: \"a\"",
+            "anon-user.name",
+            "anon-user.dis",
+            "anon-user.x",
+            "oauth2-face",
+            "saml",
+        ]) {
             assert!(line.starts_with(part), "{line}");
         }
     }
@@ -431,13 +484,16 @@ mod tests {
                 r#"{"oauth2-facebook":{"name":"oauth2-facebook","type":"oauth2-facebook"}}"#,
                 r#"oauth2-facebook: is enabled, but this server does not have that provider: set "disabled" to true"#,
             ),
-            (r#"{"anon-user":{"disabled":true}"#, "is not valid JSON: EOF while parsing an object at line 1 column 30"),
+            (r#"{"anon-user":{"disabled":true}"#, "1:30: is not valid JSON: EOF while parsing an object"),
+            ("{\n\"api-key\":{},\n\"api-key\":{\"disabled\":true}}", "3:9: \"api-key\" is there twice"),
+            (r#"{"anon-user":{"disabled":true,"disabled":false}}"#, "1:40: \"disabled\" is there twice"),
             ("[]", "expected a JSON object"),
         ];
         for (text, expected) in cases {
             let folder = folder(&[("auth/providers.json", text)]);
             let file = folder.path().join("auth/providers.json");
-            assert_eq!(faults(folder.path()), format!("{}: {expected}", file.display()));
+            let between = if expected.starts_with(|first: char| first.is_ascii_digit()) { ":" } else { ": " };
+            assert_eq!(faults(folder.path()), format!("{}{between}{expected}", file.display()));
         }
         for provider in NOT_BUILT {
             let folder = folder(&[("auth/providers.json", &format!(r#"{{"{provider}":{{"disabled":false}}}}"#))]);
@@ -449,7 +505,11 @@ mod tests {
     fn the_other_files_are_checked_too() {
         const OFF: Named = ("auth/providers.json", "{}");
         let cases = [
-            (("root_config.json", "{"), "is not valid JSON: EOF while parsing an object at line 1 column 1"),
+            (
+                ("stitch.json", r#"{"app_id":"old-abcde","services":[]}"#),
+                "the first exports of Stitch (2017) had a whole app in one file, which is not read: export the app anew, or write its \
+                 providers into auth/providers.json",
+            ),
             (
                 ("root_config.json", r#"{"allowed_request_origins":"*"}"#),
                 r#"allowed_request_origins: expected a list of origins, found "*""#,
@@ -480,11 +540,29 @@ mod tests {
     }
 
     #[test]
+    fn what_a_broken_file_would_tell_is_not_said_to_be_missing() {
+        const OFF: Named = ("auth/providers.json", "{}");
+        let told = |files: &[Named]| {
+            let folder = folder(files);
+            let mut wrong = SettingsErrors::default();
+            let read = read(folder.path(), &mut wrong).unwrap();
+            (format!("{:?}", read.app_id()), wrong.iter().count())
+        };
+        assert_eq!(told(&[OFF, ("realm_config.json", r#"{"app_id":"a-bcdef"}"#)]), ("Told(\"a-bcdef\")".to_owned(), 0));
+        assert_eq!(told(&[OFF, ("realm_config.json", "{}")]), ("Untold".to_owned(), 0));
+        assert_eq!(told(&[OFF, ("realm_config.json", "{")]), ("Unreadable".to_owned(), 1));
+        assert_eq!(told(&[OFF, ("realm_config.json", r#"{"app_id":"a b"}"#)]), ("Unreadable".to_owned(), 1));
+        assert_eq!(told(&[OFF, (".mdb/meta.json", "[]")]), ("Unreadable".to_owned(), 1));
+    }
+
+    #[test]
     fn a_folder_without_its_files_is_refused() {
         let empty = folder(&[]);
         let file = empty.path().join("auth/providers.json");
         assert_eq!(faults(empty.path()), format!("{}: is missing", file.display()));
         let nowhere = empty.path().join("nowhere");
         assert_eq!(faults(&nowhere), format!("{}: is not a folder", nowhere.display()));
+        std::fs::write(&nowhere, "{}").unwrap();
+        assert!(faults(&nowhere).contains("is a file, and not a folder: the first exports of Stitch (2017)"));
     }
 }

@@ -8,8 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::identity::IdentityError;
-use super::options::Options;
-use crate::config::SettingsError;
+use super::options::{Options, Told, all};
 
 /// The longest name of a field in characters, as App Services documents it.
 const MAX_NAME: usize = 64;
@@ -46,47 +45,52 @@ impl MetadataFields {
     /// Checks the fields of a configuration.
     ///
     /// # Errors
-    /// In words, what is wrong with the first bad one.
-    pub fn new(fields: impl IntoIterator<Item = FieldSettings>) -> Result<Self, String> {
-        let mut checked = Self::default();
+    /// In words, what is wrong with each bad one.
+    pub fn new(fields: impl IntoIterator<Item = FieldSettings>) -> Result<Self, Vec<String>> {
+        let (mut checked, mut wrong) = (Self::default(), Vec::new());
         for field in fields {
-            let path = split(&field.name).ok_or_else(|| format!("{:?} is not a path of keys", field.name))?;
+            let Some(path) = split(&field.name) else {
+                wrong.push(format!("{:?} is not a path of keys", field.name));
+                continue;
+            };
             let name = field.field_name.or_else(|| path.last().cloned()).unwrap_or_default();
-            checked.push(Field { path, name, required: field.required })?;
+            wrong.extend(checked.push(Field { path, name, required: field.required }).err());
         }
-        Ok(checked)
+        if wrong.is_empty() { Ok(checked) } else { Err(wrong) }
     }
 
-    /// The list `metadata_fields` in `auth/providers.json`.
-    pub(super) fn read(provider: &Options<'_>) -> Result<Self, SettingsError> {
+    /// The list `metadata_fields` of a provider.
+    pub(super) fn read(provider: &Options<'_>) -> Result<Self, Told> {
         let sections = provider.sections("metadata_fields", &["required", "name", "field_name"])?;
-        let fields: Result<Vec<_>, SettingsError> = sections
-            .iter()
-            .map(|section| {
-                Ok(FieldSettings {
-                    name: section.required("name")?.to_owned(),
-                    field_name: section.text("field_name")?.map(str::to_owned),
-                    required: section.flag("required")?,
-                })
+        let fields = all(sections.into_iter().map(|section| {
+            let section = section?;
+            let (name, field_name) = (section.required("name"), section.text("field_name"));
+            let required = section.flag("required");
+            Ok(FieldSettings {
+                name: name?.to_owned(),
+                field_name: field_name?.map(str::to_owned),
+                required: required?,
             })
-            .collect();
-        Self::new(fields?).map_err(|reason| provider.wrong("metadata_fields", reason))
+        }));
+        Self::new(fields?)
+            .map_err(|reasons| reasons.into_iter().fold(Told, |_, reason| provider.wrong("metadata_fields", reason)))
     }
 
     /// The same list where only the names in `known` exist, each with the claim that it stands for.
-    pub(super) fn read_known(provider: &Options<'_>, known: &[(&str, &str)]) -> Result<Self, SettingsError> {
+    pub(super) fn read_known(provider: &Options<'_>, known: &[(&str, &str)]) -> Result<Self, Told> {
         let mut fields = Self::default();
-        for section in provider.sections("metadata_fields", &["required", "name"])? {
-            let name = section.required("name")?;
+        let read = all(provider.sections("metadata_fields", &["required", "name"])?.into_iter().map(|section| {
+            let section = section?;
+            let (name, required) = (section.required("name"), section.flag("required"));
+            let name = name?;
             let Some((_, claim)) = known.iter().find(|(known, _)| *known == name) else {
                 let names: Vec<_> = known.iter().map(|(known, _)| *known).collect();
                 return Err(section.wrong("name", format!("{name:?} is not one of {}", names.join(", "))));
             };
-            let field =
-                Field { path: vec![(*claim).to_owned()], name: name.to_owned(), required: section.flag("required")? };
-            fields.push(field).map_err(|reason| section.wrong("name", reason))?;
-        }
-        Ok(fields)
+            let field = Field { path: vec![(*claim).to_owned()], name: name.to_owned(), required: required? };
+            fields.push(field).map_err(|reason| section.wrong("name", reason))
+        }));
+        read.map(|_| fields)
     }
 
     fn push(&mut self, field: Field) -> Result<(), String> {

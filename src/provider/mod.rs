@@ -20,6 +20,7 @@ mod testing;
 mod tests;
 pub mod throttle;
 mod typed;
+mod unique;
 mod unserved;
 pub mod userpass_config;
 
@@ -94,14 +95,16 @@ impl Providers {
         let mut wrong = SettingsErrors::default();
         let custom_token = |file: &str, path: &str, content: &Map<String, Value>| {
             let config = CustomTokenConfig::read(file, path, content, app_id, secrets)?;
-            Ok::<_, SettingsError>(
+            Ok::<_, SettingsErrors>(
                 Arc::new(CustomToken::new(config, outbound.clone(), file)?) as Arc<dyn IdentityProvider>
             )
         };
         let origin = tables.origin.as_str();
         for (name, content) in &folder.identity {
             let file = folder.file_of(name);
-            let oidc = |config: Result<OidcConfig, SettingsError>| Oidc::new(config?, outbound.clone(), file);
+            let oidc = |config: Result<OidcConfig, SettingsErrors>| {
+                Ok::<_, SettingsErrors>(Oidc::new(config?, outbound.clone(), file)?)
+            };
             match name.as_str() {
                 CUSTOM_TOKEN => wrong.take(custom_token(file, name, content)).into_iter().for_each(|it| made.add(it)),
                 OAUTH2_GOOGLE => {
@@ -114,8 +117,9 @@ impl Providers {
                 }
                 LOCAL_USERPASS => made.userpass = wrong.take(UserpassConfig::read(file, name, content)),
                 API_KEY => {
-                    let known = Options::new(file, name, content).only(&["name", "type", "disabled"]);
-                    made.api_keys = wrong.take(known).is_some();
+                    let options = Options::new(file, name, content);
+                    options.only(&["name", "type", "disabled"]);
+                    made.api_keys = wrong.take(options.finish(Ok(()))).is_some();
                 }
                 _ => wrong.push(SettingsError::of_key(file, name, "there is no such provider")),
             }
@@ -123,7 +127,7 @@ impl Providers {
         let twice = |key: &str, provider: &str| {
             let file = folder.file_of(provider);
             let error = SettingsError::of_key(origin, key, format!("{file} configures {provider} too"));
-            if folder.identity.contains_key(provider) { Err(error) } else { Ok(()) }
+            if folder.identity.contains_key(provider) { Err(SettingsErrors::from(error)) } else { Ok(()) }
         };
         if let Some(content) = &tables.custom_token {
             const KEY: &str = "provider.custom_token";
@@ -137,13 +141,14 @@ impl Providers {
         }
         made.api_keys |= tables.api_keys;
         for (name, content) in &tables.oidc {
-            let unreadable = |error: serde_json::Error| {
-                SettingsError::of_key(origin, format!("provider.oidc.{name}"), error.to_string())
-            };
-            let settings = serde_json::from_value::<OidcSettings>(Value::Object(content.clone())).map_err(unreadable);
-            let config = settings.and_then(|settings| OidcConfig::issuer(origin, name, settings, secrets));
-            let provider = wrong.take(config.and_then(|config| Oidc::new(config, outbound.clone(), origin)));
-            provider.into_iter().for_each(|provider| made.add_oidc(provider));
+            let mut of_issuer = SettingsErrors::default();
+            let settings = OidcSettings::read(origin, name, content, &mut of_issuer);
+            let config = of_issuer.take(OidcConfig::issuer(origin, name, settings, secrets));
+            if let Some(config) = config.filter(|_| of_issuer.is_empty()) {
+                let provider = of_issuer.take(Oidc::new(config, outbound.clone(), origin));
+                provider.into_iter().for_each(|provider| made.add_oidc(provider));
+            }
+            wrong.extend(of_issuer);
         }
         wrong.or(made)
     }

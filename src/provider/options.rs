@@ -1,9 +1,26 @@
-//! Reads one provider's object in `auth/providers.json`, so that every error names file, key and reason.
+//! Reads one provider's object in `auth/providers.json` or `passerby.toml`, so that every error names file, key and reason, and all are
+//! said at once.
 
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::app_folder::is_template;
-use crate::config::{SettingsError, did_you_mean};
+use crate::config::{SettingsError, SettingsErrors, did_you_mean};
+
+/// A fault was found and is kept for [`Options::finish`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Told;
+
+/// What was found wrong in an object and those inside.
+#[derive(Default)]
+struct Faults {
+    all: RefCell<SettingsErrors>,
+    /// Whether an option is there that does not exist: it may be a missing one that is misspelled.
+    has_unknown: Cell<bool>,
+}
 
 /// An object of the file, with the path that leads to it.
 pub(super) struct Options<'a> {
@@ -11,26 +28,45 @@ pub(super) struct Options<'a> {
     path: String,
     /// `None` for one that is not there.
     content: Option<&'a Map<String, Value>>,
+    faults: Rc<Faults>,
 }
 
 impl<'a> Options<'a> {
     /// The provider `name` of the file, whose object is `content`.
     pub(super) fn new(file: &'a str, name: &str, content: &'a Map<String, Value>) -> Self {
-        Self { file, path: name.to_owned(), content: Some(content) }
+        Self { file, path: name.to_owned(), content: Some(content), faults: Rc::default() }
     }
 
-    pub(super) fn wrong(&self, key: &str, reason: impl Into<String>) -> SettingsError {
-        SettingsError::of_key(self.file, format!("{}.{key}", self.path), reason)
+    fn inside(&self, path: String, content: Option<&'a Map<String, Value>>) -> Self {
+        Self { file: self.file, path, content, faults: Rc::clone(&self.faults) }
+    }
+
+    /// What was made of it all, if nothing was wrong.
+    pub(super) fn finish<T>(&self, made: Result<T, Told>) -> Result<T, SettingsErrors> {
+        let faults = self.faults.all.take();
+        match made {
+            Ok(made) => faults.or(made),
+            Err(Told) => Err(faults),
+        }
+    }
+
+    /// Keeps a fault.
+    pub(super) fn wrong(&self, key: &str, reason: impl Into<String>) -> Told {
+        self.faults.all.borrow_mut().push(SettingsError::of_key(self.file, format!("{}.{key}", self.path), reason));
+        Told
+    }
+
+    /// Keeps that something is not there.
+    pub(super) fn missing(&self, key: &str, reason: &str) -> Told {
+        if self.faults.has_unknown.get() { Told } else { self.wrong(key, reason) }
     }
 
     /// Refuses any option but these.
-    pub(super) fn only(&self, known: &[&str]) -> Result<(), SettingsError> {
-        match self.content.into_iter().flat_map(Map::keys).find(|key| !known.contains(&key.as_str())) {
-            None => Ok(()),
-            Some(key) => {
-                let meant = did_you_mean(key, known.iter().copied());
-                Err(self.wrong(key, format!("there is no such option, only {}{meant}", known.join(", "))))
-            }
+    pub(super) fn only(&self, known: &[&str]) {
+        for key in self.content.into_iter().flat_map(Map::keys).filter(|key| !known.contains(&key.as_str())) {
+            let meant = did_you_mean(key, known.iter().copied());
+            self.faults.has_unknown.set(true);
+            self.wrong(key, format!("there is no such option, only {}{meant}", known.join(", ")));
         }
     }
 
@@ -39,33 +75,32 @@ impl<'a> Options<'a> {
     }
 
     /// The object under `key`; an empty one if there is none.
-    pub(super) fn section(&self, key: &str, known: &[&str]) -> Result<Self, SettingsError> {
+    pub(super) fn section(&self, key: &str, known: &[&str]) -> Result<Self, Told> {
         let content = match self.get(key) {
             None => None,
             Some(Value::Object(content)) => Some(content),
             Some(other) => return Err(self.wrong(key, format!("expected an object, found {other}"))),
         };
-        let section = Self { file: self.file, path: format!("{}.{key}", self.path), content };
-        section.only(known)?;
+        let section = self.inside(format!("{}.{key}", self.path), content);
+        section.only(known);
         Ok(section)
     }
 
-    /// The objects in the list under `key`.
-    pub(super) fn sections(&self, key: &str, known: &[&str]) -> Result<Vec<Self>, SettingsError> {
+    /// The objects in the list under `key`, with what is none in its place.
+    pub(super) fn sections(&self, key: &str, known: &[&str]) -> Result<Vec<Result<Self, Told>>, Told> {
         let sections = self.list(key)?.iter().enumerate().map(|(at, item)| match item {
             Value::Object(content) => {
-                let section =
-                    Self { file: self.file, path: format!("{}.{key}[{at}]", self.path), content: Some(content) };
-                section.only(known)?;
+                let section = self.inside(format!("{}.{key}[{at}]", self.path), Some(content));
+                section.only(known);
                 Ok(section)
             }
             other => Err(self.wrong(key, format!("expected a list of objects, found {other} in it"))),
         });
-        sections.collect()
+        Ok(sections.collect())
     }
 
     /// The text under `key`; an empty one counts as none, as in what App Services exports.
-    pub(super) fn text(&self, key: &str) -> Result<Option<&'a str>, SettingsError> {
+    pub(super) fn text(&self, key: &str) -> Result<Option<&'a str>, Told> {
         match self.get(key) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
@@ -74,12 +109,12 @@ impl<'a> Options<'a> {
     }
 
     /// The text under `key`, which must be there.
-    pub(super) fn required(&self, key: &str) -> Result<&'a str, SettingsError> {
-        self.text(key)?.ok_or_else(|| self.wrong(key, "is missing"))
+    pub(super) fn required(&self, key: &str) -> Result<&'a str, Told> {
+        self.text(key)?.ok_or_else(|| self.missing(key, "is missing"))
     }
 
     /// Whether `key` is true; false if it is missing.
-    pub(super) fn flag(&self, key: &str) -> Result<bool, SettingsError> {
+    pub(super) fn flag(&self, key: &str) -> Result<bool, Told> {
         match self.get(key) {
             None => Ok(false),
             Some(Value::Bool(flag)) => Ok(*flag),
@@ -88,23 +123,29 @@ impl<'a> Options<'a> {
     }
 
     /// The texts in the list under `key`, none of them empty; `[""]`, as in the vendor's templates, has none.
-    pub(super) fn texts(&self, key: &str) -> Result<Vec<&'a str>, SettingsError> {
-        let texts = self.list(key)?.iter().map(|item| match item {
+    pub(super) fn texts(&self, key: &str) -> Result<Vec<&'a str>, Told> {
+        all(self.list(key)?.iter().map(|item| match item {
             Value::String(text) if !text.is_empty() => Ok(text.as_str()),
             other => Err(self.wrong(key, format!("expected a list of texts, found {other} in it"))),
-        });
-        texts.collect()
+        }))
     }
 
     /// Like [`Options::texts`], where one text may stand for a list of one.
-    pub(super) fn text_or_texts(&self, key: &str) -> Result<Vec<&'a str>, SettingsError> {
+    pub(super) fn text_or_texts(&self, key: &str) -> Result<Vec<&'a str>, Told> {
         match self.get(key) {
             Some(Value::String(_)) => Ok(self.text(key)?.into_iter().collect()),
             _ => self.texts(key),
         }
     }
 
-    fn list(&self, key: &str) -> Result<&'a [Value], SettingsError> {
+    /// The value under `key` as it stands, if it is there; `expected` says in words what it has to be.
+    pub(super) fn value<T: DeserializeOwned>(&self, key: &str, expected: &str) -> Result<Option<T>, Told> {
+        let Some(found) = self.get(key) else { return Ok(None) };
+        let read = serde_json::from_value(found.clone());
+        read.map(Some).map_err(|_| self.wrong(key, format!("expected {expected}, found {found}")))
+    }
+
+    fn list(&self, key: &str) -> Result<&'a [Value], Told> {
         match self.get(key) {
             None => Ok(&[]),
             Some(list) if is_template(list) => Ok(&[]),
@@ -112,4 +153,10 @@ impl<'a> Options<'a> {
             Some(other) => Err(self.wrong(key, format!("expected a list, found {other}"))),
         }
     }
+}
+
+/// All of them, looked at to the end, so that each fault is told.
+pub(super) fn all<T>(items: impl IntoIterator<Item = Result<T, Told>>) -> Result<Vec<T>, Told> {
+    let (good, told): (Vec<_>, Vec<_>) = items.into_iter().partition(Result::is_ok);
+    if told.is_empty() { good.into_iter().collect() } else { Err(Told) }
 }

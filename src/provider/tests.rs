@@ -154,7 +154,7 @@ fn what_is_wrong_is_refused_with_file_key_and_reason() {
         (
             json!({}),
             "[provider.oidc.corp]\nclient_id = \"c\"\n".to_owned(),
-            "passerby.toml: provider.oidc.corp: missing field `issuer`",
+            "passerby.toml: provider.oidc.corp.issuer: is missing",
         ),
         (
             json!({}),

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::config::SettingsError;
+use super::options::{Options, Told, all};
+use crate::config::SettingsErrors;
 use crate::mail::{Page, Subject};
 
 const TOP: [&str; 4] = ["name", "type", "disabled", "config"];
@@ -45,113 +46,69 @@ impl UserpassConfig {
     /// # Errors
     /// Names file, key and reason: an option that is unknown or wrong, a function that would have to be run, a page
     /// that is missing.
-    pub fn read(file: &str, path: &str, options: &Map<String, Value>) -> Result<Self, SettingsError> {
-        if let Some(option) = options.keys().find(|option| !TOP.contains(&option.as_str())) {
-            let reason = "there is no such option, local-userpass has only name, type, disabled and config";
-            return Err(SettingsError::of_key(file, format!("{path}.{option}"), reason));
-        }
-        let none = Map::new();
-        let config = match options.get("config") {
-            None | Some(Value::Null) => &none,
-            Some(Value::Object(config)) => config,
-            Some(other) => {
-                let reason = format!("expected an object, found {other}");
-                return Err(SettingsError::of_key(file, format!("{path}.config"), reason));
-            }
-        };
-        Config { file, path, values: config }.read()
+    pub fn read(file: &str, path: &str, options: &Map<String, Value>) -> Result<Self, SettingsErrors> {
+        let provider = Options::new(file, path, options);
+        provider.only(&TOP);
+        provider.finish(provider.section("config", &KNOWN).and_then(|config| Self::from_options(&config)))
     }
-}
 
-/// The object under `config`.
-struct Config<'a> {
-    file: &'a str,
-    path: &'a str,
-    values: &'a Map<String, Value>,
-}
-
-impl Config<'_> {
-    const KNOWN: [&'static str; 11] = [
-        "autoConfirm",
-        "emailConfirmationUrl",
-        "confirmEmailSubject",
-        "resetPasswordUrl",
-        "resetPasswordSubject",
-        "runConfirmationFunction",
-        "confirmationFunctionName",
-        "confirmationFunctionId",
-        "runResetFunction",
-        "resetFunctionName",
-        "resetFunctionId",
-    ];
-
-    fn read(&self) -> Result<UserpassConfig, SettingsError> {
-        if let Some(option) = self.values.keys().find(|option| !Self::KNOWN.contains(&option.as_str())) {
-            return Err(self.wrong(option, "there is no such option"));
-        }
+    fn from_options(config: &Options<'_>) -> Result<Self, Told> {
         for (switch, instead) in [
             ("runConfirmationFunction", "autoConfirm or emailConfirmationUrl"),
             ("runResetFunction", "resetPasswordUrl"),
         ] {
-            if self.flag(switch)? {
+            if config.flag(switch) == Ok(true) {
                 let reason = format!("is on, but this server runs no functions: set it to false and use {instead}");
-                return Err(self.wrong(switch, reason));
+                config.wrong(switch, reason);
             }
         }
         // names of functions that are not run stay in many exports; they must be texts, and that is all
-        for name in ["confirmationFunctionName", "confirmationFunctionId", "resetFunctionName", "resetFunctionId"] {
-            self.text(name)?;
-        }
-        let confirmation = self.link("emailConfirmationUrl", "confirmEmailSubject", "Confirm your e-mail address")?;
-        let reset = self.link("resetPasswordUrl", "resetPasswordSubject", "Reset your password")?;
-        let confirmation = match (self.flag("autoConfirm")?, confirmation) {
-            (true, _) => Confirmation::Automatic,
-            (false, Some(link)) => Confirmation::Mail(link),
+        let names = ["confirmationFunctionName", "confirmationFunctionId", "resetFunctionName", "resetFunctionId"];
+        let names = all(names.into_iter().map(|name| config.text(name)));
+        let confirmation = link(config, "emailConfirmationUrl", "confirmEmailSubject", "Confirm your e-mail address");
+        let reset = link(config, "resetPasswordUrl", "resetPasswordSubject", "Reset your password");
+        // a function that confirms is told of already, and stands in for the page
+        let by_function = config.flag("runConfirmationFunction") == Ok(true);
+        let confirmation = match (config.flag("autoConfirm")?, confirmation?) {
+            (true, _) => Ok(Confirmation::Automatic),
+            (false, Some(link)) => Ok(Confirmation::Mail(link)),
+            (false, None) if by_function => Err(Told),
             (false, None) => {
                 let reason = "is missing: without autoConfirm nobody could confirm their address";
-                return Err(self.wrong("emailConfirmationUrl", reason));
+                Err(config.missing("emailConfirmationUrl", reason))
             }
         };
-        Ok(UserpassConfig { confirmation, reset })
-    }
-
-    fn link(&self, url: &str, subject: &str, usual: &str) -> Result<Option<MailLink>, SettingsError> {
-        let text = match self.text(subject)? {
-            "" => usual,
-            text => text,
-        };
-        let parsed = Subject::parse(text).map_err(|reason| self.wrong(subject, reason))?;
-        match self.text(url)? {
-            // the console of App Services writes a bare scheme where nothing was filled in
-            "" | "https://" | "http://" => Ok(None),
-            page => {
-                let page = Page::parse(page).map_err(|reason| self.wrong(url, reason))?;
-                Ok(Some(MailLink { page, subject: parsed }))
-            }
-        }
-    }
-
-    fn flag(&self, key: &str) -> Result<bool, SettingsError> {
-        match self.values.get(key) {
-            None | Some(Value::Null) => Ok(false),
-            Some(Value::Bool(flag)) => Ok(*flag),
-            Some(other) => Err(self.wrong(key, format!("expected true or false, found {other}"))),
-        }
-    }
-
-    /// Empty if it is not there.
-    fn text(&self, key: &str) -> Result<&str, SettingsError> {
-        match self.values.get(key) {
-            None | Some(Value::Null) => Ok(""),
-            Some(Value::String(text)) => Ok(text),
-            Some(other) => Err(self.wrong(key, format!("expected a text, found {other}"))),
-        }
-    }
-
-    fn wrong(&self, key: &str, reason: impl Into<String>) -> SettingsError {
-        SettingsError::of_key(self.file, format!("{}.config.{key}", self.path), reason)
+        let (confirmation, reset, _) = (confirmation?, reset?, names?);
+        Ok(Self { confirmation, reset })
     }
 }
+
+fn link(config: &Options<'_>, url: &str, subject: &str, usual: &str) -> Result<Option<MailLink>, Told> {
+    let text = config
+        .text(subject)
+        .and_then(|text| Subject::parse(text.unwrap_or(usual)).map_err(|reason| config.wrong(subject, reason)));
+    let page = match config.text(url)? {
+        // the console of App Services writes a bare scheme where nothing was filled in
+        None | Some("https://" | "http://") => None,
+        Some(page) => Some(Page::parse(page).map_err(|reason| config.wrong(url, reason))?),
+    };
+    let subject = text?;
+    Ok(page.map(|page| MailLink { page, subject }))
+}
+
+const KNOWN: [&str; 11] = [
+    "autoConfirm",
+    "emailConfirmationUrl",
+    "confirmEmailSubject",
+    "resetPasswordUrl",
+    "resetPasswordSubject",
+    "runConfirmationFunction",
+    "confirmationFunctionName",
+    "confirmationFunctionId",
+    "runResetFunction",
+    "resetFunctionName",
+    "resetFunctionId",
+];
 
 #[cfg(test)]
 mod tests {
@@ -214,7 +171,12 @@ mod tests {
             ("null", missing),
             (r#"{"autoConfirm":false,"emailConfirmationUrl":"https://"}"#, missing),
             ("[]", "config: expected an object, found []"),
-            (r#"{"autoconfirm":true}"#, "config.autoconfirm: there is no such option"),
+            (
+                r#"{"autoconfirm":true}"#,
+                "config.autoconfirm: there is no such option, only autoConfirm, emailConfirmationUrl, confirmEmailSubject, \
+                 resetPasswordUrl, resetPasswordSubject, runConfirmationFunction, confirmationFunctionName, confirmationFunctionId, \
+                 runResetFunction, resetFunctionName, resetFunctionId (did you mean \"autoConfirm\"?)",
+            ),
             (r#"{"autoConfirm":"yes"}"#, r#"config.autoConfirm: expected true or false, found "yes""#),
             (
                 r#"{"autoConfirm":true,"runConfirmationFunction":true,"confirmationFunctionName":"f"}"#,
@@ -241,8 +203,7 @@ mod tests {
             assert_eq!(config(text), Err(format!("auth/providers.json: local-userpass.{expected}")), "{text}");
         }
         let error = read(r#"{"name":"local-userpass","metadata_fields":[]}"#).unwrap_err();
-        let expected = "local-userpass.metadata_fields: there is no such option, local-userpass has only name, type, \
-                        disabled and config";
+        let expected = "local-userpass.metadata_fields: there is no such option, only name, type, disabled, config";
         assert_eq!(error, format!("auth/providers.json: {expected}"));
     }
 }

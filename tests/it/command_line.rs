@@ -103,20 +103,28 @@ fn settings_app_folder_and_providers_are_refused_together() {
     let (data, app, file) = (folder.path().join("data"), folder.path().join("app"), folder.path().join("p.toml"));
     std::fs::create_dir_all(app.join("auth")).unwrap();
     std::fs::write(app.join("auth/providers.json"), r#"{"oauth2-facebook":{},"custom-token":{"config":{}}}"#).unwrap();
-    std::fs::write(&file, "lisen = 1\n[provider.oidc.a]\nissuer = \"x\"\n").unwrap();
+    std::fs::write(
+        &file,
+        "lisen = 1\n[provider.oidc.a]\nissuer = \"x\"\nscopes = \"openid\"\n[mail]\nsmtp = \"mail\"\n",
+    )
+    .unwrap();
     let (app, file) = (app.to_str().unwrap(), file.to_str().unwrap());
     for command in ["serve", "check"] {
         let refused = run(&data, &[command, "--config", file, "--app-dir", app, "--workers", "0"]);
         let said = words(&refused);
         assert_eq!(refused.status.code(), Some(64), "{said}");
-        assert_eq!(said.lines().count(), 6, "{said}");
+        assert_eq!(said.lines().count(), 10, "{said}");
         assert!(said.lines().all(|line| line.starts_with("passerby: ")), "{said}");
         for part in [
             ":1:1: lisen: there is no such setting: did you mean listen?",
             "flag --workers: workers: 0 is not in 1 to 1024",
             "oauth2-facebook: is enabled",
             "custom-token.",
-            ":2:16: provider.oidc.a: missing field `client_id`",
+            ":3:1: provider.oidc.a.issuer: \"x\" is not an issuer",
+            ":2:16: provider.oidc.a.client_id: is missing",
+            ":4:1: provider.oidc.a.scopes: expected a list of texts, found \"openid\"",
+            ":6:1: mail.smtp: expected smtps://host[:port]",
+            ":5:2: mail.from: is missing",
             "app: tells no app id",
         ] {
             assert!(said.contains(part), "{part} in {said}");
@@ -156,7 +164,13 @@ fn sighup_takes_the_log_filter_and_kills_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (data, file) = (folder.path().join("data"), folder.path().join("p.toml"));
     std::fs::write(&file, "workers = 1\n").unwrap();
-    let (mut process, mut log) = logged(&data, &["--config", file.to_str().unwrap()]);
+    let app = folder.path().join("app");
+    std::fs::create_dir_all(app.join("auth")).unwrap();
+    std::fs::write(app.join("realm_config.json"), r#"{"app_id":"passerby"}"#).unwrap();
+    let providers = |text: &str| std::fs::write(app.join("auth/providers.json"), text).unwrap();
+    providers(r#"{"anon-user":{}}"#);
+    let arguments = ["--config", file.to_str().unwrap(), "--app-dir", app.to_str().unwrap()];
+    let (mut process, mut log) = logged(&data, &arguments);
     let mut wait_for = |part: &str| log.find(|line| line.contains(part)).unwrap_or_else(|| panic!("no {part}"));
 
     process.signal(Signal::HUP);
@@ -168,9 +182,10 @@ fn sighup_takes_the_log_filter_and_kills_nothing() {
     call(&process.public, "POST", "/v1/sessions", None);
     wait_for("passerby::events");
     assert!(run(&data, &["keys", "rotate"]).status.success());
+    providers(r#"{"anon-user":{},"api-key":{}}"#);
     process.signal(Signal::HUP);
     let line = wait_for("what else has changed needs a restart");
-    assert!(line.contains("workers, max_users, signing keys"), "{line}");
+    assert!(line.contains("workers, max_users, app folder, signing keys"), "{line}");
     std::fs::write(&file, "wrkers = 2\n").unwrap();
     process.signal(Signal::HUP);
     wait_for("did you mean workers?");

@@ -288,3 +288,34 @@ async fn the_events_of_a_life_are_log_lines() {
         })
         .await;
 }
+
+/// Whoever goes for want of room has an event, and one line says how many went.
+#[actix_web::test]
+async fn who_is_given_up_has_an_event_and_the_log_says_how_many() {
+    let captured = Captured::begin();
+    World::new()
+        .set("max_users", "20")
+        .set("expiry.unused", "86400")
+        .set("budget.share", "100")
+        .serve(async |server| {
+            let mut users = Vec::new();
+            for _ in 0..19 {
+                users.push(server.log_in_v1().await.user);
+            }
+            server.clock.advance_s(2 * DAY_S);
+            let swept = server.server.janitor.sweep(server.server.core.store().registry().pages()).await.unwrap();
+            let last = |user: &String| captured.events_of(user).pop().unwrap()["fields"]["cause"].clone();
+            let gone = users.iter().filter(|user| last(user) == "given-up").count();
+            assert!(swept.given_up > 0 && gone == swept.given_up, "{swept:?}, {gone} events");
+            let of_line = |line: &str| {
+                let line: Value = serde_json::from_str(line).unwrap();
+                let says_so = line["fields"]["message"] == "users who were made and never came back are gone";
+                assert!(!says_so || line["level"] == "WARN", "{line}");
+                says_so.then(|| line["fields"]["given_up"].as_u64().unwrap())
+            };
+            // one line for each batch
+            let said: u64 = captured.text().lines().filter_map(of_line).sum();
+            assert_eq!(said, gone as u64);
+        })
+        .await;
+}

@@ -11,9 +11,9 @@ use super::fetched::{FetchError, Fetched, fetch_json};
 use super::identity::{Asked, IdentityError, IdentityProvider, MAX_EXTERNAL, VerifiedIdentity, text};
 use super::jwt::{self, PublishedKeys, Token};
 use super::metadata::MetadataFields;
-use super::options::Options;
+use super::options::{Options, Told, all};
 use super::secrets::Secrets;
-use crate::config::SettingsError;
+use crate::config::{SettingsError, SettingsErrors};
 use crate::outbound::Outbound;
 
 /// The provider's type and name.
@@ -57,58 +57,63 @@ impl CustomTokenConfig {
         content: &Map<String, Value>,
         app_id: &str,
         secrets: &Secrets,
-    ) -> Result<Self, SettingsError> {
+    ) -> Result<Self, SettingsErrors> {
         let provider = Options::new(file, path, content);
-        provider.only(&["name", "type", "disabled", "config", "secret_config", "metadata_fields"])?;
+        provider.finish(Self::from_options(&provider, path, app_id, secrets))
+    }
+
+    fn from_options(provider: &Options<'_>, path: &str, app_id: &str, secrets: &Secrets) -> Result<Self, Told> {
+        provider.only(&["name", "type", "disabled", "config", "secret_config", "metadata_fields"]);
         let known = ["audience", "requireAnyAudience", "signingAlgorithm", "useJWKURI", "jwkURI"];
-        let config = provider.section("config", &known)?;
-        let secret_config = provider.section("secret_config", &["signingKeys"])?;
-        let mut audiences: Vec<String> = config.text_or_texts("audience")?.into_iter().map(str::to_owned).collect();
+        let config = provider.section("config", &known);
+        let secret_config = provider.section("secret_config", &["signingKeys"]);
+        let fields = MetadataFields::read(provider);
+        let config = config?;
+        let (audiences, any_audience) = (config.text_or_texts("audience"), config.flag("requireAnyAudience"));
+        let source = source(&config, &secret_config?, secrets);
+        let mut audiences: Vec<String> = audiences?.into_iter().map(str::to_owned).collect();
         if audiences.is_empty() {
             audiences.push(app_id.to_owned());
         }
-        Ok(Self {
-            path: path.to_owned(),
-            audiences,
-            any_audience: config.flag("requireAnyAudience")?,
-            source: source(&config, &secret_config, secrets)?,
-            fields: MetadataFields::read(&provider)?,
-        })
+        let (any_audience, source, fields) = (any_audience?, source?, fields?);
+        Ok(Self { path: path.to_owned(), audiences, any_audience, source, fields })
     }
 }
 
-fn source(config: &Options<'_>, secret_config: &Options<'_>, secrets: &Secrets) -> Result<Source, SettingsError> {
-    let algorithm = match config.text("signingAlgorithm")? {
-        None => None,
-        Some(name) => Some(jwt::algorithm(name).ok_or_else(|| {
+fn source(config: &Options<'_>, secret_config: &Options<'_>, secrets: &Secrets) -> Result<Source, Told> {
+    let algorithm = config.text("signingAlgorithm").and_then(|name| match name {
+        None => Ok(None),
+        Some(name) => jwt::algorithm(name).map(Some).ok_or_else(|| {
             let reason = format!("expected HS256, RS256, ES256 or EdDSA, found {name:?}");
             config.wrong("signingAlgorithm", reason)
-        })?),
-    };
-    let names = secret_config.texts("signingKeys")?;
-    if config.flag("useJWKURI")? {
+        }),
+    });
+    let (names, is_published) = (secret_config.texts("signingKeys"), config.flag("useJWKURI"));
+    let (algorithm, names, is_published) = (algorithm?, names?, is_published?);
+    if is_published {
         if !names.is_empty() {
-            return Err(secret_config.wrong("signingKeys", "has no effect with useJWKURI"));
+            secret_config.wrong("signingKeys", "has no effect with useJWKURI");
         }
         if algorithm == Some(Algorithm::HS256) {
-            return Err(config.wrong("signingAlgorithm", "HS256 needs a shared secret, which is never published"));
+            config.wrong("signingAlgorithm", "HS256 needs a shared secret, which is never published");
         }
         return Ok(Source::Published { url: config.required("jwkURI")?.to_owned(), algorithm });
     }
-    if config.text("jwkURI")?.is_some() {
-        return Err(config.wrong("jwkURI", "has no effect without useJWKURI"));
+    if let Ok(Some(_)) = config.text("jwkURI") {
+        config.wrong("jwkURI", "has no effect without useJWKURI");
     }
-    let algorithm = algorithm.ok_or_else(|| config.wrong("signingAlgorithm", "is missing"))?;
+    let algorithm = algorithm.ok_or_else(|| config.missing("signingAlgorithm", "is missing"))?;
     if !(1..=MAX_KEYS).contains(&names.len()) {
         let reason = format!("expected the names of 1 to {MAX_KEYS} secrets, found {}", names.len());
         return Err(secret_config.wrong("signingKeys", reason));
     }
-    let keys = names.into_iter().map(|name| {
-        let secret = secrets.get(name)?;
-        signing_key(algorithm, secret.expose()).map_err(|reason| format!("secret {name:?}: {reason}"))
-    });
-    let keys: Result<_, String> = keys.collect();
-    Ok(Source::Signing(algorithm, keys.map_err(|reason| secret_config.wrong("signingKeys", reason))?))
+    let keys = all(names.into_iter().map(|name| {
+        let key = secrets.get(name).and_then(|secret| {
+            signing_key(algorithm, secret.expose()).map_err(|reason| format!("secret {name:?}: {reason}"))
+        });
+        key.map_err(|reason| secret_config.wrong("signingKeys", reason))
+    }));
+    Ok(Source::Signing(algorithm, keys?))
 }
 
 fn signing_key(algorithm: Algorithm, text: &str) -> Result<DecodingKey, String> {

@@ -18,7 +18,7 @@ fn secrets(pairs: &[(&str, &str)]) -> Secrets {
     Secrets::load(&environment, None, None).unwrap()
 }
 
-fn read(content: &Value, secrets: &Secrets) -> Result<CustomTokenConfig, SettingsError> {
+fn read(content: &Value, secrets: &Secrets) -> Result<CustomTokenConfig, SettingsErrors> {
     CustomTokenConfig::read("providers.json", CUSTOM_TOKEN, content.as_object().unwrap(), "app-abcde", secrets)
 }
 
@@ -454,9 +454,18 @@ fn what_cannot_be_honoured_is_refused_with_file_key_and_reason() {
         ),
     ];
     for (content, expected) in cases {
+        // where it is not all that is wrong, it is what is said first
         let error = read(&content, &secrets).err().map(|error| error.to_string());
-        assert_eq!(error.as_deref(), Some(format!("providers.json: custom-token.{expected}").as_str()), "{content}");
+        let first = error.as_deref().and_then(|error| error.lines().next());
+        assert_eq!(first, Some(format!("providers.json: custom-token.{expected}").as_str()), "{content}");
     }
+    let several = json!({
+        "config": { "audience": 7, "requireAnyAudience": 1, "signingAlgorithm": "HS256" },
+        "secret_config": { "signingKeys": ["none", "short"] },
+        "metadata_fields": [{ "required": 1 }, 5, { "name": "a..b" }],
+    });
+    let error = read(&several, &secrets).err().unwrap().to_string();
+    assert_eq!(error.lines().count(), 7, "all at once: {error}");
     for url in ["http://idp.example/jwks", "https://127.0.0.1/jwks", "https://user@idp.example/jwks", "jwks"] {
         let config = read(&json!({ "config": { "useJWKURI": true, "jwkURI": url } }), &secrets).unwrap();
         let error = CustomToken::new(config, client(&[], Script::default()), "providers.json").err().unwrap();

@@ -5,9 +5,9 @@ use serde_json::{Map, Value};
 use url::{Host, Url};
 
 use super::{OAUTH2_APPLE, OAUTH2_GOOGLE};
-use crate::config::SettingsError;
+use crate::config::{SettingsError, SettingsErrors};
 use crate::provider::metadata::{FieldSettings, MetadataFields};
-use crate::provider::options::Options;
+use crate::provider::options::{Options, Told, all};
 use crate::provider::secrets::{Secret, Secrets};
 
 const GOOGLE: &str = "https://accounts.google.com";
@@ -105,22 +105,70 @@ pub struct OidcSettings {
     pub metadata_fields: Vec<FieldSettings>,
 }
 
+impl OidcSettings {
+    /// The table `provider.oidc.NAME` of the file `source`, whose options all exist. What is missing, or wrong and told, is
+    /// something that nobody complains of.
+    pub fn read(source: &str, name: &str, content: &Map<String, Value>, wrong: &mut SettingsErrors) -> Self {
+        let table = Options::new(source, &format!("provider.oidc.{name}"), content);
+        let text = |key: &str| table.value::<String>(key, "a text").unwrap_or_default();
+        let needed = |key: &str, otherwise: &str| match table.value::<String>(key, "a text") {
+            Ok(Some(text)) => text,
+            Ok(None) => {
+                table.missing(key, "is missing");
+                otherwise.to_owned()
+            }
+            Err(Told) => otherwise.to_owned(),
+        };
+        let texts = |key: &str| table.value::<Vec<String>>(key, "a list of texts").ok().flatten().unwrap_or_default();
+        let fields = table.sections("metadata_fields", &["name", "field_name", "required"]).unwrap_or_default();
+        let fields = all(fields.into_iter().map(|field| {
+            let field = field?;
+            let name = field
+                .value::<String>("name", "a text")
+                .and_then(|name| name.ok_or_else(|| field.missing("name", "is missing")));
+            let (field_name, required) = (field.value("field_name", "a text"), field.flag("required"));
+            Ok(FieldSettings { name: name?, field_name: field_name?, required: required? })
+        }));
+        let settings = Self {
+            issuer: needed("issuer", "https://issuer.invalid"),
+            client_id: needed("client_id", "-"),
+            audiences: texts("audiences"),
+            client_secret: text("client_secret"),
+            redirect_uris: texts("redirect_uris"),
+            scopes: texts("scopes"),
+            response_mode: table.value("response_mode", "query or form_post").ok().flatten(),
+            domain_restrictions: texts("domain_restrictions"),
+            metadata_fields: fields.unwrap_or_default(),
+        };
+        wrong.take(table.finish(Ok(())));
+        settings
+    }
+}
+
 impl OidcConfig {
     /// Reads the object `oauth2-google` of the app folder's file `file`.
     ///
     /// # Errors
     /// Names file, key and reason of whatever is wrong or would have to be ignored.
-    pub fn google(file: &str, content: &Map<String, Value>, secrets: &Secrets) -> Result<Self, SettingsError> {
+    pub fn google(file: &str, content: &Map<String, Value>, secrets: &Secrets) -> Result<Self, SettingsErrors> {
         let provider = Options::new(file, OAUTH2_GOOGLE, content);
+        provider.finish(Self::of_google(&provider, secrets))
+    }
+
+    fn of_google(provider: &Options<'_>, secrets: &Secrets) -> Result<Self, Told> {
         let known = ["name", "type", "disabled", "config", "secret_config", "metadata_fields", "redirect_uris"];
-        provider.only(&[known.as_slice(), &["domain_restrictions"]].concat())?;
-        let config = provider.section("config", &["clientId", "openId"])?;
-        if !config.flag("openId")? {
-            return Err(config.wrong("openId", "must be true: Google accounts log in by OpenID Connect alone"));
+        provider.only(&[known.as_slice(), &["domain_restrictions"]].concat());
+        let config = provider.section("config", &["clientId", "openId"]);
+        if let Ok(config) = &config
+            && config.flag("openId") == Ok(false)
+        {
+            config.wrong("openId", "must be true: Google accounts log in by OpenID Connect alone");
         }
-        let fields = MetadataFields::read_known(&provider, &GOOGLE_FIELDS)?;
-        let domains = provider.texts("domain_restrictions")?;
-        let domains = checked_domains(&domains).map_err(|reason| provider.wrong("domain_restrictions", reason))?;
+        let fields = MetadataFields::read_known(provider, &GOOGLE_FIELDS);
+        let domains = provider.texts("domain_restrictions");
+        let domains = domains.and_then(|domains| checked(provider, "domain_restrictions", &domains, checked_domain));
+        let base = Self::app_services(provider, config, OAUTH2_GOOGLE, GOOGLE, secrets);
+        let (fields, domains, base) = (fields?, domains?, base?);
         let mut scopes = Vec::new();
         if fields.use_any(&["email"]) || !domains.is_empty() {
             scopes.push("email".to_owned());
@@ -128,7 +176,6 @@ impl OidcConfig {
         if fields.use_any(&["name", "given_name", "family_name", "picture"]) {
             scopes.push("profile".to_owned());
         }
-        let base = Self::app_services(&provider, &config, OAUTH2_GOOGLE, GOOGLE, secrets)?;
         Ok(Self { scopes, domains, fields, parties: Parties::AppsOfTheClient, ..base })
     }
 
@@ -137,32 +184,35 @@ impl OidcConfig {
     ///
     /// # Errors
     /// Names file, key and reason of whatever is wrong or would have to be ignored.
-    pub fn apple(file: &str, content: &Map<String, Value>, secrets: &Secrets) -> Result<Self, SettingsError> {
+    pub fn apple(file: &str, content: &Map<String, Value>, secrets: &Secrets) -> Result<Self, SettingsErrors> {
         let provider = Options::new(file, OAUTH2_APPLE, content);
-        provider.only(&["name", "type", "disabled", "config", "secret_config", "redirect_uris"])?;
-        let config = provider.section("config", &["clientId"])?;
-        Self::app_services(&provider, &config, OAUTH2_APPLE, APPLE, secrets)
+        provider.only(&["name", "type", "disabled", "config", "secret_config", "redirect_uris"]);
+        let config = provider.section("config", &["clientId"]);
+        provider.finish(Self::app_services(&provider, config, OAUTH2_APPLE, APPLE, secrets))
     }
 
     fn app_services(
         provider: &Options<'_>,
-        config: &Options<'_>,
+        config: Result<Options<'_>, Told>,
         name: &str,
         issuer: &str,
         secrets: &Secrets,
-    ) -> Result<Self, SettingsError> {
-        let secret_config = provider.section("secret_config", &["clientSecret"])?;
-        let secret = secret_config.required("clientSecret")?;
-        let secret = secrets.get(secret).map_err(|reason| secret_config.wrong("clientSecret", reason))?;
-        let redirect_uris = provider.texts("redirect_uris")?;
+    ) -> Result<Self, Told> {
+        let secret = provider.section("secret_config", &["clientSecret"]).and_then(|secret_config| {
+            let secret = secret_config.required("clientSecret")?;
+            secrets.get(secret).cloned().map_err(|reason| secret_config.wrong("clientSecret", reason))
+        });
+        let client_id = config.and_then(|config| config.required("clientId").map(str::to_owned));
+        let redirect_uris = provider.texts("redirect_uris");
+        let redirect_uris = redirect_uris.and_then(|uris| checked(provider, "redirect_uris", &uris, checked_redirect));
+        let issuer = checked_issuer(issuer).map_err(|reason| provider.wrong("issuer", reason));
         Ok(Self {
             provider: name.to_owned(),
-            issuer: checked_issuer(issuer).map_err(|reason| config.wrong("issuer", reason))?,
-            client_id: config.required("clientId")?.to_owned(),
+            issuer: issuer?,
+            client_id: client_id?,
             audiences: Vec::new(),
-            client_secret: Some(secret.clone()),
-            redirect_uris: checked_redirects(&redirect_uris)
-                .map_err(|reason| provider.wrong("redirect_uris", reason))?,
+            client_secret: Some(secret?),
+            redirect_uris: redirect_uris?,
             scopes: Vec::new(),
             response_mode: None,
             domains: Vec::new(),
@@ -176,44 +226,75 @@ impl OidcConfig {
     ///
     /// # Errors
     /// Names source, key and reason of whatever is wrong.
-    pub fn issuer(source: &str, name: &str, settings: OidcSettings, secrets: &Secrets) -> Result<Self, SettingsError> {
-        let wrong = |key: &str| {
+    pub fn issuer(source: &str, name: &str, settings: OidcSettings, secrets: &Secrets) -> Result<Self, SettingsErrors> {
+        let mut all_wrong = SettingsErrors::default();
+        let mut wrong = |key: &str, reason: String| {
             let key = format!("provider.oidc.{name}{}{key}", if key.is_empty() { "" } else { "." });
-            move |reason: String| SettingsError::of_key(source, &key, reason)
+            all_wrong.push(SettingsError::of_key(source, key, reason));
         };
         let named = (1..=32).contains(&name.len())
             && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         if !named {
-            return Err(wrong("")("expected a name of 1 to 32 of a-z 0-9 -".to_owned()));
+            wrong("", "expected a name of 1 to 32 of a-z 0-9 -".to_owned());
+        }
+        let issuer = checked_issuer(&settings.issuer);
+        if let Err(reason) = &issuer {
+            wrong("issuer", reason.clone());
         }
         if settings.client_id.is_empty() {
-            return Err(wrong("client_id")("is empty".to_owned()));
+            wrong("client_id", "is empty".to_owned());
         }
         if settings.audiences.iter().any(String::is_empty) {
-            return Err(wrong("audiences")("has an empty text in it".to_owned()));
+            wrong("audiences", "has an empty text in it".to_owned());
         }
         let plain = |scope: &&String| !scope.is_empty() && scope.bytes().all(|byte| byte.is_ascii_graphic());
-        if let Some(scope) = settings.scopes.iter().find(|scope| !plain(scope)) {
-            return Err(wrong("scopes")(format!("{scope:?} is not a scope")));
+        for (at, scope) in settings.scopes.iter().enumerate().filter(|(_, scope)| !plain(scope)) {
+            wrong(&format!("scopes[{at}]"), format!("{scope:?} is not a scope"));
         }
-        let issuer = checked_issuer(&settings.issuer).map_err(wrong("issuer"))?;
-        let scopes: Vec<String> = settings.scopes.into_iter().filter(|scope| scope != "openid").collect();
-        let apple_needs_form = issuer == APPLE && !scopes.is_empty();
         let secret = settings.client_secret.as_deref().map(|name| secrets.get(name).cloned()).transpose();
-        Ok(Self {
+        let secret = secret.map_err(|reason| wrong("client_secret", reason)).unwrap_or_default();
+        let mut each = |key: &str, texts: &[String], check: fn(&str) -> Result<String, String>| {
+            let mut good = Vec::new();
+            for (at, text) in texts.iter().enumerate() {
+                match check(text) {
+                    Ok(text) => good.push(text),
+                    Err(reason) => wrong(&format!("{key}[{at}]"), reason),
+                }
+            }
+            good
+        };
+        let redirect_uris = each("redirect_uris", &settings.redirect_uris, checked_redirect);
+        let domains = each("domain_restrictions", &settings.domain_restrictions, checked_domain);
+        let fields = MetadataFields::new(settings.metadata_fields).unwrap_or_else(|reasons| {
+            reasons.into_iter().for_each(|reason| wrong("metadata_fields", reason));
+            MetadataFields::default()
+        });
+        let scopes: Vec<String> = settings.scopes.into_iter().filter(|scope| scope != "openid").collect();
+        let apple_needs_form = settings.issuer == APPLE && !scopes.is_empty();
+        all_wrong.or(Self {
             provider: format!("oidc-{name}"),
-            issuer,
+            issuer: settings.issuer,
             client_id: settings.client_id,
             audiences: settings.audiences,
-            client_secret: secret.map_err(wrong("client_secret"))?,
-            redirect_uris: checked_redirects(&settings.redirect_uris).map_err(wrong("redirect_uris"))?,
+            client_secret: secret,
+            redirect_uris,
             scopes,
             response_mode: settings.response_mode.or(apple_needs_form.then_some(ResponseMode::FormPost)),
-            domains: checked_domains(&settings.domain_restrictions).map_err(wrong("domain_restrictions"))?,
-            fields: MetadataFields::new(settings.metadata_fields).map_err(wrong("metadata_fields"))?,
+            domains,
+            fields,
             parties: Parties::NamedClients,
         })
     }
+}
+
+/// Each of the texts under `key`, checked.
+fn checked(
+    provider: &Options<'_>,
+    key: &str,
+    texts: &[&str],
+    check: fn(&str) -> Result<String, String>,
+) -> Result<Vec<String>, Told> {
+    all(texts.iter().map(|text| check(text).map_err(|reason| provider.wrong(key, reason))))
 }
 
 /// OpenID Connect Core §2: scheme, host, port and path. What `outbound` allows is checked when the provider is made.
@@ -227,34 +308,26 @@ fn checked_issuer(text: &str) -> Result<String, String> {
 }
 
 /// https, or http on loopback for development; no fragment (RFC 6749 §3.1.2) and no user name.
-fn checked_redirects<S: AsRef<str>>(uris: &[S]) -> Result<Vec<String>, String> {
-    let check = |uri: &S| {
-        let text = uri.as_ref();
-        let secure = |url: &Url| match (url.scheme(), url.host()) {
-            ("https", Some(_)) => true,
-            ("http", Some(Host::Domain(name))) => name == "localhost",
-            ("http", Some(Host::Ipv4(address))) => address.is_loopback(),
-            ("http", Some(Host::Ipv6(address))) => address.is_loopback(),
-            _ => false,
-        };
-        let plain = |url: &Url| url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
-        match Url::parse(text) {
-            Ok(url) if secure(&url) && plain(&url) => Ok(text.to_owned()),
-            _ => Err(format!("{text:?} is not a redirect URI: expected https, or http on loopback, and no fragment")),
-        }
+fn checked_redirect(text: &str) -> Result<String, String> {
+    let secure = |url: &Url| match (url.scheme(), url.host()) {
+        ("https", Some(_)) => true,
+        ("http", Some(Host::Domain(name))) => name == "localhost",
+        ("http", Some(Host::Ipv4(address))) => address.is_loopback(),
+        ("http", Some(Host::Ipv6(address))) => address.is_loopback(),
+        _ => false,
     };
-    uris.iter().map(check).collect()
+    let plain = |url: &Url| url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+    match Url::parse(text) {
+        Ok(url) if secure(&url) && plain(&url) => Ok(text.to_owned()),
+        _ => Err(format!("{text:?} is not a redirect URI: expected https, or http on loopback, and no fragment")),
+    }
 }
 
-fn checked_domains<S: AsRef<str>>(domains: &[S]) -> Result<Vec<String>, String> {
-    let check = |domain: &S| {
-        let text = domain.as_ref();
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
-        if text.bytes().all(plain) && !text.is_empty() && !text.starts_with('.') && !text.ends_with('.') {
-            Ok(text.to_ascii_lowercase())
-        } else {
-            Err(format!("{text:?} is not a domain"))
-        }
-    };
-    domains.iter().map(check).collect()
+fn checked_domain(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+    if text.bytes().all(plain) && !text.is_empty() && !text.starts_with('.') && !text.ends_with('.') {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err(format!("{text:?} is not a domain"))
+    }
 }

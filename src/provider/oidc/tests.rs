@@ -11,6 +11,7 @@ use super::super::metadata::FieldSettings;
 use super::super::secrets::Secrets;
 use super::super::testing::{Signer, asked};
 use super::*;
+use crate::config::SettingsErrors;
 use crate::outbound::testing::{Answer, Received, Script, Server, answer, client, json as json_answer};
 
 const NOW: u64 = 1_800_000_000;
@@ -800,7 +801,7 @@ fn an_issuer_of_ones_own_is_checked() {
     let cases = [
         (OidcSettings { client_id: String::new(), ..settings.clone() }, "client_id: is empty"),
         (OidcSettings { client_secret: Some("x".to_owned()), ..settings.clone() }, "client_secret: there is no secret"),
-        (OidcSettings { scopes: vec!["a b".to_owned()], ..settings.clone() }, "scopes: \"a b\" is not a scope"),
+        (OidcSettings { scopes: vec!["a b".to_owned()], ..settings.clone() }, "scopes[0]: \"a b\" is not a scope"),
         (
             OidcSettings { issuer: "idp.example".to_owned(), ..settings.clone() },
             "issuer: \"idp.example\" is not an issuer",
@@ -818,6 +819,28 @@ fn an_issuer_of_ones_own_is_checked() {
         let error = refused("own", settings);
         assert!(error.starts_with(&format!("passerby.toml: provider.oidc.own.{expected}")), "{error}");
     }
+    let several = json!({
+        "issuer": 5, "client_id": "c", "scopes": "openid", "redirect_uris": ["http://a.example", "https://a.example", "x"],
+        "response_mode": "fragment", "metadata_fields": [{ "field_name": 5 }, 7],
+    });
+    let mut wrong = SettingsErrors::default();
+    let settings_of = OidcSettings::read("passerby.toml", "own", object(&several), &mut wrong);
+    wrong.take(OidcConfig::issuer("passerby.toml", "own", settings_of, &secrets()));
+    let told = wrong.to_string();
+    let keys: Vec<_> =
+        told.lines().map(|line| line.split(": ").nth(1).unwrap().rsplit("own.").next().unwrap()).collect();
+    let expected = [
+        "metadata_fields[0].name",
+        "metadata_fields[0].field_name",
+        "issuer",
+        "scopes",
+        "response_mode",
+        "redirect_uris[0]",
+        "redirect_uris[2]",
+    ];
+    assert!(expected.iter().all(|key| keys.contains(key)), "{told}");
+    assert!(told.contains("scopes: expected a list of texts, found \"openid\""), "{told}");
+    assert!(!told.contains("issuer.invalid"), "{told}");
     for issuer in ["http://idp.example", "https://10.0.0.1", "https://[::1]"] {
         let settings = OidcSettings { issuer: issuer.to_owned(), ..settings.clone() };
         let config = OidcConfig::issuer("passerby.toml", "own", settings, &secrets()).unwrap();
