@@ -282,8 +282,13 @@ pub(crate) fn spend(request: &HttpRequest, context: &Context, what: Spend) -> Re
 /// an account that is in use.
 pub(crate) fn came_back(request: &HttpRequest, context: &Context, live: &Live) {
     if live.returned > 0 {
-        context.server.budgets.give_back_users(client(request, context), live.returned as u64);
+        came_back_from(client(request, context), context, live);
     }
+}
+
+/// The same of a user of a socket, who may have been on it for all that time.
+pub(crate) fn came_back_from(client: IpAddr, context: &Context, live: &Live) {
+    context.server.budgets.give_back_users(client, live.returned as u64);
 }
 
 /// Whether the network's share still counts a user: one who was created a moment ago. Whoever was there for longer than that is back

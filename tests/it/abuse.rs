@@ -6,9 +6,10 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::accounts::{self, jwt};
+use crate::data::{hears, says};
 use crate::faulty::Mode;
 use crate::readers::{AUTO, Jar};
-use crate::world::{Answer, CREATE, END, LOGIN, LOGOUT, REFRESH, ROTATE, TestServer, Tokens, World};
+use crate::world::{Answer, CREATE, END, LOGIN, LOGOUT, REFRESH, ROTATE, TestServer, Tokens, World, client};
 
 /// The login of a password on `/v1`.
 fn credential(email: &str, password: &str) -> String {
@@ -188,7 +189,18 @@ async fn a_user_gives_back_the_room_of_one_and_no_more() {
                 let answer = jar.sent(server.call(AUTO)).header("x-forwarded-for", home).send().await;
                 jar.keep(&answer);
             }
-            assert_eq!(room(server, home).await, 25 - 4, "2.5 % of max_users");
+            // whoever keeps the lazy cookie, because the answer with the next one was lost
+            let mut lazy = Jar::default();
+            lazy.visit(server, AUTO).await;
+            let visit = || lazy.sent(server.call(AUTO)).header("x-forwarded-for", home).send();
+            assert_eq!(visit().await.status, 204);
+            // whoever stays on a socket
+            let stays = from(server, CREATE, home, String::new()).await.tokens();
+            let socket = client().ws(format!("http://{}/v1/socket", server.address)).protocols(["passerby.v1"]);
+            let socket = socket.header("authorization", format!("Bearer {}", stays.access));
+            let (_, mut socket) = socket.header("x-forwarded-for", home).connect().await.unwrap();
+            assert_eq!(hears(&mut socket).await["type"], "hello");
+            assert_eq!(room(server, home).await, 25 - 6, "2.5 % of max_users");
             let by = |what: &str, tokens: &Tokens| {
                 server.call(what).bearer(&tokens.refresh).header("x-forwarded-for", home).send()
             };
@@ -206,6 +218,15 @@ async fn a_user_gives_back_the_room_of_one_and_no_more() {
             assert_eq!(room(server, home).await, 1);
             assert_eq!(by(LOGOUT, &made[2]).await.status, 204);
             assert_eq!(room(server, home).await, 0);
+            for _ in 0..2 {
+                assert_eq!(visit().await.status, 204);
+            }
+            assert_eq!(room(server, home).await, 1);
+            for _ in 0..2 {
+                says(&mut socket, json!({ "type": "get", "id": "a-look-at-the-data" })).await;
+                assert_eq!(hears(&mut socket).await["id"], "a-look-at-the-data");
+            }
+            assert_eq!(room(server, home).await, 1);
             // of a reader the id is kept, in the room of eight: there was no more than that of one
             let leave = jar.sent(server.call(END)).header("x-forwarded-for", home);
             assert_eq!(leave.header("sec-fetch-site", "same-origin").send().await.status, 204);

@@ -337,7 +337,10 @@ async fn a_change_that_had_to_wait_is_not_made_by_a_session_that_ended_meanwhile
 }
 
 /// An open socket's both directions.
-trait Live: Sink<ws::Message, Error = WsProtocolError> + Stream<Item = Result<ws::Frame, WsProtocolError>> + Unpin {}
+pub(crate) trait Live:
+    Sink<ws::Message, Error = WsProtocolError> + Stream<Item = Result<ws::Frame, WsProtocolError>> + Unpin
+{
+}
 impl<S: Sink<ws::Message, Error = WsProtocolError> + Stream<Item = Result<ws::Frame, WsProtocolError>> + Unpin> Live
     for S
 {
@@ -351,12 +354,12 @@ async fn open(server: &TestServer, token: &str) -> impl Live {
     socket
 }
 
-async fn says(socket: &mut impl Live, frame: impl ToString) {
+pub(crate) async fn says(socket: &mut impl Live, frame: impl ToString) {
     socket.send(ws::Message::Text(frame.to_string().into())).await.unwrap();
 }
 
 /// The next text.
-async fn hears(socket: &mut impl Live) -> Value {
+pub(crate) async fn hears(socket: &mut impl Live) -> Value {
     loop {
         match socket.next().await.unwrap().unwrap() {
             ws::Frame::Text(text) => return serde_json::from_slice(&text).unwrap(),

@@ -136,7 +136,10 @@ pub(crate) fn look(request: &HttpRequest, context: &Context) -> Result<Found, ha
                 return Ok(Found::Lazy(cookie));
             }
             match context.handle.made_lazily(&cookie.user) {
-                Ok(live) => Ok(Found::Reader(live, cookie)),
+                Ok(live) => {
+                    came_back(request, context, &live);
+                    Ok(Found::Reader(live, cookie))
+                }
                 Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => {
                     replaced(context, &cookie.user, &session)
                 }

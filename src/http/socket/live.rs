@@ -20,7 +20,7 @@ use crate::http::listener::Endless;
 use crate::http::meters::{self, Use};
 use crate::http::v1::data::{told, work_on_data};
 use crate::http::v1::{Problem, rfc3339};
-use crate::http::{Context, within_time};
+use crate::http::{Context, came_back_from, within_time};
 use crate::network::Network;
 use crate::places::Place;
 
@@ -185,7 +185,10 @@ impl Socket {
         let until = Instant::now() + TOLD_WITHIN;
         loop {
             let refusal = match self.context.handle.check(&self.user, &self.session, None) {
-                Ok(live) => return Ok(Some(live)),
+                Ok(live) => {
+                    came_back_from(self.client, &self.context, &live);
+                    return Ok(Some(live));
+                }
                 Err(handle::Error::Refused(refusal)) => refusal,
                 Err(_) => return Ok(None),
             };
