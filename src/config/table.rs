@@ -289,7 +289,7 @@ pub(super) const TABLE: &[Setting] = &[
          deep joins objects at every depth and keeps the account's where one value can stand, as {\"a\":1,\"b\":{\"c\":1,\"d\":2}} of the \
          account's {\"a\":1,\"b\":{\"c\":1}} and the other's {\"a\":2,\"b\":{\"d\":2}}; keep_target keeps the account's, 1 of 1 and 2; \
          keep_source takes the other's, 2; sum adds numbers, 3; union joins lists, [1,2,3] of [1,2] and [2,3], and objects at the first depth; \
-         newest takes that of the document that was changed last (docs/merging.md).",
+         newest takes that of the document that was changed last (docs/data.md).",
     ),
     plain(
         "data.merge_keys",

@@ -1,33 +1,102 @@
-//! SECURITY.md tells the truth: each test that it names is there, and each row that a test names is in it.
+//! The documents tell the truth: SECURITY.md names tests that are there, every command runs, every setting is read, every link and
+//! every reference leads somewhere.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-fn sources(path: &Path, found: &mut String) {
-    for entry in std::fs::read_dir(path).unwrap() {
-        let path = entry.unwrap().path();
+use crate::process::{Process, passerby};
+
+/// The one shell line of a document that is not run here, and the file that runs it, by this text.
+const RUN_ELSEWHERE: &[(&str, &str, &str)] = &[
+    ("scripts/demo", ".ci/run", "scripts/demo --once"),
+    ("scripts/test", ".ci/run", "\"tests\" scripts/test"),
+    ("cargo test --workspace --test it documents", "scripts/test", "cargo test --workspace"),
+    (
+        "cargo clippy --workspace --all-targets --all-features --locked -- -D warnings",
+        ".ci/run",
+        "cargo clippy --workspace --all-targets --all-features --locked -- -D warnings",
+    ),
+    ("cargo fmt --all --check", ".ci/run", "cargo fmt --all --check"),
+    // for minutes instead of hours
+    ("cargo bench --bench load", ".ci/run", "--bench load -- --smoke"),
+    ("cargo bench --bench scale -- --users 10000000", ".ci/run", "--bench scale -- --smoke"),
+    ("cargo bench --bench proxy", ".ci/run", "--bench proxy -- --smoke"),
+    ("cargo bench --bench flood", ".ci/run", "--bench flood -- --smoke"),
+    ("cargo bench --bench documents", ".ci/run", "--bench documents -- --smoke"),
+    ("cargo bench --bench sockets", ".ci/run", "--bench sockets -- --smoke"),
+    ("cargo bench --bench overload", ".ci/run", "--bench overload -- --smoke"),
+];
+
+/// Documents whose commands are for a server that is stopped.
+const OF_A_STOPPED_SERVER: &[&str] = &["docs/operations.md"];
+
+/// What the examples of the documents ask of the server.
+const SETTINGS: &str = "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\
+    [provider.local_userpass.config]\nautoConfirm = true\n[meter.articles]\nlimit = 5\n";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The files below these folders and files of the repository whose names end so, by their path in it.
+fn files(places: &[&str], endings: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open: Vec<PathBuf> = places.iter().map(|place| root().join(place)).collect();
+    while let Some(path) = open.pop() {
+        let name = path.file_name().unwrap().to_string_lossy();
         if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push_str(&std::fs::read_to_string(path).unwrap());
+            let is_ours = !["node_modules", ".venv", "target", "__pycache__"].contains(&&*name);
+            open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).filter(|_| is_ours));
+        } else if endings.iter().any(|ending| name.ends_with(ending)) {
+            found.push(path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned());
         }
     }
+    found.sort();
+    found
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn documents() -> Vec<String> {
+    let top = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let top = top.filter(|name| name.ends_with(".md")).chain(files(&["docs", "deploy", "findings"], &[".md"]));
+    let found: Vec<_> = top.collect();
+    assert!(found.len() > 15, "{found:?}");
+    found
+}
+
+/// The fenced blocks of a document in this language.
+fn blocks(document: &str, language: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open: Option<(bool, Vec<&str>)> = None;
+    let text = read(document);
+    for line in text.lines() {
+        open = match (open, line.strip_prefix("```")) {
+            (None, Some(name)) => Some((name == language, Vec::new())),
+            (Some((is_wanted, lines)), Some("")) => {
+                found.extend(is_wanted.then(|| lines.join("\n")));
+                None
+            }
+            (Some((is_wanted, lines)), _) => Some((is_wanted, [lines, vec![line]].concat())),
+            (None, None) => None,
+        };
+    }
+    assert!(open.is_none(), "{document}: a block does not end");
+    found
 }
 
 #[test]
 fn each_row_has_its_test_and_each_test_its_row() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut code = String::new();
-    for folder in ["src", "tests", "actors/src", "actors/tests"] {
-        sources(&root.join(folder), &mut code);
-    }
-    let node: String = std::fs::read_dir(root.join("tests/node"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "mjs"))
-        .map(|path| std::fs::read_to_string(path).unwrap())
-        .collect();
-    let document = std::fs::read_to_string(root.join("SECURITY.md")).unwrap();
+    let sources = |places: &[&str], ending: &str| -> String {
+        files(places, &[ending]).iter().map(|path| read(path)).collect()
+    };
+    let code = sources(&["src", "tests/it", "actors/src", "actors/tests"], ".rs");
+    let node = sources(&["tests/node"], ".mjs");
+    let document = read("SECURITY.md");
     let mut rows = BTreeSet::new();
     for line in document.lines().filter(|line| line.starts_with("| S")) {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
@@ -48,4 +117,136 @@ fn each_row_has_its_test_and_each_test_its_row() {
         }
     }
     assert!(rows.len() > 20);
+}
+
+#[test]
+fn the_readme_stays_short_and_shows_lines_of_a_recipe() {
+    assert!(read("README.md").len() <= 8192);
+    let recipe = read("deploy/nginx/passerby.conf");
+    let shown = blocks("README.md", "nginx");
+    assert_eq!(shown.len(), 1);
+    for line in shown[0].lines() {
+        assert!(recipe.lines().any(|known| known.trim() == line), "{line}");
+    }
+}
+
+#[test]
+fn every_shell_command_of_a_document_runs() {
+    let mut elsewhere = BTreeSet::new();
+    let mut run = 0;
+    for document in documents() {
+        let mut lines = Vec::new();
+        for line in blocks(&document, "sh").iter().flat_map(|block| block.lines()) {
+            match RUN_ELSEWHERE.iter().find(|(known, _, _)| *known == line) {
+                Some((line, file, text)) => {
+                    assert!(read(file).contains(text), "{document}: {file} does not run {line}");
+                    elsewhere.insert(*line);
+                }
+                None => lines.push(line.to_owned()),
+            }
+        }
+        if !lines.is_empty() {
+            run_commands(&document, &lines.join("\n"));
+            run += lines.len();
+        }
+    }
+    assert!(run > 20);
+    let listed: BTreeSet<_> = RUN_ELSEWHERE.iter().map(|(line, _, _)| *line).collect();
+    assert_eq!(elsewhere, listed, "what no document has is not in the list");
+}
+
+/// Runs the commands of a document, one after the other, beside a server that stands where the document says.
+fn run_commands(document: &str, script: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("passerby.toml"), SETTINGS).unwrap();
+    // an answer that is an error is one for the shell
+    fs::write(at(".curlrc"), "fail-with-body\nshow-error\nmax-time = 60\n").unwrap();
+    let server = Process::spawn(passerby().arg("serve").current_dir(folder.path()).stderr(Stdio::null()));
+    let (public, admin) = (format!("http://{}", server.public), format!("http://{}", server.admin));
+    let script = script.replace("https://id.news.example", &public).replace("http://127.0.0.1:8080", &public);
+    let script = script.replace("http://127.0.0.1:8081", &admin);
+    let running = if OF_A_STOPPED_SERVER.contains(&document) {
+        assert_eq!(server.stop(), Some(0));
+        None
+    } else {
+        Some(server)
+    };
+    let binaries = Path::new(env!("CARGO_BIN_EXE_passerby")).parent().unwrap();
+    let path = std::env::join_paths(
+        std::iter::once(binaries.to_owned()).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    );
+    let mut shell = Command::new("timeout");
+    shell.args(["120", "bash", "-euxo", "pipefail", "-c", &script]).current_dir(folder.path());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PASSERBY_")) {
+        shell.env_remove(name);
+    }
+    let outcome = shell.env("PATH", path.unwrap()).env("HOME", folder.path()).env("CURL_HOME", folder.path()).output();
+    let outcome = outcome.unwrap();
+    let told = [outcome.stdout, outcome.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).join("\n");
+    assert!(outcome.status.success(), "{document}: {}\n{told}", outcome.status);
+    drop(running);
+}
+
+#[test]
+fn settings_and_json_of_the_documents_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("passerby.toml");
+    let mut settings = 0;
+    for document in documents() {
+        for block in blocks(&document, "toml") {
+            fs::write(&file, &block).unwrap();
+            let outcome = passerby().arg("config").current_dir(folder.path()).output().unwrap();
+            let told = String::from_utf8_lossy(&outcome.stderr);
+            assert!(outcome.status.success(), "{document}: {told}\n{block}");
+            settings += 1;
+        }
+        for block in blocks(&document, "json") {
+            serde_json::from_str::<serde_json::Value>(&block).unwrap_or_else(|error| panic!("{document}: {error}\n{block}"));
+        }
+    }
+    assert!(settings > 5);
+}
+
+/// The anchors of a document's headings, as Git hosts make them.
+fn anchors(document: &str) -> BTreeSet<String> {
+    let text = read(document);
+    let mut is_code = false;
+    let mut found = BTreeSet::new();
+    for line in text.lines() {
+        is_code ^= line.starts_with("```");
+        if let Some(title) = line.strip_prefix('#').filter(|_| !is_code) {
+            let kept = title.trim_start_matches('#').trim().to_lowercase();
+            let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+            found.insert(kept.map(|c| if c == ' ' { '-' } else { c }).collect());
+        }
+    }
+    found
+}
+
+#[test]
+fn every_link_of_a_document_leads_somewhere() {
+    let mut links = 0;
+    for document in documents() {
+        let text = read(&document);
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target) {
+            if target.starts_with("https://") {
+                continue;
+            }
+            let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let place = if path.is_empty() {
+                root().join(&document)
+            } else {
+                root().join(Path::new(&document).parent().unwrap()).join(path)
+            };
+            assert!(place.exists(), "{document}: {target}");
+            if !anchor.is_empty() {
+                let place = place.canonicalize().unwrap();
+                let place = place.strip_prefix(root().canonicalize().unwrap()).unwrap();
+                assert!(anchors(place.to_str().unwrap()).contains(anchor), "{document}: {target}");
+            }
+            links += 1;
+        }
+    }
+    assert!(links > 30);
 }
