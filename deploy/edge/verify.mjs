@@ -4,7 +4,7 @@
 //   const { sub, anonymous } = await verifyAssertion(token); // from X-Passerby-Assertion
 //
 // Both give the token's claims or throw: jose's `errors.JOSEError` if the token is refused (answer 401), and
-// `KeysUnavailable` if nobody can tell, because its key is not known and the keys cannot be fetched (answer 503).
+// `KeysUnavailable` if that cannot be told, because its key is not known and the keys cannot be fetched (answer 503).
 
 import { createRemoteJWKSet, errors, jwtVerify } from "jose";
 
@@ -41,7 +41,7 @@ async function verify(token, headerType, claimType) {
   return payload;
 }
 
-// jose fetches, checks and holds the keys. When it does so is decided here: by itself it would refuse every token while
+// jose fetches, checks and holds the keys. When it does so is decided here: on its own it would refuse every token while
 // keys that are too old cannot be fetched, and a new key's tokens for a while after any fetch.
 const keys = createRemoteJWKSet(JWKS_URL, { cacheMaxAge: Infinity, cooldownDuration: Infinity });
 let staleAt = null;

@@ -83,7 +83,7 @@ class _Keys:
         if keys is not None and kid in keys:
             return keys[kid]
         with self._fetching:
-            # Who had to wait finds what was fetched meanwhile.
+            # A thread that had to wait finds what was fetched meanwhile.
             fetched_before = self._keys is not None
             if not fetched_before or (kid not in self._keys and time.monotonic() >= self._unknown_key_at):
                 self._fetch()

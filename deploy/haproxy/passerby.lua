@@ -9,7 +9,7 @@
 -- For Passerby's http.request_timeout (10 s) and a little more.
 local TIMEOUT_MS = 15000
 
--- All that Passerby reads, and between what several of a name are one. The check sends these and no others, each once: the client
+-- All headers that Passerby reads, and what joins several of one name. The check sends these and no others, each once: the client
 -- for Lua of HAProxy 2.6.12 broke when it was given all that a visitor sends.
 local SENT = {
     ["authorization"] = ", ", ["cookie"] = "; ", ["host"] = ", ", ["purpose"] = ", ", ["sec-purpose"] = ", ",
@@ -47,7 +47,7 @@ local function check(txn, url)
             bytes = bytes + #headers[name][1]
         end
     end
-    -- Without one the client would name itself, and a visitor who hides the browser's name is a machine.
+    -- Without one the client would name itself, and a visitor who hides the browser's name counts as a machine.
     headers["user-agent"] = headers["user-agent"] or { "" }
     headers["x-forwarded-method"] = { txn.sf:method() }
     headers["x-forwarded-uri"] = { txn.sf:pathq() }
