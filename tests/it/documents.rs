@@ -91,9 +91,8 @@ fn blocks(document: &str, language: &str) -> Vec<String> {
 
 #[test]
 fn each_row_has_its_test_and_each_test_its_row() {
-    let sources = |places: &[&str], ending: &str| -> String {
-        files(places, &[ending]).iter().map(|path| read(path)).collect()
-    };
+    let sources =
+        |places: &[&str], ending: &str| -> String { files(places, &[ending]).iter().map(|path| read(path)).collect() };
     let code = sources(&["src", "tests/it", "actors/src", "actors/tests"], ".rs");
     let node = sources(&["tests/node"], ".mjs");
     let document = read("SECURITY.md");
@@ -202,7 +201,8 @@ fn settings_and_json_of_the_documents_are_read() {
             settings += 1;
         }
         for block in blocks(&document, "json") {
-            serde_json::from_str::<serde_json::Value>(&block).unwrap_or_else(|error| panic!("{document}: {error}\n{block}"));
+            serde_json::from_str::<serde_json::Value>(&block)
+                .unwrap_or_else(|error| panic!("{document}: {error}\n{block}"));
         }
     }
     assert!(settings > 5);
