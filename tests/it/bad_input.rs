@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::web;
+use futures_util::future::join_all;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -447,6 +448,7 @@ async fn a_request_that_names_websockets_and_opens_none_has_the_body_that_its_le
         .serve(async |server| {
             let tokens = server.log_in_v1().await;
             let authorization = format!("Authorization: Bearer {}\r\n", tokens.access);
+            let mut asked = Vec::new();
             for upgrade in [
                 "Upgrade: websocket",
                 "Connection: Upgrade\r\nUpgrade: WebSocket",
@@ -472,12 +474,17 @@ async fn a_request_that_names_websockets_and_opens_none_has_the_body_that_its_le
                         }
                         let head = format!("{what} HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n{authorization}{length}\r\n");
                         // and more than that is no part of it
-                        let answer = exchange(server.address, (head + body + "{} and more").into_bytes(), false).await;
-                        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{what} {upgrade} {answer}");
-                        assert!(answer.contains("\r\nconnection: close\r\n"), "{what} {upgrade} {answer}");
+                        let bytes = (head + body + "{} and more").into_bytes();
+                        asked.push(async move {
+                            let answer = exchange(server.address, bytes, false).await;
+                            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{what} {upgrade} {answer}");
+                            assert!(answer.contains("\r\nconnection: close\r\n"), "{what} {upgrade} {answer}");
+                        });
                     }
                 }
             }
+            // at the same time: the server waits a moment for each client to close
+            join_all(asked).await;
             // a body that never becomes whole
             let half = format!("{CREATE} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nContent-Length: 9\r\n\r\n{{}}");
             let answer = exchange(server.address, half.into_bytes(), true).await;
