@@ -26,8 +26,8 @@ use crate::config::{
     self, AccessAlg, Loaded, SETTINGS, Settings, SettingsError, SettingsErrors, default_data_bytes, default_max_users,
 };
 use crate::data_work::DataWork;
-use crate::http::admin_host::{AdminHosts, check_host};
-use crate::http::{self, ops};
+use crate::http::admin::host::{AdminHosts, check_host};
+use crate::http::{admin, listener};
 use crate::key_watch::KeyWatch;
 use crate::left::Left;
 use crate::mail::{AnyTransport, Mailer, Plan, Smtp, Webhook};
@@ -45,7 +45,7 @@ use crate::server::{Accounts, OneTimeCodes, Server};
 use crate::share::Share;
 use crate::telemetry::OPERATOR;
 use crate::test_clock::TestClock;
-use crate::token::{Algorithm, KeyError, KeyStore, Tokens};
+use crate::token::{ACCESS_TTL_S, Algorithm, KeyError, KeyStore, Tokens};
 use crate::work::Challenges;
 
 /// Entries of the verified-token cache: about 20 MB when full.
@@ -335,7 +335,7 @@ fn start_accounts(
 /// A server whose listeners are bound.
 pub struct Application {
     server: Arc<Server>,
-    phase: ops::SharedPhase,
+    phase: admin::SharedPhase,
     public: actix_web::dev::Server,
     admin: ServerHandle,
     address: SocketAddr,
@@ -349,9 +349,9 @@ pub struct Application {
 pub fn start_admin(
     settings: &Settings,
     test_clock: Option<Arc<TestClock>>,
-) -> Result<(ops::SharedPhase, ServerHandle, SocketAddr), StartError> {
+) -> Result<(admin::SharedPhase, ServerHandle, SocketAddr), StartError> {
     let address = settings.admin_listen;
-    let phase: ops::SharedPhase = Arc::new(RwLock::new(ops::Phase::Recovering));
+    let phase: admin::SharedPhase = Arc::new(RwLock::new(admin::Phase::Recovering));
     let shared = web::Data::new(Arc::clone(&phase));
     let hosts = web::Data::new(AdminHosts::new(&settings.admin.hosts));
     let app = move || {
@@ -360,8 +360,8 @@ pub fn start_admin(
             .app_data(shared.clone())
             .app_data(hosts.clone())
             .wrap(from_fn(check_host))
-            .configure(|routes| http::test_clock::routes(routes, clock))
-            .configure(ops::routes)
+            .configure(|routes| admin::test_clock::routes(routes, clock))
+            .configure(admin::routes)
     };
     let server = HttpServer::new(app)
         .workers(1)
@@ -384,7 +384,7 @@ impl Application {
         settings: Settings,
         mut providers: Providers,
         ports: Ports,
-        (phase, admin, admin_address): (ops::SharedPhase, ServerHandle, SocketAddr),
+        (phase, admin, admin_address): (admin::SharedPhase, ServerHandle, SocketAddr),
     ) -> Result<Self, StartError> {
         let is_claimed = check_folder(&settings, &*ports.files)?;
         let options = store_options(&settings);
@@ -413,8 +413,7 @@ impl Application {
             store.clock().wall_ms() / 1000,
         )?;
         let issuer = settings.public_url.clone().unwrap_or_else(|| format!("urn:passerby:{}", settings.app_id));
-        let tokens =
-            Tokens::new(keys.ring()?, issuer, settings.app_id.clone(), http::v1::ACCESS_TTL_S, TOKEN_CACHE_ENTRIES);
+        let tokens = Tokens::new(keys.ring()?, issuer, settings.app_id.clone(), ACCESS_TTL_S, TOKEN_CACHE_ENTRIES);
 
         let limits = Limits {
             idle_ms: u64::try_from(settings.actors.idle.as_millis()).unwrap_or(u64::MAX),
@@ -437,7 +436,7 @@ impl Application {
         let data_work = DataWork::new(&settings.data, settings.limits, Arc::clone(&ports.clock));
         let challenges = Challenges::new(&*entropy);
         let of_network = |most: u64| settings.limits.then_some(most);
-        let most = http::listener::most_connections(&settings);
+        let most = listener::most_connections(&settings);
         // checks and logins have connections, too
         let most_sockets = settings.http.max_sockets.min(most - most / 4);
         let key_watch = KeyWatch::start(&settings.keys_dir, &keys)?;
@@ -468,12 +467,12 @@ impl Application {
         });
 
         let listen = server.settings.listen;
-        let (public, address) = http::listener::bind(&server).map_err(|error| StartError::Listen {
+        let (public, address) = listener::bind(&server).map_err(|error| StartError::Listen {
             listener: Listener::Public,
             address: listen,
             error,
         })?;
-        *phase.write() = ops::Phase::Serving(Arc::clone(&server));
+        *phase.write() = admin::Phase::Serving(Arc::clone(&server));
         Ok(Self { server, phase, public, admin, address, admin_address })
     }
 
@@ -503,7 +502,7 @@ impl Application {
             ended = &mut running => Some(ended),
             () = stop => None,
         };
-        *self.phase.write() = ops::Phase::Draining(Arc::clone(&self.server));
+        *self.phase.write() = admin::Phase::Draining(Arc::clone(&self.server));
         if ended.is_none() {
             tracing::info!("draining");
             tokio::time::sleep(self.server.settings.drain.notice).await;

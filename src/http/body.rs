@@ -17,7 +17,7 @@ use passerby_actors::stall;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
-use super::Context;
+use super::context::Context;
 use super::fields::shown_pointer;
 
 /// Why a body was not taken.

@@ -6,8 +6,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
-use super::other_method;
 use super::preconditions::Tags;
+use super::problem::other_method;
 
 /// Browsers ask again after an hour, and then whether it is still the same.
 const CACHED: HeaderValue = HeaderValue::from_static("public, max-age=3600");

@@ -5,8 +5,9 @@ use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
+use super::context::{Context, JSON, NO_STORE, origin};
 use super::files::{escaped, page, page_policy};
-use super::{Context, JSON, NO_STORE, client_api, other_method};
+use super::problem::other_method;
 
 /// Adds the route.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -14,7 +15,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 }
 
 async fn index(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    let origin = client_api::origin(&request, &context, "http");
+    let origin = origin(&request, &context, "http");
     let links = json!({
         "name": "Passerby",
         "about": "anonymous authentication and sessions",

@@ -11,7 +11,6 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,13 +20,13 @@ use actix_server::Server as Listener;
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::rt::net::TcpStream;
-use futures_util::task::AtomicWaker;
 use ipnet::IpNet;
 use passerby_actors::stall::{self, Mark};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::public_app;
+use super::app::public_app;
+use super::connection::Endless;
 use crate::config::{Http, Settings};
 use crate::network::Network;
 use crate::places::Place;
@@ -185,47 +184,6 @@ struct Impatient<S> {
 /// What the client of a connection whose first head did not come in time is told.
 const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-/// Of a connection: whether a socket has it, which looks after its own stalls; and whether its first head is there.
-#[derive(Clone, Default)]
-pub(crate) struct Endless(Arc<Shared>);
-
-#[derive(Default)]
-struct Shared {
-    is_on: AtomicBool,
-    has_request: AtomicBool,
-    /// Of whoever waits on the connection while no timer runs.
-    waker: AtomicWaker,
-}
-
-impl Endless {
-    /// A request was read from it.
-    pub(crate) fn has_request(&self) {
-        self.0.has_request.store(true, Ordering::Relaxed);
-    }
-
-    /// A socket has it.
-    pub(crate) fn begin(&self) {
-        self.0.is_on.store(true, Ordering::Relaxed);
-    }
-
-    /// The socket is over, and what it left unsent is not waited for.
-    pub(crate) fn end(&self) {
-        self.0.is_on.store(false, Ordering::Relaxed);
-        // who waits for a client that takes nothing has to begin to count
-        self.0.waker.wake();
-    }
-
-    /// Whether nothing is counted now; then whoever asks is woken when that ends.
-    fn holds(&self, cx: &Context<'_>) -> bool {
-        if !self.0.is_on.load(Ordering::Relaxed) {
-            return false;
-        }
-        self.0.waker.register(cx.waker());
-        // it may have ended in between
-        self.0.is_on.load(Ordering::Relaxed)
-    }
-}
-
 impl<S> Impatient<S> {
     fn new(stream: S, limits: Limits, place: Option<Place>) -> Self {
         Self {
@@ -255,7 +213,7 @@ impl<S> Impatient<S> {
 
     /// Whether the time of the phase is over. Otherwise the task is woken when it may be.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.phase == Phase::Head && self.endless.0.has_request.load(Ordering::Relaxed) {
+        if self.phase == Phase::Head && self.endless.had_request() {
             self.phase = Phase::Owed;
         }
         loop {

@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::v1::rfc3339;
-use super::{Context, within_time};
+use super::context::{Context, within_time};
+use super::time::rfc3339;
 use crate::config::{MeterRule, OfAccounts, Window};
 
 /// One use of a meter, as a request asks for it.

@@ -26,6 +26,9 @@ pub use self::cookie::{CookieKind, ReaderCookie};
 pub use self::key_store::{KeyInfo, KeyStore, key_path};
 pub use self::keys::{Algorithm, KeyError, KeyId, KeyRing, KeyState, KeyUse};
 
+/// How long an access token is good (seconds): 30 minutes.
+pub const ACCESS_TTL_S: u32 = 1800;
+
 /// `exp` of refresh tokens, 50 years as the original had it: SDKs look at it, the server goes by the record.
 const REFRESH_LIFETIME_S: u64 = 1_576_800_000;
 

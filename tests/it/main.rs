@@ -10,8 +10,9 @@
 
 mod abuse;
 mod accounts;
+mod app_services;
+mod architecture;
 mod bad_input;
-mod client_api;
 mod command_line;
 mod data;
 mod documents;

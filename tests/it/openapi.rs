@@ -115,7 +115,7 @@ fn routed_below(folder: &Path, paths: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
-        let prefix = if path.to_str().unwrap().contains("client_api") { "/api/client/v2.0" } else { "" };
+        let prefix = if path.to_str().unwrap().contains("app_services") { "/api/client/v2.0" } else { "" };
         match name {
             // of demos, of the admin listener, and of `serve --test`
             "demo" | "ops.rs" | "test_clock.rs" => {}

@@ -1,9 +1,7 @@
 //! The OpenAPI document, written by the handlers' own annotations, and the page that shows it.
 
-mod answers;
 mod page;
 mod problems;
-mod requests;
 
 use std::sync::LazyLock;
 
@@ -13,11 +11,10 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-pub(crate) use self::answers::*;
 use self::problems::{CLIENT_ERRORS, Kind, PROBLEMS, kinds};
-pub(crate) use self::requests::*;
 use super::files::{File, file};
-use super::{client_api, v1};
+use super::problem::Problem;
+use super::{app_services, v1};
 
 /// The largest part of what is said in the document as a whole.
 const ABOUT: &str = include_str!("about.md");
@@ -29,21 +26,21 @@ const EXAMPLES: &str = include_str!("examples.json");
 #[openapi(
     info(title = "Passerby", description = ABOUT),
     paths(
-        v1::create_session,
-        v1::session,
-        v1::refresh_session,
-        v1::end_session,
-        v1::sessions::transfer,
+        v1::login::create_session,
+        v1::session::session,
+        v1::session::refresh_session,
+        v1::session::end_session,
+        v1::user_sessions::transfer,
         v1::challenge::challenge,
-        v1::jwks,
-        v1::linking::list_identities,
-        v1::linking::link_identity,
-        v1::linking::unlink_identity,
-        v1::sessions::list_sessions,
-        v1::sessions::end_other_sessions,
-        v1::sessions::end_one_session,
+        v1::jwks::jwks,
+        v1::identities::list_identities,
+        v1::identities::link_identity,
+        v1::identities::unlink_identity,
+        v1::user_sessions::list_sessions,
+        v1::user_sessions::end_other_sessions,
+        v1::user_sessions::end_one_session,
         v1::export::export,
-        v1::delete_user,
+        v1::session::delete_user,
         v1::userpass::register,
         v1::userpass::confirm_registration,
         v1::userpass::resend_confirmation,
@@ -66,28 +63,28 @@ const EXAMPLES: &str = include_str!("examples.json");
         super::socket::open,
         v1::meters::list_meters,
         v1::meters::use_meter,
-        super::reader::verify::verify,
-        client_api::location,
-        client_api::login,
-        client_api::profile,
-        client_api::refresh,
-        client_api::logout,
-        client_api::delete,
-        client_api::userpass::register_user,
-        client_api::userpass::confirm,
-        client_api::userpass::send_confirmation,
-        client_api::userpass::call_confirmation,
-        client_api::userpass::reset,
-        client_api::userpass::send_reset,
-        client_api::userpass::call_reset,
-        client_api::api_keys::create_key,
-        client_api::api_keys::fetch_keys,
-        client_api::api_keys::fetch_key,
-        client_api::api_keys::delete_key,
-        client_api::api_keys::enable_key,
-        client_api::api_keys::disable_key,
+        super::verify::verify,
+        app_services::location::location,
+        app_services::login::login,
+        app_services::profile::profile,
+        app_services::session::refresh,
+        app_services::session::logout,
+        app_services::session::delete,
+        app_services::userpass::register_user,
+        app_services::userpass::confirm,
+        app_services::userpass::send_confirmation,
+        app_services::userpass::call_confirmation,
+        app_services::userpass::reset,
+        app_services::userpass::send_reset,
+        app_services::userpass::call_reset,
+        app_services::api_keys::create_key,
+        app_services::api_keys::fetch_keys,
+        app_services::api_keys::fetch_key,
+        app_services::api_keys::delete_key,
+        app_services::api_keys::enable_key,
+        app_services::api_keys::disable_key,
     ),
-    components(schemas(v1::Problem, client_api::ErrorBody)),
+    components(schemas(Problem, app_services::ErrorBody)),
     tags(
         (name = "Sessions", description = "Beginning, refreshing and ending sessions, and checking their tokens elsewhere."),
         (name = "Accounts", description = "A user's identities and sessions. A user who has linked an identity is an account; until then, the user is anonymous."),
@@ -151,9 +148,9 @@ fn document() -> Value {
     let examples: Value = serde_json::from_str(EXAMPLES).unwrap_or_default();
     document["servers"] = json!([{ "url": "/", "description": "The server that this document comes from." }]);
     for (path, item) in members(&mut document["paths"]) {
-        let is_client_api = super::is_client_api(path);
+        let is_app_services = app_services::serves(path);
         for operation in members(item).map(|(_, operation)| operation) {
-            complete(operation, is_client_api);
+            complete(operation, is_app_services);
             let id = operation["operationId"].as_str().unwrap_or_default();
             give_examples(operation, &examples[id].clone());
         }
@@ -212,7 +209,7 @@ fn simplify(value: &mut Value) {
 }
 
 /// Writes the error responses of an operation, from what it has in `x-problems`.
-fn complete(operation: &mut Value, is_client_api: bool) {
+fn complete(operation: &mut Value, is_app_services: bool) {
     let Some(object) = operation.as_object_mut() else { return };
     object.entry("security").or_insert_with(|| json!([]));
     // what may be left out is not null where there are no nulls
@@ -225,11 +222,11 @@ fn complete(operation: &mut Value, is_client_api: bool) {
         }
     }
     let words = object.remove("x-problems").unwrap_or_default();
-    let table = if is_client_api { CLIENT_ERRORS } else { PROBLEMS };
+    let table = if is_app_services { CLIENT_ERRORS } else { PROBLEMS };
     let kinds = kinds(table, words.as_str().unwrap_or_default());
     let responses = object.entry("responses").or_insert_with(|| json!({}));
     for of_status in kinds.chunk_by(|a, b| a.status == b.status) {
-        responses[of_status[0].status.to_string()] = response(of_status, is_client_api);
+        responses[of_status[0].status.to_string()] = response(of_status, is_app_services);
     }
 }
 
@@ -244,7 +241,7 @@ fn never_null(schema: &mut Value) {
     }
 }
 
-fn response(kinds: &[&Kind], is_client_api: bool) -> Value {
+fn response(kinds: &[&Kind], is_app_services: bool) -> Value {
     let status = kinds[0].status;
     let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();
     let list = kinds.iter().map(|kind| match kind.code {
@@ -254,8 +251,8 @@ fn response(kinds: &[&Kind], is_client_api: bool) -> Value {
     let description = format!("{reason}\n\n{}", list.collect::<Vec<_>>().join("\n"));
     let mut codes: Vec<Value> = kinds.iter().map(|kind| kind.code.map(str::to_owned).into()).collect();
     codes.dedup();
-    let mut content = json!({ "schema": { "$ref": format!("#/components/schemas/{}", if is_client_api { "AppServicesError" } else { "Problem" }) } });
-    if is_client_api {
+    let mut content = json!({ "schema": { "$ref": format!("#/components/schemas/{}", if is_app_services { "AppServicesError" } else { "Problem" }) } });
+    if is_app_services {
         content["examples"] = kinds.iter().map(|kind| (kind.word.to_owned(), client_example(kind))).collect();
     } else {
         let named = |kind: &&Kind| {
@@ -264,14 +261,14 @@ fn response(kinds: &[&Kind], is_client_api: bool) -> Value {
         };
         content["examples"] = kinds.iter().map(named).collect();
     }
-    let content_type = if is_client_api { "application/json" } else { "application/problem+json" };
+    let content_type = if is_app_services { "application/json" } else { "application/problem+json" };
     let mut headers = Map::new();
     let named = match status {
-        401 if !is_client_api => Some("WWW-Authenticate"),
+        401 if !is_app_services => Some("WWW-Authenticate"),
         429 | 503 => Some("Retry-After"),
         _ => None,
     };
-    for name in named.into_iter().chain(is_client_api.then_some("X-AppServices-Request-Id")) {
+    for name in named.into_iter().chain(is_app_services.then_some("X-AppServices-Request-Id")) {
         headers.insert(name.to_owned(), json!({ "$ref": format!("#/components/headers/{name}") }));
     }
     let mut response = json!({ "description": description, "content": { content_type: content }, "x-codes": codes });
@@ -376,7 +373,7 @@ mod tests {
         let annotated = serde_json::to_value(Annotated::openapi()).unwrap();
         for (path, item) in annotated["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
-                let table = if crate::http::is_client_api(path) { CLIENT_ERRORS } else { PROBLEMS };
+                let table = if app_services::serves(path) { CLIENT_ERRORS } else { PROBLEMS };
                 for word in operation["x-problems"].as_str().unwrap_or_default().split_whitespace() {
                     assert!(!kinds(table, word).is_empty(), "{method} {path}: {word}");
                 }
@@ -400,9 +397,9 @@ mod tests {
                 }
             }
         }
-        for (is_client_api, table) in [(false, PROBLEMS), (true, CLIENT_ERRORS)] {
+        for (is_app_services, table) in [(false, PROBLEMS), (true, CLIENT_ERRORS)] {
             for kind in table {
-                let wanted = (is_client_api, kind.status, kind.code.map(str::to_owned));
+                let wanted = (is_app_services, kind.status, kind.code.map(str::to_owned));
                 assert!(used.contains(&wanted), "nothing is answered {} {}", kind.status, kind.word);
             }
         }

@@ -4,7 +4,6 @@
 //! names, and gets a cookie of a session. So a visitor who reads one page costs nothing, and has the same id from the
 //! first page on.
 
-pub(crate) mod verify;
 mod visitor;
 
 use actix_web::cookie::time::Duration;
@@ -17,8 +16,9 @@ use passerby_actors::handle::{self, Live, LoggedIn};
 use passerby_actors::store::Store as _;
 
 pub(crate) use self::visitor::Visitor;
+use super::charge::came_back;
+use super::context::Context;
 use super::forwarded::Forwarded;
-use super::{Context, came_back};
 use crate::left::ON_THE_WAY_S;
 use crate::token::{CookieKind, ReaderCookie};
 
@@ -206,7 +206,7 @@ fn lazy_s(context: &Context, cookie: &ReaderCookie) -> u32 {
 }
 
 /// Sets a lazy cookie for an id whose reader is not made.
-fn set_lazy(response: &mut HttpResponse, request: &HttpRequest, context: &Context, user: UserId) {
+pub(crate) fn set_lazy(response: &mut HttpResponse, request: &HttpRequest, context: &Context, user: UserId) {
     let issued: ServiceTime = context.server.clock().now();
     let window_s = context.server.core.policy().window_s;
     let cookie = ReaderCookie { kind: CookieKind::Lazy, user, session: window_s, issued };
@@ -247,7 +247,7 @@ pub(crate) fn slide(
 }
 
 /// Slides the cookie of a reader who comes back and still cannot be made.
-fn slide_lazy(response: &mut HttpResponse, request: &HttpRequest, context: &Context, cookie: &ReaderCookie) {
+pub(crate) fn slide_lazy(response: &mut HttpResponse, request: &HttpRequest, context: &Context, cookie: &ReaderCookie) {
     let is_due = context.server.clock().now().saturating_sub(cookie.issued) >= SLIDE_S;
     if is_due && may_set(context, &session_of(cookie)) {
         set_lazy(response, request, context, cookie.user);

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpMessage as _, HttpRequest};
 
-use crate::http::WasHead;
+use crate::http::context::WasHead;
 
 /// Parts of the names by which crawlers, monitors and tools call themselves, in lower case.
 const MACHINES: [&str; 28] = [

@@ -7,9 +7,9 @@ use passerby_actors::domain::{Cause, Change, Delta, Expected, SessionId, Shape, 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use crate::http::Problem;
 use crate::http::body::{self, BodyError};
 use crate::http::fields;
-use crate::http::v1::Problem;
 use crate::http::v1::data::{increment, json_patch, object};
 
 /// Fewer characters would soon name two operations.

@@ -16,11 +16,10 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::frames::{self, Frame, Request};
 use crate::data_work::Whose;
-use crate::http::listener::Endless;
+use crate::http::connection::Endless;
 use crate::http::meters::{self, Use};
 use crate::http::v1::data::{told, work_on_data};
-use crate::http::v1::{Problem, rfc3339};
-use crate::http::{Context, came_back_from, within_time};
+use crate::http::{Context, Problem, came_back_from, rfc3339, within_time};
 use crate::network::Network;
 use crate::places::Place;
 

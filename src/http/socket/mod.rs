@@ -15,10 +15,11 @@ use utoipa::ToSchema;
 
 use self::guard::Guard;
 use self::live::Socket;
-use super::listener::Endless;
+use super::connection::Endless;
 use super::reader::{self, Found};
-use super::v1::{Problem, Scope, authenticate, by_bearer, no_fields, respond};
-use super::{Context, JSON, NO_STORE, client, other_method, within_time};
+use super::{
+    Context, JSON, NO_STORE, Problem, Scope, authenticate, by_bearer, client, other_method, read, respond, within_time,
+};
 use crate::network::Network;
 use crate::server::{TICKET_S, Transfer};
 
@@ -59,7 +60,7 @@ pub(crate) struct TicketAnswer {
     extensions(("x-problems" = json!("object session overloaded"))))]
 pub(crate) async fn ticket(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        no_fields(&request, &context, payload).await?;
+        read::none(&request, &context, payload).await?;
         let live = authenticate(&request, &context, Scope::Data)?;
         let server = &context.server;
         let whose = Transfer { user: live.user, session: live.number };
@@ -101,7 +102,7 @@ async fn try_open(request: &HttpRequest, context: &Context, payload: web::Payloa
     }
     let server = &context.server;
     if *server.stopping.borrow() {
-        return Err(super::handle::Error::Stopping.into());
+        return Err(passerby_actors::handle::Error::Stopping.into());
     }
     // a ticket is used up when nothing but its own user's state is in the way
     let place = server.sockets.take(Network::of(client(request, context)))?;

@@ -8,9 +8,11 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Problem, Scope, authenticate, fields, fresh, json, respond, rfc3339};
-use crate::http::openapi::{ApiKeyChange, NewApiKey};
-use crate::http::{Context, JSON, other_method, within_time};
+use crate::http::auth::fresh;
+use crate::http::schemas::{ApiKeyChange, NewApiKey};
+use crate::http::{
+    Context, JSON, Problem, Scope, authenticate, json, other_method, read, respond, rfc3339, within_time,
+};
 use crate::provider::api_key::{ApiKey, check_name};
 
 /// Adds the routes.
@@ -90,7 +92,7 @@ pub(crate) async fn list_keys(request: HttpRequest, context: web::Data<Context>)
     extensions(("x-problems" = json!("object bad-field account provider-disabled fresh-login-needed bad-name anonymous key-name-taken too-many-keys write"))))]
 pub(crate) async fn make_key(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        let body = fields::read(&request, &context, payload, &[&["name"]]).await?;
+        let body = read::read(&request, &context, payload, &[&["name"]]).await?;
         enabled(&context)?;
         let live = authenticate(&request, &context, Scope::Account)?;
         fresh(&context, &live)?;
@@ -118,7 +120,7 @@ pub(crate) async fn change_key(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        let body = fields::read(&request, &context, payload, &[&["disabled"]]).await?;
+        let body = read::read(&request, &context, payload, &[&["disabled"]]).await?;
         let live = authenticate(&request, &context, Scope::Account)?;
         let disabled = body.get("disabled").and_then(Value::as_bool);
         let needed = || Problem::bad_field("the body needs \"disabled\", true or false");
@@ -145,7 +147,7 @@ pub(crate) async fn remove_key(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        fields::none(&request, &context, payload).await?;
+        read::none(&request, &context, payload).await?;
         let live = authenticate(&request, &context, Scope::Account)?;
         within_time(&context, context.handle.remove_key(&live.user, id(&request)?)).await?;
         Ok(HttpResponse::NoContent().finish())

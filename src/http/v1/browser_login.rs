@@ -22,10 +22,9 @@ use passerby_actors::domain::{LoginMethod, UserId};
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
-use super::{Problem, fields, respond};
 use crate::budget::Spend;
-use crate::http::openapi::IssuersAnswer;
-use crate::http::{Context, body, client, identities, other_method, spend};
+use crate::http::schemas::IssuersAnswer;
+use crate::http::{Context, Problem, body, client, identities, other_method, read, respond, spend};
 use crate::network::Network;
 use crate::provider::identity::{IdentityError, plain};
 use crate::server::{FinishedLogin, SENT_LOGIN_S, SentLogin};
@@ -125,7 +124,7 @@ pub(crate) async fn begin(request: HttpRequest, context: web::Data<Context>) -> 
         let provider = provider.ok_or_else(|| {
             if server.providers.knows(name) { Problem::provider_disabled() } else { Problem::unknown_provider() }
         })?;
-        let query = fields::of_query(&request, &["code_challenge", "redirect_uri"])?;
+        let query = read::of_query(&request, &["code_challenge", "redirect_uri"])?;
         spend(&request, &context, Spend::Link)?;
         let challenge = text(&query, "code_challenge")
             .filter(|text| URL_SAFE_NO_PAD.decode(text).is_ok_and(|hash| hash.len() == SHA256.output_len()));

@@ -4,10 +4,9 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value};
 
-use super::{Problem, json, respond};
 use crate::budget::{OverBudget, Spend, Why};
-use crate::http::openapi::WorkChallenge;
-use crate::http::{Context, JSON, client, other_method, spend, spend_on_password};
+use crate::http::schemas::WorkChallenge;
+use crate::http::{Context, JSON, Problem, client, json, other_method, respond, spend, spend_on_password};
 use crate::work::ProofError;
 
 /// Adds the routes.

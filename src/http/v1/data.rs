@@ -11,13 +11,13 @@ use serde::Serialize;
 use serde_json::{Map, Number, Value};
 use utoipa::ToSchema;
 
-use super::problem::Answer;
-use super::{Problem, Scope, authenticate, fields, json, respond};
 use crate::budget::OverBudget;
 use crate::data_work::Whose;
-use crate::http::openapi::{Increment, JsonPatchStep, MergePatch, UserDocument};
 use crate::http::preconditions::Tags;
-use crate::http::{Context, JSON, body, client, other_method, within_time};
+use crate::http::schemas::{Increment, JsonPatchStep, MergePatch, UserDocument};
+use crate::http::{
+    Answer, Context, JSON, Problem, Scope, authenticate, body, client, json, other_method, read, respond, within_time,
+};
 use crate::network::Network;
 
 const ACCEPT_PATCH: (HeaderName, HeaderValue) = (
@@ -153,7 +153,7 @@ pub(crate) async fn increment_data(
     context: web::Data<Context>,
     payload: web::Payload,
 ) -> HttpResponse {
-    let change = |body: &[u8]| increment(&fields::of(&request, body, &[OF_INCREMENT])?);
+    let change = |body: &[u8]| increment(&read::of(&request, body, &[OF_INCREMENT])?);
     edit(&request, &context, payload, change).await
 }
 
@@ -170,7 +170,7 @@ pub(crate) async fn delete_data(
     context: web::Data<Context>,
     payload: web::Payload,
 ) -> HttpResponse {
-    edit(&request, &context, payload, |body| fields::none_of(&request, body).map(|()| Change::Delete)).await
+    edit(&request, &context, payload, |body| read::none_of(&request, body).map(|()| Change::Delete)).await
 }
 
 async fn edit(
@@ -185,7 +185,7 @@ async fn edit(
         let body = body::read(request, context, payload).await;
         let live = authenticate(request, context, Scope::Data)?;
         let body = body?;
-        fields::none_in_query(request, &[])?;
+        read::none_in_query(request, &[])?;
         let whose = Whose::of(client(request, context), live.user);
         let bytes = body.len() + context.handle.document(&live.user).map_or(0, |bytes| bytes.len());
         if work_on_data(context, whose, bytes).await? {

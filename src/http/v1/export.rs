@@ -6,9 +6,9 @@ use passerby_actors::domain::{Document, Refusal, ServiceTime, SessionId};
 use passerby_actors::handle;
 use serde_json::{Value, json};
 
-use super::{Scope, authenticate, json as answer_json, made, respond, rfc3339};
-use crate::http::openapi::UserExport;
-use crate::http::{Context, JSON, other_method};
+use crate::http::schemas::UserExport;
+use crate::http::time::created;
+use crate::http::{Context, JSON, Scope, authenticate, json as answer_json, other_method, respond, rfc3339};
 
 /// Adds the routes.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -56,8 +56,8 @@ pub(crate) async fn export(request: HttpRequest, context: web::Data<Context>) ->
         let export = json!({
             "user_id": user.id.to_string(),
             "anonymous": user.record.is_anonymous(),
-            "created": made(&user),
-            "last_seen": shown(user.record.last_seen).max(made(&user)),
+            "created": created(&user),
+            "last_seen": shown(user.record.last_seen).max(created(&user)),
             "expires": user.record.deadline(policy.window_s).map(shown),
             "identities": identities.collect::<Vec<_>>(),
             "sessions": sessions.collect::<Vec<_>>(),

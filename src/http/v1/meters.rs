@@ -7,10 +7,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::data::operation_name;
-use super::{Problem, Scope, authenticate, fields, json, respond};
 use crate::http::meters::{self, MeterView, Use};
-use crate::http::openapi::MeterUse;
-use crate::http::{Context, JSON, other_method};
+use crate::http::schemas::MeterUse;
+use crate::http::{Context, JSON, Problem, Scope, authenticate, json, other_method, read, respond};
 
 /// Adds the routes.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -53,7 +52,7 @@ pub(crate) async fn use_meter(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        let body = fields::read(&request, &context, payload, &[&["amount", "item"]]).await?;
+        let body = read::read(&request, &context, payload, &[&["amount", "item"]]).await?;
         let live = authenticate(&request, &context, Scope::Data)?;
         let amount = match body.get("amount") {
             None => 1,

@@ -7,10 +7,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use passerby_actors::domain::LOCAL_USERPASS;
 use serde_json::{Map, Value};
 
-use super::{Answer, Problem, Scope, afford, afford_password, authenticate, fields, respond};
+use super::challenge::{afford, afford_password};
 use crate::budget::Spend;
-use crate::http::openapi::{MailAddress, MailToken, PasswordChange, PasswordReset, Registration};
-use crate::http::{Context, client, identities, other_method};
+use crate::http::schemas::{MailAddress, MailToken, PasswordChange, PasswordReset, Registration};
+use crate::http::{Answer, Context, Problem, Scope, authenticate, client, identities, other_method, read, respond};
 use crate::provider::local_userpass::{self, LocalUserpass, UserpassError};
 use crate::provider::password::Password;
 
@@ -59,7 +59,7 @@ async fn asked<'a>(
     payload: web::Payload,
     known: &[&str],
 ) -> Result<(Map<String, Value>, &'a Arc<LocalUserpass>), Problem> {
-    let body = fields::read(request, context, payload, &[known, &["provider", "altcha"]]).await?;
+    let body = read::read(request, context, payload, &[known, &["provider", "altcha"]]).await?;
     if body.get("provider").is_some_and(|provider| provider != LOCAL_USERPASS) {
         return Err(Problem::misplaced_fields("\"provider\" is \"local-userpass\" here, or left out"));
     }

@@ -8,10 +8,10 @@ use actix_web::http::header::{self, HeaderMap, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use self::articles::{ARTICLES, Article};
-use super::{PAGE_POLICY, assets};
+use crate::http::demo::page::{PAGE_POLICY, assets};
 use crate::http::reader::Visitor;
-use crate::http::reader::verify::{self, Wish};
-use crate::http::{Context, NO_STORE, other_method, v1};
+use crate::http::verify::{self, Wish};
+use crate::http::{Context, NO_STORE, Problem, other_method};
 
 /// As in the demo's settings.
 const METER: &str = "articles";
@@ -53,7 +53,7 @@ async fn subscribe(request: HttpRequest, context: web::Data<Context>) -> HttpRes
 async fn article(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
     let slug = request.match_info().get("slug").unwrap_or_default();
     let Some(article) = ARTICLES.iter().find(|article| article.slug == slug) else {
-        return v1::Problem::not_found().respond(&context);
+        return Problem::not_found().respond(&context);
     };
     page(&request, &context, article.title, Some(slug), |is_open| {
         let Article { title, lede, text, .. } = article;

@@ -5,8 +5,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use qrcode::render::svg;
 use qrcode::{EcLevel, QrCode};
 
-use super::{PAGE_POLICY, assets};
-use crate::http::{Context, NO_STORE, body, other_method, v1};
+use crate::http::demo::page::{PAGE_POLICY, assets};
+use crate::http::{Context, NO_STORE, Problem, body, other_method};
 
 /// Adds the page.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -32,13 +32,13 @@ async fn page() -> HttpResponse {
 async fn qr(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let text = match body::read(&request, &context, payload).await {
         Ok(text) => text,
-        Err(error) => return v1::Problem::from(error).respond(&context),
+        Err(error) => return Problem::from(error).respond(&context),
     };
     match QrCode::with_error_correction_level(&text, EcLevel::M) {
         Ok(code) => {
             let image = code.render::<svg::Color<'_>>().min_dimensions(200, 200).build();
             HttpResponse::Ok().insert_header(NO_STORE).content_type("image/svg+xml").body(image)
         }
-        Err(_) => v1::Problem::from(body::BodyError::TooLarge(2000)).respond(&context),
+        Err(_) => Problem::from(body::BodyError::TooLarge(2000)).respond(&context),
     }
 }

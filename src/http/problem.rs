@@ -1,17 +1,19 @@
 //! What Passerby's own API answers when something is wrong: RFC 9457 problem details.
 
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, Route};
 use passerby_actors::domain::{CredentialRefusal, DocumentRefusal, Refusal};
 use passerby_actors::handle;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::bearer::NoToken;
+use super::body::BodyError;
+use super::context::{Context, NO_STORE, retry_after_s};
+use super::fields::Refused;
+use super::method;
 use crate::budget::OverBudget;
-use crate::http::body::BodyError;
-use crate::http::fields::Refused;
-use crate::http::{Context, KEY_SESSION, NO_STORE, retry_after_s};
 use crate::places::NoPlace;
 use crate::provider::codes::Full;
 use crate::provider::identity::IdentityError;
@@ -21,9 +23,13 @@ use crate::token::TokenError;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
+/// Why a session that an API key began may not do something.
+pub(crate) const KEY_SESSION: &str =
+    "a session that an API key began uses the account's data and does nothing else: log in another way";
+
 /// An error as RFC 9457 wants it.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// Names the kind of problem, as a URI.
     #[serde(rename = "type")]
     #[schema(example = "urn:passerby:problem:session-ended")]
@@ -36,7 +42,7 @@ pub struct Problem {
     status: u16,
     /// What happened here, for people.
     #[schema(example = "the session has ended")]
-    pub(super) detail: String,
+    pub(crate) detail: String,
     /// The last part of `type`, for programs. Each operation lists its own; new ones may come.
     #[schema(example = "session-ended")]
     code: &'static str,
@@ -57,7 +63,7 @@ impl Problem {
     }
 
     /// The same status and time to wait under another name.
-    pub(super) fn renamed(self, code: &'static str, detail: String) -> Self {
+    pub(crate) fn renamed(self, code: &'static str, detail: String) -> Self {
         Self { kind: format!("urn:passerby:problem:{code}"), code, detail, ..self }
     }
 
@@ -317,6 +323,16 @@ impl From<handle::Error> for Problem {
     }
 }
 
+impl From<NoToken> for Problem {
+    fn from(error: NoToken) -> Self {
+        match error {
+            NoToken::Missing => Self::no_token(),
+            NoToken::Refused(error) => error.into(),
+            NoToken::OverBudget(over) => over.into(),
+        }
+    }
+}
+
 impl From<TokenError> for Problem {
     fn from(error: TokenError) -> Self {
         match error {
@@ -327,7 +343,7 @@ impl From<TokenError> for Problem {
     }
 }
 
-pub(super) type Answer = Result<HttpResponse, Problem>;
+pub(crate) type Answer = Result<HttpResponse, Problem>;
 
 pub(crate) fn respond(context: &Context, answer: Answer) -> HttpResponse {
     let server = &context.server;
@@ -358,7 +374,12 @@ pub(crate) fn respond(context: &Context, answer: Answer) -> HttpResponse {
     response
 }
 
-pub(super) fn json(status: StatusCode, content_type: HeaderValue, body: &impl Serialize) -> HttpResponse {
+/// For a known path with another method than these.
+pub(crate) fn other_method(methods: &'static str) -> Route {
+    method::other_than(methods, |_, context| Problem::method_not_allowed().respond(context))
+}
+
+pub(crate) fn json(status: StatusCode, content_type: HeaderValue, body: &impl Serialize) -> HttpResponse {
     match serde_json::to_vec(body) {
         Ok(bytes) => HttpResponse::build(status).insert_header((header::CONTENT_TYPE, content_type)).body(bytes),
         Err(_) => HttpResponse::InternalServerError().finish(),

@@ -10,8 +10,8 @@ use passerby_actors::domain::Clock as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::NO_STORE;
 use crate::config::seconds_in;
+use crate::http::context::{NO_STORE, allow, options};
 use crate::test_clock::{MOST_AHEAD_S, TestClock};
 
 /// Adds the route, if there is such a clock.
@@ -20,10 +20,10 @@ pub(crate) fn routes(config: &mut web::ServiceConfig, clock: Option<Arc<TestCloc
     let methods = "GET, POST";
     let other = move |request: HttpRequest| async move {
         if *request.method() == Method::OPTIONS {
-            return super::options(methods);
+            return options(methods);
         }
         let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, "expected GET or POST");
-        let (name, value) = super::allow(methods);
+        let (name, value) = allow(methods);
         if let Ok(value) = HeaderValue::try_from(value) {
             response.headers_mut().insert(name, value);
         }

@@ -6,7 +6,28 @@ use std::collections::HashMap;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::http::v1::SessionTokens;
+/// Tokens of a session.
+#[derive(ToSchema)]
+pub(crate) struct SessionTokens {
+    /// The user's id.
+    #[schema(example = "0199c4c8-7d2a-7c3f-9c1b-2f6d5e4a3b2c")]
+    user_id: String,
+    /// The session's id.
+    #[schema(example = "636aba021728b6c1c03db7f9")]
+    session_id: String,
+    /// `Bearer`.
+    #[schema(example = "Bearer")]
+    token_type: &'static str,
+    /// Goes with every request, in `Authorization: Bearer …`. A JWT (RFC 9068).
+    #[schema(example = "eyJhbGciOiJFZERTQSJ9.eyJ0eXAiOiJhY2Nlc3MifQ.c2lnbmF0dXJl")]
+    access_token: String,
+    /// Seconds for which the access token is good.
+    #[schema(example = 1800)]
+    expires_in: u32,
+    /// Replaced at every refresh.
+    #[schema(example = "eyJhbGciOiJIUzI1NiJ9.eyJ0eXAiOiJyZWZyZXNoIn0.c2lnbmF0dXJl")]
+    refresh_token: String,
+}
 
 /// A session has begun: its tokens, or the reader of the new cookie.
 #[derive(ToSchema)]

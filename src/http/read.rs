@@ -6,15 +6,17 @@ use actix_web::{HttpRequest, web};
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-use super::Problem;
-use crate::http::fields::{only, shown, without_nulls};
-use crate::http::{Context, bearer, body, reader};
+use super::bearer::bearer;
+use super::context::Context;
+use super::fields::{only, shown, without_nulls};
+use super::problem::Problem;
+use super::{body, reader};
 
 /// Reads the fields of a request. One that is null is left out.
 ///
 /// # Errors
 /// The body cannot be read or is no object; it has other fields than `known`; one of these is in the query.
-pub(super) async fn read(
+pub(crate) async fn read(
     request: &HttpRequest,
     context: &Context,
     payload: web::Payload,
@@ -28,7 +30,7 @@ pub(super) async fn read(
 ///
 /// # Errors
 /// As [`read`].
-pub(super) fn of(request: &HttpRequest, bytes: &[u8], known: &[&[&str]]) -> Result<Map<String, Value>, Problem> {
+pub(crate) fn of(request: &HttpRequest, bytes: &[u8], known: &[&[&str]]) -> Result<Map<String, Value>, Problem> {
     named(request, bytes, known).map(without_nulls)
 }
 
@@ -36,7 +38,7 @@ pub(super) fn of(request: &HttpRequest, bytes: &[u8], known: &[&[&str]]) -> Resu
 ///
 /// # Errors
 /// As [`read`].
-pub(super) fn named(request: &HttpRequest, bytes: &[u8], known: &[&[&str]]) -> Result<Map<String, Value>, Problem> {
+pub(crate) fn named(request: &HttpRequest, bytes: &[u8], known: &[&[&str]]) -> Result<Map<String, Value>, Problem> {
     let fields = body::fields_of(bytes)?;
     none_in_query(request, known)?;
     only(&fields, known, "this request").map_err(Problem::unknown_fields)?;
@@ -64,7 +66,7 @@ pub(crate) async fn none(request: &HttpRequest, context: &Context, payload: web:
 ///
 /// # Errors
 /// As [`none`].
-pub(super) fn none_of(request: &HttpRequest, bytes: &[u8]) -> Result<(), Problem> {
+pub(crate) fn none_of(request: &HttpRequest, bytes: &[u8]) -> Result<(), Problem> {
     none_in_query(request, &[])?;
     only(&body::fields_of(bytes)?, &[], "this request").map_err(Problem::unknown_fields)
 }
@@ -73,7 +75,7 @@ pub(super) fn none_of(request: &HttpRequest, bytes: &[u8]) -> Result<(), Problem
 ///
 /// # Errors
 /// 400 `bad-query` names another one, or one that is there twice.
-pub(super) fn of_query(request: &HttpRequest, known: &[&str]) -> Result<Map<String, Value>, Problem> {
+pub(crate) fn of_query(request: &HttpRequest, known: &[&str]) -> Result<Map<String, Value>, Problem> {
     let mut found = Map::new();
     for (name, value) in form_urlencoded::parse(request.query_string().as_bytes()) {
         let name = shown(&name);
@@ -90,7 +92,7 @@ pub(super) fn of_query(request: &HttpRequest, known: &[&str]) -> Result<Map<Stri
 }
 
 /// `?dry_run=true`, however it is spelled, would do it for real.
-pub(super) fn none_in_query(request: &HttpRequest, known: &[&[&str]]) -> Result<(), Problem> {
+pub(crate) fn none_in_query(request: &HttpRequest, known: &[&[&str]]) -> Result<(), Problem> {
     let Some((name, _)) = form_urlencoded::parse(request.query_string().as_bytes()).next() else { return Ok(()) };
     let name = shown(&name);
     if known.iter().any(|known| known.contains(&&*name)) {

@@ -9,12 +9,12 @@ use passerby_actors::domain::{CredentialRefusal, LOCAL_USERPASS, Refusal};
 use passerby_actors::handle;
 use serde_json::{Map, Value};
 
-use super::{ClientError, check_app, no_content, respond, unsupported};
+use super::error::{ClientError, check_app, no_content, other_method, respond, unsupported};
 use crate::budget::Spend;
-use crate::http::openapi::{
+use crate::http::schemas::{
     AppServicesAddress, AppServicesCredentials, AppServicesMailToken, AppServicesReset, AppServicesResetCall,
 };
-use crate::http::{Context, body, client, identities, other_method, spend, spend_on_password};
+use crate::http::{Context, body, client, identities, spend, spend_on_password};
 use crate::provider::local_userpass::{Answer, LocalUserpass, UserpassError};
 use crate::provider::password::Password;
 
@@ -163,7 +163,7 @@ async fn resend_confirmation(
     context: &Context,
     userpass: &Arc<LocalUserpass>,
     email: &str,
-) -> super::Answer {
+) -> super::error::Answer {
     match userpass.resend_confirmation(email, client(request, context), tells(context)).await {
         Err(UserpassError::NoConfirmation) => Err(automatic(email)),
         other => Ok(other.map(|()| no_content())?),

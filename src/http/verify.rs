@@ -8,11 +8,10 @@ use passerby_actors::handle::{self, Live};
 use passerby_actors::store::Store as _;
 use url::form_urlencoded;
 
-use super::{Found, Visitor, look, may_set, set_lazy, set_session, slide, slide_lazy};
+use super::reader::{Found, Visitor, look, may_set, set_lazy, set_session, slide, slide_lazy};
 use crate::http::meters::{self, Use};
-use crate::http::openapi::{VerifyAssertion, VerifyCreate, VerifyItemFrom, VerifyOver};
-use crate::http::v1::{Problem, by_bearer};
-use crate::http::{Context, NO_STORE, body, client, v1};
+use crate::http::schemas::{VerifyAssertion, VerifyCreate, VerifyItemFrom, VerifyOver};
+use crate::http::{Context, NO_STORE, Problem, body, by_bearer, client, respond};
 
 /// Who it is; nobody's for a machine that reads a page of `create=auto`.
 pub(crate) const USER: HeaderName = HeaderName::from_static("x-passerby-user");
@@ -228,7 +227,7 @@ pub(crate) async fn verify(request: HttpRequest, context: web::Data<Context>, pa
         Err(problem) => {
             let reason = HeaderValue::from_static(problem.code());
             let problem = if is_refusal(problem.status()) { problem.forbidden() } else { problem };
-            let mut response = v1::respond(&context, Err(problem));
+            let mut response = respond(&context, Err(problem));
             response.headers_mut().insert(REASON, reason);
             response
         }

@@ -1,5 +1,9 @@
 //! The admin listener: health, readiness and metrics. It answers from the first moment, also while recovering.
 
+mod exposition;
+pub(crate) mod host;
+pub(crate) mod test_clock;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,7 +22,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::exposition::{Form, as_text};
+use self::exposition::{Form, as_text};
+use super::context::{NO_STORE, allow, options};
 use super::files::page;
 use super::index::of_kind;
 use crate::server::Server;
@@ -26,7 +31,7 @@ use crate::telemetry;
 
 /// How far the process is in its life.
 #[derive(Clone)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// The store is being read.
     Recovering,
     /// Requests are served.
@@ -36,17 +41,17 @@ pub enum Phase {
 }
 
 /// The phase, as the admin listener sees it.
-pub type SharedPhase = Arc<RwLock<Phase>>;
+pub(crate) type SharedPhase = Arc<RwLock<Phase>>;
 
 /// Adds the routes.
-pub fn routes(config: &mut web::ServiceConfig) {
+pub(crate) fn routes(config: &mut web::ServiceConfig) {
     let other = || {
         web::to(|request: HttpRequest| async move {
             if *request.method() == Method::OPTIONS {
-                return super::options("GET");
+                return options("GET");
             }
             let mut response = status(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed");
-            let (name, value) = super::allow("GET");
+            let (name, value) = allow("GET");
             if let Ok(value) = HeaderValue::try_from(value) {
                 response.headers_mut().insert(name, value);
             }
@@ -64,7 +69,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(figures)
         .default_service(web::to(|request: HttpRequest| async move {
             let is_of_all = *request.method() == Method::OPTIONS && request.path() == "*";
-            if is_of_all { super::options("GET") } else { status(StatusCode::NOT_FOUND, "not-found") }
+            if is_of_all { options("GET") } else { status(StatusCode::NOT_FOUND, "not-found") }
         }));
 }
 
@@ -77,7 +82,7 @@ async fn index(request: HttpRequest, phase: web::Data<SharedPhase>) -> HttpRespo
     };
     let links =
         serde_json::json!({ "status": now, "health": "/healthz", "readiness": "/readyz", "metrics": "/metrics" });
-    let html = || page("Passerby: for operators", &include_str!("admin.html").replace("{now}", now));
+    let html = || page("Passerby: for operators", &include_str!("index.html").replace("{now}", now));
     let mut response = of_kind(request.headers(), StatusCode::OK, &links, html);
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
@@ -86,7 +91,7 @@ async fn index(request: HttpRequest, phase: web::Data<SharedPhase>) -> HttpRespo
 
 fn status(code: StatusCode, status: &str) -> HttpResponse {
     HttpResponse::build(code)
-        .insert_header(super::NO_STORE)
+        .insert_header(NO_STORE)
         .insert_header(("x-content-type-options", "nosniff"))
         .json(serde_json::json!({ "status": status }))
 }
@@ -121,7 +126,7 @@ fn ready(server: &Server) -> HttpResponse {
         return status(StatusCode::OK, "ready");
     }
     HttpResponse::Ok()
-        .insert_header(super::NO_STORE)
+        .insert_header(NO_STORE)
         .insert_header(("x-content-type-options", "nosniff"))
         .json(serde_json::json!({ "status": "ready", "reasons": reasons }))
 }

@@ -3,23 +3,26 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use passerby_actors::actor::{Joined, Preview, Proof, REPEAT_S};
-use passerby_actors::domain::{Conflicts, DeviceId, Flags, Identity, Refusal, SessionKind, UserId};
+use passerby_actors::domain::{DeviceId, Flags, Identity, Refusal, SessionKind, UserId};
 use passerby_actors::handle::{self, IdForm, Live, LoggedIn};
 use passerby_actors::store::Store as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::browser_login;
+use super::credential::prove;
 use super::data::work_on_data;
-use super::{
-    Answer, Of, Problem, Scope, SessionTokens, authenticate, browser_login, fields, fresh, json, made, prove, respond,
-    rfc3339, tokens,
-};
+use super::tokens::{Absorbed, ConflictView, Of, shown, tokens};
 use crate::data_work::Whose;
+use crate::http::auth::fresh;
 use crate::http::fields::OF_CREDENTIALS;
-use crate::http::openapi::{LinkRequest, ReaderSession};
-use crate::http::plain::PlainObject;
-use crate::http::{Context, JSON, bearer, became_part, client, identities, other_method, reader, within_time};
+use crate::http::schemas::{LinkRequest, ReaderSession, SessionTokens};
+use crate::http::time::created;
+use crate::http::{
+    Answer, Context, JSON, Problem, Scope, authenticate, bearer, became_part, client, identities, json, other_method,
+    read, reader, respond, rfc3339, within_time,
+};
 use crate::provider::ANON_USER;
 
 /// Adds the routes.
@@ -92,7 +95,7 @@ async fn list_identities(request: HttpRequest, context: web::Data<Context>) -> H
     let answer = authenticate(&request, &context, Scope::Account).and_then(|live| {
         let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
         let anonymous =
-            IdentityView { provider: ANON_USER.to_owned(), id: user.id.anonymous_identity(), linked: made(&user) };
+            IdentityView { provider: ANON_USER.to_owned(), id: user.id.anonymous_identity(), linked: created(&user) };
         let was_anonymous = !user.record.flags.has(Flags::BORN_LASTING);
         let clock = context.server.clock();
         let linked = user.identities().iter().map(|identity| IdentityView {
@@ -140,41 +143,6 @@ pub(crate) struct LinkedReader {
     /// Whether there were more.
     #[schema(required = false, nullable = false)]
     conflicts_truncated: Option<bool>,
-}
-
-/// A value that a merge left out of the account's document.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct ConflictView {
-    /// Where it was (a JSON pointer, RFC 6901); the account's own value is there.
-    #[schema(example = "/settings/theme")]
-    pointer: String,
-    /// What it was.
-    value: Value,
-}
-
-fn shown(conflicts: &Conflicts) -> Vec<ConflictView> {
-    let one = |conflict: &passerby_actors::domain::Conflict| ConflictView {
-        pointer: conflict.pointer.clone(),
-        value: conflict.value.clone(),
-    };
-    conflicts.list.iter().map(one).collect()
-}
-
-/// Who became part of a session's user, and what that one's document does not hold.
-#[derive(Clone, Copy)]
-pub(super) struct Absorbed<'a> {
-    user: &'a UserId,
-    conflicts: &'a Conflicts,
-}
-
-impl Absorbed<'_> {
-    /// Adds it to an answer.
-    pub(super) fn tell(self, body: PlainObject) -> PlainObject {
-        let conflicts = serde_json::to_string(&shown(self.conflicts)).unwrap_or_default();
-        body.text("merged_user_id", self.user.encode(&mut [0; 36]))
-            .json("conflicts", &conflicts)
-            .json("conflicts_truncated", if self.conflicts.truncated { "true" } else { "false" })
-    }
 }
 
 /// What a link would do.
@@ -256,7 +224,7 @@ fn preview(context: &Context, live: &Live, proof: &Proof, on_conflict: OnConflic
         (Preview::Owned { merged: Err(refusal), .. }, OnConflict::Merge) => rejected(refusal),
         (Preview::Owned { owner, merged: Ok(merged) }, OnConflict::Merge) => LinkPreview {
             merged_user_id: Some(live.user.to_string()),
-            created: Some(made(&merged.survivor)),
+            created: Some(created(&merged.survivor)),
             conflicts: Some(shown(&merged.conflicts)),
             conflicts_truncated: Some(merged.conflicts.truncated),
             ..bare("merged", owner)
@@ -278,7 +246,7 @@ fn preview(context: &Context, live: &Live, proof: &Proof, on_conflict: OnConflic
     extensions(("x-problems" = json!("object unknown-on-conflict account fresh-login-needed credential anonymous-identity identity-in-use sessions-used-up too-many-identities provider-linked not-anonymous data-too-large write"))))]
 async fn link_identity(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        let body = fields::read(&request, &context, payload, &[OF_LINK, OF_CREDENTIALS]).await?;
+        let body = read::read(&request, &context, payload, &[OF_LINK, OF_CREDENTIALS]).await?;
         let on_conflict = OnConflict::of(&body)?;
         let dry_run = match body.get("dry_run") {
             None => false,
@@ -440,7 +408,7 @@ async fn unlink_identity(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        fields::none(&request, &context, payload).await?;
+        read::none(&request, &context, payload).await?;
         let live = authenticate(&request, &context, Scope::Account)?;
         fresh(&context, &live)?;
         let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;

@@ -48,7 +48,7 @@ pub(crate) async fn check_host(
     }
     let detail = "the admin listener is called by an address, by a name without a dot, or by one in admin.hosts";
     let response = HttpResponse::build(StatusCode::MISDIRECTED_REQUEST)
-        .insert_header(super::NO_STORE)
+        .insert_header(crate::http::NO_STORE)
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .json(serde_json::json!({ "status": "unknown-host", "detail": detail }));
     Ok(request.into_response(response))

@@ -8,9 +8,10 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{ClientError, authenticate_refresh, json, no_content, of_owner, respond, unsupported};
-use crate::http::openapi::AppServicesKeyName;
-use crate::http::{Context, body, identities, other_method, within_time};
+use super::auth::{authenticate_refresh, of_owner};
+use super::error::{ClientError, json, no_content, other_method, respond, unsupported};
+use crate::http::schemas::AppServicesKeyName;
+use crate::http::{Context, body, identities, within_time};
 use crate::provider::api_key::check_name;
 
 /// Adds the routes to the scope of the API.

@@ -7,8 +7,10 @@ use passerby_actors::handle;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Problem, Scope, authenticate, fields, gone, json, respond, rfc3339};
-use crate::http::{Context, JSON, other_method, within_time};
+use super::session::gone;
+use crate::http::{
+    Context, JSON, Problem, Scope, authenticate, json, other_method, read, respond, rfc3339, within_time,
+};
 use crate::server::{TRANSFER_CODE_S, Transfer};
 
 /// Adds the routes.
@@ -88,7 +90,7 @@ pub(crate) async fn end_other_sessions(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        fields::none(&request, &context, payload).await?;
+        read::none(&request, &context, payload).await?;
         let live = authenticate(&request, &context, Scope::Account)?;
         within_time(&context, context.handle.end_others(&live.user, live.number)).await?;
         // nor may one be begun by a code that is on its way
@@ -111,7 +113,7 @@ pub(crate) async fn end_one_session(
     payload: web::Payload,
 ) -> HttpResponse {
     let answer = async {
-        fields::none(&request, &context, payload).await?;
+        read::none(&request, &context, payload).await?;
         let live = authenticate(&request, &context, Scope::Data)?;
         let wanted = request.match_info().get("id").unwrap_or_default();
         // itself it may end
@@ -157,7 +159,7 @@ pub(crate) struct TransferCode {
     extensions(("x-problems" = json!("object account overloaded"))))]
 pub(crate) async fn transfer(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
-        fields::none(&request, &context, payload).await?;
+        read::none(&request, &context, payload).await?;
         let live = authenticate(&request, &context, Scope::Account)?;
         let server = &context.server;
         let worth = Transfer { user: live.user, session: live.number };

@@ -1,0 +1,7 @@
+//! The bodies of requests and answers as the OpenAPI document has them, where the code has no type of its own for them.
+
+mod answers;
+mod requests;
+
+pub(crate) use self::answers::*;
+pub(crate) use self::requests::*;

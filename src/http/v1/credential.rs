@@ -1,0 +1,53 @@
+//! The credential in the body of a login or a link, and what it proves.
+
+use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
+use passerby_actors::actor::Proof;
+use passerby_actors::domain::LOCAL_USERPASS;
+use serde_json::{Map, Value};
+
+use super::browser_login;
+use super::challenge::{afford, afford_password};
+use crate::budget::Spend;
+use crate::http::fields::{OF_CREDENTIALS, only};
+use crate::http::{Context, Problem, client, identities};
+use crate::provider::ANON_USER;
+
+/// Refuses the fields of other providers' credentials; `what` has those in `known`.
+pub(super) fn misplaced(body: &Map<String, Value>, known: &[&str], what: &str) -> Result<(), Problem> {
+    let of_credentials = |(name, _): &(&String, &Value)| OF_CREDENTIALS.contains(&name.as_str());
+    let found = body.iter().filter(of_credentials).map(|(name, _)| (name.clone(), Value::Null)).collect();
+    only(&found, &[known], what).map_err(|refused| Problem::misplaced_fields(refused.to_string()))
+}
+
+/// What the credential in a body proves. `peek` leaves a code that works once as it is.
+pub(super) async fn prove(
+    request: &HttpRequest,
+    context: &Context,
+    body: &Map<String, Value>,
+    peek: bool,
+) -> Result<Proof, Problem> {
+    let name = body.get("provider").and_then(Value::as_str).unwrap_or_default();
+    let server = &context.server;
+    if name == ANON_USER {
+        let detail = "an anonymous identity cannot be linked";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "anonymous-identity", detail));
+    }
+    let Some(provider) = server.providers.get(name) else {
+        return Err(if server.providers.knows(name) {
+            Problem::provider_disabled()
+        } else {
+            Problem::unknown_provider()
+        });
+    };
+    misplaced(body, provider.fields(body), &format!("this credential of {name:?}"))?;
+    if name == LOCAL_USERPASS {
+        afford_password(request, context, body)?;
+    } else {
+        afford(request, context, Spend::Link, body)?;
+    }
+    if body.contains_key("code") && server.providers.oidc(name).is_some() {
+        return Ok(browser_login::finished(context, name, body, peek)?);
+    }
+    Ok(identities::prove(server, &**provider, body, client(request, context)).await?)
+}
