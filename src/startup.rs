@@ -7,10 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use actix_web::dev::ServerHandle;
-use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, web};
-use parking_lot::RwLock;
+use actix_web::web;
 use passerby_actors::actor::{Core, JanitorHandle, Limits, LinkerHandle};
 use passerby_actors::domain::{Clock, Entropy, Policy};
 use passerby_actors::histogram::Histogram;
@@ -26,8 +23,8 @@ use crate::config::{
     self, AccessAlg, Loaded, SETTINGS, Settings, SettingsError, SettingsErrors, default_data_bytes, default_max_users,
 };
 use crate::data_work::DataWork;
-use crate::http::admin::host::{AdminHosts, check_host};
-use crate::http::{admin, listener};
+use crate::http::admin::{AdminListener, Phase};
+use crate::http::listener;
 use crate::key_watch::KeyWatch;
 use crate::left::Left;
 use crate::mail::{AnyTransport, Mailer, Plan, Smtp, Webhook};
@@ -335,44 +332,22 @@ fn start_accounts(
 /// A server whose listeners are bound.
 pub struct Application {
     server: Arc<Server>,
-    phase: admin::SharedPhase,
     public: actix_web::dev::Server,
-    admin: ServerHandle,
     address: SocketAddr,
-    admin_address: SocketAddr,
+    admin: AdminListener,
 }
 
 /// Binds the admin listener, on which `/readyz` says that the store is being read. With a clock for tests it also moves that.
 ///
 /// # Errors
 /// The address cannot be bound.
-pub fn start_admin(
-    settings: &Settings,
-    test_clock: Option<Arc<TestClock>>,
-) -> Result<(admin::SharedPhase, ServerHandle, SocketAddr), StartError> {
+pub fn start_admin(settings: &Settings, test_clock: Option<Arc<TestClock>>) -> Result<AdminListener, StartError> {
     let address = settings.admin_listen;
-    let phase: admin::SharedPhase = Arc::new(RwLock::new(admin::Phase::Recovering));
-    let shared = web::Data::new(Arc::clone(&phase));
-    let hosts = web::Data::new(AdminHosts::new(&settings.admin.hosts));
-    let app = move || {
-        let clock = test_clock.clone();
-        App::new()
-            .app_data(shared.clone())
-            .app_data(hosts.clone())
-            .wrap(from_fn(check_host))
-            .configure(|routes| admin::test_clock::routes(routes, clock))
-            .configure(admin::routes)
-    };
-    let server = HttpServer::new(app)
-        .workers(1)
-        .disable_signals()
-        .bind(address)
-        .map_err(|error| StartError::Listen { listener: Listener::Admin, address, error })?;
-    let bound = server.addrs().first().copied().unwrap_or(address);
-    let running = server.run();
-    let handle = running.handle();
-    actix_web::rt::spawn(running);
-    Ok((phase, handle, bound))
+    AdminListener::start(settings, test_clock).map_err(|error| StartError::Listen {
+        listener: Listener::Admin,
+        address,
+        error,
+    })
 }
 
 impl Application {
@@ -384,7 +359,7 @@ impl Application {
         settings: Settings,
         mut providers: Providers,
         ports: Ports,
-        (phase, admin, admin_address): (admin::SharedPhase, ServerHandle, SocketAddr),
+        admin: AdminListener,
     ) -> Result<Self, StartError> {
         let is_claimed = check_folder(&settings, &*ports.files)?;
         let options = store_options(&settings);
@@ -472,8 +447,8 @@ impl Application {
             address: listen,
             error,
         })?;
-        *phase.write() = admin::Phase::Serving(Arc::clone(&server));
-        Ok(Self { server, phase, public, admin, address, admin_address })
+        admin.enter(Phase::Serving(Arc::clone(&server)));
+        Ok(Self { server, public, address, admin })
     }
 
     /// The public listener's address.
@@ -483,7 +458,7 @@ impl Application {
 
     /// The admin listener's address.
     pub fn admin_address(&self) -> SocketAddr {
-        self.admin_address
+        self.admin.address()
     }
 
     /// The running server.
@@ -502,7 +477,7 @@ impl Application {
             ended = &mut running => Some(ended),
             () = stop => None,
         };
-        *self.phase.write() = admin::Phase::Draining(Arc::clone(&self.server));
+        self.admin.enter(Phase::Draining(Arc::clone(&self.server)));
         if ended.is_none() {
             tracing::info!("draining");
             tokio::time::sleep(self.server.settings.drain.notice).await;
@@ -518,7 +493,7 @@ impl Application {
             None => running.await,
         };
         self.server.store.stop();
-        self.admin.stop(false).await;
+        self.admin.stop().await;
         tracing::info!("stopped");
         ended.map_err(std::io::Error::other)?
     }

@@ -265,7 +265,7 @@ fn serve(prepared: Prepared, again: impl Fn() -> Result<Prepared, SettingsErrors
     actix_web::rt::System::new().block_on(async {
         let mut signals = Signals::new().map_err(Failure::other)?;
         let admin = startup::start_admin(&settings, test_clock)?;
-        print(&format!("admin on http://{}\n", admin.2));
+        print(&format!("admin on http://{}\n", admin.address()));
         let application = Application::build(settings, providers, ports, admin).await?;
         let running = Running { loaded, folder, keys: Arc::clone(&application.server().keys) };
         print(&format!("listening on http://{}\n", application.address()));

@@ -1,7 +1,7 @@
 //! HTTP: the App Services client API, our own `/v1`, and the operators' endpoints. What every API needs stands below the APIs, the
 //! application above them.
 
-pub(crate) mod admin;
+pub mod admin;
 mod app;
 mod app_services;
 mod auth;

@@ -179,7 +179,7 @@ async fn readiness_follows_the_life_of_the_process() {
     let world = World::new().set("drain.notice", "600");
     let settings = world.settings();
     let admin = startup::start_admin(&settings, None).unwrap();
-    let (address, client) = (admin.2, client());
+    let (address, client) = (admin.address(), client());
     let ask = async |what: &str| {
         let answer = call(&client, address, what).send().await;
         (answer.status, answer.json()["status"].as_str().unwrap().to_owned())

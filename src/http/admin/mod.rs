@@ -1,15 +1,19 @@
 //! The admin listener: health, readiness and metrics. It answers from the first moment, also while recovering.
 
 mod exposition;
-pub(crate) mod host;
-pub(crate) mod test_clock;
+mod host;
+mod test_clock;
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use actix_web::dev::ServerHandle;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, StatusCode};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use parking_lot::RwLock;
 use passerby_actors::actor::{Bound, Fullness};
 use passerby_actors::domain::Family;
@@ -23,11 +27,14 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use self::exposition::{Form, as_text};
+use self::host::{AdminHosts, check_host};
 use super::context::{NO_STORE, allow, options};
 use super::files::page;
 use super::index::of_kind;
+use crate::config::Settings;
 use crate::server::Server;
 use crate::telemetry;
+use crate::test_clock::TestClock;
 
 /// How far the process is in its life.
 #[derive(Clone)]
@@ -41,10 +48,59 @@ pub(crate) enum Phase {
 }
 
 /// The phase, as the admin listener sees it.
-pub(crate) type SharedPhase = Arc<RwLock<Phase>>;
+type SharedPhase = Arc<RwLock<Phase>>;
+
+/// The listener for operators, while it runs.
+pub struct AdminListener {
+    phase: SharedPhase,
+    handle: ServerHandle,
+    address: SocketAddr,
+}
+
+impl AdminListener {
+    /// Binds it; `/readyz` says that the store is being read. With a clock for tests it also moves that.
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    pub fn start(settings: &Settings, test_clock: Option<Arc<TestClock>>) -> io::Result<Self> {
+        let phase: SharedPhase = Arc::new(RwLock::new(Phase::Recovering));
+        let shared = web::Data::new(Arc::clone(&phase));
+        let hosts = web::Data::new(AdminHosts::new(&settings.admin.hosts));
+        let app = move || {
+            let clock = test_clock.clone();
+            App::new()
+                .app_data(shared.clone())
+                .app_data(hosts.clone())
+                .wrap(from_fn(check_host))
+                .configure(|routes| test_clock::routes(routes, clock))
+                .configure(routes)
+        };
+        let server = HttpServer::new(app).workers(1).disable_signals().bind(settings.admin_listen)?;
+        let address = server.addrs().first().copied().unwrap_or(settings.admin_listen);
+        let running = server.run();
+        let handle = running.handle();
+        actix_web::rt::spawn(running);
+        Ok(Self { phase, handle, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on it answers as in this phase.
+    pub(crate) fn enter(&self, phase: Phase) {
+        *self.phase.write() = phase;
+    }
+
+    /// Ends it.
+    pub(crate) async fn stop(&self) {
+        self.handle.stop(false).await;
+    }
+}
 
 /// Adds the routes.
-pub(crate) fn routes(config: &mut web::ServiceConfig) {
+fn routes(config: &mut web::ServiceConfig) {
     let other = || {
         web::to(|request: HttpRequest| async move {
             if *request.method() == Method::OPTIONS {
