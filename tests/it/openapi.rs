@@ -117,8 +117,8 @@ fn routed_below(folder: &Path, paths: &mut BTreeSet<String>) {
         let name = path.file_name().unwrap().to_str().unwrap();
         let prefix = if path.to_str().unwrap().contains("app_services") { "/api/client/v2.0" } else { "" };
         match name {
-            // of demos, of the admin listener, and of `serve --test`
-            "demo" | "ops.rs" | "test_clock.rs" => {}
+            // of demos and of the admin listener
+            "demo" | "admin" => {}
             _ if path.is_dir() => routed_below(&path, paths),
             _ if name.ends_with(".rs") => routed(&fs::read_to_string(&path).unwrap(), prefix, paths),
             _ => {}
