@@ -1,6 +1,8 @@
 //! What an app folder has beside what is served. It does not stop the server, but nothing of it is ignored in silence: each
 //! thing is a line with its file and what to do.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -13,7 +15,7 @@ const SECRETS: &str = "secrets.json";
 
 /// The lines about a folder, whose own file is `root`.
 pub(super) fn find(folder: &Path, root: Option<&Document>) -> Vec<String> {
-    let mut found = Found { folder, lines: Vec::new() };
+    let mut found = Found { folder, lines: Vec::new(), unreadable: RefCell::default() };
     found.superseded(root);
     found.custom_user_data(root);
     found.triggers();
@@ -22,6 +24,9 @@ pub(super) fn find(folder: &Path, root: Option<&Document>) -> Vec<String> {
     found.functions();
     found.the_rest(root);
     found.unknown();
+    let unreadable =
+        found.unreadable.into_inner().into_iter().map(|error| format!("{error}; what it configures is not known"));
+    found.lines.extend(unreadable);
     found.lines
 }
 
@@ -37,6 +42,8 @@ pub(super) fn names(folder: &Path) -> Vec<String> {
 struct Found<'a> {
     folder: &'a Path,
     lines: Vec<String>,
+    /// Files of which nothing can be said but this.
+    unreadable: RefCell<BTreeSet<String>>,
 }
 
 impl Found<'_> {
@@ -48,14 +55,18 @@ impl Found<'_> {
         names(&self.folder.join(inside)).into_iter().filter(|name| !name.starts_with('.')).collect()
     }
 
-    /// The JSON files of a folder, which are not there or none if they cannot be read.
+    /// The JSON files of a folder that is there, without those that cannot be read.
     fn json(&self, inside: &str) -> Vec<(String, Map<String, Value>)> {
         let files = self.names(inside).into_iter().filter(|name| name.ends_with(".json"));
         files.filter_map(|name| Some((format!("{inside}/{name}"), self.object(&format!("{inside}/{name}"))?))).collect()
     }
 
     fn object(&self, file: &str) -> Option<Map<String, Value>> {
-        Document::read(self.folder, file).ok().flatten().map(|document| document.content)
+        let read = Document::read(self.folder, file);
+        if let Err(error) = &read {
+            self.unreadable.borrow_mut().insert(error.to_string());
+        }
+        read.ok().flatten().map(|document| document.content)
     }
 
     fn value(&self, file: &str) -> Option<Value> {
@@ -275,8 +286,14 @@ mod tests {
             ("hosting/config.json", r#"{"enabled":true}"#, "hosting is enabled"),
             ("auth/other.json", "{}", "is not known here"),
             ("extra.json", "{}", "is not known here"),
+            (
+                "triggers/a.json:1:1",
+                "{",
+                "is not valid JSON: EOF while parsing an object; what it configures is not known",
+            ),
+            ("sync/config.json:1:10", r#"{"a":1,"a":2}"#, "\"a\" is there twice; what it configures is not known"),
         ] {
-            let lines = lines(&[(file, text)]);
+            let lines = lines(&[(file.split(':').next().unwrap(), text)]);
             assert!(lines.len() == 1 && lines[0].starts_with(&format!("{file}: {expected}")), "{file}: {lines:?}");
         }
         for (file, text, named, expected) in [
