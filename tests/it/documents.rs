@@ -94,18 +94,21 @@ fn each_row_has_its_test_and_each_test_its_row() {
     let sources =
         |places: &[&str], ending: &str| -> String { files(places, &[ending]).iter().map(|path| read(path)).collect() };
     let code = sources(&["src", "tests/it", "actors/src", "actors/tests"], ".rs");
-    let node = sources(&["tests/node"], ".mjs");
+    let clients = sources(&["tests/clients"], ".test.mjs");
     let document = read("SECURITY.md");
     let mut rows = BTreeSet::new();
     for line in document.lines().filter(|line| line.starts_with("| S")) {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         rows.insert(cells[1].to_owned());
-        // what stands between the ticks is every other piece; tests in Node are sentences, and their file may be named
-        let tests: Vec<&str> =
-            cells[3].split('`').skip(1).step_by(2).filter(|name| !name.starts_with("tests/node/")).collect();
+        // what stands between the ticks is every other piece; tests by clients are sentences, and their files may be named
+        let named = cells[3].split('`').skip(1).step_by(2);
+        let (files, tests): (Vec<&str>, Vec<&str>) = named.partition(|name| name.starts_with("tests/clients/"));
+        for file in files {
+            assert!(root().join(file).is_file(), "{} names {file}, which is not there", cells[1]);
+        }
         assert!(!tests.is_empty(), "{line}");
         for test in tests {
-            let is_there = code.contains(&format!("fn {test}(")) || node.contains(&format!("test(\"{test}\""));
+            let is_there = code.contains(&format!("fn {test}(")) || clients.contains(&format!("test(\"{test}\""));
             assert!(is_there, "{} names {test}, which is not there", cells[1]);
         }
     }
@@ -116,6 +119,20 @@ fn each_row_has_its_test_and_each_test_its_row() {
         }
     }
     assert!(rows.len() > 20);
+}
+
+#[test]
+fn files_with_tests_by_clients_are_short_and_found_by_the_runner() {
+    const MOST_LINES: usize = 600;
+    let found = files(&["tests/clients"], &[".mjs"]);
+    for path in &found {
+        let parts: Vec<&str> = path.split('/').collect();
+        let [_, _, subject, name] = parts[..] else { panic!("{path} is not in the folder of a subject") };
+        assert_eq!(name.ends_with(".test.mjs"), subject != "kit", "{path}");
+        let lines = read(path).lines().count();
+        assert!(lines <= MOST_LINES, "{path} has {lines} lines");
+    }
+    assert!(found.len() > 60, "{found:?}");
 }
 
 #[test]

@@ -1,0 +1,142 @@
+// A real browser: Debian's chromium without a window, driven by puppeteer.
+
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+
+import puppeteer from "puppeteer-core";
+
+import { endWithUs, newHome, removeHome } from "./cleanup.mjs";
+import { DEADLINE } from "./wait.mjs";
+
+const CHROMIUM = "/usr/bin/chromium";
+
+// Here and not at the start, so that it is said once and not for each test.
+assert.ok(existsSync(CHROMIUM), `${CHROMIUM} is missing, which these tests need: install Debian's package chromium.`);
+
+/** One process of chromium, with all its files in a folder of its own. */
+class Browser {
+  #chromium;
+  #home;
+
+  async start() {
+    this.#home = await newHome("browser");
+    try {
+      this.#chromium = await puppeteer.launch({
+        executablePath: CHROMIUM,
+        pipe: true,
+        timeout: DEADLINE,
+        userDataDir: join(this.#home, "profile"),
+        env: { ...process.env, HOME: this.#home, TMPDIR: this.#home },
+        args: [
+          // Everything is on loopback, and a container has little shared memory and may have a proxy for the rest.
+          "--no-proxy-server",
+          "--disable-dev-shm-usage",
+          // Chromium refuses to run its sandbox as root.
+          ...(process.getuid() === 0 ? ["--no-sandbox"] : []),
+        ],
+      });
+    } catch (error) {
+      await removeHome(this.#home);
+      throw error;
+    }
+    endWithUs(this.#chromium.process());
+    return this;
+  }
+
+  async close() {
+    await this.#chromium.close();
+    await removeHome(this.#home);
+  }
+
+  /** A device that is gone with the test; under its own name Chromium says that it has no window, as crawlers do. */
+  async newDevice(t, { userAgent } = {}) {
+    const context = await this.#chromium.createBrowserContext();
+    t.after(() => context.close());
+    return new Device(context, userAgent);
+  }
+}
+
+/** The browser, which the caller closes. */
+export const startBrowser = () => new Browser().start();
+
+/** Somebody's device: cookies and storage that are nobody else's. */
+class Device {
+  #context;
+  #userAgent;
+
+  constructor(context, userAgent) {
+    this.#context = context;
+    this.#userAgent = userAgent;
+  }
+
+  /** A tab with this page, and the addresses of all that it asked for, redirects included. */
+  async open(url) {
+    const page = await this.#context.newPage();
+    page.setDefaultTimeout(DEADLINE);
+    if (this.#userAgent !== undefined) await page.setUserAgent({ userAgent: this.#userAgent });
+    const tab = new Tab(page);
+    await page.goto(url);
+    return tab;
+  }
+
+  /** Cookies of every site. */
+  cookies() {
+    return this.#context.cookies();
+  }
+}
+
+/** One tab, in which somebody clicks, types and reads; each waits until what it needs is there. */
+class Tab {
+  #page;
+  /** Addresses of all requests, in order. */
+  requested = [];
+
+  constructor(page) {
+    this.#page = page;
+    page.on("request", (request) => this.requested.push(request.url()));
+  }
+
+  get url() {
+    return this.#page.url();
+  }
+
+  async click(selector) {
+    // A tab that is not in front draws nothing, and nobody could click in it.
+    await this.#page.bringToFront();
+    await this.#page.locator(selector).click();
+  }
+
+  async type(selector, text) {
+    await this.#page.bringToFront();
+    await this.#page.locator(selector).fill(text);
+  }
+
+  /** Waits until the element is there. */
+  async see(selector) {
+    await this.#page.waitForSelector(selector);
+  }
+
+  /** The text of the element, once it has one. */
+  async read(selector) {
+    const element = await this.#page.waitForSelector(`${selector}:not(:empty)`);
+    return element.evaluate(({ textContent }) => textContent);
+  }
+
+  /** Goes to another page, as by the address bar. */
+  async visit(url) {
+    await this.#page.goto(url);
+  }
+
+  /** A picture of the page, of this size in pixels, as PNG. */
+  async picture(width, height) {
+    await this.#page.bringToFront();
+    await this.#page.setViewport({ width, height });
+    return this.#page.screenshot();
+  }
+
+  /** A value of the page's `sessionStorage`. */
+  stored(key) {
+    return this.#page.evaluate((name) => sessionStorage.getItem(name), key);
+  }
+}
