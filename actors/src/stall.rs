@@ -10,12 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::system;
-
-/// How often a thread beats.
-pub(crate) const EVERY: Duration = Duration::from_millis(250);
-/// Beats that are further apart than this show a stall; a busy thread's are not.
-pub(crate) const STALL: Duration = Duration::from_secs(1);
+use crate::system::{self, EVERY, STALL};
 
 #[derive(Clone, Copy)]
 struct Beat {

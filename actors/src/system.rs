@@ -8,7 +8,11 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use parking_lot::Mutex;
 
 use crate::domain::{Clock, Entropy};
-use crate::stall::{EVERY, STALL};
+
+/// How often a thread that serves beats.
+pub(crate) const EVERY: Duration = Duration::from_millis(250);
+/// Beats that are further apart than this show a stall; a busy thread's are not.
+pub(crate) const STALL: Duration = Duration::from_secs(1);
 
 /// The beats of all threads that serve: when none came for a while, the process stood still.
 struct Beats {

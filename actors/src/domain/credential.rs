@@ -5,10 +5,10 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 
+use super::bytes::{Reader, Short};
 use super::clock::ServiceTime;
 use super::extension::IdentityKey;
 use super::ids::DeviceId;
-use super::reader::{Reader, Short};
 
 /// The provider of names and passwords.
 pub const LOCAL_USERPASS: &str = "local-userpass";

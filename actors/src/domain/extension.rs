@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::bytes::{DecodeError, Reader};
 use super::clock::ServiceTime;
 use super::ids::{DeviceId, UserId};
-use super::reader::{Reader, Short};
 use super::session::Sessions;
 
 /// The one table of section tags. A number is never given twice; sections with unknown tags are kept as they are.
@@ -31,18 +31,7 @@ pub mod tag {
     pub const ROTATIONS: u16 = 10;
 }
 
-impl From<Short> for DecodeError {
-    fn from(_: Short) -> Self {
-        Self
-    }
-}
-
 const FORMAT: u8 = 1;
-
-/// The bytes are not an extension record that this version can read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("unreadable extension record")]
-pub struct DecodeError;
 
 /// What an identity is found by: its provider's type and the id it has there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::reader::{Reader, Short};
+use super::bytes::{Reader, Short};
 
 /// Items that are told apart in one period: a meter that counts each item once may not have a larger limit.
 pub const MAX_ITEMS: usize = 1000;

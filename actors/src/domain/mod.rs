@@ -1,6 +1,7 @@
 //! The rules of an anonymous user and the shapes they are kept in. Pure: no clock, no randomness, no input or output.
 
-pub mod change;
+pub(crate) mod bytes;
+pub mod change_set;
 pub mod clock;
 pub mod credential;
 pub mod document;
@@ -8,12 +9,11 @@ pub mod extension;
 pub mod ids;
 pub mod merge;
 pub mod meter;
-pub(crate) mod reader;
 pub mod record;
 pub mod session;
 pub mod user;
 
-pub use change::{Cause, ChangeSet, Continued, Family, Op, Outcome, Rewrite, ValueKey};
+pub use change_set::{Cause, ChangeSet, Continued, Family, Op, Outcome, Rewrite, ValueKey};
 pub use clock::{Clock, Entropy, ServiceClock, ServiceTime};
 pub use credential::{Credential, CredentialChange, CredentialRefusal, LOCAL_USERPASS, MAIL_TOKEN_S, MailToken};
 pub use document::{

@@ -1,9 +1,8 @@
 //! Sessions: what one device's login is, and how the sessions of a user are kept in the extension record.
 
+use super::bytes::{DecodeError, Reader};
 use super::clock::ServiceTime;
-use super::extension::DecodeError;
 use super::ids::{DeviceId, UserId};
-use super::reader::Reader;
 use super::record::SessionKind;
 
 /// What began a session. It is kept with the session, and decides what the session may do.

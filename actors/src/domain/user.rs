@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::change::{Cause, Continued, Op, Rewrite, ValueKey};
+use super::change_set::{Cause, Continued, Op, Rewrite, ValueKey};
 use super::clock::ServiceTime;
 use super::credential::{CredentialRefusal, LOCAL_USERPASS};
 use super::document::{Document, DocumentRefusal, Edit, Edited};

@@ -5,11 +5,10 @@ use std::fmt;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Map, Number, Value};
 
+use super::kept::{Content, Kept, text};
 use super::patch::Patch;
-use super::{Content, DocumentRefusal, Kept, text};
-
-/// Up to here every whole number is a floating-point number of 64 bits.
-const EXACT: f64 = 9_007_199_254_740_992.0;
+use super::refusal::DocumentRefusal;
+use super::value::{merge, sum};
 
 /// Names an operation, so that its repeat is known; and what it asks for, so that another one under its name is not taken for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,34 +106,6 @@ impl Change {
     }
 }
 
-/// Applies a merge patch (RFC 7396): null takes away, objects are merged, all else takes the place of what was there.
-pub(super) fn merge(data: &mut Map<String, Value>, patch: &Map<String, Value>) {
-    for (key, value) in patch {
-        match value {
-            Value::Null => drop(data.remove(key)),
-            Value::Object(patch) => {
-                let member = data.entry(key.clone()).or_insert(Value::Null);
-                if !member.is_object() {
-                    *member = Value::Object(Map::new());
-                }
-                if let Value::Object(member) = member {
-                    merge(member, patch);
-                }
-            }
-            value => drop(data.insert(key.clone(), value.clone())),
-        }
-    }
-}
-
-/// How many objects and arrays are in each other.
-pub(super) fn depth(value: &Value) -> usize {
-    match value {
-        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
-        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-        _ => 0,
-    }
-}
-
 /// Adds to the number at a path, and answers the sum.
 fn grown(data: &mut Value, path: &str, by: &Number) -> Result<Number, DocumentRefusal> {
     if let Some(value) = data.pointer_mut(path) {
@@ -147,45 +118,4 @@ fn grown(data: &mut Value, path: &str, by: &Number) -> Result<Number, DocumentRe
     // RFC 6901 §4: ~1 first
     members.insert(name.replace("~1", "/").replace("~0", "~"), Value::Number(by.clone()));
     Ok(by.clone())
-}
-
-pub(super) fn sum(a: &Number, b: &Number) -> Result<Number, DocumentRefusal> {
-    if let (Some(a), Some(b)) = (whole(a), whole(b)) {
-        let sum = a + b;
-        let number = i64::try_from(sum).map(Number::from).or_else(|_| u64::try_from(sum).map(Number::from));
-        return number.map_err(|_| DocumentRefusal::Overflow);
-    }
-    // a whole number that would be rounded before it is added to
-    let is_exact = |number: &Number| whole(number).is_none_or(|whole| whole.unsigned_abs() <= EXACT as u128);
-    if !is_exact(a) || !is_exact(b) {
-        return Err(DocumentRefusal::Inexact);
-    }
-    let sum = a.as_f64().zip(b.as_f64()).map_or(f64::NAN, |(a, b)| a + b);
-    // a browser cannot write 1.0, and could not test for it
-    if sum.fract() == 0.0 && sum.abs() <= EXACT {
-        return Ok(Number::from(sum as i64));
-    }
-    Number::from_f64(sum).ok_or(DocumentRefusal::Overflow)
-}
-
-fn whole(number: &Number) -> Option<i128> {
-    number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))
-}
-
-/// Whether a `test` holds (RFC 6902 §4.6): 1 and 1.0 are the same number.
-pub(super) fn is_equal(one: &Value, other: &Value) -> bool {
-    match (one, other) {
-        (Value::Number(one), Value::Number(other)) => match (whole(one), whole(other)) {
-            (Some(one), Some(other)) => one == other,
-            _ => one.as_f64() == other.as_f64(),
-        },
-        (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| is_equal(one, other))
-        }
-        (Value::Object(one), Value::Object(other)) => {
-            one.len() == other.len()
-                && one.iter().all(|(key, value)| other.get(key).is_some_and(|other| is_equal(value, other)))
-        }
-        (one, other) => one == other,
-    }
 }

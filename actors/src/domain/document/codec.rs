@@ -3,7 +3,10 @@
 use serde_json::Number;
 
 use super::change::OperationId;
-use super::{Delta, Document, DocumentView, Kept, Outcome, Reader, Shape, UnreadableDocument};
+use super::delta::{Delta, Outcome, Shape};
+use super::kept::{Kept, UnreadableDocument};
+use super::{Document, DocumentView};
+use crate::domain::bytes::Reader;
 
 const FORMAT: u8 = 2;
 /// As many bytes, but of what operations ask for nothing is known.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Number, Value};
 
 use super::change::OperationId;
-use super::{Outcome, ServiceTime};
+use crate::domain::clock::ServiceTime;
 
 /// What a change changed, in the form that is journalled and told.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,6 +25,13 @@ impl fmt::Debug for Shape {
             Self::Merge(_) => "Merge(..)",
         })
     }
+}
+
+/// The result of an operation, which its repeat gets again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub(super) version: u64,
+    pub(super) value: Option<Number>,
 }
 
 /// A change of one version into the next.

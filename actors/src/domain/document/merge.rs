@@ -4,8 +4,11 @@ use std::collections::{HashSet, VecDeque};
 
 use serde_json::{Map, Value};
 
-use super::change::{is_equal, sum};
-use super::{Document, DocumentRefusal, Kept, MAX_RESULTS, ServiceTime};
+use super::kept::Kept;
+use super::refusal::DocumentRefusal;
+use super::value::{is_equal, sum};
+use super::{Document, MAX_RESULTS};
+use crate::domain::clock::ServiceTime;
 
 /// How many times as large as others a document may be that a merge makes.
 const MERGED_TIMES: usize = 4;

@@ -7,30 +7,33 @@ mod change;
 mod codec;
 mod delta;
 mod exact;
+mod kept;
 mod merge;
 mod patch;
+mod refusal;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use serde_json::{Map, Number, Value};
+use serde_json::Number;
 
 pub use self::change::{Change, OperationId};
 pub use self::delta::{Delta, Shape};
 pub use self::exact::{Losses, inexact_number, losses};
+pub use self::kept::UnreadableDocument;
 pub use self::merge::{Conflict, Conflicts, KeyRule, MAX_CONFLICT_BYTES, MAX_CONFLICTS};
 pub use self::patch::{NoPatch, Patch};
+pub use self::refusal::{DocumentRefusal, MAX_DEPTH};
 
-use self::change::{depth, merge};
-use self::delta::difference;
+use self::delta::{Outcome, difference};
+use self::kept::{Kept, parsed, text};
+use self::value::{depth, merge};
 use super::clock::ServiceTime;
-use super::reader::{Reader, Short};
 
-/// How deep objects and arrays may be in each other.
-pub const MAX_DEPTH: usize = 32;
 /// How many results of operations are remembered.
 pub const MAX_RESULTS: usize = 256;
 
@@ -72,51 +75,6 @@ pub struct Edit {
     pub may_grow: bool,
 }
 
-/// Why a document is not changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum DocumentRefusal {
-    /// It is not the one that was expected.
-    #[error("the document is not the one that the change expects: its version is {0}")]
-    Version(u64),
-    /// It would be too large.
-    #[error("the document would have {bytes} bytes, and may have {most}")]
-    TooLarge {
-        /// So large.
-        bytes: usize,
-        /// So large it may be.
-        most: usize,
-    },
-    /// All documents together are as large as they may be, and it would grow.
-    #[error("there is no room for more data")]
-    Full,
-    /// It would be too deep.
-    #[error("objects and arrays may be {MAX_DEPTH} deep in each other")]
-    TooDeep,
-    /// The JSON patch does not fit the document.
-    #[error("operation {0} of the patch does not fit the document, and nothing was changed")]
-    Patch(usize),
-    /// The JSON patch would touch too much of the document.
-    #[error(
-        "up to operation {0} the patch touches more of the document than one request may: nothing was changed, send it in parts"
-    )]
-    TooCostly(usize),
-    /// A JSON patch would leave something else.
-    #[error("the document must be a JSON object")]
-    NotAnObject,
-    /// There is nothing that could grow at the path.
-    #[error("there is no number at this path, and no object to put one into")]
-    NotANumber,
-    /// A number cannot be that large.
-    #[error("the number would be too large")]
-    Overflow,
-    /// A sum would be rounded.
-    #[error("the sum of a number with a fraction and a whole one beyond 2^53 cannot be kept exactly")]
-    Inexact,
-    /// Another operation had this name.
-    #[error("another request was made under this name")]
-    OtherOperation,
-}
-
 /// The answer to an edit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edited {
@@ -130,35 +88,6 @@ pub struct Edited {
     pub grown: i64,
     /// How many sockets were told of it.
     pub told: usize,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Outcome {
-    version: u64,
-    value: Option<Number>,
-}
-
-/// What a change leaves, if it leaves anything.
-type Content = Option<Map<String, Value>>;
-
-/// What is kept, and its text, which is written once.
-#[derive(Clone, PartialEq, Eq)]
-struct Kept {
-    data: Map<String, Value>,
-    json: Box<str>,
-}
-
-impl From<Map<String, Value>> for Kept {
-    fn from(data: Map<String, Value>) -> Self {
-        let json = text(&data).into();
-        Self { data, json }
-    }
-}
-
-impl Kept {
-    fn parse(json: &str) -> Result<Self, UnreadableDocument> {
-        Ok(Self { data: parsed(json)?, json: json.into() })
-    }
 }
 
 /// A user's document.
@@ -177,17 +106,6 @@ pub struct DocumentView<'a> {
     pub version: u64,
     /// Its JSON text, if there is one.
     pub json: Option<&'a str>,
-}
-
-/// The bytes are no document that this version can read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("unreadable document")]
-pub struct UnreadableDocument;
-
-impl From<Short> for UnreadableDocument {
-    fn from(_: Short) -> Self {
-        Self
-    }
 }
 
 impl fmt::Debug for Document {
@@ -296,13 +214,4 @@ impl Document {
         let document = stored.map_or_else(|| Ok(Self::default()), Self::decode).ok()?;
         Some(document.replayed(&Delta::decode(delta).ok()?).ok()??.encode())
     }
-}
-
-fn parsed(json: &str) -> Result<Map<String, Value>, UnreadableDocument> {
-    serde_json::from_str(json).map_err(|_| UnreadableDocument)
-}
-
-fn text(data: &Map<String, Value>) -> String {
-    // maps of JSON values with texts as keys always can be written
-    serde_json::to_string(data).unwrap_or_default()
 }

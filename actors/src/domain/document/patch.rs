@@ -8,8 +8,8 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::change::is_equal;
-use super::{DocumentRefusal, MAX_DEPTH};
+use super::refusal::{DocumentRefusal, MAX_DEPTH};
+use super::value::is_equal;
 
 /// Steps that a patch may take for operations and what they touch, besides one for each byte of the document. A step is about what
 /// looking at one value takes: some nanoseconds.

@@ -1,6 +1,6 @@
 //! Each change of a document, its delta's replay, and the bytes of both.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::reader::{Reader, Short};
+use crate::domain::bytes::{Reader, Short};
 use crate::domain::{
     Cause, Credential, Delta, Document, Extension, Family, Meters, Record, ServiceTime, UserId, ValueKey,
 };

@@ -185,3 +185,14 @@ impl AppendFile for File {
         self.sync_data()
     }
 }
+
+/// Whether two looks at files saw the same one. A file system that does not answer has not said no.
+pub(super) fn is_same(one: &std::io::Result<(u64, u64)>, other: &std::io::Result<(u64, u64)>) -> bool {
+    let is_gone = |error: &std::io::Error| {
+        matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
+    };
+    match (one, other) {
+        (Ok(one), Ok(other)) => one == other,
+        (Err(error), _) | (_, Err(error)) => !is_gone(error),
+    }
+}

@@ -3,60 +3,20 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
-
-use super::files::{AppendFile, Files};
+use super::error::OpenError;
+use super::files::{Files, is_same};
+use super::journal;
+use super::layout::{self, folder};
+use super::lock::Lock;
+use super::progress::{Gate, Progress};
+use super::shared::{Message, Shared};
 use super::snapshot::{self, Meta};
-use super::{Lock, Message, Shared, is_same, journal};
-use crate::registry::Item;
+use crate::registry::{Item, Registry};
 
 /// How long the snapshotter rests after each piece: with pieces of 512 KiB, 10 million users take about seven seconds.
 const SNAPSHOT_PAUSE: Duration = Duration::from_millis(5);
-
-/// What the snapshotter tells the writer.
-pub(super) enum Progress {
-    /// The new journal is durable. The writer goes over to it (or, while the old one is broken, keeps it for later) and
-    /// answers through the gate.
-    Prepared { journal: Box<dyn AppendFile>, gate: Arc<Gate> },
-    /// `CURRENT` names the new generation.
-    Complete { snapshot_bytes: u64 },
-    /// The new generation cannot be completed.
-    Failed { why: String },
-}
-
-/// Where the snapshotter waits for the writer to be between two groups.
-#[derive(Default)]
-pub(super) struct Gate {
-    meta: Mutex<Option<Meta>>,
-    opened: Condvar,
-}
-
-impl Gate {
-    pub(super) fn open(&self, meta: Meta) {
-        *self.meta.lock() = Some(meta);
-        self.opened.notify_all();
-    }
-
-    fn wait(&self, shared: &Shared) -> Result<Meta, String> {
-        let mut meta = self.meta.lock();
-        loop {
-            if let Some(meta) = *meta {
-                return Ok(meta);
-            }
-            if shared.stopped.load(Ordering::Acquire) {
-                return Err("the store is closing".to_owned());
-            }
-            self.opened.wait_for(&mut meta, Duration::from_millis(100));
-        }
-    }
-}
-
-pub(super) fn folder(dir: &Path, generation: u64) -> PathBuf {
-    dir.join(format!("gen-{generation:010}"))
-}
 
 /// The numbers of the generations in a data folder, ascending.
 pub(super) fn list(files: &dyn Files, dir: &Path) -> std::io::Result<Vec<u64>> {
@@ -66,11 +26,9 @@ pub(super) fn list(files: &dyn Files, dir: &Path) -> std::io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-const CURRENT: &str = "CURRENT";
-
 /// Makes `CURRENT` name this generation, durably and in one step.
 pub(super) fn set_current(files: &dyn Files, dir: &Path, generation: u64) -> std::io::Result<()> {
-    let (path, new) = (dir.join(CURRENT), dir.join("CURRENT.new"));
+    let (path, new) = (layout::current(dir), dir.join("CURRENT.new"));
     let line = format!("passerby 1 gen-{generation:010}");
     files.write(&new, format!("{line} {:08x}\n", crc32c::crc32c(line.as_bytes())).as_bytes())?;
     files.sync_file(&new)?;
@@ -79,19 +37,19 @@ pub(super) fn set_current(files: &dyn Files, dir: &Path, generation: u64) -> std
 }
 
 /// The generation that `CURRENT` names; `None` if there is no such file.
-pub(super) fn current(files: &dyn Files, dir: &Path) -> Result<Option<u64>, super::OpenError> {
-    let path = dir.join(CURRENT);
+pub(super) fn current(files: &dyn Files, dir: &Path) -> Result<Option<u64>, OpenError> {
+    let path = layout::current(dir);
     let bytes = match files.read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(super::OpenError::Io { what: path, error }),
+        Err(error) => return Err(OpenError::Io { what: path, error }),
     };
     let number = std::str::from_utf8(&bytes).ok().and_then(|text| {
         let (line, crc) = text.strip_suffix('\n')?.rsplit_once(' ')?;
         let intact = u32::from_str_radix(crc, 16).ok()? == crc32c::crc32c(line.as_bytes());
         intact.then(|| line.strip_prefix("passerby 1 gen-")?.parse().ok()).flatten()
     });
-    let damaged = || super::OpenError::Damaged { what: path, why: "it names no generation".to_owned() };
+    let damaged = || OpenError::Damaged { what: path, why: "it names no generation".to_owned() };
     number.map(Some).ok_or_else(damaged)
 }
 
@@ -101,9 +59,9 @@ pub(super) struct Named(Vec<(PathBuf, std::io::Result<(u64, u64)>)>);
 impl Named {
     /// As they are now.
     pub(super) fn look(files: &dyn Files, dir: &Path) -> Self {
-        let mut paths = vec![dir.join(CURRENT)];
+        let mut paths = vec![layout::current(dir)];
         if let Ok(Some(number)) = current(files, dir) {
-            let snapshot = folder(dir, number).join("snapshot");
+            let snapshot = layout::snapshot(dir, number);
             let inside = files.list(&snapshot).unwrap_or_default();
             paths.extend(inside.iter().map(|name| snapshot.join(name)));
             paths.push(snapshot);
@@ -137,7 +95,7 @@ fn try_make(shared: &Arc<Shared>, files: &dyn Files, dir: &Path, generation: u64
     let journal = journal::begin(files, dir, generation).map_err(|error| error.to_string())?;
     let gate = Arc::new(Gate::default());
     shared.send(Message::Generation(Progress::Prepared { journal, gate: Arc::clone(&gate) }));
-    let meta = gate.wait(shared)?;
+    let meta = gate.wait(&shared.stopped)?;
     write_and_name(shared, files, dir, generation, meta, lock)
 }
 
@@ -154,7 +112,7 @@ fn write_and_name(
     meta: Meta,
     lock: &Lock,
 ) -> Result<u64, String> {
-    let path = folder(dir, generation).join("snapshot");
+    let path = layout::snapshot(dir, generation);
     let mut held = |page: &mut dyn FnMut() -> Vec<Item>| {
         // with a fresh share of the processor: to be interrupted while the map is held would make others wait
         std::thread::yield_now();
@@ -168,7 +126,7 @@ fn write_and_name(
     let name = || {
         files.sync_dir(&folder(dir, generation))?;
         // under `os` durability: what the snapshot shows of this journal's groups must not be all that is left of them
-        files.sync_file(&folder(dir, generation).join("journal"))?;
+        files.sync_file(&layout::journal(dir, generation))?;
         set_current(files, dir, generation)
     };
     name().map_err(|error| error.to_string())?;
@@ -191,12 +149,11 @@ pub(super) fn make_alone(
     files: &dyn Files,
     dir: &Path,
     generation: u64,
-    registry: &crate::registry::Registry,
+    registry: &Registry,
     meta: Meta,
 ) -> Result<(), String> {
     let io = |error: std::io::Error| error.to_string();
     journal::begin(files, dir, generation).map_err(io)?;
-    let folder = folder(dir, generation);
-    snapshot::write(files, &folder.join("snapshot"), registry, meta, Duration::ZERO, |page| page())?;
-    files.sync_dir(&folder).map_err(io)
+    snapshot::write(files, &layout::snapshot(dir, generation), registry, meta, Duration::ZERO, |page| page())?;
+    files.sync_dir(&folder(dir, generation)).map_err(io)
 }

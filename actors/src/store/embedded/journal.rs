@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use super::OpenError;
 use super::codec::{self, Frame, FrameAt, JOURNAL_HEAD};
+use super::error::OpenError;
 use super::files::{AppendFile, Files};
+use super::layout;
 
 /// How far a journal can be read.
 #[derive(Debug)]
@@ -48,14 +49,14 @@ pub(super) fn holds_frames(bytes: &[u8]) -> bool {
 
 /// Makes an empty journal and everything on its path durable.
 pub(super) fn begin(files: &dyn Files, dir: &Path, generation: u64) -> std::io::Result<Box<dyn AppendFile>> {
-    let folder = super::generation::folder(dir, generation);
+    let folder = layout::folder(dir, generation);
     files.create_dir(&folder)?;
-    let path = folder.join("journal");
+    let path = layout::journal(dir, generation);
     files.write(&path, &codec::journal_head(generation))?;
     files.sync_file(&path)?;
     files.sync_dir(&folder)?;
     files.sync_dir(dir)?;
-    files.sync_dir(super::parent(dir))?;
+    files.sync_dir(layout::parent(dir))?;
     files.open_append(&path)
 }
 

@@ -3,14 +3,34 @@
 use std::path::{Path, PathBuf};
 
 use super::codec::{self, FrameKind};
+use super::error::OpenError;
 use super::files::{AppendFile, Files};
-use super::generation::{self, folder};
+use super::layout::{self, folder};
+use super::lock::lock;
+use super::options::{Durability, Options};
 use super::snapshot::{self, Meta};
-use super::{Durability, OpenError, Opened, Options, journal};
+use super::{generation, journal};
 use crate::domain::clock::FIRST_SERVICE_TIME;
 use crate::domain::{Clock, ServiceTime};
 use crate::registry::Registry;
 use crate::store::apply::Effect;
+
+/// What was found when the store was opened.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Opened {
+    /// Users in the registry.
+    pub users: usize,
+    /// Groups read from journals.
+    pub groups: u64,
+    /// Bytes cut off a journal's torn end.
+    pub torn_bytes: u64,
+    /// Whether these are a whole frame whose checksum is wrong, rather than one that was cut off.
+    pub spoilt_end: bool,
+    /// With [`Durability::Os`]: what was lost, in one sentence.
+    pub loss: Option<String>,
+    /// Whether the folder was empty.
+    pub fresh: bool,
+}
 
 /// What the writer goes on from.
 pub(super) struct Recovered {
@@ -82,7 +102,7 @@ struct Whole {
 /// # Errors
 /// Those of the start.
 pub fn look(dir: &Path, options: &Options, files: &dyn Files, clock: &dyn Clock) -> Result<Opened, OpenError> {
-    let _lock = super::lock(dir, files)?;
+    let _lock = lock(dir, files)?;
     let found = read(dir, options, files, clock)?;
     Ok(found.map_or(Opened { fresh: true, ..Opened::default() }, |found| found.opened))
 }
@@ -96,11 +116,11 @@ fn read(dir: &Path, options: &Options, files: &dyn Files, clock: &dyn Clock) -> 
     if !generations.contains(&current) {
         return Err(damaged(&folder(dir, current), "CURRENT names it, and it is missing"));
     }
-    let snapshot_path = folder(dir, current).join("snapshot");
+    let snapshot_path = layout::snapshot(dir, current);
     let (meta, registry) = snapshot::load(files, &snapshot_path, options.max_users, Some(clock))?;
     let mut journals = Vec::new();
     for &number in generations.iter().filter(|number| **number >= current) {
-        let path = folder(dir, number).join("journal");
+        let path = layout::journal(dir, number);
         match files.read(&path) {
             Ok(bytes) => journals.push((number, path, bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && number > current => {}
@@ -162,7 +182,7 @@ pub(super) fn recover(
 ) -> Result<(Registry, Recovered), OpenError> {
     let Some(found) = read(dir, options, files, clock)? else { return first_start(dir, files, options, clock) };
     let Whole { registry, meta, generations, current, journals, end, times, next_seq, closed, opened } = found;
-    let snapshot_path = folder(dir, current).join("snapshot");
+    let snapshot_path = layout::snapshot(dir, current);
     snapshot::sync_tree(files, &snapshot_path).map_err(OpenError::io(&snapshot_path))?;
     let (last_journal, good_bytes) = end;
     let (number, path, bytes) = &journals[last_journal];
@@ -204,12 +224,12 @@ const FIRST: u64 = 1;
 /// A folder without `CURRENT` holds nothing but what a first start left that was cut short.
 fn must_be_new(dir: &Path, generations: &[u64], files: &dyn Files) -> Result<(), OpenError> {
     for &number in generations {
-        let holds_data = match files.read(&folder(dir, number).join("journal")) {
+        let holds_data = match files.read(&layout::journal(dir, number)) {
             Ok(bytes) => journal::holds_frames(&bytes),
             Err(error) => error.kind() != std::io::ErrorKind::NotFound,
         };
         if number != FIRST || holds_data {
-            return Err(damaged(&dir.join("CURRENT"), "it is missing, and there is data"));
+            return Err(damaged(&layout::current(dir), "it is missing, and there is data"));
         }
     }
     Ok(())
@@ -232,7 +252,7 @@ fn first_start(
     let registry = Registry::new(options.max_users);
     generation::make_alone(files, dir, FIRST, &registry, meta).map_err(failed)?;
     generation::set_current(files, dir, FIRST).map_err(OpenError::io(dir))?;
-    let journal = path.join("journal");
+    let journal = layout::journal(dir, FIRST);
     let recovered = Recovered {
         opened: Opened { fresh: true, ..Opened::default() },
         last_times: None,
@@ -266,7 +286,7 @@ pub struct Inspection {
 /// # Errors
 /// The folder is in use, or cannot be listed.
 pub fn inspect(dir: &Path, options: &Options, files: &dyn Files) -> Result<Inspection, OpenError> {
-    let _lock = super::lock(dir, files)?;
+    let _lock = lock(dir, files)?;
     Ok(read_all(dir, options, files)?.inspection)
 }
 
@@ -281,7 +301,7 @@ pub fn salvage(
     files: &dyn Files,
     clock: &dyn Clock,
 ) -> Result<(Inspection, PathBuf), OpenError> {
-    let _lock = super::lock(dir, files)?;
+    let _lock = lock(dir, files)?;
     let found = read_all(dir, options, files)?;
     let generations = generation::list(files, dir).map_err(OpenError::io(dir))?;
     let new = generations.last().map_or(1, |last| last + 1);
@@ -336,7 +356,7 @@ fn read_all(dir: &Path, options: &Options, files: &dyn Files) -> Result<Found, O
         if base.is_some() || current.is_some_and(|current| number > current && generations.contains(&current)) {
             continue;
         }
-        match snapshot::load(files, &folder(dir, number).join("snapshot"), options.max_users, None) {
+        match snapshot::load(files, &layout::snapshot(dir, number), options.max_users, None) {
             Ok((meta, registry)) => {
                 findings.push(format!("snapshot of generation {number}: {} users", meta.users));
                 base = Some((number, registry, meta));
@@ -351,7 +371,7 @@ fn read_all(dir: &Path, options: &Options, files: &dyn Files) -> Result<Found, O
     let (from, registry, meta) = base.unwrap_or_else(|| (0, Registry::new(options.max_users), nothing));
     let mut reading = Reading::new(&registry, &meta);
     for &number in generations.iter().filter(|number| **number >= from) {
-        let path = folder(dir, number).join("journal");
+        let path = layout::journal(dir, number);
         let bytes = match files.read(&path) {
             Ok(bytes) => bytes,
             Err(error) => {

@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::OpenError;
 use super::codec;
+use super::error::OpenError;
 use super::files::Files;
-use crate::domain::reader::Reader;
+use crate::domain::bytes::Reader;
 use crate::domain::{Clock, ServiceTime};
 use crate::registry::{Item, Registry};
 

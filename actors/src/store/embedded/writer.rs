@@ -10,11 +10,16 @@ use std::time::Duration;
 use smallvec::smallvec;
 
 use super::codec::{FrameKind, FrameWriter};
-use super::files::{AppendFile, Files};
-use super::generation::{self, Named, Progress};
+use super::files::{AppendFile, Files, is_same};
+use super::generation::{self, Named};
+use super::journal;
+use super::layout;
+use super::lock::Lock;
+use super::options::{Durability, Options};
+use super::progress::Progress;
 use super::recovery::Recovered;
+use super::shared::{Message, Shared};
 use super::snapshot::Meta;
-use super::{Durability, Lock, Message, Options, Shared, is_same, journal};
 use crate::domain::Outcome;
 use crate::store::Sets;
 use crate::store::apply::Effect;
@@ -444,8 +449,8 @@ impl Writer {
     /// `CURRENT` may name it, as after a rename that could not be synced; and a journal that has taken groups always stays.
     fn remove_unfinished(&self) {
         let unfinished = self.highest_generation;
-        let folder = generation::folder(&self.dir, unfinished);
-        let left_behind = if self.went_over { folder.join("snapshot") } else { folder };
+        let folder = layout::folder(&self.dir, unfinished);
+        let left_behind = if self.went_over { layout::snapshot(&self.dir, unfinished) } else { folder };
         if matches!(generation::current(&*self.files, &self.dir), Ok(Some(named)) if named != unfinished)
             && let Err(error) = self.files.remove(&left_behind)
         {
@@ -455,7 +460,7 @@ impl Writer {
 
     fn go_over_to(&mut self, journal: Box<dyn AppendFile>) {
         self.journal = Some(journal);
-        let path = generation::folder(&self.dir, self.highest_generation).join("journal");
+        let path = layout::journal(&self.dir, self.highest_generation);
         let opened = self.files.identity(&path);
         self.journal_at = (path, opened);
         self.journal_bytes = journal::EMPTY as u64;

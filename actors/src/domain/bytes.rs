@@ -4,6 +4,17 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Short;
 
+/// The bytes are not an extension record that this version can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("unreadable extension record")]
+pub struct DecodeError;
+
+impl From<Short> for DecodeError {
+    fn from(_: Short) -> Self {
+        Self
+    }
+}
+
 /// What is left to read.
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
