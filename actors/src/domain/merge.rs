@@ -7,9 +7,11 @@ use super::clock::ServiceTime;
 use super::document::{Conflicts, KeyRule};
 use super::extension::Alias;
 use super::meter::MeterMerge;
+use super::operation::Refusal;
+use super::policy::Policy;
 use super::record::Flags;
-use super::session::Session;
-use super::user::{Opening, Policy, Refusal, UserState};
+use super::session::{Opening, Session};
+use super::user::UserState;
 
 /// How many users who became part of one are remembered, the latest: each check of one of its tokens reads their ids.
 pub const MAX_ALIASES: usize = 256;

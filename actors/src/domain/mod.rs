@@ -9,6 +9,8 @@ pub mod extension;
 pub mod ids;
 pub mod merge;
 pub mod meter;
+pub mod operation;
+pub mod policy;
 pub mod record;
 pub mod session;
 pub mod user;
@@ -24,9 +26,8 @@ pub use extension::{API_KEY, Alias, ApiKey, Extension, Identity, IdentityKey};
 pub use ids::{DeviceId, IdForm, SessionId, UserId};
 pub use merge::{MergePolicy, Merged};
 pub use meter::{Count, MAX_ITEMS, MAX_METERS, MeterMerge, MeterOperation, Meters, Period, Reading};
+pub use operation::{Operation, Refusal, Reply};
+pub use policy::{MAX_ANONYMOUS_SESSIONS, MAX_API_KEYS, MAX_IDENTITIES, Policy};
 pub use record::{Flags, LAZY_S, Record, SessionKind};
-pub use session::{LoginMethod, Predecessor, Session, Sessions};
-pub use user::{
-    Decision, MAX_ANONYMOUS_SESSIONS, MAX_API_KEYS, MAX_IDENTITIES, Opening, Operation, Policy, Refusal, Reply,
-    UserState,
-};
+pub use session::{LoginMethod, Opening, Predecessor, Session, Sessions};
+pub use user::{Decision, UserState};

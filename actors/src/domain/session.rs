@@ -140,6 +140,28 @@ pub struct Session {
     pub replaces: Option<Predecessor>,
 }
 
+/// A session that is to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opening {
+    /// Which API it will serve.
+    pub kind: SessionKind,
+    /// The client's device id; zeros for none.
+    pub device: DeviceId,
+    /// What begins it.
+    pub method: LoginMethod,
+    /// The number of the session that asks for it, which is not ended to make room.
+    pub beside: Option<u32>,
+    /// Whose place it takes.
+    pub replaces: Option<Predecessor>,
+}
+
+impl Opening {
+    /// A session that begins by itself.
+    pub fn new(kind: SessionKind, device: DeviceId, method: LoginMethod) -> Self {
+        Self { kind, device, method, beside: None, replaces: None }
+    }
+}
+
 /// A user's sessions, and the highest number ever given to one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sessions {

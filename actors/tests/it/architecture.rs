@@ -17,7 +17,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "std::time",
         ],
     ),
-    ("registry.rs", &["crate::store", "crate::actor", "crate::handle", "crate::system", "crate::testkit"]),
+    ("registry", &["crate::store", "crate::actor", "crate::handle", "crate::system", "crate::testkit"]),
     ("store", &["crate::actor", "crate::handle", "crate::system", "crate::testkit"]),
     ("actor", &["crate::handle", "crate::system", "crate::testkit"]),
     ("handle.rs", &["crate::system", "crate::testkit"]),
@@ -26,7 +26,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
 
 /// Crates and the only place that may name them.
 const CONFINED: &[(&str, &str)] = &[
-    ("dashmap::", "registry.rs"),
+    ("dashmap::", "registry/"),
     ("sled::", "store/embedded/snapshot.rs"),
     ("actix::", "actor"),
     ("actix::", "handle.rs"),

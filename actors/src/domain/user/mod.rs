@@ -1,0 +1,101 @@
+//! A user's state and every change it can go through, as pure functions: the session actor and the direct path both use them.
+
+mod identities;
+mod keys;
+mod ops;
+mod sessions;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::sync::Arc;
+
+use super::change_set::Cause;
+use super::clock::ServiceTime;
+use super::extension::Extension;
+use super::ids::UserId;
+use super::operation::{Operation, Refusal, Reply};
+use super::policy::Policy;
+use super::record::{Flags, Record};
+
+/// A user as loaded from the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserState {
+    /// Who.
+    pub id: UserId,
+    /// The compact record.
+    pub record: Record,
+    /// The extension record, if there is one.
+    pub extension: Option<Extension>,
+    /// The meters ([`Meters`]), if there are any, as they are stored.
+    pub meters: Option<Arc<[u8]>>,
+    /// The document ([`Document`]), if there ever was one, as it is stored.
+    pub document: Option<Arc<[u8]>>,
+}
+
+/// What follows from an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "it is made, taken apart at once, and never kept")]
+pub enum Decision {
+    /// Nothing changes.
+    Keep(Reply),
+    /// The user changes.
+    Replace {
+        /// The state afterwards; the store sets the version.
+        next: UserState,
+        /// Why.
+        cause: Cause,
+        /// The answer once it is durable.
+        reply: Reply,
+    },
+    /// The user is gone.
+    Remove {
+        /// Why.
+        cause: Cause,
+        /// The answer once it is durable.
+        reply: Reply,
+    },
+}
+
+impl UserState {
+    /// What `operation` does at `now`.
+    ///
+    /// # Errors
+    /// A [`Refusal`], which changes nothing.
+    pub fn decide(&self, operation: &Operation, now: ServiceTime, policy: &Policy) -> Result<Decision, Refusal> {
+        if self.record.is_expired(now, policy.window_s) {
+            return Err(Refusal::Gone);
+        }
+        match operation {
+            Operation::Rotate { session, counter } => self.rotate(*session, *counter, now, policy),
+            Operation::EndSession { session, cause } => self.end_session(*session, *cause, now, policy),
+            Operation::EndAll => Ok(self.without(|_| false, Cause::SessionEnded, Reply::Done)),
+            Operation::EndOthers { session } => self.end_others(*session, now, policy),
+            Operation::Recover => Ok(self.recovered()),
+            Operation::Seen { session } => self.seen(*session, now, policy),
+            Operation::Delete { cause } => Ok(Decision::Remove { cause: *cause, reply: Reply::Done }),
+            Operation::Disable => Ok(self.disabled(true, Cause::Disabled)),
+            Operation::Enable => Ok(self.disabled(false, Cause::Enabled)),
+            Operation::OpenSession { kind, device, beside } => self.open(*kind, *device, *beside, now, policy),
+            Operation::LogIn { identity, data, method, kind, device } => {
+                self.log_in(identity, data, *method, (*kind, *device), now, policy)
+            }
+            Operation::Link { identity, data, session } => self.link(identity, data, *session, now, policy),
+            Operation::Unlink { identity } => self.unlink(identity),
+            Operation::Count(count) => self.count(count),
+            Operation::Edit(edit) => self.edit(edit, now, policy),
+            Operation::MakeKey { key } => self.make_key(key),
+            Operation::SetKey { id, disabled } => self.set_key(*id, *disabled),
+            Operation::RemoveKey { id } => self.remove_key(*id),
+        }
+    }
+
+    fn disabled(&self, on: bool, cause: Cause) -> Decision {
+        if self.record.flags.has(Flags::DISABLED) == on {
+            return Decision::Keep(Reply::Done);
+        }
+        let mut next = self.clone();
+        next.record.flags = next.record.flags.with(Flags::DISABLED, on);
+        Decision::Replace { next, cause, reply: Reply::Done }
+    }
+}
