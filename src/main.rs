@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: passerby::memory::MiMalloc = passerby::memory::MiMalloc;
+static ALLOCATOR: passerby::allocator::MiMalloc = passerby::allocator::MiMalloc;
 
 fn main() -> ExitCode {
     passerby::cli::run::main(std::env::args_os(), std::env::vars_os())

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use passerby_actors::actor::{Core, JanitorHandle, LinkerHandle, LoggedIn, Proof, REPEAT_S};
+use passerby_actors::actor::{Core, JanitorHandle, LinkerHandle, LoggedIn};
 use passerby_actors::domain::{
-    DeviceId, Document, Entropy, MergePolicy, MeterMerge, ServiceClock, ServiceTime, SessionKind, UserId, ValueKey,
+    DeviceId, Document, Entropy, MergePolicy, MeterMerge, ServiceClock, SessionKind, UserId, ValueKey,
 };
 use passerby_actors::handle::Live;
 use passerby_actors::histogram::Histogram;
@@ -14,20 +14,18 @@ use passerby_actors::store::{EmbeddedStore, Health, Store};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
-use crate::budget::Budgets;
+use crate::codes::OneTimeCodes;
 use crate::config::Settings;
-use crate::data_work::DataWork;
-use crate::key_watch::KeyWatch;
 use crate::left::Left;
+use crate::limits::budget::Budgets;
+use crate::limits::data_work::DataWork;
+use crate::limits::places::Places;
+use crate::limits::proof_of_work::Challenges;
 use crate::mail::Mailer;
-use crate::network::Network;
-use crate::places::Places;
 use crate::provider::Providers;
-use crate::provider::codes::{CodeKind, Codes, Limits};
 use crate::provider::local_userpass::LocalUserpass;
-use crate::provider::oidc::PendingLogin;
+use crate::token::KeyWatch;
 use crate::token::{AccessClaims, RefreshClaims, Tokens};
-use crate::work::Challenges;
 
 /// Names, passwords and the mails about them, as far as they are configured.
 pub struct Accounts {
@@ -36,87 +34,6 @@ pub struct Accounts {
     /// Registers names and checks passwords.
     pub userpass: Option<Arc<LocalUserpass>>,
 }
-
-/// Whose session a transfer code or a ticket continues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Transfer {
-    /// The user.
-    pub user: UserId,
-    /// The number of the session that asked for the code.
-    pub session: u32,
-}
-
-/// A login in a browser that was sent to its issuer.
-pub struct SentLogin {
-    /// The provider's name.
-    pub provider: String,
-    /// What the issuer's answer must fit.
-    pub pending: PendingLogin,
-    /// Where the browser ends.
-    pub redirect_uri: String,
-    /// SHA-256 in base64url of what only the page that began it knows.
-    pub challenge: String,
-}
-
-/// A login in a browser that came back.
-#[derive(Debug, Clone)]
-pub struct FinishedLogin {
-    /// The provider's name.
-    pub provider: String,
-    /// What it proved.
-    pub proof: Proof,
-    /// As in [`SentLogin`].
-    pub challenge: String,
-}
-
-/// Codes that work once, in memory: they end with the process.
-pub struct OneTimeCodes {
-    /// For another session of the same user.
-    pub transfers: Codes<UserId, Transfer>,
-    /// For a socket of the same session.
-    pub tickets: Codes<UserId, Transfer>,
-    /// For a browser that comes back from an issuer.
-    pub sent: Codes<Network, SentLogin>,
-    /// For the page that a finished login ends on.
-    pub finished: Codes<(), FinishedLogin>,
-    /// Those of `finished` that a user has linked or merged by: the same request of the same user may come again.
-    pub linked: Codes<UserId, (UserId, FinishedLogin)>,
-}
-
-impl OneTimeCodes {
-    /// How many can be redeemed at this time.
-    pub fn count(&self, now: ServiceTime) -> usize {
-        self.transfers.count(now) + self.tickets.count(now) + self.sent.count(now) + self.finished.count(now)
-    }
-}
-
-impl Default for OneTimeCodes {
-    fn default() -> Self {
-        let limits = |lifetime_s, most_per_owner| Limits { lifetime_s, most: 100_000, most_per_owner };
-        Self {
-            transfers: Codes::new(CodeKind::Transfer, limits(TRANSFER_CODE_S, 8)),
-            tickets: Codes::new(CodeKind::Socket, limits(TICKET_S, TICKETS_OF_A_USER)),
-            sent: Codes::new(CodeKind::OidcState, limits(SENT_LOGIN_S, SENT_LOGINS_OF_A_NETWORK)),
-            finished: Codes::new(CodeKind::Login, limits(LOGIN_CODE_S, 1)),
-            linked: Codes::new(CodeKind::Login, limits(REPEAT_S, LINKS_OF_A_USER)),
-        }
-    }
-}
-
-/// How long a ticket for a socket is good (seconds).
-pub const TICKET_S: u32 = 30;
-/// How many a user may have at a time: one more ends the oldest.
-const TICKETS_OF_A_USER: usize = 128;
-/// Of how many links by codes a user may have lost the answer.
-const LINKS_OF_A_USER: usize = 8;
-/// How long a transfer code is good (seconds).
-pub const TRANSFER_CODE_S: u32 = 120;
-/// How many people of one network may be at issuers at a time: one more, and the one who left first has to begin again.
-const SENT_LOGINS_OF_A_NETWORK: usize = 256;
-/// How long somebody may take at an issuer (seconds).
-pub const SENT_LOGIN_S: u32 = 600;
-/// How long the code of a finished login is good (seconds).
-pub const LOGIN_CODE_S: u32 = 60;
 
 /// A running server.
 pub struct Server {

@@ -18,32 +18,33 @@ use tokio::sync::watch;
 use tracing::Level;
 use zeroize::Zeroizing;
 
-use crate::budget::Budgets;
+use crate::codes::OneTimeCodes;
+use crate::config::secrets::Secrets;
 use crate::config::{
     self, AccessAlg, Loaded, SETTINGS, Settings, SettingsError, SettingsErrors, default_data_bytes, default_max_users,
 };
-use crate::data_work::DataWork;
 use crate::http::admin::{AdminListener, Phase};
 use crate::http::listener;
-use crate::key_watch::KeyWatch;
 use crate::left::Left;
+use crate::limits::budget::Budgets;
+use crate::limits::data_work::DataWork;
+use crate::limits::places::Places;
+use crate::limits::proof_of_work::Challenges;
+use crate::limits::share::Share;
 use crate::mail::{AnyTransport, Mailer, Plan, Smtp, Webhook};
 use crate::outbound::{Allowed, Outbound, SystemResolver, system_roots};
-use crate::places::Places;
 use crate::provider::Providers;
 use crate::provider::api_key::ApiKeys;
 use crate::provider::app_folder::AppFolder;
 use crate::provider::identity::IdentityProvider;
 use crate::provider::local_userpass::{self, LocalUserpass};
 use crate::provider::password::{Cost, PasswordError, Passwords, Pool};
-use crate::provider::secrets::Secrets;
 use crate::provider::userpass_config::UserpassConfig;
-use crate::server::{Accounts, OneTimeCodes, Server};
-use crate::share::Share;
+use crate::server::{Accounts, Server};
 use crate::telemetry::OPERATOR;
 use crate::test_clock::TestClock;
+use crate::token::KeyWatch;
 use crate::token::{ACCESS_TTL_S, Algorithm, KeyError, KeyStore, Tokens};
-use crate::work::Challenges;
 
 /// Entries of the verified-token cache: about 20 MB when full.
 const TOKEN_CACHE_ENTRIES: usize = 131_072;
@@ -194,7 +195,7 @@ pub fn store_options(settings: &Settings) -> Options {
             config::Durability::Os => Durability::Os,
         },
         max_users: usize::try_from(max_users).unwrap_or(usize::MAX),
-        give_back: crate::memory::give_back,
+        give_back: crate::allocator::give_back,
         ..Options::default()
     }
 }

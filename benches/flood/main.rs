@@ -20,8 +20,8 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use passerby::budget::{Budgets, Spend};
 use passerby::config::{self, ConfigFile};
+use passerby::limits::budget::{Budgets, Spend};
 use passerby_actors::domain::Clock;
 use passerby_actors::system::SystemClock;
 use passerby_actors::testkit::Random;

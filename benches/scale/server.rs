@@ -150,7 +150,7 @@ impl Server {
             min_replay_bytes: u64::MAX,
             // the clock jumps here
             max_generation_age_s: u32::MAX,
-            give_back: passerby::memory::give_back,
+            give_back: passerby::allocator::give_back,
         };
         let before_us = clock.monotonic_us();
         let store = EmbeddedStore::open(&opening.folder, options, Arc::new(Disk), Arc::clone(&clock) as Arc<dyn Clock>);

@@ -12,15 +12,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::check::check;
 use super::{Cli, Command, EXIT_USAGE, KeyFile, KeyUse, KeysCommand, SettingsArgs};
+use crate::config::secrets::read_private;
 use crate::config::{self, Demo, Loaded, PASSPHRASE_ENV, SETTINGS, Settings, SettingsError, SettingsErrors};
 use crate::http::reader::is_plain;
-use crate::key_watch::KeyWatch;
 use crate::provider::Providers;
 use crate::provider::app_folder::{self, AppFolder};
-use crate::provider::secrets::read_private;
 use crate::startup::{self, Application, Listener, Note, Ports, StartError};
 use crate::telemetry::{self, Logging, OPERATOR};
 use crate::test_clock::TestClock;
+use crate::token::KeyWatch;
 use crate::token::{KeyError, KeyId, KeyState, KeyStore};
 
 /// Data that must be readable is not (sysexits: EX_DATAERR).

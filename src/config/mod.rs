@@ -5,6 +5,7 @@ mod load;
 mod memory;
 mod meters;
 mod place;
+pub mod secrets;
 mod suggest;
 mod table;
 mod tables;
@@ -245,7 +246,7 @@ pub struct TransferRules {
 }
 
 /// `budget.*`: by IPv4 address or IPv6 /64, unless it says all; a wider network has the budget of a few
-/// ([`crate::network::WORTH`]). Each is 1 to 1 000 000.
+/// ([`crate::limits::network::WORTH`]). Each is 1 to 1 000 000.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetRules {

@@ -5,7 +5,7 @@ use actix_web::http::header;
 
 use super::charge::spend;
 use super::context::Context;
-use crate::budget::{OverBudget, Spend};
+use crate::limits::budget::{OverBudget, Spend};
 use crate::token::{Access, Refresh, TokenError};
 
 /// Why a request has no token that says anything.

@@ -8,8 +8,8 @@ use passerby_actors::domain::Flags;
 use passerby_actors::handle::Live;
 
 use super::context::{Context, client};
-use crate::budget::{OverBudget, Spend};
-use crate::network::Network;
+use crate::limits::budget::{OverBudget, Spend};
+use crate::limits::network::Network;
 
 /// Takes one from the budget of where a request came from.
 ///

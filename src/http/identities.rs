@@ -7,7 +7,7 @@ use passerby_actors::actor::{CREDENTIAL_COSTS, Proof};
 use passerby_actors::domain::{ApiKey as Stored, DeviceId, Identity, IdentityKey};
 use serde_json::{Map, Value};
 
-use crate::budget::OverBudget;
+use crate::limits::budget::OverBudget;
 use crate::provider::api_key::ApiKey;
 use crate::provider::identity::{Asked, IdentityError, IdentityProvider, VerifiedIdentity};
 use crate::provider::local_userpass::{Answer, LocalUserpass, UserpassError};

@@ -28,8 +28,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::app::public_app;
 use super::connection::Endless;
 use crate::config::{Http, Settings};
-use crate::network::Network;
-use crate::places::Place;
+use crate::limits::network::Network;
+use crate::limits::places::Place;
 use crate::server::Server;
 
 /// Connections that the system keeps until they are accepted.

@@ -13,11 +13,11 @@ use super::body::BodyError;
 use super::context::{Context, NO_STORE, retry_after_s};
 use super::fields::Refused;
 use super::method;
-use crate::budget::OverBudget;
-use crate::places::NoPlace;
-use crate::provider::codes::Full;
+use crate::codes::Full;
+use crate::limits::budget::OverBudget;
+use crate::limits::places::NoPlace;
+use crate::limits::throttle::Throttled;
 use crate::provider::identity::IdentityError;
-use crate::provider::throttle::Throttled;
 use crate::server::Server;
 use crate::token::TokenError;
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::fetched::FetchError;
 use super::password::PasswordError;
-use super::throttle::Throttled;
+use crate::limits::throttle::Throttled;
 
 /// The longest external id in bytes; OpenID Connect allows a subject 255.
 pub const MAX_EXTERNAL: usize = 1024;

@@ -17,14 +17,14 @@ use passerby_actors::domain::{
 use passerby_actors::store::{Health, Store};
 use serde_json::{Map, Value};
 
-use super::codes::{Code, CodeHash, CodeKind};
 use super::identity::{Asked, IdentityError, IdentityProvider, VerifiedIdentity, text};
 use super::password::{Password, PasswordError, Passwords, PolicyError, Verdict};
-use super::throttle::{Throttle, Throttled, Tiers};
 use super::typed;
 use super::userpass_config::{Confirmation, MailLink, UserpassConfig};
+use crate::codes::{Code, CodeHash, CodeKind};
+use crate::limits::network::Network;
+use crate::limits::throttle::{Throttle, Throttled, Tiers};
 use crate::mail::{Mail, MailAddress, MailKind, Mailer, QueueFull};
-use crate::network::Network;
 
 /// Characters of a name that is no mail address.
 const LONGEST_NAME: usize = 128;

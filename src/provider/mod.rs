@@ -2,9 +2,7 @@
 
 pub mod api_key;
 pub mod app_folder;
-pub mod codes;
 pub mod custom_token;
-mod fair_queue;
 pub mod fetched;
 pub mod identity;
 mod jwt;
@@ -13,12 +11,10 @@ pub mod metadata;
 pub mod oidc;
 mod options;
 pub mod password;
-pub mod secrets;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
-pub mod throttle;
 mod typed;
 mod unique;
 mod unserved;
@@ -35,8 +31,8 @@ use self::custom_token::{CUSTOM_TOKEN, CustomToken, CustomTokenConfig};
 use self::identity::IdentityProvider;
 use self::oidc::{OAUTH2_APPLE, OAUTH2_GOOGLE, Oidc, OidcConfig, OidcSettings};
 use self::options::Options;
-use self::secrets::Secrets;
 use self::userpass_config::UserpassConfig;
+use crate::config::secrets::Secrets;
 use crate::config::{ProviderTables, SettingsError, SettingsErrors};
 use crate::mail::AnyTransport;
 use crate::outbound::Outbound;

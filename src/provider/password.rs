@@ -16,9 +16,9 @@ use serde::{Deserialize, Deserializer};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use super::fair_queue::{FairQueue, Pushed};
 use super::typed;
-use crate::network::Network;
+use crate::limits::fair_queue::{FairQueue, Pushed};
+use crate::limits::network::Network;
 
 /// Characters (Unicode scalar values) that a chosen password has, as App Services demands (wire-protocol §7.4).
 pub const LENGTH: std::ops::RangeInclusive<usize> = 6..=128;

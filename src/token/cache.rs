@@ -6,7 +6,8 @@ use std::mem;
 use aws_lc_rs::digest::{SHA256, digest};
 use parking_lot::Mutex;
 
-use super::{Access, KeyId};
+use super::claims::Access;
+use super::keys::KeyId;
 
 const MAX_SHARDS: usize = 64;
 

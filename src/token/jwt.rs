@@ -8,7 +8,7 @@ use base64::engine::general_purpose::{GeneralPurpose, URL_SAFE_NO_PAD};
 use passerby_actors::domain::SessionKind;
 use serde::Deserialize;
 
-use super::TokenError;
+use super::claims::TokenError;
 use super::keys::{Key, KeyId, KeyRing, KeyUse, MAX_SIGNATURE};
 
 /// Canonical base64url alone: no padding, no stray bits.

@@ -9,7 +9,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use aws_lc_rs::pbkdf2;
 use passerby_actors::domain::Entropy;
 
-use super::KeyError;
+use super::keys::KeyError;
 
 const MAGIC: &[u8] = b"passerby keys\n";
 const FORMAT: u8 = 1;

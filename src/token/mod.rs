@@ -1,10 +1,12 @@
 //! Access and refresh tokens: made, verified, and the keys behind them (design §5).
 
 mod cache;
+mod claims;
 mod cookie;
 mod jwt;
 mod key_export;
 mod key_store;
+mod key_watch;
 mod keys;
 
 use std::borrow::Cow;
@@ -22,8 +24,10 @@ use self::cache::Cache;
 use self::jwt::{BASE64, MAX_TOKEN, Scratch, Signers, TokenType, encode_prefix};
 use self::keys::{MAX_SIGNATURE, PublicKey};
 
+pub use self::claims::{Access, AccessClaims, Refresh, RefreshClaims, TokenError};
 pub use self::cookie::{CookieKind, ReaderCookie};
 pub use self::key_store::{KeyInfo, KeyStore, key_path};
+pub use self::key_watch::KeyWatch;
 pub use self::keys::{Algorithm, KeyError, KeyId, KeyRing, KeyState, KeyUse};
 
 /// How long an access token is good (seconds): 30 minutes.
@@ -41,119 +45,8 @@ const ASSERTION_TTL_S: u64 = 60;
 /// What a token shows of a user's document may have so many bytes: every request carries them.
 pub const MAX_USER_DATA: usize = 1024;
 
-/// An access token may be issued this far ahead of our clock: clocks differ.
-const MAX_AHEAD_S: u64 = 300;
-
 /// The type and name of the anonymous identity's provider.
 const ANONYMOUS: &str = "anon-user";
-
-/// What an access token says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AccessClaims {
-    /// Whom it is for.
-    pub user: UserId,
-    /// The session it belongs to.
-    pub session: SessionId,
-    /// The session's epoch: linking raises it, and earlier tokens fail.
-    pub epoch: u8,
-    /// The client's device; zeros for none.
-    pub device: DeviceId,
-    /// How the session was begun.
-    pub kind: SessionKind,
-    /// Unix time in seconds, by the wall clock.
-    pub issued_at_s: u64,
-    /// Random; makes every token another text.
-    pub jti: [u8; 12],
-}
-
-/// What a refresh token says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RefreshClaims {
-    /// Whom it is for.
-    pub user: UserId,
-    /// The session's public id.
-    pub session: SessionId,
-    /// The session's number.
-    pub number: u32,
-    /// How often the token was rotated.
-    pub counter: u32,
-    /// How the session was begun.
-    pub kind: SessionKind,
-    /// The client's device; zeros for none.
-    pub device: DeviceId,
-    /// Unix time in seconds, by the wall clock.
-    pub issued_at_s: u64,
-    /// Whether the user is a lasting account: its token shows an earlier `exp` and no anonymous identity.
-    pub lasting: bool,
-}
-
-/// A genuine access token within its time. Whether its session lives is for the record to say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Access {
-    /// Whom it is for.
-    pub user: UserId,
-    /// The session it belongs to.
-    pub session: SessionId,
-    /// The session's epoch when it was issued.
-    pub epoch: u8,
-    /// How the session was begun.
-    pub kind: SessionKind,
-    /// The client's device; zeros for none.
-    pub device: DeviceId,
-    /// Unix time in seconds.
-    pub issued_at_s: u64,
-    /// Unix time in seconds.
-    pub expires_at_s: u64,
-    /// The key that signed it.
-    pub key: KeyId,
-}
-
-/// A genuine refresh token. Whether its session lives is for the record to say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refresh {
-    /// Whom it is for.
-    pub user: UserId,
-    /// The session's public id.
-    pub session: SessionId,
-    /// The session's number.
-    pub number: u32,
-    /// How often the token was rotated.
-    pub counter: u32,
-    /// How the session was begun: an endpoint accepts its own kind alone.
-    pub kind: SessionKind,
-    /// The client's device; zeros for none.
-    pub device: DeviceId,
-}
-
-/// Why a token is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TokenError {
-    /// It is no token of our making.
-    #[error("not a token of ours")]
-    Malformed,
-    /// It names a key that is not, or no longer, ours.
-    #[error("signed with an unknown key")]
-    UnknownKey,
-    /// Its signature is wrong.
-    #[error("wrong signature")]
-    BadSignature,
-    /// It is genuine, but of the other type: an access token for a refresh token, or the reverse.
-    #[error("incorrect token type")]
-    WrongType,
-    /// It is genuine, but made for another application or under another issuer's name.
-    #[error("made for another application or by another issuer")]
-    WrongAudience,
-    /// Its time is over, or has not come by more than clocks differ.
-    #[error("expired")]
-    Expired,
-}
-
-impl TokenError {
-    /// Whether it is a stranger's text, and not a token of ours at the wrong place or time.
-    pub fn is_guess(self) -> bool {
-        matches!(self, Self::Malformed | Self::UnknownKey | Self::BadSignature)
-    }
-}
 
 /// Makes and verifies tokens. Shared by all workers.
 pub struct Tokens {
@@ -467,15 +360,6 @@ impl Tokens {
             kind,
             device: DeviceId::parse(claims.baas_device_id).map_err(|_| TokenError::Malformed)?,
         })
-    }
-}
-
-impl Access {
-    fn within_its_time(self, now_s: u64) -> Result<Self, TokenError> {
-        if now_s >= self.expires_at_s || self.issued_at_s > now_s.saturating_add(MAX_AHEAD_S) {
-            return Err(TokenError::Expired);
-        }
-        Ok(self)
     }
 }
 

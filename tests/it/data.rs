@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
-use passerby::data_work::Whose;
+use passerby::limits::data_work::Whose;
 use passerby_actors::domain::UserId;
 use passerby_actors::store::Store as _;
 use serde_json::{Value, json};

@@ -8,12 +8,12 @@ use passerby_actors::handle;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::budget::OverBudget;
 use crate::http::body::BodyError;
 use crate::http::context::origin;
 use crate::http::problem::KEY_SESSION;
 use crate::http::{Context, JSON, NO_STORE, bearer, method, retry_after_s};
-use crate::provider::throttle::Throttled;
+use crate::limits::budget::OverBudget;
+use crate::limits::throttle::Throttled;
 
 /// Carries the same id as an error's `link`.
 pub(crate) const REQUEST_ID: &str = "x-appservices-request-id";

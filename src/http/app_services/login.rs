@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 
 use super::auth::{authenticate, of_owner};
 use super::error::{Answer, ClientError, check_app, respond, shown, unsupported};
-use crate::budget::{OverBudget, Spend};
 use crate::http::plain::PlainObject;
 use crate::http::schemas::AppServicesLoginRequest;
 use crate::http::{Context, JSON, body, client, identities, spend, spend_on_password, within_time};
+use crate::limits::budget::{OverBudget, Spend};
 use crate::provider::ANON_USER;
 use crate::provider::identity::IdentityError;
 use crate::server::Server;

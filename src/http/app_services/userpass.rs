@@ -10,11 +10,11 @@ use passerby_actors::handle;
 use serde_json::{Map, Value};
 
 use super::error::{ClientError, check_app, no_content, other_method, respond, unsupported};
-use crate::budget::Spend;
 use crate::http::schemas::{
     AppServicesAddress, AppServicesCredentials, AppServicesMailToken, AppServicesReset, AppServicesResetCall,
 };
 use crate::http::{Context, body, client, identities, spend, spend_on_password};
+use crate::limits::budget::Spend;
 use crate::provider::local_userpass::{Answer, LocalUserpass, UserpassError};
 use crate::provider::password::Password;
 

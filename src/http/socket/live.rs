@@ -15,13 +15,13 @@ use passerby_actors::store::Store as _;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::frames::{self, Frame, Request};
-use crate::data_work::Whose;
 use crate::http::connection::Endless;
 use crate::http::meters::{self, Use};
 use crate::http::v1::data::{told, work_on_data};
 use crate::http::{Context, Problem, came_back_from, rfc3339, within_time};
-use crate::network::Network;
-use crate::places::Place;
+use crate::limits::data_work::Whose;
+use crate::limits::network::Network;
+use crate::limits::places::Place;
 
 /// How often a client is asked whether it is there, and its session is looked at, which counts as activity.
 const HEARTBEAT: Duration = Duration::from_secs(20);

@@ -20,8 +20,8 @@ use super::reader::{self, Found};
 use super::{
     Context, JSON, NO_STORE, Problem, Scope, authenticate, by_bearer, client, other_method, read, respond, within_time,
 };
-use crate::network::Network;
-use crate::server::{TICKET_S, Transfer};
+use crate::codes::{TICKET_S, Transfer};
+use crate::limits::network::Network;
 
 /// The sub-protocol.
 const PROTOCOL: &str = "passerby.v1";

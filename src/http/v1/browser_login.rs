@@ -22,12 +22,12 @@ use passerby_actors::domain::{LoginMethod, UserId};
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
-use crate::budget::Spend;
+use crate::codes::{FinishedLogin, SENT_LOGIN_S, SentLogin};
 use crate::http::schemas::IssuersAnswer;
 use crate::http::{Context, Problem, body, client, identities, other_method, read, respond, spend};
-use crate::network::Network;
+use crate::limits::budget::Spend;
+use crate::limits::network::Network;
 use crate::provider::identity::{IdentityError, plain};
-use crate::server::{FinishedLogin, SENT_LOGIN_S, SentLogin};
 
 /// Where the issuer of `auth.shared_callback` sends browsers back to, under `public_url`; every issuer did before each
 /// provider had a callback of its own.

@@ -4,10 +4,10 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value};
 
-use crate::budget::{OverBudget, Spend, Why};
 use crate::http::schemas::WorkChallenge;
 use crate::http::{Context, JSON, Problem, client, json, other_method, respond, spend, spend_on_password};
-use crate::work::ProofError;
+use crate::limits::budget::{OverBudget, Spend, Why};
+use crate::limits::proof_of_work::ProofError;
 
 /// Adds the routes.
 pub(super) fn routes(config: &mut web::ServiceConfig) {

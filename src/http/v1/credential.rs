@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 
 use super::browser_login;
 use super::challenge::{afford, afford_password};
-use crate::budget::Spend;
 use crate::http::fields::{OF_CREDENTIALS, only};
 use crate::http::{Context, Problem, client, identities};
+use crate::limits::budget::Spend;
 use crate::provider::ANON_USER;
 
 /// Refuses the fields of other providers' credentials; `what` has those in `known`.

@@ -11,14 +11,14 @@ use serde::Serialize;
 use serde_json::{Map, Number, Value};
 use utoipa::ToSchema;
 
-use crate::budget::OverBudget;
-use crate::data_work::Whose;
 use crate::http::preconditions::Tags;
 use crate::http::schemas::{Increment, JsonPatchStep, MergePatch, UserDocument};
 use crate::http::{
     Answer, Context, JSON, Problem, Scope, authenticate, body, client, json, other_method, read, respond, within_time,
 };
-use crate::network::Network;
+use crate::limits::budget::OverBudget;
+use crate::limits::data_work::Whose;
+use crate::limits::network::Network;
 
 const ACCEPT_PATCH: (HeaderName, HeaderValue) = (
     HeaderName::from_static("accept-patch"),

@@ -14,7 +14,6 @@ use super::browser_login;
 use super::credential::prove;
 use super::data::work_on_data;
 use super::tokens::{Absorbed, ConflictView, Of, shown, tokens};
-use crate::data_work::Whose;
 use crate::http::auth::fresh;
 use crate::http::fields::OF_CREDENTIALS;
 use crate::http::schemas::{LinkRequest, ReaderSession, SessionTokens};
@@ -23,6 +22,7 @@ use crate::http::{
     Answer, Context, JSON, Problem, Scope, authenticate, bearer, became_part, client, identities, json, other_method,
     read, reader, respond, rfc3339, within_time,
 };
+use crate::limits::data_work::Whose;
 use crate::provider::ANON_USER;
 
 /// Adds the routes.

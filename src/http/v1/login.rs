@@ -10,14 +10,14 @@ use serde_json::{Map, Value};
 use super::challenge::{afford, prove_work};
 use super::credential::{misplaced, prove};
 use super::tokens::{new_session, session_body, tokens};
-use crate::budget::Spend;
+use crate::codes::Transfer;
 use crate::http::fields::{OF_CREDENTIALS, without_nulls};
 use crate::http::reader::{self, Found};
 use crate::http::schemas::{LoginRequest, NewSession, ReaderSession};
 use crate::http::{Answer, Context, Problem, body, client, other_method, read, respond, within_time};
+use crate::limits::budget::Spend;
 use crate::provider::ANON_USER;
 use crate::provider::identity::IdentityError;
-use crate::server::Transfer;
 
 /// Adds the route.
 pub(super) fn routes(config: &mut web::ServiceConfig) {

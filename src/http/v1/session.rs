@@ -10,7 +10,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::tokens::{Of, tokens};
-use crate::budget::Spend;
 use crate::http::bearer;
 use crate::http::reader::{self, Found};
 use crate::http::schemas::SessionTokens;
@@ -19,6 +18,7 @@ use crate::http::{
     Answer, Context, JSON, Problem, Scope, authenticate, came_back, client, json, other_method, read, respond, rfc3339,
     went, within_time,
 };
+use crate::limits::budget::Spend;
 
 /// Adds the routes.
 pub(super) fn routes(config: &mut web::ServiceConfig) {

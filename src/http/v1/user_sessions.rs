@@ -8,10 +8,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::session::gone;
+use crate::codes::{TRANSFER_CODE_S, Transfer};
 use crate::http::{
     Context, JSON, Problem, Scope, authenticate, json, other_method, read, respond, rfc3339, within_time,
 };
-use crate::server::{TRANSFER_CODE_S, Transfer};
 
 /// Adds the routes.
 pub(super) fn routes(config: &mut web::ServiceConfig) {

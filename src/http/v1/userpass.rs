@@ -8,9 +8,9 @@ use passerby_actors::domain::LOCAL_USERPASS;
 use serde_json::{Map, Value};
 
 use super::challenge::{afford, afford_password};
-use crate::budget::Spend;
 use crate::http::schemas::{MailAddress, MailToken, PasswordChange, PasswordReset, Registration};
 use crate::http::{Answer, Context, Problem, Scope, authenticate, client, identities, other_method, read, respond};
+use crate::limits::budget::Spend;
 use crate::provider::local_userpass::{self, LocalUserpass, UserpassError};
 use crate::provider::password::Password;
 

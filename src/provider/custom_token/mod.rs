@@ -12,7 +12,7 @@ use super::identity::{Asked, IdentityError, IdentityProvider, MAX_EXTERNAL, Veri
 use super::jwt::{self, PublishedKeys, Token};
 use super::metadata::MetadataFields;
 use super::options::{Options, Told, all};
-use super::secrets::Secrets;
+use crate::config::secrets::Secrets;
 use crate::config::{SettingsError, SettingsErrors};
 use crate::outbound::Outbound;
 

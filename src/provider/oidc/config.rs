@@ -5,10 +5,10 @@ use serde_json::{Map, Value};
 use url::{Host, Url};
 
 use super::{OAUTH2_APPLE, OAUTH2_GOOGLE};
+use crate::config::secrets::{Secret, Secrets};
 use crate::config::{SettingsError, SettingsErrors};
 use crate::provider::metadata::{FieldSettings, MetadataFields};
 use crate::provider::options::{Options, Told, all};
-use crate::provider::secrets::{Secret, Secrets};
 
 const GOOGLE: &str = "https://accounts.google.com";
 const APPLE: &str = "https://appleid.apple.com";

@@ -9,7 +9,6 @@ mod issuer;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -29,6 +28,7 @@ use self::issuer::Published;
 use super::fetched::{FetchError, Fetched};
 use super::identity::{Asked, IdentityError, IdentityProvider, MAX_EXTERNAL, VerifiedIdentity, plain, text};
 use super::jwt::{self, LEEWAY_S, Token};
+use crate::codes::PendingLogin;
 use crate::config::SettingsError;
 use crate::outbound::{Failure, Outbound, OutboundError};
 
@@ -41,30 +41,6 @@ pub const OAUTH2_APPLE: &str = "oauth2-apple";
 const MAX_ID_TOKEN: usize = 64 * 1024;
 /// Characters of an issuer's words in an error.
 const SHOWN: usize = 200;
-
-/// A login that has been sent to the issuer and is to come back. Keep it where only that browser's return finds it, and
-/// use it once.
-pub struct PendingLogin {
-    state: String,
-    nonce: String,
-    verifier: String,
-    callback: String,
-    /// Whether the answer has to say whose it is.
-    names_issuer: bool,
-}
-
-impl PendingLogin {
-    /// What the issuer gives back with the code: 256 bit of randomness, in base64url.
-    pub fn state(&self) -> &str {
-        &self.state
-    }
-}
-
-impl fmt::Debug for PendingLogin {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("PendingLogin(…)")
-    }
-}
 
 /// One provider of this kind.
 pub struct Oidc {

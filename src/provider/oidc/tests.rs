@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -8,10 +9,10 @@ use url::Url;
 
 use super::super::fetched::REFRESH_INTERVAL_S;
 use super::super::metadata::FieldSettings;
-use super::super::secrets::Secrets;
 use super::super::testing::{Signer, asked};
 use super::*;
 use crate::config::SettingsErrors;
+use crate::config::secrets::Secrets;
 use crate::outbound::testing::{Answer, Received, Script, Server, answer, client, json as json_answer};
 
 const NOW: u64 = 1_800_000_000;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::token::{KeyInfo, KeyState, KeyStore, KeyUse, key_path};
+use super::key_store::{KeyInfo, KeyStore, key_path};
+use super::keys::{KeyState, KeyUse};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(1);

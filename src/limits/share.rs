@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::network::Network;
+use super::network::Network;
 
 const ROWS: usize = 4;
 /// Cells of a row.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::network::{Network, WORTH};
+use super::network::{Network, WORTH};
 
 /// The places of a server for something.
 pub struct Places {

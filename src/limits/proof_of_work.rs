@@ -22,7 +22,7 @@ use passerby_actors::domain::{Entropy, ServiceTime};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::network::Network;
+use super::network::Network;
 
 /// How long a challenge is good (seconds).
 pub const CHALLENGE_S: u32 = 300;
