@@ -1,6 +1,6 @@
 //! The allocator, and how it gives memory back.
 
-/// The allocator of every program here: logins make and free small things on different threads.
+/// The allocator of every program here: logins allocate and free small things on different threads.
 pub use mimalloc::MiMalloc;
 
 /// Gives memory that is free back to the system: after a recovery or a generation much of it is.

@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use parking_lot::Mutex;
 use passerby_actors::domain::{ServiceTime, SessionId};
 
-/// For how long requests of a page may be on their way when its browser goes over to another session (seconds).
+/// How long requests of a page may be on their way when its browser goes over to a different session (seconds).
 pub const ON_THE_WAY_S: u32 = 120;
 /// Sessions at a time, about 60 bytes each: beyond it the oldest are forgotten.
 const MOST: usize = 1 << 16;
@@ -28,7 +28,7 @@ struct Inner {
 }
 
 impl Left {
-    /// A browser goes over from this session to another one.
+    /// A browser goes over from this session to a different one.
     pub fn note(&self, session: SessionId, now: ServiceTime) {
         let mut inner = self.inner.lock();
         while let Some((oldest, at)) = inner.order.front().copied()

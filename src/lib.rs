@@ -1,6 +1,6 @@
 //! Passerby: an anonymous-authentication and session server.
 //!
-//! The core (who exists, where they are kept, who acts for them) is the package `passerby-actors`. Here is what makes it a
+//! The core (which users exist, where they are stored, which actors act for them) is the package `passerby-actors`. Here is what makes it a
 //! server: each module may use those before it.
 
 pub mod allocator;

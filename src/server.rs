@@ -27,9 +27,9 @@ use crate::provider::local_userpass::LocalUserpass;
 use crate::token::KeyWatch;
 use crate::token::{AccessClaims, RefreshClaims, Tokens};
 
-/// Names, passwords and the mails about them, as far as they are configured.
+/// Names, passwords and the e-mails about them, as far as they are configured.
 pub struct Accounts {
-    /// Sends mails.
+    /// Sends e-mails.
     pub mailer: Option<Mailer>,
     /// Registers names and checks passwords.
     pub userpass: Option<Arc<LocalUserpass>>,

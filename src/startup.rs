@@ -49,7 +49,7 @@ use crate::token::{ACCESS_TTL_S, Algorithm, KeyError, KeyStore, Tokens};
 /// Entries of the verified-token cache: about 20 MB when full.
 const TOKEN_CACHE_ENTRIES: usize = 131_072;
 
-/// How long the end waits for mails that are being delivered.
+/// How long the end waits for e-mails that are being delivered.
 const MAIL_DRAIN: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Where time, randomness and files come from: the machine's own, or a test's.
@@ -80,7 +80,7 @@ pub enum StartError {
     /// The data folder.
     #[error(transparent)]
     Store(#[from] OpenError),
-    /// The data folder belongs to another app, whose users would all be refused.
+    /// The data folder belongs to a different app, whose users would all be refused.
     #[error("the data folder {} belongs to the app id {found}, not {wanted}", folder.display())]
     OtherApp {
         /// The data folder.
@@ -99,10 +99,10 @@ pub enum StartError {
         what: &'static str,
     },
     /// `serve --test` on data that is not its own: moving the clock would end users for good.
-    #[error("the data folder {} was not begun by `serve --test`, whose clock would end its users: give it another --data-dir", .0.display())]
+    #[error("the data folder {} was not begun by `serve --test`, whose clock would end its users: choose a different --data-dir", .0.display())]
     NotForTests(PathBuf),
     /// The data of `serve --test`, whose passwords are worth nothing, without that flag.
-    #[error("the data folder {} was begun by `serve --test`, where passwords are hashed for speed alone: give another --data-dir", .0.display())]
+    #[error("the data folder {} was begun by `serve --test`, where passwords are hashed for speed alone: choose a different --data-dir", .0.display())]
     ForTestsAlone(PathBuf),
     /// The keys.
     #[error(transparent)]
@@ -272,7 +272,7 @@ fn build_providers(
     wrong.or(providers)
 }
 
-/// What sends mails, if anything does.
+/// What sends e-mails, if anything does.
 fn mail(
     settings: &Settings,
     secrets: &Secrets,
@@ -298,7 +298,7 @@ fn mail(
     })
 }
 
-/// Starts what `local-userpass` and `api-key` need: threads for passwords, the queue of mails.
+/// Starts what `local-userpass` and `api-key` need: threads for passwords, the queue of e-mails.
 fn start_accounts(
     settings: &Settings,
     providers: &mut Providers,
@@ -485,7 +485,7 @@ impl Application {
             self.server.stopping.send_replace(true);
             public.stop(true).await;
             if let Some(mailer) = &self.server.accounts.mailer {
-                // those that wait for another try are lost; their tokens can be asked for again
+                // those that wait for a later attempt are lost; their tokens can be asked for again
                 drop(tokio::time::timeout(MAIL_DRAIN, mailer.drained()).await);
             }
         }
@@ -506,10 +506,10 @@ const APP_ID: &str = "APP_ID";
 const TEST_ONLY: &str = "TEST_ONLY";
 
 /// Whether the data folder is one that these settings may use, and whether it is claimed already. Tokens name their app id, so
-/// under another one every user of the folder would be refused.
+/// under a different one every user of the folder would be refused.
 ///
 /// # Errors
-/// It is another app's, or it is for tests and the settings are not, or the other way round.
+/// It is a different app's, or it is for tests and the settings are not, or the other way round.
 pub fn check_folder(settings: &Settings, files: &dyn Files) -> Result<bool, StartError> {
     let folder = &settings.data_dir;
     let read = |name: &str| match files.read(&folder.join(name)) {
@@ -550,7 +550,7 @@ pub fn must_have_no_users(settings: &Settings, users: usize) -> Result<(), Start
     }
 }
 
-/// Neither the file nor, at the first start, its folder is there.
+/// Neither the file nor, at the first start, its folder exists.
 fn is_absent(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
 }
@@ -609,7 +609,7 @@ pub fn notes_of_data(settings: &Settings, opened: &Opened) -> Vec<Note> {
         let text = format!("acknowledged changes were lost, as os durability allows: {loss}");
         notes.push(Note { level: Level::ERROR, text });
     }
-    // what is there already keeps its mode: an operator may have a reason for it
+    // an existing one keeps its mode: an operator may have a reason for it
     let dir = &settings.data_dir;
     match files::open_to_others(dir) {
         Ok(found) => notes.extend(found.first().map(|first| {

@@ -1,6 +1,6 @@
 //! Log lines on standard error, for a person or as JSON. Times are UTC.
 //!
-//! Nobody who logs waits for whoever reads: a thread writes, from a queue that is bounded, and what finds it full is left out
+//! No thread that logs waits for the reader: a thread writes, from a bounded queue, and what finds it full is dropped
 //! and counted. Of warnings and errors of one place in the code, which strangers may cause again and again, some are written
 //! and the others counted. Life-cycle events (`passerby::events`) are all written, as long as there is room.
 
@@ -43,7 +43,7 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// Warnings and errors of a place that had said the same too often.
 static SAMPLED: AtomicU64 = AtomicU64::new(0);
 
-/// How many lines were left out: because whoever reads them was too slow, and because their place in the code had written
+/// How many lines were dropped: because their reader was too slow, and because their place in the code had written
 /// too many.
 pub fn left_out() -> (u64, u64) {
     (DROPPED.load(Ordering::Relaxed), SAMPLED.load(Ordering::Relaxed))
@@ -75,7 +75,7 @@ fn filter(text: &str) -> Result<EnvFilter, String> {
     EnvFilter::try_new(text).map_err(|error| format!("log.filter: {error}"))
 }
 
-/// Held by whoever may end the process: dropping it waits a moment for lines to be written.
+/// Held by the code that may end the process: dropping it waits a moment for lines to be written.
 #[must_use = "the last lines are lost without it"]
 pub struct Logging {
     filter: reload::Handle<EnvFilter, Registry>,
@@ -97,7 +97,7 @@ struct Flush(Lines);
 impl Drop for Flush {
     fn drop(&mut self) {
         let (done, is_done) = sync_channel(1);
-        // if there is no room, somebody reads slowly or not at all
+        // if there is no room, the reader is slow or gone
         if self.0.queue.try_send(Message::Flush(done)).is_ok() {
             let _ended_in_time = is_done.recv_timeout(LAST_LINES);
         }
@@ -129,7 +129,7 @@ fn write_lines(mut out: impl Write, waiting: &Receiver<Message>, dropped: &Atomi
     let (mut said, mut said_us) = ((0, 0), None);
     for message in waiting {
         match message {
-            // nobody may be there to read
+            // there may be no reader
             Message::Line(line) => drop(out.write_all(&line)),
             Message::Flush(done) => {
                 drop(out.flush());

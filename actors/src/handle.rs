@@ -24,7 +24,7 @@ use crate::store::{Completions, Health};
 
 pub use crate::actor::{Error, IdForm, LoggedIn};
 
-/// How often a change to a resting user looks again when another was faster: nobody gives such changes their order, and the
+/// How often a change to a resting user is tried again when a different one was faster: no actor puts such changes in order, and the
 /// note that a session is in use may be among them.
 const DIRECT_TRIES: usize = 4;
 
@@ -48,7 +48,7 @@ pub struct Live {
     pub epoch: u8,
     /// The user's compact record, as it was before this use.
     pub record: Record,
-    /// The room of so many users is no longer that of somebody who never came back: this use is the first return of a user who was
+    /// The room of so many users no longer belongs to one who never came back: this use is the first return of a user who was
     /// created, or of an account whose name was registered. Said of one use alone, however many come at once.
     pub returned: usize,
 }
@@ -103,9 +103,9 @@ impl Drop for KeptLive {
 
 /// A socket's place at its user's actor.
 pub struct Attachment {
-    /// What the socket is told when it comes.
+    /// What the socket is sent first.
     pub hello: Hello,
-    /// What it is told from then on.
+    /// What it is sent from then on.
     pub inbox: Inbox,
     /// Names it as the origin of its own changes.
     pub socket: u64,
@@ -149,7 +149,7 @@ impl Handle {
         &self.worker.core
     }
 
-    /// A refusal as the caller may pass it on: while the store cannot write, nobody is called dead.
+    /// A refusal as the caller may pass it on: while the store cannot write, no session is called over.
     fn refuse(&self, refusal: Refusal) -> Error {
         match self.core().store.health() {
             Health::Writable => Error::Refused(refusal),
@@ -158,7 +158,7 @@ impl Handle {
         }
     }
 
-    /// Makes an anonymous user with a session of this kind. Durable when answered.
+    /// Creates an anonymous user with a session of this kind. Durable when answered.
     ///
     /// # Errors
     /// `Capacity`, or any that is not `Refused`.
@@ -184,15 +184,15 @@ impl Handle {
         Err(Error::Busy)
     }
 
-    /// An id for a reader who is not made yet.
+    /// An id for a reader who is not stored yet.
     pub fn new_reader_id(&self) -> UserId {
         self.core().new_id(IdForm::TimeOrdered)
     }
 
-    /// The session that a lazy cookie began, if its reader is made and the session lives.
+    /// The session that a lazy cookie began, if its reader is stored and the session lives.
     ///
     /// # Errors
-    /// `Refused`: the reader is not made, has ended, or was linked: the lazy cookie is worth nothing (any more).
+    /// `Refused`: the reader is not stored, has ended, or was linked: the lazy cookie is worth nothing (any more).
     pub fn made_lazily(&self, user: &UserId) -> Result<Live, Error> {
         let number = u32::from(Record::made_lazily(0).session_no);
         let session = SessionId::derive(user, number);
@@ -203,11 +203,11 @@ impl Handle {
         Ok(live)
     }
 
-    /// Makes the reader whom a lazy cookie names, with a cookie session; if it was made before and its first session still
+    /// Creates the reader that a lazy cookie names, with a cookie session; if it was created before and its first session still
     /// lives, that is the answer. Durable when answered.
     ///
     /// # Errors
-    /// `Refused`: the reader was made and has ended, or was linked: the lazy cookie is worth nothing any more. `Capacity`.
+    /// `Refused`: the reader was created and has ended, or was linked: the lazy cookie is worth nothing any more. `Capacity`.
     pub async fn make_lazily(&self, user: &UserId) -> Result<LoggedIn, Error> {
         let core = self.core();
         let known = |user: &UserId| {
@@ -241,17 +241,17 @@ impl Handle {
                 known(user)
             }
             Some(Outcome::Conflict { op: 0 }) => Err(self.refuse(Refusal::Gone)),
-            // another request of the same reader was faster
+            // a different request of the same reader was faster
             Some(Outcome::Conflict { .. }) => known(user),
             Some(Outcome::Failed) | None => Err(Error::OutcomeUnknown),
         }
     }
 
-    /// Ends the id of a lazy cookie, whether or not somebody makes its reader meanwhile. Durable when answered.
+    /// Ends the id of a lazy cookie, whether or not its reader is created meanwhile. Durable when answered.
     ///
     /// # Errors
     /// As [`logout`](Self::logout), but for `Refused`: an id that has ended already has ended. `Capacity`: as many such ids are
-    /// kept as may be, and this one is not; then nobody who comes with a lazy cookie is made either.
+    /// kept as may be, and this one is not; then no reader with a lazy cookie is created either.
     pub async fn end_lazily(&self, user: &UserId) -> Result<(), Error> {
         let core = self.core();
         if core.store.health() != Health::Writable {
@@ -272,7 +272,7 @@ impl Handle {
             Some(Outcome::Done | Outcome::Conflict { .. }) => {}
             Some(Outcome::Failed) | None => return Err(Error::OutcomeUnknown),
         }
-        // from here on nobody makes the reader; who was faster is logged out
+        // from here on the reader cannot be created; one who was created before is logged out
         match self.logout(user, Record::made_lazily(0).session_no.into()).await {
             Ok(()) | Err(Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => Ok(()),
             Err(other) => Err(other),
@@ -373,7 +373,7 @@ impl Handle {
         Ok(live)
     }
 
-    /// Writes that a session is in use. Nobody waits for it, and if it fails the next check does it.
+    /// Writes that a session is in use. No caller waits for it, and if it fails the next check does it.
     fn note_seen(&self, user: UserId, session: u32) {
         if !self.worker.noting.borrow_mut().insert((user, session)) {
             return;
@@ -394,7 +394,7 @@ impl Handle {
     /// Rotates the refresh token of a `/v1` session. Answers the counter of the token to hand out.
     ///
     /// # Errors
-    /// `Refused`: gone, ended, disabled, of another kind, or ended just now because the token was used again (S31).
+    /// `Refused`: gone, ended, disabled, of a wrong kind, or ended just now because the token was used again (S31).
     pub async fn rotate(&self, user: &UserId, session: u32, counter: u32) -> Result<u32, Error> {
         let stats = &self.core().stats;
         match self.perform(user, Operation::Rotate { session, counter }).await? {
@@ -457,7 +457,7 @@ impl Handle {
         self.perform(user, Operation::EndOthers { session }).await.map(drop)
     }
 
-    /// Makes an API key of a lasting account.
+    /// Creates an API key of a lasting account.
     ///
     /// # Errors
     /// `Refused`: gone, anonymous, the name is taken, or there are too many.
@@ -517,7 +517,7 @@ impl Handle {
         self.edit_within(user, change, expected, operation, origin, true).await
     }
 
-    /// The same for somebody who may have no more room, although there is some.
+    /// The same for a caller who may have no more room, although there is some.
     ///
     /// # Errors
     /// As [`edit`](Self::edit).
@@ -584,7 +584,7 @@ impl Handle {
         self.perform(user, Operation::EndAll).await.map(drop)
     }
 
-    /// Begins another session of the same user; `beside` is the number of the one that asks for it, which must be live and
+    /// Begins a second session of the same user; `beside` is the number of the one that asks for it, which must be live and
     /// is not ended to make room.
     ///
     /// # Errors
@@ -652,7 +652,7 @@ impl Handle {
                 Ok(Err(Error::Refused(_))) => return Ok(Reply::Done),
                 Ok(answer) => return answer,
                 Err(_) if progress.died() => return Err(Error::OutcomeUnknown),
-                // to do it twice would be another thing
+                // to do it twice would be different
                 Err(_) if progress.was_submitted() && !operation.ends_something() => {
                     return Err(Error::OutcomeUnknown);
                 }

@@ -1,4 +1,4 @@
-//! The core of Passerby: who exists (`domain`), where they are kept (`registry`, `store`), who acts for them (`actor`)
+//! The core of Passerby: which users exist (`domain`), where they are stored (`registry`, `store`), which actors act for them (`actor`)
 //! and the one door through which a server uses all of it (`handle`).
 //!
 //! # Layout

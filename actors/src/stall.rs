@@ -1,8 +1,8 @@
-//! Time limits on others count only while this process ran: when it was stopped, or a thread of it was held up, nobody else is to
+//! Time limits on others count only while this process ran: when it was stopped, or a thread of it was held up, no one else is to
 //! blame for what did not come.
 //!
 //! Each thread that serves beats a few times a second. What lies between two beats that are far apart is lost, and is
-//! subtracted from what [`Mark::elapsed`] says; also by whoever looks before the late beat.
+//! subtracted from what [`Mark::elapsed`] says; also by a caller that looks before the late beat.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -73,7 +73,7 @@ impl Mark {
         Self { at, lost: lost(at) }
     }
 
-    /// For how long the thread ran since. To be asked on the thread on which it was made.
+    /// For how long the thread ran since. To be called on the thread on which it was created.
     pub fn elapsed(&self) -> Duration {
         let now = Instant::now();
         now.saturating_duration_since(self.at).saturating_sub(lost(now).saturating_sub(self.lost))

@@ -36,7 +36,7 @@ impl Beats {
     }
 }
 
-/// Another thread begins to beat.
+/// One more thread begins to beat.
 #[expect(clippy::disallowed_methods, reason = "the one real clock")]
 pub(crate) fn begin_to_beat() {
     let mut beats = BEATS.lock();
@@ -96,7 +96,7 @@ const STORE_BYTES: usize = 512;
 /// More than this goes past the store.
 const SMALL_BYTES: usize = 32;
 
-/// Random bytes that nobody has seen; those given out are zeroed.
+/// Unused random bytes; those given out are zeroed.
 struct Unused {
     bytes: [u8; STORE_BYTES],
     taken: usize,

@@ -31,7 +31,7 @@ impl Faults {
     }
 }
 
-/// Looks at everything that a start needs, says what is there, and fails with everything that is wrong.
+/// Checks everything that a start needs, says what it found, and fails with everything that is wrong.
 pub(super) fn check(prepared: &Prepared) -> Result<(), Failure> {
     let Prepared { settings, folder, providers, .. } = prepared;
     let mut faults = Faults::default();
@@ -52,7 +52,7 @@ pub(super) fn check(prepared: &Prepared) -> Result<(), Failure> {
 
 /// The state of the data folder.
 enum Data {
-    /// Nobody has begun it.
+    /// It has not been begun.
     New,
     /// It has so many users.
     Users(usize),
@@ -75,7 +75,7 @@ fn look_at_data(settings: &Settings, faults: &mut Faults) -> Data {
         faults.add(Failure::other(format!("data: {why}")));
         return Data::Unknown;
     }
-    // looking into a folder takes its lock, whose file would then be of whoever checks
+    // looking into a folder takes its lock, whose file would then belong to the user who checks
     if !folder.join("LOCK").exists() && !folder.join("CURRENT").exists() {
         print("data: none yet; the first start makes it\n");
         return Data::New;
@@ -87,7 +87,7 @@ fn look_at_data(settings: &Settings, faults: &mut Faults) -> Data {
         }
     }
     let found = match embedded::look(folder, &startup::store_options(settings), &*files, &*clock) {
-        // settings are checked beside a running server before it is started anew with them
+        // settings are checked beside a running server before it is restarted with them
         Err(OpenError::InUse(_)) => {
             print("data: in use by a running server, so not looked at\n");
             return Data::InUse;
@@ -147,7 +147,7 @@ fn look_at_listeners(settings: &Settings, data: &Data, faults: &mut Faults) {
     }
 }
 
-/// Whether files can be created in a folder, or in the nearest one above it that is there: tried with one that is gone at once.
+/// Whether files can be created in a folder, or in its nearest existing parent: tried with one that is removed at once.
 fn try_writing(folder: &Path) -> Result<(), String> {
     let here = Path::new(".");
     for place in folder.ancestors() {
@@ -161,7 +161,7 @@ fn try_writing(folder: &Path) -> Result<(), String> {
                 });
             }
             Ok(_) => return Err(format!("{} cannot be created: {} is no folder", folder.display(), place.display())),
-            // a file is in the way, or nothing is there yet: above it is what decides
+            // a file is in the way, or nothing exists yet: the parent decides
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 if place.is_symlink() {
                     return Err(format!("{} is a link to nothing", place.display()));

@@ -136,7 +136,7 @@ impl SettingsArgs {
         Self { given }
     }
 
-    /// With another value of a flag.
+    /// With a different value of a flag.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: String) -> Self {
         self.given.insert(key, value);
@@ -232,7 +232,7 @@ pub enum Command {
 pub enum KeysCommand {
     /// List the keys
     List,
-    /// Make a new key, with which tokens are signed from now on
+    /// Create a new key, with which tokens are signed from now on
     Rotate {
         /// Of which use
         #[arg(default_value = "access", value_name = "USE")]

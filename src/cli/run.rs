@@ -206,7 +206,7 @@ fn demo_settings(settings: SettingsArgs) -> Result<(SettingsArgs, tempfile::Temp
     let folder = tempfile::Builder::new().prefix("passerby-demo-").tempdir().map_err(Failure::other)?;
     let path = |name: &str| folder.path().join(name).display().to_string();
     std::fs::write(path(config::DEFAULT_FILE), DEMO_SETTINGS).map_err(Failure::other)?;
-    // as flags they go before the environment of whoever runs a server of their own beside it
+    // as flags they take precedence over the environment of a server that runs beside it
     let settings = settings
         .with("config", path(config::DEFAULT_FILE))
         .with("data_dir", path("data"))
@@ -226,7 +226,7 @@ fn manual(dir: Option<&Path>) -> Result<(), Failure> {
     clap_mangen::generate_to(super::command(), dir).map_err(failed)
 }
 
-/// What is printed is a command's answer; a reader who went away does not matter.
+/// What is printed is a command's answer; a closed pipe does not matter.
 pub(super) fn print(text: &str) {
     print_bytes(text.as_bytes());
 }
@@ -286,11 +286,11 @@ pub(super) fn notes(settings: &Settings, providers: &Providers) -> Vec<Note> {
     }
     if providers.nobody_can_come() {
         notes.push(Note::warning(
-            "no provider is enabled, so nobody can log in or be made: enable anon-user in the app folder's \
+            "no provider is enabled, so no user can log in or be created: enable anon-user in the app folder's \
              auth/providers.json, or another provider (passerby config --explain, provider.*)",
         ));
     } else if !providers.anon_user_enabled {
-        notes.push(info("anon-user is off: /verify?create=auto creates nobody, as create=never"));
+        notes.push(info("anon-user is off: /verify?create=auto creates no user, as create=never"));
     }
     if settings.public_url.is_none() && !settings.listen.ip().is_loopback() {
         notes.push(Note::warning("without public_url, clients are told the Host that they asked for, over plain HTTP"));
@@ -462,7 +462,7 @@ fn keys(settings: &Settings, command: &KeysCommand, environment: &[(OsString, Os
             let length = passphrase.trim().chars().count();
             if length < PASSPHRASE_LENGTH && !weak {
                 return Err(Failure::usage(format!(
-                    "the passphrase has {length} characters, and whoever gets the file can try them all: take at least \
+                    "the passphrase has {length} characters, and anyone who gets the file can try them all: take at least \
                      {PASSPHRASE_LENGTH}, or say --weak"
                 )));
             }

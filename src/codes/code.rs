@@ -13,10 +13,10 @@ use zeroize::Zeroizing;
 pub(super) const CODE_BYTES: usize = 24;
 const CODE_CHARS: usize = CODE_BYTES / 3 * 4;
 
-/// What a code is good for; a code of one kind is worth nothing as another.
+/// What a code is good for; a code of one kind is worth nothing as a different kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CodeKind {
-    /// Makes another session of the same user.
+    /// Begins a second session of the same user.
     Transfer,
     /// Confirms an e-mail address.
     Confirm,
@@ -75,7 +75,7 @@ impl fmt::Debug for Code {
     }
 }
 
-/// SHA-256 of a code with its prefix. From this no code can be made (S2); a slow hash is not needed, because nobody can
+/// SHA-256 of a code with its prefix. From this no code can be derived (S2); a slow hash is not needed, because no attacker can
 /// go through 2^192 codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CodeHash([u8; 32]);

@@ -58,7 +58,7 @@ impl<O: Clone + Eq + Hash, P> Codes<O, P> {
     /// Gives out a code. Without an owner only the total is bounded.
     ///
     /// # Errors
-    /// [`Full`]: nobody's code is ended for somebody else's.
+    /// [`Full`]: no code is ended to make room for a different owner's.
     pub fn issue(&self, owner: Option<O>, payload: P, now: ServiceTime, entropy: &dyn Entropy) -> Result<Code, Full> {
         let (code, hash) = Code::new(self.kind, entropy);
         self.put(hash, owner, payload, now)?;
@@ -133,7 +133,7 @@ impl<O: Eq + Hash, P> Inner<O, P> {
         }
     }
 
-    /// Ends the owner's oldest until one more makes at most `most`.
+    /// Ends the owner's oldest until there is room for one more of `most`.
     fn make_room(&mut self, owner: &O, most: usize) {
         while let Some(oldest) =
             self.by_owner.get(owner).filter(|codes| codes.len() >= most).and_then(|codes| codes.front())

@@ -1,7 +1,7 @@
 //! One-time codes: texts that are worth something once, kept by their hash alone.
 //!
 //! [`Codes`] keeps them in memory, and they end with the process. What must outlive it (the tokens of confirmation and
-//! reset mails) is stored by the caller, who takes a [`Code`] and its [`CodeHash`] from [`Code::new`] alone.
+//! reset e-mails) is stored by the caller, who takes a [`Code`] and its [`CodeHash`] from [`Code::new`] alone.
 
 mod code;
 mod kept;

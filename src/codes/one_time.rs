@@ -67,7 +67,7 @@ pub struct FinishedLogin {
 
 /// Codes that work once, in memory: they end with the process.
 pub struct OneTimeCodes {
-    /// For another session of the same user.
+    /// For a second session of the same user.
     pub transfers: Codes<UserId, Transfer>,
     /// For a socket of the same session.
     pub tickets: Codes<UserId, Transfer>,
@@ -107,9 +107,9 @@ const TICKETS_OF_A_USER: usize = 128;
 const LINKS_OF_A_USER: usize = 8;
 /// How long a transfer code is good (seconds).
 pub const TRANSFER_CODE_S: u32 = 120;
-/// How many people of one network may be at issuers at a time: one more, and the one who left first has to begin again.
+/// How many people of one network may be at issuers at a time; one more, and the one who left first has to begin again.
 const SENT_LOGINS_OF_A_NETWORK: usize = 256;
-/// How long somebody may take at an issuer (seconds).
+/// How long a person may take at an issuer (seconds).
 pub const SENT_LOGIN_S: u32 = 600;
 /// How long the code of a finished login is good (seconds).
 pub const LOGIN_CODE_S: u32 = 60;

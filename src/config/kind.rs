@@ -45,7 +45,7 @@ pub(super) enum Kind {
     Filter,
 }
 
-/// Brings an item of a list into its one form, or says in words why it is none.
+/// Brings an item of a list into its one form, or says in words why it is not valid.
 pub(super) type Check = fn(&str) -> Result<String, String>;
 
 /// A unit's names and what it multiplies by.
@@ -136,7 +136,7 @@ impl Kind {
         }
     }
 
-    /// The value in its one form, or why it is none.
+    /// The value in its one form, or why it is not valid.
     pub(super) fn accept(self, value: &ValueKind) -> Result<ValueKind, String> {
         if let Some(check) = self.of_items() {
             let ValueKind::Array(items) = value else { return Err(self.expected(value)) };
@@ -183,7 +183,7 @@ impl Kind {
             Self::Domain => domain(text),
             Self::PageUrl => page(text),
             Self::AppId => valid_app_id(text),
-            // RFC 9864 gives the algorithm another name
+            // RFC 9864 gives the algorithm a new name
             Self::Choice(words) if text == "Ed25519" && words.contains(&"EdDSA") => return Ok("EdDSA".to_owned()),
             Self::Choice(words) => words.contains(&text),
             Self::Filter => {

@@ -1,4 +1,4 @@
-//! Reads the layers, each checked by itself so that an error names its source, and puts them on top of each other.
+//! Reads the layers, each checked on its own so that an error names its source, and puts them on top of each other.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -81,7 +81,7 @@ impl Loaded {
         find(&self.merged, key).and_then(Value::origin)
     }
 
-    /// The settings that another loading would change, by their keys. Providers and meters are one each.
+    /// The settings that differ in another loading, by their keys. Providers and meters are one each.
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         let kind = |loaded: &Self, key: &str| find(&loaded.merged, key).map(|value| value.kind.clone());
         let of_table = TABLE.iter().map(|setting| setting.key).filter(|key| kind(self, key) != kind(other, key));
@@ -236,7 +236,7 @@ fn is_service_link(name: &str) -> bool {
 enum Layer {
     /// In place of the built-in default.
     Lowest,
-    /// Above what is there.
+    /// Above the layers so far.
     Higher,
 }
 
@@ -390,7 +390,7 @@ fn internal(error: ::config::ConfigError) -> SettingsError {
 
 fn check_together(settings: &Settings, merged: &Value, wrong: &mut SettingsErrors) {
     let set_by = |key: &str| find(merged, key).and_then(Value::origin).map(str::to_owned);
-    // of two settings that do not go together, the one that somebody set is to blame
+    // of two settings that do not go together, the one that was set is to blame
     let mut blame = |key: &str, other: &str, reason: String| {
         let origin = set_by(key).or_else(|| set_by(other)).unwrap_or_else(|| "defaults".to_owned());
         wrong.push(SettingsError::of_key(origin, key, reason));

@@ -29,7 +29,7 @@ pub enum Window {
 /// How much accounts are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OfAccounts {
-    /// As much as everybody.
+    /// As much as anyone.
     Same,
     /// So much in a period.
     Limit(u32),
@@ -216,7 +216,7 @@ fn rule(key: &str, table: BTreeMap<String, Found>) -> Result<MeterRule, Vec<Faul
     for (option, value) in table {
         faults.extend(take(option, value).err());
     }
-    // one that is there and wrong is told already
+    // one that is set and wrong has been reported already
     let is_given = |option: &str| given.iter().any(|given| given == option);
     let mut say = |option: &str, reason: String| faults.push((option.to_owned(), reason));
     if !is_given("limit") {

@@ -96,7 +96,7 @@ pub struct Settings {
     pub budget: BudgetRules,
     /// Readers' cookies.
     pub cookie: CookieRules,
-    /// How mails are sent.
+    /// How e-mails are sent.
     #[serde(default)]
     pub mail: MailSettings,
     /// What the server itself may fetch.
@@ -160,7 +160,7 @@ pub struct Expiry {
     /// Seconds of inactivity after which an anonymous user is gone, 1 to 315 360 000. Default 7 776 000 (90 days).
     #[serde(rename = "window")]
     pub window_s: u32,
-    /// Age in seconds from which users who were made and never came back may be given up, the oldest first, when `max_users` or
+    /// Age in seconds from which users who were created and never came back may be removed, the oldest first, when `max_users` or
     /// `data.max_bytes` are nearly reached, 0 to 315 360 000; 0 is never. Default 0.
     #[serde(rename = "unused")]
     pub unused_s: u32,
@@ -173,7 +173,7 @@ pub struct Expiry {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IdRules {
-    /// The form of new users' ids. Default `auto`: that of the API that makes the user.
+    /// The form of new users' ids. Default `auto`: that of the API that creates the user.
     pub user: UserIds,
 }
 
@@ -224,7 +224,7 @@ pub struct DataRules {
     /// What becomes of a key that both documents have when users merge. Default: the account's stays.
     #[serde(deserialize_with = "key_rule")]
     pub merge: KeyRule,
-    /// Keys for which another rule holds. Default none.
+    /// Keys with a rule of their own. Default none.
     #[serde(deserialize_with = "key_rules")]
     pub merge_keys: BTreeMap<Box<str>, KeyRule>,
     /// Keys that access tokens show. Default none.
@@ -250,11 +250,11 @@ pub struct TransferRules {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetRules {
-    /// Users made a minute. Default 60.
+    /// Users created a minute. Default 60.
     pub create: u32,
-    /// Users made at once. Default 300.
+    /// Users created at once. Default 300.
     pub create_burst: u32,
-    /// Users made a second by all together, 1 to 10 000 000. Default 2000.
+    /// Users created a second by all together, 1 to 10 000 000. Default 2000.
     pub create_all: u32,
     /// Logins and links with an identity a minute. Default 60.
     pub link: u32,
@@ -280,7 +280,7 @@ pub struct BudgetRules {
     /// `trusted_proxies` are not counted. Default none: a quarter of all that may be open.
     #[serde(default)]
     pub connections: Option<u32>,
-    /// Percent of `max_users` that may be users whom one IPv4 /24 or IPv6 /48 made and who never came back, and of `data.max_bytes`
+    /// Percent of `max_users` that may be users whom one IPv4 /24 or IPv6 /48 created and who never came back, and of `data.max_bytes`
     /// that it may write; an address or /64 half as much. 1 to 100, which is no bound. Default 5.
     pub share: u32,
 }
@@ -328,7 +328,7 @@ pub struct MailSettings {
     pub smtp_username: Option<String>,
     /// Name of the secret that holds the password.
     pub smtp_password_secret: Option<String>,
-    /// Address of a webhook that sends the mails.
+    /// Address of a webhook that sends the e-mails.
     pub webhook: Option<String>,
     /// Name of the secret that holds its signing key (`whsec_…`).
     pub webhook_secret: Option<String>,
@@ -429,7 +429,7 @@ pub enum AccessAlg {
     /// Ed25519: anyone can verify with the public keys.
     #[serde(rename = "EdDSA")]
     EdDsa,
-    /// ECDSA with P-256 and SHA-256: the same, for libraries that know no EdDSA.
+    /// ECDSA with P-256 and SHA-256: the same, for libraries that do not support EdDSA.
     #[serde(rename = "ES256")]
     Es256,
     /// HMAC with SHA-256: only holders of the secret can verify.

@@ -1,4 +1,4 @@
-//! Secrets of providers, by name: from the environment or from a file that nobody else may read.
+//! Secrets of providers, by name: from the environment or from a file that only its owner may read.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -84,7 +84,7 @@ fn variable(name: &str) -> Option<String> {
 /// The text of a file that holds a secret.
 ///
 /// # Errors
-/// In words: it cannot be read, or others than its owner may use it. A pipe is nobody else's.
+/// In words: it cannot be read, or others than its owner may use it. A pipe belongs to its owner alone.
 pub(crate) fn read_private(path: &Path) -> Result<String, String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
     let mut file = std::fs::File::open(path).map_err(unreadable)?;

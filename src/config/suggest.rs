@@ -8,7 +8,7 @@ pub(super) fn no_such(key: &str, known: impl IntoIterator<Item = String>) -> Str
     }
 }
 
-/// The key that is meant: one of its section that is spelled almost so, or the only one of that name in another section.
+/// The key that is meant: one of its section with a similar spelling, or the only one of that name in a different section.
 fn nearest_key(key: &str, known: impl IntoIterator<Item = String>) -> Option<String> {
     fn split(key: &str) -> (&str, &str) {
         key.rsplit_once('.').unwrap_or(("", key))

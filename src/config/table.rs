@@ -192,7 +192,7 @@ pub(super) const TABLE: &[Setting] = &[
         unit: Some("users"),
         default: Fallback::Unset("60 % of the memory or the control group's limit, at 72 bytes a user"),
         has_flag: true,
-        about: "Users at which no more are created, a registered name counting as eight; nobody is removed to make room.",
+        about: "Users at which no more are created, a registered name counting as eight; no user is removed to make room.",
     },
     flagged(
         "limits",
@@ -211,14 +211,14 @@ pub(super) const TABLE: &[Setting] = &[
         (1, TEN_YEARS),
         "s",
         "7776000",
-        "Inactivity after which an anonymous user is gone (90 days).",
+        "Inactivity after which an anonymous user is deleted (90 days).",
     ),
     number(
         "expiry.unused",
         (0, TEN_YEARS),
         "s",
         "0",
-        "Age from which those who were created and never came back are given up, the oldest first, while over 90 % of max_users or data.max_bytes are used; 0 is never, and everybody has the whole window.",
+        "Age from which users who were created and never came back are deleted, the oldest first, while over 90 % of max_users or data.max_bytes are used; 0 is never: all have the whole window.",
     ),
     number(
         "expiry.touch_granularity",
@@ -231,7 +231,7 @@ pub(super) const TABLE: &[Setting] = &[
         "ids.user",
         Kind::Choice(&["auto", "objectid", "uuid"]),
         Fallback::Value("auto"),
-        "The form of new users' ids: 24 hexadecimal digits for ObjectId, a UUID, or as the API has them that makes the user (auto: objectid on the App Services path, else uuid).",
+        "The form of new users' ids: 24 hexadecimal digits for ObjectId, a UUID, or the form of the API that creates the user (auto: objectid on the App Services path, else uuid).",
     ),
     number(
         "session.max_per_user",
@@ -258,13 +258,13 @@ pub(super) const TABLE: &[Setting] = &[
         (0, TEN_YEARS),
         "s",
         "86400",
-        "How long after its start a session of a lasting account may add or take off identities, passwords and keys on /v1; 0 is always.",
+        "How long after its start a session of a lasting account may add or remove identities, passwords and keys on /v1; 0 is always.",
     ),
     plain(
         "merge.oldest_created",
         Kind::Flag,
         Fallback::Value("false"),
-        "Whether an account counts as made when the oldest user was that became part of it; otherwise it keeps its own date.",
+        "Whether an account takes the creation date of the oldest user who became part of it; otherwise it keeps its own.",
     ),
     number(
         "data.max_document",
@@ -286,7 +286,7 @@ pub(super) const TABLE: &[Setting] = &[
         Kind::Choice(&["deep", "keep_target", "keep_source", "sum", "union", "newest"]),
         Fallback::Value("deep"),
         "What becomes of a key that both documents have when an anonymous user becomes part of an account: \
-         deep joins objects at every depth and keeps the account's where one value can stand, as {\"a\":1,\"b\":{\"c\":1,\"d\":2}} of the \
+         deep joins objects at every depth and keeps the account's where one value can stand, as {\"a\":1,\"b\":{\"c\":1,\"d\":2}} from the \
          account's {\"a\":1,\"b\":{\"c\":1}} and the other's {\"a\":2,\"b\":{\"d\":2}}; keep_target keeps the account's, 1 of 1 and 2; \
          keep_source takes the other's, 2; sum adds numbers, 3; union joins lists, [1,2,3] of [1,2] and [2,3], and objects at the first depth; \
          newest takes that of the document that was changed last (docs/data.md).",
@@ -295,7 +295,7 @@ pub(super) const TABLE: &[Setting] = &[
         "data.merge_keys",
         Kind::KeyRules,
         Fallback::Value(""),
-        "Keys of documents with another rule than data.merge, such as [\"cart=union\", \"visits=sum\"].",
+        "Keys of documents with a rule of their own, such as [\"cart=union\", \"visits=sum\"].",
     ),
     plain(
         "data.token_fields",
@@ -328,7 +328,7 @@ pub(super) const TABLE: &[Setting] = &[
         "auth.hide_accounts",
         Kind::Flag,
         Fallback::Value("false"),
-        "Whether the App Services API too answers the same for known and unknown names, as /v1 always does.",
+        "Whether the App Services API also answers the same for known and unknown names, as /v1 always does.",
     ),
     plain(
         "auth.shared_callback",
@@ -341,15 +341,15 @@ pub(super) const TABLE: &[Setting] = &[
         (1, 1_000_000),
         "users a minute",
         "60",
-        "How many users an IPv4 address or IPv6 /64 may make in the long run (an IPv6 /56 four times, an IPv6 /48 or IPv4 /24 sixteen times as many, as with every budget.*); beyond it readers keep their lazy ids, /v1 asks for proofs of work and the App Services API answers 429.",
+        "How many users an IPv4 address or IPv6 /64 may create in the long run (an IPv6 /56 four times, an IPv6 /48 or IPv4 /24 sixteen times as many, as with every budget.*); beyond it readers keep their lazy ids, /v1 asks for proofs of work and the App Services API answers 429.",
     ),
-    number("budget.create_burst", (1, 1_000_000), "users", "300", "How many of them it may make at once."),
+    number("budget.create_burst", (1, 1_000_000), "users", "300", "How many of them it may create at once."),
     number(
         "budget.create_all",
         (1, 10_000_000),
         "users a second",
         "2000",
-        "How many users all addresses together may make in the long run, with ten times as many at once; beyond it as with budget.create.",
+        "How many users all addresses together may create in the long run, with ten times as many at once; beyond it as with budget.create.",
     ),
     number(
         "budget.link",
@@ -386,7 +386,7 @@ pub(super) const TABLE: &[Setting] = &[
         (1, 1_000_000),
         "challenges a minute",
         "60",
-        "How many proofs of work an address or /64 may go on with on /v1 in the long run, when it may make no more users or try no more identities.",
+        "How many proofs of work an address or /64 may go on with on /v1 in the long run, when it may create no more users or try no more identities.",
     ),
     number(
         "budget.work_burst",
@@ -440,12 +440,12 @@ pub(super) const TABLE: &[Setting] = &[
         "mail.from",
         Kind::Text,
         Fallback::Unset("none"),
-        "The sender of mails, address or Name <address>; needed for mail.smtp.",
+        "The sender of e-mails, address or Name <address>; needed for mail.smtp.",
     ),
     plain(
         "mail.smtp",
         Kind::Text,
-        Fallback::Unset("none (no mail is sent through SMTP)"),
+        Fallback::Unset("none (no e-mail is sent through SMTP)"),
         "The mail server: smtps://host[:port], or smtp://host[:port] with STARTTLS (on this machine without).",
     ),
     plain("mail.smtp_username", Kind::Text, Fallback::Unset("none"), "The user name at the mail server."),
@@ -458,8 +458,8 @@ pub(super) const TABLE: &[Setting] = &[
     plain(
         "mail.webhook",
         Kind::Text,
-        Fallback::Unset("none (no mail is handed to a webhook)"),
-        "The https:// address that sends mails instead of mail.smtp.",
+        Fallback::Unset("none (no e-mail is handed to a webhook)"),
+        "The https:// address that sends e-mails instead of mail.smtp.",
     ),
     plain(
         "mail.webhook_secret",
@@ -471,13 +471,13 @@ pub(super) const TABLE: &[Setting] = &[
         "refresh.grace",
         Kind::Whole { min: 0, max: 1 },
         Fallback::Value("1"),
-        "Whether (1) or not (0) the /v1 refresh token before the current one still gets the current one again.",
+        "Whether (1) or not (0) the previous /v1 refresh token still returns the current one.",
     ),
     plain(
         "outbound.allow",
         Kind::Reachable,
         Fallback::Value(""),
-        "Origins that the server may fetch from wherever they are, such as a private issuer; all else must be https at a public address.",
+        "Origins that the server may fetch from at any address, such as a private issuer; all others must be https at a public address.",
     ),
     number("actors.idle", (1, 86_400), "s", "60", "How long a session actor stays without a message."),
     number(

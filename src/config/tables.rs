@@ -43,7 +43,7 @@ const fn key(key: &'static str, about: &'static str, range: &'static str, defaul
 pub(super) const EXPLAINED: &[Explained] = &[
     key(
         "provider.custom_token.config",
-        "What tokens of another system must be like for the provider custom-token.",
+        "What tokens of your own system must be like for the provider custom-token.",
         "a table with audience, requireAnyAudience, signingAlgorithm, useJWKURI and jwkURI, as in auth/providers.json",
         "none (custom-token is off)",
     ),
@@ -61,11 +61,11 @@ pub(super) const EXPLAINED: &[Explained] = &[
     ),
     key(
         "provider.local_userpass.config",
-        "How people register with a mail address and a password.",
+        "How people register with an e-mail address and a password.",
         "a table with autoConfirm, emailConfirmationUrl, confirmEmailSubject, resetPasswordUrl and resetPasswordSubject, as in auth/providers.json",
         "none (local-userpass is off)",
     ),
-    key("provider.api_key.enabled", "Whether users of lasting accounts may make API keys.", "true or false", "false"),
+    key("provider.api_key.enabled", "Whether users of lasting accounts may create API keys.", "true or false", "false"),
     key(
         "provider.oidc.NAME.issuer",
         "An OpenID Connect issuer, exactly as its tokens have it; clients know the provider as oidc-NAME.",
@@ -99,7 +99,7 @@ pub(super) const EXPLAINED: &[Explained] = &[
     key("provider.oidc.NAME.scopes", "What is asked for beside openid.", "a list of scopes", "empty"),
     key(
         "provider.oidc.NAME.response_mode",
-        "How the issuer shall send its answer to a login in the browser.",
+        "How the issuer is to send its answer to a login in the browser.",
         "query or form_post",
         "form_post for https://appleid.apple.com with scopes; otherwise as the issuer likes",
     ),
@@ -127,7 +127,7 @@ pub(super) fn explain() -> impl Iterator<Item = String> {
 /// The names that a table of `provider` can have.
 const NAMES: [&str; 4] = ["custom_token", "local_userpass", "api_key", "oidc"];
 
-/// What is meant by a name that is none of them.
+/// What is meant by an unknown name.
 fn no_such_provider(name: &str) -> String {
     let issuer = |who: &str, url: &str| {
         format!(
@@ -142,7 +142,7 @@ fn no_such_provider(name: &str) -> String {
             issuer("Microsoft", "https://login.microsoftonline.com/TENANT/v2.0")
         }
         "facebook" | "github" | "twitter" => {
-            "there is no such setting: it is no OpenID Connect issuer, and this server has no provider for it"
+            "there is no such setting: it is not an OpenID Connect issuer, and this server has no provider for it"
                 .to_owned()
         }
         "anon" | "anon_user" | "anonymous" => {

@@ -504,7 +504,7 @@ fn a_wrong_variable_or_flag_is_refused_by_its_name() {
     for (flag, expected) in of_flags {
         assert_eq!(load_all("", &[], &[flag]).unwrap_err(), expected);
     }
-    // also where a flag goes before it: a value nobody wants is a mistake all the same
+    // also where a flag goes before it: an overridden value that is wrong is a mistake all the same
     assert!(load_all("workers = 0", &[], &[("workers", "1")]).is_err());
 }
 

@@ -46,7 +46,7 @@ fn one_line(text: &str) -> String {
     text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// Everything that is wrong with a configuration, one line each, so that nobody has to start again for each fault.
+/// Everything that is wrong with a configuration, one line each, so that an operator need not start again for each fault.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SettingsErrors(Vec<SettingsError>);
 

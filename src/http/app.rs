@@ -52,7 +52,7 @@ pub(crate) fn public_app(
 }
 
 /// Browsers may call from anywhere unless origins are listed, and only pages of listed ones with a reader's cookie: no
-/// origin that nobody named is ever reflected (S22).
+/// origin that is not listed is ever reflected (S22).
 fn cors(origins: &[String]) -> actix_cors::Cors {
     let cors = actix_cors::Cors::default()
         .allowed_methods(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
@@ -121,7 +121,7 @@ fn take_head(request: &mut ServiceRequest) -> bool {
     is_head
 }
 
-/// The answer to a HEAD: as that to the GET, with its length and without its body. The encoder would see to it by itself, but by
+/// The answer to a HEAD: as that to the GET, with its length and without its body. The encoder would do so too, but by
 /// the method of the last request that it read, which may be a later one.
 fn without_body(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     let BodySize::Sized(length) = response.response().body().size() else { return response };
@@ -132,7 +132,7 @@ fn without_body(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> 
     })
 }
 
-/// realm-web does not trim a slash at the end of its baseUrl (wire-protocol §1).
+/// realm-web does not trim a slash at the end of its baseUrl (docs/protocol.md, "Paths").
 fn merge_slashes(request: &mut ServiceRequest) {
     if !request.path().contains("//") {
         return;
@@ -155,7 +155,7 @@ fn merge_slashes(request: &mut ServiceRequest) {
     }
 }
 
-/// What the CORS library refuses by itself is plain text; here it gets the form of its API.
+/// What the CORS library refuses is plain text; here it gets the form of its API.
 fn shape_refused_preflight(response: ServiceResponse, context: &Context) -> ServiceResponse {
     if response.status() != StatusCode::BAD_REQUEST || *response.request().method() != Method::OPTIONS {
         return response;

@@ -54,6 +54,6 @@ pub(crate) fn fresh(context: &Context, live: &Live) -> Result<(), Problem> {
     if context.server.is_fresh(live) {
         return Ok(());
     }
-    let detail = "this needs a session that has just begun: log in again";
+    let detail = "this requires a recent login: log in again";
     Err(Problem::new(StatusCode::FORBIDDEN, "fresh-login-needed", detail))
 }

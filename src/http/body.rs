@@ -38,7 +38,7 @@ pub enum BodyError {
     /// Not a JSON object.
     #[error("the request body is not a JSON object")]
     NotAnObject,
-    /// The member at this JSON pointer is there twice.
+    /// The member at this JSON pointer occurs twice.
     #[error("the member at {0:?} is there twice, and only one of them could be kept")]
     Twice(String),
     /// The number at this JSON pointer would be rounded.
@@ -54,11 +54,11 @@ pub enum BodyError {
 enum Numbers {
     /// They are refused.
     Kept,
-    /// They are rounded: nobody looks at them. Those beyond all measure are refused.
+    /// They are rounded, since they are not used. Those beyond all measure are refused.
     Passed,
 }
 
-/// Reads JSON of which nothing is lost: no number is rounded, and no member is there twice.
+/// Reads JSON without loss: no number is rounded, and no member occurs twice.
 ///
 /// # Errors
 /// [`BodyError`].
@@ -79,7 +79,7 @@ fn parsed(text: &[u8], numbers: Numbers) -> Result<Value, BodyError> {
     }
 }
 
-/// A JSON object; none at all, and null, which HTTP clients write for none, is an empty one (wire-protocol §0.3).
+/// A JSON object; none at all, and null, which HTTP clients write for none, is an empty one (docs/protocol.md, "Bodies and content types").
 fn object(bytes: &[u8], numbers: Numbers) -> Result<Map<String, Value>, BodyError> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Map::new());
@@ -112,7 +112,7 @@ pub(crate) fn fields_of(bytes: &[u8]) -> Result<Map<String, Value>, BodyError> {
     object(bytes, Numbers::Kept)
 }
 
-/// Reads a body that does not matter. It is read all the same: actix-web closes a connection whose body is left unread.
+/// Reads and drops a body. Left unread, it would make actix-web close the connection.
 ///
 /// # Errors
 /// [`BodyError`].

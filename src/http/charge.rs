@@ -19,7 +19,7 @@ pub(crate) fn spend(request: &HttpRequest, context: &Context, what: Spend) -> Re
     context.server.budgets.spend(what, client(request, context))
 }
 
-/// A session was found live: a user who comes back for the first time counts no longer as one who never did, nor does the name of
+/// A session was found live: a user who comes back for the first time no longer counts as one who never did, nor does the name of
 /// an account that is in use.
 pub(crate) fn came_back(request: &HttpRequest, context: &Context, live: &Live) {
     if live.returned > 0 {
@@ -27,12 +27,12 @@ pub(crate) fn came_back(request: &HttpRequest, context: &Context, live: &Live) {
     }
 }
 
-/// The same of a user of a socket, who may have been on it for all that time.
+/// The same for a user of a socket, which may have been open for all that time.
 pub(crate) fn came_back_from(client: IpAddr, context: &Context, live: &Live) {
     context.server.budgets.give_back_users(client, live.returned as u64);
 }
 
-/// Whether the network's share still counts a user: one who was created a moment ago. Whoever was there for longer than that is back
+/// Whether the network's share still counts a user: one who was created a moment ago. A user who was there for longer is back
 /// by this very request, or was before it, and was given back then.
 fn is_counted(context: &Context, live: &Live) -> bool {
     let record = &live.record;
@@ -42,7 +42,7 @@ fn is_counted(context: &Context, live: &Live) -> bool {
         && age_s < context.server.settings.expiry.touch_granularity_s
 }
 
-/// A user is gone, perhaps without having come back. Of a reader who was made lazily the id is kept, in the room of some users.
+/// A user is gone, perhaps without having come back. The id of a reader who was created lazily is kept, in the room of some users.
 pub(crate) fn went(request: &HttpRequest, context: &Context, live: &Live) {
     let (budgets, client) = (&context.server.budgets, client(request, context));
     if !live.record.is_anonymous() {
@@ -57,7 +57,7 @@ pub(crate) fn went(request: &HttpRequest, context: &Context, live: &Live) {
     }
 }
 
-/// A user has become part of another, who has come back by that. Of a reader who was made lazily the id is kept.
+/// A user has become part of a different one, who has come back by that. The id of a reader who was created lazily is kept.
 pub(crate) fn became_part(request: &HttpRequest, context: &Context, live: &Live) {
     if is_counted(context, live) && !live.record.flags.has(Flags::MADE_LAZILY) {
         context.server.budgets.give_back_users(client(request, context), 1);

@@ -14,7 +14,7 @@ pub(crate) struct Endless(Arc<Shared>);
 struct Shared {
     is_on: AtomicBool,
     has_request: AtomicBool,
-    /// Of whoever waits on the connection while no timer runs.
+    /// The task that waits on the connection while no timer runs.
     waker: AtomicWaker,
 }
 
@@ -37,11 +37,11 @@ impl Endless {
     /// The socket is over, and what it left unsent is not waited for.
     pub(crate) fn end(&self) {
         self.0.is_on.store(false, Ordering::Relaxed);
-        // who waits for a client that takes nothing has to begin to count
+        // a task that waits for a client that reads nothing has to begin to count
         self.0.waker.wake();
     }
 
-    /// Whether nothing is counted now; then whoever asks is woken when that ends.
+    /// Whether nothing is counted now; then the calling task is woken when that ends.
     pub(crate) fn holds(&self, cx: &Context<'_>) -> bool {
         if !self.0.is_on.load(Ordering::Relaxed) {
             return false;

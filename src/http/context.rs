@@ -20,7 +20,7 @@ pub struct Context {
     pub handle: Handle,
 }
 
-/// `application/json`, exactly: one of the SDKs compares with `==` (wire-protocol §0.1).
+/// `application/json`, exactly: one of the SDKs compares with `==` (docs/protocol.md, "Bodies and content types").
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(crate) const NO_STORE: (header::HeaderName, HeaderValue) =
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -72,7 +72,7 @@ pub(crate) fn retry_after_s(server: &Server) -> u16 {
     1 + u16::from(random[0] % 3)
 }
 
-/// Waits for an operation as long as `http.request_timeout` allows; it goes on by itself beyond that.
+/// Waits for an operation as long as `http.request_timeout` allows; it goes on beyond that.
 pub(crate) async fn within_time<T>(
     context: &Context,
     operation: impl Future<Output = Result<T, handle::Error>>,

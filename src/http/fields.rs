@@ -60,7 +60,7 @@ fn quoted(names: &[impl fmt::Debug]) -> String {
     names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
 }
 
-/// Takes away the fields that are null, which says the same as leaving them out.
+/// Removes the fields that are null, which means the same as leaving them out.
 pub(crate) fn without_nulls(mut fields: Map<String, Value>) -> Map<String, Value> {
     fields.retain(|_, value| !value.is_null());
     fields

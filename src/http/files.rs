@@ -55,7 +55,7 @@ impl Served {
         };
         let mut response = if same { HttpResponse::NotModified() } else { HttpResponse::Ok() };
         response.insert_header(header::ETag(self.tag.clone())).insert_header((header::CACHE_CONTROL, CACHED));
-        // the policy of a page that embeds nothing of others by itself does not concern it; CORS does
+        // the policy of a page that embeds nothing foreign does not concern it; CORS does
         response.insert_header(("cross-origin-resource-policy", "cross-origin"));
         if same {
             return response.finish();

@@ -1,4 +1,4 @@
-//! Who is in front of us: the one place that believes `X-Forwarded-*`, and only from trusted proxies (S36).
+//! The client behind the proxies: the one place that believes `X-Forwarded-*`, and only from trusted proxies (S36).
 
 use std::net::IpAddr;
 
@@ -85,7 +85,7 @@ mod tests {
         read(peer, &headers).client.map(|address| address.to_string())
     }
 
-    /// S36: a client cannot choose its address, and a missing header is nobody rather than everybody.
+    /// S36: a client cannot choose its address, and a missing header names no client rather than all of them.
     #[test]
     fn the_client_is_the_first_hop_from_the_right_that_is_not_ours() {
         let cases: &[(&str, &[&str], Option<&str>)] = &[

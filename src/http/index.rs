@@ -1,4 +1,4 @@
-//! What stands at `/`, for whoever opens the printed address in a browser: what runs here, and what next.
+//! What is at `/`, for those who open the printed address in a browser: what runs here, and what to do next.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
@@ -29,7 +29,7 @@ async fn index(request: HttpRequest, context: web::Data<Context>) -> HttpRespons
     response
 }
 
-/// A page for browsers, who say that they take one, and JSON for everybody else.
+/// A page for clients that accept HTML, and JSON for all others.
 pub(super) fn of_kind(
     headers: &HeaderMap,
     status: StatusCode,

@@ -1,4 +1,4 @@
-//! The public listener: actix-http over streams that cut off a client who stalls.
+//! The public listener: actix-http over streams that cut off a client that stalls.
 //!
 //! Every time limit of a connection is kept here, on its own reads and writes, but for that of bodies ([`super::body`]): those
 //! of actix-http would blame clients for what they sent while this process was stopped. A limit counts only while the worker
@@ -89,7 +89,7 @@ pub fn bind(server: &Arc<Server>) -> io::Result<(Listener, SocketAddr)> {
             {
                 Ok(place) => place,
                 Err(no_place) => {
-                    // the client is told nothing: there may be nobody who reads it
+                    // the client is told nothing: it may not be reading
                     tracing::warn!(reason = %no_place, "a connection was refused");
                     return std::future::ready(Err(DispatchError::Io(io::ErrorKind::ConnectionRefused.into())));
                 }
@@ -157,7 +157,7 @@ enum Phase {
     New,
     /// The end of the first head.
     Head,
-    /// The rest of a request, its answer, or somebody who reads it.
+    /// The rest of a request, its answer, or a client that reads it.
     Owed,
     /// Nothing: an answer was taken.
     Rest,
@@ -181,7 +181,7 @@ struct Impatient<S> {
     _place: Option<Place>,
 }
 
-/// What the client of a connection whose first head did not come in time is told.
+/// The answer to a connection whose first head did not come in time.
 const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 impl<S> Impatient<S> {
@@ -250,7 +250,7 @@ impl<S> Impatient<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Impatient<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        // what is there came in time, however late it is read
+        // what has arrived came in time, however late it is read
         match Pin::new(&mut self.stream).poll_read(cx, buffer) {
             Poll::Pending => {}
             Poll::Ready(Ok(())) if buffer.filled().len() == before => return Poll::Ready(Ok(())),
@@ -274,7 +274,7 @@ impl<S: AsyncWrite + Unpin> Impatient<S> {
         match self.phase {
             Phase::New | Phase::Rest => Poll::Ready(Ok(())),
             Phase::Head => {
-                // nothing was written before; if there is no room for this, nobody reads
+                // nothing was written before; if there is no room for this, the client does not read
                 let _told = Pin::new(&mut self.stream).poll_write(cx, TOO_SLOW);
                 Poll::Ready(Ok(()))
             }

@@ -53,7 +53,7 @@ pub(crate) struct MeterView {
 /// How much a user is allowed.
 enum Allowance {
     Limited(u32),
-    /// As much as it likes, because of this.
+    /// Any amount, because of this.
     Lifted(String),
 }
 
@@ -131,7 +131,7 @@ fn count(context: &Context, rule: &MeterRule, limit: u32, wish: Use<'_>) -> Coun
     }
 }
 
-/// Counts a use by this user; where the meter is lifted for the user, nothing. `None` if there is no such meter.
+/// Counts a use by this user; nothing where the meter is lifted for the user. `None` if there is no such meter.
 ///
 /// # Errors
 /// The user is gone or disabled; or the use cannot be written.
@@ -150,7 +150,7 @@ pub(crate) async fn used(context: &Context, user: &UserId, wish: Use<'_>) -> Res
     Ok(Some(view(wish.meter, Allowance::Limited(limit), &reading)))
 }
 
-/// What a meter says to a reader who is not made yet: nothing is used. `None` if there is no such meter.
+/// What a meter says to a reader who is not stored yet: nothing is used. `None` if there is no such meter.
 pub(crate) fn unused(context: &Context, meter: &str) -> Option<MeterView> {
     let rule = context.server.settings.meters.get(meter)?;
     let reading = Reading { used: 0, allowed: true, resets: rule.period(context.server.clock().wall_s()).end };

@@ -1,5 +1,5 @@
 //! `If-Match` and `If-None-Match` (RFC 9110 §13.1): a list of entity tags, or `*` alone. The library leaves out what it cannot read of
-//! a list, which makes another condition of it.
+//! a list, which would make it a different condition.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{EntityTag, HeaderName};
@@ -7,7 +7,7 @@ use actix_web::http::header::{EntityTag, HeaderName};
 /// What a precondition names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Tags {
-    /// `*`: whatever is there.
+    /// `*`: any document.
     Any,
     /// These, at least one.
     Of(Vec<EntityTag>),

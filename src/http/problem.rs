@@ -25,7 +25,7 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 
 /// Why a session that an API key began may not do something.
 pub(crate) const KEY_SESSION: &str =
-    "a session that an API key began uses the account's data and does nothing else: log in another way";
+    "a session that an API key began may use the account's data and nothing else: log in in another way";
 
 /// An error as RFC 9457 wants it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -62,7 +62,7 @@ impl Problem {
         }
     }
 
-    /// The same status and time to wait under another name.
+    /// The same status and waiting time with a different code.
     pub(crate) fn renamed(self, code: &'static str, detail: String) -> Self {
         Self { kind: format!("urn:passerby:problem:{code}"), code, detail, ..self }
     }
@@ -85,7 +85,7 @@ impl Problem {
         &self.detail
     }
 
-    /// The same as a 403, for proxies that know no other refusal.
+    /// The same as a 403, for proxies that support no other refusal.
     pub(crate) fn forbidden(self) -> Self {
         let Self { kind, code, detail, retry_after_s, .. } = self;
         Self { kind, retry_after_s, ..Self::new(StatusCode::FORBIDDEN, code, detail) }
@@ -96,7 +96,7 @@ impl Problem {
         self.status
     }
 
-    /// Seconds after which it is worth another try, if that is known.
+    /// Seconds after which another try makes sense, if that is known.
     pub(crate) fn retry_after_s(&self) -> Option<u16> {
         self.retry_after_s
     }
@@ -116,13 +116,13 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "insufficient-scope", KEY_SESSION)
     }
 
-    /// For a check that finds nobody.
+    /// For a check that finds no user.
     pub(crate) fn no_reader() -> Self {
         Self::unauthorized("no-reader", "neither a Bearer token nor a reader's cookie")
     }
 
     pub(crate) fn wrong_token() -> Self {
-        Self::unauthorized("wrong-token", "this endpoint takes another kind of token")
+        Self::unauthorized("wrong-token", "this endpoint needs a different kind of token")
     }
 
     pub(crate) fn no_token() -> Self {
@@ -145,7 +145,7 @@ impl Problem {
         Self { retry_after_s: Some(1), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-sockets", detail) }
     }
 
-    /// A field whose value is none that it may have.
+    /// A field with a value that it may not have.
     pub(crate) fn bad_field(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-field", detail)
     }
@@ -165,7 +165,7 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown-field", detail)
     }
 
-    /// Fields that only another provider or mode knows.
+    /// Fields that only a different provider or mode has.
     pub(crate) fn misplaced_fields(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "misplaced-field", detail)
     }

@@ -1,5 +1,5 @@
 //! What a request's body may say: the fields that are known there, each once, and no other. One that is misspelled or misplaced
-//! would otherwise not be done, and nobody would be told.
+//! would otherwise not be done, without a word.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, web};
@@ -55,7 +55,7 @@ pub(crate) fn named(request: &HttpRequest, bytes: &[u8], known: &[&[&str]]) -> R
 /// The body cannot be read or is something else, or it or the query has fields.
 pub(crate) async fn none(request: &HttpRequest, context: &Context, payload: web::Payload) -> Result<(), Problem> {
     let bytes = body::read(request, context, payload).await?;
-    // whoever has nothing to show is told so first
+    // a client without a token or cookie is told so first
     if bearer(request).is_none() && reader::named(request, context).is_none() {
         return Ok(());
     }
@@ -74,7 +74,7 @@ pub(crate) fn none_of(request: &HttpRequest, bytes: &[u8]) -> Result<(), Problem
 /// The parameters of a query: those that are known, each once at most.
 ///
 /// # Errors
-/// 400 `bad-query` names another one, or one that is there twice.
+/// 400 `bad-query` names an unknown one, or one that occurs twice.
 pub(crate) fn of_query(request: &HttpRequest, known: &[&str]) -> Result<Map<String, Value>, Problem> {
     let mut found = Map::new();
     for (name, value) in form_urlencoded::parse(request.query_string().as_bytes()) {

@@ -13,11 +13,11 @@ use crate::http::meters::{self, Use};
 use crate::http::schemas::{VerifyAssertion, VerifyCreate, VerifyItemFrom, VerifyOver};
 use crate::http::{Context, NO_STORE, Problem, body, by_bearer, client, respond};
 
-/// Who it is; nobody's for a machine that reads a page of `create=auto`.
+/// Who it is; left out for a machine that reads a page of `create=auto`.
 pub(crate) const USER: HeaderName = HeaderName::from_static("x-passerby-user");
 /// `true` or `false`.
 pub(crate) const ANONYMOUS: HeaderName = HeaderName::from_static("x-passerby-anonymous");
-/// Seconds since the session began; 0 for a reader who is not made yet.
+/// Seconds since the session began; 0 for a reader who is not stored yet.
 const SESSION_AGE: HeaderName = HeaderName::from_static("x-passerby-session-age");
 /// A JWT of one minute that says who it is.
 const ASSERTION: HeaderName = HeaderName::from_static("x-passerby-assertion");
@@ -87,7 +87,7 @@ impl Wish {
                 ("item_from", "path") => wish.item_from = Some(Part::Path),
                 ("item_from", "uri") => wish.item_from = Some(Part::Uri),
                 ("operation", operation) => wish.operation = Some(operation.to_owned()),
-                // how a refusal is answered: nginx takes everything but 401 and 403 for an error of ours
+                // how a refusal is answered: nginx treats everything but 401 and 403 as an error of ours
                 ("over", "402" | "403") => {}
                 ("over", "303") => wish.redirects = true,
                 _ => {
@@ -121,7 +121,7 @@ impl Wish {
     }
 }
 
-/// Refuses a browser that asks here by itself: what counts or makes a reader is for the proxy to ask, and a page anywhere can lead a
+/// Refuses a browser that asks here directly: what counts or creates a reader is for the proxy to ask, and a page anywhere can lead a
 /// browser here, but not have it say `X-Forwarded-Uri` (S21).
 fn is_asked_by_proxy(request: &HttpRequest, wish: &Wish) -> bool {
     let has = |name: &str| request.headers().contains_key(name);
@@ -136,7 +136,7 @@ fn reads(request: &HttpRequest) -> bool {
     matches!(method, b"GET" | b"HEAD" | b"OPTIONS")
 }
 
-/// Whom a check found.
+/// The user that a check found.
 struct Passed {
     user: UserId,
     anonymous: bool,
@@ -183,7 +183,7 @@ impl Passed {
         ("item" = Option<String>, Query, description = "What is used; counts once in a period.", example = "/2026/an-article"),
         ("item_from" = inline(Option<VerifyItemFrom>), Query, description = "The item is that part of `X-Forwarded-Uri`: `path` or all of it, `uri`."),
         ("operation" = Option<String>, Query, description = "Which request it is; counts once.", example = "5f0c2c1e"),
-        ("over" = inline(Option<VerifyOver>), Query, description = "`402` (the default): the status when the allowance is used up. `403`: that of every refusal but 401 and 503, for proxies that know no others. `303`: the visitor is sent to the meter's page, where `meter.NAME.page` is set."),
+        ("over" = inline(Option<VerifyOver>), Query, description = "`402` (the default): the status when the allowance is used up. `403`: that of every refusal but 401 and 503, for proxies that support no others. `303`: the visitor is sent to the meter's page, where `meter.NAME.page` is set."),
         ("assertion" = inline(Option<VerifyAssertion>), Query, description = "`1`: with `X-Passerby-Assertion`."),
         ("X-Passerby-Meter" = Option<String>, Header, description = "The same as `meter`, for proxies that set a header for each page.", example = "articles"),
         ("X-Forwarded-Uri" = Option<String>, Header, description = "The page that the visitor asked for, for `item_from`.", example = "/2026/an-article?page=2")),
@@ -250,7 +250,7 @@ pub(crate) async fn check(request: &HttpRequest, context: &Context, wish: &Wish)
     by_cookie(request, context, wish).await
 }
 
-/// Counts the use that the proxy's configuration asks for. A reader who is not made yet has used nothing.
+/// Counts the use that the proxy's configuration asks for. A reader who is not stored yet has used nothing.
 async fn metered(
     context: &Context,
     wish: &Wish,
@@ -283,8 +283,8 @@ async fn metered(
     Ok(response)
 }
 
-/// Whether the cookie of a session may still be set after a wait: a link may have given its place to another, or the browser have
-/// gone over to another, whose cookie must not be overwritten.
+/// Whether the cookie of a session may still be set after a wait: a link may have replaced it, or the browser may have gone over
+/// to a session whose cookie must not be overwritten.
 fn lives_on(context: &Context, user: &UserId, session: &SessionId) -> bool {
     may_set(context, session) && context.handle.check(user, session, None).is_ok()
 }
@@ -299,7 +299,7 @@ async fn by_cookie(request: &HttpRequest, context: &Context, wish: &Wish) -> Res
             }
             Ok(response)
         }
-        // it vouches for nobody to others
+        // it gets no assertion
         Found::Replaced(live) if reads(request) => {
             let wish = &Wish { asserts: false, ..wish.clone() };
             metered(context, wish, Some(&live.user), Passed::by(context, &live).response(context, wish)).await
@@ -321,7 +321,7 @@ async fn by_cookie(request: &HttpRequest, context: &Context, wish: &Wish) -> Res
                     let costs = u64::from(paid.is_some());
                     context.server.budgets.kept_if_stored(client(request, context), costs, made).map(Some)
                 }
-                // the reader keeps the id, and is made when there is a budget again
+                // the reader keeps the id, and is stored when there is a budget again
                 Err(_) => Ok(None),
             };
             match made {
@@ -333,7 +333,7 @@ async fn by_cookie(request: &HttpRequest, context: &Context, wish: &Wish) -> Res
                     }
                     Ok(response)
                 }
-                // nobody is evicted, and the reader keeps the id (design §8)
+                // no user is removed to make room, and the reader keeps the id
                 Ok(None) | Err(handle::Error::Capacity) => {
                     let mut response = Passed::lazily(user).response(context, wish);
                     slide_lazy(&mut response, request, context, &cookie);
@@ -349,7 +349,7 @@ async fn by_cookie(request: &HttpRequest, context: &Context, wish: &Wish) -> Res
     }
 }
 
-/// A new id and nothing in the store. A machine gets neither and is let through: it reads what everybody may.
+/// A new id and nothing in the store. A machine gets no id and is let through: it reads what anyone may.
 fn first_visit(request: &HttpRequest, context: &Context, wish: &Wish) -> HttpResponse {
     if !Visitor::of(request).may_become_reader {
         let mut response = HttpResponse::NoContent().finish();

@@ -1,10 +1,10 @@
-//! What strangers may do before they are asked to come back later: make users, try identities, present tokens that are not
+//! What strangers may do before they are asked to come back later: create users, try identities, present tokens that are not
 //! ours (S35, S37). By IPv4 address or IPv6 /64, by the wider networks that these are part of, each of which has the budget of
 //! a few ([`WORTH`]), and for all of them together. This is the soft limit: beyond it `/v1`
 //! goes on for proofs of work, which have a budget too, and that is the hard one.
 //!
 //! Memory is bounded: beyond 262 144 prefixes at a time (half as many wider ones) newcomers share budgets by chance, some thousands of them, so
-//! that neither a flood from everywhere takes the memory nor one prefix of it everybody's budget. An address of this
+//! that neither a flood from everywhere takes the memory nor one prefix of it the budget of all others. An address of this
 //! machine has no budget of its own: it is a proxy that does not say who is behind it, and its clients must not share one (S36).
 
 use std::collections::HashSet;
@@ -36,7 +36,7 @@ const SHARED: u64 = 1 << 14;
 /// What a budget is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spend {
-    /// Making a user.
+    /// Creating a user.
     Create,
     /// Logging in with or linking an identity.
     Link,
@@ -51,7 +51,7 @@ pub enum Why {
     TooMany,
     /// Too many passwords wait to be hashed, many of them from this network.
     Busy,
-    /// Of the users who were made and never came back too many are the network's.
+    /// Too many of the users who were created and never came back are the network's.
     Share,
 }
 
@@ -104,7 +104,7 @@ enum Key {
 impl Key {
     /// Which of the shared budgets a network has.
     fn shared(network: &Network) -> Self {
-        // FNV-1a: who knows which networks fall together gains what they could have with one
+        // FNV-1a: an attacker who knows which networks fall together gains what they could have with one
         let hash = network
             .as_bytes()
             .iter()
@@ -190,7 +190,7 @@ impl Budget {
 }
 
 impl Level {
-    /// Whose budget a network has. Where there are too many, whoever has the whole budget again is forgotten, at most once a
+    /// Whose budget a network has. Where there are too many, those with their whole budget again are forgotten, at most once a
     /// second; if that does not help, budgets are shared.
     fn key(&self, network: Network, now: Duration) -> Key {
         if self.limiter.len() < self.most {
@@ -218,15 +218,15 @@ pub struct Budgets {
     bad_tokens: Budget,
     work: Budget,
     clock: Monotonic,
-    /// Users who were made and never came back, and bytes of documents, by who made or wrote them.
+    /// Users who were created and never came back, and bytes of documents, by the network that created or wrote them.
     shares: Option<(Share, Share)>,
     /// How often a password had to wait for a proof of work.
     busy: AtomicU64,
-    /// Readers of lazy cookies who are being made: one request of each has paid.
+    /// Readers of lazy cookies who are being created: one request of each has paid.
     making: Mutex<HashSet<UserId>>,
 }
 
-/// Held while a reader is being made.
+/// Held while a reader is being created.
 pub struct Paid<'a> {
     budgets: &'a Budgets,
     user: UserId,
@@ -311,7 +311,7 @@ impl Budgets {
         }
     }
 
-    /// Takes the room of so many users beside what was spent: for a name or an id that is kept, and for who works for it.
+    /// Takes the room of so many users beside what was spent: for a name or an id that is kept, and for a client that works for it.
     ///
     /// # Errors
     /// The network has had its share.
@@ -390,7 +390,7 @@ impl Budgets {
     }
 
     /// Takes a challenge from the budget of proofs of work, and answers how often its work doubles: the more challenges of
-    /// this network are out, the harder (S35). It is spent on the challenge and not on the proof, so that nobody can collect
+    /// this network are out, the harder (S35). It is spent on the challenge and not on the proof, so that no one can collect
     /// easy ones.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! How much work on documents may be asked for: a document is read, changed and written as a whole, so a change of a large one takes a
-//! thousand times what a token check takes, and a few clients could keep everybody waiting.
+//! thousand times what a token check takes, and a few clients could keep all others waiting.
 //!
 //! Work is measured in bytes: those of the request and those of the document. The first few of each request are free, so that small
-//! documents are not counted at all. Each network has its rate (who has none, each user), the wider ones that it is part of have that
+//! documents are not counted at all. Each network has its rate (without a network, each user), the wider ones that it is part of have that
 //! of a few, half of all at most, and all together have one; beyond it a request waits for its turn, and is refused when that would
 //! take too long.
 
@@ -28,19 +28,19 @@ const BURST_OF_ALL_US: u64 = 125_000;
 /// How many networks and users are known at a time; beyond it all newcomers are one.
 const MOST_KNOWN: usize = 1 << 16;
 
-/// Who asks for it.
+/// The party that asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Whose {
     /// A network.
     Network(Network),
     /// A user behind a proxy that does not say where its clients are.
     User(UserId),
-    /// Whoever came when too many were known.
+    /// All that came when too many were known.
     Crowd,
 }
 
 impl Whose {
-    /// Who asks from an address, for a user.
+    /// The party that asks from an address, for a user.
     pub fn of(client: IpAddr, user: UserId) -> Self {
         Network::of(client).map_or(Self::User(user), Self::Network)
     }
@@ -59,7 +59,7 @@ struct Rate {
     burst_us: u64,
 }
 
-/// The rates, and who has used how much of them.
+/// The rates, and how much of them each has used.
 pub struct DataWork {
     on: bool,
     clock: Arc<dyn Clock>,
@@ -93,7 +93,7 @@ impl DataWork {
         }
     }
 
-    /// Whose rates count what somebody asks for: a network's and those of the wider ones that it is part of, or a user's.
+    /// The rates that count a request: a network's and those of the wider ones that it is part of, or a user's.
     fn counted(&self, whose: Whose) -> impl Iterator<Item = (Whose, &Rate)> {
         let (network, other) = match whose {
             Whose::Network(network) => (Some(network), None),
@@ -134,7 +134,7 @@ impl DataWork {
         Ok(Duration::from_micros(wait_us))
     }
 
-    /// Takes the work that a change made for others, as telling many sockets of it does; the next request waits for it.
+    /// Takes the work that a change caused for others, as telling many sockets of it does; the next request waits for it.
     pub fn owe(&self, whose: Whose, bytes: usize) {
         if !self.on || bytes <= FREE {
             return;
@@ -160,7 +160,7 @@ impl DataWork {
 }
 
 impl Promised {
-    /// Forgets who has used nothing for long enough, when too many are known.
+    /// Forgets those that have used nothing for long enough, when too many are known.
     fn known(&mut self, whose: Whose, now_us: u64) -> Whose {
         if self.of.len() >= MOST_KNOWN && !self.of.contains_key(&whose) {
             self.of.retain(|_, free_us| *free_us > now_us);

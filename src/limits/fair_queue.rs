@@ -1,13 +1,13 @@
-//! A bounded queue in which networks take turns: whoever sends much waits behind themselves, and nobody else does.
+//! A bounded queue in which networks take turns: a network that sends much waits behind itself, and no other network does.
 //!
-//! Blocks take turns (an IPv4 /24, an IPv6 /48), and within a block its networks (an address, a /64). Who comes while it is
-//! full takes the place of the last of whoever waits with the most, unless that is themselves.
+//! Blocks take turns (an IPv4 /24, an IPv6 /48), and within a block its networks (an address, a /64). A newcomer to a full
+//! queue takes the last place of the network with the most waiting, unless that is its own.
 
 use std::collections::VecDeque;
 
 use super::network::Network;
 
-/// Whose turn it is: a network, or all who cannot be told apart.
+/// Whose turn it is: a network, or all that cannot be told apart.
 type Source = Option<Network>;
 
 /// What waits, in turns.
@@ -18,7 +18,7 @@ pub(crate) struct FairQueue<T> {
     blocks: VecDeque<Turn<VecDeque<Turn<VecDeque<T>>>>>,
 }
 
-/// What somebody has waiting.
+/// What a network has waiting.
 struct Turn<Q> {
     of: Source,
     len: usize,
@@ -87,8 +87,8 @@ impl<T> FairQueue<T> {
         next
     }
 
-    /// Whether somebody of this network should work for a place: half the places are taken, and of that half the block has as much
-    /// as would be its own if all who wait had the same. Of those who cannot work, whoever has nothing waiting gets a turn.
+    /// Whether a client of this network should work for a place: half the places are taken, and of that half the block has as much
+    /// as its share would be if all that wait had the same. Of those that cannot work, one with nothing waiting gets a turn.
     pub(crate) fn is_pressed_by(&self, of: Source, can_work: bool) -> bool {
         let half = self.most.div_ceil(2);
         let own = self.waiting_of(of);
@@ -102,13 +102,13 @@ impl<T> FairQueue<T> {
         self.blocks.iter().find(|turn| turn.of == block).map_or(0, |turn| turn.len)
     }
 
-    /// Whether this is the block of the network, and another network of it has more waiting.
+    /// Whether this is the block of the network, and a different network of it has more waiting.
     fn is_longest_within(&self, longest: &Turn<VecDeque<Turn<VecDeque<T>>>>, of: Source) -> bool {
         let own = longest.waiting.iter().find(|turn| turn.of == of).map_or(0, |turn| turn.len);
         longest.of == of.map(Network::block) && longest.waiting.iter().any(|turn| turn.len > own + 1)
     }
 
-    /// Takes away the last of whoever has the most waiting, in the block that has.
+    /// Removes the last of the network with the most waiting, in the block with the most.
     fn drop_last(&mut self) -> Option<T> {
         let at = longest(&self.blocks)?;
         let block = self.blocks.get_mut(at)?;
@@ -128,12 +128,12 @@ impl<T> FairQueue<T> {
     }
 }
 
-/// The place of whoever has the most waiting.
+/// The place of the one with the most waiting.
 fn longest<Q>(turns: &VecDeque<Turn<Q>>) -> Option<usize> {
     turns.iter().enumerate().max_by_key(|(_, turn)| turn.len).map(|(at, _)| at)
 }
 
-/// Somebody's turn; a newcomer's is the last.
+/// A network's turn; a newcomer's is the last.
 fn turn_of<Q: Default>(turns: &mut VecDeque<Turn<Q>>, of: Source) -> &mut Turn<Q> {
     let at = turns.iter().position(|turn| turn.of == of).unwrap_or_else(|| {
         turns.push_back(Turn { of, len: 0, waiting: Q::default() });

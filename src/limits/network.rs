@@ -1,5 +1,5 @@
-//! Who counts as one at the network: an IPv4 address, or the /64 of an IPv6 one, in which everyone has as many
-//! addresses as they like (S35). And what such a network is part of: whoever has one /64 may have a whole /48.
+//! What counts as one network: an IPv4 address, or the /64 of an IPv6 one, in which everyone has as many
+//! addresses as they like (S35). And what such a network is part of: the owner of one /64 may have a whole /48.
 
 use std::net::IpAddr;
 

@@ -37,7 +37,7 @@ pub struct Place {
 }
 
 impl Places {
-    /// All free. A wider network has as many as a few ([`WORTH`]), but half of all at most. Who is no network has no bound
+    /// All free. A wider network has as many as a few ([`WORTH`]), but half of all at most. An address that is no network has no bound
     /// but that of all, as with budgets (S36).
     pub fn new(most: u64, most_of_network: Option<u64>) -> Arc<Self> {
         let most_of_network = most_of_network.map(|one| {
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!((places.count(), places.networks()), (0, 0), "nothing is left of them");
     }
 
-    /// S35: whoever has a whole /48 or /24 has no more than half of all places.
+    /// S35: the owner of a whole /48 or /24 has no more than half of all places.
     #[test]
     fn a_block_has_as_many_places_as_a_few_networks_and_never_more_than_half() {
         let places = Places::new(100, Some(2));

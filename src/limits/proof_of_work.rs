@@ -1,7 +1,7 @@
-//! Proofs of work: what somebody whose network has used up a budget may do for a little computing time (S35).
+//! Proofs of work: what a client whose network has used up a budget may do for a little computing time (S35).
 //!
 //! In the format of ALTCHA (proof of work version 2, <https://altcha.org>), whose widgets and libraries can solve them: the key that
-//! PBKDF2 derives from a nonce and a secret small number is given in part, and whoever tries the numbers finds it. Nothing is
+//! PBKDF2 derives from a nonce and a secret small number is given in part, and a client that tries the numbers finds it. Nothing is
 //! stored for a challenge: it is signed, with what it is bound to, and only those that were solved are remembered, until they
 //! are too old to be taken. The secrets, and with them all challenges, end with the process.
 
@@ -26,7 +26,7 @@ use super::network::Network;
 
 /// How long a challenge is good (seconds).
 pub const CHALLENGE_S: u32 = 300;
-/// Rounds of PBKDF2 for each number that is tried: 0.1 ms here, to make a challenge, and as much for a bot; a browser takes
+/// Rounds of PBKDF2 for each number that is tried: 0.1 ms here, to create a challenge, and as much for a bot; a browser takes
 /// about twice as long.
 const ROUNDS: NonZeroU32 = NonZeroU32::new(1000).unwrap();
 /// The secret number of the easiest challenge lies between half of this and this.
@@ -48,11 +48,11 @@ pub enum ProofError {
     /// Not in the form of ALTCHA.
     #[error("the proof of work is not in the form of ALTCHA: base64 of a JSON object with challenge and solution")]
     Form,
-    /// The challenge was not made here, since the last start.
-    #[error("the proof of work is of a challenge that this server did not make")]
+    /// The challenge was not issued here, since the last start.
+    #[error("the proof of work is of a challenge that this server did not issue")]
     Foreign,
-    /// The challenge was another network's.
-    #[error("the proof of work is of another network's challenge")]
+    /// The challenge was a different network's.
+    #[error("the proof of work is of a different network's challenge")]
     Network,
     /// The challenge is too old.
     #[error("the challenge has expired: it is good for {CHALLENGE_S} s from when it was given out")]
@@ -87,7 +87,7 @@ impl Solved {
     }
 }
 
-/// Makes challenges and takes their proofs, each once.
+/// Issues challenges and accepts their proofs, each once.
 pub struct Challenges {
     /// Signs challenges.
     secret: Zeroizing<String>,
@@ -141,8 +141,8 @@ impl Challenges {
         solved.newer.len() + solved.older.len()
     }
 
-    /// A challenge for the network of this address. Each doubling, up to [`MOST_DOUBLINGS`], makes it twice the work. `wall_s` is
-    /// Unix time in seconds: widgets look at it, and ask for another challenge in time; what counts here is the service clock.
+    /// A challenge for the network of this address. Each doubling, up to [`MOST_DOUBLINGS`], doubles the work. `wall_s` is
+    /// Unix time in seconds: widgets look at it, and ask for a new challenge in time; what counts here is the service clock.
     ///
     /// # Errors
     /// The library's; none is known.
@@ -192,7 +192,7 @@ impl Challenges {
     /// Takes a proof: what a solver of ALTCHA sends, base64 of its payload.
     ///
     /// # Errors
-    /// [`ProofError`]; another challenge can then be asked for.
+    /// [`ProofError`]; the client can then ask for a new challenge.
     pub fn take(&self, client: IpAddr, proof: &str, now: ServiceTime) -> Result<(), ProofError> {
         let taken = self.check(client, proof, now);
         if taken.is_ok() { &self.taken } else { &self.refused }.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Addresses that mail may be sent to.
+//! Addresses that e-mail may be sent to.
 
 use std::fmt;
 
@@ -13,9 +13,9 @@ const LONGEST: usize = 254;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct MailAddress(String);
 
-/// The text is not an address that mail is sent to. It is not repeated here: errors are logged.
+/// The text is not an address that e-mail is sent to. It is not repeated here: errors are logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an e-mail address that mail can be sent to")]
+#[error("not an e-mail address that e-mail can be sent to")]
 pub struct AddressError;
 
 impl MailAddress {

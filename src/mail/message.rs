@@ -1,4 +1,4 @@
-//! What a mail says: its subject, its text, its link.
+//! What an e-mail says: its subject, its text, its link.
 
 use std::fmt;
 
@@ -9,17 +9,17 @@ use super::MailAddress;
 
 /// Characters of a subject.
 const LONGEST_SUBJECT: usize = 200;
-/// Bytes of a page's address: with the token behind it, it still fits into a line of a mail (998, RFC 5322 §2.1.1).
+/// Bytes of a page's address: with the token behind it, it still fits into a line of an e-mail (998, RFC 5322 §2.1.1).
 const LONGEST_PAGE: usize = 850;
 
-/// Why a mail is sent.
+/// Why an e-mail is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MailKind {
     /// To confirm the address.
     Confirm,
     /// To set a new password.
     Reset,
-    /// To tell somebody who registers again that they have an account, and let them set a new password.
+    /// To tell a person who registers again that they have an account, and let them set a new password.
     Known,
 }
 
@@ -45,7 +45,7 @@ impl MailKind {
     }
 }
 
-/// The subject line of a mail: 1 to 200 characters, none of them a control character.
+/// The subject line of an e-mail: 1 to 200 characters, none of them a control character.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject(String);
 
@@ -68,7 +68,7 @@ impl Subject {
     }
 }
 
-/// A page of the app, to which a link in a mail leads: `https`, or `http` on this machine (for development; elsewhere
+/// A page of the app, to which a link in an e-mail leads: `https`, or `http` on this machine (for development; elsewhere
 /// the token could be read on the way).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page(String);
@@ -109,7 +109,7 @@ impl Page {
     }
 }
 
-/// A mail with a token in it. Shows neither receiver nor token.
+/// An e-mail with a token in it. Shows neither receiver nor token.
 pub struct Mail {
     kind: MailKind,
     to: MailAddress,

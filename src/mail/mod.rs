@@ -1,7 +1,7 @@
-//! Mails that carry a token: a bounded queue in memory, tried again for a while, through SMTP or a signed webhook.
+//! E-mails that carry a token: a bounded queue in memory, tried again for a while, through SMTP or a signed webhook.
 //!
-//! Whoever asks for a mail does not wait for it and does not learn what became of it, so an answer cannot tell by its
-//! time whether a mail was sent. What waits is lost with the process; its token can be asked for again. Neither
+//! A client that asks for an e-mail does not wait for it and does not learn what became of it, so the time of an answer
+//! cannot tell whether an e-mail was sent. What waits is lost with the process; its token can be asked for again. Neither
 //! addresses nor tokens are ever logged.
 
 mod address;
@@ -30,29 +30,29 @@ pub use self::settings::{Plan, Security, SmtpLogin, SmtpPlan};
 pub use self::smtp::{Smtp, SmtpError};
 pub use self::webhook::{Post, PostError, Webhook, WebhookSecretError};
 
-/// Mails that wait or are being delivered; those beyond are refused.
+/// E-mails that wait or are being delivered; those beyond are refused.
 const MOST_WAITING: usize = 1000;
 /// Deliveries at a time.
 const MOST_AT_ONCE: usize = 4;
 /// One try takes no longer.
 const TRY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Pauses between tries. Some receivers turn the first try away for minutes; the last is made while the token (30 min)
+/// Pauses between attempts. Some receivers turn the first one away for minutes; the last is made while the token (30 min)
 /// is still good.
 const PAUSES: [Duration; 4] =
     [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(120), Duration::from_secs(600)];
 
-/// How a mail leaves the house.
+/// How an e-mail leaves the server.
 pub trait Transport {
-    /// Tries once. What it is given is the same at each try of a mail, but for `now_ms`.
+    /// Tries once. Its arguments are the same at each attempt of an e-mail, but for `now_ms`.
     fn deliver(&self, letter: &Letter, now_ms: u64) -> impl Future<Output = Result<(), Failure>>;
 }
 
-/// A mail on its way.
+/// An e-mail on its way.
 #[derive(Debug)]
 pub struct Letter {
     /// What it says.
     pub mail: Mail,
-    /// Unique among all mails, so that a receiver can tell a second try: 22 characters of base64url.
+    /// Unique among all e-mails, so that a receiver can tell a second attempt: 22 characters of base64url.
     pub id: String,
     /// When it was asked for (Unix time in milliseconds).
     pub asked_at_ms: u64,
@@ -61,7 +61,7 @@ pub struct Letter {
 /// Why a try failed; in words for the log that hold neither address nor token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// Another try may succeed.
+    /// A later attempt may succeed.
     #[error("{0}")]
     Passing(String),
     /// No other try can.
@@ -69,15 +69,15 @@ pub enum Failure {
     Lasting(String),
 }
 
-/// Too many mails are waiting: answer 503 and ask to come back.
+/// Too many e-mails are waiting: answer 503 and ask to come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many mails are waiting")]
+#[error("too many e-mails are waiting")]
 pub struct QueueFull;
 
-/// What became of the mails since the start.
+/// What became of the e-mails since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Taken by the mail server or the webhook.
+    /// Accepted by the mail server or the webhook.
     pub delivered: u64,
     /// Given up.
     pub failed: u64,
@@ -87,7 +87,7 @@ pub struct Counts {
     pub refused: u64,
 }
 
-/// Takes mails. Cheap to clone; when the last one is dropped, what waits is delivered and [`Deliveries::run`] ends.
+/// Takes e-mails. Cheap to clone; when the last one is dropped, what waits is delivered and [`Deliveries::run`] ends.
 #[derive(Clone)]
 pub struct Mailer {
     queue: mpsc::UnboundedSender<(Letter, OwnedSemaphorePermit)>,
@@ -121,7 +121,7 @@ impl Transport for Arc<AnyTransport> {
     }
 }
 
-/// The other end of the queue, which somebody has to [`Deliveries::run`].
+/// The other end of the queue, which has to be [`Deliveries::run`].
 pub struct Deliveries<T> {
     queue: mpsc::UnboundedReceiver<(Letter, OwnedSemaphorePermit)>,
     transport: T,
@@ -139,17 +139,17 @@ impl Mailer {
             retries: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         });
-        // unbounded itself: the permits are the bound, because they are held until a mail is delivered or given up
+        // unbounded itself: the permits are the bound, because they are held until an e-mail is delivered or given up
         let (queue, other_end) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(MOST_WAITING));
         let deliveries = Deliveries { queue: other_end, transport, shared: Arc::clone(&shared) };
         (Self { queue, room, shared }, deliveries)
     }
 
-    /// Puts a mail into the queue and returns at once.
+    /// Puts an e-mail into the queue and returns at once.
     ///
     /// # Errors
-    /// [`QueueFull`] if 1000 are waiting, or if nobody delivers any more.
+    /// [`QueueFull`] if 1000 are waiting, or if no task delivers any more.
     pub fn send(&self, mail: Mail) -> Result<(), QueueFull> {
         let mut id = [0; 16];
         self.shared.entropy.fill(&mut id);
@@ -168,11 +168,11 @@ impl Mailer {
     /// Waits until nothing waits: everything is delivered or given up.
     pub async fn drained(&self) {
         let all = u32::try_from(MOST_WAITING).unwrap_or(u32::MAX);
-        // an error would say that nobody delivers any more
+        // an error would say that no task delivers any more
         drop(self.room.acquire_many(all).await);
     }
 
-    /// What became of the mails.
+    /// What became of the e-mails.
     pub fn counts(&self) -> Counts {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let shared = &self.shared;
@@ -217,7 +217,7 @@ impl<T> fmt::Debug for Deliveries<T> {
     }
 }
 
-/// One mail, until it is delivered or given up. A mail that pauses holds its place in the queue, but nobody's turn.
+/// One e-mail, until it is delivered or given up. One that pauses holds its place in the queue, but takes no one's turn.
 async fn deliver(
     letter: Letter,
     _room: OwnedSemaphorePermit,
@@ -238,13 +238,13 @@ async fn deliver(
             }
             Err(failure) => match (&failure, pauses.next()) {
                 (Failure::Passing(_), Some(pause)) => {
-                    tracing::info!(kind, reason = %failure, pause_s = pause.as_secs(), "mail will be tried again");
+                    tracing::info!(kind, reason = %failure, pause_s = pause.as_secs(), "the e-mail will be tried again");
                     shared.retries.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(*pause).await;
                 }
                 _ => {
                     shared.failed.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(kind, reason = %failure, "mail was given up");
+                    tracing::warn!(kind, reason = %failure, "the e-mail was given up");
                     return;
                 }
             },

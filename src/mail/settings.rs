@@ -5,7 +5,7 @@ use actix_web::http::Uri;
 use super::{MailAddress, Subject};
 use crate::config::{MailSettings, SettingsError, SettingsErrors};
 
-/// How mails are sent.
+/// How e-mails are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plan {
     /// Through an SMTP server.
@@ -57,7 +57,7 @@ pub enum Security {
 }
 
 impl MailSettings {
-    /// What they say; `None` if no mail can be sent. `origin` names their source.
+    /// What they say; `None` if no e-mail can be sent. `origin` names their source.
     ///
     /// # Errors
     /// Names the key that is wrong, missing or without effect.

@@ -1,4 +1,4 @@
-//! Mail through an SMTP server. All of lettre is here.
+//! E-mail through an SMTP server. All of lettre is here.
 
 use std::error::Error;
 use std::fmt;
@@ -15,13 +15,13 @@ use zeroize::Zeroizing;
 
 use super::{Failure, Letter, MailAddress, Security, SmtpPlan, Transport};
 
-/// A mail server. Every mail has a connection of its own.
+/// A mail server. Every e-mail has a connection of its own.
 pub struct Smtp {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
 }
 
-/// Why no mail can be sent with this configuration.
+/// Why no e-mail can be sent with this configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SmtpError {
     /// The host is not one whose certificate could be checked, or the system's certificates cannot be read.
@@ -62,7 +62,7 @@ impl Smtp {
     fn message(&self, letter: &Letter) -> Result<Message, Failure> {
         const AUTO_SUBMITTED: HeaderName = HeaderName::new_from_ascii_str("Auto-Submitted");
         let mail = &letter.mail;
-        // ASCII, and no line longer than a mail may have: as it is, so that a link stays in one piece for whoever reads
+        // ASCII, and no line longer than an e-mail may have: as it is, so that a link stays in one piece for a person who reads
         // the source
         let text = mail.text().replace('\n', "\r\n").into_bytes();
         let body = Body::dangerous_pre_encoded(text, ContentTransferEncoding::SevenBit);
@@ -94,7 +94,7 @@ impl Transport for Smtp {
     }
 }
 
-/// What the network or TLS says; neither knows anything of the mail.
+/// What the network or TLS says; neither knows anything of the e-mail.
 fn cause(error: &dyn Error) -> String {
     let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     cause.map(|cause| format!(": {cause}")).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Mail by somebody else: a signed request with all that the mail needs, as the Standard Webhooks specification has it.
+//! E-mail through a webhook: a signed request with all that the e-mail needs, as the Standard Webhooks specification has it.
 
 use std::fmt;
 use std::future::Future;
@@ -51,9 +51,9 @@ pub struct PostError(pub String);
 #[error("expected whsec_ and 32 to 64 random bytes in base64")]
 pub struct WebhookSecretError;
 
-/// A webhook that sends our mails.
+/// A webhook that sends our e-mails.
 ///
-/// Headers: `webhook-id` (the same at every try of a mail), `webhook-timestamp` (Unix seconds of this try),
+/// Headers: `webhook-id` (the same at every attempt of an e-mail), `webhook-timestamp` (Unix seconds of this attempt),
 /// `webhook-signature`: `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`. Body: `type` (`mail.confirm`,
 /// `mail.reset`), `timestamp`, and `data` with `to`, `subject`, `text`, `link`, `token`, `tokenId`.
 pub struct Webhook<P> {

@@ -1,8 +1,8 @@
 //! The one HTTP client of the project. It reaches public addresses by https, and what `outbound.allow` names.
 //!
-//! Whoever can make the server fetch something could otherwise make it fetch from inside its own network (SSRF, security
+//! A client that can make the server fetch something could otherwise make it fetch from inside its own network (SSRF, security
 //! row S30). So a name is resolved once, every address found is judged, and the connection goes to a judged address: a
-//! name that resolves to another one a moment later (DNS rebinding) changes nothing. Redirects are not followed, proxies
+//! name that resolves to a different one a moment later (DNS rebinding) changes nothing. Redirects are not followed, proxies
 //! of the environment are not used, time and size are bounded.
 
 mod address;
@@ -71,7 +71,7 @@ impl Allowed {
     /// Reads entries of the form `scheme://host:port`; the scheme's own port may be left out.
     ///
     /// # Errors
-    /// What is wrong with the first bad entry, in words: it is no such origin, or http to another host than a loopback
+    /// What is wrong with the first bad entry, in words: it is not such an origin, or http to a host other than a loopback
     /// address or `localhost`.
     pub fn parse<S: AsRef<str>>(entries: &[S]) -> Result<Self, String> {
         entries.iter().map(|entry| origin(entry.as_ref())).collect::<Result<_, _>>().map(Self)

@@ -109,7 +109,7 @@ async fn a_name_is_judged_by_every_address_it_has() {
     assert_eq!(failure(&client(&[], Script::default()), "https://name.example/").await, Failure::Unresolved);
 }
 
-/// S30, DNS rebinding: what is connected to is what was judged, and each exchange judges anew.
+/// S30, DNS rebinding: what is connected to is what was judged, and each exchange judges again.
 #[tokio::test]
 async fn a_name_is_resolved_once_for_each_exchange() {
     let server = Server::start(|_| json("{}")).await;

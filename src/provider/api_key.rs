@@ -1,7 +1,7 @@
 //! API keys: their format, their hash, their names.
 //!
 //! `psb_`, 54 random characters of `0-9 A-Z a-z` (321 bits), 6 characters of checksum: 64 in all, as App Services keys
-//! have (wire-protocol §1.5). `psb_[0-9A-Za-z]{60}` finds them in what should not hold them, and the checksum (the
+//! have (docs/protocol.md, "API keys"). `psb_[0-9A-Za-z]{60}` finds them in what should not hold them, and the checksum (the
 //! first four bytes of the SHA-256 of all that precedes it, in base 62) tells a scanner without asking us that it found
 //! a key.
 
@@ -64,7 +64,7 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// SHA-256 of a key: what is stored, and by what it is found (S2). Looking it up gives nothing away by its time: who
+/// SHA-256 of a key: what is stored, and by what it is found (S2). Looking it up gives nothing away by its time: an attacker who
 /// varies a key cannot foresee how its hash varies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ApiKeyHash([u8; 32]);
@@ -136,12 +136,12 @@ impl IdentityProvider for ApiKeys {
     }
 }
 
-/// The name does not meet [`check_name`]; the text is that of App Services (wire-protocol §2.2).
+/// The name does not meet [`check_name`]; the text is that of App Services (docs/protocol.md, "Errors").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("can only contain ASCII letters, numbers, underscores, and hyphens")]
 pub struct NameError;
 
-/// Whether a key may have this name: 1 to [`LONGEST_NAME`] of `A-Z a-z 0-9 _ -` (wire-protocol §1.14).
+/// Whether a key may have this name: 1 to [`LONGEST_NAME`] of `A-Z a-z 0-9 _ -` (docs/protocol.md, "API keys").
 ///
 /// # Errors
 /// [`NameError`] if not.

@@ -25,7 +25,7 @@ pub(super) const OLD_PROVIDERS: &str = "auth_providers";
 
 const ANON_USER_OPTIONS: [&str; 3] = ["name", "type", "disabled"];
 
-/// What an app folder says. Its providers are checked when they are made.
+/// What an app folder says. Its providers are checked when they are created.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AppFolder {
     /// Whether anonymous logins are taken.
@@ -125,7 +125,7 @@ impl AppFolder {
 const SINGLE_FILE: &str = "the first exports of Stitch (2017) had a whole app in one file, which is not read: export the app anew, or write \
                            its providers into auth/providers.json";
 
-/// Why it is no app folder at all, if it is none.
+/// Why it is not an app folder at all, if it is not.
 pub fn why_none(folder: &Path) -> Option<String> {
     if folder.is_dir() {
         None

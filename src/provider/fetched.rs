@@ -13,9 +13,9 @@ use crate::outbound::{Failure, Outbound, OutboundError};
 pub const MAX_AGE_S: u64 = 3600;
 /// Seconds for which it is used if the issuer cannot be asked; from then on a withdrawn key is refused for sure.
 pub const MAX_STALE_S: u64 = 86_400;
-/// Seconds between two attempts while something is there, also for a key that is not in it.
+/// Seconds between two attempts while there is a value, also for a key that is not in it.
 pub const REFRESH_INTERVAL_S: u64 = 60;
-/// Seconds between two attempts while nothing is there.
+/// Seconds between two attempts while there is no value.
 pub const RETRY_INTERVAL_S: u64 = 5;
 
 /// Why an issuer could not be asked.
@@ -95,7 +95,7 @@ impl<T> Fetched<T> {
         let _fetching = match self.step(now_s) {
             Step::Use(value) => return Ok(value),
             Step::Fail(error) => return Err(error),
-            // somebody else is at it: there is no need to wait as long as the old value may be used
+            // another task is at it: there is no need to wait as long as the old value may be used
             Step::Fetch(Some(old)) => match self.fetching.try_lock() {
                 Ok(guard) => guard,
                 Err(_) => return Ok(old),
@@ -116,7 +116,7 @@ impl<T> Fetched<T> {
     /// [`REFRESH_INTERVAL_S`] ago.
     ///
     /// # Errors
-    /// There is none to be had: what is missing may be there, and nobody is told that it is not.
+    /// There is none to be had: what is missing may exist, and no caller is told that it does not.
     pub(super) async fn newer(
         &self,
         known: Arc<T>,

@@ -22,7 +22,7 @@ pub struct Asked {
     pub client: IpAddr,
 }
 
-/// A provider whose credentials prove who somebody is there.
+/// A provider whose credentials prove an identity there.
 pub trait IdentityProvider: Send + Sync {
     /// The name under which clients log in; it is also the type of its identities.
     fn name(&self) -> &str;
@@ -58,7 +58,7 @@ pub struct VerifiedIdentity {
     pub data: Map<String, Value>,
     /// What is kept here that it rests on, as it was looked at.
     pub rests_on: Option<Witness>,
-    /// Whether it proves a user who exists already: no login makes one.
+    /// Whether it proves a user who exists already: no login creates one.
     pub of_known_user: bool,
 }
 
@@ -72,10 +72,10 @@ impl VerifiedIdentity {
 /// Why a credential proves nothing. Holds nothing of the credential.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
-    /// The credentials lack this field, or it is no text.
+    /// The credentials lack this field, or it is not a text.
     #[error("the credentials need the text {0:?}")]
     Field(&'static str),
-    /// The credentials are of another kind than the provider takes here; this field shows it.
+    /// The credentials are of a kind that the provider does not accept; this field shows it.
     #[error("credentials with {0:?} are not taken here, only an ID token in \"id_token\"")]
     OtherKind(&'static str),
     /// Not a token of the kind that is taken here.
@@ -102,16 +102,16 @@ pub enum IdentityError {
     /// A claim that every token needs is missing or not of its type.
     #[error("the token's claim {0} is missing or wrong")]
     Claim(&'static str),
-    /// The token is for somebody else.
+    /// The token is for a different audience.
     #[error("the token's audience is not accepted")]
     Audience,
-    /// The token, or the answer, comes from somebody else.
+    /// The token, or the answer, comes from a different issuer.
     #[error("the token's issuer is not accepted")]
     Issuer,
     /// The answer does not say whose it is, and its issuer's do (RFC 9207).
     #[error("the answer lacks iss, which the issuer promises")]
     NoIssuer,
-    /// The token belongs to another login.
+    /// The token belongs to a different login.
     #[error("the token's nonce is not the one of this login")]
     Nonce,
     /// A required metadata field is missing.
@@ -135,7 +135,7 @@ pub enum IdentityError {
     /// Not the name's password, or there is no such name.
     #[error("the name or the password is wrong")]
     Password,
-    /// The right password, but nobody has confirmed the address.
+    /// The right password, but the address has not been confirmed.
     #[error("the address is not confirmed")]
     NotConfirmed,
     /// Not a key, or one that is disabled or gone.

@@ -40,7 +40,7 @@ struct Header {
     crit: Option<Value>,
 }
 
-/// A token in its compact form, whose signature nobody has looked at yet.
+/// A token in its compact form, whose signature has not been verified yet.
 pub(super) struct Token<'a> {
     header: Header,
     signed: &'a str,

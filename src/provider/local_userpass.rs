@@ -1,6 +1,7 @@
-//! `local-userpass`: a name, which is a mail address wherever mails are sent, and a password (wire-protocol §1.3, §1.13).
+//! `local-userpass`: a name, which is an e-mail address wherever e-mails are sent, and a password (docs/protocol.md, "Names and
+//! passwords").
 //!
-//! Registering makes no user: the first login does. On `/v1`, and with `auth.hide_accounts` on the App Services path too,
+//! Registering creates no user: the first login does. On `/v1`, and with `auth.hide_accounts` on the App Services path too,
 //! answers are *uniform*: neither their content nor their time tells whether a name is known. What a uniform request
 //! does is therefore done after it was answered, unless nothing is mailed (then logging in would tell anyway).
 
@@ -26,7 +27,7 @@ use crate::limits::network::Network;
 use crate::limits::throttle::{Throttle, Throttled, Tiers};
 use crate::mail::{Mail, MailAddress, MailKind, Mailer, QueueFull};
 
-/// Characters of a name that is no mail address.
+/// Characters of a name that is not an e-mail address.
 const LONGEST_NAME: usize = 128;
 /// Entries of each count of attempts: 1.5 MiB in all.
 const THROTTLE_ENTRIES: usize = 1 << 14;
@@ -35,7 +36,7 @@ const THROTTLE_ENTRIES: usize = 1 << 14;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UserpassError {
     /// Nothing that can be a name here.
-    #[error("the name must be an e-mail address that mail can be sent to")]
+    #[error("the name must be an e-mail address that e-mail can be sent to")]
     Name,
     /// The password is too short or too long.
     #[error(transparent)]
@@ -44,7 +45,7 @@ pub enum UserpassError {
     #[error("automatic confirmation is enabled")]
     NoConfirmation,
     /// Resets are off in this configuration.
-    #[error("passwords cannot be reset by mail here")]
+    #[error("passwords cannot be reset by e-mail here")]
     NoReset,
     /// The current password is wrong.
     #[error("the current password is wrong")]
@@ -58,7 +59,7 @@ pub enum UserpassError {
     /// Too many passwords are being hashed.
     #[error(transparent)]
     Passwords(#[from] PasswordError),
-    /// Too many mails are waiting.
+    /// Too many e-mails are waiting.
     #[error(transparent)]
     Mail(#[from] QueueFull),
     /// The name's credential does not allow it, or it could not be stored.
@@ -67,7 +68,7 @@ pub enum UserpassError {
 }
 
 impl UserpassError {
-    /// Whether something may have been stored all the same: a mail comes after it.
+    /// Whether something may have been stored all the same: an e-mail comes after it.
     pub const fn may_have_stored(&self) -> bool {
         matches!(self, Self::Mail(_) | Self::Core(Error::OutcomeUnknown))
     }
@@ -102,7 +103,7 @@ pub struct LocalUserpass {
 
 /// What the provider needs of the server.
 pub struct Parts {
-    /// Sends mails; there is one where the configuration needs it.
+    /// Sends e-mails; it exists where the configuration needs it.
     pub mailer: Option<Mailer>,
     /// Keeps credentials.
     pub linker: Arc<LinkerHandle>,
@@ -137,7 +138,7 @@ impl LocalUserpass {
         Credential::decode(&value).ok().map(|credential| (credential, Witness { key, value }))
     }
 
-    /// The name as it is kept: in NFC, however it was typed (RFC 6532 §3.1), unless somebody registered it in another form when
+    /// The name as it is stored: in NFC, however it was typed (RFC 6532 §3.1), unless it was registered in another form when
     /// names were kept as they were typed.
     fn kept<'a>(&self, typed: &'a str) -> Cow<'a, str> {
         match typed::composed(typed) {
@@ -148,7 +149,7 @@ impl LocalUserpass {
         }
     }
 
-    /// Counts a mail that somebody wants sent, whether or not one will be: that must not be told. Registering, asking again and
+    /// Counts an e-mail that is asked for, whether or not one will be sent: that must not show. Registering, asking again and
     /// resetting have counts of their own, so that none can be used to keep the others from an address; and an address has
     /// one however it is spelled.
     fn admit_mail(&self, kind: MailKind, name: &str, client: IpAddr) -> Result<(), Throttled> {
@@ -157,7 +158,7 @@ impl LocalUserpass {
         Ok(())
     }
 
-    /// Whoever proved the name from there may ask for its mails from there, whatever others have asked for.
+    /// A client that proved the name from there may ask for its e-mails from there, whatever others have asked for.
     fn at_home(&self, name: &str, client: IpAddr) {
         let mailbox = name.to_ascii_lowercase();
         for kind in [MailKind::Confirm, MailKind::Reset] {
@@ -186,7 +187,7 @@ impl LocalUserpass {
         Ok(self.linker.change_credential(Credential::identity(name), change, ends).await?)
     }
 
-    /// Registers a name with a password; a mail to confirm the address follows where addresses are confirmed. Answers whether that may
+    /// Registers a name with a password; an e-mail to confirm the address follows where addresses are confirmed. Returns whether that may
     /// have stored something: not for a name that is taken, where the answer may not tell.
     ///
     /// # Errors
@@ -241,11 +242,11 @@ impl LocalUserpass {
         self.config.confirmation == Confirmation::Automatic
     }
 
-    /// Mails another token to confirm the address.
+    /// Sends a new token for confirming the address.
     ///
     /// # Errors
     /// Too many attempts; `Unknown` or `AlreadyConfirmed` if the answer may tell; otherwise `NoConfirmation` where addresses are
-    /// confirmed by themselves.
+    /// confirmed automatically.
     pub async fn resend_confirmation(
         self: &Arc<Self>,
         name: &str,
@@ -271,7 +272,7 @@ impl LocalUserpass {
         .await
     }
 
-    /// Mails a token to choose another password.
+    /// Sends a token for choosing a new password.
     ///
     /// # Errors
     /// `NoReset`; too many attempts; `Unknown` if the answer may tell.
@@ -308,7 +309,7 @@ impl LocalUserpass {
         }
     }
 
-    /// Does it after the answer. That a name is not known, or known already, is nobody's failure.
+    /// Does it after the answer. That a name is not known, or known already, is no failure.
     fn later<W: Future<Output = Result<(), UserpassError>> + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(Arc<Self>) -> W,
@@ -318,7 +319,7 @@ impl LocalUserpass {
         actix_web::rt::spawn(async move {
             match work.await {
                 Ok(()) | Err(UserpassError::NoReset | UserpassError::Core(Error::Refused(_))) => {}
-                Err(error) => tracing::warn!(%error, "a registration or a mail that was promised was not made"),
+                Err(error) => tracing::warn!(%error, "a promised registration or e-mail was not made"),
             }
         });
         Ok(())
@@ -339,7 +340,7 @@ impl LocalUserpass {
         Ok(())
     }
 
-    /// Sets another password by a token that was mailed, which ends every session of its user.
+    /// Sets a new password, given a token that was sent by e-mail; every session of its user ends.
     ///
     /// # Errors
     /// `BadToken`, `ExpiredToken`; a password that will not do; too many attempts.
@@ -376,7 +377,7 @@ impl LocalUserpass {
         Ok((IdentityKey { provider: LOCAL_USERPASS.into(), external: id.to_string().into() }, hash))
     }
 
-    /// Sets another password for who knows the current one (S40), which ends every other session of the user.
+    /// Sets a new password, given the current one (S40); every other session of the user ends.
     ///
     /// # Errors
     /// `NoPassword`, `Password`; a password that will not do; too many attempts.
@@ -405,7 +406,7 @@ impl LocalUserpass {
         Ok(())
     }
 
-    /// Checks a password, counting the attempt. Answers whether its hash should be made anew.
+    /// Checks a password, counting the attempt. Returns whether it should be hashed again.
     async fn checked(
         &self,
         name: &str,
@@ -417,7 +418,7 @@ impl LocalUserpass {
         // two names with one id cannot be found, and would not be one person
         let stored = known.filter(|known| *known.name == *name).map(|known| Arc::from(&*known.password));
         match self.passwords.verify(password, stored, Network::of(client)).await {
-            // counted like a wrong one: otherwise the count would tell whether somebody else has the name
+            // counted like a wrong one: otherwise the count would tell whether the name is taken
             Ok(Verdict::Right { .. }) if known.is_some_and(|known| !known.confirmed) => {
                 Err(IdentityError::NotConfirmed)
             }

@@ -12,7 +12,7 @@ use super::options::{Options, Told, all};
 
 /// The longest name of a field in characters, as App Services documents it.
 const MAX_NAME: usize = 64;
-/// The longest value of a field in bytes of JSON (wire-protocol §7.4).
+/// The longest value of a field in bytes of JSON (docs/protocol.md, "Limits").
 const MAX_VALUE: usize = 4096;
 
 /// The fields that a provider fills.
@@ -127,7 +127,7 @@ impl MetadataFields {
 
     /// Refuses a payload of which a field would be kept with a number that was rounded.
     pub(super) fn check_numbers(&self, payload: &str) -> Result<(), IdentityError> {
-        // most hold none, and one that nobody keeps matters to nobody
+        // most hold none, and one that is not stored does not matter
         if self.0.is_empty() || inexact_number(payload).is_none() {
             return Ok(());
         }

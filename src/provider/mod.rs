@@ -54,7 +54,7 @@ pub struct Providers {
     pub userpass: Option<UserpassConfig>,
     /// Whether users may have keys.
     pub api_keys: bool,
-    /// What sends mails, if anything does.
+    /// What sends e-mails, if anything does.
     pub mail: Option<Arc<AnyTransport>>,
     identity: BTreeMap<String, Arc<dyn IdentityProvider>>,
     oidc: BTreeMap<String, Arc<Oidc>>,
@@ -181,7 +181,7 @@ impl Providers {
         self.identity.get(name)
     }
 
-    /// Whether no provider is enabled that makes users or lets anybody in: API keys alone do not, since accounts make them.
+    /// Whether no provider is enabled that creates users or logs them in: API keys alone do not, since accounts create them.
     pub fn nobody_can_come(&self) -> bool {
         !self.anon_user_enabled && self.names().all(|name| name == API_KEY)
     }

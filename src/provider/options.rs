@@ -18,7 +18,7 @@ pub(super) struct Told;
 #[derive(Default)]
 struct Faults {
     all: RefCell<SettingsErrors>,
-    /// Whether an option is there that does not exist: it may be a missing one that is misspelled.
+    /// Whether there is an unknown option: it may be a missing one that is misspelled.
     has_unknown: Cell<bool>,
 }
 
@@ -41,7 +41,7 @@ impl<'a> Options<'a> {
         Self { file: self.file, path, content, faults: Rc::clone(&self.faults) }
     }
 
-    /// What was made of it all, if nothing was wrong.
+    /// The result, if nothing was wrong.
     pub(super) fn finish<T>(&self, made: Result<T, Told>) -> Result<T, SettingsErrors> {
         let faults = self.faults.all.take();
         match made {

@@ -20,7 +20,7 @@ use super::typed;
 use crate::limits::fair_queue::{FairQueue, Pushed};
 use crate::limits::network::Network;
 
-/// Characters (Unicode scalar values) that a chosen password has, as App Services demands (wire-protocol §7.4).
+/// Characters (Unicode scalar values) that a chosen password has, as App Services demanded (docs/protocol.md, "Limits").
 pub const LENGTH: std::ops::RangeInclusive<usize> = 6..=128;
 
 const SALT_BYTES: usize = 16;
@@ -31,17 +31,17 @@ const MOST: (u32, u32, u32) = (256 * 1024, 16, 16);
 /// The hashing threads step back this far before all others of the process.
 const NICENESS: i32 = 5;
 
-/// A password as somebody gave it, in the form in which it is compared: whichever way a keyboard composes a letter, it is the same
+/// A password as it was given, in the form in which it is compared: whichever way a keyboard composes a letter, it is the same
 /// password. Wiped when dropped; never shown.
 #[derive(Clone)]
 pub struct Password {
     text: Zeroizing<String>,
-    /// As it was typed, if that is another text: hashes used to be made of this one.
+    /// As it was typed, if that text differs: old hashes are of this one.
     typed: Option<Zeroizing<String>>,
 }
 
 impl Password {
-    /// Takes any text. What is to become somebody's password must also pass [`Password::check`].
+    /// Takes any text. A new password must also pass [`Password::check`].
     pub fn new(text: String) -> Self {
         let typed = Zeroizing::new(text);
         let text = match typed::password(&typed) {
@@ -72,7 +72,7 @@ impl<'de> Deserialize<'de> for Password {
     }
 }
 
-/// The password is too short or too long; the text is that of App Services (wire-protocol §2.2).
+/// The password is too short or too long; the text is that of App Services (docs/protocol.md, "Errors").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("password must be between 6 and 128 characters")]
 pub struct PolicyError;
@@ -123,7 +123,7 @@ impl Pool {
 pub enum Verdict {
     /// It is the password.
     Right {
-        /// The stored hash was made at another cost than today's: hash the password anew and store that.
+        /// The stored hash has a different cost from today's: hash the password again and store that.
         rehash: bool,
     },
     /// It is not, or there is none.
@@ -151,7 +151,7 @@ pub enum PasswordError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
     Run,
-    /// Somebody else has its place.
+    /// Its place in the queue was taken.
     Away,
 }
 
@@ -172,7 +172,7 @@ struct Waiting {
 /// Hashes and checks passwords with Argon2id. Dropping it ends its threads once they have done what was waiting.
 pub struct Passwords {
     argon2: Argon2<'static>,
-    /// Nobody's password: what a name without one is checked against.
+    /// A random password: what a name without one is checked against.
     decoy: Arc<str>,
     jobs: Arc<Jobs>,
     entropy: Arc<dyn Entropy>,
@@ -207,8 +207,8 @@ impl Passwords {
         Ok(passwords)
     }
 
-    /// Whether somebody of this network should do some work of their own first: many passwords wait, and their network has its
-    /// share of them (S35). `can_work`: whether they can; of those who cannot, whoever has nothing waiting gets a turn.
+    /// Whether a client of this network should do a proof of work first: many passwords wait, and its network has its share of
+    /// them (S35). `can_work`: whether it can; of those that cannot, one with nothing waiting gets a turn.
     pub fn are_pressed_by(&self, client: Option<Network>, can_work: bool) -> bool {
         self.jobs.waiting.lock().jobs.is_pressed_by(client, can_work)
     }
@@ -223,7 +223,7 @@ impl Passwords {
         self.jobs.turned_away.load(Ordering::Relaxed)
     }
 
-    /// The hash to store, a PHC string. `client` is who waits for it, if that is a network.
+    /// The hash to store, a PHC string. `client` is the network that waits for it, if it is one.
     ///
     /// # Errors
     /// [`PasswordError::Overloaded`] or [`PasswordError::Stopped`]. It does not ask [`Password::check`].
@@ -239,8 +239,8 @@ impl Passwords {
     }
 
     /// Whether it is the password that `stored` is the hash of. `None` (no such name, or a name without a password)
-    /// takes as long as a hash made at today's cost, so that the time of the answer does not tell which names are
-    /// known. `client` is who waits for it, if that is a network.
+    /// takes as long as a hash at today's cost, so that the time of the answer does not tell which names are
+    /// known. `client` is the network that waits for it, if it is one.
     ///
     /// # Errors
     /// [`PasswordError::Overloaded`], [`PasswordError::Unreadable`] or [`PasswordError::Stopped`].
@@ -347,7 +347,7 @@ fn decoy(params: &Params, entropy: &dyn Entropy) -> Result<Arc<str>, PasswordErr
     Ok(hash.to_string().into())
 }
 
-/// A stored hash, and whether it was made otherwise than hashes are made today.
+/// A stored hash, and whether it was computed otherwise than hashes are today.
 fn read(stored: &str, today: &Params) -> Result<(PasswordHash, bool), PasswordError> {
     let hash = PasswordHash::new(stored).map_err(|_| PasswordError::Unreadable)?;
     let params = Params::try_from(&hash).map_err(|_| PasswordError::Unreadable)?;
@@ -400,7 +400,7 @@ mod tests {
         }
     }
 
-    /// However a keyboard composes it; and a hash that was made of the text as it was typed goes on being good for who types it so.
+    /// However a keyboard composes it; and a hash of the text as it was typed still works for a user who types it so.
     #[tokio::test]
     async fn a_password_is_the_same_however_its_letters_are_composed() {
         let passwords = passwords(CHEAP, ONE);
@@ -530,7 +530,7 @@ mod tests {
         assert!(passwords.hash(password("there is room again"), None).await.is_ok());
     }
 
-    /// S35: whoever fills the queue takes nobody's place but their own.
+    /// S35: a network that fills the queue takes no place but its own.
     #[tokio::test]
     async fn who_comes_from_elsewhere_is_served_next_however_many_wait() {
         let passwords = passwords(CHEAP, ONE);

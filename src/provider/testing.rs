@@ -1,4 +1,4 @@
-//! Keys and tokens of other systems, for tests. Made with the cryptography alone, not with the library under test.
+//! Keys and tokens of other systems, for tests. Created with the cryptography alone, not with the library under test.
 
 use std::net::{IpAddr, Ipv4Addr};
 

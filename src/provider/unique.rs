@@ -8,7 +8,7 @@ use serde_json::{Map, Number, Value};
 /// The value that a text holds.
 ///
 /// # Errors
-/// It is no JSON, or a name is there twice; with the place up to which it was read.
+/// It is not JSON, or a name occurs twice; with the place up to which it was read.
 pub(super) fn from_str(text: &str) -> serde_json::Result<Value> {
     serde_json::from_str::<Unique>(text).map(|read| read.0)
 }

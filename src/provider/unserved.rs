@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::app_folder::{Document, OLD_PROVIDERS, PROVIDERS, ROOTS};
 
-/// Files in the root that are nobody's business here.
+/// Files in the root that do not matter here.
 const OTHERS: [&str; 4] = ["package.json", "package-lock.json", "tsconfig.json", "jsconfig.json"];
 const SECRETS: &str = "secrets.json";
 

@@ -1,4 +1,4 @@
-//! The configuration of `local-userpass` in `auth/providers.json` (wire-protocol §6).
+//! The configuration of `local-userpass` in `auth/providers.json`, as App Services exported it.
 
 use serde_json::{Map, Value};
 
@@ -11,22 +11,22 @@ const TOP: [&str; 4] = ["name", "type", "disabled", "config"];
 /// How people register with e-mail address and password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserpassConfig {
-    /// Who confirms a new address.
+    /// How a new address is confirmed.
     pub confirmation: Confirmation,
-    /// The mail with which a password is reset; without it resets are refused.
+    /// The e-mail with which a password is reset; without it resets are refused.
     pub reset: Option<MailLink>,
 }
 
 /// How a new address is confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Confirmation {
-    /// Not at all: whoever registers can log in.
+    /// Not at all: registering is enough to log in.
     Automatic,
-    /// By a link in a mail.
+    /// By a link in an e-mail.
     Mail(MailLink),
 }
 
-/// A mail's subject and the page that its link leads to.
+/// An e-mail's subject and the page that its link leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailLink {
     /// The app's page, which gets `token` and `tokenId`.
@@ -36,7 +36,7 @@ pub struct MailLink {
 }
 
 impl UserpassConfig {
-    /// Whether mails have to be sent, so that `[mail]` must be set.
+    /// Whether e-mails have to be sent, so that `[mail]` must be set.
     pub fn sends_mail(&self) -> bool {
         self.reset.is_some() || self.confirmation != Confirmation::Automatic
     }
@@ -74,7 +74,7 @@ impl UserpassConfig {
             (false, Some(link)) => Ok(Confirmation::Mail(link)),
             (false, None) if by_function => Err(Told),
             (false, None) => {
-                let reason = "is missing: without autoConfirm nobody could confirm their address";
+                let reason = "is missing: without autoConfirm no address could be confirmed";
                 Err(config.missing("emailConfirmationUrl", reason))
             }
         };
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn an_export_of_app_services_is_read() {
-        // of realm-js, examples/electron-todo-list (wire-protocol §6)
+        // of realm-js, examples/electron-todo-list
         let todo = config(r#"{"autoConfirm":true,"resetPasswordUrl":"https://","runConfirmationFunction":false}"#);
         let todo = todo.unwrap();
         assert_eq!(todo, UserpassConfig { confirmation: Confirmation::Automatic, reset: None });
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_honoured_is_refused_with_file_key_and_reason() {
-        let missing = "config.emailConfirmationUrl: is missing: without autoConfirm nobody could confirm their address";
+        let missing = "config.emailConfirmationUrl: is missing: without autoConfirm no address could be confirmed";
         let cases = [
             ("{}", missing),
             ("null", missing),

@@ -50,7 +50,7 @@ fn who_logs_never_waits_for_who_reads_and_what_has_no_room_is_counted() {
     for number in 0..WAITING {
         assert_eq!(lines.recv().unwrap(), format!("{number}\n"));
     }
-    // there was room for another one once the first was in the writer's hands, whenever that was
+    // there was room for one more once the first was in the writer's hands, whenever that was
     for _ in WAITING..ALL - lost {
         lines.recv().unwrap();
     }

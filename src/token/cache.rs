@@ -11,7 +11,7 @@ use super::keys::KeyId;
 
 const MAX_SHARDS: usize = 64;
 
-/// Entries for which another shard is worth its lock.
+/// Entries for which one more shard is worth its lock.
 const SHARD_ENTRIES: usize = 256;
 
 /// SHA-256 of the whole token as received, signature included: two texts never share an entry.

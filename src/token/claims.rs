@@ -22,7 +22,7 @@ pub struct AccessClaims {
     pub kind: SessionKind,
     /// Unix time in seconds, by the wall clock.
     pub issued_at_s: u64,
-    /// Random; makes every token another text.
+    /// Random; makes every token a different text.
     pub jti: [u8; 12],
 }
 
@@ -98,7 +98,7 @@ pub struct Refresh {
 /// Why a token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// It is no token of our making.
+    /// It is not a token of ours.
     #[error("not a token of ours")]
     Malformed,
     /// It names a key that is not, or no longer, ours.
@@ -110,8 +110,8 @@ pub enum TokenError {
     /// It is genuine, but of the other type: an access token for a refresh token, or the reverse.
     #[error("incorrect token type")]
     WrongType,
-    /// It is genuine, but made for another application or under another issuer's name.
-    #[error("made for another application or by another issuer")]
+    /// It is genuine, but for a different application or under a different issuer's name.
+    #[error("for a different application or from a different issuer")]
     WrongAudience,
     /// Its time is over, or has not come by more than clocks differ.
     #[error("expired")]

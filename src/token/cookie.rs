@@ -1,4 +1,4 @@
-//! Reader cookies: what stands in them (design §5). They are no JWTs: nobody but us reads them, and every request carries one.
+//! Reader cookies: what is in them. They are not JWTs: only we read them, and every request carries one.
 
 use base64::Engine as _;
 use passerby_actors::domain::{ServiceTime, UserId};
@@ -12,7 +12,7 @@ const CONTENT: usize = 1 + 16 + 4 + 4;
 const BYTES: usize = CONTENT + 8 + 32;
 /// In base64url.
 const CHARS: usize = (BYTES * 4).div_ceil(3);
-/// Before the content under the HMAC, so that no tag of another kind of text is one of a cookie.
+/// Before the content under the HMAC, so that no tag of a different kind of text is one of a cookie.
 const CONTEXT: &[u8] = b"passerby reader cookie\0";
 
 /// What a cookie is good for.
@@ -20,7 +20,7 @@ const CONTEXT: &[u8] = b"passerby reader cookie\0";
 pub enum CookieKind {
     /// A session of a user who exists.
     Session,
-    /// A user who is made when the reader comes back with it.
+    /// A user who is created when the reader comes back with it.
     Lazy,
 }
 

@@ -25,7 +25,7 @@ const MAX_SIGNATURE_TEXT: usize = (MAX_SIGNATURE * 4).div_ceil(3);
 pub(super) enum TokenType {
     Access,
     Refresh(SessionKind),
-    /// Says to whoever stands behind a proxy who a visitor is; good for nothing here.
+    /// Tells a backend behind a proxy who a visitor is; not accepted here.
     Assertion,
 }
 

@@ -1,4 +1,4 @@
-//! Keys on their way to another machine: encrypted under a passphrase.
+//! Keys on their way to a different machine: encrypted under a passphrase.
 //!
 //! Layout: magic, format byte, salt (16), nonce (12), then AES-256-GCM over the key files as JSON, everything before it
 //! authenticated with it. The AES key is PBKDF2-HMAC-SHA256 of the passphrase.

@@ -26,7 +26,7 @@ pub struct KeyInfo {
     pub purpose: KeyUse,
     /// How it signs.
     pub algorithm: Algorithm,
-    /// When it was made, Unix time in seconds.
+    /// When it was created, Unix time in seconds.
     pub created_s: u64,
     /// Whether it still signs.
     pub state: KeyState,
@@ -53,7 +53,7 @@ struct KeyFile {
 }
 
 impl KeyStore {
-    /// Reads the folder, which may be empty or not be there yet. Makes nothing.
+    /// Reads the folder, which may be empty or missing. Creates nothing.
     ///
     /// # Errors
     /// A file that cannot be read, that others can read, or that holds no good key.
@@ -67,9 +67,9 @@ impl KeyStore {
         Ok(store)
     }
 
-    /// Reads the folder at start, and makes the keys that are missing. A signing access key of another algorithm than
+    /// Reads the folder at start, and creates the keys that are missing. A signing access key of an algorithm other than
     /// the wanted one goes on verifying, and a new one signs. `must_exist`: there are users already, whose tokens the
-    /// missing keys have signed, so nothing is made in their place.
+    /// missing keys have signed, so nothing is created in their place.
     ///
     /// # Errors
     /// As [`load`](Self::load); a missing key that must exist; a folder that cannot be written.
@@ -95,7 +95,7 @@ impl KeyStore {
         Ok(store)
     }
 
-    /// Whether [`open_or_create`](Self::open_or_create) would make a key, so that the folder has to be written.
+    /// Whether [`open_or_create`](Self::open_or_create) would create a key, so that the folder has to be written.
     pub fn lacks_any(&self, access: Algorithm) -> bool {
         KeyUse::ALL.into_iter().any(|purpose| {
             let wanted = if purpose == KeyUse::Access { access } else { Algorithm::HS256 };
@@ -116,7 +116,7 @@ impl KeyStore {
         self.keys.iter().map(|(key, state)| info(key, *state)).collect()
     }
 
-    /// Makes a new key, which signs from now on; the old one still verifies.
+    /// Creates a new key, which signs from now on; the old one still verifies.
     ///
     /// # Errors
     /// No key of this use to take over from, or a folder that cannot be written.
@@ -183,7 +183,7 @@ impl KeyStore {
         Ok(added)
     }
 
-    /// Removes what a crash left half written: it may hold a secret, in no file that anybody looks after.
+    /// Removes what a crash left half written: it may hold a secret, in a file that no one looks after.
     fn remove_unfinished(&self) -> Result<(), KeyError> {
         let entries = match fs::read_dir(&self.dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -224,7 +224,7 @@ impl KeyStore {
         Ok(made)
     }
 
-    /// Leaves one signing key for each use, the newest. Returns those whose state is now another than in their file.
+    /// Leaves one signing key for each use, the newest. Returns those whose state now differs from their file.
     fn settle(&mut self) -> Vec<(Arc<Key>, KeyState)> {
         self.keys.sort_by_key(|(key, _)| (key.created_s, key.id));
         let mut changed = Vec::new();
@@ -242,7 +242,7 @@ impl KeyStore {
         key_path(&self.dir, id)
     }
 
-    /// Makes the folder, and every new entry on its path durable: without its keys a store's users are lost.
+    /// Creates the folder, and makes every new entry on its path durable: without its keys a store's users are lost.
     fn make_dir(&self) -> Result<(), KeyError> {
         let is_new = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
         let new: Vec<&Path> = self.dir.ancestors().take_while(is_new).collect();
@@ -326,7 +326,7 @@ fn read(path: &Path) -> Result<(Arc<Key>, KeyState), KeyError> {
         FileError::Key(error) => unreadable(error.to_string()),
     })?;
     if path.file_name().is_none_or(|name| name.to_string_lossy() != format!("{}{SUFFIX}", key.id)) {
-        return Err(unreadable(format!("it holds key {}, which has another file name", key.id)));
+        return Err(unreadable(format!("it holds key {}, which has a different file name", key.id)));
     }
     Ok((Arc::new(key), state))
 }

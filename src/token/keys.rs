@@ -83,12 +83,12 @@ impl KeyUse {
     }
 }
 
-/// How a key signs; fixed when the key is made.
+/// How a key signs; fixed when the key is created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Algorithm {
     /// Ed25519: anyone can verify, through the published keys.
     EdDSA,
-    /// ECDSA with P-256 and SHA-256: the same, for libraries that know no EdDSA.
+    /// ECDSA with P-256 and SHA-256: the same, for libraries that do not support EdDSA.
     ES256,
     /// HMAC-SHA256: only we can verify.
     HS256,
@@ -168,7 +168,7 @@ pub enum KeyError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// There are users, but a key that their tokens were made with is not there.
+    /// There are users, but a key that signed their tokens is missing.
     #[error("no signing key for {} in {dir}, although there are users already: bring the keys back (keys import), without them every anonymous user is lost", .purpose.name())]
     Missing {
         /// What the key would be for.
@@ -197,7 +197,7 @@ pub enum KeyError {
     /// The export cannot be opened.
     #[error("wrong passphrase, or the export is damaged")]
     WrongPassphrase,
-    /// A key of this name is here already and is another one.
+    /// A different key of this name is here already.
     #[error("key {0} is here already with other content: nothing was imported")]
     Clash(KeyId),
 }
@@ -247,7 +247,7 @@ impl Key {
             Algorithm::EdDSA => Ed25519KeyPair::from_seed_unchecked(&secret)
                 .ok()
                 .and_then(|pair| pair.to_pkcs8v1().ok())
-                .ok_or(KeyError::Bad { id, reason: "the Ed25519 key could not be made" })?
+                .ok_or(KeyError::Bad { id, reason: "the Ed25519 key could not be created" })?
                 .as_ref()
                 .to_vec(),
             Algorithm::ES256 => loop {
@@ -310,7 +310,7 @@ impl Key {
                 ed.as_ref()
             }
             Signer::P256(pair, _) => {
-                // only memory can fail it; a token without a signature is nobody's
+                // only a lack of memory can fail it; a token without a signature is worth nothing
                 ec = pair.sign(&SystemRandom::new(), message).ok();
                 ec.as_ref().map(AsRef::as_ref).unwrap_or_default()
             }
@@ -326,7 +326,7 @@ impl Key {
     /// Whether this key signed the message.
     pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.signer {
-            // each of its signatures is another one
+            // no two of its signatures are equal
             Signer::P256(_, public) => public.verify_sig(message, signature).is_ok(),
             // deterministic, so signing again tells what verifying would, and for Ed25519 at a quarter of the cost
             Signer::Ed25519(_) | Signer::Hmac(_) => {
@@ -381,7 +381,7 @@ impl KeyRing {
     pub(super) fn new(keys: &[(Arc<Key>, KeyState)]) -> Result<Self, KeyError> {
         for (at, (key, _)) in keys.iter().enumerate() {
             if keys[..at].iter().any(|(other, _)| other.secret == key.secret) {
-                return Err(KeyError::Bad { id: key.id, reason: "another key has the same secret" });
+                return Err(KeyError::Bad { id: key.id, reason: "a different key has the same secret" });
             }
         }
         let signing = |purpose| {
@@ -503,7 +503,7 @@ pub(super) mod tests {
         assert!(p256_pair(&[0; 32]).is_none() && p256_pair(&[255; 32]).is_none());
     }
 
-    /// S28: two keys never share a secret, so no token of one use can pass for another's.
+    /// S28: two keys never share a secret, so no token of one use can pass for one of another use.
     #[test]
     fn a_secret_serves_one_key() {
         let make = |id, purpose| {

@@ -1,4 +1,4 @@
-//! Access and refresh tokens: made, verified, and the keys behind them (design §5).
+//! Access and refresh tokens: issued, verified, and the keys behind them.
 
 mod cache;
 mod claims;
@@ -48,7 +48,7 @@ pub const MAX_USER_DATA: usize = 1024;
 /// The type and name of the anonymous identity's provider.
 const ANONYMOUS: &str = "anon-user";
 
-/// Makes and verifies tokens. Shared by all workers.
+/// Issues and verifies tokens. Shared by all workers.
 pub struct Tokens {
     signers: RwLock<Signers>,
     cache: Cache,
@@ -123,7 +123,7 @@ impl Tokens {
     }
 
     /// Writes a new access token behind what `out` holds. `user_data` is a JSON object of at most [`MAX_USER_DATA`] bytes: what
-    /// SDKs show as the user's custom data (wire-protocol §3).
+    /// SDKs show as the user's custom data (docs/protocol.md, "Tokens").
     pub fn access_into(&self, claims: &AccessClaims, user_data: Option<&str>, out: &mut String) {
         let (mut hex, mut user) = ([0; 24], [0; 36]);
         let mut rest = Scratch::new();
@@ -239,7 +239,7 @@ impl Tokens {
         }
     }
 
-    /// A token of one minute that says who a visitor is, for whoever stands behind the proxy that asked: verifiable
+    /// A token of one minute that says who a visitor is, for a backend behind the proxy that asked: verifiable
     /// with the public keys, and worth nothing here. `now_s` is Unix time in seconds.
     pub fn assertion(&self, user: &UserId, anonymous: bool, now_s: u64) -> String {
         let mut rest = Scratch::new();
@@ -285,7 +285,7 @@ impl Tokens {
     pub fn replace_keys(&self, keys: KeyRing) {
         let kept = keys.clone();
         let before = mem::replace(&mut *self.signers.write(), Signers::new(keys));
-        // whoever verified under the keys before has put the token into the cache by now
+        // a thread that verified under the old keys has put the token into the cache by now
         for key in before.keys.all().iter().filter(|key| kept.find(key.id).is_none()) {
             self.cache.retire(key.id);
         }

@@ -161,7 +161,7 @@ fn the_longest_values_fit_and_configured_text_is_escaped() {
     assert_eq!((refresh.user, refresh.number, refresh.counter), (user, u32::MAX, u32::MAX));
 }
 
-/// S24: the key decides the algorithm; `none`, another one, and HMAC under the public key are refused.
+/// S24: the key decides the algorithm; `none`, a different one, and HMAC under the public key are refused.
 #[test]
 fn the_algorithm_is_the_keys() {
     let world = World::new(Algorithm::EdDSA);
@@ -215,7 +215,7 @@ fn a_header_offers_no_key() {
     assert_eq!(world.tokens.verify_access(&forged, NOW), Err(TokenError::UnknownKey));
 }
 
-/// S26: another application's tokens, another issuer's, and those without an audience are refused, whoever signed them.
+/// S26: tokens of other applications, of other issuers, and without an audience are refused, whoever signed them.
 #[test]
 fn tokens_of_other_applications_are_refused() {
     let world = World::new(Algorithm::EdDSA);
@@ -267,7 +267,7 @@ fn kinds_exclude_each_other() {
             assert_eq!(world.tokens.verify_access(&refresh, NOW), Err(TokenError::WrongType));
             assert_eq!(world.tokens.verify_refresh(&access), Err(TokenError::WrongType));
 
-            // the other type is only told to who holds a genuine token
+            // the other type is only told to a client with a genuine token
             let (access_end, refresh_end) = (access.rsplit_once('.').unwrap().1, refresh.rsplit_once('.').unwrap().1);
             let swapped = with_part(&refresh, 2, access_end);
             assert_eq!(world.tokens.verify_access(&swapped, NOW), Err(TokenError::BadSignature));
@@ -305,7 +305,7 @@ fn kinds_exclude_each_other() {
     }
 }
 
-/// S27: cookie tags are made and checked under cookie keys alone.
+/// S27: cookie tags are computed and checked under cookie keys alone.
 #[test]
 fn a_cookie_tag_is_not_a_signature_of_tokens() {
     let mut world = World::new(Algorithm::HS256);

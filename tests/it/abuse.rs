@@ -1,4 +1,4 @@
-//! A few must not keep many out: what floods from one network leave for everybody else (S35).
+//! A few must not keep many out: what floods from one network leave for all others (S35).
 
 use std::cell::Cell;
 
@@ -20,7 +20,7 @@ async fn from(server: &TestServer, what: &str, client: &str, body: String) -> An
     server.call(what).header("x-forwarded-for", client).body(body).send().await
 }
 
-/// S35: one /48 that guesses as fast as it can fills no queue and no budget for those who are elsewhere. Those of its own block
+/// S35: one /48 that guesses as fast as it can fills no queue and no budget of those elsewhere. Those of its own block
 /// work for their place, or wait where no work is known.
 #[actix_web::test]
 async fn who_knows_the_password_gets_in_while_one_block_floods_the_hashing() {
@@ -76,7 +76,7 @@ async fn who_knows_the_password_gets_in_while_one_block_floods_the_hashing() {
         .await;
 }
 
-/// S35: logouts of readers who were never made are kept as long as their cookies are good, but not without bound; and an operator
+/// S35: logouts of readers who were never stored are kept as long as their cookies are good, but not without bound; and an operator
 /// sees each bound.
 #[actix_web::test]
 async fn logouts_of_lazy_readers_fill_no_memory_and_the_operator_sees_every_bound() {
@@ -173,7 +173,7 @@ async fn room(server: &TestServer, client: &str) -> usize {
     unreachable!("there is a bound")
 }
 
-/// S35: whoever comes back, or goes, gives their room back once, also where they come back by the very request by which they go, or by
+/// S35: a user who comes back, or goes, gives their room back once, also where they come back by the very request by which they go, or by
 /// many at once.
 #[actix_web::test]
 async fn a_user_gives_back_the_room_of_one_and_no_more() {
@@ -189,12 +189,12 @@ async fn a_user_gives_back_the_room_of_one_and_no_more() {
                 let answer = jar.sent(server.call(AUTO)).header("x-forwarded-for", home).send().await;
                 jar.keep(&answer);
             }
-            // whoever keeps the lazy cookie, because the answer with the next one was lost
+            // a reader who keeps the lazy cookie, because the answer with the next one was lost
             let mut lazy = Jar::default();
             lazy.visit(server, AUTO).await;
             let visit = || lazy.sent(server.call(AUTO)).header("x-forwarded-for", home).send();
             assert_eq!(visit().await.status, 204);
-            // whoever stays on a socket
+            // a user who stays on a socket
             let stays = from(server, CREATE, home, String::new()).await.tokens();
             let socket = client().ws(format!("http://{}/v1/socket", server.address)).protocols(["passerby.v1"]);
             let socket = socket.header("authorization", format!("Bearer {}", stays.access));
@@ -370,7 +370,7 @@ async fn what_is_not_stored_takes_no_share_of_the_users() {
         .await;
 }
 
-/// S35: the same for what documents take; whoever has had the network's share may still take something away.
+/// S35: the same for the size of documents; a user of a network without a share left may still delete.
 #[actix_web::test]
 async fn one_network_cannot_fill_the_room_of_documents() {
     share()

@@ -16,7 +16,7 @@ const TRANSFER: &str = "POST /v1/session/transfer";
 const SESSIONS: &str = "GET /v1/user/sessions";
 pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// A world with JWTs of somebody else, passwords without confirmation, and API keys.
+/// A world with JWTs of a second system, passwords without confirmation, and API keys.
 #[track_caller]
 pub(crate) fn world() -> World {
     world_with("")
@@ -30,7 +30,7 @@ pub(crate) fn world_with(more: &str) -> World {
     World::new().file(&format!("{file}{more}")).secret("JWT_KEY", SECRET)
 }
 
-/// Somebody else's JWT about this person, good for years of a test's time.
+/// The second system's JWT about this person, good for years of a test's time.
 pub(crate) fn jwt(subject: &str) -> String {
     jwt_with(json!({ "sub": subject }))
 }
@@ -102,7 +102,7 @@ async fn an_identity_in_use_is_refused_switched_to_or_merged_as_the_caller_says(
             assert_eq!(view(server, &account.access).await["user_id"], account.user, "its own session goes on");
             assert_eq!(server.metric("passerby_merges_total").await, 1);
 
-            // nobody has it: a merge is a link, and again is nothing new
+            // it is free: a merge is a link, and a repeat changes nothing
             let other = server.log_in_v1().await;
             let linked = link(server, &other.access, "b", json!({ "on_conflict": "merge" })).await;
             assert_eq!(linked.json().get("merged_user_id"), None);
@@ -110,7 +110,7 @@ async fn an_identity_in_use_is_refused_switched_to_or_merged_as_the_caller_says(
             assert_eq!(linked.user, other.user);
             let preview = link(server, &linked.access, "b", json!({ "dry_run": true })).await.json();
             assert_eq!(preview["outcome"], "unchanged");
-            // an account is not merged away, nor is anybody into a disabled one
+            // an account is not merged away, nor a user into a disabled one
             let answer = link(server, &linked.access, "a", json!({ "on_conflict": "merge" })).await;
             answer.assert_problem(409, "not-anonymous");
             let preview = link(server, &linked.access, "a", json!({ "on_conflict": "merge", "dry_run": true })).await;
@@ -125,7 +125,7 @@ async fn an_identity_in_use_is_refused_switched_to_or_merged_as_the_caller_says(
         .await;
 }
 
-/// S6, design §6: an alias resolves ids that are data, and is the subject of nothing.
+/// S6: an alias resolves ids that are data, and is the subject of nothing.
 #[actix_web::test]
 async fn no_token_or_code_from_before_a_merge_is_worth_anything_after_it() {
     world()
@@ -178,7 +178,7 @@ async fn a_merge_whose_answer_was_lost_can_be_asked_for_again_for_ten_minutes() 
             assert_eq!(again.user, account.user);
             assert_ne!(again.refresh, first.refresh);
             view(server, &again.access).await;
-            // another person's credential, no credential, no merge
+            // a different person's credential, no credential, no merge
             link(server, &guest.access, "b", merge.clone()).await.assert_problem(401, "token-expired");
             link(server, &guest.access, "a", json!({})).await.assert_problem(401, "token-expired");
             server.clock.advance_s(1);
@@ -211,7 +211,7 @@ async fn a_link_whose_answer_was_lost_can_be_asked_for_again_for_ten_minutes() {
             let named = named.send().await.tokens();
             assert_eq!(server.call(ROTATE).bearer(&named.refresh).send().await.status, 200);
 
-            // not without the proof, nor by another one, nor to look
+            // not without the proof, nor with a different one, nor as a dry run
             for (subject, more) in [
                 ("b", json!({})),
                 ("other", json!({})),
@@ -337,7 +337,7 @@ async fn a_user_sees_and_ends_its_own_sessions() {
         .await;
 }
 
-/// S40: whoever found an old session open does not become the account's owner.
+/// S40: a person who finds an old session open does not become the account's owner.
 #[actix_web::test]
 async fn how_an_account_is_logged_in_to_changes_only_soon_after_a_login() {
     world()
@@ -354,7 +354,7 @@ async fn how_an_account_is_logged_in_to_changes_only_soon_after_a_login() {
             key.assert_problem(403, "fresh-login-needed");
             // what changes nothing of that needs no new login
             assert_eq!(server.call("GET /v1/user/export").bearer(&old.access).send().await.status, 200);
-            // neither another screen nor the other API is a way around
+            // neither a second screen nor the other API is a way around
             let code = server.call(TRANSFER).bearer(&old.access).send().await.json()["code"].clone();
             let body = json!({ "provider": "transfer", "code": code }).to_string();
             let screen = server.call(CREATE).body(body).send().await.tokens();
@@ -362,11 +362,7 @@ async fn how_an_account_is_logged_in_to_changes_only_soon_after_a_login() {
             let login = LOGIN.replace("anon-user", "custom-token") + "?link=true";
             let body = json!({ "token": jwt("b") }).to_string();
             let answer = server.call(&login).bearer(&old.access).body(body).send().await;
-            answer.assert_client_error(
-                403,
-                Some("AuthError"),
-                "this needs a session that has just begun: log in again",
-            );
+            answer.assert_client_error(403, Some("AuthError"), "this requires a recent login: log in again");
             server.clock.advance_s(59 * DAY_S);
             server.call(ROTATE).bearer(&screen.refresh).send().await.assert_problem(401, "session-ended");
             let new = log_in_as(server, "a").await;
@@ -375,7 +371,7 @@ async fn how_an_account_is_logged_in_to_changes_only_soon_after_a_login() {
             // an anonymous user has nothing to log in with again
             let guest = rotate(&guest).await;
             assert_eq!(link(server, &guest.access, "c", json!({})).await.status, 200);
-            // nor does who leaves
+            // nor does a user who leaves
             server.clock.advance_s(DAY_S);
             let old = rotate(&linked.tokens()).await;
             assert_eq!(server.call("DELETE /v1/user").bearer(&old.access).send().await.status, 204);
@@ -410,7 +406,7 @@ async fn sessions(server: &TestServer, owner: &Tokens) -> Vec<(String, Value)> {
     listed["sessions"].as_array().unwrap().iter().map(entry).collect()
 }
 
-/// S49: whoever finds a program's key does not become the account's owner by it.
+/// S49: a person who finds a program's key does not become the account's owner.
 #[actix_web::test]
 async fn a_session_that_an_api_key_began_uses_the_data_and_changes_nothing_of_the_account() {
     let world = world();
@@ -473,7 +469,7 @@ async fn a_session_that_an_api_key_began_uses_the_data_and_changes_nothing_of_th
         let body = json!({ "name": "more", "token": jwt("b") }).to_string();
         let call = server.call(&what).bearer(token);
         let answer = if what.starts_with("POST") { call.body(body) } else { call }.send().await;
-        let text = "a session that an API key began uses the account's data and does nothing else: log in another way";
+        let text = "a session that an API key began may use the account's data and nothing else: log in in another way";
         answer.assert_client_error(403, Some("AuthError"), text);
     }
 

@@ -1,4 +1,4 @@
-//! The App Services client API, byte for byte (wire-protocol §0–§4).
+//! The App Services client API, byte for byte (docs/protocol.md).
 
 use passerby_actors::domain::UserId;
 use serde_json::{Value, json};
@@ -538,7 +538,7 @@ async fn with_an_allow_list_other_origins_get_no_permission() {
                     server.call(PROFILE).header("origin", origin).send().await,
                     server.call(LOGIN).header("origin", origin).send().await,
                 ] {
-                    // without it whatever else is allowed is allowed to nobody
+                    // without it nothing else that is allowed counts
                     assert_eq!(answer.header("access-control-allow-origin"), None, "{origin} {answer:?}");
                 }
             }
@@ -546,7 +546,7 @@ async fn with_an_allow_list_other_origins_get_no_permission() {
         .await;
 }
 
-/// Design §8: errors are JSON wherever a request reaches the router.
+/// Errors are JSON wherever a request reaches the router.
 #[actix_web::test]
 async fn a_refused_preflight_is_answered_in_the_form_of_its_api() {
     World::new()
@@ -654,7 +654,7 @@ async fn ninety_days_without_activity_end_a_user_and_a_second_less_does_not() {
             server.clock.advance_s(90 * DAY_S - 1);
             assert_eq!(server.call(REFRESH).bearer(&app.refresh).send().await.status, 201);
             let v1 = server.call(ROTATE).bearer(&v1.refresh).send().await.tokens();
-            // both slid: another 90 days
+            // both slid: 90 days more
             server.clock.advance_s(90 * DAY_S - 1);
             assert_eq!(server.call(REFRESH).bearer(&app.refresh).send().await.status, 201);
             let v1 = server.call(ROTATE).bearer(&v1.refresh).send().await.tokens();
@@ -665,7 +665,7 @@ async fn ninety_days_without_activity_end_a_user_and_a_second_less_does_not() {
                 server.call(ROTATE).bearer(&v1.refresh).send().await.assert_problem(401, "session-ended");
             }
             assert!(server.has_record(&app.user) && server.has_record(&v1.user), "the sweep has not come by");
-            // a wall clock that is set back revives nobody
+            // a wall clock that is set back revives no one
             server.clock.jump_wall_s(-(30 * 86_400));
             let answer = server.call(REFRESH).bearer(&app.refresh).send().await;
             answer.assert_client_error(401, Some("InvalidSession"), DEAD);

@@ -61,7 +61,7 @@ fn head(what: &str, length: &str) -> String {
     format!("{what} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{length}\r\n\r\n")
 }
 
-/// A chunked body that never ends must not hold its connection: neither one too long, nor one too slow, nor one that nobody reads.
+/// A chunked body that never ends must not hold its connection: neither one too long, nor one too slow, nor one that is not read.
 #[actix_web::test]
 async fn a_chunked_body_without_end_is_cut_off() {
     let long = format!("11171\r\n{}\r\n", "x".repeat(0x11171));
@@ -143,7 +143,7 @@ async fn a_slow_client_is_cut_off() {
         .await;
 }
 
-/// What actix-http does not time: a later head, and answers that nobody reads.
+/// What actix-http does not time: a later head, and answers that no one reads.
 #[actix_web::test]
 async fn a_client_that_stalls_behind_its_first_request_is_cut_off() {
     World::new()
@@ -414,7 +414,7 @@ async fn head_is_answered_as_get_without_a_body() {
         .await;
 }
 
-/// Who keeps connections for later, as proxies do, would otherwise send the next request into one that has ended.
+/// Clients that keep connections for later, as proxies do, would otherwise send the next request into one that has ended.
 #[actix_web::test]
 async fn an_upgrade_that_comes_to_nothing_ends_the_connection_and_says_so() {
     World::new()

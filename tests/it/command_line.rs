@@ -202,7 +202,7 @@ fn sighup_takes_the_log_filter_and_kills_nothing() {
 fn a_demo_runs_beside_a_server_and_another_demo() {
     let demo = || {
         let mut command = passerby();
-        // whoever runs a server has variables for it
+        // an operator has variables for the server
         command.arg("demo").env("PASSERBY_KEYS_DIR", "/nonexistent").env("PASSERBY_DATA_DIR", "/nonexistent");
         Process::spawn(command.stderr(Stdio::null()))
     };
@@ -336,7 +336,7 @@ fn keys_that_are_not_there_are_no_empty_list() {
     assert!(!data.exists());
 }
 
-/// `check` tells what `serve` would warn of, and nobody else has a port that both listeners want.
+/// `check` tells what `serve` would warn of, and a port that both listeners want is not blamed on a different program.
 #[test]
 fn check_warns_of_what_serve_warns_of() {
     let folder = tempfile::tempdir().unwrap();

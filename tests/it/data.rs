@@ -81,7 +81,7 @@ async fn a_document_is_put_patched_counted_read_and_taken_away() {
         .await;
 }
 
-/// S44: all that is held, of an account that another user has become part of; also by a meter that is configured no more.
+/// S44: all that is stored, of an account that a user has become part of; also by a meter that is no longer configured.
 #[actix_web::test]
 async fn everybody_can_take_along_what_is_held_about_them() {
     const ACCOUNTS: &str = "[provider.local_userpass.config]\nautoConfirm = true\n[provider.api_key]\nenabled = true\n";
@@ -148,7 +148,7 @@ async fn a_ticket_for_a_socket_is_good_for_half_a_minute() {
         .await;
 }
 
-/// Never a lost update: whoever names the version that it changes is refused when another is there.
+/// Never a lost update: a change that names its version is refused when the version differs.
 #[actix_web::test]
 async fn a_lost_race_is_told() {
     World::new()
@@ -201,7 +201,7 @@ async fn a_lost_race_is_told() {
         .await;
 }
 
-/// A proxy that compresses an answer weakens its tag (nginx) or adds to it (Apache, Caddy): whoever is behind one can save all the same.
+/// A proxy that compresses an answer weakens its tag (nginx) or adds to it (Apache, Caddy): clients behind one can save all the same.
 #[actix_web::test]
 async fn a_tag_that_a_compressing_proxy_changed_names_its_version() {
     World::new()
@@ -369,7 +369,7 @@ pub(crate) async fn hears(socket: &mut impl Live) -> Value {
     }
 }
 
-/// To read a frame is work as well: whoever asks for too much is not read on for a while.
+/// Reading a frame is work as well: a client that asks for too much is not read for a while.
 #[actix_web::test]
 async fn a_socket_that_asks_for_too_much_work_is_not_read_on_for_a_while() {
     World::new()
@@ -395,7 +395,7 @@ async fn a_socket_that_asks_for_too_much_work_is_not_read_on_for_a_while() {
         .await;
 }
 
-/// As over HTTP: a change that waits for its turn is made by a session that lives.
+/// As over HTTP: a change that waited for its turn is made only if its session still lives.
 #[actix_web::test]
 async fn a_change_that_a_socket_has_to_wait_with_is_not_made_by_a_session_that_ended_meanwhile() {
     const WAIT: Duration = Duration::from_millis(900);
@@ -464,7 +464,7 @@ async fn a_socket_refuses_a_member_that_is_there_twice_at_every_depth() {
         .await;
 }
 
-/// One request's work is bounded, and so is that of all requests of one who sends without pause; small changes are free.
+/// One request's work is bounded, and so is that of a client that sends without pause; small changes are free.
 #[actix_web::test]
 async fn large_changes_are_bounded_in_what_they_touch_and_in_how_many_there_are() {
     World::new()
@@ -586,7 +586,7 @@ async fn a_repeated_request_is_done_once() {
         .await;
 }
 
-/// 100 clients who count at once: the exact sum, and whoever is refused is told.
+/// 100 clients that count at once: the exact sum, and a refused one is told.
 #[actix_web::test]
 async fn concurrent_increments_all_count() {
     World::new()

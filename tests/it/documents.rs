@@ -267,3 +267,58 @@ fn every_link_of_a_document_leads_somewhere() {
     }
     assert!(links > 30);
 }
+
+/// What runs, and what it is built from.
+const CODE: &[&str] = &[
+    "src",
+    "actors",
+    "benches",
+    "tests",
+    "deploy",
+    "scripts",
+    "findings",
+    ".ci",
+    "Cargo.toml",
+    ".clippy.toml",
+    "deny.toml",
+];
+
+/// The titles of a document's headings.
+fn titles(document: &str) -> BTreeSet<String> {
+    read(document)
+        .lines()
+        .filter_map(|line| line.strip_prefix('#'))
+        .map(|it| it.trim_matches(['#', ' ']).to_owned())
+        .collect()
+}
+
+#[test]
+fn every_reference_in_code_leads_to_a_document() {
+    let endings =
+        [".rs", ".mjs", ".js", ".ts", ".py", ".sh", ".toml", ".conf", ".yml", ".yaml", ".lua", ".html", ".cfg", "file"];
+    let mut references = 0;
+    for path in files(CODE, &[&endings[..], &["/run", "/test", "/demo"]].concat()) {
+        let text = read(&path);
+        // a reference may go on in the next line of a comment
+        let text = text.lines().map(|line| line.trim().trim_start_matches(['/', '!', '*', '#']).trim());
+        let text = text.collect::<Vec<_>>().join(" ");
+        for foreign in [concat!("wire-", "protocol"), concat!("design ", "§"), concat!("Design ", "§")] {
+            assert!(!text.contains(foreign), "{path} names {foreign}, which is not in the repository");
+        }
+        for (at, _) in text.match_indices("docs/") {
+            let rest = &text[at..];
+            let name = rest.split(|c: char| !(c.is_ascii_lowercase() || "/-.".contains(c))).next().unwrap_or_default();
+            // not a page of somebody else's
+            if text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '/' || c == '-') || !name.ends_with(".md") {
+                continue;
+            }
+            assert!(root().join(name).exists(), "{path}: {name}");
+            if let Some(section) = rest[name.len()..].strip_prefix(", \"") {
+                let (section, _) = section.split_once('"').unwrap();
+                assert!(titles(name).contains(section), "{path}: {name} has no section {section:?}");
+            }
+            references += 1;
+        }
+    }
+    assert!(references > 20);
+}

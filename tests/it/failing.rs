@@ -39,7 +39,7 @@ async fn no_code_is_used_up_while_nothing_can_be_stored() {
         .await;
 }
 
-/// S41: when the store cannot write, nobody is told that they are dead, not even who is; what changes nothing goes on.
+/// S41: when the store cannot write, no user is called dead, not even one who is; what changes nothing goes on.
 #[actix_web::test]
 async fn a_disk_that_fails_makes_errors_of_the_server_and_none_of_the_client() {
     for mode in [Mode::SyncsFail, Mode::Full] {

@@ -32,7 +32,7 @@ async fn post(server: &TestServer, what: &str, token: &str, body: impl ToString)
     if token.is_empty() { call.send().await } else { call.bearer(token).send().await }
 }
 
-/// A login form that forgot the provider would take every password, and make a stranger of everybody.
+/// A login form that forgot the provider would accept every password, and turn every user into a stranger.
 #[actix_web::test]
 async fn a_login_takes_the_fields_of_its_provider_and_mode_alone() {
     world()
@@ -186,7 +186,7 @@ async fn a_login_in_the_browser_takes_its_parameters_alone_and_each_once() {
                 assert!(detail.as_str().unwrap().starts_with(&format!("\"{named}\" ")), "{detail}");
             }
             ask("").await.assert_problem(400, "bad-code-challenge");
-            // what is right gets as far as the issuer, who cannot be reached
+            // a correct request gets as far as the issuer, which cannot be reached
             ask(&format!("?{challenge}&redirect_uri=https://news.example/back"))
                 .await
                 .assert_problem(503, "provider-unavailable");
@@ -285,7 +285,7 @@ async fn unknown_fields_are_refused_by_name_and_nothing_is_done() {
         .await;
 }
 
-/// Of a field that is there twice, readers disagree about which counts (RFC 8259 §4).
+/// Parsers differ in which of two fields of one name counts (RFC 8259 §4).
 #[actix_web::test]
 async fn a_field_that_is_there_twice_is_refused() {
     world()
@@ -341,7 +341,7 @@ async fn what_sdks_send_besides_is_ignored_on_their_path() {
             let body = json!({ "provider": "anon-user", "options": { "device": { "sdk": "x" } }, "unknown": 1, "password": "x" });
             let answer = post(server, LOGIN, "", body).await;
             assert_eq!(answer.status, 200, "{answer:?}");
-            // numbers that nobody looks at may be rounded
+            // numbers that are not used may be rounded
             let answer = post(server, LOGIN, "", r#"{"a":0.1234567890123456789,"b":18446744073709551616}"#).await;
             assert_eq!(answer.status, 200, "{answer:?}");
             let answer = post(server, LOGIN, "", r#"{"a":1e400}"#).await;

@@ -255,7 +255,7 @@ async fn concurrent_views_never_count_too_little_or_too_much() {
         .await;
 }
 
-/// A lazy cookie of a reader who is made is no way round budgets and meters.
+/// A lazy cookie of a stored reader is no way round budgets and meters.
 #[actix_web::test]
 async fn a_made_reader_whose_browser_lost_the_answer_is_counted_as_that_reader() {
     World::new()

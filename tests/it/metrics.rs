@@ -201,7 +201,7 @@ async fn readiness_follows_the_life_of_the_process() {
         // it still serves: the load balancer has not noticed yet
         assert_eq!(call(&client, public, crate::world::CREATE).send().await.status, 201);
     };
-    // the notice is ten minutes: whoever waits for the end of it here waits too long
+    // the notice is ten minutes: waiting for its end here would take too long
     tokio::select! {
         ended = running => panic!("it did not wait for the load balancer: {ended:?}"),
         () = watching => {}

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::world::{Answer, World};
 
-/// What is there for people and pages, and is no operation.
+/// What is for people and pages, and is not an operation.
 const PAGES: [&str; 3] = ["/", "/asyncapi.json", "/openapi.json"];
 
 /// Whether a path of the description, with its parameters, stands for this one.

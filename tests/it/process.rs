@@ -16,7 +16,7 @@ pub(crate) fn passerby() -> Command {
     // with the umask of most shells, whatever that of the tests is
     let mut command = Command::new("sh");
     command.args(["-c", "umask 022; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_passerby")]);
-    // no setting of whoever runs the tests reaches the server
+    // no setting from the environment of the tests reaches the server
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PASSERBY_")) {
         command.env_remove(name);
     }
@@ -54,7 +54,7 @@ impl Process {
         Self { child, public, admin }
     }
 
-    /// With log lines, all there are, that nobody reads.
+    /// With all log lines, which no one reads.
     fn start_unread(data: &Path) -> Self {
         Self::start_with(data, &[], &[("PASSERBY_LOG_FILTER", "trace")], Stdio::piped())
     }
@@ -263,7 +263,7 @@ fn sigterm_under_load_answers_every_request_that_was_read() {
     }
 }
 
-/// Ports that nobody else on this machine has.
+/// Free ports.
 pub(crate) const FREE_PORTS: [&str; 4] = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
 
 pub(crate) fn run(data: &Path, arguments: &[&str]) -> Output {
@@ -286,7 +286,7 @@ fn exit_codes_say_what_is_wrong() {
     let process = Process::start(&data, &[]);
     let second = run(&data, &["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
     assert_eq!(second.status.code(), Some(1));
-    assert!(words(&second).contains("in use by another process"), "{}", words(&second));
+    assert!(words(&second).contains("in use by a different process"), "{}", words(&second));
     assert_eq!(call(&process.admin, "GET", "/readyz", None).status, 200);
     for _ in 0..20 {
         assert_eq!(call(&process.public, "POST", "/v1/sessions", None).status, 201);
@@ -362,8 +362,8 @@ fn what_is_created_is_its_owners_alone_whatever_the_umask() {
     assert!(line.is_some_and(|line| line.starts_with("warning: ") && line.contains("CURRENT")), "{checked}");
 }
 
-/// What the running server holds is in no folder any more: nobody may be told that anything is stored, nor that they are dead, and
-/// another server may have the path.
+/// What the running server holds is in no folder any more: nothing may be acknowledged, no user be called dead, and a
+/// different server may have the path.
 #[test]
 fn a_data_folder_that_is_taken_away_is_noticed_and_nothing_is_promised_any_more() {
     for moved in [true, false] {
@@ -376,7 +376,7 @@ fn a_data_folder_that_is_taken_away_is_noticed_and_nothing_is_promised_any_more(
         } else {
             std::fs::remove_dir_all(&data).unwrap();
         }
-        // whoever comes before it is noticed is not told that they are stored either
+        // a login before it is noticed is not acknowledged either
         assert_eq!(call(&process.public, "POST", "/v1/sessions", None).status, 503);
         assert_eq!(call(&process.admin, "GET", "/readyz", None).status, 503);
         assert_eq!(call(&process.public, "GET", "/v1/session", Some(&access)).status, 200);
@@ -386,7 +386,7 @@ fn a_data_folder_that_is_taken_away_is_noticed_and_nothing_is_promised_any_more(
         let line = line.unwrap_or_else(|| panic!("{said}"));
         assert!(line.contains("ERROR") && line.contains(data.to_str().unwrap()), "{line}");
 
-        // another server on the path has it for itself
+        // a different server on the path has it for itself
         let other = Process::start(&data, &[]);
         let theirs = text(&call(&other.public, "POST", "/v1/sessions", None).body, "access_token");
         assert_eq!(call(&process.public, "POST", "/v1/sessions", None).status, 503);
@@ -416,7 +416,7 @@ fn a_data_folder_that_is_taken_away_is_noticed_at_rest() {
     }
 }
 
-/// Beside the journal a start needs `CURRENT` and the snapshot, which are written anew from memory.
+/// Beside the journal a start needs `CURRENT` and the snapshot, which are written again from memory.
 #[test]
 fn what_a_start_needs_is_written_anew_when_it_is_taken_away() {
     let folder = tempfile::tempdir().unwrap();
@@ -435,7 +435,7 @@ fn what_a_start_needs_is_written_anew_when_it_is_taken_away() {
     assert_eq!(call(&again.public, "GET", "/v1/session", Some(&access)).status, 200);
 }
 
-/// S2: without its keys no start lets anybody in, and until then nobody would notice.
+/// S2: without its keys no start lets users in, and until then no one would notice.
 #[test]
 fn keys_that_are_taken_away_are_noticed_and_nobody_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -538,7 +538,7 @@ fn a_user_of_another_server_with_the_same_keys_is_named_once() {
     assert!(lines.len() == 1 && lines[0].contains("WARN") && lines[0].contains(&text(&session, "user_id")), "{said}");
 }
 
-/// A folder does not say whose it is any more: under another app id all its users would be refused.
+/// A folder no longer says whose it is: under a different app id all its users would be refused.
 #[test]
 fn a_data_folder_with_users_and_without_its_app_id_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -616,7 +616,7 @@ fn a_last_group_that_is_whole_and_wrong_is_told_from_one_that_was_cut_off() {
     }
 }
 
-/// S2: the store is no credential. Without its keys the server does not start, and with others nobody is logged in.
+/// S2: the store is no credential. Without its keys the server does not start, and with others no one is logged in.
 #[test]
 fn a_copy_of_the_store_without_the_keys_logs_nobody_in() {
     let folder = tempfile::tempdir().unwrap();
@@ -647,7 +647,7 @@ fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
 
-/// S29: a rotated key signs, the one before verifies, and nobody is refused; retired, it verifies nothing.
+/// S29: a rotated key signs, the one before verifies, and no token is refused; retired, it verifies nothing.
 #[test]
 fn keys_are_listed_rotated_retired_exported_and_imported() {
     let folder = tempfile::tempdir().unwrap();
@@ -743,7 +743,7 @@ fn a_provider_without_its_secret_is_refused_at_start() {
     assert!(words(&good).contains("providers: custom-token\n"), "{}", words(&good));
 }
 
-/// Whoever reads the log lines may stop reading them: nobody waits for that.
+/// The reader of the log lines may stop reading: no request waits for it.
 #[test]
 fn log_lines_that_nobody_reads_hold_no_request_up() {
     let folder = tempfile::tempdir().unwrap();
@@ -782,7 +782,7 @@ fn stop_for(process: &Process, span: Duration, meanwhile: impl FnOnce()) {
     process.signal(Signal::CONT);
 }
 
-/// A stall of the server's own is nobody else's fault: whoever sent what was due meanwhile is answered as if it had run.
+/// A stall of the server counts against no client: one that sent what was due meanwhile is answered as if the server had run.
 #[test]
 fn who_waits_for_a_server_that_is_stopped_is_answered_when_it_goes_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -808,7 +808,7 @@ fn who_waits_for_a_server_that_is_stopped_is_answered_when_it_goes_on() {
     assert_eq!(resting.call("GET", "/v1/session", Some(&access)).unwrap().status, 200);
     assert_eq!(not_begun.call("GET", "/v1/challenge", None).unwrap().status, 200);
 
-    // and whoever really is slow is told so
+    // and a client that really is slow is told so
     let mut slow = begun("POST /v1/sessions HTTP/1.1\r\nhost: te");
     assert_eq!(slow.read().unwrap().status, 408);
     let mut slow = begun("POST /v1/sessions HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\n{");

@@ -20,7 +20,7 @@ const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 
 pub(crate) struct Jar(pub(crate) Option<String>);
 
 impl Jar {
-    /// Of a reader who is made.
+    /// Of a stored reader.
     pub(crate) async fn of_reader(server: &TestServer) -> Self {
         let mut jar = Self::default();
         for _ in 0..2 {
@@ -83,7 +83,7 @@ async fn a_reader_has_an_id_from_the_first_page_and_is_made_at_the_second() {
             assert_eq!(users(server), 0);
             let lazy = Jar(jar.0.clone());
 
-            // machines and guesses of the browser make nobody
+            // machines and guesses of the browser create no user
             for header in [("sec-purpose", "prefetch"), ("x-forwarded-method", "HEAD"), ("user-agent", "Googlebot/2.1")]
             {
                 let call = lazy.sent(server.call(AUTO));
@@ -117,7 +117,7 @@ async fn a_reader_has_an_id_from_the_first_page_and_is_made_at_the_second() {
         .await;
 }
 
-/// S39: the first cookie lives as long as every other one, so that who reads one page a month stays the same reader.
+/// S39: the first cookie lives as long as every other one, so that a person who reads one page a month stays the same reader.
 #[actix_web::test]
 async fn a_first_cookie_lives_as_long_as_the_window() {
     const DAY: u32 = DAY_S as u32;
@@ -135,7 +135,7 @@ async fn a_first_cookie_lives_as_long_as_the_window() {
                 let second = comes.visit(server, AUTO).await;
                 assert_eq!(passed(&second), id, "to the last second");
                 assert!(second.header("set-cookie").unwrap().ends_with(&format!("; Max-Age={age}")), "{second:?}");
-                // who leaves in that second is remembered for as long as a lazy cookie of theirs could be good
+                // a user who leaves in that second is remembered while a lazy cookie of theirs could be good
                 let left = server.call("DELETE /v1/session").header("sec-fetch-site", "same-origin");
                 assert_eq!(leaves.sent(left).send().await.status, 204);
                 server.server.janitor.sweep(server.server.store.registry().pages()).await.unwrap();
@@ -148,7 +148,7 @@ async fn a_first_cookie_lives_as_long_as_the_window() {
     }
 }
 
-/// S33, design §5: slid once a day, gone after 90 days without a visit, and the browser's cookie with it.
+/// S33: slid once a day, gone after 90 days without a visit, and the browser's cookie with it.
 #[actix_web::test]
 async fn a_readers_cookie_slides_once_a_day_and_ends_with_inactivity() {
     World::new()
@@ -173,7 +173,7 @@ async fn a_readers_cookie_slides_once_a_day_and_ends_with_inactivity() {
         .await;
 }
 
-/// S4, S27: a cookie that is not ours, or is another kind of text of ours, is never adopted.
+/// S4, S27: a cookie that is not ours, or is a different kind of text of ours, is never adopted.
 #[actix_web::test]
 async fn unknown_and_forged_cookies_are_never_adopted() {
     World::new()
@@ -205,7 +205,7 @@ async fn unknown_and_forged_cookies_are_never_adopted() {
             }
             let mut other = Jar(Some(forged[forged.len() / 2].clone()));
             assert_ne!(passed(&other.visit(server, AUTO).await), id);
-            // of several cookies of the name the genuine one counts, as when another path set one
+            // of several cookies of the name the genuine one counts, as when a different path set one
             for several in [
                 format!("passerby=nonsense; {session}"),
                 format!("city=Zürich; {session}; name=Zoë"),
@@ -312,7 +312,7 @@ async fn the_cookie_has_the_prefix_that_its_place_allows() {
         .await;
 }
 
-/// S18, S21: the site's own script logs in, links and logs out by cookie, sees no token, and nobody else's page can.
+/// S18, S21: the site's own script logs in, links and logs out by cookie, sees no token, and no other site's page can.
 #[actix_web::test]
 async fn the_sites_own_calls_go_by_cookie_and_other_sites_cannot_make_them() {
     let file = "[provider.local_userpass]\nconfig = { autoConfirm = true }\n";
@@ -437,7 +437,7 @@ async fn a_cookie_that_a_link_or_a_merge_replaced_reads_for_two_minutes_and_sets
             let out = jar.sent(server.call("DELETE /v1/session")).header("sec-fetch-site", "same-origin").send().await;
             assert_eq!(out.status, 204);
             old.sent(server.call(NEVER)).send().await.assert_problem(401, "no-reader");
-            // a session that somebody ended has no successor
+            // a session that was ended has no successor
             let mut jar = Jar::of_reader(server).await;
             let old = Jar(jar.0.clone());
             let out = jar.sent(server.call("DELETE /v1/session")).header("sec-fetch-site", "same-origin").send().await;
@@ -447,7 +447,7 @@ async fn a_cookie_that_a_link_or_a_merge_replaced_reads_for_two_minutes_and_sets
         .await;
 }
 
-/// S5: whoever waits for a meter may be overtaken by a link of the same browser: the cookie of the session that was is not set then.
+/// S5: a request that waits for a meter may be overtaken by a link of the same browser: then the old session's cookie is not set.
 #[actix_web::test]
 async fn no_cookie_is_set_of_a_session_that_a_link_replaced_while_its_page_waited() {
     accounts::world_with("[meter.articles]\nlimit = 2\nwindow = \"day\"\n")
@@ -474,7 +474,7 @@ async fn no_cookie_is_set_of_a_session_that_a_link_replaced_while_its_page_waite
                     held_up(1).await;
                     (read(), another)
                 } else {
-                    // made in the first group; counted in one behind the second
+                    // created in the first group; counted in one behind the second
                     let page = read();
                     held_up(1).await;
                     let another = another();
@@ -529,7 +529,7 @@ async fn a_link_by_cookie_whose_answer_was_lost_can_be_asked_for_again() {
         .await;
 }
 
-/// Requests that a page had on their way when its browser went over to an account are answered for who they came from, and leave the
+/// Requests that a page had on their way when its browser went over to an account are answered for the user they came from, and leave the
 /// account's cookie alone: also those with a cookie that would be replaced.
 #[actix_web::test]
 async fn no_answer_on_its_way_sets_a_cookie_over_the_one_of_a_login() {
@@ -626,7 +626,7 @@ async fn polling_beside_a_sign_up_never_ends_as_a_stranger() {
         .await;
 }
 
-/// S41: known readers go on while nothing can be written, and nobody is made or called dead.
+/// S41: known readers go on while nothing can be written, and no user is created or called dead.
 #[actix_web::test]
 async fn checks_of_known_readers_go_on_while_the_disk_fails() {
     World::new()
@@ -732,7 +732,7 @@ async fn an_assertion_names_the_reader_for_a_minute_and_is_no_token_here() {
         .await;
 }
 
-/// S35, S36: who makes too many is told when to come again; readers of the network keep their ids and others notice nothing.
+/// S35, S36: a network that creates too many is told when to come again; readers of the network keep their ids and others notice nothing.
 #[actix_web::test]
 async fn a_network_that_makes_too_many_users_is_asked_to_wait_and_its_readers_keep_their_ids() {
     World::new()
@@ -803,7 +803,7 @@ async fn who_leaves_before_being_made_is_forgotten_by_the_browser() {
                 assert_ne!(passed(&replayed.visit(server, AUTO).await), id, "nor by the cookie that was");
             }
             assert_eq!(users(server), 0);
-            // made, but the browser lost the answer that said so
+            // created, but the browser lost the answer that said so
             let mut jar = Jar::default();
             passed(&jar.visit(server, AUTO).await);
             passed(&jar.sent(server.call(AUTO)).send().await);
@@ -848,7 +848,7 @@ async fn who_leaves_while_being_made_is_gone_all_the_same() {
         .await;
 }
 
-/// S35: a page and its pictures come at once with the cookie of a reader who is not made yet.
+/// S35: a page and its pictures come at once with the cookie of a reader who is not stored yet.
 #[actix_web::test]
 async fn a_reader_is_paid_for_once() {
     World::new()
@@ -867,7 +867,7 @@ async fn a_reader_is_paid_for_once() {
         .await;
 }
 
-/// S21, S22: a page of another origin acts by the reader's cookie only if `allowed_origins` names it, wherever it is.
+/// S21, S22: a page of a different origin acts by the reader's cookie only if `allowed_origins` names it, wherever it is.
 #[actix_web::test]
 async fn pages_of_listed_origins_may_act_by_cookie() {
     World::new()
@@ -891,8 +891,8 @@ async fn pages_of_listed_origins_may_act_by_cookie() {
         .await;
 }
 
-/// Two servers with the same keys and a data folder each are two servers: that is said where somebody is taken for dead for it, and
-/// not where somebody has ended.
+/// Two servers with the same keys and a data folder each are two servers: that is logged where a user is called dead for it, and
+/// not where a user has ended.
 #[actix_web::test]
 async fn a_user_of_another_server_with_the_same_keys_is_noticed() {
     let keys = tempfile::tempdir().unwrap();
@@ -914,7 +914,7 @@ async fn a_user_of_another_server_with_the_same_keys_is_noticed() {
     reader.sent(here.call(NEVER)).send().await.assert_problem(401, "no-reader");
     assert_eq!((strangers(&here).await, strangers(&there).await), (3, 0));
 
-    // who has ended here is no stranger
+    // a user who ended here is no stranger
     let gone = here.log_in_v1().await;
     assert_eq!(here.call("DELETE /v1/user").bearer(&gone.access).send().await.status, 204);
     here.call("GET /v1/session").bearer(&gone.access).send().await.assert_problem(401, "session-ended");

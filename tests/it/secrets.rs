@@ -190,7 +190,7 @@ async fn tokens_in_a_query_are_not_accepted() {
         .await;
 }
 
-/// S2: the store holds nothing that logs anybody in, and without the keys it does not even start.
+/// S2: the store holds nothing that logs a user in, and without the keys it does not even start.
 #[actix_web::test]
 async fn the_store_without_the_keys_logs_nobody_in() {
     let keys = tempfile::tempdir().unwrap();
@@ -289,7 +289,7 @@ async fn the_events_of_a_life_are_log_lines() {
         .await;
 }
 
-/// Whoever goes for want of room has an event, and one line says how many went.
+/// A user who goes to make room has an event, and one line says how many went.
 #[actix_web::test]
 async fn who_is_given_up_has_an_event_and_the_log_says_how_many() {
     let captured = Captured::begin();
@@ -309,7 +309,7 @@ async fn who_is_given_up_has_an_event_and_the_log_says_how_many() {
             assert!(swept.given_up > 0 && gone == swept.given_up, "{swept:?}, {gone} events");
             let of_line = |line: &str| {
                 let line: Value = serde_json::from_str(line).unwrap();
-                let says_so = line["fields"]["message"] == "users who were made and never came back are gone";
+                let says_so = line["fields"]["message"] == "users who were created and never came back are gone";
                 assert!(!says_so || line["level"] == "WARN", "{line}");
                 says_so.then(|| line["fields"]["given_up"].as_u64().unwrap())
             };

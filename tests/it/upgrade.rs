@@ -65,7 +65,7 @@ impl Upgraded {
         self.ask("GET /v1/data", tokens["access_token"].as_str().unwrap(), Value::Null).await.json()
     }
 
-    /// Who the check says that the holder of a cookie is.
+    /// The user that the check names for a cookie.
     async fn reader(&self, cookie: &str) -> String {
         let call = call(&self.client, self.process.public.parse().unwrap(), "GET /verify?create=auto");
         let call = call.header("user-agent", "Mozilla/5.0").header("x-forwarded-uri", "/page");
@@ -81,7 +81,7 @@ async fn a_data_folder_of_version_0_1_is_served_with_all_that_its_clients_hold()
     copy(&Path::new(FIXTURE).join("data"), &folder.path().join("data"));
     let upgraded = Upgraded::start(folder.path());
 
-    // an anonymous user of /v1: the grace of the token before, the document, a repeated operation, another screen
+    // an anonymous user of /v1: the grace of the token before, the document, a repeated operation, a second screen
     upgraded.rotated("v1_anonymous", "before").await;
     let tokens = upgraded.rotated("v1_anonymous", "refresh").await;
     assert_eq!(upgraded.data(&tokens).await, json!({"todos": {"a": 1}, "n": 12}));
@@ -123,7 +123,7 @@ async fn a_data_folder_of_version_0_1_is_served_with_all_that_its_clients_hold()
         assert_eq!(session["anonymous"], who == "sdk_anonymous");
     }
 
-    // readers, also the one who was not created yet
+    // readers, also the one who was not stored yet
     assert_eq!(upgraded.reader(&upgraded.of("reader", "cookie")).await, upgraded.of("reader", "user"));
     assert_eq!(upgraded.reader(&upgraded.of("reader", "lazy")).await, upgraded.of("reader", "user"));
     assert_eq!(upgraded.reader(&upgraded.of("lazy_reader", "cookie")).await, upgraded.of("lazy_reader", "user"));

@@ -10,7 +10,7 @@ use crate::readers::{AUTO, Jar, passed};
 use crate::support::DAY_S;
 use crate::world::{CREATE, DELETE_USER, END, JWKS, PROFILE, REFRESH, ROTATE, VIEW, World};
 
-/// The payload of a token, as anybody can read it.
+/// The payload of a token, as anyone can read it.
 fn payload(token: &str) -> Value {
     let part = token.split('.').nth(1).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
@@ -105,7 +105,7 @@ async fn refresh_tokens_rotate_with_one_step_of_grace() {
             let third = rotate(&second.refresh).await.tokens();
             assert_eq!(payload(&third.refresh)["ctr"], 2);
             assert_eq!(server.metric("passerby_refresh_reuses_total").await, 0);
-            // two steps behind: somebody has a copy
+            // two steps behind: a thief has a copy
             rotate(&first.refresh).await.assert_problem(401, "session-ended");
             assert_eq!(server.metric("passerby_refresh_reuses_total").await, 1);
             for token in [&first.refresh, &second.refresh, &third.refresh] {
@@ -286,7 +286,7 @@ async fn new_users_have_ids_of_the_form_that_is_set_on_every_path() {
     }
 }
 
-/// S29: a new key signs, the one before goes on verifying, and nobody gets a 401 for it.
+/// S29: a new key signs, the one before goes on verifying, and no one gets a 401 for it.
 #[actix_web::test]
 async fn tokens_of_the_key_before_are_good_after_a_rotation() {
     use passerby::token::{KeyStore, KeyUse};

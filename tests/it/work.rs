@@ -58,7 +58,10 @@ async fn beyond_the_budget_a_proof_of_work_makes_a_user_until_the_budget_of_proo
             let refused = create(server, "203.0.113.10", json!({ "altcha": first })).await;
             refused.assert_problem(429, "work-needed");
             assert!(
-                refused.json_as("application/problem+json")["detail"].as_str().unwrap().contains("another network's"),
+                refused.json_as("application/problem+json")["detail"]
+                    .as_str()
+                    .unwrap()
+                    .contains("a different network's"),
                 "{refused:?}"
             );
             assert_eq!(create(server, HERE, json!({ "altcha": first })).await.status, 201);
@@ -100,7 +103,7 @@ async fn beyond_the_budget_a_proof_of_work_makes_a_user_until_the_budget_of_proo
         .await;
 }
 
-/// Whoever was given a challenge may have solved it long ago when a server that stood still goes on.
+/// A client may have solved its challenge long ago when a server that stood still goes on.
 #[actix_web::test]
 async fn a_stall_of_ours_makes_no_proof_late() {
     world()

@@ -50,7 +50,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Randomness is seeded by the place of the call: the same in every run, and another in every test.
+    /// Randomness is seeded by the place of the call: the same in every run, and a different one in every test.
     #[track_caller]
     pub(crate) fn new() -> Self {
         let place = Location::caller();

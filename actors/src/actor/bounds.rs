@@ -57,7 +57,7 @@ impl Bound {
 }
 
 impl Core {
-    /// How many lazy ids may be kept that ended. One of a reader who was there is kept beyond it, in the place of the reader.
+    /// How many ended lazy ids may be kept. That of a reader who was stored is kept beyond it, in the place of the reader.
     pub(crate) fn most_ended(&self) -> usize {
         self.limits.max_users.div_ceil(USERS_PER_ENDED as usize)
     }

@@ -26,12 +26,12 @@ pub(crate) fn changed(user: &UserId, cause: Cause) {
     }
 }
 
-/// An anonymous user became part of another.
+/// An anonymous user became part of an account.
 pub(crate) fn merged(user: &UserId, into: &UserId) {
     tracing::info!(target: TARGET, %user, %into, cause = Cause::MergedInto.name(), "user changed");
 }
 
-/// A name's credential changed; the name itself is nobody's business. It may have no user yet.
+/// A name's credential changed; the name itself is not logged. It may have no user yet.
 pub(crate) fn credential(owner: Option<&UserId>, cause: Cause) {
     match owner {
         Some(user) => tracing::info!(target: TARGET, %user, cause = cause.name(), "credential changed"),

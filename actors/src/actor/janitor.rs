@@ -4,7 +4,7 @@
 //! be under way; reads have refused it since the deadline itself.
 //!
 //! It also says when a bound over all is nearly reached, and when it is. If the operator wants it (`Policy::unused_s`), it then
-//! gives up users who were made and never came back, the oldest first, until a tenth of the bound is free: a first round
+//! removes users who were created and never came back, the oldest first, until a tenth of the bound is free: a first round
 //! finds how old those are that have to go, a second one proposes them.
 
 use std::rc::Rc;
@@ -30,7 +30,7 @@ const MAX_TICK_US: u64 = 5000;
 const GRACE_S: u32 = 60;
 /// Users proposed at once: what waits behind them waits for one group.
 const BATCH: usize = 1024;
-/// Ages are told apart by this part of the window when the oldest are looked for.
+/// The search for the oldest tells ages apart by this part of the window.
 const AGES: usize = 2048;
 
 /// Figures of the sweep, for metrics.
@@ -40,7 +40,7 @@ pub struct SweepStats {
     pub pages: AtomicU64,
     /// Users that expired.
     pub expired: AtomicU64,
-    /// Users that were made and never came back, and were given up.
+    /// Users who were created, never came back and were given up.
     pub given_up: AtomicU64,
     /// How long the last whole round took (seconds); 0 before the first.
     pub round_s: AtomicU64,
@@ -57,9 +57,9 @@ pub struct Swept {
     pub pages: usize,
     /// Users that expired.
     pub expired: usize,
-    /// Users that were made and never came back, and were given up for want of room.
+    /// Users who were created, never came back and were given up to make room.
     pub given_up: usize,
-    /// Registrations that nobody confirmed, and ends of readers whose lazy cookies are worth nothing any more.
+    /// Unconfirmed registrations, and ends of readers whose lazy cookies have expired.
     pub forgotten: usize,
 }
 
@@ -83,11 +83,11 @@ struct Sweep {
 
 /// How far giving up has come.
 enum Relief {
-    /// Nobody has to go.
+    /// No user has to go.
     Idle,
-    /// Of those who may go: how many were made at which time, and what their documents take.
+    /// Of those who may go: how many were created at which time, and the size of their documents.
     Counts { next_page: usize, ages: Vec<(usize, usize)> },
-    /// Whoever was made at this time or before goes, as long as there is need.
+    /// Users created at this time or before go, as long as room is short.
     Proposes { next_page: usize, made_until: ServiceTime },
 }
 
@@ -100,7 +100,7 @@ struct Place {
 }
 
 impl Sweep {
-    /// One tick's share: as many pages as make a round in an hour, within the bound on a tick's work.
+    /// One tick's share: as many pages as fill a round in an hour, within the bound on a tick's work.
     async fn tick(&self) -> Swept {
         let pages = self.core.store.registry().pages();
         let mut place = self.place.get();
@@ -143,7 +143,7 @@ impl Sweep {
         (users.excess(), documents.excess())
     }
 
-    /// Gives up users who were made and never came back, if room is short and the operator wants it. Answers how many.
+    /// Gives up users who were created and never came back, if room is short and the operator allows it. Returns how many.
     async fn relieve(&self, max_us: u64) -> usize {
         let policy = &self.core.policy;
         if policy.unused_s == 0 {
@@ -170,7 +170,7 @@ impl Sweep {
         given_up
     }
 
-    /// Looks at one page. None: the round of counting found that nobody can go now, or nothing more can be done in this one.
+    /// Looks at one page. None: the round of counting found that no user can go now, or nothing more can be done in this one.
     fn relieve_of_a_page(
         &self,
         users: usize,
@@ -180,7 +180,7 @@ impl Sweep {
         let registry = self.core.store.registry();
         let width = (self.core.policy.window_s / u32::try_from(AGES).unwrap_or(u32::MAX)).max(1);
         let oldest = youngest.saturating_sub(self.core.policy.window_s);
-        // of those who are older than any can be, in the first
+        // users who are older than possible count in the first
         let age = |made: ServiceTime| (made.saturating_sub(oldest) / width) as usize;
         let may_go = |record: &Record| record.is_unused() && record.session_started <= youngest;
         let is_live = |id: &UserId| self.core.directory.peek(id).is_some();
@@ -236,7 +236,7 @@ impl Sweep {
                     }
                 });
                 *next_page += 1;
-                // who keeps no document makes no room for documents
+                // a user without a document makes no room for documents
                 let makes_room = |id: &UserId| users > 0 || registry.value(&ValueKey::document(id)).is_some();
                 found.retain(|(id, _)| !is_live(id) && makes_room(id));
                 if bytes == 0 {
@@ -269,7 +269,11 @@ impl Sweep {
         }
         self.stats.given_up.fetch_add(given_up as u64, Ordering::Relaxed);
         if given_up > 0 {
-            tracing::warn!(given_up, cause = Cause::GivenUp.name(), "users who were made and never came back are gone");
+            tracing::warn!(
+                given_up,
+                cause = Cause::GivenUp.name(),
+                "users who were created and never came back are gone"
+            );
         }
         given_up
     }
@@ -327,7 +331,7 @@ impl Sweep {
         (expired, given_up, us)
     }
 
-    /// What nobody needs any more, as it was looked at: registrations that nobody confirmed, ends of readers.
+    /// Obsolete values, as they were seen: unconfirmed registrations, ends of readers.
     async fn propose_removal(&self, given_up: Vec<Seen>) -> usize {
         let (at, cause) = (self.core.store.clock().now(), Cause::Forgotten);
         let (reply, outcomes) = self.completions.register(given_up.len());

@@ -1,7 +1,7 @@
 //! The linker: turns proofs of identity into accounts. It adds identities to users, takes them off, logs in by them, merges
 //! an anonymous user into an account, and keeps the credentials that identities rest on.
 //!
-//! It only proposes, as everybody does: that an identity has one owner is the store's `claim`, and that a user is as it was
+//! It only proposes, as all others do: that an identity has one owner is the store's `claim`, and that a user is as it was
 //! looked at is its version. After a conflict it looks again.
 
 use std::cell::RefCell;
@@ -22,13 +22,13 @@ use crate::domain::{
 };
 use crate::store::{Completions, Health};
 
-/// How often the linker looks again when others were faster. Of those who change one user at once, one is done in each group:
+/// How often the linker tries again when others were faster. Of those that change one user at once, one is done in each group:
 /// so many tabs may log in by one identity at the same moment.
 const TRIES: usize = 64;
 
-/// For how long the answer to a link or a merge is given again (seconds; design §6).
+/// How long the answer to a link or a merge can be had again (seconds).
 pub const REPEAT_S: u32 = 600;
-/// How much memory is taken by what merges left out, which is told again with the answer (bytes).
+/// How much memory may hold what merges left out, which is repeated with the answer (bytes).
 const LEFT_OUT_BYTES: usize = 8 << 20;
 
 /// An identity that its provider has vouched for, and what the provider tells about the person.
@@ -40,7 +40,7 @@ pub struct Proof {
     pub data: Box<str>,
     /// What was looked at to prove it; if that has changed by the time of the commit, nothing is proved.
     pub rests_on: Option<Witness>,
-    /// Whether it proves a user who exists already, as an API key does: no login makes one.
+    /// Whether it proves a user who exists already, as an API key does: no login creates one.
     pub of_known_user: bool,
     /// How it was proved: a session that it begins remembers that.
     pub method: LoginMethod,
@@ -73,7 +73,7 @@ impl Proof {
 /// What became of the wish to have an identity, merging if it is an account's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Joined {
-    /// Nobody else had it: linked, under the same id.
+    /// No other user had it: linked, under the same id.
     Linked(LoggedIn),
     /// The user became part of the account; this is a new session of that, and what its document does not hold of the user's.
     Merged(LoggedIn, Conflicts),
@@ -84,11 +84,11 @@ pub enum Joined {
 pub enum Preview {
     /// The user has the identity already.
     Unchanged,
-    /// Nobody has it: it would be linked.
+    /// No user has it: it would be linked.
     Linked,
-    /// It is this user's, and what a merge would make of that one.
+    /// It is this user's, and the result of a merge with that one.
     Owned {
-        /// Who has it.
+        /// The user who has it.
         owner: UserId,
         /// The account after a merge, or why there would be none.
         merged: Result<Box<Merged>, Refusal>,
@@ -98,9 +98,9 @@ pub enum Preview {
 /// Whose sessions a change of a password ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ends {
-    /// Nobody's.
+    /// None.
     Nothing,
-    /// All of the owner's; and API keys are disabled: whoever resets a password by mail may be taking the account back.
+    /// All of the owner's; and API keys are disabled: a password reset by e-mail may be how an owner takes the account back.
     All,
     /// All of the owner's but the one with this number.
     Others(u32),
@@ -132,9 +132,9 @@ impl LoggedIn {
 pub struct LinkStats {
     /// Identities linked.
     pub links: AtomicU64,
-    /// Links refused because the identity has another owner.
+    /// Links refused because the identity has a different owner.
     pub conflicts: AtomicU64,
-    /// Identities taken off.
+    /// Identities unlinked.
     pub unlinks: AtomicU64,
     /// Logins by an identity.
     pub logins: AtomicU64,
@@ -142,7 +142,7 @@ pub struct LinkStats {
     pub merges: AtomicU64,
     /// Links and merges whose answer was given again.
     pub repeats: AtomicU64,
-    /// Changes of credentials: registrations, confirmations, mails asked for, passwords.
+    /// Changes of credentials: registrations, confirmations, requested e-mails, passwords.
     pub credentials: AtomicU64,
 }
 
@@ -158,7 +158,7 @@ struct Work {
     left_out: RefCell<LeftOut>,
 }
 
-/// What the merges of the last minutes left out, by the user who became part of another: the oldest first.
+/// What the merges of the last minutes left out, by the user who became part of an account: the oldest first.
 #[derive(Default)]
 struct LeftOut {
     merges: VecDeque<(UserId, ServiceTime, Conflicts)>,
@@ -186,7 +186,7 @@ impl LeftOut {
 }
 
 impl Work {
-    /// Proposes a set until it is done or `propose` says what else is the case. Each try looks anew.
+    /// Proposes a set until it is done or `propose` returns something else. Each attempt reads the state again.
     async fn until_done<T>(
         &self,
         mut permit: Option<OwnedSemaphorePermit>,
@@ -277,7 +277,7 @@ impl Work {
         let propose = || {
             let store = &self.core.store;
             let owner = store.resolve(&proof.identity).filter(|owner| *owner != user);
-            // an account that vanishes under a merge is not replaced by a link: nobody asked for that (design §6)
+            // an account that vanishes under a merge is not replaced by a link: the caller did not ask for one
             if seen_owner.is_some() && owner != seen_owner {
                 return Err(Error::Busy);
             }
@@ -318,7 +318,7 @@ impl Work {
         Ok(joined)
     }
 
-    /// The answer to a merge once more, for a client that lost it: with another new session.
+    /// The answer to a merge once more, for a client that lost it: with one more new session.
     async fn repeat_merge(&self, repeat: RepeatMerge) -> Result<(LoggedIn, Conflicts), Error> {
         let RepeatMerge { source, proof, opens: (kind, device), permit } = repeat;
         let (identity, data, method) = (proof.identity.clone(), proof.data.clone(), proof.method);
@@ -370,7 +370,7 @@ impl Work {
                 let (set, _) = self.proposal(&owner, &ending)?;
                 ops.extend(set.into_iter().flat_map(|set| set.ops));
             } else if ends != Ends::Nothing {
-                // who logs in for the first time meanwhile is found at the next look
+                // a user who logs in for the first time meanwhile is found at the next attempt
                 ops.push(Op::Unclaimed { identity: identity.clone() });
             }
             Ok((Some(ChangeSet { cause, at: now, ops }), next))
@@ -388,7 +388,7 @@ impl Work {
         Ok(())
     }
 
-    /// The identity's owner with a new session; if there is none, one is made.
+    /// The identity's owner with a new session; if there is none, a user is created.
     async fn log_in(&self, log_in: LogIn) -> Result<LoggedIn, Error> {
         let LogIn { proof, kind, device, form, permit } = log_in;
         let Proof { identity, data, method, .. } = &proof;
@@ -437,14 +437,14 @@ fn demand(core: &Core, proof: &Proof) -> Result<Option<Op>, Error> {
     Ok(Some(Op::Value { key: key.clone(), seen: Some(current), change: Rewrite::Keep }))
 }
 
-/// Whether there is room for another credential.
+/// Whether there is room for one more credential.
 fn has_room(core: &Core) -> bool {
     let registry = core.store.registry();
     let names = registry.keys(Family::CREDENTIAL).saturating_mul(CREDENTIAL_COSTS);
     registry.len().saturating_add(names) < core.limits.max_users
 }
 
-/// Whether two values of a credential differ in no more than the mails that were asked for: strangers can ask for those.
+/// Whether two values of a credential differ only in the e-mails that were asked for: strangers can ask for those.
 fn is_same_password(one: &[u8], other: &[u8]) -> bool {
     match (Credential::decode(one), Credential::decode(other)) {
         (Ok(one), Ok(other)) => one.password == other.password && one.confirmed == other.confirmed,
@@ -474,7 +474,7 @@ fn merged_set(
     for (key, seen) in ValueKey::of_user(&source.id).into_iter().zip([&source.meters, &source.document]) {
         ops.push(Op::Value { key, seen: seen.clone(), change: Rewrite::Keep });
     }
-    // the alias is there before its user is gone, so that whoever looks meanwhile finds one of them
+    // the alias exists before its user is gone, so that a reader meanwhile finds one of them
     ops.extend(target.ops(&replace).into_iter().flat_map(|(_, ops)| ops));
     ops.push(Op::Remove { id: source.id, seen: source.record.version });
     (ChangeSet { cause: Cause::MergedInto, at: now, ops }, logged_in, conflicts)
@@ -609,11 +609,11 @@ impl LinkerHandle {
         &self.stats
     }
 
-    /// Adds an identity to a user on the request of one of its sessions, which goes on under another number or epoch. Done
+    /// Adds an identity to a user on the request of one of its sessions, which goes on under a new number or epoch. Done
     /// already, it changes nothing. Durable when answered.
     ///
     /// # Errors
-    /// `Refused`: the identity belongs to somebody else, the session or the user is gone or disabled.
+    /// `Refused`: the identity belongs to a different user, the session or the user is gone or disabled.
     pub async fn link(&self, user: UserId, session: u32, proof: Proof) -> Result<LoggedIn, Error> {
         let permit = Some(self.core.permit()?);
         self.address.send(Link { user, session, proof, permit }).await.map_err(|_| Error::Stopping)?
@@ -638,7 +638,7 @@ impl LinkerHandle {
         self.address.send(merge).await.map_err(|_| Error::Stopping)?
     }
 
-    /// Answers a merge again, within 10 minutes: `source` is an alias of the very user whom the proof proves. After a restart it
+    /// Answers a merge again, within 10 minutes: `source` is an alias of the user that the proof proves. After a restart it
     /// is not known any more what the merge left out.
     ///
     /// # Errors
@@ -697,7 +697,7 @@ impl LinkerHandle {
         }
     }
 
-    /// Whether another name can be registered.
+    /// Whether one more name can be registered.
     pub fn has_room(&self) -> bool {
         has_room(&self.core)
     }
@@ -727,7 +727,7 @@ impl LinkerHandle {
         self.address.send(Unlink { user, identity, permit }).await.map_err(|_| Error::Stopping)?
     }
 
-    /// Begins a session of the user who has the identity; if nobody has, a lasting account is made.
+    /// Begins a session of the user who has the identity; if there is none, a lasting account is created.
     ///
     /// # Errors
     /// `Refused`: the user is disabled. `Capacity`.

@@ -37,7 +37,7 @@ pub struct Limits {
     pub idle_ms: u64,
     /// At most this many users are live; beyond it the longest idle rest.
     pub max_live: usize,
-    /// At most this many users exist; beyond it nobody is made and nobody is evicted.
+    /// At most this many users exist; beyond it no user is created and none is removed to make room.
     pub max_users: usize,
     /// At most this many stateful operations are under way.
     pub permits: usize,
@@ -60,7 +60,7 @@ impl Default for Limits {
 /// Figures of the actors, for metrics.
 #[derive(Debug, Default)]
 pub struct ActorStats {
-    /// Users made.
+    /// Users created.
     pub logins: AtomicU64,
     /// Session actors begun.
     pub activations: AtomicU64,
@@ -68,7 +68,7 @@ pub struct ActorStats {
     pub passivations: AtomicU64,
     /// Session actors that died.
     pub deaths: AtomicU64,
-    /// Operations refused for want of a permit.
+    /// Operations refused without a permit.
     pub shed: AtomicU64,
     /// Uses of the refresh token before the current one (S32).
     pub grace_uses: AtomicU64,
@@ -78,7 +78,7 @@ pub struct ActorStats {
     pub strangers: AtomicU64,
 }
 
-/// How often it is said that users of another server come here (milliseconds).
+/// How often the log says that users of a different server come here (milliseconds).
 const STRANGERS_MS: u64 = 3_600_000;
 
 /// Called before each operation of a session actor: where a test lets one die.
@@ -130,7 +130,7 @@ impl Core {
         core
     }
 
-    /// Speaks of a user whom a genuine token names and who was never here, once an hour: another server has the same keys and a
+    /// Logs, once an hour, that a genuine token names a user who was never here: a second server has the same keys and a
     /// data folder of its own, and each calls the other's users dead.
     pub(crate) fn note_stranger(&self, user: &UserId) {
         if !self.store.registry().was_never_here(user, self.started_ms) {
@@ -180,7 +180,7 @@ impl Core {
         })
     }
 
-    /// An id that nobody has had, in this form unless the policy has one for all.
+    /// A new id, in this form unless the policy has one for all.
     pub(crate) fn new_id(&self, form: IdForm) -> UserId {
         let clock = self.store.clock();
         match self.policy.ids.unwrap_or(form) {

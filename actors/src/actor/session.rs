@@ -19,12 +19,12 @@ use crate::store::{Applied, Completions, Sets};
 type Answer = Result<Reply, Error>;
 type Attached = Result<(Hello, Inbox), Error>;
 
-/// Changes of a user's document that may wait for their answers (design §3).
+/// Changes of a user's document that may wait for their answers.
 const MOST_EDITS: usize = 128;
 /// Bytes of documents that are changed in one go: others on this thread wait meanwhile. What is left is decided in the next.
 const MOST_CHANGED_BYTES: usize = 128 * 1024;
 
-/// Performs an operation on the actor's user. The permit is held until it is answered, whether or not somebody waits.
+/// Performs an operation on the actor's user. The permit is held until it is answered, whether or not the caller still waits.
 #[derive(Message)]
 #[rtype(result = "Result<Reply, Error>")]
 pub(crate) struct Perform(pub(crate) Operation, pub(crate) Progress, pub(crate) Option<OwnedSemaphorePermit>);
@@ -101,7 +101,7 @@ pub(crate) struct Session {
     resting: bool,
     /// Set while an operation is being decided: still set when dropped, it died there.
     deciding: bool,
-    /// Whether somebody else changed something that the sockets are told of once what is in flight is settled.
+    /// Whether there was a foreign change, which the sockets are told of once what is in flight is settled.
     behind: bool,
     /// None before the first socket.
     sockets: Option<Box<Sockets>>,
@@ -141,7 +141,7 @@ impl Session {
         }
     }
 
-    /// Tells the sockets of what somebody else changed, and ends those whose session is over.
+    /// Tells the sockets of foreign changes, and ends those whose session is over.
     fn tell_of(&mut self, Applied { cause, continued, .. }: Applied) {
         if self.sockets.as_ref().is_none_or(|sockets| sockets.is_empty()) {
             return;
@@ -157,7 +157,7 @@ impl Session {
             Some(user) => {
                 let (now, policy) = (self.core.store.clock().now(), &self.core.policy);
                 sockets.tell_merged(&user);
-                // of what is in flight the sockets are told first, change by change
+                // the sockets are told first of what is in flight, change by change
                 self.behind = self.edits_in_flight > 0;
                 if !self.behind {
                     sockets.catch_up(&user);
@@ -175,7 +175,7 @@ impl Session {
         self.sockets = Some(sockets);
     }
 
-    /// Tells the sockets of what somebody else changed while changes of our own were in flight.
+    /// Tells the sockets of foreign changes that came while changes of our own were in flight.
     fn catch_up(&mut self) {
         if !std::mem::take(&mut self.behind) {
             return;
@@ -277,7 +277,7 @@ impl Session {
             actor.settle(batch, &outcomes);
             actor.catch_up();
             for (attach, answer) in std::mem::take(&mut actor.attaching) {
-                // whoever asked may have gone away, and its place in the list of sockets goes with the next that comes
+                // the socket that asked may be gone, and its place in the list goes with the next that comes
                 drop(answer.send(actor.attach(&attach)));
             }
             actor.pump(context);
@@ -309,7 +309,7 @@ impl Session {
                 (_, Ok(reply)) => Ok(reply),
                 (_, Err(refusal)) => Err(Error::Refused(refusal)),
             };
-            // before it is answered: whoever reads the answer finds all that came before it already told
+            // before it is answered: all earlier changes are told before the answer is read
             if let (Ok(Reply::Edited(Edited { delta: Some(delta), told, .. })), Operation::Edit(edit)) =
                 (&mut answer, &decided.waiting.operation)
             {
@@ -364,7 +364,7 @@ impl Handler<Notice> for Session {
         self.tell_of(applied);
         if self.core.store.registry().record(&self.id).is_none() {
             tracing::debug!(user = %self.id, cause = applied.cause.name(), "the user is gone, and its actor ends");
-            // whoever holds a lease lets the actor rest when it gives it back
+            // the holder of a lease passivates the actor when it gives it back
             self.resting |= self.core.directory.retire(&self.id, u64::MAX).is_some();
             self.pump(context);
         }

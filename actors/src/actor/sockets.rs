@@ -1,4 +1,4 @@
-//! The sockets of a live user: who is told of what, in which order, and what a socket that comes back has missed.
+//! The sockets of a live user: what each is told, in which order, and what a socket that reconnects has missed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub const MOST_SOCKETS: usize = 1024;
 const KEPT: usize = 64;
 const KEPT_BYTES: usize = 64 * 1024;
 
-/// What a socket is told by itself.
+/// What a socket is sent unasked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Push {
     /// The document changed from the version before.
@@ -35,18 +35,18 @@ pub enum Push {
         /// The session's number.
         session: u32,
     },
-    /// One user became part of another.
+    /// One user became part of a different one.
     Merged {
-        /// Who is left.
+        /// The user who goes on.
         survivor: UserId,
-        /// Who is an alias now.
+        /// The user who is an alias now.
         merged: UserId,
     },
     /// The socket's session is over; nothing follows.
     Ended(Cause),
 }
 
-/// What a socket is told when it comes.
+/// What a socket is sent first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
     /// The document's version.
@@ -139,7 +139,7 @@ pub(super) struct Sockets {
     told: u64,
     kept: VecDeque<Arc<Delta>>,
     kept_bytes: usize,
-    /// The last of those who became part of this user of whom every socket knows.
+    /// The last of those who became part of this user that every socket knows of.
     merged: Option<UserId>,
 }
 
@@ -166,7 +166,7 @@ impl Sockets {
         if self.sockets.len() >= MOST_SOCKETS {
             return None;
         }
-        // whoever is there already hears of what nobody told them
+        // the sockets that are open already hear of what they were not told
         self.catch_up(user);
         if self.sockets.is_empty() {
             self.merged = user.aliases().last().map(|alias| alias.id);
@@ -190,7 +190,7 @@ impl Sockets {
         }
     }
 
-    /// Tells everybody but its origin of a change that is durable. Answers whether it was one of the version that they know, or
+    /// Tells all sockets but its origin of a durable change. Returns whether it was one of the version that they know, or
     /// one that they were told of already; if not, they have to catch up.
     pub(super) fn changed(&mut self, delta: &Arc<Delta>, origin: Option<u64>) -> bool {
         if delta.seen != self.told {
@@ -208,7 +208,7 @@ impl Sockets {
         true
     }
 
-    /// Tells everybody of the document as it is, if it is not the one that they know: somebody else than the actor changed it.
+    /// Sends all sockets the current document, if it is not the one that they know: the actor did not make the change.
     pub(super) fn catch_up(&mut self, user: &UserState) {
         let version = version(user);
         if version == self.told {
@@ -226,7 +226,7 @@ impl Sockets {
         self.told = version(user);
     }
 
-    /// Tells everybody who became part of their user since they were last told.
+    /// Tells all sockets which users became part of theirs since they were last told.
     pub(super) fn tell_merged(&mut self, user: &UserState) {
         // the last one is never forgotten
         let known = user.aliases().iter().position(|alias| Some(alias.id) == self.merged);
@@ -259,7 +259,7 @@ impl Sockets {
         self.sockets.retain(|socket| {
             let lives = user.session(socket.session, now, policy).is_some();
             if !lives {
-                // who does not take it any more is cut off all the same
+                // a socket that no longer reads is closed all the same
                 socket.tell(&push);
             }
             lives

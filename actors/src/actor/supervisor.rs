@@ -1,4 +1,4 @@
-//! The supervisor: one per worker. Makes users, and lets its worker's idle session actors rest.
+//! The supervisor: one per worker. Creates users, and passivates its worker's idle session actors.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::store::{Applied, Completions, Health, ReplyTo};
 const LOOKS_PER_IDLE_TIME: u64 = 4;
 /// Beyond `max_live`, this part of it is let go at once, so that the search for the longest idle is seldom.
 const LET_GO_PART: usize = 16;
-/// And never more than this, since somebody waits for it.
+/// And never more than this, since a caller waits for it.
 const LET_GO_MOST: usize = 1024;
 
-/// Makes a user. It exists once the commit behind `reply` is done.
+/// Creates a user, who exists once the commit behind `reply` is done.
 #[derive(Message)]
 #[rtype(result = "Result<(UserId, Record), Error>")]
 pub(crate) struct Login {
@@ -50,7 +50,7 @@ impl Supervisor {
     }
 }
 
-/// Lets actors rest that nobody uses.
+/// Passivates unused actors.
 fn rest<'a>(core: &Core, ids: impl Iterator<Item = &'a UserId>, idle_since_ms: u64) {
     for address in ids.filter_map(|id| core.directory.retire(id, idle_since_ms)) {
         notify(&address, Rest);
@@ -78,7 +78,7 @@ pub(crate) fn activate(
     })
 }
 
-/// Lets the actor of a user who is gone rest, if nobody else is using it.
+/// Passivates the actor of a user who is gone, if no one else is using it.
 pub(crate) fn rest_if_gone(core: &Core, id: &UserId) {
     if core.store.registry().record(id).is_none() {
         rest(core, std::iter::once(id), u64::MAX);

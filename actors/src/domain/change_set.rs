@@ -22,7 +22,7 @@ impl Family {
     pub const METERS: Self = Self(5);
     /// 16-byte id → [`super::Document`].
     pub const DOCUMENT: Self = Self(6);
-    /// 16-byte id of a user who was made lazily and ended → when it ended, u32: the one kind of tombstone (design §4).
+    /// 16-byte id of a user who was created lazily and ended → when it ended, u32: the one kind of tombstone.
     pub const ENDED_LAZY: Self = Self(4);
 
     /// Every family with its name in metrics. Users, and names at eight users each, are bounded by `max_users`; a user has
@@ -67,12 +67,12 @@ impl ValueKey {
         Self { family: Family::DOCUMENT, key: user.as_bytes()[..].into() }
     }
 
-    /// What goes with a user, if it is there.
+    /// What is deleted with a user, if it exists.
     pub fn of_user(user: &UserId) -> [Self; 2] {
         [Self::meters(user), Self::document(user)]
     }
 
-    /// Where it is kept that a user who was made lazily ended, for as long as its lazy cookie would be good.
+    /// Where the end of a user who was created lazily is kept, for as long as its lazy cookie would be good.
     pub fn ended_lazy(user: &UserId) -> Self {
         Self { family: Family::ENDED_LAZY, key: user.as_bytes()[..].into() }
     }
@@ -82,13 +82,13 @@ impl ValueKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Cause {
-    /// A login made the user.
+    /// A login created the user.
     Created = 1,
     /// A refresh token was rotated.
     Refreshed = 2,
     /// An identity was linked.
     Linked = 3,
-    /// An anonymous user became part of another.
+    /// An anonymous user became part of an account.
     MergedInto = 4,
     /// The client ended its session.
     LoggedOut = 5,
@@ -102,25 +102,25 @@ pub enum Cause {
     Disabled = 9,
     /// An administrator lifted the suspension.
     Enabled = 10,
-    /// Another session was begun.
+    /// A second session was begun.
     SessionOpened = 11,
     /// An administrator ended a session, or all.
     SessionEnded = 12,
     /// A refresh token was used again beyond its grace: the session ended.
     ReuseDetected = 13,
-    /// An identity was taken off the user.
+    /// An identity was unlinked from the user.
     Unlinked = 14,
-    /// Somebody chose a name and a password.
+    /// A name was registered with a password.
     Registered = 15,
-    /// The owner of a mail address confirmed it.
+    /// The owner of an e-mail address confirmed it.
     Confirmed = 16,
-    /// A mail with a token was asked for.
+    /// An e-mail with a token was asked for.
     MailAsked = 17,
     /// A password was changed or reset.
     PasswordChanged = 18,
-    /// Something that nobody needs any more was swept: a registration that nobody confirmed, the end of a reader.
+    /// Something obsolete was swept: an unconfirmed registration, the end of a reader.
     Forgotten = 19,
-    /// An API key was made.
+    /// An API key was created.
     KeyMade = 20,
     /// An API key was enabled or disabled.
     KeyChanged = 21,
@@ -132,7 +132,7 @@ pub enum Cause {
     Counted = 24,
     /// The user's document changed.
     Edited = 25,
-    /// The user was made and never came back, and room was needed.
+    /// The user was created and never came back, and room was needed.
     GivenUp = 26,
 }
 
@@ -242,7 +242,7 @@ impl std::fmt::Debug for Rewrite {
 /// One operation and what it expects to find.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
-    /// Makes a user; the id must be absent.
+    /// Creates a user; the id must be absent.
     Create {
         /// The new user.
         id: UserId,
@@ -269,34 +269,34 @@ pub enum Op {
         /// The version that the caller looked at.
         seen: u16,
     },
-    /// Takes a user away who is anonymous and was last seen at `cutoff` or before.
+    /// Removes a user who is anonymous and was last seen at `cutoff` or before.
     Expire {
         /// The user.
         id: UserId,
         /// The latest last activity that still counts as expired.
         cutoff: ServiceTime,
     },
-    /// Takes a user away who was made then and has neither come back nor changed, and remembers nothing of it: with a lazy
-    /// cookie that is still good, the reader may be made again.
+    /// Removes a user who was created then and has neither come back nor changed, and remembers nothing of it: with a lazy
+    /// cookie that is still good, the reader may be created again.
     GiveUp {
         /// The user.
         id: UserId,
-        /// When it was made.
+        /// When it was created.
         made: ServiceTime,
     },
-    /// Holds if nobody has the identity, or this user has it.
+    /// Holds if no user has the identity, or this user has it.
     Claim {
         /// The identity.
         identity: IdentityKey,
-        /// Who wants it.
+        /// The user who wants it.
         user: UserId,
     },
-    /// Holds if nobody has the identity.
+    /// Holds if no user has the identity.
     Unclaimed {
         /// The identity.
         identity: IdentityKey,
     },
-    /// Holds if the user is there.
+    /// Holds if the user exists.
     Demand {
         /// The user.
         id: UserId,
@@ -327,7 +327,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// Whom it is about, if it is a user.
+    /// The user that it is about, if there is one.
     pub fn user(&self) -> Option<UserId> {
         match self {
             Self::Value { .. } | Self::Unclaimed { .. } => None,
@@ -344,7 +344,7 @@ impl Op {
     }
 }
 
-/// A session that goes on after a link, perhaps under another number.
+/// A session that goes on after a link, perhaps under a new number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Continued {
     /// Its number before.

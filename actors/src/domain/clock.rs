@@ -25,7 +25,7 @@ pub trait Entropy: Send + Sync + 'static {
     fn fill(&self, out: &mut [u8]);
 }
 
-/// The first service second. Not zero, so that a user who is brought in with an older last activity has a time to stand on.
+/// The first service second. Not zero, so that an imported user with an older last activity has a time.
 pub const FIRST_SERVICE_TIME: ServiceTime = 10 * 365 * 86_400;
 
 /// Of the time a server was down, at most this counts (seconds).

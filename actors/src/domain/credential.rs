@@ -1,7 +1,7 @@
 //! What a name and a password are kept as, and every change it can go through: registered, confirmed, reset.
 //!
-//! A registration is no user yet: the first login makes one (wire-protocol §1.13). It is kept under its identity and goes
-//! with it. Passwords and the tokens of mails are here as hashes alone.
+//! A registration is not a user yet: the first login creates one (docs/protocol.md, "Names and passwords"). It is stored under its
+//! identity and deleted with it. Passwords and the tokens of e-mails are here as hashes alone.
 
 use aws_lc_rs::digest::{SHA256, digest};
 
@@ -13,10 +13,10 @@ use super::ids::DeviceId;
 /// The provider of names and passwords.
 pub const LOCAL_USERPASS: &str = "local-userpass";
 
-/// How long the token of a mail is good (seconds; wire-protocol §7.4).
+/// How long the token of an e-mail is good (seconds; docs/protocol.md, "Limits").
 pub const MAIL_TOKEN_S: u32 = 30 * 60;
 
-/// How long a registration waits for its confirmation (seconds): mails can be asked for again meanwhile.
+/// How long a registration waits for its confirmation (seconds): e-mails can be asked for again meanwhile.
 pub const PENDING_S: u32 = 30 * 86_400;
 
 /// How long a confirmed registration waits for its first login (seconds).
@@ -29,7 +29,7 @@ mod flag {
     pub(super) const RESET_TOKEN: u8 = 2;
 }
 
-/// The token of a mail, as it is kept.
+/// The token of an e-mail, as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MailToken {
     /// SHA-256 of the token.
@@ -38,22 +38,22 @@ pub struct MailToken {
     pub expires: ServiceTime,
 }
 
-/// A registration that a mail can confirm.
+/// A registration that an e-mail can confirm.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pending {
-    /// What the mail holds.
+    /// What the e-mail holds.
     pub token: MailToken,
     /// The password's hash.
     pub password: Box<str>,
 }
 
-/// Mails of one name that can confirm it at a time.
+/// E-mails of one name that can confirm it at a time.
 const MOST_PENDING: usize = 4;
 
 /// A name with its password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
-    /// The name: a mail address, unless addresses are not confirmed.
+    /// The name: an e-mail address, unless addresses are not confirmed.
     pub name: Box<str>,
     /// The password's hash, a PHC string; while no address is confirmed, that of the newest registration.
     pub password: Box<str>,
@@ -61,8 +61,8 @@ pub struct Credential {
     pub registered: ServiceTime,
     /// Whether its address is confirmed, or none has to be.
     pub confirmed: bool,
-    /// What confirms the address, newest last. Each mail confirms the password of the registration that sent it, so that who
-    /// registers somebody else's address again does not put a password of theirs behind the owner's mail.
+    /// What confirms the address, newest last. Each e-mail confirms the password of the registration that sent it, so that a
+    /// stranger who registers the address again does not put a password of theirs behind the owner's e-mail.
     pub confirm: Vec<Pending>,
     /// What resets the password.
     pub reset: Option<MailToken>,
@@ -88,7 +88,7 @@ impl From<Short> for UnreadableCredential {
 /// What can be done to a name's credential.
 #[derive(Clone, PartialEq, Eq)]
 pub enum CredentialChange {
-    /// Takes a name that nobody has. One that waits for its confirmation can be taken once its token has expired, or
+    /// Takes a free name. One that waits for its confirmation can be taken once its token has expired, or
     /// with `over_pending` at once.
     Register {
         /// The name.
@@ -106,14 +106,14 @@ pub enum CredentialChange {
     RenewConfirm(MailToken),
     /// Replaces the token that resets the password.
     BeginReset(MailToken),
-    /// Sets another password by the hash of a token, which also shows whose address it is.
+    /// Sets a new password, given the hash of a token, which also proves the address.
     Reset {
         /// SHA-256 of the token.
         token: [u8; 32],
         /// The new password's hash.
         password: Box<str>,
     },
-    /// Sets another password in the place of the one that the caller checked.
+    /// Sets a new password in the place of the one that the caller checked.
     SetPassword {
         /// The old password's hash.
         seen: Box<str>,
@@ -138,10 +138,10 @@ impl std::fmt::Debug for CredentialChange {
 /// Why a credential is not changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialRefusal {
-    /// Somebody has the name.
+    /// The name is taken.
     #[error("the name is taken")]
     Taken,
-    /// Nobody has the name.
+    /// The name is not known.
     #[error("the name is not known")]
     Unknown,
     /// There is nothing to confirm.
@@ -153,20 +153,20 @@ pub enum CredentialRefusal {
     /// The token was sent too long ago.
     #[error("the token has expired")]
     ExpiredToken,
-    /// The password is another one by now.
+    /// The password has changed meanwhile.
     #[error("the password was changed meanwhile")]
     Changed,
 }
 
 impl Credential {
-    /// What a name is found by: derived, so that mails can name it and identities need not repeat the address.
+    /// What a name is found by: derived, so that e-mails can name it and identities need not repeat the address.
     pub fn identity(name: &str) -> IdentityKey {
         let mut id = [0; 12];
         id.copy_from_slice(&digest(&SHA256, &[b"local-userpass\0", name.as_bytes()].concat()).as_ref()[..12]);
         IdentityKey { provider: LOCAL_USERPASS.into(), external: DeviceId(id).to_string().into() }
     }
 
-    /// What becomes of the credential, which is none if nobody has the name.
+    /// The new credential; none if the name is not known.
     ///
     /// # Errors
     /// A [`CredentialRefusal`], which changes nothing.
@@ -208,7 +208,7 @@ impl Credential {
             CredentialChange::RenewConfirm(_) if current.confirmed => Err(No::AlreadyConfirmed),
             CredentialChange::RenewConfirm(token) => {
                 let mut confirm = current.confirm;
-                // of the same registration the last mail alone is good
+                // only the last e-mail of a registration is good
                 confirm.retain(|pending| pending.password != current.password);
                 confirm.push(Pending { token: *token, password: current.password.clone() });
                 Ok(Self { confirm, ..current })
@@ -231,7 +231,7 @@ impl Credential {
         Self { name: name.into(), password: password.into(), registered: now, confirmed, confirm, reset: None }
     }
 
-    /// Whether nobody wants it: nobody has confirmed it for too long, or logged in with it for much longer.
+    /// Whether it is abandoned: not confirmed for too long, or not logged in with for much longer.
     pub fn is_given_up(&self, has_user: bool, now: ServiceTime) -> bool {
         let patience_s = if self.confirmed { UNUSED_S } else { PENDING_S };
         !has_user && now >= self.registered.saturating_add(patience_s)
@@ -265,7 +265,7 @@ impl Credential {
     /// Reads what [`encode`](Self::encode) wrote.
     ///
     /// # Errors
-    /// Another format, or bytes that end too early.
+    /// An unknown format, or bytes that end too early.
     pub fn decode(bytes: &[u8]) -> Result<Self, UnreadableCredential> {
         fn text(input: &mut Reader<'_>) -> Result<Box<str>, UnreadableCredential> {
             std::str::from_utf8(input.bytes()?).map(Into::into).map_err(|_| UnreadableCredential)
@@ -289,7 +289,7 @@ impl Credential {
     }
 }
 
-/// The hashes are compared as they come: who does not know a token of 192 bits cannot steer its hash.
+/// The hashes are compared as they come: an attacker who does not know a token of 192 bits cannot steer its hash.
 fn valid(token: Option<MailToken>, given: &[u8; 32], now: ServiceTime) -> Result<(), CredentialRefusal> {
     match token {
         Some(token) if token.hash != *given => Err(CredentialRefusal::BadToken),
@@ -379,7 +379,7 @@ mod tests {
         assert_eq!(unknown, Err(CredentialRefusal::Unknown));
     }
 
-    /// Somebody registers an address that is not theirs, before or after its owner does: the owner's mail confirms the owner's
+    /// A stranger registers an address that is not theirs, before or after its owner does: the owner's e-mail confirms the owner's
     /// password.
     #[test]
     fn a_mail_confirms_the_password_of_the_registration_that_sent_it() {

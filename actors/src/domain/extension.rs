@@ -13,11 +13,11 @@ pub mod tag {
     pub const SESSIONS: u16 = 1;
     /// [`super::Identity`] list, in link order.
     pub const IDENTITIES: u16 = 2;
-    /// When an imported user was made: Unix time in milliseconds, u64.
+    /// When an imported user was created: Unix time in milliseconds, u64.
     pub const CREATED: u16 = 3;
     /// What the provider of each identity tells about the person: JSON objects, in the order of the identities.
     pub const IDENTITY_DATA: u16 = 4;
-    /// [`super::ApiKey`] list, in the order in which they were made.
+    /// [`super::ApiKey`] list, in the order in which they were created.
     pub const API_KEYS: u16 = 5;
     /// [`super::Alias`] list, in merge order.
     pub const ALIASES: u16 = 6;
@@ -25,7 +25,7 @@ pub mod tag {
     pub const SESSIONS_SEEN: u16 = 7;
     /// What began each session, by its number.
     pub const SESSION_METHODS: u16 = 8;
-    /// Which session another one replaces, by its number.
+    /// Which session replaces which, by their numbers.
     pub const SESSIONS_REPLACED: u16 = 9;
     /// The upper halves of counters of refresh tokens, by the session's number.
     pub const ROTATIONS: u16 = 10;
@@ -63,7 +63,7 @@ pub struct ApiKey {
     pub id: DeviceId,
     /// SHA-256 of the key.
     pub hash: [u8; 32],
-    /// When it was made.
+    /// When it was created.
     pub made: ServiceTime,
     /// Whether it is refused for now.
     pub disabled: bool,
@@ -97,9 +97,9 @@ pub struct Extension {
     pub sessions: Option<Sessions>,
     /// Identities besides the anonymous one, in link order.
     pub identities: Vec<Identity>,
-    /// When an imported user was made, Unix time in milliseconds.
+    /// When an imported user was created, Unix time in milliseconds.
     pub created_ms: Option<u64>,
-    /// Keys, in the order in which they were made.
+    /// Keys, in the order in which they were created.
     pub api_keys: Vec<ApiKey>,
     /// Ids of users who became part of this one, in merge order.
     pub aliases: Vec<Alias>,
@@ -108,7 +108,7 @@ pub struct Extension {
 }
 
 impl Extension {
-    /// Everything in it that nobody else may have: identities and keys.
+    /// Everything in it that no other user may have: identities and keys.
     pub fn claims(&self) -> Vec<IdentityKey> {
         let keys = self.api_keys.iter().map(|key| ApiKey::identity(&key.hash));
         self.identities.iter().map(|identity| identity.key.clone()).chain(keys).collect()
@@ -159,7 +159,7 @@ impl Extension {
     /// Reads what [`encode`](Self::encode) wrote.
     ///
     /// # Errors
-    /// Another format, or bytes that end too early.
+    /// An unknown format, or bytes that end too early.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut input = Reader(bytes);
         if input.u8()? != FORMAT {
@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(without_seen.sessions.unwrap().list[0].seen, 7, "before it was written, only the start is known");
     }
 
-    /// A session with all that there is to say, and one that another version began.
+    /// A session with all its fields, and one that an earlier version began.
     fn sessions() -> Sessions {
         let known = before().sessions.unwrap_or_default().list.remove(0);
         let replaces = Some(Predecessor { user: UserId::from_bytes([9; 16]), number: 2, at: 10 });

@@ -68,7 +68,7 @@ impl UserId {
         self.0[..4] == [0; 4]
     }
 
-    /// When the user was made, Unix time in milliseconds; of an App Services id in whole seconds.
+    /// When the user was created, Unix time in milliseconds; of an App Services id in whole seconds.
     pub fn created_ms(&self) -> u64 {
         if self.is_object() {
             u64::from(u32::from_be_bytes([self.0[4], self.0[5], self.0[6], self.0[7]])) * 1000
@@ -121,7 +121,7 @@ impl UserId {
     }
 
     /// The external id of the user's anonymous identity: 24 hexadecimal digits, a hyphen and 24 letters, 49 characters as
-    /// in App Services (wire-protocol §3). Derived, so never stored.
+    /// in App Services (docs/protocol.md, "Tokens"). Derived, so never stored.
     pub fn anonymous_identity(&self) -> String {
         let mut input = [0; 20];
         input[..4].copy_from_slice(b"anon");

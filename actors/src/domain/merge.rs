@@ -1,4 +1,4 @@
-//! Merging: what becomes of what an anonymous user has when it becomes part of an account (design §6).
+//! Merging: what becomes of an anonymous user's data when it becomes part of an account.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use super::record::Flags;
 use super::session::{Opening, Session};
 use super::user::UserState;
 
-/// How many users who became part of one are remembered, the latest: each check of one of its tokens reads their ids.
+/// How many users who became part of one are remembered, the latest: each check of its tokens reads their ids.
 pub const MAX_ALIASES: usize = 256;
 
 /// How the data of the two become one. Every kind of data that users have is decided here and nowhere else.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MergePolicy {
-    /// Whether the account counts as made when the older of the two was; otherwise it keeps its own date.
+    /// Whether the account takes the creation date of the older of the two; otherwise it keeps its own date.
     pub oldest_created: bool,
     /// Meters of which the larger use counts; of all others the sum.
     pub larger: BTreeSet<Box<str>>,
     /// What becomes of a key that both documents have.
     pub document: KeyRule,
-    /// Keys for which another rule holds.
+    /// Keys with a rule of their own.
     pub document_keys: BTreeMap<Box<str>, KeyRule>,
 }
 
@@ -67,7 +67,7 @@ impl MergePolicy {
         }
         let (mut survivor, session) = target.open_session(opening, now, policy)?;
         let extension = survivor.extension.get_or_insert_default();
-        // what was merged into an anonymous user goes along, so that no alias ever leads to another
+        // what was merged into an anonymous user goes along, so that no alias ever leads to an alias
         let inherited = source.extension.iter().flat_map(|extension| &extension.aliases).copied();
         extension.aliases.extend(inherited.chain([Alias { id: source.id, merged: now }]));
         forget_oldest(&mut extension.aliases);
@@ -100,7 +100,7 @@ fn forget_oldest(aliases: &mut Vec<Alias>) {
 }
 
 impl UserState {
-    /// When the user was made, Unix time in milliseconds.
+    /// When the user was created, Unix time in milliseconds.
     pub fn created_ms(&self) -> u64 {
         self.extension.as_ref().and_then(|extension| extension.created_ms).unwrap_or_else(|| self.id.created_ms())
     }

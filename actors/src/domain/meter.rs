@@ -27,7 +27,7 @@ pub struct Period {
     pub end: i64,
 }
 
-/// Names a use, so that its repeat is known; and what it asks for, so that another one under its name is not taken for it.
+/// Names a use, so that its repeat is known; and what it asks for, so that a different one under its name is not mistaken for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MeterOperation {
     /// A hash of what the client called it.
@@ -36,9 +36,9 @@ pub struct MeterOperation {
     pub asks: u32,
 }
 
-/// Another use had this name.
+/// A different use had this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("another request was made under this name")]
+#[error("a different request has this name")]
 pub struct OtherUse;
 
 /// One use of a meter.
@@ -148,7 +148,7 @@ impl Meters {
             }
         }
         let mut next = self.clone();
-        // what is over is not kept; a configuration that names ever new meters makes nobody's grow
+        // what is over is not kept; a configuration that names ever new meters makes no value grow
         next.0.retain(|name, meter| *name == count.meter || count.now < meter.period.end);
         if next.0.len() >= MAX_METERS && !next.0.contains_key(&count.meter) {
             next.0.pop_first();
@@ -157,8 +157,8 @@ impl Meters {
         Ok((Some(next), Reading { used: would, allowed: true, resets }))
     }
 
-    /// With the uses of another user at `now` (Unix time in seconds). A meter that only one of them has is taken as it is. Of two
-    /// periods that run the uses become one until the later end, so that nobody gets an allowance back by merging; of others
+    /// Joined with the uses of a different user at `now` (Unix time in seconds). A meter that only one of them has is kept as it is. Of two
+    /// periods that run the uses become one until the later end, so that no one gets an allowance back by merging; of others
     /// the later one is taken.
     #[must_use]
     pub fn merged(&self, other: &Self, now: i64, rule: impl Fn(&str) -> MeterMerge) -> Self {
@@ -223,7 +223,7 @@ impl Meters {
     /// Reads what [`encode`](Self::encode) wrote.
     ///
     /// # Errors
-    /// Another format, or bytes that end too early.
+    /// An unknown format, or bytes that end too early.
     pub fn decode(bytes: &[u8]) -> Result<Self, UnreadableMeters> {
         let mut input = Reader(bytes);
         let format = input.u8()?;

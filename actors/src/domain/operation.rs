@@ -49,7 +49,7 @@ pub enum Operation {
     Disable,
     /// Lifts the suspension.
     Enable,
-    /// Begins another session of the same user.
+    /// Begins a second session of the same user.
     OpenSession {
         /// Its kind.
         kind: SessionKind,
@@ -71,7 +71,7 @@ pub enum Operation {
         /// The client's device id; zeros for none.
         device: DeviceId,
     },
-    /// Adds an identity, which makes an anonymous user a lasting account (design §1.6).
+    /// Adds an identity, which makes an anonymous user a lasting account.
     Link {
         /// The identity that was proved.
         identity: IdentityKey,
@@ -85,7 +85,7 @@ pub enum Operation {
         /// Which one.
         identity: IdentityKey,
     },
-    /// Makes an API key of a lasting account.
+    /// Creates an API key of a lasting account.
     MakeKey {
         /// The key.
         key: ApiKey,
@@ -159,11 +159,11 @@ pub enum Refusal {
     /// The user is suspended.
     #[error("the user is disabled")]
     Disabled,
-    /// The session is of another kind than the endpoint serves.
-    #[error("the session is of another kind")]
+    /// The session is of a kind that the endpoint does not serve.
+    #[error("the session is of a different kind")]
     WrongKind,
-    /// The identity belongs to another user.
-    #[error("the identity belongs to another user")]
+    /// The identity belongs to a different user.
+    #[error("the identity belongs to a different user")]
     IdentityInUse,
     /// The user does not have the identity.
     #[error("the user does not have this identity")]
@@ -171,8 +171,8 @@ pub enum Refusal {
     /// The user has as many identities as one may have.
     #[error("the user has too many identities")]
     TooManyIdentities,
-    /// Without it nobody could log in as this user any more.
-    #[error("the last identity cannot be taken away")]
+    /// Without it no one could log in as this user any more.
+    #[error("the last identity cannot be unlinked")]
     LastIdentity,
     /// The user has an identity of this provider, which allows one.
     #[error("the user has an identity of this provider already")]
@@ -181,7 +181,7 @@ pub enum Refusal {
     #[error("the user is anonymous")]
     Anonymous,
     /// The user is a lasting account, and this is for anonymous users.
-    #[error("the user is a lasting account, which cannot become part of another")]
+    #[error("the user is a lasting account, which cannot become part of a different one")]
     NotAnonymous,
     /// The user has a key of this name.
     #[error("the user has a key of this name already")]

@@ -7,7 +7,7 @@ use super::ids::IdForm;
 pub struct Policy {
     /// Seconds of inactivity after which an anonymous user is gone.
     pub window_s: u32,
-    /// From which age on (seconds) users who were made and never came back may be given up when room is short; 0: never.
+    /// From which age on (seconds) users who were created and never came back may be given up when room is short; 0: never.
     pub unused_s: u32,
     /// How old `last_seen` must be before a use renews it (seconds); at most `window_s / 24`.
     pub touch_granularity_s: u32,
@@ -23,7 +23,7 @@ pub struct Policy {
     pub document_bytes: usize,
     /// How large all documents together may be (bytes).
     pub documents_bytes: usize,
-    /// The form of every new user's id; `None` leaves it to whoever makes the user.
+    /// The form of every new user's id; `None` leaves it to the code that creates the user.
     pub ids: Option<IdForm>,
 }
 
@@ -54,7 +54,7 @@ impl Default for Policy {
 /// How many identities a user may have: each check of a token reads them.
 pub const MAX_IDENTITIES: usize = 20;
 
-/// How many API keys a user may have (wire-protocol §1.14).
+/// How many API keys a user may have (docs/protocol.md, "Limits").
 pub const MAX_API_KEYS: usize = 20;
 
 /// How many sessions an anonymous user may have: its other screens.

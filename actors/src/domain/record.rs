@@ -6,7 +6,7 @@ use super::clock::ServiceTime;
 /// good for as long as the window was when they were issued, and the end of a reader is remembered for the window.
 pub const LAZY_S: u32 = 30 * 86_400;
 
-/// How a session was begun; fixed at its start. Each refresh endpoint accepts its own kind alone (design §5).
+/// How a session was begun; fixed at its start. Each refresh endpoint accepts its own kind alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum SessionKind {
@@ -36,9 +36,9 @@ impl Flags {
     pub const LASTING: u8 = 2;
     /// There is an extension record, and the sessions are in it.
     pub const EXTENDED: u8 = 4;
-    /// Made when a reader came back with a lazy cookie.
+    /// Created when a reader came back with a lazy cookie.
     pub const MADE_LAZILY: u8 = 8;
-    /// Made by a login with an identity: never was anonymous.
+    /// Created by a login with an identity: never was anonymous.
     pub const BORN_LASTING: u8 = 64;
     const KIND_SHIFT: u8 = 4;
     const KIND_MASK: u8 = 0b11 << Self::KIND_SHIFT;
@@ -105,7 +105,7 @@ impl Record {
         }
     }
 
-    /// A reader's record, made when the reader came back with a lazy cookie.
+    /// A reader's record, created when the reader came back with a lazy cookie.
     pub fn made_lazily(now: ServiceTime) -> Self {
         let record = Self::new(now, SessionKind::Cookie);
         Self { flags: record.flags.with(Flags::MADE_LAZILY, true), ..record }
@@ -116,12 +116,12 @@ impl Record {
         !self.flags.has(Flags::LASTING)
     }
 
-    /// Whether the user was made and never came back: an hour after it was made, or later. Nothing was done with its sessions.
+    /// Whether the user was created and never came back: an hour after that, or later. Nothing was done with its sessions.
     pub fn is_unused(&self) -> bool {
         self.is_anonymous() && self.version == 0 && self.last_seen == self.session_started
     }
 
-    /// When the user is gone for want of activity, `window` seconds after the last; `None` for a lasting account.
+    /// When the user is gone for lack of activity, `window` seconds after the last; `None` for a lasting account.
     pub fn deadline(&self, window: u32) -> Option<ServiceTime> {
         self.is_anonymous().then(|| self.last_seen.saturating_add(window))
     }

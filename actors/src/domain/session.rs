@@ -15,7 +15,7 @@ pub enum LoginMethod {
     Anonymous,
     /// A name and its password.
     Password,
-    /// A token of another system (`custom-token`).
+    /// A token of your own system (`custom-token`).
     CustomToken,
     /// An ID token of an OpenID Connect issuer.
     IdToken,
@@ -23,16 +23,16 @@ pub enum LoginMethod {
     Browser,
     /// The API key with this id. A program holds it: the session uses the account's data, ends itself, and does nothing else.
     ApiKey(DeviceId),
-    /// A transfer code of another session of the same user.
+    /// A transfer code of a different session of the same user.
     Transfer,
-    /// A link made an anonymous user's session one of an account, or renewed an account's.
+    /// A link turned an anonymous user's session into one of an account, or renewed an account's.
     Link,
     /// An anonymous user became part of the account.
     Merge,
 }
 
 impl LoginMethod {
-    /// The method of whoever proves an identity of this provider. Which API key it was is for its owner to say.
+    /// The method of a login with an identity of this provider. Which API key it was is for its owner to say.
     pub fn of_provider(provider: &str) -> Self {
         match provider {
             "local-userpass" => Self::Password,
@@ -156,7 +156,7 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// A session that begins by itself.
+    /// A session that no other session asked for.
     pub fn new(kind: SessionKind, device: DeviceId, method: LoginMethod) -> Self {
         Self { kind, device, method, beside: None, replaces: None }
     }
@@ -165,7 +165,7 @@ impl Opening {
 /// A user's sessions, and the highest number ever given to one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sessions {
-    /// The highest number given so far. It does not wrap: a user for whom it is used up begins no other session.
+    /// The highest number given so far. It does not wrap: a user who has used it up begins no more sessions.
     pub highest: u32,
     /// The live ones, in order of their number.
     pub list: Vec<Session>,

@@ -7,7 +7,7 @@ use dashmap::mapref::entry::Entry;
 use super::maps::{ById, MIN_MAPS, Maps};
 use crate::domain::UserId;
 
-/// Live users: who acts for them, and whether they may be let go. Never journalled.
+/// Live users: which actor acts for them, and whether it may be passivated. Never journalled.
 ///
 /// An address is handed out with a lease, raised under the entry's lock and lowered by [`Directory::release`]; an entry
 /// leaves only without leases. So an address that turns out closed belonged to an actor that died.
@@ -58,7 +58,7 @@ impl<A: Clone> Directory<A> {
         self.live.len()
     }
 
-    /// Whether nobody is live.
+    /// Whether no user is live.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -102,7 +102,7 @@ impl<A: Clone> Directory<A> {
         self.live.with(id, |live| (live.address.clone(), live.worker))
     }
 
-    /// Takes the entry away if nobody holds a lease and it was last used at `idle_since_ms` or before.
+    /// Removes the entry if no lease is out and it was last used at `idle_since_ms` or before.
     pub fn retire(&self, id: &UserId, idle_since_ms: u64) -> Option<A> {
         let removed = self.live.map(id).remove_if(id, |_, live| live.leases == 0 && live.last_used_ms <= idle_since_ms);
         removed.map(|(_, live)| {
@@ -111,7 +111,7 @@ impl<A: Clone> Directory<A> {
         })
     }
 
-    /// Takes away the entry of an actor that is known to be dead, leases or not.
+    /// Removes the entry of an actor that is known to be dead, leases or not.
     pub fn forget(&self, id: &UserId, incarnation: u64) -> bool {
         let removed = self.live.map(id).remove_if(id, |_, live| live.incarnation == incarnation).is_some();
         if removed {

@@ -39,7 +39,7 @@ pub(super) struct Maps<K, V, S> {
 }
 
 /// By user id, with the same hash in every process: a snapshot is written map by map, so that its users come back map by
-/// map, which caches like. Ids are random and our own, so nobody can make them collide.
+/// map, which caches like. Ids are random and our own, so no one can make them collide.
 pub(super) type ById<V> = Maps<UserId, V, FixedState>;
 
 impl<K: Eq + Hash, V, S: BuildHasher + Clone + Default> Maps<K, V, S> {

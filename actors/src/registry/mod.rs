@@ -65,7 +65,7 @@ pub enum Item {
     User(UserId, Record),
     /// A user's extension record.
     Extension(UserId, Arc<[u8]>),
-    /// A key of another family, perhaps one of a later version.
+    /// A key of any other family, perhaps one of a later version.
     Value(ValueKey, Arc<[u8]>),
 }
 
@@ -77,7 +77,7 @@ const KEPT_ENDED: usize = 16_384;
 struct Ended {
     ids: HashSet<UserId, RandomState>,
     order: VecDeque<UserId>,
-    /// When the youngest of those was created who are kept no more: Unix time in milliseconds.
+    /// When the youngest of those that are no longer kept was created: Unix time in milliseconds.
     forgotten_ms: u64,
 }
 
@@ -134,7 +134,7 @@ impl Registry {
         self.users.len()
     }
 
-    /// Whether there is nobody.
+    /// Whether there are no users.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -150,7 +150,7 @@ impl Registry {
     }
 
     /// A user with all that is kept about them. (Extension records are read once before they get here: by the codec at
-    /// recovery, which refuses what it cannot read, and by whoever wrote them.)
+    /// recovery, which refuses what it cannot read, and by the writer of the value.)
     pub fn load(&self, id: &UserId) -> Option<UserState> {
         // the extension record is read and written under its user's lock, so that the two belong together
         let (record, bytes) = self.users.with(id, |slot| (slot.record(), self.extensions.with(id, Arc::clone)))?;
@@ -162,7 +162,7 @@ impl Registry {
         Some(UserState { id: *id, record, extension, meters, document })
     }
 
-    /// Who has this identity.
+    /// The user who has this identity.
     pub fn resolve(&self, identity: &IdentityKey) -> Option<UserId> {
         self.identities.with(identity, |id| *id)
     }
@@ -201,8 +201,8 @@ impl Registry {
         self.users.visit(page, |id, slot| see(id, &slot.record()));
     }
 
-    /// Whether this id was given to nobody here: its user was created after `since_ms` (Unix time in milliseconds), is not here, and
-    /// is none of those who ended since. False where that is not known.
+    /// Whether this id was never given out here: its user was created after `since_ms` (Unix time in milliseconds), is not here, and
+    /// is not one of those that ended since. False where that is not known.
     pub fn was_never_here(&self, id: &UserId, since_ms: u64) -> bool {
         if id.created_ms() <= since_ms || self.record(id).is_some() || self.survivor(id).is_some() {
             return false;
@@ -211,12 +211,12 @@ impl Registry {
         id.created_ms() > ended.forgotten_ms && !ended.ids.contains(id)
     }
 
-    /// Whose data the data of this id is now, if its user became part of another.
+    /// Whose data the data of this id is now, if its user became part of an account.
     pub fn survivor(&self, id: &UserId) -> Option<UserId> {
         self.aliases.with(id, |survivor| *survivor)
     }
 
-    /// The value of a key of another family.
+    /// The value of a key of any other family.
     pub fn value(&self, key: &ValueKey) -> Option<Arc<[u8]>> {
         self.values.with(key, Arc::clone)
     }
@@ -274,7 +274,7 @@ impl Registry {
 
     // The rest is for the store's writer and for recovery alone: they make the registry the journal's durable prefix.
 
-    /// Puts a record, of the two last activities the later one; and does `with_it` before anybody can look.
+    /// Puts a record, with the later of the two last activities; and does `with_it` before anyone can look.
     pub(crate) fn put_user(&self, id: UserId, mut record: Record, with_it: impl FnOnce()) {
         match self.users.map(&id).entry(id) {
             Entry::Occupied(mut entry) => {
@@ -293,7 +293,7 @@ impl Registry {
     /// Takes a user away, with the extension record and the identities in it.
     pub(crate) fn remove_user(&self, id: &UserId) {
         let entry = self.users.map(id).entry(*id);
-        // also of a user who is not there: a snapshot may have copied the extension record before the user went
+        // also of an absent user: a snapshot may have copied the extension record before the user went
         self.remove_extension(id);
         if let Entry::Occupied(entry) = entry {
             entry.remove();
@@ -318,7 +318,7 @@ impl Registry {
         }
     }
 
-    /// Takes out of the indexes what led to a user and does not any more. What somebody else has by now stays.
+    /// Removes from the indexes what no longer leads to a user. What a different user has by now stays.
     fn forget(&self, id: &UserId, old: &Extension, kept: &[IdentityKey], kept_aliases: &[Alias]) {
         for claim in old.claims().iter().filter(|claim| !kept.contains(claim)) {
             self.identities.remove_if_is(claim, id);
@@ -335,12 +335,12 @@ impl Registry {
         }
     }
 
-    /// Raises `last_seen` of a user who is there.
+    /// Raises `last_seen` of an existing user.
     pub(crate) fn raise_last_seen(&self, id: &UserId, at: ServiceTime) {
         self.users.with(id, |slot| slot.last_seen.fetch_max(at, Ordering::Relaxed));
     }
 
-    /// Puts a value of another family.
+    /// Puts a value of any other family.
     pub(crate) fn put_value(&self, key: ValueKey, value: Arc<[u8]>) {
         let (family, bytes) = (key.family, value.len());
         let old = self.values.insert(key, value);
@@ -357,7 +357,7 @@ impl Registry {
         }
     }
 
-    /// Takes a value of another family away.
+    /// Removes a value of any other family.
     pub(crate) fn remove_value(&self, key: &ValueKey) {
         if let Some(old) = self.values.remove(key) {
             self.count_fewer_bytes(key.family, old.len());

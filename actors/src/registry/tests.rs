@@ -1,4 +1,4 @@
-//! What a user takes in memory, and who is live.
+//! The memory of a user, and which users are live.
 
 use super::*;
 use crate::domain::SessionKind;

@@ -19,12 +19,12 @@ pub enum Effect {
     RemoveExtension(UserId),
     /// This user was active.
     Touch(UserId, ServiceTime),
-    /// This key of another family, perhaps one of a later version, has this value.
+    /// This key of any other family, perhaps one of a later version, has this value.
     PutValue(ValueKey, Arc<[u8]>),
     /// The document of this key changed by this much, into this: not known any more where the change was read from the
     /// journal. A document that is past the change is left as it is.
     EditValue(ValueKey, Arc<[u8]>, Option<Arc<[u8]>>),
-    /// This key of another family has none.
+    /// This key of any other family has none.
     RemoveValue(ValueKey),
 }
 
@@ -37,7 +37,7 @@ impl Effect {
         }
     }
 
-    /// Does them all, in order. A record and its extension record change together, for whoever looks meanwhile.
+    /// Does them all, in order. A record and its extension record change together for all readers.
     pub(crate) fn apply_all(effects: impl IntoIterator<Item = Self>, registry: &Registry) {
         let mut effects = effects.into_iter().peekable();
         while let Some(effect) = effects.next() {

@@ -62,7 +62,7 @@ pub(super) struct Accepted<'a> {
 }
 
 impl Accepted<'_> {
-    /// What the actors of those whom it changed are told.
+    /// What the actors of the changed users are told.
     pub(super) fn notices(&self) -> impl Iterator<Item = Applied> {
         let (cause, continued) = (self.cause, self.continued);
         self.effects.iter().filter_map(move |effect| Some(Applied { id: effect.changed_user()?, cause, continued }))
@@ -162,7 +162,7 @@ impl<'a> Group<'a> {
             }
             Op::Expire { id, cutoff } => {
                 let current = self.user(&id).filter(|current| current.is_anonymous() && current.last_seen <= cutoff)?;
-                // a lazy cookie is good for the window at most: who was inactive for all of it has none left
+                // a lazy cookie is good for the window at most: a user inactive for all of it has none left
                 self.remove(id, &current, None);
             }
             Op::GiveUp { id, made } => {
@@ -220,7 +220,7 @@ impl<'a> Group<'a> {
         self.values.get(key, || self.registry.value(key))
     }
 
-    /// Takes a user away. Who was made lazily and ended at a time that matters is remembered.
+    /// Removes a user. The id of one who was created lazily is remembered while its lazy cookie may still be good.
     fn remove(&mut self, id: UserId, current: &Record, ended: Option<ServiceTime>) {
         self.users.set(id, None);
         self.effects.push(Effect::RemoveUser(id));

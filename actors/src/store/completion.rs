@@ -18,7 +18,7 @@ use crate::domain::{Cause, Continued, Outcome, UserId};
 /// A change that was applied to a live user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Applied {
-    /// Who changed.
+    /// The user who changed.
     pub id: UserId,
     /// Why.
     pub cause: Cause,
@@ -64,7 +64,7 @@ pub struct ReplyTo {
 }
 
 impl ReplyTo {
-    /// Keeps a permit until the outcomes are there, also when nobody waits for them any more: the permits then bound what
+    /// Keeps a permit until the outcomes are known, also when no caller waits for them any more: the permits then bound what
     /// is queued at a store that stalls.
     pub fn holding(mut self, permit: OwnedSemaphorePermit) -> Self {
         self.permit = Some(permit);

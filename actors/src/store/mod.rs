@@ -1,6 +1,6 @@
 //! The store port: load, resolve, commit; the contract of a transactional database. Nothing above it may assume to be alone.
 //!
-//! A change set is checked, written, synced, applied to the registry and only then answered, so nobody sees uncommitted
+//! A change set is checked, written, synced, applied to the registry and only then answered, so no reader sees uncommitted
 //! state, a set is all or nothing, and an update can never bring back a user who is gone.
 
 mod apply;
@@ -53,13 +53,13 @@ pub trait Store: Send + Sync + 'static {
     /// they are durable.
     fn commit(&self, sets: Sets, reply: ReplyTo);
 
-    /// Writes an activity that the registry already shows, with the next group; nobody waits for it.
+    /// Writes an activity that the registry already shows, with the next group; no caller waits for it.
     fn note_touch(&self, id: UserId, at: ServiceTime);
 
     /// Whether it can write.
     fn health(&self) -> Health;
 
-    /// Who is told about applied changes from now on.
+    /// The watcher of applied changes from now on.
     fn watch(&self, watcher: Arc<dyn Watcher>);
 
     /// A user with all that is kept about them.
@@ -67,7 +67,7 @@ pub trait Store: Send + Sync + 'static {
         self.registry().load(id)
     }
 
-    /// Who has this identity.
+    /// The user who has this identity.
     fn resolve(&self, identity: &IdentityKey) -> Option<UserId> {
         self.registry().resolve(identity)
     }

@@ -30,13 +30,13 @@ impl ManualClock {
         self.wall_ms.fetch_add(seconds * 1000, Ordering::SeqCst);
     }
 
-    /// Time passes, and nobody could do anything.
+    /// Time passes in which no thread ran.
     pub fn stand_still_s(&self, seconds: u64) {
         self.stood_still_us.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
         self.advance_s(seconds);
     }
 
-    /// Somebody sets the wall clock.
+    /// Sets the wall clock.
     pub fn jump_wall_s(&self, seconds: i64) {
         self.wall_ms.fetch_add((seconds * 1000).cast_unsigned(), Ordering::SeqCst);
     }

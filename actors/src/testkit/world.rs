@@ -123,7 +123,7 @@ impl Running {
     }
 }
 
-/// Waits for a condition that another thread brings about; the bound is for a broken program, not for a slow one.
+/// Waits for a condition that a different thread brings about; the bound is for a broken program, not for a slow one.
 pub async fn until(what: &str, condition: impl Fn() -> bool) {
     for _ in 0..60_000 {
         if condition() {

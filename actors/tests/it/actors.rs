@@ -86,7 +86,7 @@ async fn both_workers_use_the_one_actor_and_a_change_past_it_is_seen() {
     other.open_session(&user.user, SessionKind::V1, DeviceId::default(), None).await.unwrap();
     assert_eq!(running.core.stats().activations.load(Ordering::SeqCst), 1);
 
-    // past the actor, as another node would
+    // past the actor, as a second node would
     let commit = async |operation| {
         let state = running.store.load(&user.user).unwrap();
         let decision = state.decide(&operation, running.store.clock().now(), &world.policy).unwrap();

@@ -1,4 +1,4 @@
-//! What is bounded over all users: lazy ids that ended, and who goes when room is short and the operator wants that.
+//! What is bounded over all users: lazy ids that ended, and which users go when room is short and the operator allows it.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ fn ended(running: &Running) -> usize {
     running.store.registry().keys(Family::ENDED_LAZY)
 }
 
-/// S35: whoever ends lazy ids again and again fills no memory, and takes no place of those who are not readers of such.
+/// S35: a client that ends lazy ids again and again fills no memory, and takes no place of other users.
 #[actix_rt::test]
 async fn lazy_ids_that_ended_are_bounded_and_room_comes_back() {
     let mut world = World::new(3);
@@ -54,7 +54,7 @@ async fn lazy_ids_that_ended_are_bounded_and_room_comes_back() {
     assert!(running.handle.make_lazily(&running.handle.new_reader_id()).await.is_ok());
 }
 
-/// A hundred places, of which 95 are taken: by users who were made two hours after one another, every sixth of whom came back.
+/// A hundred places, of which 95 are taken: by users who were created two hours apart, every sixth of whom came back.
 async fn nearly_full(world: &World, running: &Running) -> Vec<(LoggedIn, bool)> {
     let mut users = Vec::new();
     for number in 0..95 {
@@ -107,7 +107,7 @@ async fn nobody_is_given_up_whom_the_operator_wants_to_keep() {
     }
 }
 
-/// Documents are a bound too: whoever wrote one and never came back goes with it.
+/// Documents are a bound too: a user who wrote one and never came back goes with it.
 #[actix_rt::test]
 async fn documents_of_those_who_never_came_back_make_room_too() {
     let mut world = World::new(6);
@@ -125,7 +125,7 @@ async fn documents_of_those_who_never_came_back_make_room_too() {
     }
     assert!(users.iter().filter(|(_, wrote)| *wrote).count() >= 10);
     world.clock.advance_s(2 * DAY_S);
-    // whoever is live stays, and after a restart nobody is
+    // a live user stays, and after a restart no user is live
     assert_eq!(sweep(&running).await.given_up, 0);
     running.close();
     let running = world.open();
@@ -137,7 +137,7 @@ async fn documents_of_those_who_never_came_back_make_room_too() {
     assert!(!running.knows(&users[0].0.user) && running.knows(&users[10].0.user));
 }
 
-/// Whoever keeps no document makes no room for documents by going, however old.
+/// A user without a document makes no room for documents by going, however old.
 #[actix_rt::test]
 async fn nobody_is_given_up_whose_going_makes_no_room() {
     let mut world = World::new(7);
@@ -146,7 +146,7 @@ async fn nobody_is_given_up_whose_going_makes_no_room() {
     let running = world.open();
     let text = format!(r#"{{"a":"{}"}}"#, "x".repeat(880));
     let (mut without, mut with) = (Vec::new(), Vec::new());
-    // between those who wrote something come those who did not
+    // between users who wrote something come those who did not
     for number in 0..33 {
         let user = running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap().user;
         if number % 3 == 2 {

@@ -87,14 +87,14 @@ async fn conforms(store: Arc<dyn Store>) {
     assert_eq!(subject.commit(vec![vec![create(2), create(3), create(1)]]).await, [conflict(2)]);
     assert_eq!((record(2), record(3)), (None, None));
 
-    // an update never brings back who is gone, and a removed id may be made again
+    // an update never brings a user back, and a removed id may be created again
     let remove = |seen| vec![Op::Remove { id: id(1), seen }];
     assert_eq!(subject.commit(vec![remove(1)]).await, [conflict(0)]);
     assert_eq!(subject.commit(vec![remove(2), vec![create(1)]]).await, [DONE, DONE]);
     assert_eq!(subject.commit(vec![update(2)]).await, [conflict(0)]);
     assert_eq!(record(1).map(|r| r.version), Some(0));
 
-    // touch names no version, takes the maximum, and never makes anybody
+    // touch names no version, takes the maximum, and never creates a user
     let touch = |n, at| vec![Op::Touch { id: id(n), at }];
     assert_eq!(subject.commit(vec![touch(1, 150), touch(1, 120), touch(9, 150)]).await, [DONE, DONE, DONE]);
     assert_eq!((record(1).map(|r| r.last_seen), record(9)), (Some(150), None));
@@ -128,7 +128,7 @@ async fn conforms(store: Arc<dyn Store>) {
     assert_eq!(subject.commit(vec![bare]).await, [DONE]);
     assert_eq!((store.resolve(&key("a")), store.load(&id(6)).unwrap().extension), (None, None));
 
-    // a waiter who goes away cancels nothing
+    // a waiter that goes away cancels nothing
     let (reply, outcome) = subject.completions.register(1);
     drop(outcome);
     store.commit(vec![ChangeSet { cause: Cause::Created, at: 1, ops: vec![create(8)] }].into(), reply);

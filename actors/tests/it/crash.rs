@@ -18,7 +18,7 @@ const CHILD_DIR: &str = "PASSERBY_TEST_CRASH_DIR";
 const ROUNDS: &str = "PASSERBY_TEST_KILL_ROUNDS";
 const READY: &str = "ready";
 
-/// Not a test of its own: the child of the one below, which ends at once when nobody asks for it.
+/// Not a test of its own: the child of the one below, which ends at once when it is not asked for.
 #[test]
 fn child_under_load() {
     let Ok(dir) = std::env::var(CHILD_DIR) else { return };

@@ -1,4 +1,4 @@
-//! Who is inactive for the whole window is gone, to the second; who keeps coming never is; the wall clock decides nothing.
+//! A user inactive for the whole window is gone, to the second; one who keeps coming never is; the wall clock decides nothing.
 
 use passerby_actors::domain::{Refusal, SessionKind};
 use passerby_actors::handle::{Error, IdForm};

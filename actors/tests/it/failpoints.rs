@@ -76,7 +76,7 @@ fn token(expires: u32) -> MailToken {
     MailToken { hash: [7; 32], expires }
 }
 
-/// Not a test of its own: the child of the one below, which ends at once when nobody asks for it.
+/// Not a test of its own: the child of the one below, which ends at once when it is not asked for.
 #[test]
 fn child_that_dies_at_a_point() {
     let Ok(asked) = std::env::var(CHILD) else { return };
@@ -127,7 +127,7 @@ fn child_that_dies_at_a_point() {
     });
 }
 
-/// Whether the change is there; panics if a part of it is.
+/// Whether the change is stored; panics if only a part of it is.
 fn is_done(handle: &Handle, store: &dyn Store, round: usize, change: &str, (guest, owner): (UserId, UserId)) -> bool {
     let user = |id: &UserId| handle.load(id);
     match change {

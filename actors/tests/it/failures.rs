@@ -31,7 +31,7 @@ async fn a_failing_disk_gives_errors_and_calls_nobody_dead_and_then_heals() {
         let rotated = handle.rotate(&v1.user, v1.number, 0).await;
         assert!(matches!(rotated, Err(Error::NotWritable | Error::OutcomeUnknown)), "{rotated:?}");
         assert_eq!(handle.logout(&v1.user, v1.number).await, Err(Error::NotWritable));
-        // checks of live users go on, and nobody is told that they are dead, not even who is
+        // checks of live users go on, and no user is called dead, not even one who is
         handle.check(&sdk.user, &sdk.session, Some(sdk.epoch)).unwrap();
         assert_eq!(handle.check(&v1.user, &sdk.session, None).map(drop), Err(Error::NotWritable));
         world.clock.advance_s(91 * DAY_S);
@@ -78,7 +78,7 @@ async fn a_failure_while_a_generation_is_made_loses_nothing() {
     }
 }
 
-/// What stands at the path of a folder that was moved away is another server's: nothing of it is cleared away.
+/// What is at the path of a folder that was moved away belongs to a different server: nothing of it is removed.
 #[actix_rt::test]
 async fn a_generation_that_fails_because_its_folder_was_replaced_clears_nothing_away_there() {
     let folder = tempfile::tempdir().unwrap();
@@ -203,7 +203,7 @@ impl Drop for Tmpfs {
     }
 }
 
-/// What a start would read is taken away: nobody is told that anything is stored before it is there again.
+/// What a start would read is removed: no change is acknowledged before it is there again.
 #[actix_rt::test]
 async fn what_a_start_needs_is_missed_and_made_anew() {
     type Taken = fn(&Path);

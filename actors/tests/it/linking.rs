@@ -1,4 +1,4 @@
-//! Linking: one identity has one owner, whoever races; and what a link does to sessions and tokens.
+//! Linking: one identity has one owner, whatever races; and what a link does to sessions and tokens.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ async fn log_in(linker: &LinkerHandle, external: &str) -> Result<LoggedIn, Error
 const IN_USE: Error = Error::Refused(Refusal::IdentityInUse);
 const ENDED: Error = Error::Refused(Refusal::SessionEnded);
 
-/// Every identity in the registry has one owner, who knows of it, also after a restart.
+/// Every identity in the registry has one owner, whose record has it, also after a restart.
 fn consistent(running: &Running, users: &[UserId], externals: &[String]) {
     let mut owners = BTreeMap::new();
     for user in users {
@@ -93,7 +93,7 @@ async fn a_link_replaces_the_session_that_asks_and_ends_those_begun_anonymously(
     assert!(running.handle.check(&app.user, &app.session, None).is_ok());
     assert_eq!(running.handle.check(&app.user, &app.session, Some(app.epoch)).unwrap_err(), ENDED);
 
-    // another device logs in, and a second provider logs nobody out
+    // a second device logs in, and a second provider logs no device out
     let device = log_in(&linker, "app").await.unwrap();
     assert_eq!(device.user, app.user);
     let second = linker.link(app.user, app.number, proof("second")).await.unwrap();
@@ -160,7 +160,7 @@ async fn a_user_has_a_bounded_number_of_identities() {
     assert_eq!(running.store.resolve(&proof("more").identity), None);
 }
 
-/// Design §6: link ∥ logout, delete, expiry, another link: linked, or gone and the link refused.
+/// Link ∥ logout, delete, expiry, a second link: linked, or gone and the link refused.
 #[actix_rt::test]
 async fn links_race_with_logouts_deletions_expiry_and_each_other() {
     let mut world = World::new(5);
@@ -220,7 +220,7 @@ async fn merge(linker: &LinkerHandle, user: &LoggedIn, proof: Proof) -> Result<J
     linker.merge(user.user, user.number, proof, OPENS, MergePolicy::default()).await
 }
 
-/// Whoever shares a device with many goes on doing so.
+/// A user who shares a device with many goes on doing so.
 #[actix_rt::test]
 async fn beyond_256_merges_the_oldest_alias_is_forgotten() {
     let world = World::new(7);
@@ -241,7 +241,7 @@ async fn beyond_256_merges_the_oldest_alias_is_forgotten() {
     assert_eq!(state.aliases().iter().map(|alias| alias.id).collect::<Vec<_>>(), guests[2..]);
     let survivor = |guest: &UserId| running.store.registry().survivor(guest);
     assert_eq!((survivor(&guests[1]), survivor(&guests[2])), (None, Some(account.user)));
-    // a socket is told of everybody who comes, however many are remembered
+    // a socket is told of every user who joins, however many are remembered
     let (mut socket, mut told) = (socket.unwrap(), Vec::new());
     while told.len() < 7 {
         let push = socket.inbox.next().await.unwrap();
@@ -253,7 +253,7 @@ async fn beyond_256_merges_the_oldest_alias_is_forgotten() {
     running.store.stop();
 }
 
-/// Design §6: one set; the id becomes an alias, the sessions end, nobody else notices; and the answer can be had again.
+/// One set; the id becomes an alias, the sessions end, no one else notices; and the answer can be had again.
 #[actix_rt::test]
 async fn an_anonymous_user_becomes_part_of_the_account_that_has_the_identity() {
     let world = World::new(7);
@@ -290,7 +290,7 @@ async fn an_anonymous_user_becomes_part_of_the_account_that_has_the_identity() {
     // only an anonymous user can be merged away
     let lasting = merge(&linker, &stranger, proof("a")).await;
     assert_eq!(lasting, Err(Error::Refused(Refusal::NotAnonymous)));
-    // nobody's identity is simply linked, one's own is there already
+    // a free identity is simply linked, the user's own is linked already
     let other = anonymous(&running, SessionKind::V1).await;
     let Ok(Joined::Linked(linked)) = merge(&linker, &other, proof("c")).await else { panic!("it is linked") };
     assert_eq!(merge(&linker, &linked, proof("c")).await, Ok(Joined::Linked(linked)));
@@ -306,7 +306,7 @@ async fn an_anonymous_user_becomes_part_of_the_account_that_has_the_identity() {
     assert_eq!(running.store.registry().survivor(&guest.user), None, "an alias goes with its survivor");
 }
 
-/// Design §6: merge ∥ logout of the source → merged, or gone; merge ∥ delete of the target → merged and then deleted, or
+/// Merge ∥ logout of the source → merged, or gone; merge ∥ delete of the target → merged and then deleted, or
 /// refused with the source as it was; two merges into one account → both.
 #[actix_rt::test]
 async fn merges_race_with_logouts_deletions_and_each_other() {
@@ -359,7 +359,7 @@ async fn merges_race_with_logouts_deletions_and_each_other() {
                 assert!(running.handle.check(&guest.user, &guest.session, Some(guest.epoch)).is_ok(), "{round}");
                 "refused, the target being deleted"
             }
-            // the deletion was over before the merge began to look: there was nobody to merge with
+            // the deletion was over before the merge began: there was no user to merge with
             (1, Ok(Joined::Linked(_)), Ok(())) => "linked after the deletion",
             (2, Ok(Joined::Merged(..)), Ok(())) => {
                 let aliases = running.handle.load(&account.user).unwrap().aliases().len();

@@ -13,7 +13,7 @@ use crate::support::Random;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fact {
     Created(UserId),
-    /// another session, so that there is an extension record
+    /// a second session, so that there is an extension record
     OpenBegun(UserId, u32),
     Opened(UserId, u32),
     RotationBegun(UserId, u32),
@@ -130,7 +130,7 @@ fn counted(document: Option<&[u8]>) -> u32 {
     number.unwrap_or_default()
 }
 
-/// Everybody who was ever heard of.
+/// Every user ever created.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger(BTreeMap<UserId, Bounds>);
 
@@ -159,7 +159,7 @@ impl Ledger {
         }
     }
 
-    /// Every acknowledged change is there, and nothing that was ended is back. What was under way is settled from now on.
+    /// Every acknowledged change is stored, and nothing that was ended is back. What was under way is settled from now on.
     pub(crate) fn check(&mut self, registry: &Registry, context: &str) {
         let one = |sessions: &[Session]| sessions.iter().find(|s| s.number == 1).map(|s| s.refresh_counter);
         self.0.retain(|id, user| {

@@ -21,7 +21,7 @@ const WINDOW_S: u64 = 10_000;
 const GRANULARITY_S: u64 = 100;
 const LIFETIME_S: u64 = 20_000;
 const MAX_SESSIONS: usize = 5;
-/// How many identities of another provider are to be had at a time, and how many more come with each step.
+/// How many identities of a second provider are to be had at a time, and how many more come with each step.
 const PEOPLE: usize = 12;
 const STEPS_PER_PERSON: usize = 100;
 
@@ -123,7 +123,7 @@ impl User {
 struct Model {
     now: u64,
     users: HashMap<UserId, User>,
-    /// everybody ever, so that the dead are asked for too
+    /// every user ever, so that the dead are asked for too
     known: Vec<UserId>,
 }
 
@@ -200,7 +200,7 @@ impl Model {
         self.alive(id).ok_or(Refusal::Gone)?.link(number, person, now)
     }
 
-    /// Who has a new session, and which.
+    /// The user with a new session, and which.
     fn merge(&mut self, id: &UserId, number: u32, person: usize) -> Result<(UserId, u32), Refusal> {
         let now = self.now;
         let Some(owner) = self.owner(person).filter(|owner| owner != id) else {

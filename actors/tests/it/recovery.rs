@@ -201,7 +201,7 @@ async fn erased_users_leave_the_disk_with_the_next_generation() {
     assert!(holds(&world.dir, users[1].as_bytes()), "the search finds who lives");
 }
 
-/// S44: who is erased while a generation is written may be in it, and waits for the next one no longer because it took long.
+/// S44: a user who is erased while a generation is written may be in it, and waits for the next one no longer because it took long.
 #[actix_rt::test]
 async fn the_age_of_a_generation_counts_from_its_beginning() {
     let folder = tempfile::tempdir().unwrap();

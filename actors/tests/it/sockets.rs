@@ -1,4 +1,4 @@
-//! Sockets of a live user: each hears of every change once and in order, and what a merge does is the same whoever writes meanwhile.
+//! Sockets of a live user: each hears of every change once and in order, and a merge does the same whatever is written meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -345,7 +345,7 @@ async fn a_merge_is_told_to_both_and_loses_nothing_that_is_written_meanwhile() {
             heard.push(push);
         }
         assert_eq!(end(&heard), [Push::Ended(Cause::MergedInto), merged.clone()]);
-        // whoever asks now is told of all that came before
+        // a request made now is told of all that came before
         increment(&running, &account.user, None).await.unwrap();
         let heard = told(&mut of_account);
         assert!(heard.iter().any(|push| **push == merged), "{heard:?}");
@@ -361,7 +361,7 @@ async fn a_merge_is_told_to_both_and_loses_nothing_that_is_written_meanwhile() {
     }
 }
 
-/// Of several who become part of an account at once each is told, once.
+/// Of several users who become part of an account at once, each is told, once.
 #[actix_rt::test]
 async fn everybody_who_becomes_part_of_an_account_is_told() {
     for round in 0..10 {
@@ -497,7 +497,7 @@ async fn a_merge_has_its_place_among_all_that_is_written() {
     assert!(before > 50 && after > 50, "{before} before, {after} after: otherwise they did not meet");
 }
 
-/// A hundred clients who count a thousand times each: the exact sum.
+/// A hundred clients that count a thousand times each: the exact sum.
 #[actix_rt::test]
 async fn a_hundred_thousand_increments_all_count() {
     let world = World::new(1);

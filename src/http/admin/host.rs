@@ -1,5 +1,5 @@
 //! By which names the admin listener may be called. A page anywhere can make a name of its own lead to this machine (DNS rebinding)
-//! and would then read what it answers; an address is nobody's name.
+//! and would then read what it answers; an address is not a name that a page can own.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl AdminHosts {
     }
 }
 
-/// Middleware: refuses a request that names another host. One that names none, as HTTP/1.0 may, comes from no browser.
+/// Middleware: refuses a request that names a different host. One that names none, as HTTP/1.0 may, comes from no browser.
 pub(crate) async fn check_host(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,

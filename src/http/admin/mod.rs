@@ -129,7 +129,7 @@ fn routes(config: &mut web::ServiceConfig) {
         }));
 }
 
-/// What is here, for whoever opens the printed address in a browser.
+/// What is here, for those who open the printed address in a browser.
 async fn index(request: HttpRequest, phase: web::Data<SharedPhase>) -> HttpResponse {
     let now = match &*phase.read() {
         Phase::Recovering => "recovering",
@@ -168,7 +168,7 @@ async fn readyz(phase: web::Data<SharedPhase>) -> HttpResponse {
     }
 }
 
-/// Requests should be sent here, since nobody is refused who is known; but newcomers or changes may be, or the next start would
+/// Requests should be sent here, since no known user is refused; but newcomers or changes may be, or the next start would
 /// fail, and the body says why.
 fn ready(server: &Server) -> HttpResponse {
     let reason = |bound: &Bound| match bound.fullness() {
@@ -212,14 +212,14 @@ fn register(registry: &mut Registry, server: &Server) {
         registry.register(name, help, ConstCounter::new(value.load(Ordering::Relaxed)));
     };
     let actors = server.core.stats();
-    counter("logins", "Users made", &actors.logins);
-    counter("activations", "Session actors begun", &actors.activations);
-    counter("passivations", "Session actors put to rest", &actors.passivations);
+    counter("logins", "Users created", &actors.logins);
+    counter("activations", "Session actors started", &actors.activations);
+    counter("passivations", "Session actors passivated", &actors.passivations);
     counter("actor_deaths", "Session actors that died", &actors.deaths);
-    counter("requests_shed", "Operations refused for want of a permit", &actors.shed);
+    counter("requests_shed", "Operations refused without a permit", &actors.shed);
     counter(
         "strangers",
-        "Genuine tokens and cookies of users who were never here: another server has the same keys and other data",
+        "Genuine tokens and cookies of users who were never here: a second server has the same keys and different data",
         &actors.strangers,
     );
     counter("refresh_grace_uses", "Uses of the refresh token before the current one", &actors.grace_uses);
@@ -227,38 +227,38 @@ fn register(registry: &mut Registry, server: &Server) {
     let store = server.store.stats();
     counter("groups", "Groups made durable", &store.groups);
     counter("change_sets_done", "Change sets done", &store.sets_done);
-    counter("change_sets_conflicted", "Change sets that found another version than they named", &store.sets_conflicted);
+    counter(
+        "change_sets_conflicted",
+        "Change sets that found a different version than they named",
+        &store.sets_conflicted,
+    );
     counter("change_sets_failed", "Change sets whose outcome is unknown", &store.sets_failed);
     counter("write_failures", "Failed writes or syncs of the journal", &store.write_failures);
     counter("generations", "Generations completed", &store.generations);
     counter("generation_failures", "Generations that could not be completed", &store.generation_failures);
     let links = server.linker.stats();
     counter("links", "Identities linked", &links.links);
-    counter("link_conflicts", "Links refused because the identity has another owner", &links.conflicts);
-    counter("unlinks", "Identities taken off", &links.unlinks);
+    counter("link_conflicts", "Links refused because the identity has a different owner", &links.conflicts);
+    counter("unlinks", "Identities unlinked", &links.unlinks);
     counter("merges", "Anonymous users who became part of an account", &links.merges);
     counter("merge_repeats", "Links and merges whose answer was given again", &links.repeats);
     counter("identity_logins", "Logins by an identity", &links.logins);
-    counter("credential_changes", "Registrations, confirmations, mails asked for, passwords set", &links.credentials);
+    counter("credential_changes", "Registrations, confirmations, requested e-mails, passwords set", &links.credentials);
     let sweep = server.janitor.stats();
     counter("sweep_pages", "Registry pages swept", &sweep.pages);
-    counter("users_expired", "Users that were inactive for the whole window", &sweep.expired);
-    counter(
-        "users_given_up",
-        "Users that were made, never came back and were given up for want of room",
-        &sweep.given_up,
-    );
+    counter("users_expired", "Users who were inactive for the whole window", &sweep.expired);
+    counter("users_given_up", "Users who were created, never came back and were removed to make room", &sweep.given_up);
 
     let (unread, repeated) = telemetry::left_out();
     for (name, help, count) in [
         (
             "over_share_users",
-            "Users not made because too many of their network never came back",
+            "Users not created because too many of their network never came back",
             server.budgets.over_share()[0],
         ),
         (
             "over_share_documents",
-            "Changes of documents that came when their network had written too much, and could not grow",
+            "Changes refused to grow a document because their network had written too much",
             server.budgets.over_share()[1],
         ),
         (
@@ -266,7 +266,7 @@ fn register(registry: &mut Registry, server: &Server) {
             "Connections closed at once because the server or their network has as many as it may",
             server.connections.refused(),
         ),
-        ("log_lines_dropped", "Log lines left out because whoever reads them was too slow", unread),
+        ("log_lines_dropped", "Log lines dropped because their reader was too slow", unread),
         ("log_lines_sampled", "Warnings left out because one place in the code wrote too many", repeated),
     ] {
         registry.register(name, help, ConstCounter::new(count));
@@ -274,7 +274,7 @@ fn register(registry: &mut Registry, server: &Server) {
     let [create, link, bad_tokens, challenges] = server.budgets.refused();
     let proofs = server.challenges.counts();
     for (name, help, count) in [
-        ("over_budget_creates", "Users not made because their network had made too many", create),
+        ("over_budget_creates", "Users not created because their network had created too many", create),
         ("over_budget_links", "Identities not tried because their network had tried too many", link),
         ("over_budget_tokens", "Tokens that are not ours, beyond what their network may present", bad_tokens),
         (
@@ -284,7 +284,7 @@ fn register(registry: &mut Registry, server: &Server) {
         ),
         (
             "data_refused",
-            "Requests refused because of the work on documents that they ask for",
+            "Requests refused because of the work on documents that they would cost",
             server.data_work.refused(),
         ),
         (
@@ -294,7 +294,7 @@ fn register(registry: &mut Registry, server: &Server) {
         ),
         ("challenges_made", "Proofs of work that were asked for", proofs.made),
         ("proofs_taken", "Proofs of work that were accepted", proofs.taken),
-        ("proofs_refused", "Proofs of work that were wrong, late, used or another network's", proofs.refused),
+        ("proofs_refused", "Proofs of work that were wrong, late, used or of a different network", proofs.refused),
     ] {
         registry.register(name, help, ConstCounter::new(count));
     }
@@ -316,10 +316,10 @@ fn register(registry: &mut Registry, server: &Server) {
     if let Some(mailer) = &server.accounts.mailer {
         let counts = mailer.counts();
         for (name, help, count) in [
-            ("mails_delivered", "Mails taken by the mail server or the webhook", counts.delivered),
-            ("mails_failed", "Mails given up", counts.failed),
-            ("mail_retries", "Tries of a mail beyond the first", counts.retries),
-            ("mails_refused", "Mails refused because too many were waiting", counts.refused),
+            ("mails_delivered", "E-mails accepted by the mail server or the webhook", counts.delivered),
+            ("mails_failed", "E-mails given up", counts.failed),
+            ("mail_retries", "Attempts at an e-mail beyond the first", counts.retries),
+            ("mails_refused", "E-mails refused because too many were waiting", counts.refused),
         ] {
             registry.register(name, help, ConstCounter::new(count));
         }
@@ -333,13 +333,13 @@ fn register(registry: &mut Registry, server: &Server) {
     };
     gauge("users", "Users in the registry", None, server.store.registry().len() as u64);
     let bytes = server.store.registry().document_bytes() as u64;
-    gauge("data", "What all documents take", Some(Unit::Bytes), bytes);
+    gauge("data", "Size of all documents", Some(Unit::Bytes), bytes);
     let bytes = server.core.policy().documents_bytes as u64;
-    gauge("data_limit", "What all documents may take", Some(Unit::Bytes), bytes);
+    gauge("data_limit", "Limit on the size of all documents", Some(Unit::Bytes), bytes);
     gauge("sockets", "Open sockets", None, server.sockets.count());
-    gauge("sockets_limit", "How many there may be", None, server.sockets.most());
+    gauge("sockets_limit", "Limit on open connections of the public listener", None, server.sockets.most());
     gauge("connections", "Open connections of the public listener", None, server.connections.count());
-    gauge("connections_limit", "How many there may be", None, server.connections.most());
+    gauge("connections_limit", "Limit on open connections of the public listener", None, server.connections.most());
     gauge("live_users", "Users with a session actor", None, server.core.live_users() as u64);
     gauge(
         "commits_waiting",
@@ -376,7 +376,7 @@ fn register(registry: &mut Registry, server: &Server) {
     registry.register("keys", "Keys of each family, in the store and in memory", Labelled("family", keys));
     let bounds = server.core.bounds();
     let of_bounds = |figure: fn(&Bound) -> u64| Labelled("bound", bounds.iter().map(|b| (b.name, figure(b))).collect());
-    registry.register("bound_used", "What has a bound over all users", of_bounds(|bound| bound.used as u64));
+    registry.register("bound_used", "Use of each bound over all users", of_bounds(|bound| bound.used as u64));
     registry.register("bound_limit", "The bounds", of_bounds(|bound| bound.most as u64));
     registry.register("bound_percent", "How much of each bound is used", of_bounds(Bound::percent));
 
@@ -385,13 +385,9 @@ fn register(registry: &mut Registry, server: &Server) {
     };
     duration("group", "Time of a group: checked, written, synced, applied, answered", &store.group);
     duration("snapshot_hold", "Time a map was held for a snapshot", &store.snapshot_hold);
-    duration(
-        "generation_pause",
-        "Time the writer was kept from its next group by a generation",
-        &store.generation_pause,
-    );
+    duration("generation_pause", "Time a generation kept the writer from its next group", &store.generation_pause);
     duration("sweep_hold", "Time a map was held by the sweep", &sweep.hold);
-    duration("sweep_tick", "Time a tick of the sweep looked at maps", &sweep.tick);
+    duration("sweep_tick", "Time a tick of the sweep spent on maps", &sweep.tick);
     duration("shed", "Time until a request was answered 503", &server.shed);
     let classes = std::array::from_fn(|class| server.responses[class].load(Ordering::Relaxed));
     registry.register("http_responses", "Responses of the public listener by class of status", Responses(classes));

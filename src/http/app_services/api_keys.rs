@@ -1,4 +1,4 @@
-//! A user's API keys on the App Services path, with the refresh token (wire-protocol §1.14).
+//! A user's API keys on the App Services path, with the refresh token (docs/protocol.md, "API keys").
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};

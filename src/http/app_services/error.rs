@@ -38,7 +38,7 @@ impl ClientError {
         Self::new(StatusCode::UNAUTHORIZED, code, text)
     }
 
-    /// A credential that is not taken: 401, as SDKs expect of a login; to a request with a good token of its own 400, because
+    /// A credential that is not accepted: 401, as SDKs expect of a login; to a request with a good token of its own 400, because
     /// realm-web 1.0.0 to 2.0.0 refreshes and repeats after every 401, and other SDKs drop their user.
     pub(super) fn refused(code: &'static str, text: &str) -> Self {
         Self { of_credential: true, ..Self::unauthorized(code, text) }
@@ -52,7 +52,7 @@ impl ClientError {
         Self::unauthorized("InvalidSession", text)
     }
 
-    /// The text that realm-web's logOut, removeUser and deleteUser wait for (wire-protocol §0.9).
+    /// The text that realm-web's logOut, removeUser and deleteUser wait for (docs/protocol.md, "Errors").
     pub(super) fn dead_refresh_token() -> Self {
         Self::invalid_session("invalid session: failed to find refresh token")
     }
@@ -169,7 +169,7 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> HttpResponse {
     }
 }
 
-/// Without a body there is no content type: realm-web fails on one (wire-protocol §0.2).
+/// Without a body there is no content type: realm-web fails on one (docs/protocol.md, "Bodies and content types").
 pub(super) fn no_content() -> HttpResponse {
     HttpResponse::NoContent().finish()
 }
@@ -210,12 +210,12 @@ pub(super) fn check_app(request: &HttpRequest, context: &Context) -> Result<(), 
     Err(ClientError::new(StatusCode::NOT_FOUND, None, text))
 }
 
-/// Words of the client's in an error of ours: not too many.
+/// Text of the client's in an error of ours, cut short.
 pub(super) fn shown(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
-/// A provider that is off, or not built (wire-protocol §8.2).
+/// A provider that is off, or not built (docs/protocol.md, "Errors").
 pub(super) fn unsupported(name: &str) -> ClientError {
     ClientError::refused("AuthError", &format!("authentication via '{name}' is unsupported"))
 }

@@ -32,7 +32,7 @@ pub(crate) struct Location {
 ///
 /// SDKs ask this first, and send every other request to `hostname`.
 #[utoipa::path(get, path = "/api/client/v2.0/app/{app}/location", tag = "App Services", operation_id = "appServicesGetLocation",
-    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder name another one.", example = "passerby")),
+    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder say otherwise.", example = "passerby")),
     responses((status = 200, body = Location, description = "Where the app is served.")),
     extensions(("x-problems" = json!("AppNotFound"))))]
 pub(crate) async fn location(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {

@@ -42,11 +42,11 @@ pub(crate) struct LoginBody {
 /// An anonymous login needs no body and always creates a new user. With `?link=true` and an access token, the identity that the
 /// credential proves is linked to the token's user.
 #[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/{provider}/login", tag = "App Services", operation_id = "appServicesLogin", security((), ("access_token" = [])),
-    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder name another one.", example = "passerby"),
+    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder say otherwise.", example = "passerby"),
         ("provider" = String, Path, description = "`anon-user`, `local-userpass`, `custom-token`, `api-key`, `oauth2-google` or `oauth2-apple`.", example = "anon-user"),
         ("link" = Option<bool>, Query, description = "`true`: link the identity to the user of the access token.")),
     request_body(content = Option<AppServicesLoginRequest>, description = "The provider's credentials and `options.device`. All of it is optional for `anon-user`; fields that are not known are ignored."),
-    responses((status = 200, body = LoginBody, description = "The tokens of the session. After a link `refresh_token` may be left out: the one before goes on.")),
+    responses((status = 200, body = LoginBody, description = "The tokens of the session. After a link `refresh_token` may be left out: the old one stays valid.")),
     extensions(("x-problems" = json!("LoginNeeded BadRequest AppNotFound AuthProviderNotFound AuthError KeySession CredentialRefused IdentityInUse InvalidPassword UserDisabled InvalidParameter body InvalidSession Unauthorized TooManyRequests ServiceUnavailable"))))]
 pub(crate) async fn login(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = try_login(&request, &context, payload).await;
@@ -83,7 +83,7 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
         of_owner(&live)?;
         // SDKs cannot be asked to log in again; a session of `/v1` can (S40)
         if live.kind != SessionKind::AppServices && !context.server.is_fresh(&live) {
-            let text = "this needs a session that has just begun: log in again";
+            let text = "this requires a recent login: log in again";
             return Err(ClientError::new(StatusCode::FORBIDDEN, "AuthError", text));
         }
         spend_on_identity(request, context, name)?;
@@ -91,7 +91,7 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
         let proof = proof.map_err(|error| refused_proof(context, &error, true))?;
         let linked = within_time(context, server.linker.link(access.user, live.number, proof)).await;
         let linked = linked.map_err(|error| match error {
-            // somebody else's key (wire-protocol §2.3)
+            // a different user's key (docs/protocol.md, "Linking")
             handle::Error::Refused(Refusal::IdentityInUse) if name == API_KEY => {
                 ClientError::new(StatusCode::BAD_REQUEST, "InvalidParameter", "invalid user link request")
             }
@@ -112,7 +112,7 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
     Ok(logged_in(server, &user, device, true))
 }
 
-/// Takes one from the budget for trying identities; passwords need room for hashing too.
+/// Spends one attempt of the budget for identities; passwords need room for hashing too.
 fn spend_on_identity(request: &HttpRequest, context: &Context, provider: &str) -> Result<(), OverBudget> {
     if provider == LOCAL_USERPASS {
         spend_on_password(request, context, false)
@@ -121,7 +121,7 @@ fn spend_on_identity(request: &HttpRequest, context: &Context, provider: &str) -
     }
 }
 
-/// Why a credential is not taken.
+/// Why a credential is not accepted.
 fn refused_proof(context: &Context, error: &IdentityError, link: bool) -> ClientError {
     let hides = context.server.settings.auth.hide_accounts;
     let code = match error {
@@ -138,7 +138,7 @@ fn refused_proof(context: &Context, error: &IdentityError, link: bool) -> Client
     ClientError::refused(code, text)
 }
 
-/// Why a link is not made (wire-protocol §2.3, with its texts).
+/// Why a link is refused (docs/protocol.md, "Linking").
 fn refused_link(error: handle::Error) -> ClientError {
     let conflict = |text: &str| ClientError::new(StatusCode::CONFLICT, "AuthError", text);
     match error {
@@ -170,7 +170,7 @@ fn logged_in(server: &Server, user: &LoggedIn, device: DeviceId, lasting: bool) 
     HttpResponse::Ok().insert_header((header::CONTENT_TYPE, JSON)).body(body.finish())
 }
 
-/// SDKs keep their refresh token, unless its session goes on under another number (wire-protocol §1.8).
+/// SDKs keep their refresh token, unless its session goes on under a new number (docs/protocol.md, "Linking").
 fn linked_session(server: &Server, linked: &LoggedIn, before: &Access, number: u32) -> HttpResponse {
     let (access, refresh) = server.claims(linked, before.kind, before.device, true);
     let mut body = PlainObject::new().with("access_token", |out| server.write_access(&access, out));
@@ -182,7 +182,7 @@ fn linked_session(server: &Server, linked: &LoggedIn, before: &Access, number: u
     HttpResponse::Ok().insert_header((header::CONTENT_TYPE, JSON)).body(body.finish())
 }
 
-/// The device id that was sent (EJSON or plain), a new one for a device without, zeros for none (wire-protocol §1.2).
+/// The device id that was sent (EJSON or plain), a new one for a device without, zeros for none (docs/protocol.md, "Logging in").
 fn device(body: &Map<String, Value>, mint: impl FnOnce() -> DeviceId) -> DeviceId {
     let Some(device) = body.get("options").and_then(|options| options.get("device")).filter(|d| d.is_object()) else {
         return DeviceId::default();

@@ -1,4 +1,4 @@
-//! The App Services client API, as its SDKs speak it (wire-protocol §0–§4, §8).
+//! The App Services client API, as its SDKs speak it (docs/protocol.md).
 
 use actix_web::web;
 

@@ -24,7 +24,7 @@ pub(crate) struct Profile {
     domain_id: String,
     /// The user's identities, in the order in which they were linked.
     identities: Vec<ProfileIdentity>,
-    /// What the providers tell, as far as the settings ask for it.
+    /// What the providers say, as far as the settings ask for it.
     #[schema(value_type = std::collections::HashMap<String, Value>, example = json!({"name": "Ada"}))]
     data: Map<String, Value>,
     /// `normal`.

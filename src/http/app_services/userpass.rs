@@ -1,5 +1,5 @@
-//! Names and passwords on the App Services path (wire-protocol §1.13). An `Authorization` header is ignored: realm-web sends
-//! whatever token it has (§0.10).
+//! Names and passwords on the App Services path (docs/protocol.md, "Names and passwords"). An `Authorization` header is ignored:
+//! realm-web sends whatever token it has.
 
 use std::sync::Arc;
 
@@ -103,7 +103,7 @@ fn tells(context: &Context) -> Answer {
 ///
 /// The user is created at the first login.
 #[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/register", tag = "App Services", operation_id = "appServicesRegister",
-    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder name another one.", example = "passerby")),
+    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder say otherwise.", example = "passerby")),
     request_body(content = AppServicesCredentials, description = "The name and its password."),
     responses((status = 201, description = "The name is registered.")),
     extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable AccountNameInUse"))))]
@@ -117,18 +117,18 @@ pub(crate) async fn register_user(
         let credential = (text(&body, "email")?, password(&body)?);
         let client = client(&request, &context);
         identities::register::<ClientError>(&context.server, userpass, credential, client, tells(&context)).await?;
-        // without a body there is no content type (wire-protocol §0.2)
+        // without a body there is no content type (docs/protocol.md, "Bodies and content types")
         Ok(HttpResponse::Created().finish())
     };
     respond(&request, &context, answer.await)
 }
 
-/// Confirms a mail address.
+/// Confirms an e-mail address.
 ///
-/// `token` and `tokenId` are those of the link in the mail.
+/// `token` and `tokenId` are those of the link in the e-mail.
 #[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/confirm", tag = "App Services", operation_id = "appServicesConfirm",
-    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder name another one.", example = "passerby")),
-    request_body(content = AppServicesMailToken, description = "What the link in the mail holds."),
+    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder say otherwise.", example = "passerby")),
+    request_body(content = AppServicesMailToken, description = "What the link in the e-mail holds."),
     responses((status = 204, description = "The address is confirmed.")),
     extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserpassTokenInvalid"))))]
 pub(crate) async fn confirm(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
@@ -140,11 +140,11 @@ pub(crate) async fn confirm(request: HttpRequest, context: web::Data<Context>, p
     respond(&request, &context, answer.await)
 }
 
-/// Mails another link to confirm an address.
+/// Sends a new link for confirming an address.
 #[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/confirm/send", tag = "App Services", operation_id = "appServicesSendConfirmation",
-    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder name another one.", example = "passerby")),
+    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder say otherwise.", example = "passerby")),
     request_body(content = AppServicesAddress, description = "The address."),
-    responses((status = 204, description = "The mail is on its way.")),
+    responses((status = 204, description = "The e-mail is being sent.")),
     extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserNotFound UserAlreadyConfirmed"))))]
 pub(crate) async fn send_confirmation(
     request: HttpRequest,
@@ -180,13 +180,13 @@ fn address(email: &str) -> String {
     email.chars().take(254).collect()
 }
 
-/// Does the same as `confirm/send`, where addresses are confirmed by mail.
+/// Does the same as `confirm/send`, where addresses are confirmed by e-mail.
 ///
 /// App Services would run a function of the app here. There are none.
 #[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/confirm/call", tag = "App Services", operation_id = "appServicesCallConfirmation",
-    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder name another one.", example = "passerby")),
+    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder say otherwise.", example = "passerby")),
     request_body(content = AppServicesAddress, description = "The address."),
-    responses((status = 204, description = "The mail is on its way.")),
+    responses((status = 204, description = "The e-mail is being sent.")),
     extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserNotFound UserAlreadyConfirmed"))))]
 pub(crate) async fn call_confirmation(
     request: HttpRequest,
@@ -205,12 +205,12 @@ pub(crate) async fn call_confirmation(
     respond(&request, &context, answer.await)
 }
 
-/// Sets another password by what a mail's link holds.
+/// Sets a new password, given what the link in the e-mail holds.
 ///
 /// Every session of the user ends.
 #[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/reset", tag = "App Services", operation_id = "appServicesResetPassword",
-    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder name another one.", example = "passerby")),
-    request_body(content = AppServicesReset, description = "What the link in the mail holds, and the new password."),
+    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder say otherwise.", example = "passerby")),
+    request_body(content = AppServicesReset, description = "What the link in the e-mail holds, and the new password."),
     responses((status = 204, description = "The password is set.")),
     extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserpassTokenInvalid"))))]
 pub(crate) async fn reset(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
@@ -223,11 +223,11 @@ pub(crate) async fn reset(request: HttpRequest, context: web::Data<Context>, pay
     respond(&request, &context, answer.await)
 }
 
-/// Mails a link to choose another password.
+/// Sends a link for choosing a new password.
 #[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/reset/send", tag = "App Services", operation_id = "appServicesSendReset",
-    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder name another one.", example = "passerby")),
+    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder say otherwise.", example = "passerby")),
     request_body(content = AppServicesAddress, description = "The address."),
-    responses((status = 204, description = "The mail is on its way.")),
+    responses((status = 204, description = "The e-mail is being sent.")),
     extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserNotFound"))))]
 pub(crate) async fn send_reset(
     request: HttpRequest,
@@ -248,7 +248,7 @@ pub(crate) async fn send_reset(
 ///
 /// App Services would run a function of the app here. There are none: the answer is always an error.
 #[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/reset/call", tag = "App Services", operation_id = "appServicesCallReset",
-    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder name another one.", example = "passerby")),
+    params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder say otherwise.", example = "passerby")),
     request_body(content = AppServicesResetCall, description = "The name."),
     extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserNotFound"))))]
 pub(crate) async fn call_reset(

@@ -281,7 +281,7 @@ fn response(kinds: &[&Kind], is_app_services: bool) -> Value {
 fn headers() -> Value {
     json!({
         "Retry-After": {
-            "description": "Seconds after which the request is worth another try.",
+            "description": "Seconds after which another try makes sense.",
             "schema": { "type": "integer", "minimum": 1 },
             "example": 2,
         },
@@ -441,7 +441,7 @@ mod tests {
     fn nothing_refers_to_what_a_reader_does_not_have() {
         walk(&DOCUMENT, "", &mut |way, value| {
             let text = value.as_str().unwrap_or_default();
-            for foreign in ["wire-protocol", "design §", "(S1", "(S2", "(S3", "(S4"] {
+            for foreign in [".md", "docs/", "(S1", "(S2", "(S3", "(S4"] {
                 assert!(!text.contains(foreign), "{way}: {text}");
             }
         });

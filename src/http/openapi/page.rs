@@ -344,8 +344,8 @@ fn who(operation: &Value) -> String {
     let ways: Vec<&str> = items(&operation["security"]).flat_map(members).map(|(scheme, _)| name(scheme)).collect();
     let optional = items(&operation["security"]).any(|way| way.as_object().is_some_and(serde_json::Map::is_empty));
     match (&ways[..], optional) {
-        ([], _) => "For everybody.".to_owned(),
-        (ways, true) => format!("For everybody; also with {}.", ways.join(" or ")),
+        ([], _) => "For everyone.".to_owned(),
+        (ways, true) => format!("For everyone; also with {}.", ways.join(" or ")),
         (ways, false) => format!("With {}.", ways.join(" or ")),
     }
 }

@@ -1,7 +1,7 @@
-//! Readers known by a cookie (design §5): which cookie it is, what it is good for, and when it is set again.
+//! Readers known by a cookie: which cookie it is, what it is good for, and when it is set again.
 //!
-//! A reader's first cookie is *lazy*: signed, and nothing is stored. Who comes back with it is made then, under the id that it
-//! names, and gets a cookie of a session. So a visitor who reads one page costs nothing, and has the same id from the
+//! A reader's first cookie is *lazy*: signed, and nothing is stored. The user is created on the second visit, under the id that the
+//! cookie names, and gets a cookie of a session. So a visitor who reads one page costs nothing, and has the same id from the
 //! first page on.
 
 mod visitor;
@@ -22,21 +22,21 @@ use super::forwarded::Forwarded;
 use crate::left::ON_THE_WAY_S;
 use crate::token::{CookieKind, ReaderCookie};
 
-/// A session's cookie is issued anew when it is this old (seconds): at most once a day.
+/// A session's cookie is issued again when it is this old (seconds): at most once a day.
 const SLIDE_S: u32 = 86_400;
 /// No cookie lives longer in a browser (RFC 6265bis §5.5).
 const LONGEST_AGE_S: u32 = 400 * 86_400;
 
 /// What a request's cookie turned out to be.
 pub(crate) enum Found {
-    /// There is none, or none of ours, or its session is over.
+    /// There is none, or it is not ours, or its session is over.
     Nobody,
     /// A live session, by its own cookie or by the lazy one that began it.
     Reader(Live, ReaderCookie),
     /// A session whose place a link or a merge has given to this one a moment ago ([`ON_THE_WAY_S`]): it reads for the requests that
     /// a page had on their way. Its answers set no cookie, or they would overwrite the new one.
     Replaced(Live),
-    /// A reader who has not been made yet.
+    /// A reader who has not been stored yet.
     Lazy(ReaderCookie),
 }
 
@@ -76,7 +76,7 @@ impl<'a> Form<'a> {
             .path("/")
             .http_only(true)
             .secure(self.secure)
-            // what another site embeds gets a cookie only if it is partitioned, and then needs this (CHIPS)
+            // a page embedded by a different site gets a cookie only if it is partitioned, and then needs this (CHIPS)
             .same_site(if self.partitioned { SameSite::None } else { SameSite::Lax })
             .max_age(Duration::seconds(max_age_s.into()))
             .finish();
@@ -88,7 +88,7 @@ impl<'a> Form<'a> {
     }
 }
 
-/// Whether cookies for this origin go without TLS: on this machine alone (design §5).
+/// Whether cookies for this origin go without TLS: on this machine alone.
 pub(crate) fn is_plain(origin: &str) -> bool {
     let Some(host) = origin.strip_prefix("http://") else { return false };
     let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
@@ -109,7 +109,7 @@ fn genuine(request: &HttpRequest, context: &Context) -> Option<ReaderCookie> {
 /// Whose cookie a request carries.
 ///
 /// # Errors
-/// The reader is disabled; or nobody may be called dead while the store cannot write.
+/// The reader is disabled; or the store cannot write, so no session may be called over.
 pub(crate) fn look(request: &HttpRequest, context: &Context) -> Result<Found, handle::Error> {
     let Some(cookie) = genuine(request, context) else { return Ok(Found::Nobody) };
     let session = session_of(&cookie);
@@ -180,7 +180,7 @@ pub(crate) fn leave(request: &HttpRequest, context: &Context) {
     }
 }
 
-/// Whether the cookie of a session may be set, or the one of a browser that went over to another would be overwritten.
+/// Whether the cookie of a session may be set, or would overwrite that of a browser that went over to a different one.
 pub(crate) fn may_set(context: &Context, session: &SessionId) -> bool {
     !context.server.left.is_left(session, context.server.clock().now())
 }
@@ -199,13 +199,13 @@ pub(crate) fn set_session(
     set(response, request, context, &cookie, age_s.min(LONGEST_AGE_S));
 }
 
-/// For how long a lazy cookie is good (seconds): for the window, which may be another one than when it was issued.
+/// How long a lazy cookie is good (seconds): for the window, which may have changed since it was issued.
 fn lazy_s(context: &Context, cookie: &ReaderCookie) -> u32 {
     let issued_for = if cookie.session == 0 { LAZY_S } else { cookie.session };
     issued_for.min(context.server.core.policy().window_s)
 }
 
-/// Sets a lazy cookie for an id whose reader is not made.
+/// Sets a lazy cookie for an id whose reader is not stored.
 pub(crate) fn set_lazy(response: &mut HttpResponse, request: &HttpRequest, context: &Context, user: UserId) {
     let issued: ServiceTime = context.server.clock().now();
     let window_s = context.server.core.policy().window_s;
@@ -218,13 +218,13 @@ fn set(response: &mut HttpResponse, request: &HttpRequest, context: &Context, co
     put(response, &Form::of(request, context).cookie(value, max_age_s));
 }
 
-/// Tells the browser to forget the cookie.
+/// Tells the browser to delete the cookie.
 pub(crate) fn clear(response: &mut HttpResponse, request: &HttpRequest, context: &Context) {
     put(response, &Form::of(request, context).cookie(String::new(), 0));
 }
 
 fn put(response: &mut HttpResponse, cookie: &str) {
-    // of our own making: it holds nothing that a header may not
+    // we wrote it: it holds nothing that a header may not
     if let Ok(value) = HeaderValue::from_str(cookie) {
         response.headers_mut().append(header::SET_COOKIE, value);
     }
@@ -246,7 +246,7 @@ pub(crate) fn slide(
     }
 }
 
-/// Slides the cookie of a reader who comes back and still cannot be made.
+/// Slides the cookie of a reader who comes back and still cannot be stored.
 pub(crate) fn slide_lazy(response: &mut HttpResponse, request: &HttpRequest, context: &Context, cookie: &ReaderCookie) {
     let is_due = context.server.clock().now().saturating_sub(cookie.issued) >= SLIDE_S;
     if is_due && may_set(context, &session_of(cookie)) {

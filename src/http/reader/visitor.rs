@@ -1,4 +1,4 @@
-//! Who asks for a page: a person who came to read it, or a machine for whom no reader is made (S39).
+//! What asks for a page: a person who reads it, or a machine that never becomes a reader (S39).
 
 use actix_web::{HttpMessage as _, HttpRequest};
 
@@ -36,10 +36,10 @@ const MACHINES: [&str; 28] = [
     "scrapy",
 ];
 
-/// What is known of whoever asks.
+/// What is known of the visitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Visitor {
-    /// Whether a reader may be made of it.
+    /// Whether the visitor may become a reader.
     pub(crate) may_become_reader: bool,
 }
 

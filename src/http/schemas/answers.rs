@@ -21,7 +21,7 @@ pub(crate) struct SessionTokens {
     /// Goes with every request, in `Authorization: Bearer …`. A JWT (RFC 9068).
     #[schema(example = "eyJhbGciOiJFZERTQSJ9.eyJ0eXAiOiJhY2Nlc3MifQ.c2lnbmF0dXJl")]
     access_token: String,
-    /// Seconds for which the access token is good.
+    /// Seconds until the access token expires.
     #[schema(example = 1800)]
     expires_in: u32,
     /// Replaced at every refresh.
@@ -216,7 +216,7 @@ pub(crate) struct ExportedKey {
     disabled: bool,
 }
 
-/// A user who became part of another.
+/// A user who became part of a different one.
 #[derive(ToSchema)]
 pub(crate) struct ExportedAlias {
     /// The id that the user had.

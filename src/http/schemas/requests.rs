@@ -80,7 +80,7 @@ pub(crate) struct AnonymousLogin {
     altcha: Option<String>,
 }
 
-/// As the owner of a mail address, by its password.
+/// As the owner of an e-mail address, by its password.
 #[derive(ToSchema)]
 #[schema(title = "Password")]
 #[serde(deny_unknown_fields)]
@@ -119,7 +119,7 @@ pub(crate) struct ApiKeyLogin {
     altcha: Option<String>,
 }
 
-/// As the user whom a JWT of your own names.
+/// As the user that a JWT of your own names.
 #[derive(ToSchema)]
 #[schema(title = "Custom token")]
 #[serde(deny_unknown_fields)]
@@ -158,7 +158,7 @@ pub(crate) struct IdTokenLogin {
     altcha: Option<String>,
 }
 
-/// As the user with whom a login in the browser came back.
+/// As the user of a finished login in the browser.
 #[derive(ToSchema)]
 #[schema(title = "Browser login")]
 #[serde(deny_unknown_fields)]
@@ -179,7 +179,7 @@ pub(crate) struct BrowserCodeLogin {
     altcha: Option<String>,
 }
 
-/// As the user of another device, by a code of `POST /v1/session/transfer`.
+/// As the user of a different device, by a code of `POST /v1/session/transfer`.
 #[derive(ToSchema)]
 #[schema(title = "Transfer")]
 #[serde(deny_unknown_fields)]
@@ -197,7 +197,7 @@ pub(crate) struct TransferLogin {
     altcha: Option<String>,
 }
 
-/// What happens if another user has the identity.
+/// What happens if a different user has the identity.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum OnConflict {
@@ -206,7 +206,7 @@ pub(crate) enum OnConflict {
     Merge,
 }
 
-/// Which identity to link, and what is to happen if another user has it.
+/// Which identity to link, and what is to happen if a different user has it.
 #[derive(ToSchema)]
 #[serde(untagged)]
 pub(crate) enum LinkRequest {
@@ -217,7 +217,7 @@ pub(crate) enum LinkRequest {
     BrowserCode(LinkBrowserCode),
 }
 
-/// A mail address, by its password.
+/// An e-mail address, by its password.
 #[derive(ToSchema)]
 #[schema(title = "Password")]
 #[serde(deny_unknown_fields)]
@@ -231,7 +231,7 @@ pub(crate) struct LinkPassword {
     /// Its password.
     #[schema(format = "password", example = "correct horse battery staple")]
     password: String,
-    /// `reject` (the default), `switch` or `merge`: what happens if another user has the identity.
+    /// `reject` (the default), `switch` or `merge`: what happens if a different user has the identity.
     #[schema(inline)]
     on_conflict: Option<OnConflict>,
     /// Whether to answer what would happen, and do nothing.
@@ -272,7 +272,7 @@ pub(crate) struct LinkCustomToken {
     /// The JWT, signed as the provider's settings say.
     #[schema(format = "password", example = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl")]
     token: String,
-    /// `reject` (the default), `switch` or `merge`: what happens if another user has the identity.
+    /// `reject` (the default), `switch` or `merge`: what happens if a different user has the identity.
     #[schema(inline)]
     on_conflict: Option<OnConflict>,
     /// Whether to answer what would happen, and do nothing.
@@ -294,7 +294,7 @@ pub(crate) struct LinkIdToken {
     id_token: String,
     /// The `nonce` that the ID token has to hold, if the login was begun with one.
     nonce: Option<String>,
-    /// `reject` (the default), `switch` or `merge`: what happens if another user has the identity.
+    /// `reject` (the default), `switch` or `merge`: what happens if a different user has the identity.
     #[schema(inline)]
     on_conflict: Option<OnConflict>,
     /// Whether to answer what would happen, and do nothing.
@@ -317,7 +317,7 @@ pub(crate) struct LinkBrowserCode {
     /// The page's secret, whose SHA-256 was the `code_challenge`.
     #[schema(format = "password", example = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk")]
     code_verifier: String,
-    /// `reject` (the default), `switch` or `merge`: what happens if another user has the identity.
+    /// `reject` (the default), `switch` or `merge`: what happens if a different user has the identity.
     #[schema(inline)]
     on_conflict: Option<OnConflict>,
     /// Whether to answer what would happen, and do nothing.
@@ -326,7 +326,7 @@ pub(crate) struct LinkBrowserCode {
     altcha: Option<String>,
 }
 
-/// A mail address and the password that it is to have.
+/// An e-mail address and the password that it is to have.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Registration {
@@ -340,7 +340,7 @@ pub(crate) struct Registration {
     altcha: Option<String>,
 }
 
-/// A mail address.
+/// An e-mail address.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MailAddress {
@@ -351,7 +351,7 @@ pub(crate) struct MailAddress {
     altcha: Option<String>,
 }
 
-/// What the link in a mail holds.
+/// What the link in an e-mail holds.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MailToken {
@@ -366,7 +366,7 @@ pub(crate) struct MailToken {
     altcha: Option<String>,
 }
 
-/// What the link in a mail holds, and the new password.
+/// What the link in an e-mail holds, and the new password.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PasswordReset {
@@ -556,7 +556,7 @@ pub(crate) struct AppServicesDevice {
 /// A name and the password that it is to have.
 #[derive(ToSchema)]
 pub(crate) struct AppServicesCredentials {
-    /// The name: a mail address.
+    /// The name: an e-mail address.
     #[schema(example = "ada@example.com")]
     email: String,
     /// The password: 6 to 128 characters.
@@ -567,7 +567,7 @@ pub(crate) struct AppServicesCredentials {
 /// A name.
 #[derive(ToSchema)]
 pub(crate) struct AppServicesAddress {
-    /// The name: a mail address.
+    /// The name: an e-mail address.
     #[schema(example = "ada@example.com")]
     email: String,
 }
@@ -575,7 +575,7 @@ pub(crate) struct AppServicesAddress {
 /// A name and whatever a function of the app would take.
 #[derive(ToSchema)]
 pub(crate) struct AppServicesResetCall {
-    /// The name: a mail address.
+    /// The name: an e-mail address.
     #[schema(example = "ada@example.com")]
     email: String,
     /// The password.
@@ -585,7 +585,7 @@ pub(crate) struct AppServicesResetCall {
     arguments: Option<Vec<Value>>,
 }
 
-/// What the link in a mail holds.
+/// What the link in an e-mail holds.
 #[derive(ToSchema)]
 pub(crate) struct AppServicesMailToken {
     /// The link's `token`.
@@ -597,7 +597,7 @@ pub(crate) struct AppServicesMailToken {
     token_id: String,
 }
 
-/// What the link in a mail holds, and the new password.
+/// What the link in an e-mail holds, and the new password.
 #[derive(ToSchema)]
 pub(crate) struct AppServicesReset {
     /// The link's `token`.

@@ -8,7 +8,7 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 /** How to connect. */
 export interface Options {
   /**
-   * An access token, or what gives out a fresh one; it is asked for before each connection. Without a token, the page's reader
+   * An access token, or a function that returns a fresh one and is called before each connection. Without a token, the page's reader
    * connects, by cookie.
    */
   token?: string | (() => string | Promise<string>);
@@ -18,17 +18,17 @@ export interface Options {
   WebSocket?: unknown;
 }
 
-/** What a change made. */
+/** The result of a change. */
 export interface Changed {
   /** The document's version. */
   version: number;
-  /** What an increment made of the number. */
+  /** The number after an increment. */
   value?: number;
 }
 
-/** What is told, with its facts, by the type to listen for. */
+/** The events, with their arguments. */
 export interface Events {
-  /** The document is another one: itself (null: there is none) and its version. */
+  /** The document changed: itself (null: there is none) and its version. */
   data: [data: any, version: number];
   /** The connection's status. */
   status: [status: Connection["status"]];
@@ -42,9 +42,9 @@ export interface Events {
   ended: [error: PasserbyError];
 }
 
-/** A user's document. It comes back after every loss of the connection, until it ends for good. */
+/** A user's document. It reconnects after every loss of the connection, until it ends for good. */
 export interface Connection {
-  /** The document; null if there is none. Frozen: each change makes another object. */
+  /** The document; null if there is none. Frozen: each change creates a new object. */
   readonly data: any;
   /** The document's version. */
   readonly version: number;
@@ -54,7 +54,7 @@ export interface Connection {
   readonly anonymous: boolean;
   readonly status: "connecting" | "open" | "closed";
 
-  /** Listens. The answer stops it. */
+  /** Listens. The returned function stops it. */
   on<Type extends keyof Events>(type: Type, listener: (...facts: Events[Type]) => unknown): () => void;
 
   // A change waits for a connection and is done once, also if its reply was lost.

@@ -8,25 +8,25 @@ const TIME_LIMIT_MS = 20_000;
 const SHORTEST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 15_000;
 const RESTART_PAUSE_MS = 5_000;
-/** All may come twice, and the server remembers more. */
+/** All of them may be repeated: the server remembers more. */
 const MOST_ON_THE_WAY = 32;
-/** A merge may be heard of before its cookie comes. */
+/** The socket may tell of a merge before the merge's cookie arrives. */
 const MERGE_TRIES = 6;
 
 /**
  * @typedef {object} Options
- * @property {string | (() => string | Promise<string>)} [token] or what gives it; if not, the page's reader connects
+ * @property {string | (() => string | Promise<string>)} [token] or what returns it; without one, the page's reader connects
  * @property {string} [base] Passerby's origin, with a token
  * @property {any} [WebSocket] that of the npm package ws, where there is none
  * @property {any} [setTimeout] for tests
  * @property {any} [random] for tests
  *
- * @typedef {{ version: number, value?: number }} Changed value: what an increment made of it
+ * @typedef {{ version: number, value?: number }} Changed value: the number after an increment
  */
 
 /**
  * @param {Options} [options]
- * @returns {Promise<Connection>} once the document is here; it comes back until it ends for good
+ * @returns {Promise<Connection>} once the document is here; it reconnects until it ends for good
  */
 export async function connect(options) {
   const { WebSocket, setTimeout } = globalThis;
@@ -38,7 +38,7 @@ export async function connect(options) {
 }
 
 class Connection {
-  /** Null if there is no document. Frozen: each change makes another object. @type {any} */
+  /** Null if there is no document. Frozen: each change creates a new object. @type {any} */
   data = null;
   version = 0;
   user = "";
@@ -48,7 +48,7 @@ class Connection {
 
   #events = new EventTarget();
   #failures = 0;
-  /** Whether the page goes on as another user. */
+  /** Whether the page goes on as a different user. */
   #merged = false;
   /** The newest version. */
   #newest = 0;
@@ -156,12 +156,12 @@ class Connection {
     }
   }
 
-  /** Makes no reader, whose cookie could replace that of a merge. */
+  /** Creates no reader, whose cookie could replace that of a merge. */
   async #recognise() {
     const { user_id, aliases } = await ask(`${home}/v1/session`, { credentials: "include" });
     if (!aliases?.includes(this.user)) return;
     if (!this.#merged) this.#emit("merged", user_id, this.user);
-    this.#reject(new PasserbyError(409, "merged", "the user became part of another"));
+    this.#reject(new PasserbyError(409, "merged", "the user became part of a different one"));
     this.#since = "";
     this.user = user_id;
   }
@@ -201,7 +201,7 @@ class Connection {
     this.#requests.clear();
   }
 
-  /** Of what was sent one was too large, and would be again. */
+  /** One of the requests was too large, and would be again. */
   #refuse() {
     const sizes = [...this.#requests].map(([id, { text }]) => [text.length, id]);
     const [, id] = sizes.sort(([a], [b]) => b - a)[0] ?? [];
@@ -280,7 +280,7 @@ class Connection {
     this.#merged = false;
     this.#become("open");
     if (data !== undefined) {
-      this.version = this.#newest = -1; // another user may have any
+      this.version = this.#newest = -1; // a different user may have any
       this.#learn({ version, data });
     }
     this.#flush();
@@ -302,7 +302,7 @@ class Connection {
   }
 
   /**
-   * Takes the whole over, or a change of the version before; after a gap it asks for the whole.
+   * Takes a whole document, or a change of the version before; after a gap it asks for the whole.
    * @param {any} frame
    * @param {(data: any) => any} [change]
    */

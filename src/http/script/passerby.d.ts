@@ -10,7 +10,7 @@ export class PasserbyError extends Error {
    * Passerby's.
    */
   code: string;
-  /** Seconds after which it is worth another try, if that is known. */
+  /** Seconds after which another try makes sense, if that is known. */
   retryAfter: number | undefined;
 }
 
@@ -41,7 +41,7 @@ export interface Meter {
 export function reader(): Promise<string>;
 
 /**
- * Counts a use. The same item counts once in a period. Also when the limit is reached it does not throw: `allowed` is then false.
+ * Counts a use. The same item counts once in a period. It does not throw when the limit is reached: `allowed` is then false.
  *
  * @param name the meter's, as configured
  * @param item what is used, such as the address of an article
@@ -50,7 +50,7 @@ export function reader(): Promise<string>;
 export function meter(name: string, item?: string): Promise<Meter>;
 
 /**
- * Ends the session; an anonymous reader is gone with it, and the next reader is another.
+ * Ends the session; an anonymous reader is deleted with it, and the next reader is a new one.
  *
  * @throws {PasserbyError}
  */

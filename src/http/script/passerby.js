@@ -31,7 +31,7 @@ export class PasserbyError extends Error {
 let asking;
 
 /**
- * The id of this browser's reader, who is made if there is none.
+ * The id of this browser's reader, who is created if there is none.
  * @returns {Promise<string>}
  */
 export function reader() {
@@ -64,25 +64,25 @@ export async function meter(name, item) {
 }
 
 /**
- * Ends the session; the next reader is another.
+ * Ends the session; the next reader is a new one.
  * @returns {Promise<void>}
  */
 export async function logout() {
-  asking = undefined; // who asks from now on is answered after it
+  asking = undefined; // later calls are answered after it
   await alone(() => call("DELETE", "session")).catch((error) => {
     if (error.status !== 401) throw error;
   });
 }
 
 /**
- * One at a time in all tabs, or two that begin at once would make two readers. Pages without TLS have no locks.
+ * One at a time in all tabs, or two that begin at once would create two readers. Pages without TLS have no locks.
  * @template T
  * @param {() => Promise<T>} task
  */
 const alone = async (task) => (navigator.locks ? navigator.locks.request("passerby", task) : task());
 
 /**
- * A call with its retries, and the work that it costs a network that makes many readers.
+ * A call with its retries, and the work that it costs a network that creates many readers.
  * @param {string} method
  * @param {string} path
  * @param {object} [body]
@@ -113,7 +113,7 @@ async function call(method, path, body, headers) {
 async function send(method, path, body, headers) {
   let response, answer;
   try {
-    // no Content-Type, which would cost a question to the server of another origin first
+    // no Content-Type, which would cost a preflight request to the server first
     response = await fetch(`${base}/v1/${path}`, {
       method,
       headers,

@@ -25,14 +25,14 @@ pub(super) enum Request {
     Meter { name: String, item: Option<String>, amount: u32 },
 }
 
-/// A frame of a client: a request, or why it is none, and its id as far as there is one.
+/// A frame of a client: a request, or why it is not one, and its id as far as there is one.
 pub(super) struct Frame {
     pub(super) id: Option<String>,
     pub(super) request: Result<Request, Problem>,
 }
 
 /// Reads a frame; `None` if it is not a JSON object. What is inside may still be no JSON that can be kept (half a surrogate pair, a
-/// number beyond all measure), which is told to whoever asked.
+/// number beyond all measure), which the client is told.
 pub(super) fn read(text: &str) -> Option<Frame> {
     let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
     let id = members.get("id").and_then(|id| serde_json::from_str::<String>(id.get()).ok());
@@ -145,7 +145,7 @@ fn whole(version: u64, json: Option<&str>) -> String {
     format!(r#"{{"type":"data.changed","version":{version},"data":{}}}"#, json.unwrap_or("null"))
 }
 
-/// What the server tells by itself.
+/// What the server sends unasked.
 pub(super) fn push(user: &UserId, push: &Push) -> String {
     match push {
         Push::Changed(delta) => changed(delta),
@@ -160,7 +160,7 @@ pub(super) fn push(user: &UserId, push: &Push) -> String {
     }
 }
 
-/// The version of the document that a push makes, if it makes one.
+/// The version of the document that a push brings, if it brings one.
 pub(super) fn version(push: &Push) -> Option<u64> {
     match push {
         Push::Changed(delta) => Some(delta.seen + 1),

@@ -1,5 +1,5 @@
 //! Looks at the heads of frames, before any of it is kept: the library collects a frame until it is whole, however long it says it is,
-//! and cannot tell one that is none from a text that is no UTF-8.
+//! and cannot tell a broken frame from a text that is not UTF-8.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -19,7 +19,7 @@ pub(super) struct Guard<S> {
     /// Bytes that a frame may have.
     most: u64,
     head: Vec<u8>,
-    /// What is left of the frame whose head was read.
+    /// The rest of the frame whose head was read.
     left: u64,
 }
 

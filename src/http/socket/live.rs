@@ -1,4 +1,4 @@
-//! An open socket: what its client asks for, one thing after another, and what its user's actor tells it meanwhile.
+//! An open socket: its client's requests, one after the other, and what its user's actor tells it meanwhile.
 
 use std::net::IpAddr;
 use std::pin::pin;
@@ -23,15 +23,15 @@ use crate::limits::data_work::Whose;
 use crate::limits::network::Network;
 use crate::limits::places::Place;
 
-/// How often a client is asked whether it is there, and its session is looked at, which counts as activity.
+/// How often a client is pinged, and its session is checked, which counts as activity.
 const HEARTBEAT: Duration = Duration::from_secs(20);
 /// How long a frame may take to leave: beyond it the client is too slow.
 const SEND_WITHIN: Duration = Duration::from_secs(10);
 /// How long nothing is read of a client that has asked for too much work on documents.
 const OVER_BUDGET_PAUSE: Duration = Duration::from_secs(1);
-/// Whoever ended a session, or carried it on after a link, tells its sockets within this.
+/// Within this time the sockets of a session are told that it ended, or goes on after a link.
 const TOLD_WITHIN: Duration = Duration::from_secs(1);
-/// The end of an account's session is told this long before (seconds).
+/// The end of an account's session is announced this long before (seconds).
 const EXPIRING_S: u32 = 3600;
 
 const SESSION_ENDED: u16 = 4001;
@@ -52,7 +52,7 @@ pub(super) struct Socket {
 }
 
 impl Drop for Socket {
-    /// However it ends. Whoever did not take what was said is cut off by the listener.
+    /// However it ends. The listener cuts off a client that did not read what was sent.
     fn drop(&mut self) {
         self.endless.end();
     }
@@ -170,7 +170,7 @@ impl Socket {
         };
         match &*push {
             Push::Linked { session } => self.session = SessionId::derive(&self.user, *session),
-            // its user is another's alias now, and that is all there is to say
+            // its user is an alias now, and that is all there is to say
             Push::Ended(passerby_actors::domain::Cause::MergedInto) => return Err(SESSION_ENDED.into()),
             _ => self.known = frames::version(&push).map_or(self.known, |version| version.max(self.known)),
         }
@@ -178,8 +178,8 @@ impl Socket {
         if matches!(&*push, Push::Ended(_)) { Err(SESSION_ENDED.into()) } else { Ok(()) }
     }
 
-    /// The session, if it lives, which counts as activity; none while the store cannot write, when nobody is called dead. What ended
-    /// it, or under which number it goes on after a link, may still be on its way, and is told first.
+    /// The session, if it lives, which counts as activity; none while the store cannot write, when no session is called over. What ended
+    /// it, or under which number it goes on after a link, may still be on its way, and is sent first.
     async fn session(&mut self, attachment: &mut Attachment, out: &mut Out) -> Result<Option<Live>, End> {
         let until = Instant::now() + TOLD_WITHIN;
         loop {
@@ -201,7 +201,7 @@ impl Socket {
         }
     }
 
-    /// Looks whether the session still lives, and whether its end is near; and asks whether the client is there.
+    /// Checks whether the session still lives and whether its end is near, and pings the client.
     async fn look(&mut self, warned: &mut bool, attachment: &mut Attachment, out: &mut Out) -> Result<(), End> {
         if let Some(live) = self.session(attachment, out).await? {
             let (clock, policy) = (self.context.server.clock(), self.context.server.core.policy());
@@ -214,7 +214,7 @@ impl Socket {
         out.ping().await
     }
 
-    /// Why the session is over, as far as that can still be seen: what ended by its time is there until it is swept.
+    /// Why the session is over, as far as that can still be seen: an expired one is there until it is swept.
     fn why(&self, refusal: Refusal) -> &'static str {
         let user = self.context.server.store.load(&self.user);
         let is_own =
@@ -298,7 +298,7 @@ struct Answer {
     frame: String,
     /// The version that the document has by it.
     version: Option<u64>,
-    /// Whether nobody knows if it was done.
+    /// Whether it is unknown if it was done.
     is_unknown: bool,
 }
 

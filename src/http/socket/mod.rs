@@ -148,7 +148,7 @@ fn since(query: &str) -> Result<Option<u64>, Problem> {
     since.map(Some).ok_or_else(wrong)
 }
 
-/// Whose session asked for the ticket. A page of somebody else's cannot use it either where origins are listed (S23).
+/// The session that asked for the ticket. A page of a different origin cannot use it either where origins are listed (S23).
 fn by_ticket(request: &HttpRequest, context: &Context, ticket: &str) -> Result<(UserId, u32), Problem> {
     let server = &context.server;
     let is_page = request.headers().contains_key(header::ORIGIN);

@@ -1,6 +1,6 @@
 //! Logging in in the browser at an OpenID Connect issuer: authorization code with PKCE, bound to the browser by a cookie.
 //!
-//! The page makes a secret, keeps it, and sends the browser to `/v1/providers/{provider}/login` with the secret's SHA-256. The
+//! The page creates a secret, keeps it, and sends the browser to `/v1/providers/{provider}/login` with the secret's SHA-256. The
 //! issuer sends it back here, and from here it goes on to the page with a code that works once, for a minute, and only
 //! together with the page's secret: in `POST /v1/sessions` or `POST /v1/user/identities`. No token is ever in a URL.
 //!
@@ -51,10 +51,10 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .service(web::resource("/v1/providers/{provider}/login").get(begin).default_service(other_method("GET")));
 }
 
-/// What is taken of an issuer's answer, a query or a form; what else is there is not looked at (RFC 6749 §4.1.2).
+/// What is read of an issuer's answer, a query or a form; the rest is ignored (RFC 6749 §4.1.2).
 ///
 /// # Errors
-/// One of them is there twice (RFC 6749 §3.1): 400 `bad-answer`.
+/// One of them occurs twice (RFC 6749 §3.1): 400 `bad-answer`.
 fn answer_in(text: &[u8]) -> Result<Map<String, Value>, Problem> {
     let mut found = Map::new();
     for (name, value) in form_urlencoded::parse(text).filter(|(name, _)| ANSWER.contains(&&**name)) {
@@ -82,7 +82,7 @@ fn callback_path(context: &Context, provider: &str) -> String {
     }
 }
 
-/// `__Host-` wherever there is TLS; loopback without TLS has no secure cookies (design §5).
+/// `__Host-` wherever there is TLS; loopback without TLS has no secure cookies.
 fn cookie(context: &Context, state: &str, value: String) -> Cookie<'static> {
     let secure = context.server.settings.public_url.as_ref().is_some_and(|url| url.starts_with("https://"));
     let prefix = if secure { "__Host-" } else { "" };
@@ -107,7 +107,7 @@ fn go_to(status: StatusCode, url: &str) -> Result<HttpResponse, Problem> {
 
 /// Sends the browser to an OpenID Connect issuer.
 ///
-/// A page navigates here; it is no request for `fetch`. The page keeps a secret and sends its SHA-256. From the issuer the browser comes
+/// A page navigates here; it cannot be called with `fetch`. The page keeps a secret and sends its SHA-256. From the issuer the browser comes
 /// back to `redirect_uri` with a code, which logs in at `POST /v1/sessions` or links at `POST /v1/user/identities`, together with the
 /// secret as `code_verifier`.
 #[utoipa::path(get, path = "/v1/providers/{provider}/login", tag = "Browser login", operation_id = "beginBrowserLogin",
@@ -197,8 +197,8 @@ pub(crate) async fn callback(request: HttpRequest, context: web::Data<Context>) 
         if came_to.map_or(SHARED_CALLBACK.to_owned(), |came| format!("/v1/providers/{came}/callback"))
             != callback_path(&context, &name)
         {
-            tracing::warn!(provider = name, came_to, "a login came back to another provider's callback");
-            let detail = "this login began with another provider: begin again";
+            tracing::warn!(provider = name, came_to, "a login came back to a different provider's callback");
+            let detail = "this login began with a different provider: begin again";
             return Err(Problem::new(StatusCode::BAD_REQUEST, "unknown-login", detail));
         }
         let provider = server.providers.oidc(&name).ok_or_else(Problem::unknown_provider)?;
@@ -234,7 +234,7 @@ pub(crate) async fn callback(request: HttpRequest, context: web::Data<Context>) 
     respond(&context, answer.await)
 }
 
-/// Says in the log why the issuer has refused a login, and answers what the page is told.
+/// Logs why the issuer refused a login, and returns what the page is told.
 fn refused_by_issuer(provider: &str, error: &str, description: Option<&str>) -> &'static str {
     let (error, description) = (plain(error, SHOWN), plain(description.unwrap_or_default(), SHOWN));
     if error == "access_denied" {
@@ -258,7 +258,7 @@ fn refused_here(provider: &str, error: &IdentityError) -> &'static str {
 /// Takes an issuer's answer by a form.
 ///
 /// For `response_mode=form_post`. It sends the browser on to the same place with what is needed of it as a query, because the login's
-/// cookie does not come along with another site's form.
+/// cookie does not come with a form of a different site.
 #[utoipa::path(post, path = "/v1/providers/{provider}/callback", tag = "Browser login", operation_id = "finishBrowserLoginByForm",
     params(("provider" = String, Path, description = "The provider that the login began with.", example = "oidc-corp")),
     request_body(content = IssuersAnswer, content_type = "application/x-www-form-urlencoded", description = "What else is there is not looked at."),
@@ -294,7 +294,7 @@ pub(super) fn finished(
     // before the code is used up
     text(credentials, "code_verifier").ok_or(IdentityError::Field("code_verifier"))?;
     let (codes, now) = (&context.server.codes.finished, context.server.clock().running());
-    // no code is used up for nothing
+    // no code is used up in vain
     let uses_up = !peek && context.server.may_refuse();
     let finished = if uses_up { codes.redeem(code, now) } else { codes.peek(code, now) };
     proved(finished, provider, credentials)

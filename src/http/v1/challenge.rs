@@ -30,18 +30,18 @@ pub(crate) async fn challenge(request: HttpRequest, context: web::Data<Context>)
         let made =
             server.challenges.make(client, doublings, server.clock().running(), server.wall_s(), &*server.entropy);
         let challenge = made.map_err(|error| {
-            tracing::error!(%error, "no challenge could be made");
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "no challenge could be made")
+            tracing::error!(%error, "no challenge could be issued");
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "no challenge could be issued")
         })?;
         Ok(json(StatusCode::OK, JSON, &challenge))
     });
     respond(&context, answer)
 }
 
-/// Takes one from the budget of where a request came from or, when there is none left, the proof of work in its body.
+/// Spends one from the budget of the request's network or, when that is used up, the proof of work in its body.
 ///
 /// # Errors
-/// 429 `work-needed`, or `challenge-expired`: there is no proof, or it is no good; with another one, or after `Retry-After`, the request may come again.
+/// 429 `work-needed`, or `challenge-expired`: there is no proof, or it is not valid; with a new one, or after `Retry-After`, the request may be repeated.
 pub(super) fn afford(
     request: &HttpRequest,
     context: &Context,
@@ -76,7 +76,7 @@ pub(super) fn prove_work(
 ) -> Result<(), Problem> {
     let server = &context.server;
     if over.why == Why::Share {
-        // no work makes room
+        // no work creates room
         return Err(over.into());
     }
     let Some(proof) = body.get("altcha") else { return Err(work_needed(over, None)) };

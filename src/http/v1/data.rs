@@ -39,13 +39,13 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .service(web::resource("/v1/data/increment").post(increment_data).default_service(other_method("POST")));
 }
 
-/// What a change made.
+/// The result of a change.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct DataChanged {
     /// The document's version, also as the `ETag`. It never goes back while the user lives.
     #[schema(example = 7)]
     version: u64,
-    /// What an increment made of the number.
+    /// The number after an increment.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>, nullable = false, example = 4)]
     value: Option<Number>,
@@ -87,8 +87,8 @@ pub(crate) async fn get_data(request: HttpRequest, context: web::Data<Context>) 
 
 /// Replaces the document.
 #[utoipa::path(put, path = "/v1/data", tag = "Data", operation_id = "putData", security(("access_token" = []), ("reader_cookie" = [])),
-    params(("If-Match" = Option<String>, Header, description = "The `ETag` that the change is for, or several, or `*` for any document. If another version is there, nothing changes: 412. Weak tags, as compressing proxies make them, are taken for strong ones.", example = "\"7\""),
-        ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is no document; or the `ETag`s that must not be there.", example = "*"),
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` that the change is for, or several, or `*` for any document. If the version differs, nothing changes: 412. Weak tags, as compressing proxies create them, count as strong ones.", example = "\"7\""),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is no document; or the `ETag`s that it must not have.", example = "*"),
         ("Idempotency-Key" = Option<String>, Header, description = "A name for this request that no other request of the user has, such as a UUID. Sent again, the request is done once and answered as the first time, as long as it is one of the user's last 256.", example = "2f1c6f0e-8f44-4f7b-9c63-5a0c8b7a1d2e")),
     request_body(content = UserDocument, description = "The new document: any JSON object."),
     responses((status = 200, body = DataChanged, description = "The new version.", headers(("etag" = String, description = "The document's version, as in `\"7\"`.")))),
@@ -99,10 +99,10 @@ pub(crate) async fn put_data(request: HttpRequest, context: web::Data<Context>, 
 
 /// Changes a part of the document.
 ///
-/// By a merge patch (RFC 7396) or, with content type `application/json-patch+json`, by a JSON patch (RFC 6902). A document that is not
-/// there is an empty one.
+/// By a merge patch (RFC 7396) or, with content type `application/json-patch+json`, by a JSON patch (RFC 6902). A missing
+/// document counts as an empty one.
 #[utoipa::path(patch, path = "/v1/data", tag = "Data", operation_id = "patchData", security(("access_token" = []), ("reader_cookie" = [])),
-    params(("If-Match" = Option<String>, Header, description = "The `ETag` that the change is for, or several, or `*` for any document. If another version is there, nothing changes: 412. Weak tags, as compressing proxies make them, are taken for strong ones.", example = "\"7\""),
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` that the change is for, or several, or `*` for any document. If the version differs, nothing changes: 412. Weak tags, as compressing proxies create them, count as strong ones.", example = "\"7\""),
         ("Idempotency-Key" = Option<String>, Header, description = "A name for this request that no other request of the user has, such as a UUID. Sent again, the request is done once and answered as the first time, as long as it is one of the user's last 256.", example = "2f1c6f0e-8f44-4f7b-9c63-5a0c8b7a1d2e")),
     request_body(content((MergePatch = "application/merge-patch+json"), (Vec<JsonPatchStep> = "application/json-patch+json")), description = "The patch."),
     responses((status = 200, body = DataChanged, description = "The new version.", headers(("etag" = String, description = "The document's version, as in `\"7\"`.")))),
@@ -117,7 +117,7 @@ pub(crate) async fn patch_data(
         let body = body::json(body)?;
         match content_type.as_deref() {
             Ok("application/json-patch+json") => json_patch(body),
-            // what curl says by itself, and what browsers say
+            // what curl says unasked, and what browsers say
             Ok(
                 "application/merge-patch+json"
                 | "application/json"
@@ -143,7 +143,7 @@ pub(crate) async fn patch_data(
 ///
 /// A number that is not there is 0. Concurrent increments all count.
 #[utoipa::path(post, path = "/v1/data/increment", tag = "Data", operation_id = "incrementData", security(("access_token" = []), ("reader_cookie" = [])),
-    params(("If-Match" = Option<String>, Header, description = "The `ETag` that the change is for, or several, or `*` for any document. If another version is there, nothing changes: 412. Weak tags, as compressing proxies make them, are taken for strong ones.", example = "\"7\""),
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` that the change is for, or several, or `*` for any document. If the version differs, nothing changes: 412. Weak tags, as compressing proxies create them, count as strong ones.", example = "\"7\""),
         ("Idempotency-Key" = Option<String>, Header, description = "A name for this request that no other request of the user has, such as a UUID. Sent again, the request is done once and answered as the first time, as long as it is one of the user's last 256.", example = "2f1c6f0e-8f44-4f7b-9c63-5a0c8b7a1d2e")),
     request_body(content = Increment, description = "Where, and how much."),
     responses((status = 200, body = DataChanged, description = "The new version, and the number.", headers(("etag" = String, description = "The document's version, as in `\"7\"`.")))),
@@ -161,7 +161,7 @@ pub(crate) async fn increment_data(
 ///
 /// The version of the next document goes on from it.
 #[utoipa::path(delete, path = "/v1/data", tag = "Data", operation_id = "deleteData", security(("access_token" = []), ("reader_cookie" = [])),
-    params(("If-Match" = Option<String>, Header, description = "The `ETag` that the change is for, or several, or `*` for any document. If another version is there, nothing changes: 412. Weak tags, as compressing proxies make them, are taken for strong ones.", example = "\"7\""),
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` that the change is for, or several, or `*` for any document. If the version differs, nothing changes: 412. Weak tags, as compressing proxies create them, count as strong ones.", example = "\"7\""),
         ("Idempotency-Key" = Option<String>, Header, description = "A name for this request that no other request of the user has, such as a UUID. Sent again, the request is done once and answered as the first time, as long as it is one of the user's last 256.", example = "2f1c6f0e-8f44-4f7b-9c63-5a0c8b7a1d2e")),
     responses((status = 200, body = DataChanged, description = "The new version.", headers(("etag" = String, description = "The document's version, as in `\"7\"`.")))),
     extensions(("x-problems" = json!("object session over-budget bad-precondition bad-idempotency-key write version-mismatch data-full idempotency-key-reused"))))]
@@ -181,7 +181,7 @@ async fn edit(
 ) -> HttpResponse {
     let mut seen = None;
     let answer: Answer = async {
-        // the body first: whoever is refused sends it all the same; but only for whom it is worth it is it looked at
+        // the body first: a client that is refused sends it all the same; but it is parsed only after the checks
         let body = body::read(request, context, payload).await;
         let live = authenticate(request, context, Scope::Data)?;
         let body = body?;
@@ -260,7 +260,7 @@ pub(crate) fn operation_name(request: &HttpRequest) -> Result<Option<&[u8]>, Pro
 const CODINGS: [&str; 5] = ["-gzip", "-br", "-zstd", "-deflate", ";gzip"];
 
 /// The versions that tags name: weak ones as well, since a proxy that compresses an answer weakens its tag, and the document is the
-/// same JSON all the same. A tag that is none of ours is that of no version.
+/// same JSON all the same. A tag that is not ours matches no version.
 fn versions(tags: &[EntityTag]) -> Box<[u64]> {
     let version = |tag: &EntityTag| {
         let text = tag.tag();

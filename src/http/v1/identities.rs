@@ -1,4 +1,4 @@
-//! The identities of a user: which there are, linking another, merging with the user who has it, unlinking.
+//! The identities of a user: listing, linking, merging with the user who has one, unlinking.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -44,7 +44,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 /// What a link may have besides the credential.
 pub(super) const OF_LINK: &[&str] = &["provider", "on_conflict", "dry_run", "altcha"];
 
-/// Design §6: what happens if the identity has another user.
+/// What happens if the identity belongs to a different user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OnConflict {
     Reject,
@@ -148,13 +148,13 @@ pub(crate) struct LinkedReader {
 /// What a link would do.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct LinkPreview {
-    /// `unchanged`: the user has the identity. `linked`: nobody has it. `rejected`, `switched`, `merged`: another user has it.
+    /// `unchanged`: the user has the identity. `linked`: no user has it. `rejected`, `switched`, `merged`: a different user has it.
     #[schema(example = "merged")]
     outcome: &'static str,
     /// Whose session the answer would be.
     #[schema(example = "0199c4c8-7d2a-7c3f-9c1b-2f6d5e4a3b2c")]
     user_id: String,
-    /// Who would become part of that user.
+    /// The user who would become part of that one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "0199c4c8-7d2a-7c3f-9c1b-2f6d5e4a3b2d")]
     merged_user_id: Option<String>,
@@ -176,7 +176,7 @@ pub(crate) struct LinkPreview {
     code: Option<&'static str>,
     /// The same in words.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "another user has this identity")]
+    #[schema(nullable = false, example = "the identity belongs to a different user")]
     reason: Option<String>,
 }
 
@@ -235,13 +235,13 @@ fn preview(context: &Context, live: &Live, proof: &Proof, on_conflict: OnConflic
 
 /// Links an identity to the user.
 ///
-/// The user is an account from then on. The answer's tokens replace those before. If the identity has another user, `on_conflict` says
+/// The user is an account from then on. The answer's tokens replace the old ones. If the identity has a different user, `on_conflict` says
 /// what happens: `reject` (the default) changes nothing; `switch` logs in as that user and leaves this one as it is; `merge` makes this
 /// one, who must be anonymous, part of that one: its data joins, its id becomes an alias, its sessions end, and the answer is a session
-/// of that user with `merged_user_id` and `conflicts`, what could not be joined. A link or a merge whose answer was lost can be asked
-/// for again within 10 minutes, with the token or the cookie that it ended. `dry_run` answers what would happen and does nothing.
+/// of that user with `merged_user_id` and `conflicts`, what could not be joined. A link or a merge whose answer was lost can be
+/// repeated within 10 minutes, with the token or the cookie that it ended. `dry_run` returns what would happen and does nothing.
 #[utoipa::path(post, path = "/v1/user/identities", tag = "Accounts", operation_id = "linkIdentity", security(("access_token" = []), ("reader_cookie" = [])),
-    request_body(content = LinkRequest, description = "The identity, and what is to happen if another user has it."),
+    request_body(content = LinkRequest, description = "The identity, and what is to happen if a different user has it."),
     responses((status = 200, body = LinkOutcome, description = "The tokens of the session; with `dry_run`, what the link would do.")),
     extensions(("x-problems" = json!("object unknown-on-conflict account fresh-login-needed credential anonymous-identity identity-in-use sessions-used-up too-many-identities provider-linked not-anonymous data-too-large write"))))]
 async fn link_identity(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
@@ -264,7 +264,7 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
         if on_conflict == OnConflict::Switch && live.kind == SessionKind::Cookie && !dry_run {
             reader::leave(&request, &context);
         }
-        // a code that works once is used up when it has worked
+        // a code that works once is used up only when it has worked
         let proof = prove(&request, &context, &body, true).await?;
         if on_conflict == OnConflict::Merge {
             work_on_merge(&request, &context, &live, &proof).await?;
@@ -291,7 +291,7 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
                     Err(handle::Error::Refused(Refusal::IdentityInUse))
                         if on_conflict == OnConflict::Switch && !proof.of_known_user =>
                     {
-                        // of an owner who vanishes meanwhile no new user is made
+                        // if the owner vanishes meanwhile, no new user is created
                         let proof = Proof { of_known_user: true, ..proof };
                         let log_in = server.linker.log_in(proof, live.kind, DeviceId::default(), IdForm::TimeOrdered);
                         within_time(&context, log_in).await?
@@ -301,7 +301,7 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
             }
         };
         use_up(&context, &body, &live.user);
-        // of a link that was there already, the session and its refresh token go on
+        // if the identity was linked already, the session and its refresh token go on
         let user = context.handle.load(&linked.user);
         let sessions = user.map(|user| user.sessions()).unwrap_or_default();
         let counter = sessions.iter().find(|s| s.number == linked.number).map_or(0, |s| s.refresh_counter);
@@ -324,7 +324,7 @@ fn use_up(context: &Context, body: &Map<String, Value>, user: &UserId) {
     let Some(code) = body.get("code").and_then(Value::as_str) else { return };
     let (codes, now) = (&context.server.codes, context.server.clock().running());
     if let Some(finished) = codes.finished.redeem(code, now) {
-        // where too many are kept already, who loses this answer logs in anew
+        // where too many are kept already, a client that loses this answer logs in again
         codes.linked.keep(code, *user, (*user, finished), now);
     }
 }
@@ -339,7 +339,7 @@ fn merged(
     tokens(request, StatusCode::OK, context, into, Of { kind, counter: 0, lasting: true }, Some(absorbed))
 }
 
-/// The answer to a link or a merge once more, for a client that lost it (design §6): the session that asks was replaced a moment
+/// The answer to a link or a merge once more, for a client that lost it: the session that asks was replaced a moment
 /// ago, by a link of the very identity that the credential proves, or by a merge into its owner. Otherwise what the check of the
 /// session said.
 async fn again(
@@ -359,7 +359,7 @@ async fn again(
     let is_merged = server.store.registry().survivor(&user).is_some();
     let may_repeat = match context.handle.successor(&user, &ended, REPEAT_S) {
         Ok(_) => !is_merged || on_conflict == OnConflict::Merge,
-        // the account's session that was the answer may be over; another one is begun
+        // the account's session that was the answer may be over; a new one is begun
         Err(handle::Error::Refused(_)) => is_merged && on_conflict == OnConflict::Merge,
         Err(other) => return Err(other.into()),
     };

@@ -81,9 +81,9 @@ impl Login {
 /// Begins a session.
 ///
 /// Without a provider, or with `anon-user`, a new anonymous user is created. Otherwise it is the session of the owner of the identity
-/// that the credential proves; if nobody has the identity, a user is created. The body may be left out.
+/// that the credential proves; if no user has the identity, one is created. The body may be left out.
 ///
-/// With `mode` `cookie` the answer holds no token and sets a reader's cookie. While that lives, the same request answers the same
+/// With `mode` `cookie` the answer holds no token and sets a reader's cookie. While that lives, the same request returns the same
 /// reader again (200).
 #[utoipa::path(post, path = "/v1/sessions", tag = "Sessions", operation_id = "createSession", security((), ("reader_cookie" = [])),
     request_body(content = Option<LoginRequest>, description = "How to log in. None at all: as a new anonymous user, with tokens."),
@@ -140,7 +140,7 @@ async fn identified(request: &HttpRequest, context: &Context, body: &Map<String,
     Ok(tokens(request, StatusCode::CREATED, context, &live, new_session(kind, true), None))
 }
 
-/// The reader of the live cookie, the one whom a lazy cookie names, or a new one; without a token in the answer (S18).
+/// The reader of the live cookie, the one that a lazy cookie names, or a new one; without a token in the answer (S18).
 async fn by_cookie(request: &HttpRequest, context: &Context, body: &Map<String, Value>) -> Answer {
     allow_anonymous(context, body)?;
     let lazy = match reader::look(request, context)? {
@@ -158,12 +158,12 @@ async fn by_cookie(request: &HttpRequest, context: &Context, body: &Map<String, 
         Found::Nobody => None,
     };
     let server = &context.server;
-    // of many requests for one reader one pays
+    // of many requests for one reader, one pays
     let (made, costs) = match lazy {
         Some(user) => {
             let is_made = || server.store.registry().record(&user).is_some();
             let paid = server.budgets.spend_on_reader(&user, client(request, context), is_made);
-            // held until the reader is made
+            // held until the reader is created
             let (_paid, costs) = match paid {
                 Ok(paid) => {
                     let costs = u64::from(paid.is_some());
@@ -196,13 +196,13 @@ async fn by_cookie(request: &HttpRequest, context: &Context, body: &Map<String, 
     Ok(tokens(request, StatusCode::CREATED, context, &live, new_session(SessionKind::Cookie, false), None))
 }
 
-/// Another session of the user whose session gave the code out, if that one still lives.
+/// A new session of the user whose session issued the code, if that one still lives.
 async fn transferred(request: &HttpRequest, context: &Context, body: &Map<String, Value>, kind: SessionKind) -> Answer {
     let server = &context.server;
     misplaced(body, &["code"], "a login with \"transfer\"")?;
     let code = body.get("code").and_then(Value::as_str).ok_or_else(|| Problem::missing_field("code"))?;
     afford(request, context, Spend::Link, body)?;
-    // no code is used up for nothing
+    // no code is used up in vain
     if !server.may_refuse() {
         return Err(handle::Error::NotWritable.into());
     }

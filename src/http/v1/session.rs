@@ -83,7 +83,7 @@ pub(crate) async fn session(request: HttpRequest, context: web::Data<Context>) -
 /// Refreshes the tokens of a session.
 ///
 /// The refresh token is replaced. The one before the current one gets the current one again, for a client that lost an answer. An older
-/// one ends the session: somebody else may have it.
+/// one ends the session: a thief may have it.
 #[utoipa::path(post, path = "/v1/session/refresh", tag = "Sessions", operation_id = "refreshSession", security(("refresh_token" = [])),
     responses((status = 200, body = SessionTokens, description = "The new tokens.")),
     extensions(("x-problems" = json!("object no-token invalid-token wrong-token token-expired session-ended user-disabled over-budget write"))))]
@@ -154,7 +154,7 @@ pub(crate) async fn delete_user(
     respond(&context, answer.await)
 }
 
-/// The reader who is not made yet and wants to be forgotten.
+/// The reader who is not stored yet and logs out.
 fn leaves_before_being_made(request: &HttpRequest, context: &Context) -> Result<Option<UserId>, Problem> {
     if request.headers().contains_key(header::AUTHORIZATION) || !request.headers().contains_key(header::COOKIE) {
         return Ok(None);
@@ -166,7 +166,7 @@ fn leaves_before_being_made(request: &HttpRequest, context: &Context) -> Result<
     }
 }
 
-/// Ends the id of a lazy cookie, whose reader another request may be making. That is kept for as long as the cookie is good, so it
+/// Ends the id of a lazy cookie, whose reader a concurrent request may be creating. That is kept for as long as the cookie is good, so it
 /// takes from the budget for making readers; beyond that, and when as many are kept as may be, the browser's cookie is all that ends.
 async fn end_unmade(request: &HttpRequest, context: &Context, user: &UserId) -> Answer {
     let (budgets, client) = (&context.server.budgets, client(request, context));
@@ -187,7 +187,7 @@ async fn end_unmade(request: &HttpRequest, context: &Context, user: &UserId) -> 
     Ok(gone(request, context))
 }
 
-/// 204; and a browser is told to forget what it kept for us, its cookie above all (S20).
+/// 204; and a browser is told to delete what it stored for us, above all the cookie (S20).
 pub(super) fn gone(request: &HttpRequest, context: &Context) -> HttpResponse {
     let mut response = HttpResponse::NoContent().finish();
     if request.headers().contains_key(header::COOKIE) {

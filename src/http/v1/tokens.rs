@@ -44,7 +44,7 @@ pub(super) fn tokens(
     HttpResponse::build(status).insert_header((header::CONTENT_TYPE, JSON)).body(body.finish())
 }
 
-/// What tokens say beyond whose they are.
+/// What tokens say beside their user and session.
 pub(super) struct Of {
     pub(super) kind: SessionKind,
     pub(super) counter: u32,
@@ -89,7 +89,7 @@ pub(super) fn shown(conflicts: &Conflicts) -> Vec<ConflictView> {
     conflicts.list.iter().map(one).collect()
 }
 
-/// Who became part of a session's user, and what that one's document does not hold.
+/// The user who became part of a session's user, and what the joined document does not hold.
 #[derive(Clone, Copy)]
 pub(super) struct Absorbed<'a> {
     pub(super) user: &'a UserId,

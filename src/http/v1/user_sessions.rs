@@ -1,4 +1,4 @@
-//! A user's own sessions, and another one on another screen.
+//! A user's own sessions, and transfer codes for a session on a second screen.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -32,7 +32,7 @@ pub(crate) struct SessionEntry {
     session_id: String,
     /// Whether it is the one that asks.
     current: bool,
-    /// When it began (RFC 3339); linking begins it anew.
+    /// When it began (RFC 3339); linking begins it again.
     #[schema(format = DateTime, example = "2026-01-31T12:00:00Z")]
     created: String,
     /// When it was last used (RFC 3339), up to `expiry.touch_granularity` before the last use.
@@ -82,7 +82,7 @@ pub(crate) async fn list_sessions(request: HttpRequest, context: web::Data<Conte
 
 /// Ends all other sessions of the user.
 #[utoipa::path(delete, path = "/v1/user/sessions", tag = "Accounts", operation_id = "endOtherSessions", security(("access_token" = []), ("reader_cookie" = [])),
-    responses((status = 204, description = "There are no other sessions any more.")),
+    responses((status = 204, description = "All other sessions have ended.")),
     extensions(("x-problems" = json!("object account write"))))]
 pub(crate) async fn end_other_sessions(
     request: HttpRequest,
@@ -126,7 +126,7 @@ pub(crate) async fn end_one_session(
         let no_such = || Problem::new(StatusCode::NOT_FOUND, "no-such-session", "the user does not have this session");
         let number = found.ok_or_else(no_such)?.number;
         match within_time(&context, context.handle.logout(&live.user, number)).await {
-            // it ended by itself meanwhile
+            // it ended meanwhile
             Err(handle::Error::Refused(Refusal::SessionEnded)) if number != live.number => {}
             other => other?,
         }
@@ -135,7 +135,7 @@ pub(crate) async fn end_one_session(
     respond(&context, answer.await)
 }
 
-/// A code for another session of the same user.
+/// A code for a second session of the same user.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TransferCode {
     /// Works once, in `POST /v1/sessions` with `provider` `transfer`.
@@ -150,9 +150,9 @@ pub(crate) struct TransferCode {
     url: Option<String>,
 }
 
-/// Issues a code for another device.
+/// Issues a code for a second device.
 ///
-/// With it another device begins a session of the same user: `POST /v1/sessions` with `provider` `transfer`. The code ends with the
+/// With it a second device begins a session of the same user: `POST /v1/sessions` with `provider` `transfer`. The code ends with the
 /// session that asked for it.
 #[utoipa::path(post, path = "/v1/session/transfer", tag = "Sessions", operation_id = "createTransferCode", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 201, body = TransferCode, description = "The code.")),

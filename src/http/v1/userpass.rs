@@ -52,7 +52,7 @@ impl From<UserpassError> for Problem {
 }
 
 /// The body, which has these fields, and the provider that it is for, which a client that logs in with the same object names too.
-/// Each of these calls costs a mail, or hashing if it has a password, so that a proof of work may be among the fields.
+/// Each of these calls costs an e-mail, or hashing if it has a password, so a proof of work may be among the fields.
 async fn asked<'a>(
     request: &HttpRequest,
     context: &'a Context,
@@ -80,18 +80,18 @@ fn password(body: &Map<String, Value>, field: &'static str) -> Result<Password, 
     text(body, field).map(|text| Password::new(text.to_owned()))
 }
 
-/// 202: whatever follows, follows by mail.
+/// 202: anything else follows by e-mail.
 fn accepted() -> HttpResponse {
     HttpResponse::Accepted().finish()
 }
 
-/// Registers a mail address with a password.
+/// Registers an e-mail address with a password.
 ///
-/// Where addresses are confirmed, a mail follows; a mail to an address that has an account says so. The answer is the same for every
+/// Where addresses are confirmed, an e-mail follows; an e-mail to an address that has an account says so. The answer is the same for every
 /// address. No user is created: the first login does that.
 #[utoipa::path(post, path = "/v1/registrations", tag = "Passwords", operation_id = "register",
     request_body(content = Registration, description = "The address and its password."),
-    responses((status = 202, description = "What follows, follows by mail.")),
+    responses((status = 202, description = "Anything else follows by e-mail.")),
     extensions(("x-problems" = json!("object bad-field provider-disabled work-needed challenge-expired over-budget too-many-attempts overloaded write bad-name bad-password"))))]
 pub(crate) async fn register(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let answer = async {
@@ -105,11 +105,11 @@ pub(crate) async fn register(request: HttpRequest, context: web::Data<Context>, 
     respond(&context, answer.await)
 }
 
-/// Confirms a mail address.
+/// Confirms an e-mail address.
 ///
-/// `token` and `tokenId` are those of the link in the mail.
+/// `token` and `tokenId` are those of the link in the e-mail.
 #[utoipa::path(post, path = "/v1/registrations/confirm", tag = "Passwords", operation_id = "confirmRegistration",
-    request_body(content = MailToken, description = "What the link in the mail holds."),
+    request_body(content = MailToken, description = "What the link in the e-mail holds."),
     responses((status = 204, description = "The address is confirmed.")),
     extensions(("x-problems" = json!("object bad-field provider-disabled work-needed challenge-expired too-many-attempts overloaded write bad-token expired-token credential-changed"))))]
 pub(crate) async fn confirm_registration(
@@ -125,12 +125,12 @@ pub(crate) async fn confirm_registration(
     respond(&context, answer.await)
 }
 
-/// Mails another link to confirm an address that waits for it.
+/// Sends a new link for confirming an address that waits for it.
 ///
 /// The answer is the same for every address.
 #[utoipa::path(post, path = "/v1/registrations/resend", tag = "Passwords", operation_id = "resendConfirmation",
     request_body(content = MailAddress, description = "The address."),
-    responses((status = 202, description = "What follows, follows by mail.")),
+    responses((status = 202, description = "Anything else follows by e-mail.")),
     extensions(("x-problems" = json!("object bad-field provider-disabled work-needed challenge-expired too-many-attempts overloaded write bad-name no-confirmation"))))]
 pub(crate) async fn resend_confirmation(
     request: HttpRequest,
@@ -146,12 +146,12 @@ pub(crate) async fn resend_confirmation(
     respond(&context, answer.await)
 }
 
-/// Mails a link to choose another password.
+/// Sends a link for choosing a new password.
 ///
 /// The answer is the same for every address.
 #[utoipa::path(post, path = "/v1/password-resets", tag = "Passwords", operation_id = "requestPasswordReset",
     request_body(content = MailAddress, description = "The address."),
-    responses((status = 202, description = "What follows, follows by mail.")),
+    responses((status = 202, description = "Anything else follows by e-mail.")),
     extensions(("x-problems" = json!("object bad-field provider-disabled work-needed challenge-expired too-many-attempts overloaded write bad-name no-reset"))))]
 pub(crate) async fn ask_for_reset(
     request: HttpRequest,
@@ -167,11 +167,11 @@ pub(crate) async fn ask_for_reset(
     respond(&context, answer.await)
 }
 
-/// Sets another password by what a mail's link holds.
+/// Sets a new password, given what the link in the e-mail holds.
 ///
 /// Every session of the user ends.
 #[utoipa::path(post, path = "/v1/password-resets/confirm", tag = "Passwords", operation_id = "resetPassword",
-    request_body(content = PasswordReset, description = "What the link in the mail holds, and the new password."),
+    request_body(content = PasswordReset, description = "What the link in the e-mail holds, and the new password."),
     responses((status = 204, description = "The password is set.")),
     extensions(("x-problems" = json!("object bad-field provider-disabled work-needed challenge-expired too-many-attempts overloaded write bad-password bad-token expired-token credential-changed no-reset"))))]
 pub(crate) async fn reset_password(
@@ -188,7 +188,7 @@ pub(crate) async fn reset_password(
     respond(&context, answer.await)
 }
 
-/// Sets another password by the current one.
+/// Sets a new password, given the current one.
 ///
 /// Every other session of the user ends.
 #[utoipa::path(put, path = "/v1/user/password", tag = "Passwords", operation_id = "changePassword", security(("access_token" = []), ("reader_cookie" = [])),

@@ -47,7 +47,7 @@ fn v4(number: u32) -> IpAddr {
     Ipv4Addr::from(0x0b00_0000 + number).into()
 }
 
-/// S35: rate and burst are both honoured, and what comes too early is told when to come again.
+/// S35: rate and burst are both honoured, and a request that comes too early is told when to come again.
 #[test]
 fn a_prefix_has_a_burst_and_then_its_rate() {
     let (budgets, clock) = budgets(&rules(), 1000);
@@ -94,7 +94,7 @@ fn a_v6_network_is_one_and_this_machine_is_none() {
     }
 }
 
-/// S35: whoever has a whole /48 or /24 has the budget of a few networks and not of all that are in it.
+/// S35: the owner of a whole /48 or /24 has the budget of a few networks and not of all that are in it.
 #[test]
 fn a_block_has_the_budget_of_a_few_and_one_of_its_networks_cannot_use_it_up() {
     let (budgets, clock) = budgets(&rules(), 100_000);

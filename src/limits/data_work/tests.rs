@@ -72,7 +72,7 @@ fn all_together_have_a_rate_too_and_off_is_off() {
     assert!((0..1000).all(|_| off.spend(user(1), 1000 * KIB) == Ok(Duration::ZERO)));
 }
 
-/// S35: who has all /64s of a /48, or all addresses of a /24, has half of the work and not all of it.
+/// S35: the owner of all /64s of a /48, or all addresses of a /24, has half of the work and not all of it.
 #[test]
 fn a_block_of_many_networks_leaves_others_their_work() {
     for block in ["2001:db8:7:{:x}00::1", "203.0.113.{}"] {

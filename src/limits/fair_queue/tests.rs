@@ -72,7 +72,7 @@ fn when_half_is_taken_those_work_who_have_their_share_of_it() {
 }
 
 proptest! {
-    /// Nothing is lost or doubled, and nobody waits for more than one of each other block.
+    /// Nothing is lost or doubled, and no one waits for more than one of each other block.
     #[test]
     fn what_waits_comes_out_once_and_in_turns(
         steps in prop::collection::vec((0..3_u8, 0..3_u8, 0..4_u8), 1..200)

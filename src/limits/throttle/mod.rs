@@ -1,22 +1,22 @@
 //! Slows down guessing: attempts are counted per identity and address prefix, in memory that never grows.
 //!
 //! Three counts are kept, each by the same rule ([`Tier`]): a number of attempts is free, then each failure doubles the
-//! wait up to a cap, and one failure is forgiven per `forgive_s`. So in the long run nobody gets more than one guess
+//! wait up to a cap, and one failure is forgiven per `forgive_s`. So in the long run a guesser gets at most one guess
 //! per `forgive_s`.
 //!
-//! - **One identity from one prefix** is where a guesser is slowed first, and it concerns nobody who comes from
+//! - **One identity from one prefix** is where a guesser is slowed first, and it affects no one who comes from
 //!   elsewhere.
 //! - **One prefix**, whatever identities it tries: spraying one password over many names. So many more from a wider network
-//!   that it is part of ([`WORTH`]), so that nobody has a count for each of a thousand prefixes.
+//!   that it is part of ([`WORTH`]), so that a guesser does not have a count for each of a thousand prefixes.
 //! - **One identity**, from wherever: guessing from many addresses. It begins much later.
 //!
-//! Why nobody can be locked out for ever: an attempt that is refused does not count, so a wait is never prolonged by
+//! Why no user can be locked out for ever: an attempt that is refused does not count, so a wait is never prolonged by
 //! knocking, and no wait is longer than its cap of 15 minutes. A guesser with many addresses could still always be the
 //! next who is let in for an identity, and one with the same address as many people the next who is let in there; therefore
-//! neither of these two counts holds back an identity at a prefix from which it has succeeded in the last 30 days. Whoever is at a new place resets the password by mail, which is reported as a success
+//! neither of these two counts holds back an identity at a prefix from which it has succeeded in the last 30 days. A user at a new place resets the password by e-mail, which is reported as a success
 //! from there.
 //!
-//! What is kept is hashed with a key of this process: neither names nor addresses can be read from memory, and nobody
+//! What is kept is hashed with a key of this process: neither names nor addresses can be read from memory, and no one
 //! can choose names that push others out. It all ends with the process.
 
 mod table;
@@ -55,7 +55,7 @@ impl Tiers {
         identity: Tier { free: 100, forgive_s: 300, longest_wait_s: 300 },
     };
 
-    /// For mails that anyone can have sent to any address: none may be flooded. Never reported as a success.
+    /// For e-mails that anyone can have sent to any address: no address may be flooded. Never reported as a success.
     pub const MAIL: Self = Self {
         pair: Tier { free: 3, forgive_s: 900, longest_wait_s: 900 },
         prefix: Tier { free: 30, forgive_s: 60, longest_wait_s: 300 },
@@ -126,7 +126,7 @@ impl Throttle {
         let attempt = self.attempt(identity, address);
         let mut counts = self.counts.lock();
         let until = match (attempt.pair, attempt.identity) {
-            // who is known there is held back by what is tried with the own name there, and by nothing that others do
+            // a user known there is held back by attempts at the own name there, and by nothing that others do
             (Some(pair), Some(_)) if counts.pair.is_trusted(pair, now) => counts.pair.blocked_until(pair),
             (Some(pair), Some(identity)) => {
                 let own = counts.pair.blocked_until(pair).max(counts.identity.blocked_until(identity));
@@ -158,7 +158,7 @@ impl Throttle {
         counts.welcome(&attempt, now);
     }
 
-    /// The identity was proved from there in another way (a reset by mail, a confirmed address): the same as a success.
+    /// The identity was proved from there in another way (a reset by e-mail, a confirmed address): counts as a success.
     pub fn vouch(&self, identity: (&str, &str), address: IpAddr, now: ServiceTime) {
         let proof = self.attempt(Some(identity), address);
         self.counts.lock().welcome(&proof, now);

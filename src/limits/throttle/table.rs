@@ -19,7 +19,7 @@ pub struct Tier {
     pub longest_wait_s: u32,
 }
 
-/// One count of many keys, in a fixed number of places. A newcomer to a full bucket takes the place of whoever is least
+/// One count of many keys, in a fixed number of places. A newcomer to a full bucket takes the place of the entry that is least
 /// missed.
 pub(super) struct Table {
     tier: Tier,
@@ -128,7 +128,7 @@ impl Entry {
             if self.failures == 0 { now } else { self.forgiven_at.saturating_add(forgiven * tier.forgive_s) };
     }
 
-    /// By this the least missed is found: who is held back stays before who is known, and both before the rest.
+    /// By this the least missed is found: entries that are held back stay before known ones, and both before the rest.
     fn worth(&self, tier: Tier, now: ServiceTime) -> (bool, bool, u16, ServiceTime) {
         let mut entry = *self;
         entry.forgive(tier, now);

@@ -113,7 +113,7 @@ fn many_addresses_are_slowed_too_but_never_where_the_identity_is_at_home() {
     assert!(elsewhere.retry_after_s <= 300);
     throttle.succeeded(throttle.admit(VICTIM, home, now).unwrap(), now);
 
-    // a password reset by mail from a new place opens that place
+    // a password reset by e-mail from a new place opens that place
     let new_place = host(2);
     throttle.vouch(("local-userpass", "victim@example.test"), new_place, now);
     for number in 0..200 {

@@ -1,4 +1,4 @@
-//! What a mail says, and that its token goes to its receiver alone.
+//! What an e-mail says, and that its token goes to its receiver alone.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Settings of mail, good ones and bad ones.
+//! Settings of e-mail, good ones and bad ones.
 
 use super::*;
 

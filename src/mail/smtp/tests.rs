@@ -148,7 +148,7 @@ async fn without_a_server_another_try_may_succeed() {
     );
 }
 
-/// A server that does not offer TLS gets neither password nor mail.
+/// A server that does not offer TLS gets neither password nor e-mail.
 #[tokio::test]
 async fn nothing_is_sent_in_clear_to_a_server_elsewhere() {
     let (server, port) = Server::start(vec![]).await;

@@ -1,4 +1,4 @@
-//! `custom-token`: JWTs of another system, as App Services takes them. An existing identity provider is attached this way.
+//! `custom-token`: JWTs of your own system, as App Services accepted them. An existing identity provider is attached this way.
 
 #[cfg(test)]
 mod tests;
@@ -18,9 +18,9 @@ use crate::outbound::Outbound;
 
 /// The provider's type and name.
 pub const CUSTOM_TOKEN: &str = "custom-token";
-/// The longest token in characters (wire-protocol §7.4).
+/// The longest token in characters (docs/protocol.md, "Limits").
 pub const MAX_TOKEN: usize = 1_000_000;
-/// The most signing keys that can be configured, and how long a shared one is in bytes (wire-protocol §6; RFC 8725 §3.5
+/// The most signing keys that can be configured, and how long a shared one is in bytes (docs/protocol.md, "Limits"; RFC 8725 §3.5
 /// wants 32 too).
 const MAX_KEYS: usize = 3;
 const SHARED_KEY_LENGTH: std::ops::RangeInclusive<usize> = 32..=512;
@@ -119,7 +119,7 @@ fn source(config: &Options<'_>, secret_config: &Options<'_>, secrets: &Secrets) 
 fn signing_key(algorithm: Algorithm, text: &str) -> Result<DecodingKey, String> {
     let pem = text.contains("-----BEGIN ");
     if algorithm == Algorithm::HS256 {
-        // a public key that is taken for a shared secret lets everybody sign
+        // a public key that is mistaken for a shared secret lets anyone sign
         if pem {
             return Err("is a PEM, and HS256 needs a shared secret".to_owned());
         }

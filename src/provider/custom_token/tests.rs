@@ -249,14 +249,14 @@ async fn ed25519_is_eddsa() {
                 published.verify_token(&token, NOW).await.unwrap();
             }
         }
-        // it is another one than the other names of Ed25519's family
+        // it differs from the other names of Ed25519's family
         let token = signer.token_with(&json!({ "alg": "Ed448" }), &claims());
         let refused = provider.verify_token(&token, NOW).await;
         assert_eq!(refused, Err(IdentityError::Algorithm("Ed448".to_owned())));
     }
 }
 
-/// What nobody needs of a published key may be blank or of another type.
+/// Unneeded fields of a published key may be blank or of a wrong type.
 #[tokio::test]
 async fn a_published_key_may_have_odd_fields_that_nobody_needs() {
     let signer = Signer::rsa();
@@ -364,7 +364,7 @@ async fn keys_may_be_rotated() {
     assert_eq!(server.received().len(), 2);
     assert_eq!(provider.verify_token(&of_old(at), at).await, Err(IdentityError::UnknownKey));
 
-    // an answer without a usable key is none: what is there stays
+    // an answer without a usable key does not count: the old keys stay
     *keys.lock() = vec![];
     let at = at + MAX_AGE_S;
     provider.verify_token(&of_new(at), at).await.unwrap();

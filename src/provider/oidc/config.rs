@@ -22,7 +22,7 @@ const GOOGLE_FIELDS: [(&str, &str); 5] = [
     ("email", "email"),
 ];
 
-/// Who may have asked for a token that a client hands over (`azp`).
+/// The clients that may have asked for a token that is handed over (`azp`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Parties {
     /// The client of the configuration.
@@ -107,7 +107,7 @@ pub struct OidcSettings {
 
 impl OidcSettings {
     /// The table `provider.oidc.NAME` of the file `source`, whose options all exist. What is missing, or wrong and told, is
-    /// something that nobody complains of.
+    /// something that does not show.
     pub fn read(source: &str, name: &str, content: &Map<String, Value>, wrong: &mut SettingsErrors) -> Self {
         let table = Options::new(source, &format!("provider.oidc.{name}"), content);
         let text = |key: &str| table.value::<String>(key, "a text").unwrap_or_default();
@@ -297,7 +297,7 @@ fn checked(
     all(texts.iter().map(|text| check(text).map_err(|reason| provider.wrong(key, reason))))
 }
 
-/// OpenID Connect Core §2: scheme, host, port and path. What `outbound` allows is checked when the provider is made.
+/// OpenID Connect Core §2: scheme, host, port and path. What `outbound` allows is checked when the provider is created.
 fn checked_issuer(text: &str) -> Result<String, String> {
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic()) && !text.contains(['?', '#', '@']);
     if plain && Url::parse(text).is_ok() {

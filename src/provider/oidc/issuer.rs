@@ -1,6 +1,6 @@
 //! What an issuer publishes about itself (OpenID Connect Discovery): what of it is needed here, and its keys.
 //!
-//! A field is looked at when it is needed and not before, so that one that nobody needs may be blank or wrong. One that is
+//! A field is checked when it is needed and not before, so that an unneeded one may be blank or wrong. One that is
 //! needed and wrong is named.
 
 use serde_json::{Map, Value};

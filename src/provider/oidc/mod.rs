@@ -122,7 +122,7 @@ impl Oidc {
             names_issuer: issuer.names_itself_in_answers()?,
         };
         let mut url = issuer.endpoint("authorization_endpoint")?;
-        // nobody is sent there for a code that could not be shown to anybody
+        // no browser is sent there for a code that could not be shown to any issuer
         self.token_endpoint(&issuer)?;
         let scopes = std::iter::once("openid").chain(self.config.scopes.iter().map(String::as_str));
         let challenge = BASE64.encode(digest(&SHA256, pending.verifier.as_bytes()));
@@ -139,7 +139,7 @@ impl Oidc {
         Ok((url.into(), pending))
     }
 
-    /// Whether an answer to `pending` is from its issuer, as far as its parameter `iss` tells: another issuer's answer is not
+    /// Whether an answer to `pending` is from its issuer, as far as its parameter `iss` tells: a different issuer's answer is not
     /// ours, and one that says nothing is not, if the issuer promises to say it (RFC 9207).
     ///
     /// # Errors
@@ -271,8 +271,8 @@ impl Oidc {
         Ok(VerifiedIdentity::of(&self.config.provider, external, data))
     }
 
-    /// Whom the token was made for (OpenID Connect Core §3.1.3.7, 3 to 5): us, or one of the `audiences`. Where others may
-    /// use it too, `azp` says that it was made for one of us, or all of them are.
+    /// Whom the token is for (OpenID Connect Core §3.1.3.7, 3 to 5): us, or one of the `audiences`. Where others may use it
+    /// too, `azp` names one of us, or all of them are in `audiences`.
     fn check_audience(&self, claims: &Map<String, Value>, parties: Parties) -> Result<(), IdentityError> {
         let (config, found) = (&self.config, jwt::audiences(claims)?);
         let other = |client: &str| config.audiences.iter().any(|audience| audience == client);
@@ -296,7 +296,7 @@ impl Oidc {
         };
         let email = claims.get("email").and_then(Value::as_str).unwrap_or_default();
         let domain = email.rsplit_once('@').map(|(_, domain)| domain.to_ascii_lowercase()).unwrap_or_default();
-        // Google vouches for addresses of its own and of organizations it hosts; a private account may have been made
+        // Google vouches for addresses of its own and of organizations it hosts; a private account may have been created
         // with an address that its owner has lost since
         let vouched = self.config.provider != OAUTH2_GOOGLE
             || domain == "gmail.com"
@@ -331,7 +331,7 @@ impl IdentityProvider for Oidc {
         asked: Asked,
     ) -> LocalBoxFuture<'a, Result<VerifiedIdentity, IdentityError>> {
         Box::pin(async move {
-            // what else SDKs send (wire-protocol §1.7)
+            // the other forms that SDKs send (docs/protocol.md, "Logging in")
             if let Some(field) =
                 ["authCode", "redirectUrl", "accessToken"].into_iter().find(|key| credentials.contains_key(*key))
             {

@@ -293,7 +293,7 @@ async fn what_is_wrong_with_a_configuration_is_named() {
     for (key, value, expected) in [
         ("authorization_endpoint", json!("authorize"), "authorization_endpoint is no absolute URL but \"authorize\""),
         ("authorization_endpoint", json!(null), "authorization_endpoint is missing"),
-        // before anybody is sent to the issuer
+        // before a browser is sent to the issuer
         ("token_endpoint", json!("MISSING"), "in which token_endpoint is missing"),
         ("token_endpoint", json!("/token"), "in which token_endpoint is no absolute URL but \"/token\""),
         ("token_endpoint", json!("https://10.0.0.1/token"), "https://10.0.0.1: has an address that is not public"),
@@ -309,7 +309,7 @@ async fn what_is_wrong_with_a_configuration_is_named() {
         let provider = world.provider();
         let why = unavailable(provider.begin(CALLBACK, &Counting(Mutex::new(0)), NOW).await);
         assert!(why.contains(expected), "{key}: {why}");
-        // who hands over a token needs none of it
+        // a client that hands over a token needs none of it
         provider.verify_id_token(&signer.token("k", &world.claims()), None, NOW).await.unwrap();
     }
     let world = World::new(vec![]).await;
@@ -317,7 +317,7 @@ async fn what_is_wrong_with_a_configuration_is_named() {
     assert!(why.contains("no key at its jwks_uri that can be used"), "{why}");
 }
 
-/// What nobody needs may be blank, relative, of another type or missing.
+/// Unneeded fields may be blank, relative, of a wrong type or missing.
 #[tokio::test]
 async fn odd_fields_that_nobody_needs_spoil_no_login() {
     let signer = Signer::rsa();
@@ -367,7 +367,7 @@ async fn an_answer_names_its_issuer_where_that_is_promised() {
             let asked_before = world.requests("/token").len();
             let outcome = provider.finish(pending, "code", issuer, NOW).await;
             assert_eq!(outcome.map(drop), expected, "{promise} {issuer:?}");
-            // a code that may be another issuer's is shown to nobody
+            // a code that may be a different issuer's is shown to no issuer
             let asked = world.requests("/token").len() - asked_before;
             assert_eq!(asked, usize::from(expected.is_ok()), "{promise} {issuer:?}");
         }
@@ -446,7 +446,7 @@ async fn an_issuer_of_several_tenants_is_checked_by_its_template() {
             assert_eq!(outcome.map(|identity| identity.external), expected, "{issuer} {iss} {tid}");
         }
     }
-    // a name with a place in it is nobody's but those whose address has one of the words there
+    // a name with a placeholder belongs only to addresses that have one of the words there
     let why = unavailable(world.provider().verify_id_token(&signer.token("k", &world.claims()), None, NOW).await);
     assert!(why.contains("of another issuer"), "{why}");
 }
@@ -583,7 +583,7 @@ async fn a_return_that_is_not_of_this_login_is_refused() {
     }
 }
 
-/// Another server may give out the tokens: it is named, where it is the one that is wrong.
+/// A different server may issue the tokens: it is named, where it is the one that is wrong.
 #[tokio::test]
 async fn a_token_endpoint_that_does_not_answer_as_one_is_named() {
     let signer = Signer::rsa();
@@ -618,7 +618,7 @@ async fn a_claim_with_a_number_that_would_be_rounded_is_refused_where_it_is_kept
     }
 }
 
-/// A token that was made for an app is taken from that app, and not as the answer to a code of ours.
+/// A token that was issued to an app is accepted from that app, and not as the answer to a code of ours.
 #[tokio::test]
 async fn a_google_login_in_the_browser_is_for_the_client_alone() {
     let signer = Signer::rsa();

@@ -50,7 +50,7 @@ fn the_first_start_makes_one_key_for_each_use_and_the_second_none() {
     assert_eq!(folder.open(Algorithm::EdDSA, true).unwrap().list(), made.list());
 }
 
-/// S2: keys that users depend on are never made anew in silence.
+/// S2: keys that users depend on are never replaced in silence.
 #[test]
 fn missing_keys_of_existing_users_are_an_error() {
     let folder = Folder::new();
@@ -118,7 +118,7 @@ fn what_a_crash_left_half_written_is_written_anew() {
     store.write(key, *state).unwrap();
     assert!(!unfinished.exists());
     assert_eq!(KeyStore::load(&folder.dir()).unwrap().list(), store.list());
-    // also one of a key that was never made
+    // also one of a key that was never created
     let other = folder.dir().join(format!("anything{UNFINISHED}"));
     fs::write(&other, "{\"secret\": \"").unwrap();
     assert_eq!(folder.open(Algorithm::EdDSA, true).unwrap().list(), store.list());

@@ -1,4 +1,4 @@
-//! What a change makes of a document's content, and the name under which it is known when it comes twice.
+//! What a change does to a document's content, and the name by which a repeat of it is known.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use super::patch::Patch;
 use super::refusal::DocumentRefusal;
 use super::value::{merge, sum};
 
-/// Names an operation, so that its repeat is known; and what it asks for, so that another one under its name is not taken for it.
+/// Names an operation, so that its repeat is known; and what it asks for, so that a different one under its name is not mistaken for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OperationId {
     /// The beginning of a SHA-256 of what the client called it.
@@ -75,7 +75,7 @@ impl fmt::Debug for Change {
 }
 
 impl Change {
-    /// What it makes of a document's content, and of a number if it is an increment.
+    /// The new content of a document, and the new number if it is an increment.
     pub(super) fn of(
         &self,
         kept: Option<&Kept>,

@@ -9,7 +9,7 @@ use super::{Document, DocumentView};
 use crate::domain::bytes::Reader;
 
 const FORMAT: u8 = 2;
-/// As many bytes, but of what operations ask for nothing is known.
+/// As many bytes, but what operations asked for is not known.
 const FORMAT_1: u8 = 1;
 /// Format, version, changed, two lengths.
 const EMPTY_BYTES: usize = 1 + 8 + 4 + 4 + 4;
@@ -44,7 +44,7 @@ impl Document {
     /// Reads what [`encode`](Self::encode) wrote.
     ///
     /// # Errors
-    /// Another format, or bytes that end too early.
+    /// An unknown format, or bytes that end too early.
     pub fn decode(bytes: &[u8]) -> Result<Self, UnreadableDocument> {
         let mut input = Reader(bytes);
         let format = format(&mut input)?;
@@ -96,7 +96,7 @@ impl Delta {
     /// Reads what [`encode`](Self::encode) wrote.
     ///
     /// # Errors
-    /// Another format, or bytes that end too early.
+    /// An unknown format, or bytes that end too early.
     pub fn decode(bytes: &[u8]) -> Result<Self, UnreadableDocument> {
         let mut input = Reader(bytes);
         let format = format(&mut input)?;

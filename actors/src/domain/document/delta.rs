@@ -56,7 +56,7 @@ impl Delta {
     }
 }
 
-/// The merge patch that makes `new` of `old`; none if none can, because something became null, which there means removed. Each value is
+/// The merge patch that turns `old` into `new`; none if none can, because something became null, which there means removed. Each value is
 /// looked at once, however deep it is.
 pub(super) fn difference(old: &Map<String, Value>, new: &Map<String, Value>) -> Option<Map<String, Value>> {
     let mut patch = Map::new();

@@ -15,7 +15,7 @@ const DEEPEST: usize = 512;
 pub struct Losses {
     /// A number that would be rounded.
     pub rounded: Option<String>,
-    /// A member whose name another one of the same object has (RFC 8259 §4: readers disagree about which of them counts).
+    /// A member whose name occurs twice in its object (RFC 8259 §4: parsers differ in which of them counts).
     pub twice: Option<String>,
 }
 
@@ -94,7 +94,7 @@ impl<'a> Scanner<'a> {
         Some(())
     }
 
-    /// An object ends whose names begin here: looks for one that is there twice, and forgets them.
+    /// An object ends whose names begin here: looks for one that occurs twice, and drops them.
     fn close(&mut self, first: usize) {
         if self.found.twice.is_none() {
             self.names[first..].sort_unstable();

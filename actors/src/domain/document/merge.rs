@@ -10,9 +10,9 @@ use super::value::{is_equal, sum};
 use super::{Document, MAX_RESULTS};
 use crate::domain::clock::ServiceTime;
 
-/// How many times as large as others a document may be that a merge makes.
+/// How many times the usual limit a merged document may have.
 const MERGED_TIMES: usize = 4;
-/// How many conflicts are told.
+/// How many conflicts are listed.
 pub const MAX_CONFLICTS: usize = 1000;
 /// How large their pointers and values may be together (bytes of JSON).
 pub const MAX_CONFLICT_BYTES: usize = 64 * 1024;
@@ -25,7 +25,7 @@ pub enum KeyRule {
     Deep,
     /// The account's.
     KeepTarget,
-    /// The one of the user who becomes part of it.
+    /// That of the user who becomes part of it.
     KeepSource,
     /// The sum of two numbers; the account's if they are none.
     Sum,
@@ -86,10 +86,10 @@ impl Conflicts {
 }
 
 impl Document {
-    /// With the document of a user who becomes part of this one's, and what of that one it does not hold. `rule` says for each key how.
+    /// Merged with the document of a user who becomes part of this one, and what of that document it does not hold. `rule` says for each key how.
     ///
     /// # Errors
-    /// `TooLarge`: four times what a document may have is too much for what several people kept, and nothing is lost by itself.
+    /// `TooLarge`: four times what a document may have is too much for what several people kept, and nothing is dropped silently.
     pub fn merged(
         &self,
         source: &Self,
@@ -133,7 +133,7 @@ fn below(pointer: &str, key: &str) -> String {
     format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
-/// Makes one value of two by a rule.
+/// Joins two values by a rule.
 fn join(
     our: &mut Value,
     their: &Value,
@@ -193,7 +193,7 @@ fn members(
     }
 }
 
-/// Leaves the account's value, and notes the other if it is another.
+/// Keeps the account's value, and notes the visitor's if it differs.
 fn keep(our: &Value, their: &Value, pointer: &str, conflicts: &mut Conflicts) {
     if !is_equal(our, their) {
         conflicts.note(pointer, their);

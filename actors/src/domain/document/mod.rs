@@ -1,6 +1,6 @@
 //! A user's document: one JSON object, with a version of its own, and the results of the last operations on it.
 //!
-//! Every change is a [`Delta`] on the version that it applies to: what the journal holds and other clients are told. A
+//! Every change is a [`Delta`] on the version that it applies to: what the journal holds and other clients are sent. A
 //! repeated operation (its answer was lost) gets the first result.
 
 mod change;
@@ -80,7 +80,7 @@ pub struct Edit {
 pub struct Edited {
     /// The version after it.
     pub version: u64,
-    /// What an increment made of the number.
+    /// The number after an increment.
     pub value: Option<Number>,
     /// What it changed; none if this is the answer to a repeated operation.
     pub delta: Option<Arc<Delta>>,
@@ -126,7 +126,7 @@ impl Document {
         self.kept.is_some()
     }
 
-    /// What an edit makes of it, and what the delta is. `None` if it is the repeat of an operation.
+    /// The edited document, and the delta. `None` if it is the repeat of an operation.
     ///
     /// # Errors
     /// A [`DocumentRefusal`], which changes nothing.
@@ -158,7 +158,7 @@ impl Document {
         let (data, value) = edit.change.of(self.kept.as_ref(), most_bytes)?;
         let kept = data.map(Kept::from);
         let length = |kept: &Option<Kept>| kept.as_ref().map_or(0, |kept| kept.json.len());
-        // what a merge made larger than may be can still shrink
+        // a document that a merge made too large can still shrink
         if length(&kept) > most_bytes.max(length(&self.kept)) {
             return Err(DocumentRefusal::TooLarge { bytes: length(&kept), most: most_bytes });
         }
@@ -175,7 +175,7 @@ impl Document {
         let result = edit.operation.map(|operation| (operation, Outcome { version, value: value.clone() }));
         let delta = Delta { seen: self.version, at: now, shape, result };
         let next = self.with(kept, &delta);
-        // with all that is kept beside the text; but whoever has something may always take it away
+        // with all that is kept beside the text; but a document can always be deleted
         let is_taken_away = self.is_there() && !next.is_there();
         let grown = next.stored_bytes() as i64 - self.stored_bytes() as i64;
         if !edit.may_grow && !is_taken_away && grown > 0 {

@@ -92,7 +92,7 @@ impl Patch {
         format!("[{}]", self.0.iter().map(operation).collect::<Vec<_>>().join(","))
     }
 
-    /// Applies it, one operation after another, to a document that is thrown away if one of them does not fit. `bytes` is how
+    /// Applies it, one operation after the other, to a document that is dropped if one of them does not fit. `bytes` is how
     /// large the document is as text, `most_bytes` how large one may be.
     pub(super) fn apply(&self, data: &mut Value, bytes: usize, most_bytes: usize) -> Result<(), DocumentRefusal> {
         let mut work = Work { steps: STEPS + bytes, copied: 0, most_bytes };
@@ -194,7 +194,7 @@ impl Operation {
                     return Err(Problem::Misfit);
                 }
                 let value = from.find(data, work)?;
-                // where it is no deeper than before, nothing can be too deep
+                // if it is no deeper than before, nothing can be too deep
                 if path.tokens().count() > from.tokens().count() {
                     work.fits(value, path)?;
                 }
@@ -229,7 +229,7 @@ impl Operation {
     }
 }
 
-/// Puts a value at a place: before what is there in an array, over it in an object.
+/// Puts a value at a place: inserted into an array, replacing the old one in an object.
 fn add(data: &mut Value, path: &Pointer, value: Value, work: &mut Work) -> Result<(), Problem> {
     let Some((parent, name)) = path.parent() else {
         *data = value;
@@ -282,7 +282,7 @@ impl Pointer {
         self.0.split('/').skip(1).map(unescaped)
     }
 
-    /// Whether it names something below another, and not that itself.
+    /// Whether it names something below the other, and not that itself.
     fn is_inside(&self, other: &Self) -> bool {
         self.0.strip_prefix(&other.0).is_some_and(|rest| rest.starts_with('/'))
     }
@@ -311,7 +311,7 @@ impl Pointer {
     }
 }
 
-/// A pointer that is a part of another.
+/// A pointer that is a part of a longer one.
 struct Parent<'a>(&'a str);
 
 impl Parent<'_> {
@@ -347,7 +347,7 @@ mod tests {
         let mut data = serde_json::from_str(document).unwrap();
         let mut work = Work { steps: usize::MAX, copied: 0, most_bytes: 16 * 1024 };
         for operation in &operations {
-            // one that would go beyond another bound ends it
+            // one that would go beyond a different bound ends it
             if operation.apply(&mut data, &mut work).is_err() {
                 break;
             }

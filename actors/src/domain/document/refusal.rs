@@ -43,7 +43,7 @@ pub enum DocumentRefusal {
     /// A sum would be rounded.
     #[error("the sum of a number with a fraction and a whole one beyond 2^53 cannot be kept exactly")]
     Inexact,
-    /// Another operation had this name.
-    #[error("another request was made under this name")]
+    /// A different operation had this name.
+    #[error("a different request has this name")]
     OtherOperation,
 }

@@ -31,7 +31,7 @@ fn named(name: &str, edit: Edit) -> Edit {
     Edit { operation: Some(OperationId::new(name.as_bytes(), &edit.change)), ..edit }
 }
 
-/// Edits, and checks that a replay of the delta makes the same bytes of the bytes before.
+/// Edits, and checks that a replay of the delta turns the old bytes into the same new ones.
 fn apply(document: &mut Document, edit: &Edit) -> Result<Edited, DocumentRefusal> {
     let (next, edited) = document.edited(edit, 50, MOST)?;
     if let Some(next) = next {
@@ -351,7 +351,7 @@ fn what_a_merge_tells_of_is_bounded_and_says_so() {
     assert!(text <= MAX_CONFLICT_BYTES && conflicts.size() > text);
 }
 
-/// Of the one that had a version or a name before, nobody is told that it is another one.
+/// No client takes it for the document that had a version or a name before.
 #[test]
 fn a_merge_takes_no_version_again_and_forgets_no_operation() {
     let (mut target, mut source) = (Document::default(), Document::default());

@@ -7,7 +7,7 @@ use super::refusal::DocumentRefusal;
 /// Up to here every whole number is a floating-point number of 64 bits.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// Applies a merge patch (RFC 7396): null takes away, objects are merged, all else takes the place of what was there.
+/// Applies a merge patch (RFC 7396): null removes, objects are merged, all else replaces the old value.
 pub(super) fn merge(data: &mut Map<String, Value>, patch: &Map<String, Value>) {
     for (key, value) in patch {
         match value {

@@ -12,7 +12,7 @@ use crate::domain::record::{Flags, Record, SessionKind};
 use crate::domain::session::{LoginMethod, Opening, Predecessor, Session, Sessions};
 
 impl UserState {
-    /// A user who is made by an identity: a lasting account with its first session.
+    /// A user who is created by an identity: a lasting account with its first session.
     pub fn lasting(
         id: UserId,
         identity: IdentityKey,
@@ -70,7 +70,7 @@ impl UserState {
         Ok(Decision::Replace { next, cause: Cause::SessionOpened, reply: Reply::Opened(opened) })
     }
 
-    /// Design §5, "Linking and the old tokens" (S5): the session that asks goes on under another number or epoch, so that
+    /// Linking and the old tokens (S5): the session that asks goes on under a new number or epoch, so that
     /// tokens from before the link are worth nothing; others end if they began while the user was anonymous.
     pub(super) fn link(
         &self,
@@ -87,7 +87,7 @@ impl UserState {
         if self.identity(identity).is_some() {
             return Ok(Decision::Keep(Reply::Linked { session: asking, was: number }));
         }
-        // somebody's own API key proves nothing new (wire-protocol §7.2)
+        // the user's own API key proves nothing new (docs/protocol.md, "Linking")
         if self.api_keys().iter().any(|key| ApiKey::identity(&key.hash) == *identity) {
             return Ok(Decision::Keep(Reply::Linked { session: asking, was: number }));
         }

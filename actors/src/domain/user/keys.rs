@@ -9,7 +9,7 @@ use crate::domain::policy::MAX_API_KEYS;
 use crate::domain::session::LoginMethod;
 
 impl UserState {
-    /// The API keys, in the order in which they were made.
+    /// The API keys, in the order in which they were created.
     pub fn api_keys(&self) -> &[ApiKey] {
         self.extension.as_ref().map_or(&[], |extension| &extension.api_keys)
     }

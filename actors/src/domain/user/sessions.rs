@@ -42,7 +42,7 @@ impl UserState {
             .collect()
     }
 
-    /// The live session that took the place of this one, of this user or of one who became part of it, at most `within_s` ago.
+    /// The live session that replaced this one, of this user or of one who became part of it, at most `within_s` ago.
     pub fn successor(
         &self,
         user: &UserId,
@@ -106,7 +106,7 @@ impl UserState {
     ) -> Result<Decision, Refusal> {
         let asking = beside.map(|asking| self.session(asking, now, policy).ok_or(Refusal::SessionEnded));
         let method = match asking.transpose()?.map(|asking| asking.method) {
-            // nobody gets more by it than the session that asks has, nor for longer than its key is good
+            // the new session gets no more rights than the one that asks, nor lasts longer than its key
             Some(key @ LoginMethod::ApiKey(_)) => key,
             Some(_) => LoginMethod::Transfer,
             None => LoginMethod::Unknown,
@@ -140,7 +140,7 @@ impl UserState {
                 !ends
             });
         }
-        // an account's session that another one vouches for is as old as that: neither its life nor its freshness begins anew
+        // a session that an account's other session vouches for is as old as that one: neither its life nor its freshness begins again
         let voucher = beside.and_then(|beside| list.iter().find(|session| session.number == beside));
         let started = voucher.filter(|_| !anonymous).map_or(now, |voucher| voucher.started);
         let opened = Session {

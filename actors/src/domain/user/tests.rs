@@ -104,7 +104,7 @@ fn an_old_refresh_token_is_old_however_many_rotations_lie_between() {
         old(&user, counter);
     }
 
-    // from before a backup was restored: a little ahead, and no more; nobody's session ends for it
+    // from before a backup was restored: a little ahead, and no more; no session ends for it
     let restored = at(100);
     let ahead = next(restored.decide(&rotate(100 + MOST_ROTATIONS_AHEAD), 200, &POLICY));
     assert_eq!(u32::from(ahead.record.refresh_counter), 101 + MOST_ROTATIONS_AHEAD);

@@ -258,7 +258,7 @@ fn value_key(input: &mut Reader<'_>) -> Result<ValueKey, DecodeError> {
     Ok(ValueKey { family: Family(input.u8()?), key: input.bytes()?.into() })
 }
 
-/// Refuses a value of ours that nobody could read later.
+/// Refuses a value of ours that could not be read later.
 fn readable_value(key: &ValueKey, value: &[u8]) -> Result<(), DecodeError> {
     match key.family {
         Family::CREDENTIAL => Credential::decode(value).map(drop).map_err(|_| DecodeError),
@@ -269,7 +269,7 @@ fn readable_value(key: &ValueKey, value: &[u8]) -> Result<(), DecodeError> {
     }
 }
 
-/// Refuses an extension record that nobody could read later: half a user would look like one who never linked anything.
+/// Refuses an extension record that could not be read later: half a user would look like one who never linked anything.
 fn readable_extension(bytes: &[u8]) -> Result<Arc<[u8]>, DecodeError> {
     Extension::decode(bytes).map_err(|_| DecodeError)?;
     Ok(bytes.into())

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process has it open.
-    #[error("the data folder {} is in use by another process", .0.display())]
+    /// A different process has it open.
+    #[error("the data folder {} is in use by a different process", .0.display())]
     InUse(PathBuf),
     /// Something that must be readable is not. The folder was left as it is.
     #[error("{}: {why}; `passerby recover` shows what can be read", what.display())]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// What the store asks of a file system. Nothing is durable before its `sync`.
 pub trait Files: Send + Sync + 'static {
-    /// Makes a folder; one that is there already is fine.
+    /// Creates a folder; one that exists already is fine.
     ///
     /// # Errors
     /// The file system's.
@@ -28,7 +28,7 @@ pub trait Files: Send + Sync + 'static {
     /// # Errors
     /// The file system's.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
-    /// Writes a whole file anew, not yet durable.
+    /// Writes a whole file again, not yet durable.
     ///
     /// # Errors
     /// The file system's.
@@ -38,7 +38,7 @@ pub trait Files: Send + Sync + 'static {
     /// # Errors
     /// The file system's.
     fn sync_file(&self, path: &Path) -> io::Result<()>;
-    /// Puts a file or folder in the place of another.
+    /// Moves a file or folder, replacing its target.
     ///
     /// # Errors
     /// The file system's.
@@ -56,7 +56,7 @@ pub trait Files: Send + Sync + 'static {
     fn remove_gently(&self, path: &Path) -> io::Result<()> {
         self.remove(path)
     }
-    /// Which file is at a path: device and number. Another one in its place has another number.
+    /// Which file is at a path: device and number. A replacement has a different number.
     ///
     /// # Errors
     /// The file system's; `NotFound` if there is none.

@@ -73,14 +73,14 @@ impl Named {
         Self(paths.into_iter().map(with_file).collect())
     }
 
-    /// One of them that is not there any more, or is another file.
+    /// One of them that is missing, or is a different file.
     pub(super) fn missing(&self, files: &dyn Files) -> Option<&Path> {
         let is_gone = |(path, file): &&(PathBuf, _)| !is_same(file, &files.identity(path));
         self.0.iter().find(is_gone).map(|(path, _)| path.as_path())
     }
 }
 
-/// Makes a generation: prepares its journal, waits until the writer has gone over to it, writes the snapshot, and lets
+/// Creates a generation: prepares its journal, waits until the writer has switched to it, writes the snapshot, and lets
 /// `CURRENT` name it. Runs on a thread of its own and always ends with a message.
 pub(super) fn make(shared: &Arc<Shared>, files: &dyn Files, dir: &Path, generation: u64, lock: &Lock) {
     let progress = match try_make(shared, files, dir, generation, lock) {

@@ -47,7 +47,7 @@ pub(super) fn holds_frames(bytes: &[u8]) -> bool {
     })
 }
 
-/// Makes an empty journal and everything on its path durable.
+/// Creates an empty journal, and makes everything on its path durable.
 pub(super) fn begin(files: &dyn Files, dir: &Path, generation: u64) -> std::io::Result<Box<dyn AppendFile>> {
     let folder = layout::folder(dir, generation);
     files.create_dir(&folder)?;

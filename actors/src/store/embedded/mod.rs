@@ -81,7 +81,7 @@ impl EmbeddedStore {
         self.shared.send(Message::NewGeneration);
     }
 
-    /// Makes the writer look at the clock now; it does so by itself once a second.
+    /// Makes the writer look at the clock now; it does so once a second anyway.
     pub fn nudge(&self) {
         let _queue = self.shared.queue.lock();
         self.shared.arrived.notify_one();

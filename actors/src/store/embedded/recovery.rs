@@ -107,7 +107,7 @@ pub fn look(dir: &Path, options: &Options, files: &dyn Files, clock: &dyn Clock)
     Ok(found.map_or(Opened { fresh: true, ..Opened::default() }, |found| found.opened))
 }
 
-/// `None` if nobody has begun the folder.
+/// `None` if the folder has not been begun.
 fn read(dir: &Path, options: &Options, files: &dyn Files, clock: &dyn Clock) -> Result<Option<Whole>, OpenError> {
     let generations = generation::list(files, dir).map_err(OpenError::io(dir))?;
     let Some(current) = generation::current(files, dir)? else {
@@ -187,7 +187,7 @@ pub(super) fn recover(
     let (last_journal, good_bytes) = end;
     let (number, path, bytes) = &journals[last_journal];
     // Unless the last process ended in order, what was just read may be in the page cache alone, behind a sync that failed:
-    // it is written anew before anything follows it.
+    // it is written again before anything follows it.
     if !closed || good_bytes < bytes.len() {
         let new = path.with_extension("new");
         let rewrite = || {

@@ -28,7 +28,7 @@ const CACHE_BYTES: u64 = 1 << 20;
 /// Loading: records are put by at most so many threads, in chunks of so many bytes.
 const MAX_LOADERS: usize = 8;
 const CHUNK_BYTES: usize = 256 * 1024;
-/// How often somebody who waits is told how far it is (microseconds).
+/// How often progress is reported to a waiting operator (microseconds).
 pub(super) const SAY_EVERY_US: u64 = 2_000_000;
 /// Enough to free everything: each moves time on a little and frees some of what is old.
 const EPOCHS: usize = 4096;
@@ -78,7 +78,7 @@ fn open(path: &Path) -> Result<sled::Db, String> {
     })
 }
 
-/// How sled 0.34 says that somebody else has the database open.
+/// How sled 0.34 says that a different process has the database open.
 const LOCKED: &str = "could not acquire lock";
 const OPEN_TRIES: u32 = 1000;
 const OPEN_RETRY: std::time::Duration = std::time::Duration::from_millis(5);
@@ -245,7 +245,7 @@ fn read(
     mut see: impl FnMut(&[u8]) -> Result<(), String>,
 ) -> Result<Meta, OpenError> {
     remove_sled_state(files, path, |name| name.ends_with(".generating"))?;
-    // sled can make the rest of its state again from its log, which the checksums below vouch for
+    // sled can rebuild the rest of its state from its log, which the checksums below vouch for
     let db = open(path).or_else(|_| {
         remove_sled_state(files, path, |_| true).map_err(|error| error.to_string())?;
         open(path)
@@ -270,7 +270,7 @@ fn read(
     .map_err(|why| unreadable(path, why))
 }
 
-/// Removes state that sled can make again from its log and, when it is cut, would not open with.
+/// Removes state that sled can rebuild from its log and, when it is cut, would not open with.
 fn remove_sled_state(files: &dyn Files, path: &Path, which: impl Fn(&str) -> bool) -> Result<(), OpenError> {
     let names = files.list(path).map_err(|error| unreadable(path, error))?;
     for name in names.iter().filter(|name| name.starts_with("snap.") && which(name)) {

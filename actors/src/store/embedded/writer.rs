@@ -35,7 +35,7 @@ const LOOK_MS: u64 = 1000;
 /// After a failure, a new generation is tried this often (milliseconds).
 const RETRY_MS: u64 = 1000;
 /// After a group of this many sets, the writer waits for as many before the next one, but no longer than this: under load
-/// a larger group costs each of its sets less, and somebody who is alone waits for nobody.
+/// a larger group costs each of its sets less, and a single caller does not wait.
 const MANY_SETS: usize = 16;
 const LINGER: Duration = Duration::from_micros(500);
 /// A group takes at most this many sets: its memory and the time of its sync are bounded.
@@ -242,7 +242,7 @@ impl Writer {
                 if kind == FrameKind::Closed
                     && let Some(journal) = &mut self.journal
                 {
-                    // It may be readable and yet not on the disk: a torn end behind it makes the next start write it anew.
+                    // It may be readable and yet not on the disk: a torn end behind it makes the next start write it again.
                     drop(journal.append(&[0]));
                 }
                 self.on_failed_write(&error);
@@ -251,8 +251,8 @@ impl Writer {
         }
     }
 
-    /// Looks whether the folder is still the one that was opened, before anything is acknowledged that nobody would find again. Once
-    /// it is not, this process writes nothing more: its path may be another server's by now.
+    /// Checks that the folder is still the one that was opened, before acknowledging what could not be found again. Once
+    /// it is not, this process writes nothing more: its path may belong to a different server by now.
     fn keep_folder(&mut self) -> bool {
         if self.shared.lost.load(Ordering::Acquire) {
             return false;
@@ -275,11 +275,11 @@ impl Writer {
         false
     }
 
-    /// Looks whether a start would find what the journal goes on from. What is in memory makes it anew, so that nothing is lost
+    /// Looks whether a start would find what the journal goes on from. What is in memory makes it again, so that nothing is lost
     /// unless the server ends before.
     fn keep_generation(&mut self) {
         let now_ms = self.shared.clock.monotonic_ms();
-        // while a generation is made, another one is named
+        // while a generation is written, a different one is named
         let is_settled = self.journal.is_some() && self.snapshotter.is_none();
         if !is_settled || now_ms.saturating_sub(self.looked_ms) < LOOK_MS {
             return;
@@ -351,7 +351,7 @@ impl Writer {
     fn keep_time(&mut self) {
         let now_ms = self.shared.clock.monotonic_ms();
         if let Some(jump_ms) = self.shared.clock.wall_jump_ms() {
-            tracing::warn!(jump_ms, "the wall clock jumped; nobody's deadline moves");
+            tracing::warn!(jump_ms, "the wall clock jumped; no deadline moves");
         }
         if self.journal.is_some() && now_ms.saturating_sub(self.last_write_ms) >= IDLE_FRAME_MS {
             self.append(FrameWriter::new(), FrameKind::Group);
@@ -484,7 +484,7 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// Also when it dies: nobody waits for ever.
+    /// Also when it dies: no caller waits for ever.
     fn drop(&mut self) {
         self.shared.stop();
     }

@@ -15,9 +15,9 @@ use crate::http::{Context, NO_STORE, Problem, other_method};
 
 /// As in the demo's settings.
 const METER: &str = "articles";
-/// For whoever gets no id, and so meets no wall: a test that drives a browser would look for it in vain.
+/// For visitors who get no id, and so meet no wall: a test that drives a browser would look for it in vain.
 const NO_ID: &str = "<p id=\"note\">This browser says that it is a machine (such as <code>HeadlessChrome</code>), fetches the \
-                     page ahead of time, or says nothing of itself. Nobody is made of such a visit: it gets no id, nothing is \
+                     page ahead of time, or says nothing of itself. Such a visit creates no user: it gets no id, nothing is \
                      counted, and no paywall comes. Give it the User-Agent of a browser that people use to see them.</p>";
 const SHELL: &str = include_str!("shell.html");
 const SUBSCRIBE: &str = include_str!("subscribe.html");
@@ -69,7 +69,7 @@ async fn article(request: HttpRequest, context: web::Data<Context>) -> HttpRespo
     .await
 }
 
-/// A page for whom the check lets through; `content` is told whether there is something left to read for nothing.
+/// A page for visitors whom the check lets through; `content` is told whether anything is left to read for free.
 async fn page(
     request: &HttpRequest,
     context: &Context,

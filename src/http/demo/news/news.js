@@ -19,7 +19,7 @@ async function showMeter() {
     return;
   }
   const response = await fetch("/v1/meters");
-  // nobody knows a reader of one page yet, so nothing is used
+  // a reader of one page is not stored yet, so nothing is used
   const { meters } = response.ok ? await response.json() : { meters: [{ used: 0, limit: 3 }] };
   const { used, limit } = meters[0];
   Object.assign(element("meter"), { max: limit, value: used });
@@ -37,7 +37,7 @@ element("account")?.addEventListener("submit", async (event) => {
   try {
     await reader();
     await call("/v1/registrations", { email, password });
-    // whoever has the account already goes on as that reader, with what was read here
+    // a user who has the account already goes on as that reader, with what was read here
     await call("/v1/user/identities", { provider: "local-userpass", email, password, on_conflict: "merge" });
     location.assign("/");
   } catch (error) {

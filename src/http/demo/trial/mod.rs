@@ -1,5 +1,5 @@
 //! A to-do list that is used at once and kept on sign-up: all that it does, it does through `/passerby.js` and the API. The one thing
-//! that a page cannot do by itself is a QR code.
+//! that a page cannot do on its own is a QR code.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use qrcode::render::svg;
@@ -28,7 +28,7 @@ async fn page() -> HttpResponse {
     response.body(include_str!("trial.html"))
 }
 
-/// A QR code of the body's text, as SVG. The text comes in the body and not in the URL, since a code that logs somebody in may be in it.
+/// A QR code of the body's text, as SVG. The text comes in the body and not in the URL, since a code that logs in a user may be in it.
 async fn qr(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let text = match body::read(&request, &context, payload).await {
         Ok(text) => text,

@@ -7,7 +7,7 @@ import { logout } from "/passerby.js";
 const code = new URLSearchParams(location.hash.slice(1)).get("code");
 // before anything else: the code is good for a session, and addresses are shared and kept
 if (location.hash !== "") history.replaceState(null, "", location.pathname);
-// the link of another code, opened here
+// the link of a different code, opened here
 addEventListener("hashchange", () => location.reload());
 
 const ENDINGS = {
@@ -27,7 +27,7 @@ async function call(path, body) {
   return answer;
 }
 
-/** Does what somebody asked for by a click, and says what went wrong. */
+/** Does what a click asked for, and says what went wrong. */
 async function attempt(work) {
   element("trouble").textContent = "";
   try {
@@ -71,7 +71,7 @@ function row(id) {
 
 function showItems() {
   const { items = {}, ticked = 0 } = connection.data ?? {};
-  // one that was deleted in one window while it was ticked in another has no text any more
+  // one that was deleted in one window while it was ticked in a second has no text any more
   const shown = Object.entries(items).filter(([, { text }]) => text !== undefined);
   shown.sort(([, a], [, b]) => a.at - b.at);
   for (const [id, { item }] of rows) {
@@ -159,7 +159,7 @@ async function showCode() {
 async function keep(form) {
   const { email, password } = Object.fromEntries(new FormData(form));
   await call("/v1/registrations", { email, password });
-  // whoever has the account already goes on with its list, and this one joins it
+  // a user who has the account already goes on with its list, and this one joins it
   const kept = await call("/v1/user/identities", { provider: "local-userpass", email, password, on_conflict: "merge" });
   showConflicts(kept.conflicts ?? [], kept.conflicts_truncated);
   form.reset();
