@@ -1,3 +1,5 @@
+//! What the client asks for, what it may reach, and how it fails.
+
 use std::future::pending;
 
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};

@@ -1,19 +1,10 @@
+//! Log lines that find no reader, and lines that are too many.
+
 use std::sync::mpsc;
 
+use passerby_actors::testkit::ManualClock;
+
 use super::*;
-
-#[derive(Default)]
-struct Manual(AtomicU64);
-
-impl Clock for Manual {
-    fn monotonic_us(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn wall_ms(&self) -> u64 {
-        0
-    }
-}
 
 /// Hands on what is written, as soon as the test lets it.
 struct Slow {
@@ -37,7 +28,7 @@ impl Write for Slow {
 fn who_logs_never_waits_for_who_reads_and_what_has_no_room_is_counted() {
     static LOST: AtomicU64 = AtomicU64::new(0);
     let ((let_write, may_write), (written, lines)) = (mpsc::channel(), mpsc::channel());
-    let mut log = Lines::to(Slow { may_write, written }, &LOST, Arc::new(Manual::default())).unwrap();
+    let mut log = Lines::to(Slow { may_write, written }, &LOST, ManualClock::new()).unwrap();
     const ALL: usize = 3 * WAITING;
     for number in 0..ALL {
         // nothing is written yet, and this returns
@@ -65,7 +56,7 @@ fn who_logs_never_waits_for_who_reads_and_what_has_no_room_is_counted() {
 fn warnings_of_one_place_are_sampled_and_no_others() {
     static REPEATED: AtomicU64 = AtomicU64::new(0);
     let (written, lines) = mpsc::channel::<()>();
-    let clock = Arc::new(Manual::default());
+    let clock = ManualClock::new();
     let count = move || {
         written.send(()).unwrap();
         io::sink()
@@ -79,7 +70,7 @@ fn warnings_of_one_place_are_sampled_and_no_others() {
             lines.try_iter().count()
         };
         assert_eq!(warn_often(), 20);
-        clock.0.fetch_add(5_000_000, Ordering::Relaxed);
+        clock.advance_s(5);
         assert_eq!(warn_often(), 5);
         assert_eq!(REPEATED.load(Ordering::Relaxed), 1975);
         tracing::error!("another place");

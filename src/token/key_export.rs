@@ -59,8 +59,8 @@ fn open_head(head: &[u8], passphrase: &str) -> Result<(LessSafeKey, Nonce), KeyE
 
 #[cfg(test)]
 mod tests {
-    use super::super::keys::tests::Repeatable;
     use super::*;
+    use crate::token::testing::Repeatable;
 
     #[test]
     fn it_opens_with_its_passphrase_alone() {

@@ -387,4 +387,6 @@ fn derived_id(parts: &[&[u8]]) -> String {
 }
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::jwt::{BASE64, TokenType};
 use super::keys::Key;
-use super::keys::tests::Repeatable;
+use super::testing::Repeatable;
 use super::*;
 
 const NOW: u64 = 1_700_000_000;

@@ -3,11 +3,11 @@
 use std::cell::Cell;
 
 use futures_util::future::join_all;
+use passerby_actors::testkit::faulty::Mode;
 use serde_json::json;
 
 use crate::accounts::{self, jwt};
 use crate::data::{hears, says};
-use crate::faulty::Mode;
 use crate::readers::{AUTO, Jar};
 use crate::world::{Answer, CREATE, END, LOGIN, LOGOUT, REFRESH, ROTATE, TestServer, Tokens, World, client};
 

@@ -6,9 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::StreamExt as _;
 use passerby_actors::store::Store;
+use passerby_actors::testkit::DAY_S;
 use serde_json::{Value, json};
 
-use crate::support::DAY_S;
 use crate::world::{Answer, CREATE, END, LOGIN, PROFILE, REFRESH, ROTATE, TestServer, Tokens, VIEW, World};
 
 const IDENTITIES: &str = "POST /v1/user/identities";

@@ -1,9 +1,9 @@
 //! The App Services client API, byte for byte (docs/protocol.md).
 
 use passerby_actors::domain::UserId;
+use passerby_actors::testkit::DAY_S;
 use serde_json::{Value, json};
 
-use crate::support::DAY_S;
 use crate::world::{
     Answer, CREATE, DELETE, DELETE_USER, END, LINK, LOCATION, LOGIN, LOGOUT, PROFILE, REFRESH, ROTATE, TestServer,
     VIEW, World,

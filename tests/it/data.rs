@@ -11,9 +11,9 @@ use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use passerby::limits::data_work::Whose;
 use passerby_actors::domain::UserId;
 use passerby_actors::store::Store as _;
+use passerby_actors::testkit::until;
 use serde_json::{Value, json};
 
-use crate::support::until;
 use crate::world::{Answer, CREATE, Call, DELETE_USER, END, ROTATE, TestServer, World, client};
 
 const GET: &str = "GET /v1/data";

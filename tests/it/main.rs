@@ -28,5 +28,3 @@ mod upgrade;
 mod v1;
 mod work;
 mod world;
-
-use passerby_actors::testkit::{self as support, faulty};

@@ -1,12 +1,12 @@
 //! Meters, behind a proxy's check and over the API: what counts, once and exactly, and what goes on while nothing can be written.
 
 use futures_util::future::join_all;
+use passerby_actors::testkit::faulty::Mode;
+use passerby_actors::testkit::{DAY_S, until};
 use serde_json::{Value, json};
 
 use crate::accounts;
-use crate::faulty::Mode;
 use crate::readers::{AUTO, Jar, NEVER, from, passed, users};
-use crate::support::{DAY_S, until};
 use crate::world::{Answer, Tokens, World};
 
 const METERS: &str = "[meter.articles]\nlimit = 2\nwindow = \"day\"\n[meter.plain]\nlimit = 3\nonce = false\nwindow = \"rolling\"\nrolling = 60\n";

@@ -4,11 +4,11 @@ use std::cell::{Cell, RefCell};
 
 use futures_util::future::{join, join_all};
 use passerby_actors::store::Store;
+use passerby_actors::testkit::faulty::Mode;
+use passerby_actors::testkit::{DAY_S, until};
 use serde_json::json;
 
 use crate::accounts::{self, jwt};
-use crate::faulty::Mode;
-use crate::support::{DAY_S, until};
 use crate::world::{Answer, Call, TestServer, World};
 
 pub(crate) const AUTO: &str = "GET /verify?create=auto";

@@ -6,13 +6,13 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use passerby_actors::domain::UserId;
+use passerby_actors::testkit::DAY_S;
+use passerby_actors::testkit::faulty::Mode;
 use serde_json::Value;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{EnvFilter, Registry};
 
-use crate::faulty::Mode;
-use crate::support::DAY_S;
 use crate::world::{DELETE, DELETE_USER, END, LOGIN, LOGOUT, PROFILE, REFRESH, ROTATE, Tokens, VIEW, World};
 
 /// Everything that this process logs from now on; other tests' lines are among it.
@@ -200,7 +200,7 @@ async fn the_store_without_the_keys_logs_nobody_in() {
     let all = [server.log_in().await, server.log_in_v1().await];
     server.server.store.new_generation();
     let generations = || server.server.store.stats().generations.load(std::sync::atomic::Ordering::SeqCst);
-    crate::support::until("there is a snapshot too", || generations() > 0).await;
+    passerby_actors::testkit::until("there is a snapshot too", || generations() > 0).await;
     let late = [server.log_in().await, server.log_in_v1().await];
     server.stop().await;
 

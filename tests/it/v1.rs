@@ -4,10 +4,10 @@ use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use passerby_actors::domain::UserId;
+use passerby_actors::testkit::DAY_S;
 use serde_json::{Value, json};
 
 use crate::readers::{AUTO, Jar, passed};
-use crate::support::DAY_S;
 use crate::world::{CREATE, DELETE_USER, END, JWKS, PROFILE, REFRESH, ROTATE, VIEW, World};
 
 /// The payload of a token, as anyone can read it.

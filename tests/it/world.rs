@@ -16,11 +16,10 @@ use passerby::startup::{self, Application, Ports};
 use passerby_actors::domain::{SessionId, SessionKind, UserId};
 use passerby_actors::handle::Handle;
 use passerby_actors::store::{Health, Store};
+use passerby_actors::testkit::faulty::Faulty;
+use passerby_actors::testkit::{ManualClock, SeededEntropy, until};
 use serde_json::Value;
 use tokio::sync::oneshot;
-
-use crate::faulty::Faulty;
-use crate::support::{ManualClock, SeededEntropy, until};
 
 /// The app id of every test server.
 pub(crate) const APP: &str = "passerby";
@@ -229,7 +228,7 @@ impl TestServer {
 
     /// Lets the store write again.
     pub(crate) async fn heal(&self) {
-        self.disk.set(crate::faulty::Mode::Works);
+        self.disk.set(passerby_actors::testkit::faulty::Mode::Works);
         until("it is healed", || {
             self.clock.advance_s(1);
             self.server.store.nudge();

@@ -26,8 +26,13 @@ impl ManualClock {
 
     /// Time passes on both clocks.
     pub fn advance_s(&self, seconds: u64) {
-        self.monotonic_us.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
-        self.wall_ms.fetch_add(seconds * 1000, Ordering::SeqCst);
+        self.advance_us(seconds * 1_000_000);
+    }
+
+    /// The same, in microseconds; what is less than a millisecond is lost on the wall clock.
+    pub fn advance_us(&self, us: u64) {
+        self.monotonic_us.fetch_add(us, Ordering::SeqCst);
+        self.wall_ms.fetch_add(us / 1000, Ordering::SeqCst);
     }
 
     /// Time passes in which no thread ran.

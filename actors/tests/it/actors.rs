@@ -8,8 +8,7 @@ use passerby_actors::actor::Limits;
 use passerby_actors::domain::{Cause, ChangeSet, DeviceId, Operation, Outcome, Refusal, SessionId, SessionKind};
 use passerby_actors::handle::{Error, Handle, IdForm};
 use passerby_actors::store::{Completions, Store};
-
-use crate::support::{Running, World, until};
+use passerby_actors::testkit::{Running, World, until};
 
 async fn login(running: &Running) -> passerby_actors::handle::LoggedIn {
     running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap()

@@ -6,8 +6,7 @@ use passerby_actors::actor::{Fullness, JanitorHandle, Swept};
 use passerby_actors::domain::{Change, Expected, Family, Refusal, SessionKind, UserId};
 use passerby_actors::handle::{Error, IdForm, LoggedIn};
 use passerby_actors::store::Store;
-
-use crate::support::{DAY_S, Running, World};
+use passerby_actors::testkit::{DAY_S, Running, World};
 
 async fn sweep(running: &Running) -> Swept {
     let janitor = JanitorHandle::start(Arc::clone(&running.core)).await.unwrap();

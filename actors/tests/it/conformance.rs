@@ -7,8 +7,7 @@ use passerby_actors::domain::{
     Cause, ChangeSet, Extension, Flags, Identity, IdentityKey, Op, Outcome, Record, Rewrite, SessionKind, UserId,
 };
 use passerby_actors::store::{Completions, MemoryStore, Store};
-
-use crate::support::{ManualClock, World};
+use passerby_actors::testkit::{ManualClock, World};
 
 struct Subject {
     store: Arc<dyn Store>,

@@ -9,9 +9,9 @@ use std::time::Duration;
 use passerby_actors::store::embedded::files::Disk;
 use passerby_actors::store::{EmbeddedStore, Store};
 use passerby_actors::system::SystemClock;
+use passerby_actors::testkit::{Random, World};
 
 use crate::load::{Ledger, client};
-use crate::support::{Random, World};
 
 const CHILD_DIR: &str = "PASSERBY_TEST_CRASH_DIR";
 /// How many rounds; more on demand.

@@ -8,9 +8,8 @@ use passerby_actors::domain::{DeviceId, SessionKind};
 use passerby_actors::handle::{Error, IdForm};
 use passerby_actors::store::embedded::files::Disk;
 use passerby_actors::store::{Health, Store};
-
-use crate::faulty::{Faulty, Mode};
-use crate::support::{DAY_S, World, until};
+use passerby_actors::testkit::faulty::{Faulty, Mode};
+use passerby_actors::testkit::{DAY_S, World, until};
 
 #[actix_rt::test]
 async fn a_failing_disk_gives_errors_and_calls_nobody_dead_and_then_heals() {

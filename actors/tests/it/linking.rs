@@ -11,8 +11,7 @@ use passerby_actors::domain::{
 };
 use passerby_actors::handle::{Error, IdForm, LoggedIn};
 use passerby_actors::store::Store;
-
-use crate::support::{Random, Running, World};
+use passerby_actors::testkit::{Random, Running, World};
 
 fn proof(external: &str) -> Proof {
     let identity = IdentityKey { provider: "custom-token".into(), external: external.into() };
@@ -402,7 +401,7 @@ async fn the_last_use_of_each_session_is_written_after_a_while() {
     let id = passerby_actors::domain::SessionId::derive(&user.user, second.number);
     running.handle.check(&user.user, &id, None).unwrap();
     let seen = || running.handle.load(&user.user).unwrap().sessions().iter().map(|s| s.seen).collect::<Vec<_>>();
-    crate::support::until("the use is written", || seen()[1] == began + 3600).await;
+    passerby_actors::testkit::until("the use is written", || seen()[1] == began + 3600).await;
     assert_eq!(seen()[0], began, "the other was not used");
     running.store.stop();
     let running = world.open();

@@ -6,8 +6,7 @@ use std::str::FromStr;
 use passerby_actors::domain::{Change, DeviceId, Document, Expected, Session, SessionKind, UserId, ValueKey};
 use passerby_actors::handle::{Handle, IdForm};
 use passerby_actors::registry::Registry;
-
-use crate::support::Random;
+use passerby_actors::testkit::Random;
 
 /// One line of what a client saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

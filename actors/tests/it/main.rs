@@ -22,5 +22,3 @@ mod model;
 mod power_loss;
 mod recovery;
 mod sockets;
-
-use passerby_actors::testkit::{self as support, faulty};

@@ -11,10 +11,9 @@ use passerby_actors::domain::{
 };
 use passerby_actors::handle::{Error, IdForm};
 use passerby_actors::store::Store;
+use passerby_actors::testkit::{Random, Running, World};
 
 use serde_json::Value;
-
-use crate::support::{Random, Running, World};
 
 const OPERATIONS: usize = 10_000;
 const WINDOW_S: u64 = 10_000;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use passerby_actors::store::Store;
+use passerby_actors::testkit::faulty::Faulty;
+use passerby_actors::testkit::{Random, World};
 
-use crate::faulty::Faulty;
 use crate::load::{Fact, Ledger, client};
-use crate::support::{Random, World};
 
 const ROUNDS: u64 = 200;
 

@@ -8,9 +8,8 @@ use passerby_actors::handle::IdForm;
 use passerby_actors::store::embedded::files::{Disk, Files};
 use passerby_actors::store::embedded::{self, Durability, OpenError};
 use passerby_actors::store::{EmbeddedStore, Store};
-
-use crate::faulty::Faulty;
-use crate::support::{Running, World, until};
+use passerby_actors::testkit::faulty::Faulty;
+use passerby_actors::testkit::{Running, World, until};
 
 async fn logins(running: &Running, n: usize) -> Vec<UserId> {
     let mut users = Vec::new();

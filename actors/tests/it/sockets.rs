@@ -13,10 +13,9 @@ use passerby_actors::domain::{
 use passerby_actors::handle::{Attachment, Error, IdForm, LoggedIn};
 
 use passerby_actors::store::Store as _;
+use passerby_actors::testkit::{Random, Running, World, until};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-
-use crate::support::{Random, Running, World, until};
 
 async fn somebody(running: &Running) -> LoggedIn {
     running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap()

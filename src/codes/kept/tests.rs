@@ -1,3 +1,5 @@
+//! Codes that work once: for whom, for how long, and how many.
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::thread;

@@ -1,3 +1,5 @@
+//! Where secrets come from, and that none is shown.
+
 use std::path::PathBuf;
 
 use super::*;

@@ -1,18 +1,10 @@
+//! What each network and all together may do.
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use passerby_actors::testkit::ManualClock;
+
 use super::*;
-
-struct Manual(AtomicU64);
-
-impl Clock for Manual {
-    fn monotonic_us(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn wall_ms(&self) -> u64 {
-        0
-    }
-}
 
 fn rules() -> BudgetRules {
     BudgetRules {
@@ -34,8 +26,8 @@ fn rules() -> BudgetRules {
     }
 }
 
-fn budgets(rules: &BudgetRules, most: usize) -> (Budgets, Arc<Manual>) {
-    let clock = Arc::new(Manual(AtomicU64::new(1)));
+fn budgets(rules: &BudgetRules, most: usize) -> (Budgets, Arc<ManualClock>) {
+    let clock = ManualClock::new();
     (Budgets::with_room(rules, true, clock.clone(), most), clock)
 }
 
@@ -56,9 +48,9 @@ fn a_prefix_has_a_burst_and_then_its_rate() {
     assert_eq!(create(), Err(over(10)));
     assert_eq!(budgets.spend(Spend::Create, v4(2)), Ok(()), "others have their own");
     assert_eq!(budgets.spend(Spend::Link, v4(1)), Ok(()), "and each purpose its own");
-    clock.0.fetch_add(10_000_000, Ordering::Relaxed);
+    clock.advance_s(10);
     assert_eq!((create(), create()), (Ok(()), Err(over(10))));
-    clock.0.fetch_add(3_600_000_000, Ordering::Relaxed);
+    clock.advance_s(3600);
     assert_eq!((0..10).filter(|_| create().is_ok()).count(), 3, "what is not used does not add up");
     assert_eq!(budgets.refused(), [9, 0, 0, 0]);
 }
@@ -71,7 +63,7 @@ fn challenges_get_harder_the_more_a_network_asks_for() {
     assert_eq!(asked[..14], [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6].map(Ok));
     assert_eq!(asked[14], Err(over(10)));
     assert_eq!(budgets.challenge(v4(2)), Ok(0), "others have their own");
-    clock.0.fetch_add(70_000_000, Ordering::Relaxed);
+    clock.advance_s(70);
     assert_eq!(budgets.challenge(v4(1)), Ok(3));
     let passed = (0..2000).filter(|n| budgets.challenge(v4(100 + n)).is_ok()).count();
     assert_eq!(passed, 999, "all together have a budget too");
@@ -108,7 +100,7 @@ fn a_block_has_the_budget_of_a_few_and_one_of_its_networks_cannot_use_it_up() {
     assert_eq!(passed(&mut [IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 8, 0, 0, 0, 0, 1))].into_iter()), 1);
     assert_eq!(passed(&mut (0..256).map(v4)), 48, "a /24 is worth sixteen");
     assert_eq!(passed(&mut [v4(256)].into_iter()), 1);
-    clock.0.fetch_add(60_000_000, Ordering::Relaxed);
+    clock.advance_s(60);
     assert_eq!(passed(&mut (0..=u16::MAX).map(v6)), 48, "and sixteen times six a minute, of which 48 may be at once");
 }
 
@@ -123,7 +115,7 @@ fn memory_is_bounded_however_many_prefixes_come_and_who_was_there_keeps_its_budg
     assert!(held <= 1000 + SHARED as usize, "{held}");
     assert!(budgets.held() <= 2000 + 3 * SHARED as usize, "{}", budgets.held());
     assert!(passed <= 3 * held, "{passed}: the crowd shares what few would have");
-    clock.0.fetch_add(3_600_000_000, Ordering::Relaxed);
+    clock.advance_s(3600);
     assert!(budgets.spend(Spend::Create, known).is_ok());
     assert!(budgets.create.levels[0].limiter.len() <= 1000, "those who came once are forgotten");
 }

@@ -1,23 +1,14 @@
+//! Who may have how much work done, and who waits.
+
 use std::collections::BTreeMap;
 
 use passerby_actors::domain::KeyRule;
+use passerby_actors::testkit::ManualClock;
 
 use super::*;
 
-struct Manual(AtomicU64);
-
-impl Clock for Manual {
-    fn monotonic_us(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn wall_ms(&self) -> u64 {
-        0
-    }
-}
-
-fn work(on: bool, work_all: u32) -> (DataWork, Arc<Manual>) {
-    let clock = Arc::new(Manual(AtomicU64::new(1)));
+fn work(on: bool, work_all: u32) -> (DataWork, Arc<ManualClock>) {
+    let clock = ManualClock::new();
     let rules = DataRules {
         max_document: 16_384,
         max_bytes: None,
@@ -48,7 +39,7 @@ fn each_has_a_burst_then_waits_its_turn_and_is_refused_when_that_takes_too_long(
     );
     assert_eq!(work.refused(), 1);
     assert!((0..1000).all(|_| work.spend(user(1), FREE).is_ok()), "what is small is free");
-    clock.0.fetch_add(1_000_000, Ordering::Relaxed);
+    clock.advance_s(1);
     assert_eq!(spend(user(1)), Ok(500));
     assert_eq!(spend(user(2)), Ok(0), "others have their own");
     let networks = |n: u8| Whose::of(format!("203.0.113.{n}").parse().unwrap(), UserId::from_bytes([9; 16]));
@@ -64,7 +55,7 @@ fn all_together_have_a_rate_too_and_off_is_off() {
     assert_eq!(waits[..4], [Ok(0), Ok(0), Ok(75), Ok(175)]);
     assert_eq!(waits[11], Ok(975));
     assert_eq!(spend(12), Err(OverBudget { why: Why::TooMany, retry_after_s: 1 }));
-    clock.0.fetch_add(10_000_000, Ordering::Relaxed);
+    clock.advance_s(10);
     work.owe(user(20), 1000 * KIB);
     assert_eq!(spend(21), Ok(875), "what telling others takes is counted as well");
     assert_eq!(spend(20), Err(OverBudget { why: Why::TooMany, retry_after_s: 7 }), "above all for who caused it");
@@ -84,7 +75,7 @@ fn a_block_of_many_networks_leaves_others_their_work() {
         for round in 0..100 {
             taken += (0..250).filter(|n| spend(of_block(*n)).is_ok()).count();
             longest = longest.max(spend(user(round)).expect("others have their turn"));
-            clock.0.fetch_add(100_000, Ordering::Relaxed);
+            clock.advance_us(100_000);
         }
         assert!(longest < 1000, "{block}: {longest} ms");
         // half a second's burst of 1000 KiB, and so much ahead as may wait, then half of each second
@@ -93,7 +84,7 @@ fn a_block_of_many_networks_leaves_others_their_work() {
         assert_eq!(spend(elsewhere), Ok(0), "{block}: what the block did is done");
 
         work.owe(of_block(251), 4000 * KIB);
-        clock.0.fetch_add(4_100_000, Ordering::Relaxed);
+        clock.advance_us(4_100_000);
         assert!(spend(of_block(252)).is_err(), "{block}: what its networks owe, the block owes");
         assert_eq!(spend(elsewhere), Ok(0), "{block}");
     }
@@ -103,7 +94,7 @@ fn a_block_of_many_networks_leaves_others_their_work() {
 fn memory_is_bounded_however_many_come() {
     let (work, clock) = work(true, 1000);
     for n in 0..MOST_KNOWN as u128 + 1000 {
-        clock.0.fetch_add(10, Ordering::Relaxed);
+        clock.advance_us(10);
         assert!(work.spend(Whose::User(UserId::from_bytes(n.to_be_bytes())), FREE + 1).is_ok());
     }
     assert!(work.promised.lock().of.len() <= MOST_KNOWN + 1);

@@ -1,3 +1,5 @@
+//! Whose turn it is, and who loses a place.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Who may go on guessing, and who waits for how long.
+
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 

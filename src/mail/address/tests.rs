@@ -1,3 +1,5 @@
+//! What is an address, and that none is shown.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Logins with tokens of the app's own system, good ones and bad ones.
+
 use std::sync::Arc;
 
 use parking_lot::Mutex;

@@ -1,3 +1,5 @@
+//! Logins by OpenID Connect, against an issuer that plays its part on loopback.
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;

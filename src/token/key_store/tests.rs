@@ -1,5 +1,7 @@
+//! Keys on disk: made, rotated, retired, and refused.
+
 use super::*;
-use crate::token::keys::tests::Repeatable;
+use crate::token::testing::Repeatable;
 
 const NOW: u64 = 1_700_000_000;
 
