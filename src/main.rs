@@ -6,5 +6,5 @@ use std::process::ExitCode;
 static ALLOCATOR: passerby::allocator::MiMalloc = passerby::allocator::MiMalloc;
 
 fn main() -> ExitCode {
-    passerby::cli::run::main(std::env::args_os(), std::env::vars_os())
+    passerby::cli::main(std::env::args_os(), std::env::vars_os())
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use passerby_actors::store::embedded::{self, OpenError};
 use tracing::Level;
 
-use super::EXIT_USAGE;
-use super::run::{EXIT_DATA, Failure, Prepared, notes, print};
+use super::outcome::{EXIT_DATA, EXIT_USAGE, Failure, print};
+use super::prepared::{Prepared, notes};
 use crate::config::Settings;
 use crate::provider::ANON_USER;
 use crate::startup::{self, Listener, Note, Ports};

@@ -211,7 +211,7 @@ pub fn read(
     }
     for (key, text) in flags {
         let flag = format!("flag --{}", key.replace('_', "-"));
-        match Setting::by_key(key).filter(|setting| setting.has_flag) {
+        match Setting::by_key(key).filter(|setting| setting.flag.is_some()) {
             Some(setting) => reading.put(Layer::Higher, &flag, key, &setting.kind.typed(text)),
             None => reading.wrong.push(SettingsError::of_key("flags", *key, no_such(key, []))),
         }

@@ -28,9 +28,7 @@ pub use self::load::{
 pub use self::memory::{default_data_bytes, default_max_users};
 pub use self::meters::{MeterRule, OfAccounts, Window};
 pub(crate) use self::suggest::did_you_mean;
-pub use self::table::explain;
-#[cfg(test)]
-pub(crate) use self::table::flags;
+pub use self::table::{Flag, explain, flags};
 pub use self::tables::ProviderTables;
 pub use self::wrong::{SettingsError, SettingsErrors};
 

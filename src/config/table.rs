@@ -12,8 +12,8 @@ pub(super) struct Setting {
     /// What a number counts.
     pub(super) unit: Option<&'static str>,
     pub(super) default: Fallback,
-    /// Whether there is a flag for it.
-    pub(super) has_flag: bool,
+    /// What its flag takes, if it has one, and the commands that use it.
+    pub(super) flag: Option<(&'static str, &'static [&'static str])>,
     /// What it does, in one sentence.
     pub(super) about: &'static str,
 }
@@ -40,16 +40,22 @@ impl Setting {
 
     /// `--` and the key.
     pub(super) fn flag(&self) -> Option<String> {
-        self.has_flag.then(|| format!("--{}", self.key.replace('_', "-")))
+        self.flag.map(|_| format!("--{}", self.key.replace('_', "-")))
+    }
+
+    /// What holds without it, in words.
+    fn default_in_words(&self) -> Option<String> {
+        let unit = self.unit.map(|unit| format!(" {unit}")).unwrap_or_default();
+        match self.default {
+            Fallback::Value("") => None,
+            Fallback::Value(value) => Some(format!("{value}{unit}")),
+            Fallback::Unset(meaning) => Some(meaning.to_owned()),
+        }
     }
 
     fn explained(&self) -> String {
         let unit = self.unit.map(|unit| format!(" {unit}")).unwrap_or_default();
-        let default = match self.default {
-            Fallback::Value("") => "empty".to_owned(),
-            Fallback::Value(value) => format!("{value}{unit}"),
-            Fallback::Unset(meaning) => meaning.to_owned(),
-        };
+        let default = self.default_in_words().unwrap_or_else(|| "empty".to_owned());
         let flag = self.flag().map(|flag| format!(", flag {flag}")).unwrap_or_default();
         let (key, about, range, env) = (self.key, self.about, self.kind.range(), self.env());
         format!("\n{key}\n    {about}\n    range: {range}{unit}\n    default: {default}\n    environment {env}{flag}\n")
@@ -67,18 +73,66 @@ pub fn explain() -> String {
         .collect()
 }
 
-/// The flags, in the order of the table.
-#[cfg(test)]
-pub(crate) fn flags() -> Vec<String> {
-    TABLE.iter().filter_map(Setting::flag).collect()
+/// A flag of the command line, and the commands that use it.
+#[derive(Debug, Clone, Copy)]
+pub struct Flag {
+    /// The key of its setting, or `config`.
+    pub key: &'static str,
+    /// What it takes, as help shows it.
+    pub value: &'static str,
+    /// The commands that use it.
+    pub used_by: &'static [&'static str],
+    setting: Option<&'static Setting>,
 }
+
+impl Flag {
+    /// The one that names the settings file.
+    pub const fn of_file() -> Self {
+        Self { key: "config", value: "FILE", used_by: AND_FOLDERS, setting: None }
+    }
+
+    /// As it is typed, without `--`.
+    pub fn name(&self) -> String {
+        self.key.replace('_', "-")
+    }
+
+    /// What it does and what holds without it.
+    pub fn help(&self) -> String {
+        let Some(setting) = self.setting else {
+            return "Settings file [default: passerby.toml, if there is one]".to_owned();
+        };
+        let commas = if setting.kind.of_items().is_some() { ", separated by commas" } else { "" };
+        let about = format!("{}{commas}", setting.about.trim_end_matches('.'));
+        setting.default_in_words().map_or_else(|| about.clone(), |default| format!("{about} [default: {default}]"))
+    }
+}
+
+/// The flags of settings, in the order of the table.
+pub fn flags() -> impl Iterator<Item = Flag> {
+    TABLE.iter().filter_map(|setting| {
+        let (value, used_by) = setting.flag?;
+        Some(Flag { key: setting.key, value, used_by, setting: Some(setting) })
+    })
+}
+
+/// The commands that read settings and whatever they name.
+const WHOLE: &[&str] = &["serve", "check", "config"];
+/// The same, and a server that brings the rest of its settings.
+const AND_DEMO: &[&str] = &["serve", "check", "config", "demo"];
+const AND_KEYS: &[&str] = &["serve", "check", "config", "keys"];
+const AND_FOLDERS: &[&str] = &["serve", "check", "config", "keys", "recover"];
 
 const fn plain(key: &'static str, kind: Kind, default: Fallback, about: &'static str) -> Setting {
-    Setting { key, kind, unit: None, default, has_flag: false, about }
+    Setting { key, kind, unit: None, default, flag: None, about }
 }
 
-const fn flagged(key: &'static str, kind: Kind, default: Fallback, about: &'static str) -> Setting {
-    Setting { key, kind, unit: None, default, has_flag: true, about }
+const fn flagged(
+    (key, value, used_by): (&'static str, &'static str, &'static [&'static str]),
+    kind: Kind,
+    default: Fallback,
+    about: &'static str,
+) -> Setting {
+    Setting { key, kind, unit: None, default, flag: Some((value, used_by)), about }
 }
 
 const fn number(
@@ -89,7 +143,7 @@ const fn number(
     about: &'static str,
 ) -> Setting {
     let kind = counted(unit, min, max);
-    Setting { key, kind, unit: Some(unit), default: Fallback::Value(default), has_flag: false, about }
+    Setting { key, kind, unit: Some(unit), default: Fallback::Value(default), flag: None, about }
 }
 
 /// Seconds and bytes may also be given with units.
@@ -106,13 +160,13 @@ const TEN_YEARS: i64 = 3650 * 86_400;
 /// In the order in which they are explained.
 pub(super) const TABLE: &[Setting] = &[
     flagged(
-        "listen",
+        ("listen", "HOST:PORT", AND_DEMO),
         Kind::Address,
         Fallback::Value("127.0.0.1:8080"),
         "Address of the public listener; port 0 takes a free one.",
     ),
     flagged(
-        "admin_listen",
+        ("admin_listen", "HOST:PORT", AND_DEMO),
         Kind::Address,
         Fallback::Value("127.0.0.1:8081"),
         "Address of the admin listener with health, metrics and the admin API; keep it private.",
@@ -123,51 +177,56 @@ pub(super) const TABLE: &[Setting] = &[
         Fallback::Value(""),
         "Host names with a dot by which the admin listener may be called, besides addresses and names without one; any other is refused (DNS rebinding).",
     ),
-    flagged("data_dir", Kind::Path, Fallback::Value("./data"), "Folder of the journal and the snapshots."),
     flagged(
-        "keys_dir",
+        ("data_dir", "FOLDER", AND_FOLDERS),
+        Kind::Path,
+        Fallback::Value("./data"),
+        "Folder of the journal and the snapshots.",
+    ),
+    flagged(
+        ("keys_dir", "FOLDER", AND_KEYS),
         Kind::Path,
         Fallback::Unset("<data_dir>/keys"),
         "Folder of the signing keys; without them every anonymous user is logged out for ever.",
     ),
     flagged(
-        "app_id",
+        ("app_id", "ID", AND_DEMO),
         Kind::AppId,
         Fallback::Value("passerby"),
         "The app id in client paths and tokens; unset, that of the app folder goes before the default.",
     ),
     flagged(
-        "app_dir",
+        ("app_dir", "FOLDER", WHOLE),
         Kind::Path,
         Fallback::Unset("none (anon-user is enabled and every other provider is off)"),
         "An App Services app folder, with root_config.json and auth/providers.json.",
     ),
     flagged(
-        "secrets_file",
+        ("secrets_file", "FILE", WHOLE),
         Kind::Path,
         Fallback::Unset("none (secrets come from the environment alone)"),
         "A TOML file of name = \"secret\" for the providers, of mode 0600; PASSERBY_SECRET_NAME goes before it.",
     ),
     flagged(
-        "access_alg",
+        ("access_alg", "ALG", AND_DEMO),
         Kind::Choice(&["EdDSA", "ES256", "HS256"]),
         Fallback::Value("EdDSA"),
         "Algorithm of new access tokens; others can verify EdDSA (also called Ed25519) and ES256 with the published keys, and not HS256.",
     ),
     flagged(
-        "durability",
+        ("durability", "LEVEL", WHOLE),
         Kind::Choice(&["fsync", "os"]),
         Fallback::Value("fsync"),
         "What an answered commit survives: fsync power loss, os a killed process.",
     ),
     flagged(
-        "public_url",
+        ("public_url", "URL", AND_DEMO),
         Kind::PublicUrl,
         Fallback::Unset("none (the issuer is urn:passerby:APPID, locations follow the request)"),
         "The URL under which clients reach the server; it becomes the issuer of tokens.",
     ),
     flagged(
-        "trusted_proxies",
+        ("trusted_proxies", "CIDRS", AND_DEMO),
         Kind::Networks,
         Fallback::Value(""),
         "Networks whose X-Forwarded-* headers are believed, read from right to left.",
@@ -183,7 +242,7 @@ pub(super) const TABLE: &[Setting] = &[
         kind: Kind::Whole { min: 1, max: 1024 },
         unit: Some("threads"),
         default: Fallback::Unset("one per core"),
-        has_flag: true,
+        flag: Some(("N", AND_DEMO)),
         about: "HTTP workers.",
     },
     Setting {
@@ -191,11 +250,11 @@ pub(super) const TABLE: &[Setting] = &[
         kind: Kind::Whole { min: 1, max: 4_000_000_000 },
         unit: Some("users"),
         default: Fallback::Unset("60 % of the memory or the control group's limit, at 72 bytes a user"),
-        has_flag: true,
+        flag: Some(("N", AND_DEMO)),
         about: "Users at which no more are created, a registered name counting as eight; no user is removed to make room.",
     },
     flagged(
-        "limits",
+        ("limits", "ON|OFF", AND_DEMO),
         Kind::Choice(&["on", "off"]),
         Fallback::Value("on"),
         "Whether the abuse budgets (budget.*) are in force; off is for load tests.",
@@ -278,7 +337,7 @@ pub(super) const TABLE: &[Setting] = &[
         kind: counted("bytes", 0, i64::MAX),
         unit: Some("bytes"),
         default: Fallback::Unset("25 % of the memory or the control group's limit"),
-        has_flag: false,
+        flag: None,
         about: "How large all documents together may be; at it those that would grow are answered 507.",
     },
     plain(
@@ -421,7 +480,7 @@ pub(super) const TABLE: &[Setting] = &[
         kind: Kind::Whole { min: 1, max: 1_000_000 },
         unit: Some("connections"),
         default: Fallback::Unset("a quarter of all that may be open"),
-        has_flag: false,
+        flag: None,
         about: "Open connections of an address or /64, half of all at most from an IPv4 /24 or IPv6 /48; more are closed, and those of trusted_proxies are not counted.",
     },
     plain(

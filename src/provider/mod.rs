@@ -8,6 +8,7 @@ pub mod identity;
 mod jwt;
 pub mod local_userpass;
 pub mod metadata;
+mod names;
 pub mod oidc;
 mod options;
 pub mod password;
@@ -16,8 +17,6 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod typed;
-mod unique;
-mod unserved;
 pub mod userpass_config;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,23 +26,17 @@ use passerby_actors::domain::{API_KEY, LOCAL_USERPASS};
 use serde_json::{Map, Value};
 
 use self::app_folder::AppFolder;
-use self::custom_token::{CUSTOM_TOKEN, CustomToken, CustomTokenConfig};
+use self::custom_token::{CustomToken, CustomTokenConfig};
 use self::identity::IdentityProvider;
-use self::oidc::{OAUTH2_APPLE, OAUTH2_GOOGLE, Oidc, OidcConfig, OidcSettings};
+pub use self::names::{ANON_USER, IDENTITY_PROVIDERS, NOT_BUILT};
+use self::names::{CUSTOM_TOKEN, OAUTH2_APPLE, OAUTH2_GOOGLE};
+use self::oidc::{Oidc, OidcConfig, OidcSettings};
 use self::options::Options;
 use self::userpass_config::UserpassConfig;
 use crate::config::secrets::Secrets;
 use crate::config::{ProviderTables, SettingsError, SettingsErrors};
 use crate::mail::AnyTransport;
 use crate::outbound::Outbound;
-
-/// The provider of anonymous users; its name equals its type.
-pub const ANON_USER: &str = "anon-user";
-/// Providers of an app folder that prove an identity here.
-pub const IDENTITY_PROVIDERS: [&str; 5] = [CUSTOM_TOKEN, OAUTH2_GOOGLE, OAUTH2_APPLE, LOCAL_USERPASS, API_KEY];
-/// Providers that App Services knows and this server does not have. With [`ANON_USER`] and [`IDENTITY_PROVIDERS`] they are
-/// every name that SDKs know; one of them takes no other.
-pub const NOT_BUILT: [&str; 2] = ["custom-function", "oauth2-facebook"];
 
 /// Which providers take logins. Cheap to clone.
 #[derive(Clone)]

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::app_folder::is_template;
 use crate::config::{SettingsError, SettingsErrors, did_you_mean};
 
 /// A fault was found and is kept for [`Options::finish`].
@@ -159,4 +158,9 @@ impl<'a> Options<'a> {
 pub(super) fn all<T>(items: impl IntoIterator<Item = Result<T, Told>>) -> Result<Vec<T>, Told> {
     let (good, told): (Vec<_>, Vec<_>) = items.into_iter().partition(Result::is_ok);
     if told.is_empty() { good.into_iter().collect() } else { Err(Told) }
+}
+
+/// The vendor's templates have `[""]` where nothing is set.
+pub(super) fn is_template(list: &Value) -> bool {
+    matches!(list, Value::Array(items) if matches!(items.as_slice(), [Value::String(text)] if text.is_empty()))
 }

@@ -11,13 +11,12 @@ use super::fetched::{FetchError, Fetched, fetch_json};
 use super::identity::{Asked, IdentityError, IdentityProvider, MAX_EXTERNAL, VerifiedIdentity, text};
 use super::jwt::{self, PublishedKeys, Token};
 use super::metadata::MetadataFields;
+use super::names::CUSTOM_TOKEN;
 use super::options::{Options, Told, all};
 use crate::config::secrets::Secrets;
 use crate::config::{SettingsError, SettingsErrors};
 use crate::outbound::Outbound;
 
-/// The provider's type and name.
-pub const CUSTOM_TOKEN: &str = "custom-token";
 /// The longest token in characters (docs/protocol.md, "Limits").
 pub const MAX_TOKEN: usize = 1_000_000;
 /// The most signing keys that can be configured, and how long a shared one is in bytes (docs/protocol.md, "Limits"; RFC 8725 §3.5

@@ -4,10 +4,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::{Host, Url};
 
-use super::{OAUTH2_APPLE, OAUTH2_GOOGLE};
 use crate::config::secrets::{Secret, Secrets};
 use crate::config::{SettingsError, SettingsErrors};
 use crate::provider::metadata::{FieldSettings, MetadataFields};
+use crate::provider::names::{OAUTH2_APPLE, OAUTH2_GOOGLE};
 use crate::provider::options::{Options, Told, all};
 
 const GOOGLE: &str = "https://accounts.google.com";

@@ -28,14 +28,10 @@ use self::issuer::Published;
 use super::fetched::{FetchError, Fetched};
 use super::identity::{Asked, IdentityError, IdentityProvider, MAX_EXTERNAL, VerifiedIdentity, plain, text};
 use super::jwt::{self, LEEWAY_S, Token};
+use super::names::OAUTH2_GOOGLE;
 use crate::codes::PendingLogin;
 use crate::config::SettingsError;
 use crate::outbound::{Failure, Outbound, OutboundError};
-
-/// The type and name of the provider for Google accounts.
-pub const OAUTH2_GOOGLE: &str = "oauth2-google";
-/// The type and name of the provider for Apple accounts.
-pub const OAUTH2_APPLE: &str = "oauth2-apple";
 
 /// The longest ID token in characters.
 const MAX_ID_TOKEN: usize = 64 * 1024;

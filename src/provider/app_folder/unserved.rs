@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::app_folder::{Document, OLD_PROVIDERS, PROVIDERS, ROOTS};
+use super::document::{Document, OLD_PROVIDERS, PROVIDERS, ROOTS, names};
 
 /// Files in the root that do not matter here.
 const OTHERS: [&str; 4] = ["package.json", "package-lock.json", "tsconfig.json", "jsconfig.json"];
@@ -28,15 +28,6 @@ pub(super) fn find(folder: &Path, root: Option<&Document>) -> Vec<String> {
         found.unreadable.into_inner().into_iter().map(|error| format!("{error}; what it configures is not known"));
     found.lines.extend(unreadable);
     found.lines
-}
-
-/// The names in a folder, in their order; none if it is not there.
-pub(super) fn names(folder: &Path) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let mut names: Vec<_> =
-        entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect();
-    names.sort();
-    names
 }
 
 struct Found<'a> {

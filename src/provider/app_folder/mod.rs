@@ -8,20 +8,20 @@
 //! | 20200603 | `config.json` | `auth_providers/NAME.json` |
 //! | 20180301 (Stitch) | `stitch.json` | `auth_providers/NAME.json` |
 
+mod document;
+#[cfg(test)]
+mod tests;
+mod unique;
+mod unserved;
+
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::{unique, unserved};
-use crate::config::{FolderAppId, SettingsError, SettingsErrors, canonical_origin, did_you_mean, valid_app_id};
-use crate::provider::{ANON_USER, IDENTITY_PROVIDERS, NOT_BUILT};
-
-/// The app's own file, the newest layout first.
-pub(super) const ROOTS: [&str; 4] = ["root_config.json", "realm_config.json", "config.json", "stitch.json"];
-pub(super) const PROVIDERS: &str = "auth/providers.json";
-pub(super) const OLD_PROVIDERS: &str = "auth_providers";
+use self::document::{Document, OLD_PROVIDERS, PROVIDERS, ROOTS, SINGLE_FILE, names};
+use super::names::{ANON_USER, IDENTITY_PROVIDERS, NOT_BUILT};
+use crate::config::{FolderAppId, SettingsError, SettingsErrors, did_you_mean};
 
 const ANON_USER_OPTIONS: [&str; 3] = ["name", "type", "disabled"];
 
@@ -122,9 +122,6 @@ impl AppFolder {
     }
 }
 
-const SINGLE_FILE: &str = "the first exports of Stitch (2017) had a whole app in one file, which is not read: export the app anew, or write \
-                           its providers into auth/providers.json";
-
 /// Why it is not an app folder at all, if it is not.
 pub fn why_none(folder: &Path) -> Option<String> {
     if folder.is_dir() {
@@ -179,7 +176,7 @@ pub fn read(folder: &Path, wrong: &mut SettingsErrors) -> Option<AppFolder> {
 
 /// The older layouts' folder with a file for each provider.
 fn read_old_providers(folder: &Path, read: &mut AppFolder, wrong: &mut SettingsErrors) {
-    let names = unserved::names(&folder.join(OLD_PROVIDERS));
+    let names = names(&folder.join(OLD_PROVIDERS));
     let files: Vec<_> = names.iter().filter(|name| name.ends_with(".json")).collect();
     if files.is_empty() {
         wrong.push(SettingsError::of_source(folder.join(PROVIDERS).display().to_string(), "is missing"));
@@ -191,96 +188,3 @@ fn read_old_providers(folder: &Path, read: &mut AppFolder, wrong: &mut SettingsE
         read.add(&key, &Value::Object(file.content), &file.file, wrong);
     }
 }
-
-/// One JSON object of the folder.
-pub(super) struct Document {
-    pub(super) file: String,
-    pub(super) content: Map<String, Value>,
-}
-
-impl Document {
-    /// `None` if there is no such file.
-    pub(super) fn read(folder: &Path, name: &str) -> Result<Option<Self>, SettingsError> {
-        let path = folder.join(name);
-        let file = path.display().to_string();
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(SettingsError::of_source(file, format!("cannot be read: {error}"))),
-        };
-        match unique::from_str(text.trim_start_matches('\u{feff}')) {
-            Ok(Value::Object(content)) => Ok(Some(Self { file, content })),
-            Ok(_) => Err(SettingsError::of_source(file, "expected a JSON object")),
-            Err(error) => {
-                let (line, column) = (error.line(), error.column());
-                let words = error.to_string().replace(&format!(" at line {line} column {column}"), "");
-                let reason = if error.is_data() { words } else { format!("is not valid JSON: {words}") };
-                Err(SettingsError { place: Some((line, column)), ..SettingsError::of_source(file, reason) })
-            }
-        }
-    }
-
-    fn wrong(&self, key: &str, reason: impl Into<String>) -> SettingsError {
-        SettingsError::of_key(&self.file, key, reason)
-    }
-
-    fn app_id(&self, key: &str) -> Result<Option<String>, SettingsError> {
-        match self.content.get(key) {
-            None | Some(Value::Null) => Ok(None),
-            // a template of an app that was never deployed has none yet
-            Some(Value::String(text)) if text.is_empty() => Ok(None),
-            Some(Value::String(text)) if valid_app_id(text) => Ok(Some(text.clone())),
-            Some(other) => Err(self.wrong(key, format!("expected 1 to 64 of A-Z a-z 0-9 _ -, found {other}"))),
-        }
-    }
-
-    /// Whether the app's own file has all of the app in it, and what to do then.
-    fn is_single_file(&self) -> Option<&'static str> {
-        let lists = ["services", "auth_providers", "authProviders", "pipelines"];
-        lists.iter().any(|name| matches!(self.content.get(*name), Some(Value::Array(_)))).then_some(SINGLE_FILE)
-    }
-
-    /// The origins, which older layouts, and App Services' own importer, keep under `security`.
-    fn origins(&self, wrong: &mut SettingsErrors) -> Vec<String> {
-        const KEY: &str = "allowed_request_origins";
-        let security = match self.content.get("security") {
-            None | Some(Value::Null) => None,
-            Some(Value::Object(security)) => Some(security),
-            Some(other) => {
-                wrong.push(self.wrong("security", format!("expected an object, found {other}")));
-                None
-            }
-        };
-        let of_security = |key: &str| (format!("security.{key}"), security.and_then(|security| security.get(key)));
-        let mut origins = Vec::new();
-        for (key, found) in [(KEY.to_owned(), self.content.get(KEY)), of_security(KEY), of_security("allowed_origins")]
-        {
-            let items = match found {
-                None | Some(Value::Null) => continue,
-                Some(list) if is_template(list) => continue,
-                Some(Value::Array(items)) => items,
-                Some(other) => {
-                    wrong.push(self.wrong(&key, format!("expected a list of origins, found {other}")));
-                    continue;
-                }
-            };
-            for item in items {
-                let text = item.as_str().ok_or_else(|| format!("expected a list of origins, found {item} in it"));
-                match text.and_then(canonical_origin) {
-                    Ok(origin) if origins.contains(&origin) => {}
-                    Ok(origin) => origins.push(origin),
-                    Err(reason) => wrong.push(self.wrong(&key, reason)),
-                }
-            }
-        }
-        origins
-    }
-}
-
-/// The vendor's templates have `[""]` where nothing is set.
-pub(super) fn is_template(list: &Value) -> bool {
-    matches!(list, Value::Array(items) if matches!(items.as_slice(), [Value::String(text)] if text.is_empty()))
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,61 @@
+//! What commands say, and with which code they end: 0 well, 64 usage and configuration, 65 unreadable data, 1 anything else.
+
+use std::io::{Write as _, stdout};
+
+use passerby_actors::store::embedded::OpenError;
+
+use crate::startup::StartError;
+
+/// Exit code of a wrong command line and of a bad configuration.
+pub const EXIT_USAGE: u8 = 64;
+/// Data that must be readable is not (sysexits: EX_DATAERR).
+pub(super) const EXIT_DATA: u8 = 65;
+
+/// Why a command failed: its exit code, and a line for each fault.
+pub(super) struct Failure {
+    pub(super) code: u8,
+    pub(super) text: String,
+}
+
+impl Failure {
+    pub(super) fn other(error: impl ToString) -> Self {
+        Self { code: 1, text: error.to_string() }
+    }
+
+    pub(super) fn usage(error: impl ToString) -> Self {
+        Self { code: EXIT_USAGE, text: error.to_string() }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        let code = if matches!(error, OpenError::Damaged { .. }) { EXIT_DATA } else { 1 };
+        Self { code, text: error.to_string() }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Store(error) => error.into(),
+            StartError::OtherApp { .. }
+            | StartError::NoApp { .. }
+            | StartError::NotForTests(_)
+            | StartError::ForTestsAlone(_) => Self::usage(error),
+            other => Self::other(other),
+        }
+    }
+}
+
+/// What is printed is a command's answer; a closed pipe does not matter.
+pub(super) fn print(text: &str) {
+    print_bytes(text.as_bytes());
+}
+
+pub(super) fn print_bytes(text: &[u8]) {
+    drop(stdout().write_all(text).and_then(|()| stdout().flush()));
+}
+
+pub(super) fn complain(text: &str) {
+    drop(std::io::stderr().write_all(text.as_bytes()));
+}

@@ -1,0 +1,94 @@
+//! The configuration as far as a command needs it, and what an operator should know of it.
+
+use super::line::SettingsArgs;
+use crate::config::{Loaded, SETTINGS, Settings, SettingsError, SettingsErrors};
+use crate::http::reader::is_plain;
+use crate::provider::Providers;
+use crate::provider::app_folder::{self, AppFolder};
+use crate::startup::{self, Note};
+
+/// How much of the configuration a command needs: the others do without the app folder, or without the secrets of providers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parts {
+    Settings,
+    Folder,
+    All,
+}
+
+/// A configuration, as far as it is needed.
+pub(super) struct Prepared {
+    pub(super) loaded: Loaded,
+    /// Those of `loaded`, and what the command line adds.
+    pub(super) settings: Settings,
+    pub(super) folder: AppFolder,
+    pub(super) providers: Providers,
+}
+
+/// Reads the configuration. What is wrong with any part of it is said at once.
+pub(super) fn prepare(
+    settings: &SettingsArgs,
+    variables: &[(String, String)],
+    parts: Parts,
+) -> Result<Prepared, SettingsErrors> {
+    let mut wrong = SettingsErrors::default();
+    let Some(mut loaded) = settings.read(variables, &mut wrong) else { return Err(wrong) };
+    let mut folder = AppFolder::default();
+    if parts != Parts::Settings
+        && let Some(dir) = loaded.settings().app_dir.clone()
+    {
+        if let Some(reason) = app_folder::why_none(&dir) {
+            let error = SettingsError::of_key(SETTINGS, "app_dir", format!("{} {reason}", dir.display()));
+            wrong.extend(loaded.locate(error.into()));
+        } else if let Some(read) = app_folder::read(&dir, &mut wrong) {
+            let (origin, origins) = (dir.display().to_string(), &read.allowed_request_origins);
+            let Some(adopted) = loaded.adopt(&origin, read.app_id(), origins, &mut wrong) else {
+                return Err(wrong);
+            };
+            (loaded, folder) = (adopted, read);
+        }
+    }
+    let mut providers = Providers::default();
+    // where these are wrong, what would be said of providers would not be their fault
+    let rests_on = ["secrets_file", "outbound", "public_url", "mail"];
+    if parts == Parts::All
+        && !wrong.concern(&rests_on)
+        && let Some(built) = wrong.take(startup::providers(&loaded, &folder, variables))
+    {
+        providers = built;
+    }
+    let settings = loaded.settings().clone();
+    wrong.or(Prepared { loaded, settings, folder, providers })
+}
+
+pub(super) const FOR_TESTS: &str = "this server is for tests: its passwords protect nothing, and whoever reaches the admin listener moves its \
+                         clock (POST /test/clock)";
+
+/// What an operator should know of a configuration that is not wrong.
+pub(super) fn notes(settings: &Settings, providers: &Providers) -> Vec<Note> {
+    let info = |text: &str| Note { level: tracing::Level::INFO, text: text.to_owned() };
+    let mut notes = Vec::new();
+    if settings.test {
+        notes.push(Note::warning(format!("--test: {FOR_TESTS}")));
+    }
+    if providers.nobody_can_come() {
+        notes.push(Note::warning(
+            "no provider is enabled, so no user can log in or be created: enable anon-user in the app folder's \
+             auth/providers.json, or another provider (passerby config --explain, provider.*)",
+        ));
+    } else if !providers.anon_user_enabled {
+        notes.push(info("anon-user is off: /verify?create=auto creates no user, as create=never"));
+    }
+    if settings.public_url.is_none() && !settings.listen.ip().is_loopback() {
+        notes.push(Note::warning("without public_url, clients are told the Host that they asked for, over plain HTTP"));
+    }
+    match settings.public_url.as_deref() {
+        Some(url) if is_plain(url) => {
+            notes.push(info("readers' cookies are for plain HTTP on this machine: without Secure and __Host-"));
+        }
+        Some(url) if url.starts_with("http://") => {
+            notes.push(Note::warning("public_url is not https, and browsers keep no readers' cookies without it"));
+        }
+        _ => {}
+    }
+    notes
+}

@@ -1,0 +1,134 @@
+//! `passerby serve`: runs until a signal ends it, and reads the configuration again at SIGHUP.
+
+use std::sync::Arc;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::outcome::{Failure, complain, print};
+use super::prepared::{FOR_TESTS, Prepared, notes};
+use crate::config::{Loaded, SettingsErrors};
+use crate::provider::app_folder::AppFolder;
+use crate::startup::{self, Application, Listener, Note, Ports};
+use crate::telemetry::{self, Logging, OPERATOR};
+use crate::test_clock::TestClock;
+use crate::token::KeyWatch;
+
+pub(super) fn serve(prepared: Prepared, again: impl Fn() -> Result<Prepared, SettingsErrors>) -> Result<(), Failure> {
+    let Prepared { loaded, settings, folder, providers } = prepared;
+    if settings.test && !(settings.listen.ip().is_loopback() && settings.admin_listen.ip().is_loopback()) {
+        return Err(Failure::usage("--test is for this machine alone: let both listeners have loopback addresses"));
+    }
+    let logging = telemetry::install(&settings.log).map_err(Failure::usage)?;
+    raise_open_files();
+    if settings.test {
+        complain(&format!("passerby: --test: {FOR_TESTS}\n"));
+    }
+    folder.unserved.iter().for_each(|line| Note::warning(format!("not served: {line}")).log());
+    notes(&settings, &providers).iter().for_each(Note::log);
+    // before the data is read, which may take long
+    let busy = [Listener::Public, Listener::Admin].map(|listener| listener.probe(&settings).err());
+    let busy: Vec<_> = busy.into_iter().flatten().map(|error| error.to_string()).collect();
+    if !busy.is_empty() {
+        return Err(Failure::other(busy.join("\n")));
+    }
+    let test_clock = settings.test.then(Arc::<TestClock>::default);
+    let mut ports = Ports::system();
+    if let Some(clock) = &test_clock {
+        ports.clock = Arc::clone(clock) as _;
+    }
+    actix_web::rt::System::new().block_on(async {
+        let mut signals = Signals::new().map_err(Failure::other)?;
+        let admin = startup::start_admin(&settings, test_clock)?;
+        print(&format!("admin on http://{}\n", admin.address()));
+        let application = Application::build(settings, providers, ports, admin).await?;
+        let running = Running { loaded, folder, keys: Arc::clone(&application.server().keys) };
+        print(&format!("listening on http://{}\n", application.address()));
+        let stop = signals.until_stop(|| reload(&running, &again, &logging));
+        application.run_until(stop).await.map_err(Failure::other)
+    })
+}
+
+/// The signals that a server answers to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    hang_up: Signal,
+    user: [Signal; 2],
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            hang_up: signal(SignalKind::hangup())?,
+            user: [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?],
+        })
+    }
+
+    /// Resolves when the server is to stop. What would otherwise kill it without a word is answered meanwhile.
+    async fn until_stop(&mut self, reload: impl Fn()) {
+        let Self { terminate, interrupt, quit, hang_up, user: [one, two] } = self;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                _ = quit.recv() => return,
+                _ = hang_up.recv() => reload(),
+                _ = one.recv() => tracing::warn!("SIGUSR1 means nothing to this server"),
+                _ = two.recv() => tracing::warn!("SIGUSR2 means nothing to this server"),
+            }
+        }
+    }
+}
+
+/// What a running server goes by.
+struct Running {
+    loaded: Loaded,
+    folder: AppFolder,
+    keys: Arc<KeyWatch>,
+}
+
+impl Running {
+    /// By name, what the next start would take otherwise.
+    fn differences(&self, read: &Prepared) -> Vec<&'static str> {
+        let of_folder = (self.folder != read.folder).then_some("app folder");
+        let of_keys = self.keys.has_changed().then_some("signing keys");
+        self.loaded.differences(&read.loaded).into_iter().chain(of_folder).chain(of_keys).collect()
+    }
+}
+
+/// SIGHUP: reads the configuration again, and takes of it what can be taken while the server runs.
+fn reload(running: &Running, again: impl Fn() -> Result<Prepared, SettingsErrors>, logging: &Logging) {
+    const RELOADED: &str = "log.filter";
+    let read = match again() {
+        Ok(read) => read,
+        Err(wrong) => {
+            wrong.iter().for_each(|error| tracing::error!(target: OPERATOR, "SIGHUP: {error}"));
+            tracing::error!(target: OPERATOR, "SIGHUP: the configuration is wrong, so nothing of it was taken");
+            return;
+        }
+    };
+    let filter = &read.settings.log.filter;
+    if let Err(error) = logging.refilter(filter) {
+        tracing::error!(target: OPERATOR, error, "SIGHUP: log.filter could not be taken");
+    }
+    let others: Vec<_> = running.differences(&read).into_iter().filter(|key| *key != RELOADED).collect();
+    if others.is_empty() {
+        tracing::warn!(target: OPERATOR, filter, "SIGHUP: log.filter was taken; keys and everything else are as they were");
+    } else {
+        let keys = others.join(", ");
+        tracing::warn!(target: OPERATOR, filter, keys, "SIGHUP: log.filter was taken; what else has changed needs a restart");
+    }
+}
+
+/// Every connection is an open file, and the usual soft limit of 1024 is far below `http.max_connections`.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, soft_limit = limit.current, "the limit on open files could not be raised");
+    }
+}
