@@ -36,40 +36,40 @@ pub use self::wrong::{SettingsError, SettingsErrors};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Address of the public listener; port 0 takes a free one. Default 127.0.0.1:8080.
+    /// Address of the public listener; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Address of the admin listener (health, metrics, admin API). Default 127.0.0.1:8081.
+    /// Address of the admin listener (health, metrics, admin API).
     pub admin_listen: SocketAddr,
     /// Rules of the admin listener.
     pub admin: AdminRules,
-    /// Folder of journal and snapshots. Default `./data`.
+    /// Folder of journal and snapshots.
     pub data_dir: PathBuf,
-    /// Folder of the signing keys. Default `<data_dir>/keys`.
+    /// Folder of the signing keys.
     pub keys_dir: PathBuf,
-    /// The app id in client paths and tokens: 1 to 64 of `A-Z a-z 0-9 _ -`. Default `passerby`.
+    /// The app id in client paths and tokens.
     pub app_id: String,
-    /// An App Services app folder. Default none.
+    /// An App Services app folder.
     pub app_dir: Option<PathBuf>,
-    /// A file with the secrets of providers, beside those of the environment. Default none.
+    /// A file with the secrets of providers, beside those of the environment.
     pub secrets_file: Option<PathBuf>,
-    /// Algorithm of new access tokens. Default `EdDSA`.
+    /// Algorithm of new access tokens.
     pub access_alg: AccessAlg,
-    /// What a commit survives. Default `fsync`.
+    /// What a commit survives.
     pub durability: Durability,
-    /// Scheme, host and port under which clients reach the server, without a slash at the end. Default none.
+    /// Scheme, host and port under which clients reach the server, without a slash at the end.
     pub public_url: Option<String>,
-    /// Networks whose `X-Forwarded-*` headers are believed. Default none.
+    /// Networks whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Origins that browsers may call from, in the form they send; empty allows any. Default empty.
+    /// Origins that browsers may call from, in the form they send; empty allows any.
     pub allowed_origins: Vec<String>,
-    /// HTTP workers, 1 to 1024. Default none: one per core.
+    /// HTTP workers. None: one per core.
     pub workers: Option<usize>,
-    /// Users at which no more are created, 1 to 4 000 000 000. Default none: see [`default_max_users`].
+    /// Users at which no more are created. None: see [`default_max_users`].
     pub max_users: Option<u64>,
-    /// Whether the abuse budgets are in force. Default on.
+    /// Whether the abuse budgets are in force.
     #[serde(deserialize_with = "on_or_off")]
     pub limits: bool,
-    /// Whether a logout or deletion on `/v1` sends `Clear-Site-Data`. Default true.
+    /// Whether a logout or deletion on `/v1` sends `Clear-Site-Data`.
     pub clear_site_data: bool,
     /// When inactive users go.
     pub expiry: Expiry,
@@ -115,7 +115,7 @@ pub struct Settings {
     /// Whether this is `passerby serve --test`; that command alone sets it.
     #[serde(skip)]
     pub test: bool,
-    /// Meters by name, from the tables `[meter.NAME]`. Default none.
+    /// Meters by name, from the tables `[meter.NAME]`.
     #[serde(skip)]
     pub meters: BTreeMap<String, MeterRule>,
 }
@@ -155,14 +155,14 @@ pub enum Demo {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expiry {
-    /// Seconds of inactivity after which an anonymous user is gone, 1 to 315 360 000. Default 7 776 000 (90 days).
+    /// Seconds of inactivity after which an anonymous user is gone.
     #[serde(rename = "window")]
     pub window_s: u32,
-    /// Age in seconds from which users who were created and never came back may be removed, the oldest first, when `max_users` or
-    /// `data.max_bytes` are nearly reached, 0 to 315 360 000; 0 is never. Default 0.
+    /// Age in seconds from which users who were created and never came back may be removed, the oldest first, when `max_users`
+    /// or `data.max_bytes` are nearly reached; 0 is never.
     #[serde(rename = "unused")]
     pub unused_s: u32,
-    /// Age in seconds from which a use renews `last_seen`, 0 to 1/24 of the window. Default 3600.
+    /// Age in seconds from which a use renews `last_seen`.
     #[serde(rename = "touch_granularity")]
     pub touch_granularity_s: u32,
 }
@@ -171,7 +171,7 @@ pub struct Expiry {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IdRules {
-    /// The form of new users' ids. Default `auto`: that of the API that creates the user.
+    /// The form of new users' ids.
     pub user: UserIds,
 }
 
@@ -191,13 +191,13 @@ pub enum UserIds {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SessionRules {
-    /// Seconds that a session of a lasting account lives, 1 to 315 360 000. Default 5 184 000 (60 days).
+    /// Seconds that a session of a lasting account lives.
     #[serde(rename = "lifetime")]
     pub lifetime_s: u32,
-    /// Sessions that a user may have, 1 to 1000; one more ends the oldest. Default 50.
+    /// Sessions that a user may have; one more ends the oldest.
     pub max_per_user: usize,
     /// Seconds after its start in which a session of a lasting account may change how the account is logged in to on `/v1`
-    /// (S40), 0 to 315 360 000; 0 is always. Default 86 400 (a day).
+    /// (S40); 0 is always.
     #[serde(rename = "fresh")]
     pub fresh_s: u32,
 }
@@ -206,7 +206,7 @@ pub struct SessionRules {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MergeRules {
-    /// Whether an account takes the date of the oldest user who became part of it. Default no.
+    /// Whether an account takes the date of the oldest user who became part of it.
     pub oldest_created: bool,
 }
 
@@ -214,24 +214,24 @@ pub struct MergeRules {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataRules {
-    /// Bytes of compact JSON that a user's document may have, 1024 to 1 048 576. Default 16 384.
+    /// Bytes of compact JSON that a user's document may have.
     pub max_document: usize,
-    /// Bytes that all documents together may have. Default none: see [`default_data_bytes`].
+    /// Bytes that all documents together may have. None: see [`default_data_bytes`].
     #[serde(default)]
     pub max_bytes: Option<usize>,
-    /// What becomes of a key that both documents have when users merge. Default: the account's stays.
+    /// What becomes of a key that both documents have when users merge.
     #[serde(deserialize_with = "key_rule")]
     pub merge: KeyRule,
-    /// Keys with a rule of their own. Default none.
+    /// Keys with a rule of their own.
     #[serde(deserialize_with = "key_rules")]
     pub merge_keys: BTreeMap<Box<str>, KeyRule>,
-    /// Keys that access tokens show. Default none.
+    /// Keys that access tokens show.
     pub token_fields: Vec<String>,
-    /// KiB of work on documents that a network may ask for in a second. Default 1024.
+    /// KiB of work on documents that a network may ask for in a second.
     pub work: u32,
-    /// KiB of it at once. Default 4096.
+    /// KiB of it at once.
     pub work_burst: u32,
-    /// KiB in a second of all together. Default 8192.
+    /// KiB in a second of all together.
     pub work_all: u32,
 }
 
@@ -239,47 +239,47 @@ pub struct DataRules {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TransferRules {
-    /// The app's page that takes a transfer code in its fragment. Default none: codes come without a URL.
+    /// The app's page that takes a transfer code in its fragment. None: codes come without a URL.
     pub page: Option<String>,
 }
 
 /// `budget.*`: by IPv4 address or IPv6 /64, unless it says all; a wider network has the budget of a few
-/// ([`crate::limits::network::WORTH`]). Each is 1 to 1 000 000.
+/// ([`crate::limits::network::WORTH`]).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetRules {
-    /// Users created a minute. Default 60.
+    /// Users created a minute.
     pub create: u32,
-    /// Users created at once. Default 300.
+    /// Users created at once.
     pub create_burst: u32,
-    /// Users created a second by all together, 1 to 10 000 000. Default 2000.
+    /// Users created a second by all together.
     pub create_all: u32,
-    /// Logins and links with an identity a minute. Default 60.
+    /// Logins and links with an identity a minute.
     pub link: u32,
-    /// The same at once. Default 120.
+    /// The same at once.
     pub link_burst: u32,
-    /// The same a second by all together. Default 500.
+    /// The same a second by all together.
     pub link_all: u32,
-    /// Tokens that are not ours a minute. Default 60.
+    /// Tokens that are not ours a minute.
     pub bad_tokens: u32,
-    /// The same at once. Default 300.
+    /// The same at once.
     pub bad_tokens_burst: u32,
-    /// The same a second by all together. Default 5000.
+    /// The same a second by all together.
     pub bad_tokens_all: u32,
-    /// Proofs of work a minute, for what is beyond the budgets. Default 60.
+    /// Proofs of work a minute, for what is beyond the budgets.
     pub work: u32,
-    /// The same at once. Default 600.
+    /// The same at once.
     pub work_burst: u32,
-    /// Proofs of work a second by all together. Default 500.
+    /// Proofs of work a second by all together.
     pub work_all: u32,
-    /// Open WebSockets. Default 2000.
+    /// Open WebSockets.
     pub sockets: u32,
     /// Open connections, by the address that they come from, which is that of a proxy if there is one; those of
-    /// `trusted_proxies` are not counted. Default none: a quarter of all that may be open.
+    /// `trusted_proxies` are not counted. None: a quarter of all that may be open.
     #[serde(default)]
     pub connections: Option<u32>,
-    /// Percent of `max_users` that may be users whom one IPv4 /24 or IPv6 /48 created and who never came back, and of `data.max_bytes`
-    /// that it may write; an address or /64 half as much. 1 to 100, which is no bound. Default 5.
+    /// Percent of `max_users` that may be users whom one IPv4 /24 or IPv6 /48 created and who never came back, and of
+    /// `data.max_bytes` that it may write; an address or /64 half as much.
     pub share: u32,
 }
 
@@ -287,10 +287,10 @@ pub struct BudgetRules {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CookieRules {
-    /// The domain whose subdomains share readers, which makes the cookie a `__Secure-` one. Default none: it is the host's own.
+    /// The domain whose subdomains share readers, which makes the cookie a `__Secure-` one. None: it is the host's own.
     #[serde(default)]
     pub domain: Option<String>,
-    /// Whether the cookie is kept apart for each site that embeds this one (CHIPS), and then sent there. Default no.
+    /// Whether the cookie is kept apart for each site that embeds this one (CHIPS), and then sent there.
     pub partitioned: bool,
 }
 
@@ -298,7 +298,7 @@ pub struct CookieRules {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdminRules {
-    /// Host names with a dot by which it may be called, besides addresses and names without one. Default none.
+    /// Host names with a dot by which it may be called, besides addresses and names without one.
     pub hosts: Vec<String>,
 }
 
@@ -306,9 +306,9 @@ pub struct AdminRules {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuthRules {
-    /// Whether the App Services API too answers the same for known and unknown names. Default no: it answers as it always did.
+    /// Whether the App Services API too answers the same for known and unknown names.
     pub hide_accounts: bool,
-    /// The OpenID Connect provider whose issuer knows `/v1/providers/callback`, without the provider's name. Default none.
+    /// The OpenID Connect provider whose issuer knows `/v1/providers/callback`, without the provider's name.
     pub shared_callback: Option<String>,
 }
 
@@ -336,7 +336,7 @@ pub struct MailSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinkRules {
-    /// Whether a link through the App Services API ends the refresh token that its SDKs keep. Default no.
+    /// Whether a link through the App Services API ends the refresh token that its SDKs keep.
     pub end_session: bool,
 }
 
@@ -344,7 +344,7 @@ pub struct LinkRules {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Refresh {
-    /// Whether the refresh token before the current one still gets the current one again (1 or 0). Default yes.
+    /// Whether the refresh token before the current one still gets the current one again (1 or 0).
     #[serde(deserialize_with = "zero_or_one")]
     pub grace: bool,
 }
@@ -353,8 +353,7 @@ pub struct Refresh {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutboundRules {
-    /// Origins that may have any address, and may be http on loopback: what [`crate::outbound::Allowed`] takes. Default
-    /// empty: https at public addresses alone.
+    /// Origins that may have any address, and may be http on loopback: what [`crate::outbound::Allowed`] takes.
     pub allow: Vec<String>,
 }
 
@@ -362,10 +361,10 @@ pub struct OutboundRules {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Actors {
-    /// How long an actor stays without a message, 1 s to 1 day. Default 60 s.
+    /// How long an actor stays without a message.
     #[serde(deserialize_with = "seconds")]
     pub idle: Duration,
-    /// Actors alive at a time, 1 to 10 000 000; beyond it the longest idle go. Default 100 000.
+    /// Actors alive at a time; beyond it the longest idle go.
     pub max_live: usize,
 }
 
@@ -373,7 +372,7 @@ pub struct Actors {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Admission {
-    /// Stateful requests in progress at a time, for the whole server, 1 to 1 000 000. Default 4096.
+    /// Stateful requests in progress at a time, for the whole server.
     pub permits: usize,
 }
 
@@ -381,20 +380,20 @@ pub struct Admission {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Http {
-    /// Bytes of a request body, 1024 to 16 777 216. Default 65 536.
+    /// Bytes of a request body.
     pub max_body: usize,
-    /// Connections per worker, 1 to 1 000 000. Default 25 000.
+    /// Connections per worker.
     pub max_connections: usize,
-    /// Open WebSockets of all workers together, 1 to 1 000 000. Default 20 000.
+    /// Open WebSockets of all workers together.
     pub max_sockets: u64,
-    /// Time a client has for the first request head of a connection, and for each body, 1 s to 300 s. A later head
-    /// that is not finished, or an answer that is not read, ends the connection after twice this and `request_timeout`. Default 5 s.
+    /// Time a client has for the first request head of a connection, and for each body. A later head that is not finished, or
+    /// an answer that is not read, ends the connection after twice this and `request_timeout`.
     #[serde(deserialize_with = "seconds")]
     pub client_timeout: Duration,
-    /// How long an idle connection stays open, 1 s to 3600 s. Default 75 s.
+    /// How long an idle connection stays open.
     #[serde(deserialize_with = "seconds")]
     pub keep_alive: Duration,
-    /// How long a request waits for its commit, 1 s to 300 s. Default 10 s.
+    /// How long a request waits for its commit.
     #[serde(deserialize_with = "seconds")]
     pub request_timeout: Duration,
 }
@@ -403,10 +402,10 @@ pub struct Http {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Drain {
-    /// Time between `/readyz` turning 503 and the end of accepting, 0 s to 600 s. Default 0 s.
+    /// Time between `/readyz` turning 503 and the end of accepting.
     #[serde(deserialize_with = "seconds")]
     pub notice: Duration,
-    /// Time that requests in progress have to finish, 1 s to 3600 s. Default 30 s.
+    /// Time that requests in progress have to finish.
     #[serde(deserialize_with = "seconds")]
     pub timeout: Duration,
 }
@@ -415,9 +414,9 @@ pub struct Drain {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
-    /// Form of a line. Default human.
+    /// Form of a line.
     pub format: LogFormat,
-    /// Which lines, as tracing filter directives (`info,passerby=debug`). Default `info,actix_server=warn,actix_http=off`.
+    /// Which lines, as tracing filter directives (`info,passerby=debug`).
     pub filter: String,
 }
 

@@ -633,3 +633,11 @@ fn meters_are_read_from_their_tables_and_wrong_ones_are_refused() {
         assert!(error.ends_with(expected), "{text}: {error}");
     }
 }
+
+/// They stand in the table alone, from which `passerby config --explain`, the flags and the checks come.
+#[test]
+fn comments_of_settings_repeat_neither_default_nor_range() {
+    let comments = include_str!("mod.rs").lines().filter(|line| line.trim_start().starts_with("///"));
+    let told: Vec<_> = comments.filter(|line| line.contains("Default ") || line.contains(" 1 to ")).collect();
+    assert!(told.is_empty(), "{told:#?}");
+}

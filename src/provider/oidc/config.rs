@@ -83,24 +83,24 @@ pub struct OidcSettings {
     pub issuer: String,
     /// The client that this server is to the issuer.
     pub client_id: String,
-    /// Other clients of the issuer, such as an app's, whose tokens clients may hand over too. Default none.
+    /// Other clients of the issuer, such as an app's, whose tokens clients may hand over too.
     #[serde(default)]
     pub audiences: Vec<String>,
-    /// The name of the secret that holds the client's secret. Default none: a public client.
+    /// The name of the secret that holds the client's secret. None: a public client.
     pub client_secret: Option<String>,
-    /// Where a login in the browser may end, byte for byte. Default none: there is no such login.
+    /// Where a login in the browser may end, byte for byte; empty: there is no such login.
     #[serde(default)]
     pub redirect_uris: Vec<String>,
-    /// What is asked for beside `openid`. Default nothing.
+    /// What is asked for beside `openid`.
     #[serde(default)]
     pub scopes: Vec<String>,
-    /// How the issuer shall send its answer. Default: by a form from Apple with scopes, which takes nothing else then;
+    /// How the issuer shall send its answer. None: by a form from Apple with scopes, which takes nothing else then;
     /// otherwise as the issuer likes, which is in the address.
     pub response_mode: Option<ResponseMode>,
-    /// Domains of verified e-mail addresses that may log in. Default any account.
+    /// Domains of verified e-mail addresses that may log in; empty allows any account.
     #[serde(default)]
     pub domain_restrictions: Vec<String>,
-    /// Claims that become data of the user. Default none.
+    /// Claims that become data of the user.
     #[serde(default)]
     pub metadata_fields: Vec<FieldSettings>,
 }
