@@ -322,3 +322,22 @@ fn every_reference_in_code_leads_to_a_document() {
     }
     assert!(references > 20);
 }
+
+#[test]
+fn what_the_maps_name_is_there() {
+    const FOLDERS: &[&str] =
+        &["src/", "actors/", "tests/", "benches/", "deploy/", "docs/", "scripts/", "findings/", ".ci/"];
+    let code: String = files(&["src", "actors", "tests/it"], &[".rs"]).iter().map(|path| read(path)).collect();
+    let mut named = 0;
+    for document in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        for word in read(document).split('`').skip(1).step_by(2) {
+            if FOLDERS.iter().any(|folder| word.starts_with(folder)) && !word.contains(char::is_whitespace) {
+                assert!(root().join(word).exists(), "{document} names {word}, which is not there");
+                named += 1;
+            } else if word.contains('_') && word.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+                assert!(code.contains(word), "{document} names {word}, which is not in the code");
+            }
+        }
+    }
+    assert!(named > 30);
+}
