@@ -439,10 +439,14 @@ fn document(criterion: &mut Criterion) {
     ];
     // as many names as there is room for, each once and in no order
     let members: Vec<_> = (0..7000).map(|n| format!(r#""{:04}":1"#, n * 2503 % 7001)).collect();
+    // as many of them as fit into the document, and what takes others away
+    let (there, gone) = (&members[..1600], &members[1600..6000]);
+    let mixed: Vec<_> = there.iter().cloned().chain(gone.iter().map(|one| one.replace(":1", ":null"))).collect();
     let merges = [
         ("merge of numbers", full(r#"{"t":["#, "0", "]}", 64 * 1024)),
         ("merge of decimals", full(r#"{"t":["#, "0.30000000000000004", "]}", 64 * 1024)),
-        ("merge of members", format!(r#"{{"t":{{{}}}}}"#, members.join(","))),
+        ("merge of members", format!(r#"{{"l":null,"t":{{{}}}}}"#, members.join(","))),
+        ("merge of members that fit", format!(r#"{{"l":null,"t":{{{}}}}}"#, mixed.join(","))),
     ];
     let mut group = criterion.benchmark_group("document");
     let mut measure = |name: &str, text: &str, change: &dyn Fn(&str) -> Change| {

@@ -8,7 +8,7 @@ use serde_json::{Map, Number, Value};
 use super::kept::{Content, Kept, text};
 use super::patch::Patch;
 use super::refusal::DocumentRefusal;
-use super::value::{merge, sum};
+use super::value::{least_bytes, merge, sum};
 
 /// Names an operation, so that its repeat is known; and what it asks for, so that a different one under its name is not mistaken for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,10 +84,22 @@ impl Change {
         let current = || kept.map(|kept| kept.data.clone()).unwrap_or_default();
         let object =
             |value| if let Value::Object(object) = value { Ok(object) } else { Err(DocumentRefusal::NotAnObject) };
+        // what certainly is too large is not copied, which takes longer than to read it
+        let fits = |members: &Map<String, Value>| {
+            let most = most_bytes.max(kept.map_or(0, |kept| kept.json.len()));
+            match least_bytes(members) {
+                bytes if bytes > most => Err(DocumentRefusal::TooLarge { bytes, most: most_bytes }),
+                _ => Ok(()),
+            }
+        };
         match self {
             Self::Delete => Ok((None, None)),
-            Self::Put(data) => Ok((Some(data.clone()), None)),
+            Self::Put(data) => {
+                fits(data)?;
+                Ok((Some(data.clone()), None))
+            }
             Self::Merge(patch) => {
+                fits(patch)?;
                 let mut data = current();
                 merge(&mut data, patch);
                 Ok((Some(data), None))

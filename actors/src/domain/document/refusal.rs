@@ -10,9 +10,9 @@ pub enum DocumentRefusal {
     #[error("the document is not the one that the change expects: its version is {0}")]
     Version(u64),
     /// It would be too large.
-    #[error("the document would have {bytes} bytes, and may have {most}")]
+    #[error("the document would have at least {bytes} bytes, and may have {most}")]
     TooLarge {
-        /// So large.
+        /// At least so large.
         bytes: usize,
         /// So large it may be.
         most: usize,

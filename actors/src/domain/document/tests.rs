@@ -106,6 +106,13 @@ fn what_does_not_fit_is_refused() {
     apply(&mut document, &put(full.clone())).unwrap();
     let larger = apply(&mut document, &merge(json!({"b": 1})));
     assert_eq!(larger, Err(DocumentRefusal::TooLarge { bytes: MOST + 6, most: MOST }));
+    // what cannot fit is seen by its names, before anything is copied: the values count one byte each
+    let members = |value: Value| Value::Object((0..MOST).map(|n| (format!("{n:06}"), value.clone())).collect());
+    for edit in [put(members(json!(10))), merge(members(json!(10)))] {
+        assert_eq!(apply(&mut document, &edit), Err(DocumentRefusal::TooLarge { bytes: MOST * 11 + 1, most: MOST }));
+    }
+    apply(&mut document, &merge(members(Value::Null))).unwrap();
+    assert_eq!(data(&document), full);
     let deep = |levels| (0..levels).fold(json!(1), |inner, _| json!([inner]));
     assert_eq!(apply(&mut document, &put(json!({"a": deep(MAX_DEPTH)}))), Err(DocumentRefusal::TooDeep));
     apply(&mut document, &put(json!({"a": deep(MAX_DEPTH - 1), "s": "text", "max": i64::MAX, "f": 0.5}))).unwrap();

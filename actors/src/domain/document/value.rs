@@ -26,6 +26,21 @@ pub(super) fn merge(data: &mut Map<String, Value>, patch: &Map<String, Value>) {
     }
 }
 
+/// Bytes of JSON text that a document has at least into which these members were merged: those that null takes away need none, and
+/// what is in an array is not looked at.
+pub(super) fn least_bytes(members: &Map<String, Value>) -> usize {
+    let least = |value: &Value| match value {
+        Value::Object(members) => least_bytes(members),
+        Value::String(text) => text.len() + 2,
+        Value::Array(_) => 2,
+        Value::Null | Value::Bool(_) | Value::Number(_) => 1,
+    };
+    let kept = members.iter().filter(|(_, value)| !value.is_null());
+    // a name in quotes, a colon and a comma; the braces have one comma less between them
+    let bytes: usize = kept.map(|(name, value)| name.len() + 4 + least(value)).sum();
+    bytes.saturating_sub(1) + 2
+}
+
 /// How many objects and arrays are in each other.
 pub(super) fn depth(value: &Value) -> usize {
     match value {
