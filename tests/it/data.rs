@@ -464,6 +464,49 @@ async fn a_socket_refuses_a_member_that_is_there_twice_at_every_depth() {
         .await;
 }
 
+/// Reading many members takes longer than all else that a change does.
+#[actix_web::test]
+async fn a_change_names_no_more_members_than_a_document_has_room_for() {
+    World::new()
+        .serve(async |server| {
+            let tokens = server.log_in_v1().await;
+            let token = &tokens.access;
+            // five bytes of the 16 KiB for each
+            const MOST: usize = 3276;
+            let members = |count: usize, value: Value| -> Value {
+                Value::Object((0..count).map(|n| (format!("{n:x}"), value.clone())).collect())
+            };
+            changed(&send(server, token, PUT, json!({"a": 1})).await, 1);
+            let in_array = json!({"t": vec![json!({"a": null}); MOST]});
+            let (merge, patch) = ("application/merge-patch+json", "application/json-patch+json");
+            let operation = |value: Value| json!([{"op": "add", "path": "/t", "value": value}]);
+            for (what, content_type, body) in [
+                (PUT, merge, members(MOST + 1, json!(1))),
+                (PATCH, merge, members(MOST + 1, Value::Null)),
+                (PATCH, merge, in_array),
+                (PATCH, patch, operation(members(MOST + 1, json!(1)))),
+            ] {
+                let call = server.call(what).bearer(token).header("content-type", content_type).body(body.to_string());
+                call.send().await.assert_problem(422, "patch-too-costly");
+            }
+            let fewer = send(server, token, PATCH, members(MOST, Value::Null)).await;
+            assert_eq!(changed(&fewer, 2), Value::Null, "as many may be named");
+
+            let mut socket = open(server, token).await;
+            let id = r#""id":"1234567890123456""#;
+            for frame in [
+                format!(r#"{{"type":"put",{id},"data":{}}}"#, members(MOST + 1, json!(1))),
+                format!(r#"{{"type":"patch",{id},"patch":{}}}"#, members(MOST + 1, Value::Null)),
+                format!(r#"{{"type":"patch",{id},"patch":{}}}"#, operation(members(MOST + 1, json!(1)))),
+            ] {
+                says(&mut socket, &frame).await;
+                let error = hears(&mut socket).await;
+                assert_eq!((&error["status"], &error["code"]), (&json!(422), &json!("patch-too-costly")));
+            }
+        })
+        .await;
+}
+
 /// One request's work is bounded, and so is that of a client that sends without pause; small changes are free.
 #[actix_web::test]
 async fn large_changes_are_bounded_in_what_they_touch_and_in_how_many_there_are() {
@@ -519,7 +562,7 @@ async fn what_is_too_large_or_no_document_is_refused_and_loses_nothing() {
             let large = send(server, &token, PATCH, json!({"more": "y".repeat(100)})).await;
             large.assert_problem(413, "data-too-large");
             let detail = large.json_as("application/problem+json")["detail"].as_str().unwrap().to_owned();
-            assert_eq!(detail, "the document would have 1121 bytes, and may have 1024");
+            assert_eq!(detail, "the document would have at least 1121 bytes, and may have 1024");
             for (what, content_type, body, status, code) in [
                 (PUT, "application/json", "[]", 400, "not-an-object"),
                 (PUT, "application/json", "{", 400, "bad-body"),

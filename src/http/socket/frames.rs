@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::http::Problem;
 use crate::http::body::{self, BodyError};
 use crate::http::fields;
-use crate::http::v1::data::{increment, json_patch, object};
+use crate::http::v1::data::{has_few_members, increment, json_patch, object};
 
 /// Fewer characters would soon name two operations.
 const ID_CHARS: std::ops::RangeInclusive<usize> = 16..=64;
@@ -33,13 +33,17 @@ pub(super) struct Frame {
 
 /// Reads a frame; `None` if it is not a JSON object. What is inside may still be no JSON that can be kept (half a surrogate pair, a
 /// number beyond all measure), which the client is told.
-pub(super) fn read(text: &str) -> Option<Frame> {
+pub(super) fn read(text: &str, most_members: usize) -> Option<Frame> {
     let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
     let id = members.get("id").and_then(|id| serde_json::from_str::<String>(id.get()).ok());
     let id = id.filter(|id| ID_CHARS.contains(&id.chars().count()));
     if id.is_none() {
         let detail = "id must be a text of 16 to 64 characters that names this operation among all of the user's";
         return Some(Frame { id, request: Err(bad("bad-id", detail)) });
+    }
+    let mut changes = ["data", "patch"].iter().filter_map(|name| members.get(*name));
+    if let Err(problem) = changes.try_for_each(|change| has_few_members(change.get(), most_members)) {
+        return Some(Frame { id, request: Err(problem) });
     }
     let request = match body::json(text.as_bytes()) {
         Ok(frame) => object(frame).and_then(request),

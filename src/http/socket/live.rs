@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::frames::{self, Frame, Request};
 use crate::http::connection::Endless;
 use crate::http::meters::{self, Use};
-use crate::http::v1::data::{told, work_on_data};
+use crate::http::v1::data::{most_members, told, work_on_data};
 use crate::http::{Context, Problem, came_back_from, rfc3339, within_time};
 use crate::limits::data_work::Whose;
 use crate::limits::network::Network;
@@ -246,14 +246,12 @@ impl Socket {
     /// Does what the client asks for, while its session lives (S7). What others do meanwhile waits: of the changes before the
     /// answer's own all are told before it, and of those after it none.
     async fn asked(&mut self, text: &str, attachment: &mut Attachment, out: &mut Out) -> Result<(), End> {
-        let Some(Frame { id, mut request }) = frames::read(text) else {
+        let document = self.context.handle.document(&self.user).map_or(0, |bytes| bytes.len());
+        let Some(Frame { id, mut request }) = frames::read(text, most_members(&self.context, document)) else {
             return Err(End::Close(CloseCode::Invalid));
         };
         self.session(attachment, out).await?;
-        let document = match &request {
-            Ok(Request::Edit(..)) => self.context.handle.document(&self.user).map_or(0, |bytes| bytes.len()),
-            _ => 0,
-        };
+        let document = if matches!(&request, Ok(Request::Edit(..))) { document } else { 0 };
         let whose = Whose::of(self.client, self.user);
         match work_on_data(&self.context, whose, text.len() + document).await {
             // its session may have ended meanwhile

@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentType, EntityTag, Header as _, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use passerby_actors::domain::{
-    Change, Document, DocumentRefusal, Edited, Expected, NoPatch, Patch, Refusal, SessionId,
+    Change, Document, DocumentRefusal, Edited, Expected, NoPatch, Patch, Refusal, SessionId, has_more_members,
 };
 use passerby_actors::handle;
 use serde::Serialize;
@@ -92,9 +92,9 @@ pub(crate) async fn get_data(request: HttpRequest, context: web::Data<Context>) 
         ("Idempotency-Key" = Option<String>, Header, description = "A name for this request that no other request of the user has, such as a UUID. Sent again, the request is done once and answered as the first time, as long as it is one of the user's last 256.", example = "2f1c6f0e-8f44-4f7b-9c63-5a0c8b7a1d2e")),
     request_body(content = UserDocument, description = "The new document: any JSON object."),
     responses((status = 200, body = DataChanged, description = "The new version.", headers(("etag" = String, description = "The document's version, as in `\"7\"`.")))),
-    extensions(("x-problems" = json!("object session over-budget bad-precondition bad-idempotency-key write version-mismatch data-too-large data-full idempotency-key-reused not-an-object:400 data-too-deep"))))]
+    extensions(("x-problems" = json!("object session over-budget bad-precondition bad-idempotency-key write version-mismatch data-too-large data-full idempotency-key-reused not-an-object:400 patch-too-costly data-too-deep"))))]
 pub(crate) async fn put_data(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
-    edit(&request, &context, payload, |body| Ok(Change::Put(object(body::json(body)?)?))).await
+    edit(&request, &context, payload, |body, most| Ok(Change::Put(object(read_value(body, most)?)?))).await
 }
 
 /// Changes a part of the document.
@@ -113,8 +113,8 @@ pub(crate) async fn patch_data(
     payload: web::Payload,
 ) -> HttpResponse {
     let content_type = ContentType::parse(&request).map(|content_type| content_type.essence_str().to_owned());
-    let change = |body: &[u8]| {
-        let body = body::json(body)?;
+    let change = |body: &[u8], most: usize| {
+        let body = read_value(body, most)?;
         match content_type.as_deref() {
             Ok("application/json-patch+json") => json_patch(body),
             // what curl says unasked, and what browsers say
@@ -153,7 +153,7 @@ pub(crate) async fn increment_data(
     context: web::Data<Context>,
     payload: web::Payload,
 ) -> HttpResponse {
-    let change = |body: &[u8]| increment(&read::of(&request, body, &[OF_INCREMENT])?);
+    let change = |body: &[u8], _: usize| increment(&read::of(&request, body, &[OF_INCREMENT])?);
     edit(&request, &context, payload, change).await
 }
 
@@ -170,14 +170,14 @@ pub(crate) async fn delete_data(
     context: web::Data<Context>,
     payload: web::Payload,
 ) -> HttpResponse {
-    edit(&request, &context, payload, |body| read::none_of(&request, body).map(|()| Change::Delete)).await
+    edit(&request, &context, payload, |body, _| read::none_of(&request, body).map(|()| Change::Delete)).await
 }
 
 async fn edit(
     request: &HttpRequest,
     context: &Context,
     payload: web::Payload,
-    change: impl FnOnce(&[u8]) -> Result<Change, Problem>,
+    change: impl FnOnce(&[u8], usize) -> Result<Change, Problem>,
 ) -> HttpResponse {
     let mut seen = None;
     let answer: Answer = async {
@@ -187,12 +187,12 @@ async fn edit(
         let body = body?;
         read::none_in_query(request, &[])?;
         let whose = Whose::of(client(request, context), live.user);
-        let bytes = body.len() + context.handle.document(&live.user).map_or(0, |bytes| bytes.len());
-        if work_on_data(context, whose, bytes).await? {
+        let document = context.handle.document(&live.user).map_or(0, |bytes| bytes.len());
+        if work_on_data(context, whose, body.len() + document).await? {
             // its session may have ended meanwhile
             context.handle.check(&live.user, &SessionId::derive(&live.user, live.number), None)?;
         }
-        let change = change(&body)?;
+        let change = change(&body, most_members(context, document))?;
         let operation = operation_name(request)?;
         let (budgets, network) = (&context.server.budgets, Network::of(client(request, context)));
         let expected = expected(request)?;
@@ -215,6 +215,30 @@ async fn edit(
         response.headers_mut().insert(header::ETAG, tag);
     }
     response
+}
+
+/// Members that a change of a document may name: more of them than any document has, which takes five bytes of text for each at
+/// least. `document`: bytes of the one that is there, which may be larger than others.
+pub(crate) fn most_members(context: &Context, document: usize) -> usize {
+    context.server.settings.data.max_document.max(document) / 5
+}
+
+/// Whether a change names no more members than it may.
+///
+/// # Errors
+/// 422 `patch-too-costly`.
+pub(crate) fn has_few_members(text: &str, most: usize) -> Result<(), Problem> {
+    if !has_more_members(text, most) {
+        return Ok(());
+    }
+    let detail = format!("the change names more than {most} members, which no document has room for");
+    Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "patch-too-costly", detail))
+}
+
+/// Reads the JSON of a change.
+fn read_value(body: &[u8], most: usize) -> Result<Value, Problem> {
+    has_few_members(str::from_utf8(body).unwrap_or_default(), most)?;
+    Ok(body::json(body)?)
 }
 
 /// Waits until work of this many bytes on documents has its turn, and answers whether it had to.

@@ -33,6 +33,44 @@ pub fn inexact_number(json: &str) -> Option<String> {
     losses(json).rounded
 }
 
+/// Names of an operation of a JSON patch (RFC 6902 §4).
+const OF_OPERATION: usize = 4;
+
+/// Whether the objects of a JSON text have more members than `most` in all. Those of a JSON patch's own operations do not count.
+/// Told by looking at the text alone, because it is reading many members that takes long.
+pub fn has_more_members(json: &str, most: usize) -> bool {
+    let bytes = json.as_bytes();
+    let is_patch = json.trim_start().starts_with('[');
+    let (mut at, mut depth, mut members, mut of_operation) = (0, 0_usize, 0, 0);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => {
+                at += 1;
+                while let Some(byte) = bytes.get(at).filter(|byte| **byte != b'"') {
+                    at += if *byte == b'\\' { 2 } else { 1 };
+                }
+            }
+            b'{' | b'[' => {
+                depth += 1;
+                if depth == 2 {
+                    of_operation = 0;
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b':' if is_patch && depth == 2 && of_operation < OF_OPERATION => of_operation += 1,
+            b':' => {
+                members += 1;
+                if members > most {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    false
+}
+
 /// An object or array that is open, and where in it the scanner is.
 enum Place {
     /// An object, whose names begin here among all; it is at the last of them, if there is one.

@@ -23,7 +23,7 @@ use serde_json::Number;
 
 pub use self::change::{Change, OperationId};
 pub use self::delta::{Delta, Shape};
-pub use self::exact::{Losses, inexact_number, losses};
+pub use self::exact::{Losses, has_more_members, inexact_number, losses};
 pub use self::kept::UnreadableDocument;
 pub use self::merge::{Conflict, Conflicts, KeyRule, MAX_CONFLICT_BYTES, MAX_CONFLICTS};
 pub use self::patch::{NoPatch, Patch};

@@ -89,3 +89,21 @@ fn a_member_that_is_there_twice_is_found_at_every_depth_however_it_is_spelled() 
     let deep = format!("{}{}", r#"{"a":0,"a":"#.repeat(500), "}".repeat(500));
     assert_eq!(losses(&deep).twice, Some("/a".repeat(500)));
 }
+
+#[test]
+fn members_are_counted_in_the_text_and_those_of_operations_are_not() {
+    for (text, members) in [
+        ("{}", 0),
+        (r#"{"a":1}"#, 1),
+        (r#"{"a:b":"c:\":d","e":[{"f":{}},{"g":null}]}"#, 4),
+        (r#" [{"op":"add","path":"/a:b","value":{"c":1,"d":[{"e":2}]}},{"op":"remove","path":"/f"}]"#, 3),
+        (r#"[{"a":1,"b":2,"c":3,"d":4,"e":5,"f":6}]"#, 2),
+        (r#"[[{"a":1}],{"b":1}]"#, 1),
+    ] {
+        assert!(!has_more_members(text, members), "{text}");
+        assert!(members == 0 || has_more_members(text, members - 1), "{text}");
+    }
+    for broken in ["", "\"", "\"\\", "}}]{\":", "[[[{"] {
+        assert!(!has_more_members(broken, 0), "{broken}");
+    }
+}
