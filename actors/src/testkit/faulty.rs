@@ -60,12 +60,16 @@ struct Place {
     may_pass: Option<u64>,
     /// how many have come to wait so far
     came: u64,
+    /// the length of the last of them
+    bytes: usize,
 }
 
 impl Gate {
-    fn pass(&self) {
+    fn pass(&self, bytes: usize) {
         let mut place = self.place.lock();
-        place.came += u64::from(place.may_pass == Some(0));
+        if place.may_pass == Some(0) {
+            (place.came, place.bytes) = (place.came + 1, bytes);
+        }
         self.opened.wait_while(&mut place, |place| place.may_pass == Some(0));
         if let Some(left) = &mut place.may_pass {
             *left -= 1;
@@ -94,6 +98,11 @@ impl Faulty {
     /// How many appends have been held up so far.
     pub fn held_up(&self) -> u64 {
         self.gate.place.lock().came
+    }
+
+    /// How long the last append is that was held up.
+    pub fn held_up_bytes(&self) -> usize {
+        self.gate.place.lock().bytes
     }
 
     /// The disk is like this from now on.
@@ -326,7 +335,7 @@ struct FaultyAppend {
 
 impl AppendFile for FaultyAppend {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.gate.pass();
+        self.gate.pass(bytes.len());
         let mut state = self.state.lock();
         if let Err(error) = state.may_write() {
             if state.mode == Mode::Full {
