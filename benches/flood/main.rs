@@ -3,14 +3,14 @@
 //!
 //! The release server runs with its default budgets, as behind a proxy that says where each request came from. Readers who are
 //! known check in at a steady rate, in an open loop: first alone, then during each flood, at its `--rate`, from a thread of
-//! the lowest priority. A network's budget and that of all together bound how many users are made and, with them,
+//! the lowest priority. A network's budget and that of all together bound how many users are created and, with them,
 //! memory and disk; the readers' latencies may at most double. And what do the budgets of ten million networks take that come
 //! once, in this process?
 //!
 //! And how many right logins with a password get in while one /48 sends a thousand wrong ones a second? What do 400 000 logouts of
 //! readers who were never made leave in a server for a thousand users?
 //!
-//! `--smoke` is for CI: a small flood in a few seconds. The exit code is 1 if more users are made than the budgets allow, or
+//! `--smoke` is for CI: a small flood in a few seconds. The exit code is 1 if more users are created than the budgets allow, or
 //! memory or disk grow beyond their bound, or right passwords are kept out; latency is only printed.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench has nobody to hand an error to")]
 
@@ -38,7 +38,7 @@ const PREFIXES: u64 = 10_000;
 /// The default budgets: of a network at once and a second, of all together at once and a second.
 const OF_ONE: (u64, f64) = (300, 1.0);
 const OF_ALL: (u64, f64) = (20_000, 2000.0);
-/// What a user who is made may cost, in memory and on disk, tables that have just doubled and a generation being written
+/// What a user who is created may cost, in memory and on disk, tables that have just doubled and a generation being written
 /// included (bytes).
 const USER: f64 = 512.0;
 /// Networks that come once, and what their budgets may take (MiB).

@@ -94,7 +94,7 @@ impl Options {
     }
 }
 
-/// Who does the work.
+/// Which server does the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Subject {
     Passerby,

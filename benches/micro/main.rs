@@ -386,7 +386,7 @@ fn activation(criterion: &mut Criterion) {
     group.finish();
 }
 
-// What does a whole round of the janitor cost, which a server spreads over an hour, when nobody's time has come?
+// What does a whole round of the janitor cost, which a server spreads over an hour, when no user has expired?
 fn sweep(criterion: &mut Criterion) {
     let world = LazyCell::new(|| {
         let world = World::in_memory(Limits::default());

@@ -28,7 +28,7 @@ use crate::server::{Addresses, PERMITS, SYNC};
 const OFFERED: f64 = 3.0;
 /// More than are ever busy: as many as there are permits wait for the disk, and the rest is answered at once.
 const CONNECTIONS: usize = PERMITS + 300;
-/// What the server may grow by: buffers of connections, and the users who are made.
+/// What the server may grow by: buffers of connections, and the users who are created.
 const GROWTH: f64 = 64.0;
 /// Logins, one at a time, from which the normal time is taken.
 const SINGLE_LOGINS: usize = 20;

@@ -87,7 +87,7 @@ fn replaced(text: &str, from: &str, to: &str) -> String {
 fn start(variant: Variant, folder: &Path, passerby: &str) -> Process {
     fs::create_dir_all(folder.join("site")).unwrap();
     fs::write(folder.join("site/index.html"), PAGE).unwrap();
-    // nginx cannot choose a port by itself
+    // nginx cannot choose a port on its own
     let free = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
     let [own, site] = free.map(|listener| listener.local_addr().unwrap().to_string());
     let at = folder.display();

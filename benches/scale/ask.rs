@@ -40,7 +40,7 @@ pub(crate) struct Opening {
     pub(crate) folder: std::path::PathBuf,
     /// Users to lay the registry out for.
     pub(crate) max_users: usize,
-    /// The journal's length below which no generation begins by itself.
+    /// The journal's length below which no generation begins unasked.
     pub(crate) min_journal_bytes: u64,
 }
 

@@ -1,9 +1,9 @@
 //! What does a user cost, and does anything cost more when there are many? `cargo bench --bench scale -- --users 10000000`.
 //!
-//! Users are made through the ordinary commit path, on a fresh folder and with `fsync`, in a process of its own, so that its
+//! Users are created through the ordinary commit path, on a fresh folder and with `fsync`, in a process of its own, so that its
 //! memory is that of a server without HTTP. Then: memory and disk for each user, also while a generation is written; the
 //! restart with the longest journal that triggers no generation, from a cold page cache; logins, checks and refreshes a
-//! second beside a store with nobody else in it, round about; what the sweep costs; how long logins take at half the rate
+//! second beside an empty store, round about; what the sweep costs; how long logins take at half the rate
 //! that is possible (open loop: from the time at which they were to begin) while users expire and while a generation is
 //! written; and disk use through rounds of churn.
 //!
@@ -86,7 +86,7 @@ fn measure(own: &Own, bench: &Bench) -> bool {
 
 struct Scenario {
     users: u64,
-    /// As many as are made or expire at a time.
+    /// As many as are created or expire at a time.
     part: u64,
     rounds: usize,
     round_ms: u64,
@@ -124,7 +124,7 @@ impl Scenario {
         }
     }
 
-    /// Opened so that no generation begins by itself.
+    /// Opened so that no generation begins unasked.
     fn undisturbed(&self, folder: &Path) -> Server {
         Server::start(&Opening { folder: folder.to_owned(), min_journal_bytes: u64::MAX, ..self.opening.clone() })
     }

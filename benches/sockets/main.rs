@@ -1,4 +1,4 @@
-//! What does an open socket cost that nobody says anything on? `cargo bench --bench sockets`.
+//! What does an idle open socket cost? `cargo bench --bench sockets`.
 //!
 //! 15 000 sockets, one for each of as many users, on the release server; and as many on a bare actix-ws echo server of the same
 //! versions, in the same run. Server, echo and clients are processes of their own, since a process may have 20 000 files open.

@@ -175,7 +175,7 @@ pub fn run(
 
     let cpu = || processes.iter().map(|process| process.cpu()).collect::<Vec<_>>();
     let mut random = Random(began_us);
-    // intervals of a Poisson process: nobody's readers take turns
+    // intervals of a Poisson process: real readers do not take turns
     let mut gap_us = |per_s: f64| -(1.0 - random.unit()).ln() * 1e6 / per_s;
     let mut due_us = began_us as f64;
     let mut left = if let Pace::Count(left) = pace { left } else { u64::MAX };
@@ -247,7 +247,7 @@ pub fn run(
 }
 
 /// The same from a thread of the lowest priority: bots compute on machines of their own, so theirs gets what the server and
-/// whoever else is measured leave.
+/// others that are measured leave.
 pub fn run_in_background(
     address: &str,
     connections: usize,

@@ -71,7 +71,7 @@ impl Process {
     /// The same with these flags alone.
     pub fn server_with(data: &Path, flags: &[&str]) -> Self {
         let mut command = Command::new(server_binary());
-        // no setting of whoever runs the bench reaches the server
+        // no setting from the bench's environment reaches the server
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PASSERBY_")) {
             command.env_remove(name);
         }
@@ -99,7 +99,7 @@ impl Process {
     /// A Redis that writes every change to its file, and syncs it every second or always.
     pub fn redis(folder: &Path, sync: &str) -> Self {
         fs::create_dir_all(folder).unwrap();
-        // Redis cannot choose a port by itself
+        // Redis cannot choose a port on its own
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
         let mut command = Command::new("redis-server");
         command.args(["--bind", "127.0.0.1", "--port", &port, "--appendonly", "yes", "--appendfsync", sync]);

@@ -1,4 +1,4 @@
-//! Who asks: the live session of an access token, or of a reader's cookie.
+//! The session of a request: that of an access token, or of a reader's cookie.
 
 use actix_web::HttpRequest;
 use actix_web::http::{StatusCode, header};

@@ -399,7 +399,7 @@ impl Budgets {
         if !self.on {
             return Ok(0);
         }
-        // each costs some computing here too, so all together are bounded whoever asks
+        // each costs some computing here too, so all together are bounded too
         let Some(network) = Network::of(client) else { return self.work.spend_of_all().map(|()| 0) };
         self.work.spend(network, MOST_DOUBLINGS + 1)
     }

@@ -308,7 +308,7 @@ fn every_reference_in_code_leads_to_a_document() {
         for (at, _) in text.match_indices("docs/") {
             let rest = &text[at..];
             let name = rest.split(|c: char| !(c.is_ascii_lowercase() || "/-.".contains(c))).next().unwrap_or_default();
-            // not a page of somebody else's
+            // not a page of another project
             if text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '/' || c == '-') || !name.ends_with(".md") {
                 continue;
             }

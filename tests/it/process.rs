@@ -598,7 +598,7 @@ fn a_last_group_that_is_whole_and_wrong_is_told_from_one_that_was_cut_off() {
     let cut = whole[..whole.len() - 1].to_vec();
     for (bytes, warned) in [(flipped(whole.len() - 1), true), (mark, true), (of_length, true), (cut, false)] {
         std::fs::write(&journal, bytes).unwrap();
-        // it is no damage that stops a start, and so neither of them fails
+        // it is not damage that stops a start, so neither of them fails
         let looked = run(&data, &["recover"]);
         assert_eq!(words(&looked).contains("its checksum is wrong"), warned, "{}", words(&looked));
         assert_eq!(words(&looked).contains("the next start leaves the last group out"), warned, "{}", words(&looked));

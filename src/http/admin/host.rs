@@ -19,7 +19,7 @@ impl AdminHosts {
         Self(names.iter().map(|name| name.to_ascii_lowercase()).collect())
     }
 
-    /// Whether a request with this `Host` is answered: an address, a name without a dot, which is of the network here and nobody's
+    /// Whether a request with this `Host` is answered: an address, a name without a dot, which is of the local network and no one's
     /// elsewhere (`localhost`, a service of Docker's), or one that is listed.
     fn takes(&self, host: &str) -> bool {
         let name = match host.strip_prefix('[') {

@@ -1,4 +1,4 @@
-//! Who asks, on the App Services path.
+//! The session of a request, on the App Services path.
 
 use actix_web::HttpRequest;
 use passerby_actors::domain::{Refusal, SessionKind};

@@ -1,4 +1,4 @@
-//! Who may have how much work done, and who waits.
+//! How much work each may have done, and which requests wait.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Who may go on guessing, and who waits for how long.
+//! Which guesses are tried, and which wait for how long.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;

@@ -1,4 +1,4 @@
-//! Keys: how they are made, kept and told apart.
+//! Keys: how they are created, stored and told apart.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! Who is a person, and who is a machine.
+//! Which visitors are people, and which are machines.
 
 use actix_web::test::TestRequest;
 
