@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use passerby_actors::actor::{Core, JanitorHandle, LinkerHandle, LoggedIn};
 use passerby_actors::domain::{
-    DeviceId, Document, Entropy, MergePolicy, MeterMerge, ServiceClock, SessionKind, UserId, ValueKey,
+    DeviceId, Document, Entropy, MergePolicy, MeterMerge, ServiceClock, SessionKind, UserId,
 };
 use passerby_actors::handle::Live;
 use passerby_actors::histogram::Histogram;
@@ -53,7 +53,7 @@ pub struct Server {
     pub entropy: Arc<dyn Entropy>,
     /// The sweep.
     pub janitor: JanitorHandle,
-    /// Links identities, and logs in by them.
+    /// Links identities, and logs in by them: behind the handle of each worker.
     pub linker: Arc<LinkerHandle>,
     /// Names and passwords.
     pub accounts: Accounts,
@@ -115,7 +115,7 @@ impl Server {
         if shown.is_empty() {
             return None;
         }
-        let stored = self.store.registry().value(&ValueKey::document(user))?;
+        let stored = self.core.document(user)?;
         let json = Document::view(&stored).ok()?.json?;
         // of the rest nothing is kept, and what is shown is as it is written
         let mut data: BTreeMap<String, &RawValue> = serde_json::from_str(json).ok()?;

@@ -384,7 +384,7 @@ impl Application {
         let keys = KeyStore::open_or_create(
             &settings.keys_dir,
             algorithm(settings.access_alg),
-            !store.opened().fresh && !store.registry().is_empty(),
+            !opened.fresh && opened.users > 0,
             &*ports.entropy,
             store.clock().wall_ms() / 1000,
         )?;
@@ -401,7 +401,7 @@ impl Application {
         let for_actors = Arc::clone(&store) as Arc<dyn Store>;
         let core = Core::new(Arc::clone(&for_actors), policy(&settings), limits, Arc::clone(&ports.entropy), None);
         let janitor = JanitorHandle::start(Arc::clone(&core)).await?;
-        let linker = Arc::new(LinkerHandle::start(Arc::clone(&core)).await?);
+        let linker = Arc::new(LinkerHandle::new(Arc::clone(&core)));
         let accounts = start_accounts(&settings, &mut providers, &for_actors, &linker, &ports.clock, &ports.entropy)?;
         let entropy = ports.entropy;
         let share = |most: usize| {

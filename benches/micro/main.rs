@@ -16,7 +16,7 @@ use actix_rt::{System, SystemRunner};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::join_all;
 use passerby::token::{AccessClaims, Algorithm, KeyStore, RefreshClaims, Tokens};
-use passerby_actors::actor::{Core, JanitorHandle, Limits};
+use passerby_actors::actor::{Core, JanitorHandle, Limits, LinkerHandle};
 use passerby_actors::domain::{
     Cause, Change, ChangeSet, Clock, DeviceId, Document, Edit, Entropy, Expected, Losses, Op, Outcome, Patch, Policy,
     Record, SessionId, SessionKind, UserId, has_more_members, losses,
@@ -52,7 +52,7 @@ impl World {
         let completions = Rc::<Completions>::default();
         let handle = system.block_on(async {
             actix_rt::spawn(Rc::clone(&completions).run(|_| {}));
-            Handle::new(Arc::clone(&core))
+            Handle::new(Arc::clone(&core), Arc::new(LinkerHandle::new(Arc::clone(&core))))
         });
         Self { system, core, handle, completions }
     }

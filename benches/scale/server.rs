@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use passerby_actors::actor::{Core, JanitorHandle, Limits};
+use passerby_actors::actor::{Core, JanitorHandle, Limits, LinkerHandle};
 use passerby_actors::domain::{Cause, ChangeSet, Clock, Op, Outcome, Policy, Record, Rewrite, UserId};
 use passerby_actors::handle::Handle;
 use passerby_actors::store::embedded::files::Disk;
@@ -167,7 +167,16 @@ impl Server {
         actix_rt::spawn(Rc::clone(&completions).run(|_| {}));
         let janitor = JanitorHandle::start(Arc::clone(&core)).await.unwrap();
         let watch = Watch::over(Arc::clone(&store), opening.folder.clone());
-        Self { clock, store, handle: Handle::new(core), completions, janitor, opened, folder: opening.folder, watch }
+        Self {
+            clock,
+            store,
+            handle: Handle::new(Arc::clone(&core), Arc::new(LinkerHandle::new(core))),
+            completions,
+            janitor,
+            opened,
+            folder: opening.folder,
+            watch,
+        }
     }
 
     async fn obey(&self, ask: Ask) -> Value {

@@ -31,7 +31,7 @@ pub(crate) fn public_app(
     >,
 > {
     let cors = cors(&server.settings.allowed_origins);
-    let handle = Handle::new(Arc::clone(&server.core));
+    let handle = Handle::new(Arc::clone(&server.core), Arc::clone(&server.linker));
     let demo = server.settings.demo;
     let public_url = server.settings.public_url.clone();
     App::new()

@@ -319,6 +319,7 @@ impl From<handle::Error> for Problem {
             handle::Error::Busy => unavailable("busy"),
             handle::Error::Quarantined => unavailable("quarantined"),
             handle::Error::Stopping => unavailable("stopping"),
+            handle::Error::Internal => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail),
         }
     }
 }

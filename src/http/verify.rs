@@ -5,7 +5,6 @@ use actix_web::http::header::{HeaderName, HeaderValue, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
 use passerby_actors::domain::{Refusal, SessionId, UserId};
 use passerby_actors::handle::{self, Live};
-use passerby_actors::store::Store as _;
 use url::form_urlencoded;
 
 use super::reader::{Found, Visitor, look, may_set, set_lazy, set_session, slide, slide_lazy};
@@ -314,7 +313,7 @@ async fn by_cookie(request: &HttpRequest, context: &Context, wish: &Wish) -> Res
         }
         Found::Lazy(cookie) => {
             let user = cookie.user;
-            let is_made = || context.server.store.registry().record(&user).is_some();
+            let is_made = || context.handle.exists(&user);
             let made = match context.server.budgets.spend_on_reader(&user, client(request, context), is_made) {
                 Ok(paid) => {
                     let made = context.handle.make_lazily(&user).await;

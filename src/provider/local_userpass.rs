@@ -13,7 +13,7 @@ use futures_util::future::LocalBoxFuture;
 use passerby_actors::actor::{Ends, Error, LinkerHandle, Witness};
 use passerby_actors::domain::{
     Credential, CredentialChange, CredentialRefusal, DeviceId, Entropy, IdentityKey, LOCAL_USERPASS, MAIL_TOKEN_S,
-    MailToken, Refusal, ServiceTime, UserId, ValueKey,
+    MailToken, Refusal, ServiceTime, UserId,
 };
 use passerby_actors::store::{Health, Store};
 use serde_json::{Map, Value};
@@ -133,9 +133,7 @@ impl LocalUserpass {
 
     /// A name's credential and what it is stored as.
     fn known(&self, identity: &IdentityKey) -> Option<(Credential, Witness)> {
-        let key = ValueKey::credential(identity);
-        let value = self.store.registry().value(&key)?;
-        Credential::decode(&value).ok().map(|credential| (credential, Witness { key, value }))
+        self.linker.credential(identity)
     }
 
     /// The name as it is stored: in NFC, however it was typed (RFC 6532 §3.1), unless it was registered in another form when

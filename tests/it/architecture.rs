@@ -279,6 +279,25 @@ fn no_files_and_no_folders_import_each_other_in_a_circle() {
     }
 }
 
+/// What stands behind the handle, and who besides it may say so: what starts it all, and what shows figures.
+const BEHIND_THE_HANDLE: &[(&str, &[&str])] = &[
+    ("registry()", &["http/admin/"]),
+    ("linker", &["http/admin/", "http/app.rs"]),
+    ("store.load(", &[]),
+    ("store.resolve(", &[]),
+];
+
+#[test]
+fn requests_reach_the_core_by_the_handle_alone() {
+    for (file, text) in source("src").iter().filter(|(file, _)| file.starts_with("http/")) {
+        for (name, allowed) in BEHIND_THE_HANDLE {
+            let may = allowed.iter().any(|place| file.starts_with(place));
+            let line = text.lines().position(|line| line.contains(name));
+            assert!(may || line.is_none(), "{file}:{} names {name}", line.unwrap_or_default() + 1);
+        }
+    }
+}
+
 #[test]
 fn imports_are_found_in_every_form() {
     let files = [

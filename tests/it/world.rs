@@ -207,7 +207,7 @@ impl TestServer {
     }
 
     pub(crate) fn handle(&self) -> Handle {
-        Handle::new(Arc::clone(&self.server.core))
+        Handle::new(Arc::clone(&self.server.core), Arc::clone(&self.server.linker))
     }
 
     /// A refresh token of the reader's cookie, for a session that exists.

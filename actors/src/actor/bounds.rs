@@ -1,6 +1,7 @@
 //! What has a bound over all users together, and how full it is.
 
-use super::Core;
+use super::core::Core;
+use super::error::Error;
 use crate::domain::Family;
 
 /// A credential takes about as much memory as so many resting users, by which `max_users` is meant.
@@ -58,15 +59,45 @@ impl Bound {
 
 impl Core {
     /// How many ended lazy ids may be kept. That of a reader who was stored is kept beyond it, in the place of the reader.
-    pub(crate) fn most_ended(&self) -> usize {
+    fn most_ended(&self) -> usize {
         self.limits.max_users.div_ceil(USERS_PER_ENDED as usize)
+    }
+
+    /// Whether another user may be created, in whichever way.
+    ///
+    /// # Errors
+    /// `Capacity`.
+    pub(crate) fn room_for_user(&self) -> Result<(), Error> {
+        if self.store.registry().len() < self.limits.max_users { Ok(()) } else { Err(Error::Capacity) }
+    }
+
+    /// Whether another lazy id may be kept that ended. While none may, no reader of a lazy cookie is created.
+    ///
+    /// # Errors
+    /// `Capacity`.
+    pub(crate) fn room_for_ended(&self) -> Result<(), Error> {
+        let ended = self.store.registry().keys(Family::ENDED_LAZY);
+        if ended < self.most_ended() { Ok(()) } else { Err(Error::Capacity) }
+    }
+
+    /// Whether another name may be registered.
+    ///
+    /// # Errors
+    /// `Capacity`.
+    pub(crate) fn room_for_name(&self) -> Result<(), Error> {
+        if self.users_and_names() < self.limits.max_users { Ok(()) } else { Err(Error::Capacity) }
+    }
+
+    /// How many resting users take as much as the users and the registered names together.
+    fn users_and_names(&self) -> usize {
+        let registry = self.store.registry();
+        registry.len().saturating_add(registry.keys(Family::CREDENTIAL).saturating_mul(CREDENTIAL_COSTS))
     }
 
     /// Every bound: users; users and registered names; lazy ids that ended; documents.
     pub fn bounds(&self) -> [Bound; 4] {
         let registry = self.store.registry();
-        let users = registry.len();
-        let names = users.saturating_add(registry.keys(Family::CREDENTIAL).saturating_mul(CREDENTIAL_COSTS));
+        let (users, names) = (registry.len(), self.users_and_names());
         let bound = |name, used, most, then| Bound { name, used, most, then };
         [
             bound("users", users, self.limits.max_users, "nobody is created, and newcomers are answered 503"),

@@ -35,4 +35,15 @@ pub enum Error {
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Stopping,
+    /// A defect of this server, which its log tells of.
+    #[error("the server has made a mistake")]
+    Internal,
+}
+
+impl Error {
+    /// An operation was answered as another one is.
+    pub(crate) fn of_another(operation: &'static str) -> Self {
+        tracing::error!(operation, "an operation was answered as another one is");
+        Self::Internal
+    }
 }

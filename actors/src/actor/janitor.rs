@@ -14,7 +14,11 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::{Bound, Core, Error, Fullness, event};
+use super::bounds::{Bound, Fullness};
+use super::core::Core;
+use super::error::Error;
+use super::event;
+use super::propose::Proposer;
 use crate::domain::{
     Cause, ChangeSet, Credential, Family, Op, Outcome, Record, Rewrite, ServiceTime, UserId, ValueKey,
 };
@@ -73,7 +77,7 @@ type Seen = (ValueKey, Arc<[u8]>);
 /// A sweep's place in its round.
 struct Sweep {
     core: Arc<Core>,
-    completions: Rc<Completions>,
+    proposer: Proposer,
     stats: Arc<SweepStats>,
     place: std::cell::Cell<Place>,
     relief: std::cell::RefCell<Relief>,
@@ -258,8 +262,7 @@ impl Sweep {
             at,
             ops: vec![Op::GiveUp { id: *id, made: *made }],
         };
-        let (reply, outcomes) = self.completions.register(users.len());
-        self.core.store.commit(users.iter().map(give_up).collect(), reply);
+        let outcomes = self.proposer.all(users.iter().map(give_up).collect());
         let mut given_up = 0;
         for ((user, _), outcome) in users.iter().zip(outcomes.await) {
             if outcome == Outcome::Done {
@@ -334,11 +337,10 @@ impl Sweep {
     /// Obsolete values, as they were seen: unconfirmed registrations, ends of readers.
     async fn propose_removal(&self, given_up: Vec<Seen>) -> usize {
         let (at, cause) = (self.core.store.clock().now(), Cause::Forgotten);
-        let (reply, outcomes) = self.completions.register(given_up.len());
         let remove = |(key, seen)| Op::Value { key, seen: Some(seen), change: Rewrite::Remove };
         let sets = given_up.into_iter().map(|value| ChangeSet { cause, at, ops: vec![remove(value)] });
-        self.core.store.commit(sets.collect(), reply);
-        let removed = outcomes.await.iter().filter(|outcome| **outcome == Outcome::Done).count();
+        let removed =
+            self.proposer.all(sets.collect()).await.iter().filter(|outcome| **outcome == Outcome::Done).count();
         if removed > 0 {
             tracing::info!(
                 removed,
@@ -354,8 +356,7 @@ impl Sweep {
         let cutoff = now.saturating_sub(self.core.policy.window_s).saturating_sub(GRACE_S);
         let expire =
             |id: &UserId| ChangeSet { cause: Cause::Expired, at: now, ops: vec![Op::Expire { id: *id, cutoff }] };
-        let (reply, outcomes) = self.completions.register(users.len());
-        self.core.store.commit(users.iter().map(expire).collect(), reply);
+        let outcomes = self.proposer.all(users.iter().map(expire).collect());
         let mut expired = 0;
         for (user, outcome) in users.iter().zip(outcomes.await) {
             if outcome == Outcome::Done {
@@ -427,7 +428,8 @@ impl JanitorHandle {
             let round_began_ms = core.store.clock().monotonic_ms();
             let place = std::cell::Cell::new(Place { next_page: 0, owed: 0, round_began_ms });
             let (relief, said) = (std::cell::RefCell::new(Relief::Idle), std::cell::Cell::default());
-            let sweep = Rc::new(Sweep { core, completions, stats: for_sweep, place, relief, said });
+            let proposer = Proposer::new(Arc::clone(&core), completions);
+            let sweep = Rc::new(Sweep { core, proposer, stats: for_sweep, place, relief, said });
             drop(started.send(Janitor { sweep }.start()));
         });
         let address = address.await.map_err(|_| Error::Stopping)?;

@@ -4,72 +4,23 @@
 //! operations that arrive meanwhile are folded, in order, into the next.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use actix::prelude::*;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::sockets::{Hello, Inbox, Push, Sockets};
-use super::{Core, Error};
+use super::core::Core;
+use super::error::Error;
+use super::messages::{Answer, Attach, Attached, Notice, Perform, Progress, Rest};
+use super::propose::Proposer;
+use super::sockets::{Push, Sockets};
 use crate::domain::{Cause, ChangeSet, Delta, Edited, Flags, Operation, Outcome, Refusal, Reply, UserId, UserState};
-use crate::store::{Applied, Completions, Sets};
-
-type Answer = Result<Reply, Error>;
-type Attached = Result<(Hello, Inbox), Error>;
+use crate::store::{Applied, Sets};
 
 /// Changes of a user's document that may wait for their answers.
 const MOST_EDITS: usize = 128;
 /// Bytes of documents that are changed in one go: others on this thread wait meanwhile. What is left is decided in the next.
 const MOST_CHANGED_BYTES: usize = 128 * 1024;
-
-/// Performs an operation on the actor's user. The permit is held until it is answered, whether or not the caller still waits.
-#[derive(Message)]
-#[rtype(result = "Result<Reply, Error>")]
-pub(crate) struct Perform(pub(crate) Operation, pub(crate) Progress, pub(crate) Option<OwnedSemaphorePermit>);
-
-/// Notice: a change to the actor's user was applied.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Notice(pub(crate) Applied);
-
-/// A socket of one of the user's sessions comes; `since` is the version of the document that it knows.
-#[derive(Message)]
-#[rtype(result = "Attached")]
-pub(crate) struct Attach {
-    pub(crate) socket: u64,
-    pub(crate) session: u32,
-    pub(crate) since: Option<u64>,
-}
-
-/// Lets the actor rest.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Rest;
-
-/// How far an operation came: what its asker needs to know when the actor is gone before it answered.
-#[derive(Clone, Default)]
-pub(crate) struct Progress(Arc<AtomicU8>);
-
-impl Progress {
-    const DECIDING: u8 = 1;
-    const SUBMITTED: u8 = 2;
-
-    fn set(&self, step: u8) {
-        self.0.store(step, Ordering::Release);
-    }
-
-    /// The actor died over this very operation.
-    pub(crate) fn died(&self) -> bool {
-        self.0.load(Ordering::Acquire) == Self::DECIDING
-    }
-
-    /// It went to the store, which may have done it.
-    pub(crate) fn was_submitted(&self) -> bool {
-        self.0.load(Ordering::Acquire) == Self::SUBMITTED
-    }
-}
 
 struct Waiting {
     _permit: Option<OwnedSemaphorePermit>,
@@ -89,7 +40,7 @@ struct Decided {
 /// One live user.
 pub(crate) struct Session {
     core: Arc<Core>,
-    completions: Rc<Completions>,
+    proposer: Proposer,
     id: UserId,
     incarnation: u64,
     waiting: VecDeque<Waiting>,
@@ -108,10 +59,10 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(core: Arc<Core>, completions: Rc<Completions>, id: UserId, incarnation: u64) -> Self {
+    pub(crate) fn new(proposer: Proposer, id: UserId, incarnation: u64) -> Self {
         Self {
-            core,
-            completions,
+            core: Arc::clone(proposer.core()),
+            proposer,
             id,
             incarnation,
             waiting: VecDeque::new(),
@@ -270,9 +221,7 @@ impl Session {
         self.in_flight = true;
         let is_edit = |decided: &&Decided| matches!(decided.waiting.operation, Operation::Edit(_));
         self.edits_in_flight = batch.iter().filter(is_edit).count();
-        let (reply, outcomes) = self.completions.register(sets.len());
-        self.core.store.commit(sets, reply);
-        let settled = outcomes.into_actor(self).map(move |outcomes, actor, context| {
+        let settled = self.proposer.all(sets).into_actor(self).map(move |outcomes, actor, context| {
             (actor.in_flight, actor.edits_in_flight) = (false, 0);
             actor.settle(batch, &outcomes);
             actor.catch_up();

@@ -10,7 +10,7 @@ pub mod embedded;
 mod memory;
 
 pub use apply::Effect;
-pub use completion::{Applied, CompletionQueue, Completions, Outcomes, ReplyTo};
+pub use completion::{Applied, CompletionQueue, Completions, Outcomes, ReplyTo, Waiter};
 pub use embedded::EmbeddedStore;
 pub use memory::MemoryStore;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{ManualClock, SeededEntropy};
-use crate::actor::{BeforeOperation, Core, JanitorHandle, Limits};
+use crate::actor::{BeforeOperation, Core, JanitorHandle, Limits, LinkerHandle};
 use crate::domain::{Entropy, Policy, UserId};
 use crate::handle::Handle;
 use crate::store::embedded::files::{Disk, Files};
@@ -83,7 +83,8 @@ impl World {
             Arc::clone(&self.entropy) as Arc<dyn Entropy>,
             self.before_operation.clone(),
         );
-        Running { handle: Handle::new(Arc::clone(&core)), core, store }
+        let linker = Arc::new(LinkerHandle::new(Arc::clone(&core)));
+        Running { handle: Handle::new(Arc::clone(&core), Arc::clone(&linker)), linker, core, store }
     }
 }
 
@@ -91,6 +92,8 @@ impl World {
 pub struct Running {
     /// The one door.
     pub handle: Handle,
+    /// The linker behind it.
+    pub linker: Arc<LinkerHandle>,
     /// What its actors share.
     pub core: Arc<Core>,
     /// What it commits to.

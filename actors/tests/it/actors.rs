@@ -79,7 +79,7 @@ async fn disabling_refuses_every_token_and_enabling_lifts_it() {
 async fn both_workers_use_the_one_actor_and_a_change_past_it_is_seen() {
     let world = World::new(1);
     let running = world.open();
-    let other = Handle::new(Arc::clone(&running.core));
+    let other = Handle::new(Arc::clone(&running.core), Arc::clone(&running.linker));
     let user = login(&running).await;
     running.handle.open_session(&user.user, SessionKind::V1, DeviceId::default(), None).await.unwrap();
     other.open_session(&user.user, SessionKind::V1, DeviceId::default(), None).await.unwrap();
@@ -145,11 +145,11 @@ fn a_worker_that_stops_takes_its_actors_and_they_are_activated_elsewhere() {
         let running = world.open();
         let user = login(&running).await;
         let worker = actix_rt::Arbiter::new();
-        let (core, id) = (Arc::clone(&running.core), user.user);
+        let (core, linker, id) = (Arc::clone(&running.core), Arc::clone(&running.linker), user.user);
         let (done, activated) = tokio::sync::oneshot::channel();
         worker.spawn_fn(move || {
             actix_rt::spawn(async move {
-                let handle = Handle::new(core);
+                let handle = Handle::new(core, linker);
                 handle.open_session(&id, SessionKind::V1, DeviceId::default(), None).await.unwrap();
                 done.send(()).unwrap();
                 std::future::pending::<()>().await;
@@ -185,7 +185,7 @@ async fn at_capacity_only_what_would_make_a_user_is_refused() {
     let (first, second) = (login(&running).await, login(&running).await);
     assert_eq!(running.handle.login(SessionKind::V1, IdForm::Object).await, Err(Error::Capacity));
     running.handle.check(&first.user, &first.session, None).unwrap();
-    running.handle.delete(&second.user).await.unwrap();
+    running.handle.delete(&second.user, Cause::DeletedByUser).await.unwrap();
     login(&running).await;
 }
 
@@ -203,16 +203,16 @@ fn what_ended_stays_ended_while_two_workers_change_the_same_user() {
             }
             // every other user rests, so that some changes go past an actor that others activate meanwhile
             if race % 2 == 0 {
-                let elsewhere = Handle::new(Arc::clone(&running.core));
+                let elsewhere = Handle::new(Arc::clone(&running.core), Arc::clone(&running.linker));
                 elsewhere.disable(&user.user).await.unwrap();
                 elsewhere.enable(&user.user).await.unwrap();
             }
             let workers: Vec<_> = (0..2u32)
                 .map(|worker| {
-                    let (core, id) = (Arc::clone(&running.core), user.user);
+                    let (core, linker, id) = (Arc::clone(&running.core), Arc::clone(&running.linker), user.user);
                     std::thread::spawn(move || {
                         actix_rt::System::new().block_on(async {
-                            let (handle, mine) = (Handle::new(core), worker * 3 + 1);
+                            let (handle, mine) = (Handle::new(core, linker), worker * 3 + 1);
                             tokio::join!(
                                 handle.logout(&id, mine),
                                 handle.end_session(&id, mine + 1),
@@ -268,14 +268,14 @@ async fn a_thousand_logouts_race_with_writes_in_flight_and_nobody_comes_back() {
         let handle = &running.handle;
         let (_, out, _, _, check) = tokio::join!(
             handle.rotate(&user.user, user.number, 0),
-            handle.delete(&user.user),
+            handle.delete(&user.user, Cause::DeletedByUser),
             handle.rotate(&user.user, user.number, 0),
             handle.disable(&user.user),
             async { handle.check(&user.user, &user.session, None).map(drop) },
         );
         assert!(matches!(out, Ok(()) | Err(Error::Busy)), "race {race}: {out:?}");
         if out.is_err() {
-            handle.delete(&user.user).await.unwrap();
+            handle.delete(&user.user, Cause::DeletedByUser).await.unwrap();
         }
         assert!(matches!(check, Ok(()) | Err(Error::Refused(_))), "race {race}: {check:?}");
         assert!(!running.knows(&user.user), "race {race}");

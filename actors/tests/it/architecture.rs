@@ -20,7 +20,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("registry", &["crate::store", "crate::actor", "crate::handle", "crate::system", "crate::testkit"]),
     ("store", &["crate::actor", "crate::handle", "crate::system", "crate::testkit"]),
     ("actor", &["crate::handle", "crate::system", "crate::testkit"]),
-    ("handle.rs", &["crate::system", "crate::testkit"]),
+    ("handle", &["crate::system", "crate::testkit"]),
     ("system.rs", &["crate::testkit"]),
 ];
 
@@ -29,7 +29,7 @@ const CONFINED: &[(&str, &str)] = &[
     ("dashmap::", "registry/"),
     ("sled::", "store/embedded/snapshot.rs"),
     ("actix::", "actor"),
-    ("actix::", "handle.rs"),
+    ("actix::", "handle/"),
 ];
 
 fn sources(path: &Path, found: &mut Vec<(String, String)>) {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use passerby_actors::actor::{Ends, LinkerHandle, Proof};
+use passerby_actors::actor::{Ends, Proof};
 use passerby_actors::domain::{
     Credential, CredentialChange, DeviceId, IdentityKey, MailToken, MergePolicy, SessionKind, UserId, ValueKey,
 };
@@ -88,7 +88,7 @@ fn child_that_dies_at_a_point() {
     actix_rt::System::new().block_on(async {
         let world = World::over(Path::new(dir), round as u64, Arc::new(Altered(Arc::clone(&deadly))));
         let running = world.open();
-        let linker = LinkerHandle::start(Arc::clone(&running.core)).await.unwrap();
+        let linker = Arc::clone(&running.linker);
         let opens = (SessionKind::V1, DeviceId::default());
         let guest = running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap();
         let owner = match change {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use passerby_actors::domain::{DeviceId, SessionKind};
+use passerby_actors::domain::{Cause, DeviceId, SessionKind};
 use passerby_actors::handle::{Error, IdForm};
 use passerby_actors::store::embedded::files::Disk;
 use passerby_actors::store::{Health, Store};
@@ -115,7 +115,7 @@ async fn a_journal_that_has_taken_groups_outlives_its_generations_failure() {
     running.store.new_generation();
     until("it failed", || running.store.stats().generation_failures.load(Ordering::SeqCst) > 0).await;
     users.push(running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap());
-    running.handle.delete(&users[0].user).await.unwrap();
+    running.handle.delete(&users[0].user, Cause::DeletedByUser).await.unwrap();
     files.set(Mode::SyncsFail);
     assert!(running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.is_err());
     world.clock.advance_s(2);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use passerby_actors::domain::{Change, DeviceId, Document, Expected, Session, SessionKind, UserId, ValueKey};
+use passerby_actors::domain::{Cause, Change, DeviceId, Document, Expected, Session, SessionKind, UserId, ValueKey};
 use passerby_actors::handle::{Handle, IdForm};
 use passerby_actors::registry::Registry;
 use passerby_actors::testkit::Random;
@@ -100,8 +100,11 @@ pub(crate) async fn client(handle: &Handle, mut random: Random, operations: usiz
             let (id, number, ..) = users.swap_remove(random.below(users.len()));
             say(Fact::EndBegun(id));
             let sessions = handle.load(&id).map_or(0, |user| user.sessions().len());
-            let ended =
-                if what == 10 && sessions == 1 { handle.logout(&id, number).await } else { handle.delete(&id).await };
+            let ended = if what == 10 && sessions == 1 {
+                handle.logout(&id, number).await
+            } else {
+                handle.delete(&id, Cause::DeletedByUser).await
+            };
             if ended.is_err() {
                 return;
             }

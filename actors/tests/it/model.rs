@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use passerby_actors::actor::{Joined, LinkerHandle, Proof};
+use passerby_actors::actor::{Joined, Proof};
 use passerby_actors::domain::{
-    Change, DeviceId, Document, Expected, IdentityKey, KeyRule, MAX_ANONYMOUS_SESSIONS, MergePolicy, Operation,
+    Cause, Change, DeviceId, Document, Expected, IdentityKey, KeyRule, MAX_ANONYMOUS_SESSIONS, MergePolicy, Operation,
     Refusal, SessionId, SessionKind, UserId,
 };
 use passerby_actors::handle::{Error, IdForm};
@@ -252,7 +252,7 @@ async fn ten_thousand_random_operations_agree_with_a_plain_map() {
         assert!(aside || !armed.swap(false, Ordering::SeqCst), "injected");
     }));
     let mut running = world.open();
-    let mut linker = LinkerHandle::start(Arc::clone(&running.core)).await.unwrap();
+    let mut linker = Arc::clone(&running.linker);
     let mut model = Model { now: 1_000_000, users: HashMap::new(), known: Vec::new() };
     let (mut expired, mut deaths, mut linked, mut merged, mut edited) = (0, 0, 0, 0, 0);
     for step in 0..OPERATIONS {
@@ -289,7 +289,9 @@ async fn ten_thousand_random_operations_agree_with_a_plain_map() {
                 assert_eq!(got, model.rotate(&id, number, counter).map_err(Error::Refused), "{seen}: rotate {counter}");
             }
             62..67 => assert_eq!(handle.logout(&id, number).await, refused(model.end(&id, number)), "{seen}: logout"),
-            67..69 => assert_eq!(handle.delete(&id).await, refused(model.remove(&id)), "{seen}: delete"),
+            67..69 => {
+                assert_eq!(handle.delete(&id, Cause::DeletedByUser).await, refused(model.remove(&id)), "{seen}: delete")
+            }
             69..71 => assert_eq!(handle.end_all(&id).await, refused(model.end_all(&id)), "{seen}: end all"),
             71..75 => {
                 let on = random.one_in(2);
@@ -408,7 +410,7 @@ async fn ten_thousand_random_operations_agree_with_a_plain_map() {
                 drop(linker);
                 running.close();
                 running = world.open();
-                linker = LinkerHandle::start(Arc::clone(&running.core)).await.unwrap();
+                linker = Arc::clone(&running.linker);
             }
         }
         if step % 500 == 0 {

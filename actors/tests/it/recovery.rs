@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use passerby_actors::domain::{DeviceId, SessionKind, UserId};
+use passerby_actors::domain::{Cause, DeviceId, SessionKind, UserId};
 use passerby_actors::handle::IdForm;
 use passerby_actors::store::embedded::files::{Disk, Files};
 use passerby_actors::store::embedded::{self, Durability, OpenError};
@@ -182,7 +182,7 @@ async fn erased_users_leave_the_disk_with_the_next_generation() {
     let running = world.open();
     let users = logins(&running, 2).await;
     running.new_generation().await;
-    running.handle.delete(&users[0]).await.unwrap();
+    running.handle.delete(&users[0], Cause::DeletedByUser).await.unwrap();
     world.clock.advance_s(23 * 3600);
     generation_of_age(&running, 2).await;
     running.close();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::{join, join_all, join3};
 use parking_lot::Mutex;
-use passerby_actors::actor::{Joined, LinkerHandle, MOST_SOCKETS, Missed, OUTBOX, Proof, Push};
+use passerby_actors::actor::{Joined, MOST_SOCKETS, Missed, OUTBOX, Proof, Push};
 use passerby_actors::domain::{
     Cause, Change, DeviceId, Document, DocumentRefusal, Edit, Edited, Expected, IdentityKey, KeyRule, MergePolicy,
     Operation, Patch, Refusal, SessionKind, Shape, UserId,
@@ -17,7 +17,7 @@ use passerby_actors::testkit::{Random, Running, World, until};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-async fn somebody(running: &Running) -> LoggedIn {
+pub(crate) async fn somebody(running: &Running) -> LoggedIn {
     running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap()
 }
 
@@ -25,17 +25,17 @@ fn proof(external: &str) -> Proof {
     Proof::new(IdentityKey { provider: "custom-token".into(), external: external.into() }, "".into())
 }
 
-async fn increment(running: &Running, user: &UserId, origin: Option<u64>) -> Result<Edited, Error> {
+pub(crate) async fn increment(running: &Running, user: &UserId, origin: Option<u64>) -> Result<Edited, Error> {
     let change = Change::Increment { path: "/n".to_owned(), by: 1.into() };
     running.handle.edit(user, change, Expected::Anything, None, origin).await
 }
 
-async fn put(running: &Running, user: &UserId, json: &str) {
+pub(crate) async fn put(running: &Running, user: &UserId, json: &str) {
     let change = Change::Put(serde_json::from_str(json).unwrap());
     running.handle.edit(user, change, Expected::Anything, None, None).await.unwrap();
 }
 
-fn json(running: &Running, user: &UserId) -> Option<String> {
+pub(crate) fn json(running: &Running, user: &UserId) -> Option<String> {
     let stored = running.handle.document(user)?;
     Document::view(&stored).unwrap().json.map(str::to_owned)
 }
@@ -256,7 +256,7 @@ async fn an_open_socket_keeps_its_user_live_and_a_closed_one_does_not() {
     drop(socket);
     world.clock.advance_s(10);
     until("who had one rests too", || running.core.live_users() == 0).await;
-    running.handle.delete(&user.user).await.unwrap();
+    running.handle.delete(&user.user, Cause::DeletedByUser).await.unwrap();
     assert_eq!(running.handle.attach(&user.user, user.number, None).await.err(), Some(Error::Refused(Refusal::Gone)));
     assert_eq!(running.core.live_users(), 0);
 }
@@ -285,7 +285,7 @@ async fn a_death_of_the_actor_ends_its_sockets_and_they_can_come_back() {
 async fn after_a_link_the_session_that_linked_goes_on_and_others_end() {
     let world = World::new(1);
     let running = world.open();
-    let linker = LinkerHandle::start(Arc::clone(&running.core)).await.unwrap();
+    let linker = Arc::clone(&running.linker);
     let user = somebody(&running).await;
     let other = running.handle.open_session(&user.user, SessionKind::V1, DeviceId::default(), None).await.unwrap();
     let mut mine = running.handle.attach(&user.user, user.number, None).await.unwrap();
@@ -306,7 +306,7 @@ async fn a_merge_is_told_to_both_and_loses_nothing_that_is_written_meanwhile() {
     for round in 0..30 {
         let world = World::new(round);
         let running = world.open();
-        let linker = LinkerHandle::start(Arc::clone(&running.core)).await.unwrap();
+        let linker = Arc::clone(&running.linker);
         let account = somebody(&running).await;
         let account = linker.link(account.user, account.number, proof("a")).await.unwrap();
         let source = somebody(&running).await;
@@ -366,7 +366,7 @@ async fn everybody_who_becomes_part_of_an_account_is_told() {
     for round in 0..10 {
         let world = World::new(round);
         let running = world.open();
-        let linker = LinkerHandle::start(Arc::clone(&running.core)).await.unwrap();
+        let linker = Arc::clone(&running.linker);
         let account = somebody(&running).await;
         let account = linker.link(account.user, account.number, proof("a")).await.unwrap();
         let mut socket = running.handle.attach(&account.user, account.number, None).await.unwrap();
@@ -413,7 +413,7 @@ async fn a_merge_has_its_place_among_all_that_is_written() {
     for round in 0..40 {
         let world = World::new(round);
         let running = world.open();
-        let linker = LinkerHandle::start(Arc::clone(&running.core)).await.unwrap();
+        let linker = Arc::clone(&running.linker);
         let account = somebody(&running).await;
         let account = linker.link(account.user, account.number, proof("a")).await.unwrap();
         let source = somebody(&running).await;
@@ -494,37 +494,4 @@ async fn a_merge_has_its_place_among_all_that_is_written() {
         assert_eq!((text(&stored), stored.version()), (text(&expected), expected.version()), "round {round}");
     }
     assert!(before > 50 && after > 50, "{before} before, {after} after: otherwise they did not meet");
-}
-
-/// A hundred clients that count a thousand times each: the exact sum.
-#[actix_rt::test]
-async fn a_hundred_thousand_increments_all_count() {
-    let world = World::new(1);
-    let running = world.open();
-    let user = somebody(&running).await;
-    let client = async |_| {
-        for _ in 0..1000 {
-            increment(&running, &user.user, None).await.unwrap();
-        }
-    };
-    join_all((0..100).map(client)).await;
-    assert_eq!(json(&running, &user.user), Some(r#"{"n":100000}"#.to_owned()));
-}
-
-/// Small changes of a large document are small frames, and each takes a start as long as the document is large.
-#[actix_rt::test]
-async fn a_journal_that_would_take_long_to_replay_gives_way_to_a_generation() {
-    let mut world = World::new(3);
-    world.options.min_replay_bytes = 200_000;
-    let running = world.open();
-    let user = somebody(&running).await.user;
-    put(&running, &user, &format!(r#"{{"n":0,"text":"{}"}}"#, "x".repeat(10_000))).await;
-    let generations = || running.store.stats().generations.load(Ordering::SeqCst);
-    for n in 0..30 {
-        assert!(n > 10 || generations() == 0, "{n} changes are not that many");
-        increment(&running, &user, None).await.unwrap();
-    }
-    until("a generation begins", || generations() > 0).await;
-    assert!(running.store.stats().journal_bytes.load(Ordering::SeqCst) < 32 << 20);
-    running.store.stop();
 }

@@ -106,6 +106,7 @@ impl From<handle::Error> for ClientError {
             handle::Error::Capacity => {
                 Self { retry_after_s: Some(60), ..Self::unavailable("capacity", "ServiceUnavailable") }
             }
+            handle::Error::Internal => Self::new(StatusCode::INTERNAL_SERVER_ERROR, None, error.to_string()),
             other => Self::unavailable(other.to_string(), "ServiceUnavailable"),
         }
     }

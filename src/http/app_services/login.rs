@@ -89,7 +89,7 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
         spend_on_identity(request, context, name)?;
         let proof = identities::prove(server, &**provider, &object, client(request, context)).await;
         let proof = proof.map_err(|error| refused_proof(context, &error, true))?;
-        let linked = within_time(context, server.linker.link(access.user, live.number, proof)).await;
+        let linked = within_time(context, context.handle.link(access.user, live.number, proof)).await;
         let linked = linked.map_err(|error| match error {
             // a different user's key (docs/protocol.md, "Linking")
             handle::Error::Refused(Refusal::IdentityInUse) if name == API_KEY => {
@@ -103,7 +103,7 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
     let proof = identities::prove(server, &**provider, &object, client(request, context)).await;
     let proof = proof.map_err(|error| refused_proof(context, &error, false))?;
     let device = device(&object, || DeviceId(server.random_id()));
-    let log_in = server.linker.log_in(proof, SessionKind::AppServices, device, IdForm::Object);
+    let log_in = context.handle.log_in(proof, SessionKind::AppServices, device, IdForm::Object);
     let user = within_time(context, log_in).await.map_err(|error| match error {
         handle::Error::Refused(Refusal::Disabled) => ClientError::refused("UserDisabled", "user disabled"),
         handle::Error::Refused(_) => ClientError::refused("AuthError", "unauthorized"),

@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use passerby_actors::domain::SessionId;
+use passerby_actors::domain::{Cause, SessionId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -73,7 +73,7 @@ pub(crate) async fn delete(request: HttpRequest, context: web::Data<Context>, pa
         body::discard(&request, &context, payload).await?;
         let (_, live) = authenticate(&request, &context)?;
         of_owner(&live)?;
-        within_time(&context, context.handle.delete(&live.user)).await?;
+        within_time(&context, context.handle.delete(&live.user, Cause::DeletedByUser)).await?;
         went(&request, &context, &live);
         Ok(no_content())
     };

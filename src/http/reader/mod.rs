@@ -11,9 +11,8 @@ use actix_web::cookie::{Cookie, SameSite};
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
-use passerby_actors::domain::{LAZY_S, Record, Refusal, ServiceTime, SessionId, SessionKind, UserId, ValueKey};
+use passerby_actors::domain::{LAZY_S, Record, Refusal, ServiceTime, SessionId, SessionKind, UserId};
 use passerby_actors::handle::{self, Live, LoggedIn};
-use passerby_actors::store::Store as _;
 
 pub(crate) use self::visitor::Visitor;
 use super::charge::came_back;
@@ -128,18 +127,15 @@ pub(crate) fn look(request: &HttpRequest, context: &Context) -> Result<Found, ha
         CookieKind::Lazy => {
             let server = &context.server;
             let over = server.clock().now() >= cookie.issued.saturating_add(lazy_s(context, &cookie));
-            let ended = server.store.registry().value(&ValueKey::ended_lazy(&cookie.user)).is_some();
-            if over || ended {
+            if over {
                 return replaced(context, &cookie.user, &session);
             }
-            if server.store.registry().record(&cookie.user).is_none() {
-                return Ok(Found::Lazy(cookie));
-            }
-            match context.handle.made_lazily(&cookie.user) {
-                Ok(live) => {
+            match context.handle.lazy(&cookie.user) {
+                Ok(Some(live)) => {
                     came_back(request, context, &live);
                     Ok(Found::Reader(live, cookie))
                 }
+                Ok(None) => Ok(Found::Lazy(cookie)),
                 Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => {
                     replaced(context, &cookie.user, &session)
                 }

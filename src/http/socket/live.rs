@@ -11,7 +11,6 @@ use passerby_actors::actor::{Inbox, Missed, Push};
 use passerby_actors::domain::{Document, DocumentRefusal, Refusal, SessionId, UserId};
 use passerby_actors::handle::{self, Attachment, Live};
 use passerby_actors::stall::{self, Mark};
-use passerby_actors::store::Store as _;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::frames::{self, Frame, Request};
@@ -216,7 +215,7 @@ impl Socket {
 
     /// Why the session is over, as far as that can still be seen: an expired one is there until it is swept.
     fn why(&self, refusal: Refusal) -> &'static str {
-        let user = self.context.server.store.load(&self.user);
+        let user = self.context.handle.stored(&self.user);
         let is_own =
             |session: &passerby_actors::domain::Session| SessionId::derive(&self.user, session.number) == self.session;
         match refusal {

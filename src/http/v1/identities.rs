@@ -5,7 +5,6 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use passerby_actors::actor::{Joined, Preview, Proof, REPEAT_S};
 use passerby_actors::domain::{DeviceId, Flags, Identity, Refusal, SessionKind, UserId};
 use passerby_actors::handle::{self, IdForm, Live, LoggedIn};
-use passerby_actors::store::Store as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -206,7 +205,7 @@ fn preview(context: &Context, live: &Live, proof: &Proof, on_conflict: OnConflic
         let problem = Problem::from(handle::Error::Refused(refusal));
         LinkPreview { code: Some(problem.code()), reason: Some(problem.detail), ..bare("rejected", live.user) }
     };
-    let found = match server.linker.preview(&live.user, live.number, proof, &server.merge_policy()) {
+    let found = match context.handle.preview(&live.user, live.number, proof, &server.merge_policy()) {
         Ok(found) => found,
         // about the session, not about the identity
         Err(error @ handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded | Refusal::Disabled)) => {
@@ -275,7 +274,7 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
         let (server, opens) = (&context.server, (live.kind, DeviceId::default()));
         let linked = match on_conflict {
             OnConflict::Merge => {
-                let merge = server.linker.merge(live.user, live.number, proof, opens, server.merge_policy());
+                let merge = context.handle.merge(live.user, live.number, proof, opens, server.merge_policy());
                 match within_time(&context, merge).await? {
                     Joined::Linked(linked) => linked,
                     Joined::Merged(into, conflicts) => {
@@ -287,13 +286,13 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
                 }
             }
             OnConflict::Switch | OnConflict::Reject => {
-                match within_time(&context, server.linker.link(live.user, live.number, proof.clone())).await {
+                match within_time(&context, context.handle.link(live.user, live.number, proof.clone())).await {
                     Err(handle::Error::Refused(Refusal::IdentityInUse))
                         if on_conflict == OnConflict::Switch && !proof.of_known_user =>
                     {
                         // if the owner vanishes meanwhile, no new user is created
                         let proof = Proof { of_known_user: true, ..proof };
-                        let log_in = server.linker.log_in(proof, live.kind, DeviceId::default(), IdForm::TimeOrdered);
+                        let log_in = context.handle.log_in(proof, live.kind, DeviceId::default(), IdForm::TimeOrdered);
                         within_time(&context, log_in).await?
                     }
                     linked => linked?,
@@ -312,7 +311,7 @@ async fn link_identity(request: HttpRequest, context: web::Data<Context>, payloa
 
 /// Waits until there is time to join the two documents.
 async fn work_on_merge(request: &HttpRequest, context: &Context, live: &Live, proof: &Proof) -> Result<(), Problem> {
-    let owner = context.server.store.resolve(&proof.identity).filter(|owner| *owner != live.user);
+    let owner = context.handle.owner(&proof.identity).filter(|owner| *owner != live.user);
     let size = |user: &UserId| context.handle.document(user).map_or(0, |bytes| bytes.len());
     let bytes = owner.map_or(0, |owner| size(&owner) + size(&live.user));
     work_on_data(context, Whose::of(client(request, context), live.user), bytes).await?;
@@ -356,7 +355,7 @@ async fn again(
         None => reader::named(request, context).map(|(user, session)| (user, session, SessionKind::Cookie)),
     };
     let Some((user, ended, kind)) = named else { return Err(problem) };
-    let is_merged = server.store.registry().survivor(&user).is_some();
+    let is_merged = context.handle.survivor(&user).is_some();
     let may_repeat = match context.handle.successor(&user, &ended, REPEAT_S) {
         Ok(_) => !is_merged || on_conflict == OnConflict::Merge,
         // the account's session that was the answer may be over; a new one is begun
@@ -372,13 +371,13 @@ async fn again(
         Err(_) => prove(request, context, body, true).await?,
     };
     let repeated = if is_merged {
-        let repeat = server.linker.repeat_merge(user, proof, (kind, DeviceId::default()));
+        let repeat = context.handle.repeat_merge(user, proof, (kind, DeviceId::default()));
         within_time(context, repeat).await.map(|(into, conflicts)| {
             let absorbed = Absorbed { user: &user, conflicts: &conflicts };
             merged(request, context, &into, kind, absorbed)
         })
     } else {
-        server.linker.repeat_link(&user, &ended, &proof).map(|session| {
+        context.handle.repeat_link(&user, &ended, &proof).map(|session| {
             let of = Of { kind: session.kind, counter: session.refresh_counter, lasting: true };
             tokens(request, StatusCode::OK, context, &LoggedIn::new(user, &session), of, None)
         })
@@ -416,7 +415,7 @@ async fn unlink_identity(
         let named = |identity: &&Identity| *identity.key.provider == *provider && identities::shown_id(identity) == id;
         let found = user.identities().iter().find(named);
         let key = found.ok_or(handle::Error::Refused(Refusal::NoSuchIdentity))?.key.clone();
-        within_time(&context, context.server.linker.unlink(live.user, key)).await?;
+        within_time(&context, context.handle.unlink(live.user, key)).await?;
         Ok(HttpResponse::NoContent().finish())
     };
     respond(&context, answer.await)

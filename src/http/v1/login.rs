@@ -4,7 +4,6 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use passerby_actors::domain::{DeviceId, Refusal, SessionId, SessionKind};
 use passerby_actors::handle::{self, IdForm, LoggedIn};
-use passerby_actors::store::Store as _;
 use serde_json::{Map, Value};
 
 use super::challenge::{afford, prove_work};
@@ -135,7 +134,7 @@ async fn identified(request: &HttpRequest, context: &Context, body: &Map<String,
         reader::leave(request, context);
     }
     let proof = prove(request, context, body, false).await?;
-    let log_in = context.server.linker.log_in(proof, kind, DeviceId::default(), IdForm::TimeOrdered);
+    let log_in = context.handle.log_in(proof, kind, DeviceId::default(), IdForm::TimeOrdered);
     let live = within_time(context, log_in).await?;
     Ok(tokens(request, StatusCode::CREATED, context, &live, new_session(kind, true), None))
 }
@@ -161,7 +160,7 @@ async fn by_cookie(request: &HttpRequest, context: &Context, body: &Map<String, 
     // of many requests for one reader, one pays
     let (made, costs) = match lazy {
         Some(user) => {
-            let is_made = || server.store.registry().record(&user).is_some();
+            let is_made = || context.handle.exists(&user);
             let paid = server.budgets.spend_on_reader(&user, client(request, context), is_made);
             // held until the reader is created
             let (_paid, costs) = match paid {

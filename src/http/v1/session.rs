@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use passerby_actors::actor::USERS_PER_ENDED;
-use passerby_actors::domain::{Refusal, ServiceTime, SessionId, SessionKind, UserId};
+use passerby_actors::domain::{Cause, Refusal, ServiceTime, SessionId, SessionKind, UserId};
 use passerby_actors::handle::{self, LoggedIn};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -147,7 +147,7 @@ pub(crate) async fn delete_user(
             return end_unmade(&request, &context, &user).await;
         }
         let live = authenticate(&request, &context, Scope::Account)?;
-        within_time(&context, context.handle.delete(&live.user)).await?;
+        within_time(&context, context.handle.delete(&live.user, Cause::DeletedByUser)).await?;
         went(&request, &context, &live);
         Ok(gone(&request, &context))
     };

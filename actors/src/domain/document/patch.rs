@@ -336,46 +336,4 @@ fn unescaped(token: &str) -> Cow<'_, str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Steps that as many repeats of operations as fit into a patch take on a document, and the bytes of both.
-    fn used(document: &str, operations: &str, most: usize) -> (usize, usize) {
-        let repeats = (most - document.len()) / (operations.len() + 1);
-        let patch = format!("[{}]", vec![operations; repeats].join(","));
-        let Patch(operations) = Patch::of(serde_json::from_str(&patch).unwrap()).unwrap();
-        let mut data = serde_json::from_str(document).unwrap();
-        let mut work = Work { steps: usize::MAX, copied: 0, most_bytes: 16 * 1024 };
-        for operation in &operations {
-            // one that would go beyond a different bound ends it
-            if operation.apply(&mut data, &mut work).is_err() {
-                break;
-            }
-        }
-        (usize::MAX - work.steps, document.len() + patch.len())
-    }
-
-    /// The bound on what a patch may take that no budget counts.
-    #[test]
-    fn a_patch_that_is_small_with_its_document_takes_few_steps_whatever_it_does() {
-        const SMALL: usize = 4096;
-        let mut most = 0;
-        for values in (50..1900).step_by(50) {
-            let list = format!(r#"{{"l":[{}],"s":{{}}}}"#, vec!["0"; values].join(","));
-            let deep = format!(r#"{{"l":{}{},"s":{{}}}}"#, "[".repeat(25), "]".repeat(25));
-            for (document, operations) in [
-                (&list, r#"{"op":"move","from":"/l","path":"/s/l"},{"op":"move","from":"/s/l","path":"/l"}"#),
-                (&list, r#"{"op":"add","path":"/l/0","value":0}"#),
-                (&list, r#"{"op":"remove","path":"/l/0"}"#),
-                (&list, r#"{"op":"copy","from":"/l","path":"/s/l"}"#),
-                (&list, r#"{"op":"test","path":"/s","value":{}}"#),
-                (&deep, r#"{"op":"test","path":"/l/0/0/0/0/0/0/0/0/0/0/0/0","value":[]}"#),
-            ] {
-                let (steps, bytes) = used(document, operations, SMALL);
-                assert!(bytes <= SMALL + 1, "{bytes} bytes");
-                most = most.max(steps);
-            }
-        }
-        assert!((STEPS / 2..STEPS).contains(&most), "{most} steps");
-    }
-}
+mod tests;

@@ -1,0 +1,252 @@
+//! What all workers of a server share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::error::Error;
+use super::messages::Address;
+use crate::domain::{Entropy, IdForm, Operation, Policy, Refusal, UserId, ValueKey};
+use crate::registry::Directory;
+use crate::store::{CompletionQueue, Health, Store, Watcher};
+
+/// Bounds of the actors.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// A session actor rests after this long without a message (milliseconds).
+    pub idle_ms: u64,
+    /// At most this many users are live; beyond it the longest idle rest.
+    pub max_live: usize,
+    /// At most this many users exist; beyond it no user is created and none is removed to make room.
+    pub max_users: usize,
+    /// At most this many stateful operations are under way.
+    pub permits: usize,
+    /// How long an operation waits for its commit.
+    pub commit_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            idle_ms: 60_000,
+            max_live: 100_000,
+            max_users: usize::MAX,
+            permits: 4096,
+            commit_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Figures of the actors, for metrics.
+#[derive(Debug, Default)]
+pub struct ActorStats {
+    /// Users created.
+    pub logins: AtomicU64,
+    /// Session actors begun.
+    pub activations: AtomicU64,
+    /// Session actors put to rest.
+    pub passivations: AtomicU64,
+    /// Session actors that died.
+    pub deaths: AtomicU64,
+    /// Operations refused without a permit.
+    pub shed: AtomicU64,
+    /// Uses of the refresh token before the current one (S32).
+    pub grace_uses: AtomicU64,
+    /// Sessions ended because a refresh token was used again (S31).
+    pub reuses: AtomicU64,
+    /// Genuine tokens and cookies of users who were never here.
+    pub strangers: AtomicU64,
+}
+
+/// How often the log says that users of a different server come here (milliseconds).
+const STRANGERS_MS: u64 = 3_600_000;
+
+/// Called before each operation of a session actor: where a test lets one die.
+pub type BeforeOperation = Arc<dyn Fn(&UserId, &Operation) + Send + Sync>;
+
+/// What all workers of a server share.
+pub struct Core {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) policy: Policy,
+    pub(crate) limits: Limits,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) directory: Directory<Address>,
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) stats: ActorStats,
+    pub(crate) before_operation: Option<BeforeOperation>,
+    queues: RwLock<Vec<Option<Arc<CompletionQueue>>>>,
+    incarnations: AtomicU64,
+    /// When the server started, Unix time in milliseconds.
+    started_ms: u64,
+    /// When a stranger was last spoken of, by the monotonic clock in milliseconds; 0 for never.
+    spoken_ms: AtomicU64,
+}
+
+impl Core {
+    /// A core over a store. Its users' actors hear of every change from now on.
+    pub fn new(
+        store: Arc<dyn Store>,
+        policy: Policy,
+        limits: Limits,
+        entropy: Arc<dyn Entropy>,
+        before_operation: Option<BeforeOperation>,
+    ) -> Arc<Self> {
+        let started_ms = store.clock().wall_ms();
+        let core = Arc::new(Self {
+            store,
+            policy,
+            limits,
+            entropy,
+            directory: Directory::default(),
+            permits: Arc::new(Semaphore::new(limits.permits)),
+            stats: ActorStats::default(),
+            before_operation,
+            queues: RwLock::default(),
+            incarnations: AtomicU64::new(0),
+            started_ms,
+            spoken_ms: AtomicU64::new(0),
+        });
+        core.store.watch(Arc::new(LiveUsers(Arc::downgrade(&core))));
+        core
+    }
+
+    /// Logs, once an hour, that a genuine token names a user who was never here: a second server has the same keys and a
+    /// data folder of its own, and each calls the other's users dead.
+    pub(crate) fn note_stranger(&self, user: &UserId) {
+        if !self.store.registry().was_never_here(user, self.started_ms) {
+            return;
+        }
+        self.stats.strangers.fetch_add(1, Ordering::Relaxed);
+        let (now_ms, spoken_ms) = (self.store.clock().monotonic_ms().max(1), self.spoken_ms.load(Ordering::Relaxed));
+        let is_due = spoken_ms == 0 || now_ms.saturating_sub(spoken_ms) >= STRANGERS_MS;
+        let claim = || self.spoken_ms.compare_exchange(spoken_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if is_due && claim() {
+            tracing::warn!(
+                %user,
+                "a token under a key of this server names a user who was never here: is there another server with the same \
+                 keys and a data folder of its own? Each of them refuses the users of the other"
+            );
+        }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The rules.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Figures.
+    pub fn stats(&self) -> &ActorStats {
+        &self.stats
+    }
+
+    /// How many users are live.
+    pub fn live_users(&self) -> usize {
+        self.directory.len()
+    }
+
+    /// A permit for one stateful operation.
+    ///
+    /// # Errors
+    /// `Overloaded`: as many are under way as are allowed.
+    pub(crate) fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
+            self.stats.shed.fetch_add(1, Ordering::Relaxed);
+            Error::Overloaded
+        })
+    }
+
+    /// Whether changes can be stored.
+    ///
+    /// # Errors
+    /// `NotWritable` or `Stopping`.
+    pub(crate) fn writable(&self) -> Result<(), Error> {
+        match self.store.health() {
+            Health::Writable => Ok(()),
+            Health::Failing => Err(Error::NotWritable),
+            Health::Stopped => Err(Error::Stopping),
+        }
+    }
+
+    /// A refusal as the caller may pass it on: while the store cannot write, nobody is called dead.
+    pub(crate) fn refuse(&self, refusal: Refusal) -> Error {
+        self.writable().err().unwrap_or(Error::Refused(refusal))
+    }
+
+    /// A user's document as it is stored, to be read by [`Document::view`](crate::domain::Document::view).
+    pub fn document(&self, user: &UserId) -> Option<Arc<[u8]>> {
+        self.store.registry().value(&ValueKey::document(user))
+    }
+
+    /// A new id, in this form unless the policy has one for all.
+    pub(crate) fn new_id(&self, form: IdForm) -> UserId {
+        let clock = self.store.clock();
+        match self.policy.ids.unwrap_or(form) {
+            IdForm::Object => {
+                let mut random = [0; 8];
+                self.entropy.fill(&mut random);
+                // an ObjectId's time is 32 bits of seconds, which last until 2106
+                UserId::object(u32::try_from(clock.wall_ms() / 1000).unwrap_or(u32::MAX), random)
+            }
+            IdForm::TimeOrdered => {
+                let mut random = [0; 10];
+                self.entropy.fill(&mut random);
+                UserId::time_ordered(clock.wall_ms(), random)
+            }
+        }
+    }
+
+    pub(crate) fn next_incarnation(&self) -> u64 {
+        self.incarnations.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Adds a worker by its queue and answers its number.
+    pub(crate) fn add_worker(&self, queue: Arc<CompletionQueue>) -> usize {
+        let mut queues = self.queues.write();
+        queues.push(Some(queue));
+        queues.len() - 1
+    }
+
+    /// Forgets a worker and the actors that went with it: they are activated again elsewhere.
+    pub(crate) fn remove_worker(&self, worker: usize) {
+        if let Some(queue) = self.queues.write().get_mut(worker) {
+            *queue = None;
+        }
+        for (id, incarnation) in self.directory.idle(worker, u64::MAX) {
+            self.directory.forget(&id, incarnation);
+        }
+    }
+
+    /// Counts the death of a live user's actor and says so. Called by the actor itself as it falls.
+    pub(crate) fn bury(&self, id: &UserId, incarnation: u64) {
+        self.directory.forget(id, incarnation);
+        self.stats.deaths.fetch_add(1, Ordering::Relaxed);
+        match self.directory.count_death(id, self.store.clock().monotonic_ms()) {
+            None => tracing::error!(user = %id, "a session actor died and will be activated afresh"),
+            Some(blocked_ms) => {
+                tracing::error!(user = %id, blocked_ms, "a session actor died too often; the user's changes are refused for a while");
+            }
+        }
+    }
+}
+
+/// Weak, so that the store does not keep the core alive.
+struct LiveUsers(std::sync::Weak<Core>);
+
+impl Watcher for LiveUsers {
+    fn queue_of(&self, id: &UserId) -> Option<Arc<CompletionQueue>> {
+        let core = self.0.upgrade()?;
+        if core.directory.is_empty() {
+            return None;
+        }
+        let (_, worker) = core.directory.peek(id)?;
+        core.queues.read().get(worker)?.clone()
+    }
+}

@@ -1,0 +1,162 @@
+//! Whether a session is live: the path of every request that brings a token. It enters no mailbox and waits for nothing.
+
+use super::Handle;
+use crate::actor::{CREDENTIAL_COSTS, Error, event};
+use crate::domain::{
+    Flags, LOCAL_USERPASS, LoginMethod, Operation, Policy, Record, Refusal, ServiceTime, SessionId, SessionKind,
+    UserId, UserState,
+};
+use crate::registry::Touched;
+
+/// The number of the session that an anonymous user is created with.
+const FIRST_SESSION: u32 = 1;
+
+/// A live session, as a token check finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Live {
+    /// The user.
+    pub user: UserId,
+    /// The session's number.
+    pub number: u32,
+    /// Which API the session serves.
+    pub kind: SessionKind,
+    /// What began the session: what it may do goes by that.
+    pub method: LoginMethod,
+    /// When the session began.
+    pub started: ServiceTime,
+    /// Its epoch.
+    pub epoch: u8,
+    /// The user's compact record, as it was before this use.
+    pub record: Record,
+    /// The room of so many users no longer belongs to one who never came back: this use is the first return of a user who was
+    /// created, or of an account whose name was registered. Said of one use alone, however many come at once.
+    pub returned: usize,
+}
+
+/// The room of how many users a use at `now` gives back, which raises the last activity in `before`: see [`Live::returned`].
+fn returned(before: &Record, extended: Option<&UserState>, now: ServiceTime, policy: &Policy) -> usize {
+    // the last activity is within the first while of what began then, and this one is not
+    let is_first = |since: ServiceTime| {
+        let known = since.saturating_add(policy.touch_granularity_s);
+        before.last_seen < known && known <= now
+    };
+    match extended {
+        None => usize::from(is_first(before.session_started)),
+        Some(user) if before.is_anonymous() => {
+            let first = user.sessions().into_iter().find(|session| session.number == FIRST_SESSION);
+            usize::from(first.is_some_and(|session| is_first(session.started)))
+        }
+        Some(user) => {
+            let named = user.identities().iter().find(|identity| *identity.key.provider == *LOCAL_USERPASS);
+            if named.is_some_and(|identity| is_first(identity.linked)) { CREDENTIAL_COSTS } else { 0 }
+        }
+    }
+}
+
+impl Handle {
+    /// Checks that a session is live and marks activity. Enters no mailbox and waits for nothing. `epoch` is an access
+    /// token's; a refresh token has none.
+    ///
+    /// # Errors
+    /// `Refused`: the user is gone or disabled, or the session has ended. While the store cannot write: `NotWritable`.
+    pub fn check(&self, user: &UserId, session: &SessionId, epoch: Option<u8>) -> Result<Live, Error> {
+        self.live_session(user, session, epoch).map_err(|refusal| {
+            event::denied(user, refusal);
+            if refusal == Refusal::Gone {
+                self.core().note_stranger(user);
+            }
+            self.core().refuse(refusal)
+        })
+    }
+
+    /// The live session that took the place of a reader's session by a link or a merge, at most `within_s` ago. Marks
+    /// activity, as [`check`](Self::check) does.
+    ///
+    /// # Errors
+    /// `Refused`: there is none, or its user is disabled. While the store cannot write: `NotWritable`.
+    pub fn successor(&self, user: &UserId, ended: &SessionId, within_s: u32) -> Result<Live, Error> {
+        let (store, policy) = (&self.core().store, &self.core().policy);
+        let registry = store.registry();
+        let survivor = || registry.survivor(user).and_then(|survivor| store.load(&survivor));
+        let state = store.load(user).or_else(survivor).ok_or_else(|| self.core().refuse(Refusal::Gone))?;
+        let session = state.successor(user, ended, store.clock().now(), within_s, policy);
+        let session = session.ok_or_else(|| self.core().refuse(Refusal::SessionEnded))?;
+        let session = SessionId::derive(&state.id, session.number);
+        self.live_session(&state.id, &session, None).map_err(|refusal| self.core().refuse(refusal))
+    }
+
+    pub(super) fn live_session(&self, user: &UserId, session: &SessionId, epoch: Option<u8>) -> Result<Live, Refusal> {
+        let (store, policy) = (&self.core().store, &self.core().policy);
+        let (registry, now) = (store.registry(), store.clock().now());
+        let record = registry.record(user).ok_or(Refusal::Gone)?;
+        if record.is_expired(now, policy.window_s) {
+            return Err(Refusal::Gone);
+        }
+        if record.flags.has(Flags::DISABLED) {
+            return Err(Refusal::Disabled);
+        }
+        let (mut unseen, mut of_account) = (false, None);
+        let live = match record.flags.kind() {
+            Some(kind) if record.is_anonymous() => {
+                let number = u32::from(record.session_no);
+                (SessionId::derive(user, number) == *session).then_some(Live {
+                    user: *user,
+                    number,
+                    kind,
+                    method: LoginMethod::Anonymous,
+                    started: record.session_started,
+                    epoch: record.epoch,
+                    record,
+                    returned: 0,
+                })
+            }
+            _ => {
+                let state = store.load(user).ok_or(Refusal::Gone)?;
+                let found = state.sessions().into_iter().find(|s| SessionId::derive(user, s.number) == *session);
+                let found = found.and_then(|s| state.session(s.number, now, policy));
+                unseen = found.as_ref().is_some_and(|s| now.saturating_sub(s.seen) >= policy.seen_granularity_s());
+                let found = found.map(|s| Live {
+                    user: *user,
+                    number: s.number,
+                    kind: s.kind,
+                    method: s.method,
+                    started: s.started,
+                    epoch: s.epoch,
+                    record: state.record,
+                    returned: 0,
+                });
+                of_account = Some(state);
+                found
+            }
+        };
+        let mut live =
+            live.filter(|live| epoch.is_none_or(|epoch| epoch == live.epoch)).ok_or(Refusal::SessionEnded)?;
+        if unseen {
+            self.note_seen(*user, live.number);
+        }
+        if now.saturating_sub(record.last_seen) >= policy.touch_granularity_s {
+            let touched = registry.touch(user, || store.clock().now(), policy.window_s, policy.touch_granularity_s);
+            match touched {
+                Touched::Gone => return Err(Refusal::Gone),
+                Touched::Recent => {}
+                Touched::Raised(at) => {
+                    store.note_touch(*user, at);
+                    live.returned = returned(&live.record, of_account.as_ref(), at, policy);
+                }
+            }
+        }
+        Ok(live)
+    }
+
+    /// Writes that a session is in use. No caller waits for it, and if it fails the next check does it.
+    fn note_seen(&self, user: UserId, session: u32) {
+        if !self.worker.noting.borrow_mut().insert((user, session)) {
+            return;
+        }
+        let handle = self.clone();
+        actix_rt::spawn(async move {
+            drop(handle.worker.router.route(&user, Operation::Seen { session }).await);
+            handle.worker.noting.borrow_mut().remove(&(user, session));
+        });
+    }
+}
