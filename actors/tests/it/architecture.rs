@@ -94,6 +94,21 @@ fn no_module_is_taken_from_where_another_package_or_folder_has_it() {
     }
 }
 
+/// The most lines that a file may have.
+const MOST_LINES: usize = 500;
+
+#[test]
+fn no_file_of_the_core_or_of_the_benches_is_too_long() {
+    for folder in ["actors/src", "actors/tests", "benches"] {
+        let mut found = Vec::new();
+        sources(&top().join(folder), &mut found);
+        for (path, text) in found.iter().filter(|(path, _)| path.ends_with(".rs")) {
+            let lines = text.lines().count();
+            assert!(lines <= MOST_LINES, "{path} has {lines} lines");
+        }
+    }
+}
+
 /// Neither the test kit nor that of the benches is in the server: the features that hold them are turned on by development
 /// dependencies, or by what such a feature itself turns on.
 #[test]
