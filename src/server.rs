@@ -23,17 +23,8 @@ use crate::limits::places::Places;
 use crate::limits::proof_of_work::Challenges;
 use crate::mail::Mailer;
 use crate::provider::Providers;
-use crate::provider::local_userpass::LocalUserpass;
 use crate::token::KeyWatch;
 use crate::token::{AccessClaims, RefreshClaims, Tokens};
-
-/// Names, passwords and the e-mails about them, as far as they are configured.
-pub struct Accounts {
-    /// Sends e-mails.
-    pub mailer: Option<Mailer>,
-    /// Registers names and checks passwords.
-    pub userpass: Option<Arc<LocalUserpass>>,
-}
 
 /// A running server.
 pub struct Server {
@@ -55,8 +46,8 @@ pub struct Server {
     pub janitor: JanitorHandle,
     /// Links identities, and logs in by them: behind the handle of each worker.
     pub linker: Arc<LinkerHandle>,
-    /// Names and passwords.
-    pub accounts: Accounts,
+    /// Sends mails, if anything does.
+    pub mailer: Option<Mailer>,
     /// Codes that work once.
     pub codes: OneTimeCodes,
     /// Readers' sessions that their browser has just left for an account's.

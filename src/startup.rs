@@ -33,14 +33,10 @@ use crate::limits::proof_of_work::Challenges;
 use crate::limits::share::Share;
 use crate::mail::{AnyTransport, Mailer, Plan, Smtp, Webhook};
 use crate::outbound::{Allowed, Outbound, SystemResolver, system_roots};
-use crate::provider::Providers;
-use crate::provider::api_key::ApiKeys;
 use crate::provider::app_folder::AppFolder;
-use crate::provider::identity::IdentityProvider;
-use crate::provider::local_userpass::{self, LocalUserpass};
-use crate::provider::password::{Cost, PasswordError, Passwords, Pool};
-use crate::provider::userpass_config::UserpassConfig;
-use crate::server::{Accounts, Server};
+use crate::provider::password::{Cost, PasswordError};
+use crate::provider::{Configured, Parts, Providers};
+use crate::server::Server;
 use crate::telemetry::OPERATOR;
 use crate::test_clock::TestClock;
 use crate::token::KeyWatch;
@@ -226,7 +222,7 @@ pub fn providers(
     loaded: &Loaded,
     folder: &AppFolder,
     environment: &[(String, String)],
-) -> Result<Providers, SettingsErrors> {
+) -> Result<Configured, SettingsErrors> {
     build_providers(loaded, folder, environment).map_err(|errors| loaded.locate(errors))
 }
 
@@ -234,7 +230,7 @@ fn build_providers(
     loaded: &Loaded,
     folder: &AppFolder,
     environment: &[(String, String)],
-) -> Result<Providers, SettingsErrors> {
+) -> Result<Configured, SettingsErrors> {
     let settings = loaded.settings();
     let secrets_file = settings.secrets_file.as_deref();
     let secrets = Secrets::load(environment, secrets_file, settings.app_dir.as_deref());
@@ -250,21 +246,21 @@ fn build_providers(
     let outbound = Outbound::new(allowed, Arc::new(SystemResolver), system_roots())
         .map_err(|error| SettingsError::of_source("outbound client", error.to_string()))?;
     let mut wrong = SettingsErrors::default();
-    let built = Providers::new(folder, loaded.provider_tables(), &settings.app_id, &secrets, &outbound);
+    let built = Configured::read(folder, loaded.provider_tables(), &settings.app_id, &secrets, &outbound);
     let providers = wrong.take(built);
     let mail = wrong.take(mail(settings, &secrets, outbound));
     let (Some(mut providers), Some(mail)) = (providers, mail) else { return Err(wrong) };
     providers.mail = mail;
     let mut missing =
         |key: &str, reason: &str| wrong.push(SettingsError::of_key(SETTINGS, key, format!("is missing: {reason}")));
-    if providers.mail.is_none() && providers.userpass.as_ref().is_some_and(UserpassConfig::sends_mail) {
+    if providers.mail.is_none() && providers.needs_mail() {
         missing("mail.smtp", "local-userpass has to send mails (or set mail.webhook)");
     }
-    if providers.wants_browser_logins() && settings.public_url.is_none() {
+    if providers.needs_public_url() && settings.public_url.is_none() {
         missing("public_url", "a provider with redirect_uris has to send browsers back here");
     }
-    if let Some(shared) = settings.auth.shared_callback.as_deref().filter(|name| providers.oidc(name).is_none()) {
-        let known: Vec<&str> = providers.oidc_names().collect();
+    let known: Vec<&str> = providers.names_with_issuer().collect();
+    if let Some(shared) = settings.auth.shared_callback.as_deref().filter(|name| !known.contains(name)) {
         let known = if known.is_empty() { "there is none".to_owned() } else { format!("only {}", known.join(", ")) };
         let reason = format!("there is no such provider {shared:?} of OpenID Connect, {known}");
         wrong.push(SettingsError::of_key(SETTINGS, "auth.shared_callback", reason));
@@ -298,38 +294,6 @@ fn mail(
     })
 }
 
-/// Starts what `local-userpass` and `api-key` need: threads for passwords, the queue of e-mails.
-fn start_accounts(
-    settings: &Settings,
-    providers: &mut Providers,
-    store: &Arc<dyn Store>,
-    linker: &Arc<LinkerHandle>,
-    clock: &Arc<dyn Clock>,
-    entropy: &Arc<dyn Entropy>,
-) -> Result<Accounts, StartError> {
-    let mailer = providers.mail.clone().map(|transport| {
-        let (mailer, deliveries) = Mailer::new(transport, Arc::clone(clock), Arc::clone(entropy));
-        actix_web::rt::spawn(deliveries.run());
-        mailer
-    });
-    if providers.api_keys {
-        providers.add(Arc::new(ApiKeys::new(Arc::clone(store))));
-    }
-    let Some(config) = providers.userpass.clone() else { return Ok(Accounts { mailer, userpass: None }) };
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let cost = if settings.test { Cost::FOR_TESTS } else { Cost::default() };
-    let passwords = Passwords::start(cost, Pool::for_cores(cores), Arc::clone(entropy))?;
-    let parts = local_userpass::Parts {
-        mailer: mailer.clone(),
-        linker: Arc::clone(linker),
-        store: Arc::clone(store),
-        entropy: Arc::clone(entropy),
-    };
-    let userpass = LocalUserpass::new(config, passwords, parts);
-    providers.add(Arc::clone(&userpass) as Arc<dyn IdentityProvider>);
-    Ok(Accounts { mailer, userpass: Some(userpass) })
-}
-
 /// A server whose listeners are bound.
 pub struct Application {
     server: Arc<Server>,
@@ -358,7 +322,7 @@ impl Application {
     /// [`StartError`].
     pub async fn build(
         settings: Settings,
-        mut providers: Providers,
+        providers: Configured,
         ports: Ports,
         admin: AdminListener,
     ) -> Result<Self, StartError> {
@@ -402,7 +366,19 @@ impl Application {
         let core = Core::new(Arc::clone(&for_actors), policy(&settings), limits, Arc::clone(&ports.entropy), None);
         let janitor = JanitorHandle::start(Arc::clone(&core)).await?;
         let linker = Arc::new(LinkerHandle::new(Arc::clone(&core)));
-        let accounts = start_accounts(&settings, &mut providers, &for_actors, &linker, &ports.clock, &ports.entropy)?;
+        let mailer = providers.mail.clone().map(|transport| {
+            let (mailer, deliveries) = Mailer::new(transport, Arc::clone(&ports.clock), Arc::clone(&ports.entropy));
+            actix_web::rt::spawn(deliveries.run());
+            mailer
+        });
+        let parts = Parts {
+            mailer: mailer.clone(),
+            linker: Arc::clone(&linker),
+            store: for_actors,
+            entropy: Arc::clone(&ports.entropy),
+            cost: if settings.test { Cost::FOR_TESTS } else { Cost::default() },
+        };
+        let providers = Providers::build(&providers, &parts)?;
         let entropy = ports.entropy;
         let share = |most: usize| {
             Share::new(u64::try_from(most).unwrap_or(u64::MAX), settings.budget.share, settings.expiry.window_s)
@@ -429,7 +405,7 @@ impl Application {
             entropy,
             janitor,
             linker,
-            accounts,
+            mailer,
             codes: OneTimeCodes::default(),
             left: Left::default(),
             budgets,
@@ -484,7 +460,7 @@ impl Application {
             tokio::time::sleep(self.server.settings.drain.notice).await;
             self.server.stopping.send_replace(true);
             public.stop(true).await;
-            if let Some(mailer) = &self.server.accounts.mailer {
+            if let Some(mailer) = &self.server.mailer {
                 // those that wait for a later attempt are lost; their tokens can be asked for again
                 drop(tokio::time::timeout(MAIL_DRAIN, mailer.drained()).await);
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use passerby::config::{self, ConfigFile};
-use passerby::provider::Providers;
+use passerby::provider::Configured;
 use passerby::startup::{self, Application, Ports};
 use passerby::telemetry;
 use passerby_actors::testkit::Slow;
@@ -44,7 +44,7 @@ pub(crate) fn serve(folder: &Path) {
     actix_rt::System::new().block_on(async {
         let admin = startup::start_admin(&settings, None).unwrap();
         let ports = Ports { files: Arc::new(Slow::disk(SYNC)), ..Ports::system() };
-        let application = Application::build(settings, Providers::default(), ports, admin).await.unwrap();
+        let application = Application::build(settings, Configured::default(), ports, admin).await.unwrap();
         let addresses = Addresses { public: application.address(), admin: application.admin_address() };
         say(&serde_json::to_string(&addresses).unwrap());
         let (stop, stopped) = oneshot::channel();

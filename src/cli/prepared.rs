@@ -3,7 +3,7 @@
 use super::line::SettingsArgs;
 use crate::config::{Loaded, SETTINGS, Settings, SettingsError, SettingsErrors};
 use crate::http::reader::is_plain;
-use crate::provider::Providers;
+use crate::provider::Configured;
 use crate::provider::app_folder::{self, AppFolder};
 use crate::startup::{self, Note};
 
@@ -21,7 +21,7 @@ pub(super) struct Prepared {
     /// Those of `loaded`, and what the command line adds.
     pub(super) settings: Settings,
     pub(super) folder: AppFolder,
-    pub(super) providers: Providers,
+    pub(super) providers: Configured,
 }
 
 /// Reads the configuration. What is wrong with any part of it is said at once.
@@ -47,7 +47,7 @@ pub(super) fn prepare(
             (loaded, folder) = (adopted, read);
         }
     }
-    let mut providers = Providers::default();
+    let mut providers = Configured::default();
     // where these are wrong, what would be said of providers would not be their fault
     let rests_on = ["secrets_file", "outbound", "public_url", "mail"];
     if parts == Parts::All
@@ -64,7 +64,7 @@ pub(super) const FOR_TESTS: &str = "this server is for tests: its passwords prot
                          clock (POST /test/clock)";
 
 /// What an operator should know of a configuration that is not wrong.
-pub(super) fn notes(settings: &Settings, providers: &Providers) -> Vec<Note> {
+pub(super) fn notes(settings: &Settings, providers: &Configured) -> Vec<Note> {
     let info = |text: &str| Note { level: tracing::Level::INFO, text: text.to_owned() };
     let mut notes = Vec::new();
     if settings.test {

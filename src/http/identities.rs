@@ -4,15 +4,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use passerby_actors::actor::{CREDENTIAL_COSTS, Proof};
-use passerby_actors::domain::{ApiKey as Stored, DeviceId, Identity, IdentityKey};
+use passerby_actors::domain::{ApiKey as Stored, DeviceId, Identity};
 use serde_json::{Map, Value};
 
 use crate::limits::budget::OverBudget;
 use crate::provider::api_key::ApiKey;
-use crate::provider::identity::{Asked, IdentityError, IdentityProvider, VerifiedIdentity};
+use crate::provider::custom_token::CUSTOM_TOKEN;
+use crate::provider::identity::{Asked, IdentityError, IdentityProvider};
 use crate::provider::local_userpass::{Answer, LocalUserpass, UserpassError};
 use crate::provider::password::Password;
-use crate::provider::{IDENTITY_PROVIDERS, NOT_BUILT};
+use crate::provider::{is_of_app_services, rules};
 use crate::server::Server;
 
 /// Asks the provider whether the credential in `body` is good.
@@ -26,7 +27,7 @@ pub(crate) async fn prove(
     client: IpAddr,
 ) -> Result<Proof, IdentityError> {
     let asked = Asked { now_s: server.wall_s(), client };
-    provider.verify(body, asked).await.map(proof_of).inspect_err(|error| report(provider.name(), error))
+    provider.verify(body, asked).await.map(Proof::from).inspect_err(|error| report(provider.name(), error))
 }
 
 /// Registers a name with a password in the network's share of users. What is certainly not stored does not count.
@@ -56,29 +57,15 @@ pub(crate) fn report(provider: &str, error: &IdentityError) {
     }
 }
 
-/// What the linker takes.
-pub(crate) fn proof_of(verified: VerifiedIdentity) -> Proof {
-    let data = if verified.data.is_empty() { String::new() } else { Value::Object(verified.data).to_string() };
-    let identity = IdentityKey { provider: verified.provider.into(), external: verified.external.into() };
-    let VerifiedIdentity { rests_on, of_known_user, .. } = verified;
-    Proof { rests_on, of_known_user, ..Proof::new(identity, data.into()) }
-}
-
-/// The id as people know it: without the issuer that makes it unique here.
+/// The id as people know it.
 pub(crate) fn shown_id(identity: &Identity) -> String {
-    let IdentityKey { provider, external } = &identity.key;
-    let subject = if provider.starts_with("oidc-") || provider.starts_with("oauth2-") {
-        external.split_once(' ').map(|(_, subject)| subject)
-    } else {
-        None
-    };
-    subject.unwrap_or(external).to_owned()
+    rules(&identity.key.provider).shown_id(&identity.key.external).to_owned()
 }
 
 /// The type for SDKs, one of which takes none that it does not know.
 pub(crate) fn sdk_type(identity: &Identity) -> &str {
     let name = &*identity.key.provider;
-    if IDENTITY_PROVIDERS.contains(&name) || NOT_BUILT.contains(&name) { name } else { "custom-token" }
+    if is_of_app_services(name) { name } else { CUSTOM_TOKEN }
 }
 
 /// A new API key of this name: what is kept of it, and the key itself.

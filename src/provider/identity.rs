@@ -1,9 +1,11 @@
 //! What a provider other than `anon-user` proves: that the caller is this person there.
 
+use std::any::Any;
 use std::net::IpAddr;
 
 use futures_util::future::LocalBoxFuture;
-use passerby_actors::actor::Witness;
+use passerby_actors::actor::{Proof, Witness};
+use passerby_actors::domain::IdentityKey;
 use serde_json::{Map, Value};
 
 use super::fetched::FetchError;
@@ -23,7 +25,7 @@ pub struct Asked {
 }
 
 /// A provider whose credentials prove an identity there.
-pub trait IdentityProvider: Send + Sync {
+pub trait IdentityProvider: Any + Send + Sync {
     /// The name under which clients log in; it is also the type of its identities.
     fn name(&self) -> &str;
 
@@ -66,6 +68,16 @@ impl VerifiedIdentity {
     /// An identity that rests on nothing that is kept here.
     pub fn of(provider: &str, external: String, data: Map<String, Value>) -> Self {
         Self { provider: provider.to_owned(), external, data, rests_on: None, of_known_user: false }
+    }
+}
+
+/// What the linker takes.
+impl From<VerifiedIdentity> for Proof {
+    fn from(verified: VerifiedIdentity) -> Self {
+        let VerifiedIdentity { provider, external, data, rests_on, of_known_user } = verified;
+        let data = if data.is_empty() { String::new() } else { Value::Object(data).to_string() };
+        let identity = IdentityKey { provider: provider.into(), external: external.into() };
+        Self { rests_on, of_known_user, ..Self::new(identity, data.into()) }
     }
 }
 

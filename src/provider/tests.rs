@@ -1,8 +1,11 @@
 //! Which providers are enabled by an app folder and `passerby.toml` together.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
+use super::kind::Build;
 use super::*;
+use crate::config::SettingsErrors;
+use crate::config::secrets::Secrets;
 use crate::outbound::testing::{Script, client};
 
 fn object(value: Value) -> Map<String, Value> {
@@ -10,7 +13,7 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 /// An app folder with these objects of providers, and `passerby.toml` with this text.
-fn build(folder: Value, toml: &str) -> Result<Providers, String> {
+fn build(folder: Value, toml: &str) -> Result<Configured, String> {
     let temporary = tempfile::tempdir().unwrap();
     let (app, file) = (temporary.path().join("app"), temporary.path().join("passerby.toml"));
     std::fs::create_dir_all(app.join("auth")).unwrap();
@@ -28,7 +31,7 @@ fn build(folder: Value, toml: &str) -> Result<Providers, String> {
         wrong.or(())?;
         let loaded = crate::config::load(&crate::config::ConfigFile::Named(file), &environment, &[])?;
         let outbound = client(&["http://127.0.0.1:9"], Script::default());
-        Providers::new(&folder, loaded.provider_tables(), "app-abcde", &secrets, &outbound)
+        Configured::read(&folder, loaded.provider_tables(), "app-abcde", &secrets, &outbound)
     })();
     built.map_err(|error: SettingsErrors| {
         error.to_string().replace(&at(&app), "").replace(&at(temporary.path()), "").replace("auth/", "")
@@ -79,7 +82,8 @@ fn a_provider_is_known_if_sdks_or_the_file_name_it() {
         ("oidc", false, false),
         ("", false, false),
     ] {
-        assert_eq!((providers.knows(name), providers.get(name).is_some()), (known, enabled), "{name}");
+        let is_enabled = providers.names().any(|enabled| enabled == name);
+        assert_eq!((is_of_app_services(name) || is_enabled, is_enabled), (known, enabled), "{name}");
     }
     assert!(providers.anon_user_enabled && !build(json!({}), "").unwrap_or_default().anon_user_enabled);
 }
@@ -92,7 +96,9 @@ async fn an_enabled_provider_verifies() {
     let claims = json!({ "sub": "1", "aud": "app-abcde", "exp": 1_800_000_600 });
     let token = Signer::shared("0123456789abcdef0123456789abcdef").token("k", &claims);
     let credentials = object(json!({ "token": token }));
-    let identity = providers.get("custom-token").unwrap().verify(&credentials, asked(1_800_000_000)).await.unwrap();
+    let (_, plan) = &providers.plans["custom-token"];
+    let Build::Done(provider) = &plan.build else { panic!("it needs nothing of the server") };
+    let identity = provider.verify(&credentials, asked(1_800_000_000)).await.unwrap();
     assert_eq!((identity.provider.as_str(), identity.external.as_str()), ("custom-token", "1"));
 }
 
@@ -174,4 +180,19 @@ fn what_is_wrong_is_refused_with_file_key_and_reason() {
     let unknown = build(json!({}), &format!("{ISSUER_TABLE}secret = \"x\"\n")).err().unwrap();
     let expected = ".secret: there is no such setting, see `passerby config --explain`";
     assert!(unknown.starts_with("passerby.toml:") && unknown.ends_with(expected), "{unknown}");
+}
+
+#[test]
+fn each_name_is_of_one_kind_and_has_its_rules() {
+    for kind in kinds::KINDS {
+        let name = if kind.name.ends_with('-') { format!("{}corp", kind.name) } else { kind.name.to_owned() };
+        assert_eq!(kinds::KINDS.iter().filter(|kind| kind.has(&name)).count(), 1, "{name}");
+    }
+    for (name, shown) in
+        [("oidc-corp", "7"), ("oauth2-google", "7"), ("oauth2-apple", "7"), ("custom-token", "https://idp.example 7")]
+    {
+        assert_eq!(rules(name).shown_id("https://idp.example 7"), shown, "{name}");
+    }
+    assert!(rules("local-userpass").hashes_passwords && rules("api-key").proves_known_user);
+    assert_eq!([rules("anon-user"), rules("saml"), rules("custom-token")], [Rules::PLAIN; 3]);
 }

@@ -298,7 +298,7 @@ fn register(registry: &mut Registry, server: &Server) {
     ] {
         registry.register(name, help, ConstCounter::new(count));
     }
-    if let Some(userpass) = &server.accounts.userpass {
+    if let Some(userpass) = server.providers.userpass() {
         let passwords = userpass.passwords();
         for (name, help, count) in [
             ("passwords_turned_away", "Passwords not hashed because too many were waiting", passwords.turned_away()),
@@ -313,7 +313,7 @@ fn register(registry: &mut Registry, server: &Server) {
         let waiting = i64::try_from(passwords.waiting()).unwrap_or(i64::MAX);
         registry.register("passwords_waiting", "Passwords that wait to be hashed", ConstGauge::new(waiting));
     }
-    if let Some(mailer) = &server.accounts.mailer {
+    if let Some(mailer) = &server.mailer {
         let counts = mailer.counts();
         for (name, help, count) in [
             ("mails_delivered", "E-mails accepted by the mail server or the webhook", counts.delivered),

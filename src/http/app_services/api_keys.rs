@@ -75,7 +75,7 @@ async fn asked(request: &HttpRequest, context: &Context, payload: web::Payload) 
 fn allowed(request: &HttpRequest, context: &Context) -> Result<Live, ClientError> {
     let (_, live) = authenticate_refresh(request, context)?;
     of_owner(&live)?;
-    if context.server.providers.api_keys { Ok(live) } else { Err(unsupported(API_KEY)) }
+    if context.server.providers.get(API_KEY).is_some() { Ok(live) } else { Err(unsupported(API_KEY)) }
 }
 
 fn id(request: &HttpRequest) -> Result<DeviceId, ClientError> {

@@ -2,7 +2,7 @@
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
-use passerby_actors::domain::{API_KEY, DeviceId, LOCAL_USERPASS, Refusal, SessionKind};
+use passerby_actors::domain::{DeviceId, Refusal, SessionKind};
 use passerby_actors::handle::{self, IdForm, LoggedIn};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -13,8 +13,8 @@ use crate::http::plain::PlainObject;
 use crate::http::schemas::AppServicesLoginRequest;
 use crate::http::{Context, JSON, body, client, identities, spend, spend_on_password, within_time};
 use crate::limits::budget::{OverBudget, Spend};
-use crate::provider::ANON_USER;
 use crate::provider::identity::IdentityError;
+use crate::provider::{ANON_USER, rules};
 use crate::server::Server;
 use crate::token::Access;
 
@@ -92,7 +92,7 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
         let linked = within_time(context, context.handle.link(access.user, live.number, proof)).await;
         let linked = linked.map_err(|error| match error {
             // a different user's key (docs/protocol.md, "Linking")
-            handle::Error::Refused(Refusal::IdentityInUse) if name == API_KEY => {
+            handle::Error::Refused(Refusal::IdentityInUse) if rules(name).proves_known_user => {
                 ClientError::new(StatusCode::BAD_REQUEST, "InvalidParameter", "invalid user link request")
             }
             other => refused_link(other),
@@ -114,7 +114,7 @@ async fn try_login(request: &HttpRequest, context: &Context, payload: web::Paylo
 
 /// Spends one attempt of the budget for identities; passwords need room for hashing too.
 fn spend_on_identity(request: &HttpRequest, context: &Context, provider: &str) -> Result<(), OverBudget> {
-    if provider == LOCAL_USERPASS {
+    if rules(provider).hashes_passwords {
         spend_on_password(request, context, false)
     } else {
         spend(request, context, Spend::Link)

@@ -78,7 +78,7 @@ async fn asked<'a>(
 ) -> Result<(Map<String, Value>, &'a Arc<LocalUserpass>), ClientError> {
     let body = body::read_object(request, context, payload).await?;
     check_app(request, context)?;
-    let userpass = context.server.accounts.userpass.as_ref().ok_or_else(|| unsupported(LOCAL_USERPASS))?;
+    let userpass = context.server.providers.userpass().ok_or_else(|| unsupported(LOCAL_USERPASS))?;
     match costs {
         Costs::Hashing => spend_on_password(request, context, false)?,
         Costs::Mail => spend(request, context, Spend::Link)?,

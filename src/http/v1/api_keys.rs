@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use passerby_actors::domain::{ApiKey as Stored, DeviceId, Refusal};
+use passerby_actors::domain::{API_KEY, ApiKey as Stored, DeviceId, Refusal};
 use passerby_actors::handle;
 use serde::Serialize;
 use serde_json::Value;
@@ -62,7 +62,7 @@ fn view(context: &Context, key: &Stored, secret: Option<&ApiKey>) -> KeyView {
 }
 
 fn enabled(context: &Context) -> Result<(), Problem> {
-    if context.server.providers.api_keys { Ok(()) } else { Err(Problem::provider_disabled()) }
+    if context.server.providers.get(API_KEY).is_some() { Ok(()) } else { Err(Problem::provider_disabled()) }
 }
 
 fn id(request: &HttpRequest) -> Result<DeviceId, Problem> {

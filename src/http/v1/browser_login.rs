@@ -209,7 +209,7 @@ pub(crate) async fn callback(request: HttpRequest, context: web::Data<Context>) 
                 Err(error) => Err(refused_here(&name, &error)),
             },
             (Some(code), None) => match provider.finish(pending, code, issuer, now_s).await {
-                Ok(verified) => Ok(Proof { method: LoginMethod::Browser, ..identities::proof_of(verified) }),
+                Ok(verified) => Ok(Proof { method: LoginMethod::Browser, ..Proof::from(verified) }),
                 Err(error) => Err(refused_here(&name, &error)),
             },
             (None, None) => {

@@ -3,7 +3,6 @@
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use passerby_actors::actor::Proof;
-use passerby_actors::domain::LOCAL_USERPASS;
 use serde_json::{Map, Value};
 
 use super::browser_login;
@@ -11,7 +10,7 @@ use super::challenge::{afford, afford_password};
 use crate::http::fields::{OF_CREDENTIALS, only};
 use crate::http::{Context, Problem, client, identities};
 use crate::limits::budget::Spend;
-use crate::provider::ANON_USER;
+use crate::provider::{ANON_USER, rules};
 
 /// Refuses the fields of other providers' credentials; `what` has those in `known`.
 pub(super) fn misplaced(body: &Map<String, Value>, known: &[&str], what: &str) -> Result<(), Problem> {
@@ -41,7 +40,7 @@ pub(super) async fn prove(
         });
     };
     misplaced(body, provider.fields(body), &format!("this credential of {name:?}"))?;
-    if name == LOCAL_USERPASS {
+    if rules(name).hashes_passwords {
         afford_password(request, context, body)?;
     } else {
         afford(request, context, Spend::Link, body)?;

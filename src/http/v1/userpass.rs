@@ -63,7 +63,7 @@ async fn asked<'a>(
     if body.get("provider").is_some_and(|provider| provider != LOCAL_USERPASS) {
         return Err(Problem::misplaced_fields("\"provider\" is \"local-userpass\" here, or left out"));
     }
-    let userpass = context.server.accounts.userpass.as_ref().ok_or_else(Problem::provider_disabled)?;
+    let userpass = context.server.providers.userpass().ok_or_else(Problem::provider_disabled)?;
     if known.contains(&"password") {
         afford_password(request, context, &body)?;
     } else {

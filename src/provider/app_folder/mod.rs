@@ -20,10 +20,9 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use self::document::{Document, OLD_PROVIDERS, PROVIDERS, ROOTS, SINGLE_FILE, names};
-use super::names::{ANON_USER, IDENTITY_PROVIDERS, NOT_BUILT};
 use crate::config::{FolderAppId, SettingsError, SettingsErrors, did_you_mean};
-
-const ANON_USER_OPTIONS: [&str; 3] = ["name", "type", "disabled"];
+use crate::provider::anon_user::{self, ANON_USER};
+use crate::provider::kinds::{is_of_app_services, kind_of, names_of_app_services};
 
 /// What an app folder says. Its providers are checked when they are created.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +33,7 @@ pub struct AppFolder {
     pub allowed_request_origins: Vec<String>,
     /// The app id that clients were built with, where the folder tells it.
     pub app_id: Option<String>,
-    /// The objects of the enabled [`IDENTITY_PROVIDERS`], by name.
+    /// The objects of the enabled providers that prove identities, by name.
     pub identity: BTreeMap<String, Map<String, Value>>,
     /// What is in the folder and not served: a line each, with the file and what to do.
     pub unserved: Vec<String>,
@@ -81,11 +80,10 @@ impl AppFolder {
     /// Takes one provider's object. One that is in no file is off.
     fn add(&mut self, key: &str, value: &Value, file: &str, faults: &mut SettingsErrors) {
         let mut wrong = |key: &str, reason: String| faults.push(SettingsError::of_key(file, key, reason));
-        let proves = IDENTITY_PROVIDERS.contains(&key);
-        if key != ANON_USER && !proves && !NOT_BUILT.contains(&key) {
-            let known = [ANON_USER].into_iter().chain(IDENTITY_PROVIDERS).chain(NOT_BUILT);
-            return wrong(key, format!("there is no such provider{}", did_you_mean(key, known)));
-        }
+        let Some(kind) = kind_of(key).filter(|_| is_of_app_services(key)) else {
+            return wrong(key, format!("there is no such provider{}", did_you_mean(key, names_of_app_services())));
+        };
+        let proves = kind.read.is_some();
         let Value::Object(options) = value else {
             return wrong(key, format!("expected an object, found {value}"));
         };
@@ -107,7 +105,7 @@ impl AppFolder {
         let options: Map<_, _> =
             options.clone().into_iter().filter(|(option, _)| !matches!(option.as_str(), "id" | "_id")).collect();
         if key == ANON_USER {
-            for option in options.keys().filter(|option| !ANON_USER_OPTIONS.contains(&option.as_str())) {
+            for option in options.keys().filter(|option| !anon_user::OPTIONS.contains(&option.as_str())) {
                 let reason = "there is no such option, anon-user has only name, type and disabled";
                 wrong(&format!("{key}.{option}"), reason.to_owned());
             }

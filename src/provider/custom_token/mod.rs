@@ -10,12 +10,36 @@ use serde_json::{Map, Value};
 use super::fetched::{FetchError, Fetched, fetch_json};
 use super::identity::{Asked, IdentityError, IdentityProvider, MAX_EXTERNAL, VerifiedIdentity, text};
 use super::jwt::{self, PublishedKeys, Token};
+use super::kind::{Given, Kind, Plan, Rules, Table};
 use super::metadata::MetadataFields;
-use super::names::CUSTOM_TOKEN;
 use super::options::{Options, Told, all};
 use crate::config::secrets::Secrets;
 use crate::config::{SettingsError, SettingsErrors};
 use crate::outbound::Outbound;
+
+/// The provider's type and name.
+pub const CUSTOM_TOKEN: &str = "custom-token";
+
+pub(super) const KIND: Kind = Kind {
+    name: CUSTOM_TOKEN,
+    is_of_app_services: true,
+    read: Some(read),
+    tables: |tables| {
+        let table = |content| Table {
+            name: CUSTOM_TOKEN.to_owned(),
+            path: "provider.custom_token".to_owned(),
+            content: Some(content),
+        };
+        tables.custom_token.iter().map(table).collect()
+    },
+    rules: Rules::PLAIN,
+};
+
+fn read(given: &Given<'_>) -> Result<Plan, SettingsErrors> {
+    let Given { file, path, content, app_id, secrets, .. } = *given;
+    let config = CustomTokenConfig::read(file, path, content, app_id, secrets)?;
+    Ok(Plan::done(CustomToken::new(config, given.outbound.clone(), file)?))
+}
 
 /// The longest token in characters (docs/protocol.md, "Limits").
 pub const MAX_TOKEN: usize = 1_000_000;

@@ -7,8 +7,14 @@ use url::{Host, Url};
 use crate::config::secrets::{Secret, Secrets};
 use crate::config::{SettingsError, SettingsErrors};
 use crate::provider::metadata::{FieldSettings, MetadataFields};
-use crate::provider::names::{OAUTH2_APPLE, OAUTH2_GOOGLE};
 use crate::provider::options::{Options, Told, all};
+
+/// The type and name of the provider for Google accounts.
+pub const OAUTH2_GOOGLE: &str = "oauth2-google";
+/// The type and name of the provider for Apple accounts.
+pub const OAUTH2_APPLE: &str = "oauth2-apple";
+/// What the names of the providers of other issuers begin with.
+pub(super) const OIDC: &str = "oidc-";
 
 const GOOGLE: &str = "https://accounts.google.com";
 const APPLE: &str = "https://appleid.apple.com";
@@ -146,6 +152,11 @@ impl OidcSettings {
 }
 
 impl OidcConfig {
+    /// Whether browsers can log in: there is where to send them back to.
+    pub(super) fn has_browser_login(&self) -> bool {
+        !self.redirect_uris.is_empty()
+    }
+
     /// Reads the object `oauth2-google` of the app folder's file `file`.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 
 mod config;
 mod issuer;
+mod kinds;
 #[cfg(test)]
 mod tests;
 
@@ -23,12 +24,12 @@ use url::Url;
 use url::form_urlencoded::{self, byte_serialize};
 
 use self::config::Parties;
-pub use self::config::{OidcConfig, OidcSettings, ResponseMode};
+pub use self::config::{OAUTH2_APPLE, OAUTH2_GOOGLE, OidcConfig, OidcSettings, ResponseMode};
 use self::issuer::Published;
+pub(super) use self::kinds::{APPLE, GOOGLE, ISSUER};
 use super::fetched::{FetchError, Fetched};
 use super::identity::{Asked, IdentityError, IdentityProvider, MAX_EXTERNAL, VerifiedIdentity, plain, text};
 use super::jwt::{self, LEEWAY_S, Token};
-use super::names::OAUTH2_GOOGLE;
 use crate::codes::PendingLogin;
 use crate::config::SettingsError;
 use crate::outbound::{Failure, Outbound, OutboundError};
@@ -53,7 +54,7 @@ impl Oidc {
     /// If the issuer is a URL that `outbound` would refuse; `source` is named as where it comes from.
     pub fn new(config: OidcConfig, outbound: Outbound, source: &str) -> Result<Self, SettingsError> {
         let wrong = |error: OutboundError| {
-            let key = match config.provider.strip_prefix("oidc-") {
+            let key = match config.provider.strip_prefix(config::OIDC) {
                 Some(name) => format!("provider.oidc.{name}.issuer"),
                 None => format!("{}.issuer", config.provider),
             };
@@ -66,7 +67,7 @@ impl Oidc {
 
     /// Whether browsers can log in: there is where to send them back to.
     pub fn has_browser_login(&self) -> bool {
-        !self.config.redirect_uris.is_empty()
+        self.config.has_browser_login()
     }
 
     /// The redirect URI that was asked for, if it is byte for byte one of the provider's list. Without a question, the

@@ -16,6 +16,26 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::identity::{Asked, IdentityError, IdentityProvider, VerifiedIdentity, text};
+use super::kind::{Given, Kind, Plan, Rules, Table};
+use super::options::Options;
+use crate::config::SettingsErrors;
+
+pub(super) const KIND: Kind = Kind {
+    name: API_KEY,
+    is_of_app_services: true,
+    read: Some(read),
+    tables: |tables| {
+        let table = || Table { name: API_KEY.to_owned(), path: "provider.api_key".to_owned(), content: None };
+        tables.api_keys.then(table).into_iter().collect()
+    },
+    rules: Rules { proves_known_user: true, ..Rules::PLAIN },
+};
+
+fn read(given: &Given<'_>) -> Result<Plan, SettingsErrors> {
+    let options = Options::new(given.file, given.path, given.content);
+    options.only(&["name", "type", "disabled"]);
+    options.finish(Ok(Plan::with(|parts| Ok(Arc::new(ApiKeys::new(Arc::clone(&parts.store)))))))
+}
 
 /// What every key begins with.
 pub const PREFIX: &str = "psb_";
@@ -131,7 +151,7 @@ impl IdentityProvider for ApiKeys {
             let key = owner.api_keys().iter().find(|key| key.hash == *hash.as_bytes() && !key.disabled);
             key.ok_or(IdentityError::Key)?;
             let proved = VerifiedIdentity::of(API_KEY, identity.external.into(), Map::new());
-            Ok(VerifiedIdentity { of_known_user: true, ..proved })
+            Ok(VerifiedIdentity { of_known_user: KIND.rules.proves_known_user, ..proved })
         })
     }
 }

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::options::{Options, Told, all};
 use crate::config::SettingsErrors;
 use crate::mail::{Page, Subject};
+use crate::provider::options::{Options, Told, all};
 
 const TOP: [&str; 4] = ["name", "type", "disabled", "config"];
 

@@ -5,6 +5,8 @@
 //! answers are *uniform*: neither their content nor their time tells whether a name is known. What a uniform request
 //! does is therefore done after it was answered, unless nothing is mailed (then logging in would tell anyway).
 
+mod config;
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,14 +20,40 @@ use passerby_actors::domain::{
 use passerby_actors::store::{Health, Store};
 use serde_json::{Map, Value};
 
+use self::config::{Confirmation, MailLink, UserpassConfig};
 use super::identity::{Asked, IdentityError, IdentityProvider, VerifiedIdentity, text};
-use super::password::{Password, PasswordError, Passwords, PolicyError, Verdict};
+use super::kind::{Given, Kind, Needs, Parts, Plan, Rules, Table};
+use super::password::{Password, PasswordError, Passwords, PolicyError, Pool, Verdict};
 use super::typed;
-use super::userpass_config::{Confirmation, MailLink, UserpassConfig};
 use crate::codes::{Code, CodeHash, CodeKind};
+use crate::config::SettingsErrors;
 use crate::limits::network::Network;
 use crate::limits::throttle::{Throttle, Throttled, Tiers};
 use crate::mail::{Mail, MailAddress, MailKind, Mailer, QueueFull};
+
+pub(super) const KIND: Kind = Kind {
+    name: LOCAL_USERPASS,
+    is_of_app_services: true,
+    read: Some(read),
+    tables: |tables| {
+        let table = |content| Table {
+            name: LOCAL_USERPASS.to_owned(),
+            path: "provider.local_userpass".to_owned(),
+            content: Some(content),
+        };
+        tables.local_userpass.iter().map(table).collect()
+    },
+    rules: Rules { hashes_passwords: true, ..Rules::PLAIN },
+};
+
+fn read(given: &Given<'_>) -> Result<Plan, SettingsErrors> {
+    let config = UserpassConfig::read(given.file, given.path, given.content)?;
+    let needs = Needs { mail: config.sends_mail(), ..Needs::default() };
+    Ok(Plan {
+        needs,
+        ..Plan::with(move |parts| LocalUserpass::new(config.clone(), parts).map(|provider| provider as _))
+    })
+}
 
 /// Characters of a name that is not an e-mail address.
 const LONGEST_NAME: usize = 128;
@@ -101,25 +129,20 @@ pub struct LocalUserpass {
     entropy: Arc<dyn Entropy>,
 }
 
-/// What the provider needs of the server.
-pub struct Parts {
-    /// Sends e-mails; it exists where the configuration needs it.
-    pub mailer: Option<Mailer>,
-    /// Keeps credentials.
-    pub linker: Arc<LinkerHandle>,
-    /// Where they are.
-    pub store: Arc<dyn Store>,
-    /// Randomness.
-    pub entropy: Arc<dyn Entropy>,
-}
-
 impl LocalUserpass {
     /// The provider with this configuration.
-    pub fn new(config: UserpassConfig, passwords: Passwords, parts: Parts) -> Arc<Self> {
-        let Parts { mailer, linker, store, entropy } = parts;
+    ///
+    /// # Errors
+    /// There are no threads to hash passwords.
+    pub fn new(config: UserpassConfig, parts: &Parts) -> Result<Arc<Self>, PasswordError> {
+        let Parts { mailer, linker, store, entropy, cost } = parts;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let passwords = Passwords::start(*cost, Pool::for_cores(cores), Arc::clone(entropy))?;
+        let (mailer, linker) = (mailer.clone(), Arc::clone(linker));
+        let (store, entropy) = (Arc::clone(store), Arc::clone(entropy));
         let guesses = Throttle::new(Tiers::LOGIN, THROTTLE_ENTRIES, &*entropy);
         let mails = Throttle::new(Tiers::MAIL, THROTTLE_ENTRIES, &*entropy);
-        Arc::new(Self { config, passwords, guesses, mails, mailer, linker, store, entropy })
+        Ok(Arc::new(Self { config, passwords, guesses, mails, mailer, linker, store, entropy }))
     }
 
     /// What hashes and checks passwords.

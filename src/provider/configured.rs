@@ -1,0 +1,103 @@
+//! Which providers an app folder and `passerby.toml` enable, before there is a server that has them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use passerby_actors::domain::API_KEY;
+use serde_json::Map;
+
+use super::app_folder::AppFolder;
+use super::kind::{Given, Kind, Plan};
+use super::kinds::{KINDS, kind_of};
+use crate::config::secrets::Secrets;
+use crate::config::{ProviderTables, SettingsError, SettingsErrors};
+use crate::mail::AnyTransport;
+use crate::outbound::Outbound;
+
+/// The enabled providers, whose settings are good. Cheap to clone.
+#[derive(Clone)]
+pub struct Configured {
+    /// Whether anonymous logins are taken.
+    pub anon_user_enabled: bool,
+    /// What sends mails, if anything does.
+    pub mail: Option<Arc<AnyTransport>>,
+    pub(super) plans: BTreeMap<String, (&'static Kind, Plan)>,
+}
+
+impl Default for Configured {
+    /// Without any configuration: `anon-user` is enabled and everything else is off.
+    fn default() -> Self {
+        Self { anon_user_enabled: true, mail: None, plans: BTreeMap::new() }
+    }
+}
+
+impl Configured {
+    /// The enabled providers of the app folder and of `passerby.toml`. They fetch through `outbound`; `app_id` is the one in
+    /// force.
+    ///
+    /// # Errors
+    /// Names file, key and reason of everything that is wrong, and a provider that both configure.
+    pub fn read(
+        folder: &AppFolder,
+        tables: &ProviderTables,
+        app_id: &str,
+        secrets: &Secrets,
+        outbound: &Outbound,
+    ) -> Result<Self, SettingsErrors> {
+        let mut made = Self { anon_user_enabled: folder.anon_user_enabled, ..Self::default() };
+        let mut wrong = SettingsErrors::default();
+        for (name, content) in &folder.identity {
+            let file = folder.file_of(name);
+            match kind_of(name) {
+                Some(kind) => {
+                    let given = Given { name, file, path: name, content, app_id, secrets, outbound };
+                    made.add(kind, &given, &mut wrong);
+                }
+                None => wrong.push(SettingsError::of_key(file, name, "there is no such provider")),
+            }
+        }
+        let (file, nothing) = (tables.origin.as_str(), Map::new());
+        for (kind, table) in KINDS.iter().flat_map(|kind| (kind.tables)(tables).into_iter().map(move |it| (kind, it))) {
+            if table.content.is_some() && folder.identity.contains_key(&table.name) {
+                let reason = format!("{} configures {} too", folder.file_of(&table.name), table.name);
+                wrong.push(SettingsError::of_key(file, &table.path, reason));
+                continue;
+            }
+            let content = table.content.unwrap_or(&nothing);
+            let (name, path) = (table.name.as_str(), table.path.as_str());
+            made.add(kind, &Given { name, file, path, content, app_id, secrets, outbound }, &mut wrong);
+        }
+        wrong.or(made)
+    }
+
+    fn add(&mut self, kind: &'static Kind, given: &Given<'_>, wrong: &mut SettingsErrors) {
+        let plan = kind.read.and_then(|read| wrong.take(read(given)));
+        self.plans.extend(plan.map(|plan| (given.name.to_owned(), (kind, plan))));
+    }
+
+    /// The names of the enabled providers that prove identities, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.plans.keys().map(String::as_str)
+    }
+
+    /// The names of those of them that have an issuer.
+    pub fn names_with_issuer(&self) -> impl Iterator<Item = &str> {
+        let with_issuer = self.plans.iter().filter(|(_, (kind, _))| kind.rules.has_issuer);
+        with_issuer.map(|(name, _)| name.as_str())
+    }
+
+    /// Whether one of them sends mails.
+    pub fn needs_mail(&self) -> bool {
+        self.plans.values().any(|(_, plan)| plan.needs.mail)
+    }
+
+    /// Whether one of them sends browsers away that are to come back.
+    pub fn needs_public_url(&self) -> bool {
+        self.plans.values().any(|(_, plan)| plan.needs.public_url)
+    }
+
+    /// Whether no provider is enabled that makes users or lets anybody in: API keys alone do not, since accounts make them.
+    pub fn nobody_can_come(&self) -> bool {
+        !self.anon_user_enabled && self.names().all(|name| name == API_KEY)
+    }
+}

@@ -1,0 +1,143 @@
+//! What a kind of provider is: its name, how its settings are read, how it is built, and its rules.
+
+use std::sync::Arc;
+
+use passerby_actors::actor::LinkerHandle;
+use passerby_actors::domain::Entropy;
+use passerby_actors::store::Store;
+use serde_json::{Map, Value};
+
+use super::identity::IdentityProvider;
+use super::password::{Cost, PasswordError};
+use crate::config::secrets::Secrets;
+use crate::config::{ProviderTables, SettingsErrors};
+use crate::mail::Mailer;
+use crate::outbound::Outbound;
+
+/// A kind of provider. Each is listed in `kinds`.
+pub(super) struct Kind {
+    /// The name of its provider, which is also the type of identities there; one that ends in `-` begins the names of several.
+    pub(super) name: &'static str,
+    /// Whether App Services knows it, and app folders may name it: one of its SDKs takes no other.
+    pub(super) is_of_app_services: bool,
+    /// How its settings are read, if it proves identities here.
+    pub(super) read: Option<fn(&Given<'_>) -> Result<Plan, SettingsErrors>>,
+    /// Its tables in `passerby.toml`.
+    pub(super) tables: for<'a> fn(&'a ProviderTables) -> Vec<Table<'a>>,
+    /// What is special about it.
+    pub(super) rules: Rules,
+}
+
+impl Kind {
+    /// One that proves no identities.
+    pub(super) const fn of_app_services(name: &'static str) -> Self {
+        Self { name, is_of_app_services: true, read: None, tables: |_| Vec::new(), rules: Rules::PLAIN }
+    }
+
+    /// Whether a provider of this name is of this kind.
+    pub(super) fn has(&self, name: &str) -> bool {
+        if self.name.ends_with('-') { name.starts_with(self.name) } else { name == self.name }
+    }
+}
+
+/// What is special about a kind of provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Whether a password is hashed to check a credential, which needs room among those that wait.
+    pub hashes_passwords: bool,
+    /// Whether it proves a user who exists already, and never a new one.
+    pub proves_known_user: bool,
+    /// Whether an issuer stands behind it, to which browsers can be sent, and whose name stands before the ids there.
+    pub has_issuer: bool,
+}
+
+impl Rules {
+    /// Nothing is.
+    pub const PLAIN: Self = Self { hashes_passwords: false, proves_known_user: false, has_issuer: false };
+
+    /// The id as people know it: without the issuer that makes it unique here.
+    pub fn shown_id(self, external: &str) -> &str {
+        let subject = external.split_once(' ').filter(|_| self.has_issuer).map(|(_, subject)| subject);
+        subject.unwrap_or(external)
+    }
+}
+
+/// One provider's table in `passerby.toml`.
+pub(super) struct Table<'a> {
+    /// The provider.
+    pub(super) name: String,
+    /// Where the table stands.
+    pub(super) path: String,
+    /// What is in it; none if it only turns the provider on, which an app folder may have done too.
+    pub(super) content: Option<&'a Map<String, Value>>,
+}
+
+/// A provider's settings, and what is needed to read them.
+pub(super) struct Given<'a> {
+    /// The provider.
+    pub(super) name: &'a str,
+    /// Where they come from.
+    pub(super) file: &'a str,
+    /// Where in it they stand.
+    pub(super) path: &'a str,
+    pub(super) content: &'a Map<String, Value>,
+    /// The one in force.
+    pub(super) app_id: &'a str,
+    pub(super) secrets: &'a Secrets,
+    /// What it fetches through.
+    pub(super) outbound: &'a Outbound,
+}
+
+/// A provider whose settings are good.
+#[derive(Clone)]
+pub(super) struct Plan {
+    pub(super) needs: Needs,
+    pub(super) build: Build,
+}
+
+/// Settings of the server that a provider needs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Needs {
+    /// It sends mails.
+    pub(super) mail: bool,
+    /// It sends browsers away that are to come back.
+    pub(super) public_url: bool,
+}
+
+/// How a provider comes to be.
+#[derive(Clone)]
+pub(super) enum Build {
+    /// It needs nothing of the server.
+    Done(Arc<dyn IdentityProvider>),
+    /// When there is a store.
+    With(Arc<dyn Fn(&Parts) -> Result<Arc<dyn IdentityProvider>, PasswordError> + Send + Sync>),
+}
+
+impl Plan {
+    /// Of one that needs nothing of the server.
+    pub(super) fn done(provider: impl IdentityProvider) -> Self {
+        Self { needs: Needs::default(), build: Build::Done(Arc::new(provider)) }
+    }
+
+    /// Of one that is built when there is a store.
+    pub(super) fn with<F>(build: F) -> Self
+    where
+        F: Fn(&Parts) -> Result<Arc<dyn IdentityProvider>, PasswordError> + Send + Sync + 'static,
+    {
+        Self { needs: Needs::default(), build: Build::With(Arc::new(build)) }
+    }
+}
+
+/// What a server has for its providers.
+pub struct Parts {
+    /// Sends mails; there is one where the configuration needs it.
+    pub mailer: Option<Mailer>,
+    /// Keeps credentials.
+    pub linker: Arc<LinkerHandle>,
+    /// Where they are.
+    pub store: Arc<dyn Store>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// What a new password's hash costs.
+    pub cost: Cost,
+}

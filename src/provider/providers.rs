@@ -1,0 +1,79 @@
+//! The providers of a running server.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use passerby_actors::domain::LOCAL_USERPASS;
+
+use super::configured::Configured;
+use super::identity::IdentityProvider;
+use super::kind::{Build, Parts};
+use super::kinds::is_of_app_services;
+use super::local_userpass::LocalUserpass;
+use super::oidc::Oidc;
+use super::password::PasswordError;
+
+/// Which providers take logins.
+pub struct Providers {
+    /// Whether anonymous logins are taken.
+    pub anon_user_enabled: bool,
+    identity: BTreeMap<String, Arc<dyn IdentityProvider>>,
+    oidc: BTreeMap<String, Arc<Oidc>>,
+    userpass: Option<Arc<LocalUserpass>>,
+}
+
+impl Providers {
+    /// Those that are configured, with all that they need.
+    ///
+    /// # Errors
+    /// There are no threads to hash passwords.
+    pub fn build(configured: &Configured, parts: &Parts) -> Result<Self, PasswordError> {
+        let mut identity = BTreeMap::new();
+        for (name, (_, plan)) in &configured.plans {
+            let provider = match &plan.build {
+                Build::Done(provider) => Arc::clone(provider),
+                Build::With(build) => build(parts)?,
+            };
+            identity.insert(name.clone(), provider);
+        }
+        let oidc = identity.iter().filter_map(|(name, provider)| Some((name.clone(), as_one::<Oidc>(provider)?)));
+        Ok(Self {
+            anon_user_enabled: configured.anon_user_enabled,
+            oidc: oidc.collect(),
+            userpass: identity.get(LOCAL_USERPASS).and_then(as_one),
+            identity,
+        })
+    }
+
+    /// The enabled provider of this name, if it proves identities.
+    pub fn get(&self, name: &str) -> Option<&Arc<dyn IdentityProvider>> {
+        self.identity.get(name)
+    }
+
+    /// The enabled OpenID Connect provider of this name.
+    pub fn oidc(&self, name: &str) -> Option<&Arc<Oidc>> {
+        self.oidc.get(name)
+    }
+
+    /// What registers names and checks passwords, if it is enabled.
+    pub fn userpass(&self) -> Option<&Arc<LocalUserpass>> {
+        self.userpass.as_ref()
+    }
+
+    /// The names of the enabled providers that prove identities, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.identity.keys().map(String::as_str)
+    }
+
+    /// Whether there is a provider of this name: enabled here, or known to App Services and off or not built.
+    pub fn knows(&self, name: &str) -> bool {
+        is_of_app_services(name) || self.get(name).is_some()
+    }
+}
+
+/// The provider as what it is, for what it does beside proving identities.
+fn as_one<T: IdentityProvider>(provider: &Arc<dyn IdentityProvider>) -> Option<Arc<T>> {
+    let provider: Arc<dyn Any + Send + Sync> = Arc::clone(provider) as _;
+    provider.downcast().ok()
+}
