@@ -17,14 +17,11 @@ use super::{SettingsError, SettingsErrors};
 pub struct ProviderTables {
     /// The file, for errors.
     pub origin: String,
-    /// `provider.custom_token`: `config`, `secret_config` and `metadata_fields` as in `auth/providers.json`.
-    pub custom_token: Option<Map<String, Value>>,
-    /// `provider.local_userpass`, in the form of the object `local-userpass` of `auth/providers.json`.
-    pub local_userpass: Option<Map<String, Value>>,
-    /// `provider.api_key.enabled`.
-    pub api_keys: bool,
-    /// `provider.oidc.NAME`, by name.
-    pub oidc: BTreeMap<String, Map<String, Value>>,
+    /// `provider.NAME`, by name, in the form of the provider's object in `auth/providers.json`; one that is only turned on has
+    /// `enabled`, and is not here when it is off.
+    single: BTreeMap<&'static str, Map<String, Value>>,
+    /// `provider.KIND.NAME`, by kind and name.
+    several: BTreeMap<&'static str, BTreeMap<String, Map<String, Value>>>,
 }
 
 /// One key of the tables: what it does, its range and what holds without it.
@@ -124,8 +121,17 @@ pub(super) fn explain() -> impl Iterator<Item = String> {
     })
 }
 
-/// The names that a table of `provider` can have.
-const NAMES: [&str; 4] = ["custom_token", "local_userpass", "api_key", "oidc"];
+/// The names that a table of `provider` can have, in their order.
+fn names() -> Vec<&'static str> {
+    let mut names: Vec<_> = EXPLAINED.iter().filter_map(|of| of.key.split('.').nth(1)).collect();
+    names.dedup();
+    names
+}
+
+/// Whether the table `name` holds tables, one for each provider.
+fn holds_several(name: &str) -> bool {
+    EXPLAINED.iter().any(|of| of.key.starts_with(&format!("provider.{name}.NAME.")))
+}
 
 /// What is meant by an unknown name.
 fn no_such_provider(name: &str) -> String {
@@ -150,7 +156,7 @@ fn no_such_provider(name: &str) -> String {
         }
         "email" | "password" | "userpass" => no_such_but("local_userpass"),
         "jwt" | "token" => no_such_but("custom_token"),
-        _ => match nearest(name, NAMES) {
+        _ => match nearest(name, names()) {
             Some(meant) => no_such_but(meant),
             None => "there is no such setting: an OpenID Connect issuer is [provider.oidc.NAME]; \
                      see `passerby config --explain`"
@@ -164,29 +170,44 @@ fn no_such_but(meant: &str) -> String {
 }
 
 impl ProviderTables {
+    /// The table `provider.NAME`.
+    pub fn single(&self, name: &str) -> Option<&Map<String, Value>> {
+        self.single.get(name)
+    }
+
+    /// The tables `provider.KIND.NAME`, by name.
+    pub fn several(&self, kind: &str) -> impl Iterator<Item = (&String, &Map<String, Value>)> {
+        self.several.get(kind).into_iter().flatten()
+    }
+
     /// Takes the value of the key `provider` in the file `origin`.
     pub(super) fn read(origin: &str, value: Found, wrong: &mut SettingsErrors) -> Self {
         let mut read = Self { origin: origin.to_owned(), ..Self::default() };
         for (name, value) in read.table("provider", value, wrong) {
             let key = format!("provider.{name}");
-            match name.as_str() {
-                "custom_token" => read.custom_token = Some(read.options(&key, &key, value, wrong)),
-                "local_userpass" => read.local_userpass = Some(read.options(&key, &key, value, wrong)),
-                "api_key" => match read.options(&key, &key, value, wrong).get("enabled") {
-                    Some(Value::Bool(on)) => read.api_keys = *on,
-                    None => {}
-                    Some(other) => {
-                        let reason = format!("expected true or false, found {}", toml(other));
-                        wrong.push(SettingsError::of_key(origin, format!("{key}.enabled"), reason));
-                    }
-                },
-                "oidc" => {
-                    for (name, value) in read.table(&key, value, wrong) {
-                        let options = read.options(&format!("{key}.{name}"), "provider.oidc.NAME", value, wrong);
-                        read.oidc.insert(name, options);
-                    }
+            let Some(name) = names().into_iter().find(|known| *known == name) else {
+                wrong.push(SettingsError::of_key(origin, key, no_such_provider(&name)));
+                continue;
+            };
+            if holds_several(name) {
+                for (one, value) in read.table(&key, value, wrong) {
+                    let options = read.options(&format!("{key}.{one}"), &format!("{key}.NAME"), value, wrong);
+                    read.several.entry(name).or_default().insert(one, options);
                 }
-                _ => wrong.push(SettingsError::of_key(origin, key, no_such_provider(&name))),
+                continue;
+            }
+            let options = read.options(&key, &key, value, wrong);
+            let is_switch = EXPLAINED.iter().any(|of| of.key == format!("{key}.enabled"));
+            match options.get("enabled").filter(|_| is_switch) {
+                Some(Value::Bool(false)) => {}
+                None if is_switch => {}
+                None | Some(Value::Bool(true)) => {
+                    read.single.insert(name, options);
+                }
+                Some(other) => {
+                    let reason = format!("expected true or false, found {}", toml(other));
+                    wrong.push(SettingsError::of_key(origin, format!("{key}.enabled"), reason));
+                }
             }
         }
         read
@@ -231,17 +252,13 @@ impl ProviderTables {
     /// The tables as lines of TOML with their source.
     pub(super) fn effective(&self) -> String {
         let mut out = String::new();
-        if let Some(table) = &self.custom_token {
-            self.lines("provider.custom_token", table, &mut out);
-        }
-        if let Some(table) = &self.local_userpass {
-            self.lines("provider.local_userpass", table, &mut out);
-        }
-        if self.api_keys {
-            out.push_str(&format!("provider.api_key.enabled = true # {}\n", self.origin));
-        }
-        for (name, table) in &self.oidc {
-            self.lines(&format!("provider.oidc.{}", bare(name)), table, &mut out);
+        for name in names() {
+            if let Some(table) = self.single(name) {
+                self.lines(&format!("provider.{name}"), table, &mut out);
+            }
+            for (one, table) in self.several(name) {
+                self.lines(&format!("provider.{name}.{}", bare(one)), table, &mut out);
+            }
         }
         out
     }

@@ -56,16 +56,27 @@ impl Configured {
                 None => wrong.push(SettingsError::of_key(file, name, "there is no such provider")),
             }
         }
-        let (file, nothing) = (tables.origin.as_str(), Map::new());
-        for (kind, table) in KINDS.iter().flat_map(|kind| (kind.tables)(tables).into_iter().map(move |it| (kind, it))) {
-            if table.content.is_some() && folder.identity.contains_key(&table.name) {
-                let reason = format!("{} configures {} too", folder.file_of(&table.name), table.name);
-                wrong.push(SettingsError::of_key(file, &table.path, reason));
+        let file = tables.origin.as_str();
+        for (kind, table) in KINDS.iter().filter_map(|kind| Some((kind, kind.table?))) {
+            for (one, content) in tables.several(table).filter(|_| kind.is_of_several()) {
+                let (name, path) = (format!("{}{one}", kind.name), format!("provider.{table}.{one}"));
+                made.add(
+                    kind,
+                    &Given { name: &name, file, path: &path, content, app_id, secrets, outbound },
+                    &mut wrong,
+                );
+            }
+            let Some(content) = tables.single(table) else { continue };
+            let (name, path) = (kind.name, format!("provider.{table}"));
+            // what is only turned on may be so twice
+            let (is_switch, nothing) = (content.contains_key("enabled"), Map::new());
+            if folder.identity.contains_key(name) && !is_switch {
+                let reason = format!("{} configures {name} too", folder.file_of(name));
+                wrong.push(SettingsError::of_key(file, path, reason));
                 continue;
             }
-            let content = table.content.unwrap_or(&nothing);
-            let (name, path) = (table.name.as_str(), table.path.as_str());
-            made.add(kind, &Given { name, file, path, content, app_id, secrets, outbound }, &mut wrong);
+            let content = if is_switch { &nothing } else { content };
+            made.add(kind, &Given { name, file, path: &path, content, app_id, secrets, outbound }, &mut wrong);
         }
         wrong.or(made)
     }

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 
 use super::identity::IdentityProvider;
 use super::password::{Cost, PasswordError};
+use crate::config::SettingsErrors;
 use crate::config::secrets::Secrets;
-use crate::config::{ProviderTables, SettingsErrors};
 use crate::mail::Mailer;
 use crate::outbound::Outbound;
 
@@ -21,9 +21,9 @@ pub(super) struct Kind {
     /// Whether App Services knows it, and app folders may name it: one of its SDKs takes no other.
     pub(super) is_of_app_services: bool,
     /// How its settings are read, if it proves identities here.
-    pub(super) read: Option<fn(&Given<'_>) -> Result<Plan, SettingsErrors>>,
-    /// Its tables in `passerby.toml`.
-    pub(super) tables: for<'a> fn(&'a ProviderTables) -> Vec<Table<'a>>,
+    pub(super) read: Option<Read>,
+    /// The name of its table in `passerby.toml`, under `provider`.
+    pub(super) table: Option<&'static str>,
     /// What is special about it.
     pub(super) rules: Rules,
 }
@@ -31,12 +31,17 @@ pub(super) struct Kind {
 impl Kind {
     /// One that proves no identities.
     pub(super) const fn of_app_services(name: &'static str) -> Self {
-        Self { name, is_of_app_services: true, read: None, tables: |_| Vec::new(), rules: Rules::PLAIN }
+        Self { name, is_of_app_services: true, read: None, table: None, rules: Rules::PLAIN }
+    }
+
+    /// Whether there can be several providers of it.
+    pub(super) fn is_of_several(&self) -> bool {
+        self.name.ends_with('-')
     }
 
     /// Whether a provider of this name is of this kind.
     pub(super) fn has(&self, name: &str) -> bool {
-        if self.name.ends_with('-') { name.starts_with(self.name) } else { name == self.name }
+        if self.is_of_several() { name.starts_with(self.name) } else { name == self.name }
     }
 }
 
@@ -60,16 +65,6 @@ impl Rules {
         let subject = external.split_once(' ').filter(|_| self.has_issuer).map(|(_, subject)| subject);
         subject.unwrap_or(external)
     }
-}
-
-/// One provider's table in `passerby.toml`.
-pub(super) struct Table<'a> {
-    /// The provider.
-    pub(super) name: String,
-    /// Where the table stands.
-    pub(super) path: String,
-    /// What is in it; none if it only turns the provider on, which an app folder may have done too.
-    pub(super) content: Option<&'a Map<String, Value>>,
 }
 
 /// A provider's settings, and what is needed to read them.
@@ -104,13 +99,19 @@ pub(super) struct Needs {
     pub(super) public_url: bool,
 }
 
+/// Reads the settings of one provider.
+pub(super) type Read = fn(&Given<'_>) -> Result<Plan, SettingsErrors>;
+
+/// Builds a provider of what the server has.
+pub(super) type With = dyn Fn(&Parts) -> Result<Arc<dyn IdentityProvider>, PasswordError> + Send + Sync;
+
 /// How a provider comes to be.
 #[derive(Clone)]
 pub(super) enum Build {
     /// It needs nothing of the server.
     Done(Arc<dyn IdentityProvider>),
     /// When there is a store.
-    With(Arc<dyn Fn(&Parts) -> Result<Arc<dyn IdentityProvider>, PasswordError> + Send + Sync>),
+    With(Arc<With>),
 }
 
 impl Plan {

@@ -196,3 +196,13 @@ fn each_name_is_of_one_kind_and_has_its_rules() {
     assert!(rules("local-userpass").hashes_passwords && rules("api-key").proves_known_user);
     assert_eq!([rules("anon-user"), rules("saml"), rules("custom-token")], [Rules::PLAIN; 3]);
 }
+
+#[test]
+fn each_table_of_the_settings_is_of_one_kind_and_each_kinds_table_is_explained() {
+    let explained = crate::config::explain();
+    let lines = explained.lines().filter_map(|line| line.strip_prefix("provider.")?.split('.').next());
+    let explained: std::collections::BTreeSet<_> = lines.collect();
+    let mut tables: Vec<_> = kinds::KINDS.iter().filter_map(|kind| kind.table).collect();
+    tables.sort_unstable();
+    assert_eq!(tables, explained.into_iter().collect::<Vec<_>>());
+}

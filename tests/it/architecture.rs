@@ -30,7 +30,7 @@ const ORDER: &[&[&str]] = &[
     &["provider"],
     &["server.rs"],
     &["http"],
-    &["startup.rs"],
+    &["startup"],
     &["cli"],
     &["lib.rs"],
     &["main.rs"],

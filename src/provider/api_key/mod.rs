@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::identity::{Asked, IdentityError, IdentityProvider, VerifiedIdentity, text};
-use super::kind::{Given, Kind, Plan, Rules, Table};
+use super::kind::{Given, Kind, Plan, Rules};
 use super::options::Options;
 use crate::config::SettingsErrors;
 
@@ -24,10 +24,7 @@ pub(super) const KIND: Kind = Kind {
     name: API_KEY,
     is_of_app_services: true,
     read: Some(read),
-    tables: |tables| {
-        let table = || Table { name: API_KEY.to_owned(), path: "provider.api_key".to_owned(), content: None };
-        tables.api_keys.then(table).into_iter().collect()
-    },
+    table: Some("api_key"),
     rules: Rules { proves_known_user: true, ..Rules::PLAIN },
 };
 

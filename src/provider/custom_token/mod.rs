@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::fetched::{FetchError, Fetched, fetch_json};
 use super::identity::{Asked, IdentityError, IdentityProvider, MAX_EXTERNAL, VerifiedIdentity, text};
 use super::jwt::{self, PublishedKeys, Token};
-use super::kind::{Given, Kind, Plan, Rules, Table};
+use super::kind::{Given, Kind, Plan, Rules};
 use super::metadata::MetadataFields;
 use super::options::{Options, Told, all};
 use crate::config::secrets::Secrets;
@@ -24,14 +24,7 @@ pub(super) const KIND: Kind = Kind {
     name: CUSTOM_TOKEN,
     is_of_app_services: true,
     read: Some(read),
-    tables: |tables| {
-        let table = |content| Table {
-            name: CUSTOM_TOKEN.to_owned(),
-            path: "provider.custom_token".to_owned(),
-            content: Some(content),
-        };
-        tables.custom_token.iter().map(table).collect()
-    },
+    table: Some("custom_token"),
     rules: Rules::PLAIN,
 };
 

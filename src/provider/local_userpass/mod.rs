@@ -6,6 +6,7 @@
 //! does is therefore done after it was answered, unless nothing is mailed (then logging in would tell anyway).
 
 mod config;
+mod kind;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -21,39 +22,15 @@ use passerby_actors::store::{Health, Store};
 use serde_json::{Map, Value};
 
 use self::config::{Confirmation, MailLink, UserpassConfig};
+pub(super) use self::kind::KIND;
 use super::identity::{Asked, IdentityError, IdentityProvider, VerifiedIdentity, text};
-use super::kind::{Given, Kind, Needs, Parts, Plan, Rules, Table};
+use super::kind::Parts;
 use super::password::{Password, PasswordError, Passwords, PolicyError, Pool, Verdict};
 use super::typed;
 use crate::codes::{Code, CodeHash, CodeKind};
-use crate::config::SettingsErrors;
 use crate::limits::network::Network;
 use crate::limits::throttle::{Throttle, Throttled, Tiers};
 use crate::mail::{Mail, MailAddress, MailKind, Mailer, QueueFull};
-
-pub(super) const KIND: Kind = Kind {
-    name: LOCAL_USERPASS,
-    is_of_app_services: true,
-    read: Some(read),
-    tables: |tables| {
-        let table = |content| Table {
-            name: LOCAL_USERPASS.to_owned(),
-            path: "provider.local_userpass".to_owned(),
-            content: Some(content),
-        };
-        tables.local_userpass.iter().map(table).collect()
-    },
-    rules: Rules { hashes_passwords: true, ..Rules::PLAIN },
-};
-
-fn read(given: &Given<'_>) -> Result<Plan, SettingsErrors> {
-    let config = UserpassConfig::read(given.file, given.path, given.content)?;
-    let needs = Needs { mail: config.sends_mail(), ..Needs::default() };
-    Ok(Plan {
-        needs,
-        ..Plan::with(move |parts| LocalUserpass::new(config.clone(), parts).map(|provider| provider as _))
-    })
-}
 
 /// Characters of a name that is not an e-mail address.
 const LONGEST_NAME: usize = 128;

@@ -3,7 +3,7 @@
 use super::Oidc;
 use super::config::{OAUTH2_APPLE, OAUTH2_GOOGLE, OIDC, OidcConfig, OidcSettings};
 use crate::config::SettingsErrors;
-use crate::provider::kind::{Given, Kind, Needs, Plan, Rules, Table};
+use crate::provider::kind::{Given, Kind, Needs, Plan, Rules};
 
 const RULES: Rules = Rules { has_issuer: true, ..Rules::PLAIN };
 
@@ -19,20 +19,8 @@ pub(in crate::provider) const APPLE: Kind = Kind {
     ..Kind::of_app_services(OAUTH2_APPLE)
 };
 
-pub(in crate::provider) const ISSUER: Kind = Kind {
-    name: OIDC,
-    is_of_app_services: false,
-    read: Some(read_issuer),
-    tables: |tables| {
-        let table = |(name, content)| Table {
-            name: format!("{OIDC}{name}"),
-            path: format!("provider.oidc.{name}"),
-            content: Some(content),
-        };
-        tables.oidc.iter().map(table).collect()
-    },
-    rules: RULES,
-};
+pub(in crate::provider) const ISSUER: Kind =
+    Kind { name: OIDC, is_of_app_services: false, read: Some(read_issuer), table: Some("oidc"), rules: RULES };
 
 fn plan(config: OidcConfig, given: &Given<'_>) -> Result<Plan, SettingsErrors> {
     Ok(Plan::done(Oidc::new(config, given.outbound.clone(), given.file)?))

@@ -1,0 +1,220 @@
+//! A server whose listeners are bound, from its parts to its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use actix_web::web;
+use passerby_actors::actor::{Core, JanitorHandle, Limits, LinkerHandle};
+use passerby_actors::histogram::Histogram;
+use passerby_actors::store::{EmbeddedStore, Store};
+use tokio::sync::watch;
+
+use super::error::{Listener, StartError};
+use super::folder::{check_folder, claim_folder, must_have_no_users};
+use super::note::{Note, notes_of_data};
+use super::options::{algorithm, policy, store_options};
+use super::ports::Ports;
+use crate::codes::OneTimeCodes;
+use crate::config::Settings;
+use crate::http::admin::{AdminListener, Phase};
+use crate::http::listener;
+use crate::left::Left;
+use crate::limits::budget::Budgets;
+use crate::limits::data_work::DataWork;
+use crate::limits::places::Places;
+use crate::limits::proof_of_work::Challenges;
+use crate::limits::share::Share;
+use crate::mail::Mailer;
+use crate::provider::password::Cost;
+use crate::provider::{Configured, Parts, Providers};
+use crate::server::Server;
+use crate::test_clock::TestClock;
+use crate::token::{ACCESS_TTL_S, KeyStore, KeyWatch, Tokens};
+
+/// Entries of the verified-token cache: about 20 MB when full.
+const TOKEN_CACHE_ENTRIES: usize = 131_072;
+
+/// How long the end waits for e-mails that are being delivered.
+const MAIL_DRAIN: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// A server whose listeners are bound.
+pub struct Application {
+    server: Arc<Server>,
+    public: actix_web::dev::Server,
+    address: SocketAddr,
+    admin: AdminListener,
+}
+
+/// Binds the admin listener, on which `/readyz` says that the store is being read. With a clock for tests it also moves that.
+///
+/// # Errors
+/// The address cannot be bound.
+pub fn start_admin(settings: &Settings, test_clock: Option<Arc<TestClock>>) -> Result<AdminListener, StartError> {
+    let address = settings.admin_listen;
+    AdminListener::start(settings, test_clock).map_err(|error| StartError::Listen {
+        listener: Listener::Admin,
+        address,
+        error,
+    })
+}
+
+impl Application {
+    /// Reads keys and store, and binds the public listener.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn build(
+        settings: Settings,
+        providers: Configured,
+        ports: Ports,
+        admin: AdminListener,
+    ) -> Result<Self, StartError> {
+        let is_claimed = check_folder(&settings, &*ports.files)?;
+        let options = store_options(&settings);
+        let max_users = options.max_users;
+        let (dir, files, clock) = (settings.data_dir.clone(), Arc::clone(&ports.files), Arc::clone(&ports.clock));
+        let opening = web::block(move || EmbeddedStore::open(&dir, options, files, clock)).await;
+        let store = Arc::new(opening.map_err(std::io::Error::other)??);
+        let opened = store.opened();
+        tracing::info!(
+            users = opened.users,
+            groups = opened.groups,
+            torn_bytes = opened.torn_bytes,
+            "the store is open"
+        );
+        notes_of_data(&settings, opened).iter().for_each(Note::log);
+        if !is_claimed {
+            must_have_no_users(&settings, opened.users)?;
+            claim_folder(&settings, &*ports.files)?;
+        }
+
+        let keys = KeyStore::open_or_create(
+            &settings.keys_dir,
+            algorithm(settings.access_alg),
+            !opened.fresh && opened.users > 0,
+            &*ports.entropy,
+            store.clock().wall_ms() / 1000,
+        )?;
+        let issuer = settings.public_url.clone().unwrap_or_else(|| format!("urn:passerby:{}", settings.app_id));
+        let tokens = Tokens::new(keys.ring()?, issuer, settings.app_id.clone(), ACCESS_TTL_S, TOKEN_CACHE_ENTRIES);
+
+        let limits = Limits {
+            idle_ms: u64::try_from(settings.actors.idle.as_millis()).unwrap_or(u64::MAX),
+            max_live: settings.actors.max_live,
+            max_users,
+            permits: settings.admission.permits,
+            commit_timeout: settings.http.request_timeout,
+        };
+        let for_actors = Arc::clone(&store) as Arc<dyn Store>;
+        let core = Core::new(Arc::clone(&for_actors), policy(&settings), limits, Arc::clone(&ports.entropy), None);
+        let janitor = JanitorHandle::start(Arc::clone(&core)).await?;
+        let linker = Arc::new(LinkerHandle::new(Arc::clone(&core)));
+        let mailer = providers.mail.clone().map(|transport| {
+            let (mailer, deliveries) = Mailer::new(transport, Arc::clone(&ports.clock), Arc::clone(&ports.entropy));
+            actix_web::rt::spawn(deliveries.run());
+            mailer
+        });
+        let parts = Parts {
+            mailer: mailer.clone(),
+            linker: Arc::clone(&linker),
+            store: for_actors,
+            entropy: Arc::clone(&ports.entropy),
+            cost: if settings.test { Cost::FOR_TESTS } else { Cost::default() },
+        };
+        let providers = Providers::build(&providers, &parts)?;
+        let entropy = ports.entropy;
+        let share = |most: usize| {
+            Share::new(u64::try_from(most).unwrap_or(u64::MAX), settings.budget.share, settings.expiry.window_s)
+        };
+        let budgets = Budgets::new(&settings.budget, settings.limits, Arc::clone(&ports.clock))
+            .sharing(share(max_users), share(core.policy().documents_bytes));
+        let data_work = DataWork::new(&settings.data, settings.limits, Arc::clone(&ports.clock));
+        let challenges = Challenges::new(&*entropy);
+        let of_network = |most: u64| settings.limits.then_some(most);
+        let most = listener::most_connections(&settings);
+        // checks and logins have connections, too
+        let most_sockets = settings.http.max_sockets.min(most - most / 4);
+        let key_watch = KeyWatch::start(&settings.keys_dir, &keys)?;
+        let sockets = Places::new(most_sockets, of_network(settings.budget.sockets.into()));
+        let quarter = (most / 4).max(1);
+        let connections = Places::new(most, of_network(settings.budget.connections.map_or(quarter, u64::from)));
+        let server = Arc::new(Server {
+            settings,
+            providers,
+            tokens,
+            keys: key_watch,
+            core,
+            store,
+            entropy,
+            janitor,
+            linker,
+            mailer,
+            codes: OneTimeCodes::default(),
+            left: Left::default(),
+            budgets,
+            data_work,
+            challenges,
+            stopping: watch::Sender::new(false),
+            sockets,
+            connections,
+            responses: Default::default(),
+            shed: Histogram::default(),
+        });
+
+        let listen = server.settings.listen;
+        let (public, address) = listener::bind(&server).map_err(|error| StartError::Listen {
+            listener: Listener::Public,
+            address: listen,
+            error,
+        })?;
+        admin.enter(Phase::Serving(Arc::clone(&server)));
+        Ok(Self { server, public, address, admin })
+    }
+
+    /// The public listener's address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The admin listener's address.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    /// The running server.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// Serves until `stop` resolves, then drains.
+    ///
+    /// # Errors
+    /// The public listener failed.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> std::io::Result<()> {
+        let public = self.public.handle();
+        let mut running = actix_web::rt::spawn(self.public);
+        let ended = tokio::select! {
+            ended = &mut running => Some(ended),
+            () = stop => None,
+        };
+        self.admin.enter(Phase::Draining(Arc::clone(&self.server)));
+        if ended.is_none() {
+            tracing::info!("draining");
+            tokio::time::sleep(self.server.settings.drain.notice).await;
+            self.server.stopping.send_replace(true);
+            public.stop(true).await;
+            if let Some(mailer) = &self.server.mailer {
+                // those that wait for a later attempt are lost; their tokens can be asked for again
+                drop(tokio::time::timeout(MAIL_DRAIN, mailer.drained()).await);
+            }
+        }
+        let ended = match ended {
+            Some(ended) => ended,
+            None => running.await,
+        };
+        self.server.store.stop();
+        self.admin.stop().await;
+        tracing::info!("stopped");
+        ended.map_err(std::io::Error::other)?
+    }
+}
