@@ -101,7 +101,7 @@ impl Flag {
         let Some(setting) = self.setting else {
             return "Settings file [default: passerby.toml, if there is one]".to_owned();
         };
-        let commas = if setting.kind.of_items().is_some() { ", separated by commas" } else { "" };
+        let commas = if setting.kind.of_items().is_some() { " (several separated by commas)" } else { "" };
         let about = format!("{}{commas}", setting.about.trim_end_matches('.'));
         setting.default_in_words().map_or_else(|| about.clone(), |default| format!("{about} [default: {default}]"))
     }
