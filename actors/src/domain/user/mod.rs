@@ -27,9 +27,9 @@ pub struct UserState {
     pub record: Record,
     /// The extension record, if there is one.
     pub extension: Option<Extension>,
-    /// The meters ([`Meters`]), if there are any, as they are stored.
+    /// The meters ([`Meters`](super::meter::Meters)), if there are any, as they are stored.
     pub meters: Option<Arc<[u8]>>,
-    /// The document ([`Document`]), if there ever was one, as it is stored.
+    /// The document ([`Document`](super::document::Document)), if there ever was one, as it is stored.
     pub document: Option<Arc<[u8]>>,
 }
 
