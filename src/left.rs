@@ -31,6 +31,9 @@ impl Left {
     /// A browser goes over from this session to a different one.
     pub fn note(&self, session: SessionId, now: ServiceTime) {
         let mut inner = self.inner.lock();
+        if inner.when.get(&session) == Some(&now) {
+            return;
+        }
         while let Some((oldest, at)) = inner.order.front().copied()
             && (inner.order.len() >= MOST || now >= at.saturating_add(ON_THE_WAY_S))
         {
@@ -50,7 +53,7 @@ impl Left {
 
     /// How many are kept.
     pub fn count(&self) -> usize {
-        self.inner.lock().order.len()
+        self.inner.lock().when.len()
     }
 }
 

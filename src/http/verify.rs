@@ -7,7 +7,7 @@ use passerby_actors::domain::{Refusal, SessionId, UserId};
 use passerby_actors::handle::{self, Live};
 use url::form_urlencoded;
 
-use super::reader::{Found, Visitor, look, may_set, set_lazy, set_session, slide, slide_lazy};
+use super::reader::{Found, Visitor, is_late, look, may_set, set_lazy, set_session, slide, slide_lazy};
 use crate::http::meters::{self, Use};
 use crate::http::schemas::{VerifyAssertion, VerifyCreate, VerifyItemFrom, VerifyOver};
 use crate::http::{Context, NO_STORE, Problem, body, by_bearer, client, respond};
@@ -357,6 +357,8 @@ fn first_visit(request: &HttpRequest, context: &Context, wish: &Wish) -> HttpRes
     }
     let user = context.handle.new_reader_id();
     let mut response = Passed::lazily(user).response(context, wish);
-    set_lazy(&mut response, request, context, user);
+    if !is_late(request, context) {
+        set_lazy(&mut response, request, context, user);
+    }
     response
 }

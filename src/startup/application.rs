@@ -109,6 +109,7 @@ impl Application {
         let core = Core::new(Arc::clone(&for_actors), policy(&settings), limits, Arc::clone(&ports.entropy), None);
         let janitor = JanitorHandle::start(Arc::clone(&core)).await?;
         let linker = Arc::new(LinkerHandle::new(Arc::clone(&core)));
+        linker.start();
         let mailer = providers.mail.clone().map(|transport| {
             let (mailer, deliveries) = Mailer::new(transport, Arc::clone(&ports.clock), Arc::clone(&ports.entropy));
             actix_web::rt::spawn(deliveries.run());

@@ -235,6 +235,41 @@ async fn a_user_gives_back_the_room_of_one_and_no_more() {
         .await;
 }
 
+/// S35: it is the user who takes room, and not a session: one of several that ends gives nothing back and keeps no id, and the last one
+/// does both, however it is ended.
+#[actix_web::test]
+async fn the_last_session_of_a_user_gives_the_room_back_and_no_other() {
+    share()
+        .serve(async |server| {
+            let home = "192.0.2.1";
+            let by = |what: &str, tokens: &Tokens| {
+                server.call(what).bearer(&tokens.access).header("x-forwarded-for", home).send()
+            };
+            let mut jar = Jar::default();
+            for _ in 0..2 {
+                let answer = jar.sent(server.call(AUTO)).header("x-forwarded-for", home).send().await;
+                jar.keep(&answer);
+            }
+            let own = |what: &str| {
+                let call = jar.sent(server.call(what)).header("x-forwarded-for", home);
+                call.header("sec-fetch-site", "same-origin").send()
+            };
+            let code = own("POST /v1/session/transfer").await.json();
+            let code = json!({ "provider": "transfer", "code": code["code"] });
+            from(server, CREATE, home, code.to_string()).await.tokens();
+            let alone = from(server, CREATE, home, String::new()).await.tokens();
+            assert_eq!(room(server, home).await, 25 - 2);
+            assert_eq!(own(END).await.status, 204);
+            assert_eq!(by("GET /v1/session", &alone).await.status, 200);
+            assert_eq!(room(server, home).await, 0);
+            let listed = by("GET /v1/user/sessions", &alone).await.json();
+            let id = listed["sessions"][0]["session_id"].as_str().unwrap().to_owned();
+            assert_eq!(by(&format!("DELETE /v1/user/sessions/{id}"), &alone).await.status, 204);
+            assert_eq!(room(server, home).await, 1);
+        })
+        .await;
+}
+
 /// S35: a token that was refreshed, or a login at an account that a visit became part of, are no reasons to be counted for the whole window.
 #[actix_web::test]
 async fn who_refreshes_or_becomes_part_of_an_account_gives_back_the_room_of_one() {

@@ -498,6 +498,8 @@ async fn a_change_names_no_more_members_than_a_document_has_room_for() {
                 format!(r#"{{"type":"put",{id},"data":{}}}"#, members(MOST + 1, json!(1))),
                 format!(r#"{{"type":"patch",{id},"patch":{}}}"#, members(MOST + 1, Value::Null)),
                 format!(r#"{{"type":"patch",{id},"patch":{}}}"#, operation(members(MOST + 1, json!(1)))),
+                format!(r#"{{"type":"put",{id},"data":{},"data":{{}}}}"#, members(MOST + 1, json!(1))),
+                format!(r#"{{"type":"get",{id},"else":{}}}"#, members(MOST + 1, json!(1))),
             ] {
                 says(&mut socket, &frame).await;
                 let error = hears(&mut socket).await;

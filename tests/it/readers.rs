@@ -603,6 +603,32 @@ async fn no_answer_on_its_way_sets_a_cookie_over_the_one_of_a_login() {
         .await;
 }
 
+/// Also a cookie whose session is over names the browser that goes over to an account.
+#[actix_web::test]
+async fn no_answer_to_a_cookie_whose_session_is_over_sets_one_over_that_of_a_login() {
+    accounts::world()
+        .serve(async |server| {
+            accounts::log_in_as(server, "known").await;
+            let old = Jar::of_reader(server).await;
+            let own = |what: &str, body: serde_json::Value| {
+                old.sent(server.call(what)).header("sec-fetch-site", "same-origin").body(body.to_string()).send()
+            };
+            assert_eq!(own("DELETE /v1/session", json!({})).await.status, 204);
+            let credential = json!({ "provider": "custom-token", "token": jwt("known"), "mode": "cookie" });
+            assert_eq!(own("POST /v1/sessions", credential).await.status, 201);
+            let is_set = async || {
+                let page = old.sent(server.call(AUTO)).send().await;
+                let script = own("POST /v1/sessions", json!({ "mode": "cookie" })).await;
+                assert_eq!((page.status, script.status), (204, 201));
+                [page, script].map(|answer| answer.header("set-cookie").is_some())
+            };
+            assert_eq!(is_set().await, [false; 2]);
+            server.clock.advance_s(120);
+            assert_eq!(is_set().await, [true; 2]);
+        })
+        .await;
+}
+
 /// A page polls while the same browser signs up or logs in by merging: whatever comes first, the browser ends as the account.
 #[actix_web::test]
 async fn polling_beside_a_sign_up_never_ends_as_a_stranger() {

@@ -50,7 +50,7 @@ impl Handle {
     pub fn lazy(&self, user: &UserId) -> Result<Option<Live>, Error> {
         let registry = self.core().store.registry();
         if registry.value(&ValueKey::ended_lazy(user)).is_some() {
-            return Err(Error::Refused(Refusal::Gone));
+            return Err(self.core().refuse(Refusal::Gone));
         }
         if registry.record(user).is_none() {
             return Ok(None);

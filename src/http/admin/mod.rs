@@ -337,7 +337,7 @@ fn register(registry: &mut Registry, server: &Server) {
     let bytes = server.core.policy().documents_bytes as u64;
     gauge("data_limit", "Limit on the size of all documents", Some(Unit::Bytes), bytes);
     gauge("sockets", "Open sockets", None, server.sockets.count());
-    gauge("sockets_limit", "Limit on open connections of the public listener", None, server.sockets.most());
+    gauge("sockets_limit", "Limit on open sockets", None, server.sockets.most());
     gauge("connections", "Open connections of the public listener", None, server.connections.count());
     gauge("connections_limit", "Limit on open connections of the public listener", None, server.connections.most());
     gauge("live_users", "Users with a session actor", None, server.core.live_users() as u64);

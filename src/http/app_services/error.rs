@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::http::body::BodyError;
 use crate::http::context::origin;
 use crate::http::problem::KEY_SESSION;
-use crate::http::{Context, JSON, NO_STORE, bearer, method, retry_after_s};
+use crate::http::{Context, JSON, NO_STORE, bearer, came_back, method, retry_after_s};
 use crate::limits::budget::OverBudget;
 use crate::limits::throttle::Throttled;
 
@@ -199,7 +199,11 @@ fn has_good_token(request: &HttpRequest, context: &Context) -> bool {
         Ok(access) => Some((access.user, access.session, Some(access.epoch))),
         Err(_) => server.tokens.verify_refresh(token).ok().map(|refresh| (refresh.user, refresh.session, None)),
     });
-    session.is_some_and(|(user, session, epoch)| context.handle.check(&user, &session, epoch).is_ok())
+    let live = session.and_then(|(user, session, epoch)| context.handle.check(&user, &session, epoch).ok());
+    if let Some(live) = &live {
+        came_back(request, context, live);
+    }
+    live.is_some()
 }
 
 pub(super) fn check_app(request: &HttpRequest, context: &Context) -> Result<(), ClientError> {

@@ -120,7 +120,7 @@ pub(crate) fn look(request: &HttpRequest, context: &Context) -> Result<Found, ha
             }
             Ok(_) => Ok(Found::Nobody),
             Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => {
-                replaced(context, &cookie.user, &session)
+                replaced(request, context, &cookie.user, &session)
             }
             Err(other) => Err(other),
         },
@@ -128,7 +128,7 @@ pub(crate) fn look(request: &HttpRequest, context: &Context) -> Result<Found, ha
             let server = &context.server;
             let over = server.clock().now() >= cookie.issued.saturating_add(lazy_s(context, &cookie));
             if over {
-                return replaced(context, &cookie.user, &session);
+                return replaced(request, context, &cookie.user, &session);
             }
             match context.handle.lazy(&cookie.user) {
                 Ok(Some(live)) => {
@@ -137,7 +137,7 @@ pub(crate) fn look(request: &HttpRequest, context: &Context) -> Result<Found, ha
                 }
                 Ok(None) => Ok(Found::Lazy(cookie)),
                 Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => {
-                    replaced(context, &cookie.user, &session)
+                    replaced(request, context, &cookie.user, &session)
                 }
                 Err(other) => Err(other),
             }
@@ -155,9 +155,17 @@ fn session_of(cookie: &ReaderCookie) -> SessionId {
 }
 
 /// What a cookie is whose session is over.
-fn replaced(context: &Context, user: &UserId, ended: &SessionId) -> Result<Found, handle::Error> {
+fn replaced(
+    request: &HttpRequest,
+    context: &Context,
+    user: &UserId,
+    ended: &SessionId,
+) -> Result<Found, handle::Error> {
     match context.handle.successor(user, ended, ON_THE_WAY_S) {
-        Ok(live) if live.kind == SessionKind::Cookie => Ok(Found::Replaced(live)),
+        Ok(live) if live.kind == SessionKind::Cookie => {
+            came_back(request, context, &live);
+            Ok(Found::Replaced(live))
+        }
         Ok(_) | Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => Ok(Found::Nobody),
         Err(other) => Err(other),
     }
@@ -174,6 +182,11 @@ pub(crate) fn leave(request: &HttpRequest, context: &Context) {
     if let Some((_, session)) = named(request, context) {
         context.server.left.note(session, context.server.clock().now());
     }
+}
+
+/// Whether a request was on its way when its browser went over to the session of an account: its answer sets no cookie at all.
+pub(crate) fn is_late(request: &HttpRequest, context: &Context) -> bool {
+    named(request, context).is_some_and(|(_, session)| !may_set(context, &session))
 }
 
 /// Whether the cookie of a session may be set, or would overwrite that of a browser that went over to a different one.

@@ -1,9 +1,11 @@
 //! What is said on a socket: requests, and the texts of all frames (`docs/socket.md`).
 
-use std::collections::BTreeMap;
+use std::fmt;
 
 use passerby_actors::actor::{Hello, Missed, Push};
 use passerby_actors::domain::{Cause, Change, Delta, Expected, SessionId, Shape, UserId};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -34,15 +36,17 @@ pub(super) struct Frame {
 /// Reads a frame; `None` if it is not a JSON object. What is inside may still be no JSON that can be kept (half a surrogate pair, a
 /// number beyond all measure), which the client is told.
 pub(super) fn read(text: &str, most_members: usize) -> Option<Frame> {
-    let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
-    let id = members.get("id").and_then(|id| serde_json::from_str::<String>(id.get()).ok());
+    let Members(members) = serde_json::from_str(text).ok()?;
+    let id = members.iter().rfind(|(name, _)| name == "id");
+    let id = id.and_then(|(_, id)| serde_json::from_str::<String>(id.get()).ok());
     let id = id.filter(|id| ID_CHARS.contains(&id.chars().count()));
     if id.is_none() {
         let detail = "id must be a text of 16 to 64 characters that names this operation among all of the user's";
         return Some(Frame { id, request: Err(bad("bad-id", detail)) });
     }
-    let mut changes = ["data", "patch"].iter().filter_map(|name| members.get(*name));
-    if let Err(problem) = changes.try_for_each(|change| has_few_members(change.get(), most_members)) {
+    // also what is not known, or there twice, is read whole
+    let mut values = members.iter().map(|(_, value)| value.get());
+    if let Err(problem) = values.try_for_each(|value| has_few_members(value, most_members)) {
         return Some(Frame { id, request: Err(problem) });
     }
     let request = match body::json(text.as_bytes()) {
@@ -54,6 +58,33 @@ pub(super) fn read(text: &str, most_members: usize) -> Option<Frame> {
         Err(lost) => Err(lost.into()),
     };
     Some(Frame { id, request })
+}
+
+/// The members of an object as they are written, also those whose name is there twice.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfObject;
+
+        impl<'de> Visitor<'de> for OfObject {
+            type Value = Members<'de>;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(OfObject)
+    }
 }
 
 /// Which fields a frame of a type has besides `type` and `id`.

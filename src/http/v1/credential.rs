@@ -10,6 +10,7 @@ use super::challenge::{afford, afford_password};
 use crate::http::fields::{OF_CREDENTIALS, only};
 use crate::http::{Context, Problem, client, identities};
 use crate::limits::budget::Spend;
+use crate::provider::identity::IdentityProvider;
 use crate::provider::{ANON_USER, rules};
 
 /// Refuses the fields of other providers' credentials; `what` has those in `known`.
@@ -19,34 +20,57 @@ pub(super) fn misplaced(body: &Map<String, Value>, known: &[&str], what: &str) -
     only(&found, &[known], what).map_err(|refused| Problem::misplaced_fields(refused.to_string()))
 }
 
-/// What the credential in a body proves. `peek` leaves a code that works once as it is.
+/// What the credential in a body proves, once it is paid for. `peek` leaves a code that works once as it is.
 pub(super) async fn prove(
     request: &HttpRequest,
     context: &Context,
     body: &Map<String, Value>,
     peek: bool,
 ) -> Result<Proof, Problem> {
+    afford_credential(request, context, body)?;
+    prove_afforded(request, context, body, peek).await
+}
+
+fn provider_of<'a>(context: &'a Context, body: &Map<String, Value>) -> Result<&'a dyn IdentityProvider, Problem> {
     let name = body.get("provider").and_then(Value::as_str).unwrap_or_default();
-    let server = &context.server;
+    let providers = &context.server.providers;
     if name == ANON_USER {
         let detail = "an anonymous identity cannot be linked";
         return Err(Problem::new(StatusCode::BAD_REQUEST, "anonymous-identity", detail));
     }
-    let Some(provider) = server.providers.get(name) else {
-        return Err(if server.providers.knows(name) {
-            Problem::provider_disabled()
-        } else {
-            Problem::unknown_provider()
-        });
-    };
+    match providers.get(name) {
+        Some(provider) => Ok(&**provider),
+        None if providers.knows(name) => Err(Problem::provider_disabled()),
+        None => Err(Problem::unknown_provider()),
+    }
+}
+
+/// Pays for looking at the credential in a body, which has the fields of its provider and no others.
+pub(super) fn afford_credential(
+    request: &HttpRequest,
+    context: &Context,
+    body: &Map<String, Value>,
+) -> Result<(), Problem> {
+    let provider = provider_of(context, body)?;
+    let name = provider.name();
     misplaced(body, provider.fields(body), &format!("this credential of {name:?}"))?;
     if rules(name).hashes_passwords {
-        afford_password(request, context, body)?;
+        afford_password(request, context, body)
     } else {
-        afford(request, context, Spend::Link, body)?;
+        afford(request, context, Spend::Link, body)
     }
-    if body.contains_key("code") && server.providers.oidc(name).is_some() {
-        return Ok(browser_login::finished(context, name, body, peek)?);
+}
+
+/// What a credential proves that is paid for ([`afford_credential`]). `peek` leaves a code that works once as it is.
+pub(super) async fn prove_afforded(
+    request: &HttpRequest,
+    context: &Context,
+    body: &Map<String, Value>,
+    peek: bool,
+) -> Result<Proof, Problem> {
+    let provider = provider_of(context, body)?;
+    if body.contains_key("code") && context.server.providers.oidc(provider.name()).is_some() {
+        return Ok(browser_login::finished(context, provider.name(), body, peek)?);
     }
-    Ok(identities::prove(server, &**provider, body, client(request, context)).await?)
+    Ok(identities::prove(&context.server, provider, body, client(request, context)).await?)
 }

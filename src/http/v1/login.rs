@@ -7,7 +7,7 @@ use passerby_actors::handle::{self, IdForm, LoggedIn};
 use serde_json::{Map, Value};
 
 use super::challenge::{afford, prove_work};
-use super::credential::{misplaced, prove};
+use super::credential::{afford_credential, misplaced, prove_afforded};
 use super::tokens::{new_session, session_body, tokens};
 use crate::codes::Transfer;
 use crate::http::fields::{OF_CREDENTIALS, without_nulls};
@@ -130,10 +130,11 @@ async fn anonymous(request: &HttpRequest, context: &Context, body: &Map<String, 
 
 /// The owner of the identity that the credential proves, or a new user who has it.
 async fn identified(request: &HttpRequest, context: &Context, body: &Map<String, Value>, kind: SessionKind) -> Answer {
+    afford_credential(request, context, body)?;
     if kind == SessionKind::Cookie {
         reader::leave(request, context);
     }
-    let proof = prove(request, context, body, false).await?;
+    let proof = prove_afforded(request, context, body, false).await?;
     let log_in = context.handle.log_in(proof, kind, DeviceId::default(), IdForm::TimeOrdered);
     let live = within_time(context, log_in).await?;
     Ok(tokens(request, StatusCode::CREATED, context, &live, new_session(kind, true), None))
@@ -189,7 +190,7 @@ async fn by_cookie(request: &HttpRequest, context: &Context, body: &Map<String, 
         None => context.handle.login(SessionKind::Cookie, IdForm::TimeOrdered).await,
     };
     let live = server.budgets.kept_if_stored(client(request, context), costs, created)?;
-    if !reader::may_set(context, &live.session) {
+    if reader::is_late(request, context) || !reader::may_set(context, &live.session) {
         return Ok(session_body(StatusCode::CREATED, &live.user, live.session, None));
     }
     Ok(tokens(request, StatusCode::CREATED, context, &live, new_session(SessionKind::Cookie, false), None))

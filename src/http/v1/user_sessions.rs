@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::session::gone;
 use crate::codes::{TRANSFER_CODE_S, Transfer};
 use crate::http::{
-    Context, JSON, Problem, Scope, authenticate, json, other_method, read, respond, rfc3339, within_time,
+    Context, JSON, Problem, Scope, authenticate, json, other_method, read, respond, rfc3339, went, within_time,
 };
 
 /// Adds the routes.
@@ -130,7 +130,11 @@ pub(crate) async fn end_one_session(
             Err(handle::Error::Refused(Refusal::SessionEnded)) if number != live.number => {}
             other => other?,
         }
-        Ok(if number == live.number { gone(&request, &context) } else { HttpResponse::NoContent().finish() })
+        if number != live.number {
+            return Ok(HttpResponse::NoContent().finish());
+        }
+        went(&request, &context, &live);
+        Ok(gone(&request, &context))
     };
     respond(&context, answer.await)
 }

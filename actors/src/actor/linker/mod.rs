@@ -155,6 +155,11 @@ impl LinkerHandle {
         &self.stats
     }
 
+    /// Starts its thread, which the first request does otherwise.
+    pub fn start(&self) {
+        self.address();
+    }
+
     fn address(&self) -> &Addr<Linker> {
         let (_, address) = self.running.get_or_init(|| {
             let (arbiter, core, stats) = (Arbiter::new(), Arc::clone(&self.core), Arc::clone(&self.stats));
