@@ -42,7 +42,8 @@ fn is_counted(context: &Context, live: &Live) -> bool {
         && age_s < context.server.settings.expiry.touch_granularity_s
 }
 
-/// A session has ended, and with the last one its user may be gone, perhaps without having come back. The id of a reader who was created lazily is kept, in the room of some users.
+/// A session has ended, and with the last one its user is gone, perhaps without having come back. The id of a reader who was created
+/// lazily is kept, in the room of some users.
 pub(crate) fn went(request: &HttpRequest, context: &Context, live: &Live) {
     let (budgets, client) = (&context.server.budgets, client(request, context));
     if !live.record.is_anonymous() || context.handle.exists(&live.user) {

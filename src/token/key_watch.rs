@@ -43,9 +43,9 @@ impl KeyWatch {
         self.missing.load(Ordering::Relaxed)
     }
 
-    /// Whether other keys are there than at the start, which the next start will take.
+    /// Whether the next start will find other keys than this one did, or none that it takes.
     pub fn has_changed(&self) -> bool {
-        KeyStore::load(&self.dir).is_ok_and(|found| found.list() != self.held)
+        !KeyStore::load(&self.dir).is_ok_and(|found| found.list() == self.held)
     }
 
     /// Says once that keys are gone, and once that they are back.
@@ -69,14 +69,15 @@ impl KeyWatch {
             // a file system that does not answer has not said no
             Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
         };
-        if self.held.iter().all(is_there) {
+        // one of access tokens may be retired while the server runs: clients refresh them
+        let matters = |key: &&KeyInfo| key.purpose != KeyUse::Access || key.state == KeyState::Signing;
+        if self.held.iter().filter(matters).all(is_there) {
             return None;
         }
         let found = match KeyStore::load(&self.dir) {
             Ok(found) => found.list(),
             Err(error) => return Some(format!("the signing keys cannot be read any more ({error})")),
         };
-        // one of access tokens may be retired while the server runs: clients refresh them
         let is_gone = |key: &&KeyInfo| key.purpose != KeyUse::Access && found.iter().all(|found| found.id != key.id);
         if let Some(key) = self.held.iter().find(is_gone) {
             return Some(format!(

@@ -130,7 +130,11 @@ pub(super) const PROBLEMS: &[Kind] = &[
         "A number would be rounded: whole ones from -2^63 to 2^64-1 and decimals of 64 bits are kept; `detail` names it by a JSON pointer.",
     ),
     v1(422, "misplaced-field", "The field belongs to a different provider or mode; `detail` names it."),
-    v1(422, "patch-too-costly", "The patch touches more of the document than one request may: send it in parts."),
+    v1(
+        422,
+        "patch-too-costly",
+        "The change touches more of the document than one request may, or names more members than a document has room for: send it in parts.",
+    ),
     v1(422, "unknown-field", "The body has a field that is not known here; `detail` names it."),
     v1(
         429,

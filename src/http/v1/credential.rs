@@ -27,48 +27,42 @@ pub(super) async fn prove(
     body: &Map<String, Value>,
     peek: bool,
 ) -> Result<Proof, Problem> {
-    afford_credential(request, context, body)?;
-    prove_afforded(request, context, body, peek).await
+    let provider = afford_credential(request, context, body)?;
+    prove_with(provider, request, context, body, peek).await
 }
 
-fn provider_of<'a>(context: &'a Context, body: &Map<String, Value>) -> Result<&'a dyn IdentityProvider, Problem> {
+/// Pays for looking at the credential in a body, which has the fields of its provider and no others; that provider.
+pub(super) fn afford_credential<'a>(
+    request: &HttpRequest,
+    context: &'a Context,
+    body: &Map<String, Value>,
+) -> Result<&'a dyn IdentityProvider, Problem> {
     let name = body.get("provider").and_then(Value::as_str).unwrap_or_default();
     let providers = &context.server.providers;
     if name == ANON_USER {
         let detail = "an anonymous identity cannot be linked";
         return Err(Problem::new(StatusCode::BAD_REQUEST, "anonymous-identity", detail));
     }
-    match providers.get(name) {
-        Some(provider) => Ok(&**provider),
-        None if providers.knows(name) => Err(Problem::provider_disabled()),
-        None => Err(Problem::unknown_provider()),
-    }
-}
-
-/// Pays for looking at the credential in a body, which has the fields of its provider and no others.
-pub(super) fn afford_credential(
-    request: &HttpRequest,
-    context: &Context,
-    body: &Map<String, Value>,
-) -> Result<(), Problem> {
-    let provider = provider_of(context, body)?;
-    let name = provider.name();
+    let Some(provider) = providers.get(name) else {
+        return Err(if providers.knows(name) { Problem::provider_disabled() } else { Problem::unknown_provider() });
+    };
     misplaced(body, provider.fields(body), &format!("this credential of {name:?}"))?;
     if rules(name).hashes_passwords {
-        afford_password(request, context, body)
+        afford_password(request, context, body)?;
     } else {
-        afford(request, context, Spend::Link, body)
+        afford(request, context, Spend::Link, body)?;
     }
+    Ok(&**provider)
 }
 
-/// What a credential proves that is paid for ([`afford_credential`]). `peek` leaves a code that works once as it is.
-pub(super) async fn prove_afforded(
+/// What a credential proves to the provider for which it is paid ([`afford_credential`]). `peek` leaves a code that works once as it is.
+pub(super) async fn prove_with(
+    provider: &dyn IdentityProvider,
     request: &HttpRequest,
     context: &Context,
     body: &Map<String, Value>,
     peek: bool,
 ) -> Result<Proof, Problem> {
-    let provider = provider_of(context, body)?;
     if body.contains_key("code") && context.server.providers.oidc(provider.name()).is_some() {
         return Ok(browser_login::finished(context, provider.name(), body, peek)?);
     }

@@ -18,8 +18,8 @@ use crate::http::fields::OF_CREDENTIALS;
 use crate::http::schemas::{LinkRequest, ReaderSession, SessionTokens};
 use crate::http::time::created;
 use crate::http::{
-    Answer, Context, JSON, Problem, Scope, authenticate, bearer, became_part, client, identities, json, other_method,
-    read, reader, respond, rfc3339, within_time,
+    Answer, Context, JSON, Problem, Scope, authenticate, bearer, became_part, came_back, client, identities, json,
+    other_method, read, reader, respond, rfc3339, within_time,
 };
 use crate::limits::data_work::Whose;
 use crate::provider::ANON_USER;
@@ -357,7 +357,10 @@ async fn again(
     let Some((user, ended, kind)) = named else { return Err(problem) };
     let is_merged = context.handle.survivor(&user).is_some();
     let may_repeat = match context.handle.successor(&user, &ended, REPEAT_S) {
-        Ok(_) => !is_merged || on_conflict == OnConflict::Merge,
+        Ok(live) => {
+            came_back(request, context, &live);
+            !is_merged || on_conflict == OnConflict::Merge
+        }
         // the account's session that was the answer may be over; a new one is begun
         Err(handle::Error::Refused(_)) => is_merged && on_conflict == OnConflict::Merge,
         Err(other) => return Err(other.into()),

@@ -7,7 +7,7 @@ use passerby_actors::handle::{self, IdForm, LoggedIn};
 use serde_json::{Map, Value};
 
 use super::challenge::{afford, prove_work};
-use super::credential::{afford_credential, misplaced, prove_afforded};
+use super::credential::{afford_credential, misplaced, prove_with};
 use super::tokens::{new_session, session_body, tokens};
 use crate::codes::Transfer;
 use crate::http::fields::{OF_CREDENTIALS, without_nulls};
@@ -130,11 +130,11 @@ async fn anonymous(request: &HttpRequest, context: &Context, body: &Map<String, 
 
 /// The owner of the identity that the credential proves, or a new user who has it.
 async fn identified(request: &HttpRequest, context: &Context, body: &Map<String, Value>, kind: SessionKind) -> Answer {
-    afford_credential(request, context, body)?;
+    let provider = afford_credential(request, context, body)?;
     if kind == SessionKind::Cookie {
         reader::leave(request, context);
     }
-    let proof = prove_afforded(request, context, body, false).await?;
+    let proof = prove_with(provider, request, context, body, false).await?;
     let log_in = context.handle.log_in(proof, kind, DeviceId::default(), IdForm::TimeOrdered);
     let live = within_time(context, log_in).await?;
     Ok(tokens(request, StatusCode::CREATED, context, &live, new_session(kind, true), None))
