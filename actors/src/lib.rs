@@ -8,7 +8,7 @@
 
 pub mod domain;
 pub mod histogram;
-pub mod registry;
+mod registry;
 pub mod stall;
 pub mod store;
 

@@ -19,10 +19,9 @@ use passerby::token::{AccessClaims, Algorithm, KeyStore, RefreshClaims, Tokens};
 use passerby_actors::actor::{Core, JanitorHandle, Limits, LinkerHandle};
 use passerby_actors::domain::{
     Cause, Change, ChangeSet, Clock, DeviceId, Document, Edit, Entropy, Expected, Losses, Op, Outcome, Patch, Policy,
-    Record, SessionId, SessionKind, UserId, has_more_members, losses,
+    Record, SessionId, SessionKind, Touched, UserId, has_more_members, losses,
 };
 use passerby_actors::handle::{Handle, IdForm};
-use passerby_actors::registry::{Registry, Touched};
 use passerby_actors::store::embedded::files::Disk;
 use passerby_actors::store::embedded::{Durability, Options};
 use passerby_actors::store::{Completions, EmbeddedStore, MemoryStore, Store};
@@ -63,10 +62,6 @@ impl World {
 
     fn store(&self) -> &Arc<dyn Store> {
         self.core.store()
-    }
-
-    fn registry(&self) -> &Registry {
-        self.store().registry()
     }
 
     /// Commits these sets as one message, which the writer never splits: exactly one group if it is idle.
@@ -147,18 +142,18 @@ fn registry(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("registry");
     group.bench_function("record", |bencher| {
         let (world, ids, _) = &*world;
-        bencher.iter(|| world.registry().record(&ids[next()]).unwrap());
+        bencher.iter(|| world.store().record(&ids[next()]).unwrap());
     });
     group.bench_function("record, another thread reads", |bencher| {
         let (world, ids, _) = &*world;
-        let (registry, mut others) = (world.registry(), ids.iter().rev().cycle());
-        let other = move || registry.record(others.next().unwrap());
-        while_another(other, || bencher.iter(|| registry.record(&ids[next()]).unwrap()));
+        let (store, mut others) = (world.store(), ids.iter().rev().cycle());
+        let other = move || store.record(others.next().unwrap());
+        while_another(other, || bencher.iter(|| store.record(&ids[next()]).unwrap()));
     });
     group.bench_function("record, nobody's", |bencher| {
         let (world, ..) = &*world;
         let strangers = new_ids(&entropy, 1, BATCH);
-        bencher.iter(|| assert!(world.registry().record(&strangers[next() % BATCH]).is_none()));
+        bencher.iter(|| assert!(world.store().record(&strangers[next() % BATCH]).is_none()));
     });
     group.bench_function("check", |bencher| {
         let (world, ids, sessions) = &*world;
@@ -173,18 +168,18 @@ fn registry(criterion: &mut Criterion) {
     });
     group.bench_function("touch, recent", |bencher| {
         let (world, ids, _) = &*world;
-        let (registry, clock) = (world.registry(), world.store().clock());
-        bencher.iter(|| assert_ne!(registry.touch(&ids[next()], || clock.now(), window_s, u32::MAX), Touched::Gone));
+        let store = world.store();
+        bencher.iter(|| assert_ne!(store.touch(&ids[next()], window_s, u32::MAX), Touched::Gone));
     });
     group.bench_function("touch, raised", |bencher| {
         let (world, ids, _) = &*world;
-        let (registry, clock) = (world.registry(), world.store().clock());
-        bencher.iter(|| assert_ne!(registry.touch(&ids[next()], || clock.now(), window_s, 0), Touched::Gone));
+        let store = world.store();
+        bencher.iter(|| assert_ne!(store.touch(&ids[next()], window_s, 0), Touched::Gone));
     });
     group.bench_function("touch, raised, another thread touches the same user", |bencher| {
         let (world, ids, _) = &*world;
-        let (registry, clock, id) = (world.registry(), world.store().clock(), ids[0]);
-        let touch = move || registry.touch(&id, || clock.now(), window_s, 0);
+        let (store, id) = (world.store(), ids[0]);
+        let touch = move || store.touch(&id, window_s, 0);
         while_another(touch, || bencher.iter(touch));
     });
     // Nothing but the store may insert. So this is the commit rule and the registry, without a journal; removing as
@@ -398,7 +393,7 @@ fn sweep(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(USERS as u64));
     group.bench_function("a round, none due", |bencher| {
         let (world, janitor) = &*world;
-        let pages = world.registry().pages();
+        let pages = world.store().pages();
         bencher.iter(|| {
             let swept = world.system.block_on(janitor.sweep(pages)).unwrap();
             assert_eq!((swept.pages, swept.expired), (pages, 0));

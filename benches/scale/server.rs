@@ -16,7 +16,7 @@ use passerby_actors::domain::{Cause, ChangeSet, Clock, Op, Outcome, Policy, Reco
 use passerby_actors::handle::Handle;
 use passerby_actors::store::embedded::files::Disk;
 use passerby_actors::store::embedded::{Durability, Options};
-use passerby_actors::store::{Completions, EmbeddedStore, Outcomes, Store};
+use passerby_actors::store::{Completions, EmbeddedStore, Outcomes, Store, View};
 use passerby_actors::system::{SystemClock, SystemEntropy};
 use passerby_benches::{quantile, resident_bytes};
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ struct Sights {
 impl Sights {
     fn look(&self) {
         let (disk, is_generating) = disk_use(&self.folder);
-        let users = self.store.registry().len() as u64;
+        let users = self.store.users() as u64;
         let ratio = disk as f64 / (users.max(1) * ENCODED_BYTES) as f64;
         let mut peaks = self.peaks.lock();
         (peaks.users, peaks.disk) = (users, disk);
@@ -200,7 +200,7 @@ impl Server {
                 let changes = (left / CHANGE_BYTES).saturating_sub(2 * BATCH as u64);
                 let refresh = |number| {
                     let user = id(number % users);
-                    let record = self.store.registry().record(&user).unwrap();
+                    let record = self.store.record(&user).unwrap();
                     let seen = record.version;
                     let record = Record { refresh_counter: record.refresh_counter.wrapping_add(1), ..record };
                     Op::Update { id: user, seen, record, extension: Rewrite::Keep }
@@ -221,12 +221,12 @@ impl Server {
             Ask::SweepRound => {
                 let hold = &self.janitor.stats().hold;
                 let before_us = hold.snapshot().sum_us;
-                let swept = self.janitor.sweep(self.store.registry().pages()).await.unwrap();
+                let swept = self.janitor.sweep(self.store.pages()).await.unwrap();
                 let per_tick_us = (hold.snapshot().sum_us - before_us) as f64 / TICKS_PER_ROUND;
                 json!(Swept { per_tick_us, expired: swept.expired as u64 })
             }
             Ask::Wrong { numbers, present } => {
-                let is_wrong = |number: &u64| self.store.registry().record(&id(*number)).is_some() != present;
+                let is_wrong = |number: &u64| self.store.record(&id(*number)).is_some() != present;
                 json!(numbers.iter().filter(is_wrong).count())
             }
             Ask::Peaks => json!(self.watch.sights.take()),
@@ -265,7 +265,7 @@ impl Server {
 
     async fn remove(&self, users: impl Iterator<Item = UserId>) -> u64 {
         let remove = |id| {
-            let seen = self.store.registry().record(&id).map_or(0, |record| record.version);
+            let seen = self.store.record(&id).map_or(0, |record| record.version);
             Op::Remove { id, seen }
         };
         self.commit(Cause::LoggedOut, users.map(remove)).await
@@ -295,7 +295,7 @@ impl Server {
                 Disturbance::Expiry => {
                     self.clock.ahead_us.fetch_add(JUMP_US, Ordering::Relaxed);
                     *begin_us.borrow_mut() = self.clock.monotonic_us();
-                    self.janitor.sweep(self.store.registry().pages()).await.unwrap();
+                    self.janitor.sweep(self.store.pages()).await.unwrap();
                 }
                 Disturbance::Generation => {
                     while self.clock.monotonic_us() - *begin_us.borrow() < ms * 1000 {

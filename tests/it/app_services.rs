@@ -670,7 +670,7 @@ async fn ninety_days_without_activity_end_a_user_and_a_second_less_does_not() {
             let answer = server.call(REFRESH).bearer(&app.refresh).send().await;
             answer.assert_client_error(401, Some("InvalidSession"), DEAD);
             server.clock.advance_s(61);
-            let pages = server.server.core.store().registry().pages();
+            let pages = server.server.core.store().pages();
             server.server.janitor.sweep(pages).await.unwrap();
             assert!(!server.has_record(&app.user) && !server.has_record(&v1.user));
             let answer = server.call(LOGOUT).bearer(&app.refresh).send().await;

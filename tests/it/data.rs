@@ -11,7 +11,7 @@ use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use passerby::limits::data_work::Whose;
 use passerby_actors::domain::UserId;
 use passerby_actors::store::Store as _;
-use passerby_actors::testkit::until;
+use passerby_actors::testkit::{until, values};
 use serde_json::{Value, json};
 
 use crate::world::{Answer, CREATE, Call, DELETE_USER, END, ROTATE, TestServer, World, client};
@@ -661,7 +661,7 @@ async fn all_documents_together_are_bounded() {
             send(server, &one, INCREMENT, json!({"path": "/n"})).await.assert_problem(507, "data-full");
             changed(&send(server, &one, DELETE, json!({})).await, 2);
             changed(&send(server, &other, PUT, json!({"a": 1})).await, 1);
-            assert_eq!(server.server.store.registry().document_bytes(), 21 + 21 + r#"{"a":1}"#.len());
+            assert_eq!(server.server.store.document_bytes(), 21 + 21 + r#"{"a":1}"#.len());
         })
         .await;
 }
@@ -677,14 +677,14 @@ async fn data_goes_with_its_user_and_leaves_the_disk() {
             let diary = json!({"diary": SECRET});
             let kept = someone(server).await;
             changed(&send(server, &kept, PUT, json!({"kept": true})).await, 1);
-            let before = server.server.store.registry().document_bytes();
+            let before = server.server.store.document_bytes();
             for end in [END, DELETE_USER] {
                 let token = someone(server).await;
                 changed(&send(server, &token, PUT, diary.clone()).await, 1);
                 changed(&send(server, &token, PATCH, json!({"diary": format!("{SECRET}, page 2")})).await, 2);
                 assert_eq!(server.call(end).bearer(&token).send().await.status, 204);
                 server.call(GET).bearer(&token).send().await.assert_problem(401, "session-ended");
-                assert_eq!(server.server.store.registry().document_bytes(), before);
+                assert_eq!(server.server.store.document_bytes(), before);
             }
             let expiring = someone(server).await;
             changed(&send(server, &expiring, PUT, diary).await, 1);
@@ -694,9 +694,9 @@ async fn data_goes_with_its_user_and_leaves_the_disk() {
             let kept = server.call(ROTATE).bearer(&tokens.refresh).send().await.tokens();
             changed(&send(server, &kept.access, PUT, json!({"also": "kept"})).await, 1);
             server.clock.advance_s(11 * 86_400);
-            server.server.janitor.sweep(server.server.core.store().registry().pages()).await.unwrap();
+            server.server.janitor.sweep(server.server.core.store().pages()).await.unwrap();
             let left = 21 + r#"{"also":"kept"}"#.len();
-            assert_eq!(server.server.store.registry().document_bytes(), left, "who expired took it along");
+            assert_eq!(server.server.store.document_bytes(), left, "who expired took it along");
             server.clock.advance_s(86_401);
             until("a generation without it", || {
                 server.clock.advance_s(1);
@@ -749,7 +749,7 @@ async fn linking_keeps_the_document_and_merging_joins_it() {
             let joined = json!({"cart": ["tea", "milk"], "visits": 5, "name": "first", "own": 1});
             assert_eq!(data(server, &merged.tokens().access).await, joined);
             assert_eq!(data(server, &first).await, joined);
-            assert_eq!(server.server.store.registry().values(), 2, "the credential and one document");
+            assert_eq!(values(&*server.server.store), 2, "the credential and one document");
         })
         .await;
 }

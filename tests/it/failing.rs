@@ -230,7 +230,7 @@ async fn a_commit_that_takes_too_long_is_answered_outcome_unknown() {
             // unknown to the client, and then done all the same: grace gives the lost successor
             let again = server.call(ROTATE).bearer(&v1.refresh).send().await;
             assert_eq!(again.status, 200, "{again:?}");
-            until("both users are there", || server.server.core.store().registry().len() == 2).await;
+            until("both users are there", || server.server.core.store().users() == 2).await;
         })
         .await;
 }

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use futures_util::future::{join, join_all};
 use passerby_actors::store::Store;
 use passerby_actors::testkit::faulty::Mode;
-use passerby_actors::testkit::{DAY_S, until};
+use passerby_actors::testkit::{DAY_S, until, values};
 use serde_json::json;
 
 use crate::accounts::{self, jwt};
@@ -60,7 +60,7 @@ pub(crate) fn passed(answer: &Answer) -> String {
 }
 
 pub(crate) fn users(server: &TestServer) -> usize {
-    server.server.store.registry().len()
+    server.server.store.users()
 }
 
 pub(crate) fn from(call: Call, client: &str) -> Call {
@@ -138,7 +138,7 @@ async fn a_first_cookie_lives_as_long_as_the_window() {
                 // a user who leaves in that second is remembered while a lazy cookie of theirs could be good
                 let left = server.call("DELETE /v1/session").header("sec-fetch-site", "same-origin");
                 assert_eq!(leaves.sent(left).send().await.status, 204);
-                server.server.janitor.sweep(server.server.store.registry().pages()).await.unwrap();
+                server.server.janitor.sweep(server.server.store.pages()).await.unwrap();
                 assert_ne!(passed(&leaves.visit(server, AUTO).await), left_id, "an end is an end");
                 server.clock.advance_s(1);
                 assert_ne!(passed(&late.visit(server, AUTO).await), never_back, "and not a second longer");
@@ -247,13 +247,13 @@ async fn who_logged_out_does_not_come_back_by_an_old_lazy_cookie() {
     let server = world.start().await;
     let mut replayed = Jar(lazy.clone());
     assert_ne!(passed(&replayed.visit(&server, AUTO).await), id);
-    assert_eq!(server.server.store.registry().values(), 1);
+    assert_eq!(values(&*server.server.store), 1);
     world.clock.advance_s(90 * DAY_S);
     let mut replayed = Jar(lazy);
     assert_ne!(passed(&replayed.visit(&server, AUTO).await), id, "by now it is too old by itself");
-    let pages = server.server.store.registry().pages();
+    let pages = server.server.store.pages();
     server.server.janitor.sweep(pages).await.unwrap();
-    until("it is forgotten", || server.server.store.registry().values() == 0).await;
+    until("it is forgotten", || values(&*server.server.store) == 0).await;
     server.stop().await;
 }
 

@@ -283,7 +283,7 @@ async fn the_events_of_a_life_are_log_lines() {
 
             let idle = server.log_in().await;
             server.clock.advance_s(90 * DAY_S + 61);
-            server.server.janitor.sweep(server.server.core.store().registry().pages()).await.unwrap();
+            server.server.janitor.sweep(server.server.core.store().pages()).await.unwrap();
             assert_eq!(causes(&idle.user), ["created", "expired"]);
         })
         .await;
@@ -303,7 +303,7 @@ async fn who_is_given_up_has_an_event_and_the_log_says_how_many() {
                 users.push(server.log_in_v1().await.user);
             }
             server.clock.advance_s(2 * DAY_S);
-            let swept = server.server.janitor.sweep(server.server.core.store().registry().pages()).await.unwrap();
+            let swept = server.server.janitor.sweep(server.server.core.store().pages()).await.unwrap();
             let last = |user: &String| captured.events_of(user).pop().unwrap()["fields"]["cause"].clone();
             let gone = users.iter().filter(|user| last(user) == "given-up").count();
             assert!(swept.given_up > 0 && gone == swept.given_up, "{swept:?}, {gone} events");

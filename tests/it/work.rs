@@ -98,7 +98,7 @@ async fn beyond_the_budget_a_proof_of_work_makes_a_user_until_the_budget_of_proo
             assert_eq!(server.metric("passerby_proofs_taken_total").await, 2);
             assert_eq!(server.metric("passerby_proofs_refused_total").await, 4);
             assert_eq!(server.metric("passerby_over_budget_challenges_total").await, 1);
-            assert_eq!(server.server.store.registry().len(), 8);
+            assert_eq!(server.server.store.users(), 8);
         })
         .await;
 }

@@ -15,7 +15,7 @@ use passerby::server::Server;
 use passerby::startup::{self, Application, Ports};
 use passerby_actors::domain::{SessionId, SessionKind, UserId};
 use passerby_actors::handle::Handle;
-use passerby_actors::store::{Health, Store};
+use passerby_actors::store::{Health, Store, View};
 use passerby_actors::testkit::faulty::Faulty;
 use passerby_actors::testkit::{ManualClock, SeededEntropy, until};
 use serde_json::Value;
@@ -227,7 +227,7 @@ impl TestServer {
 
     /// Whether there is a record, whatever its deadline.
     pub(crate) fn has_record(&self, user: &str) -> bool {
-        self.server.store.registry().record(&UserId::parse(user).unwrap()).is_some()
+        self.server.store.record(&UserId::parse(user).unwrap()).is_some()
     }
 
     /// The value of a metric.

@@ -68,7 +68,7 @@ impl Core {
     /// # Errors
     /// `Capacity`.
     pub(crate) fn room_for_user(&self) -> Result<(), Error> {
-        if self.store.registry().len() < self.limits.max_users { Ok(()) } else { Err(Error::Capacity) }
+        if self.store.users() < self.limits.max_users { Ok(()) } else { Err(Error::Capacity) }
     }
 
     /// Whether another lazy id may be kept that ended. While none may, no reader of a lazy cookie is created.
@@ -76,7 +76,7 @@ impl Core {
     /// # Errors
     /// `Capacity`.
     pub(crate) fn room_for_ended(&self) -> Result<(), Error> {
-        let ended = self.store.registry().keys(Family::ENDED_LAZY);
+        let ended = self.store.keys(Family::ENDED_LAZY);
         if ended < self.most_ended() { Ok(()) } else { Err(Error::Capacity) }
     }
 
@@ -90,27 +90,27 @@ impl Core {
 
     /// How many resting users take as much as the users and the registered names together.
     fn users_and_names(&self) -> usize {
-        let registry = self.store.registry();
-        registry.len().saturating_add(registry.keys(Family::CREDENTIAL).saturating_mul(CREDENTIAL_COSTS))
+        let store = &self.store;
+        store.users().saturating_add(store.keys(Family::CREDENTIAL).saturating_mul(CREDENTIAL_COSTS))
     }
 
     /// Every bound: users; users and registered names; lazy ids that ended; documents.
     pub fn bounds(&self) -> [Bound; 4] {
-        let registry = self.store.registry();
-        let (users, names) = (registry.len(), self.users_and_names());
+        let store = &self.store;
+        let (users, names) = (store.users(), self.users_and_names());
         let bound = |name, used, most, then| Bound { name, used, most, then };
         [
             bound("users", users, self.limits.max_users, "nobody is created, and newcomers are answered 503"),
             bound("names", names, self.limits.max_users, "no name is registered, a name counting as eight users"),
             bound(
                 "ended-ids",
-                registry.keys(Family::ENDED_LAZY),
+                store.keys(Family::ENDED_LAZY),
                 self.most_ended(),
                 "readers of lazy cookies are not created, and keep their ids",
             ),
             bound(
                 "documents",
-                registry.document_bytes(),
+                store.document_bytes(),
                 self.policy.documents_bytes,
                 "documents do not grow, and those that would are answered 507",
             ),

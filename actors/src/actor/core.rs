@@ -116,7 +116,7 @@ impl Core {
     /// Logs, once an hour, that a genuine token names a user who was never here: a second server has the same keys and a
     /// data folder of its own, and each calls the other's users dead.
     pub(crate) fn note_stranger(&self, user: &UserId) {
-        if !self.store.registry().was_never_here(user, self.started_ms) {
+        if !self.store.was_never_here(user, self.started_ms) {
             return;
         }
         self.stats.strangers.fetch_add(1, Ordering::Relaxed);
@@ -182,7 +182,7 @@ impl Core {
 
     /// A user's document as it is stored, to be read by [`Document::view`](crate::domain::Document::view).
     pub fn document(&self, user: &UserId) -> Option<Arc<[u8]>> {
-        self.store.registry().value(&ValueKey::document(user))
+        self.store.value(&ValueKey::document(user))
     }
 
     /// A new id, in this form unless the policy has one for all.

@@ -1,4 +1,4 @@
-//! The janitor: sweeps the registry, page by page, and proposes that users whose deadline has passed expire.
+//! The janitor: sweeps the store, page by page, and proposes that users whose deadline has passed expire.
 //!
 //! It only proposes: the store checks each again. A user is proposed a minute after the deadline, when no touch can still
 //! be under way; reads have refused it since the deadline itself.
@@ -106,7 +106,7 @@ struct Place {
 impl Sweep {
     /// One tick's share: as many pages as fill a round in an hour, within the bound on a tick's work.
     async fn tick(&self) -> Swept {
-        let pages = self.core.store.registry().pages();
+        let pages = self.core.store.pages();
         let mut place = self.place.get();
         place.owed = (place.owed + pages).min(pages * TICKS_PER_ROUND);
         self.place.set(place);
@@ -181,7 +181,7 @@ impl Sweep {
         bytes: usize,
         youngest: ServiceTime,
     ) -> Option<Vec<(UserId, ServiceTime)>> {
-        let registry = self.core.store.registry();
+        let store = &self.core.store;
         let width = (self.core.policy.window_s / u32::try_from(AGES).unwrap_or(u32::MAX)).max(1);
         let oldest = youngest.saturating_sub(self.core.policy.window_s);
         // users who are older than possible count in the first
@@ -194,9 +194,9 @@ impl Sweep {
                 *relief = Relief::Counts { next_page: 0, ages: vec![(0, 0); AGES + 2] };
                 Some(Vec::new())
             }
-            Relief::Counts { next_page, ages } if *next_page < registry.pages() => {
+            Relief::Counts { next_page, ages } if *next_page < store.pages() => {
                 let mut with_documents = Vec::new();
-                registry.see_users(*next_page, |id, record| {
+                store.see_users(*next_page, &mut |id, record| {
                     if may_go(record) {
                         let at = age(record.session_started).min(AGES + 1);
                         ages[at].0 += 1;
@@ -206,7 +206,7 @@ impl Sweep {
                     }
                 });
                 for (at, id) in with_documents {
-                    ages[at].1 += registry.value(&ValueKey::document(&id)).map_or(0, |document| document.len());
+                    ages[at].1 += store.value(&ValueKey::document(&id)).map_or(0, |document| document.len());
                 }
                 *next_page += 1;
                 Some(Vec::new())
@@ -232,16 +232,16 @@ impl Sweep {
                 *relief = begin.unwrap_or(Relief::Idle);
                 found_somebody.then(Vec::new)
             }
-            Relief::Proposes { next_page, made_until } if *next_page < registry.pages() => {
+            Relief::Proposes { next_page, made_until } if *next_page < store.pages() => {
                 let mut found = Vec::new();
-                registry.see_users(*next_page, |id, record| {
+                store.see_users(*next_page, &mut |id, record| {
                     if may_go(record) && record.session_started <= *made_until {
                         found.push((*id, record.session_started));
                     }
                 });
                 *next_page += 1;
                 // a user without a document makes no room for documents
-                let makes_room = |id: &UserId| users > 0 || registry.value(&ValueKey::document(id)).is_some();
+                let makes_room = |id: &UserId| users > 0 || store.value(&ValueKey::document(id)).is_some();
                 found.retain(|(id, _)| !is_live(id) && makes_room(id));
                 if bytes == 0 {
                     found.truncate(users);
@@ -303,28 +303,41 @@ impl Sweep {
 
     fn look_at_next_page(&self) -> (Vec<UserId>, Vec<Seen>, u64) {
         let (store, mut place) = (&self.core.store, self.place.get());
-        let (clock, registry) = (store.clock(), store.registry());
+        let clock = store.clock();
         let (before_us, now, window_s) = (clock.monotonic_us(), clock.now(), self.core.policy.window_s);
-        let expired = registry.select(place.next_page, |record| {
-            record.deadline(window_s).is_some_and(|deadline| now >= deadline.saturating_add(GRACE_S))
-        });
-        let given_up = registry.select_values(place.next_page, |key, bytes| match key.family {
-            Family::CREDENTIAL => Credential::decode(bytes).is_ok_and(|known| {
-                let has_user = || registry.resolve(&Credential::identity(&known.name)).is_some();
-                known.is_given_up(false, now) && known.is_given_up(has_user(), now)
-            }),
-            Family::ENDED_LAZY => {
-                let ended = bytes.try_into().map_or(0, ServiceTime::from_be_bytes);
-                now >= ended.saturating_add(window_s)
+        let (mut expired, mut given_up) = (Vec::new(), Vec::new());
+        store.see_users(place.next_page, &mut |id, record| {
+            if record.deadline(window_s).is_some_and(|deadline| now >= deadline.saturating_add(GRACE_S)) {
+                expired.push(*id);
             }
-            _ => false,
+        });
+        store.see_values(place.next_page, &mut |key, bytes| {
+            let may_go = match key.family {
+                Family::CREDENTIAL => Credential::decode(bytes).is_ok_and(|known| known.is_given_up(false, now)),
+                Family::ENDED_LAZY => {
+                    let ended = (**bytes).try_into().map_or(0, ServiceTime::from_be_bytes);
+                    now >= ended.saturating_add(window_s)
+                }
+                _ => false,
+            };
+            if may_go {
+                given_up.push((key.clone(), Arc::clone(bytes)));
+            }
+        });
+        // whether a name has a user is another question to the store, which is not asked while it is looked at
+        given_up.retain(|(key, bytes)| {
+            key.family != Family::CREDENTIAL
+                || Credential::decode(bytes).is_ok_and(|known| {
+                    let has_user = store.resolve(&Credential::identity(&known.name)).is_some();
+                    known.is_given_up(has_user, now)
+                })
         });
         let us = clock.monotonic_us().saturating_sub(before_us);
         self.stats.pages.fetch_add(1, Ordering::Relaxed);
         self.stats.hold.record(us);
         place.owed = place.owed.saturating_sub(TICKS_PER_ROUND);
         place.next_page += 1;
-        if place.next_page == registry.pages() {
+        if place.next_page == store.pages() {
             place.next_page = 0;
             let now_ms = clock.monotonic_ms();
             self.stats.round_s.store(now_ms.saturating_sub(place.round_began_ms) / 1000, Ordering::Relaxed);

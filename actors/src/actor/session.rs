@@ -100,7 +100,7 @@ impl Session {
         let Some(mut sockets) = self.sockets.take() else { return };
         match self.current() {
             None => {
-                if let Some(survivor) = self.core.store.registry().survivor(&self.id) {
+                if let Some(survivor) = self.core.store.survivor(&self.id) {
                     sockets.tell_all(Push::Merged { survivor, merged: self.id });
                 }
                 sockets.end_all(cause);
@@ -311,7 +311,7 @@ impl Handler<Notice> for Session {
 
     fn handle(&mut self, Notice(applied): Notice, context: &mut Self::Context) {
         self.tell_of(applied);
-        if self.core.store.registry().record(&self.id).is_none() {
+        if self.core.store.record(&self.id).is_none() {
             tracing::debug!(user = %self.id, cause = applied.cause.name(), "the user is gone, and its actor ends");
             // the holder of a lease passivates the actor when it gives it back
             self.resting |= self.core.directory.retire(&self.id, u64::MAX).is_some();

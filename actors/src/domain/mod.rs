@@ -28,6 +28,6 @@ pub use merge::{MergePolicy, Merged};
 pub use meter::{Count, MAX_ITEMS, MAX_METERS, MeterMerge, MeterOperation, Meters, Period, Reading};
 pub use operation::{Operation, Refusal, Reply};
 pub use policy::{MAX_ANONYMOUS_SESSIONS, MAX_API_KEYS, MAX_IDENTITIES, Policy};
-pub use record::{Flags, LAZY_S, Record, SessionKind};
+pub use record::{Flags, LAZY_S, Record, SessionKind, Touched};
 pub use session::{LoginMethod, Opening, Predecessor, Session, Sessions};
 pub use user::{Decision, UserState};

@@ -6,6 +6,17 @@ use super::clock::ServiceTime;
 /// good for as long as the window was when they were issued, and the end of a reader is remembered for the window.
 pub const LAZY_S: u32 = 30 * 86_400;
 
+/// What a touch found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touched {
+    /// The user is gone, or its deadline has come.
+    Gone,
+    /// The last activity is recent enough.
+    Recent,
+    /// The last activity was raised to this time, which the store writes with its next group.
+    Raised(ServiceTime),
+}
+
 /// How a session was begun; fixed at its start. Each refresh endpoint accepts its own kind alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]

@@ -4,9 +4,8 @@ use super::Handle;
 use crate::actor::{CREDENTIAL_COSTS, Error, event};
 use crate::domain::{
     Flags, LOCAL_USERPASS, LoginMethod, Operation, Policy, Record, Refusal, ServiceTime, SessionId, SessionKind,
-    UserId, UserState,
+    Touched, UserId, UserState,
 };
-use crate::registry::Touched;
 
 /// The number of the session that an anonymous user is created with.
 const FIRST_SESSION: u32 = 1;
@@ -76,8 +75,7 @@ impl Handle {
     /// `Refused`: there is none, or its user is disabled. While the store cannot write: `NotWritable`.
     pub fn successor(&self, user: &UserId, ended: &SessionId, within_s: u32) -> Result<Live, Error> {
         let (store, policy) = (&self.core().store, &self.core().policy);
-        let registry = store.registry();
-        let survivor = || registry.survivor(user).and_then(|survivor| store.load(&survivor));
+        let survivor = || store.survivor(user).and_then(|survivor| store.load(&survivor));
         let state = store.load(user).or_else(survivor).ok_or_else(|| self.core().refuse(Refusal::Gone))?;
         let session = state.successor(user, ended, store.clock().now(), within_s, policy);
         let session = session.ok_or_else(|| self.core().refuse(Refusal::SessionEnded))?;
@@ -87,8 +85,8 @@ impl Handle {
 
     pub(super) fn live_session(&self, user: &UserId, session: &SessionId, epoch: Option<u8>) -> Result<Live, Refusal> {
         let (store, policy) = (&self.core().store, &self.core().policy);
-        let (registry, now) = (store.registry(), store.clock().now());
-        let record = registry.record(user).ok_or(Refusal::Gone)?;
+        let now = store.clock().now();
+        let record = store.record(user).ok_or(Refusal::Gone)?;
         if record.is_expired(now, policy.window_s) {
             return Err(Refusal::Gone);
         }
@@ -135,14 +133,10 @@ impl Handle {
             self.note_seen(*user, live.number);
         }
         if now.saturating_sub(record.last_seen) >= policy.touch_granularity_s {
-            let touched = registry.touch(user, || store.clock().now(), policy.window_s, policy.touch_granularity_s);
-            match touched {
+            match store.touch(user, policy.window_s, policy.touch_granularity_s) {
                 Touched::Gone => return Err(Refusal::Gone),
                 Touched::Recent => {}
-                Touched::Raised(at) => {
-                    store.note_touch(*user, at);
-                    live.returned = returned(&live.record, of_account.as_ref(), at, policy);
-                }
+                Touched::Raised(at) => live.returned = returned(&live.record, of_account.as_ref(), at, policy),
             }
         }
         Ok(live)

@@ -48,11 +48,11 @@ impl Handle {
     /// # Errors
     /// `Refused`: the reader has ended, whether or not it was ever created, or was linked: the lazy cookie is no longer valid.
     pub fn lazy(&self, user: &UserId) -> Result<Option<Live>, Error> {
-        let registry = self.core().store.registry();
-        if registry.value(&ValueKey::ended_lazy(user)).is_some() {
+        let store = &self.core().store;
+        if store.value(&ValueKey::ended_lazy(user)).is_some() {
             return Err(self.core().refuse(Refusal::Gone));
         }
-        if registry.record(user).is_none() {
+        if store.record(user).is_none() {
             return Ok(None);
         }
         self.made_lazily(user).map(Some)
@@ -82,7 +82,7 @@ impl Handle {
     /// `Refused`: the reader was created and has ended, or was linked: the lazy cookie is no longer valid. `Capacity`.
     pub async fn make_lazily(&self, user: &UserId) -> Result<LoggedIn, Error> {
         let core = self.core();
-        if core.store.registry().record(user).is_some() {
+        if core.store.record(user).is_some() {
             return self.known_lazily(user);
         }
         core.writable()?;
@@ -114,7 +114,7 @@ impl Handle {
     pub async fn end_lazily(&self, user: &UserId) -> Result<(), Error> {
         let core = self.core();
         core.writable()?;
-        if core.store.registry().record(user).is_none() {
+        if core.store.record(user).is_none() {
             core.room_for_ended()?;
         }
         let permit = core.permit()?;

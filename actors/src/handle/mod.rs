@@ -208,8 +208,8 @@ impl Handle {
         origin: Option<u64>,
         may_grow: bool,
     ) -> Result<Edited, Error> {
-        let (registry, policy) = (self.core().store.registry(), &self.core().policy);
-        let may_grow = may_grow && registry.document_bytes() < policy.documents_bytes;
+        let (store, policy) = (&self.core().store, &self.core().policy);
+        let may_grow = may_grow && store.document_bytes() < policy.documents_bytes;
         let operation = operation.map(|name| OperationId::new(name, &change));
         let edit = Edit { change, expected, operation, origin, may_grow };
         match self.perform(user, Operation::Edit(edit)).await? {

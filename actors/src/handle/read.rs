@@ -19,12 +19,12 @@ impl Handle {
 
     /// Whether there is such a user.
     pub fn exists(&self, user: &UserId) -> bool {
-        self.core().store.registry().record(user).is_some()
+        self.core().store.record(user).is_some()
     }
 
     /// The user that this one became part of.
     pub fn survivor(&self, user: &UserId) -> Option<UserId> {
-        self.core().store.registry().survivor(user)
+        self.core().store.survivor(user)
     }
 
     /// The user who has an identity.

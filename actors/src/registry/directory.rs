@@ -11,7 +11,7 @@ use crate::domain::UserId;
 ///
 /// An address is handed out with a lease, raised under the entry's lock and lowered by [`Directory::release`]; an entry
 /// leaves only without leases. So an address that turns out closed belonged to an actor that died.
-pub struct Directory<A> {
+pub(crate) struct Directory<A> {
     live: ById<Live<A>>,
     deaths: ById<Deaths>,
 }
@@ -33,11 +33,11 @@ struct Deaths {
 }
 
 /// An address on loan.
-pub struct Lease<A> {
+pub(crate) struct Lease<A> {
     /// Where to send.
-    pub address: A,
+    pub(crate) address: A,
     /// Which life of the actor this is.
-    pub incarnation: u64,
+    pub(crate) incarnation: u64,
 }
 
 /// When a user's actor dies too often.
@@ -54,22 +54,22 @@ impl<A: Clone> Default for Directory<A> {
 
 impl<A: Clone> Directory<A> {
     /// How many users are live.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.live.len()
     }
 
     /// Whether no user is live.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// The live user's address, on lease.
-    pub fn lease(&self, id: &UserId, now_ms: u64) -> Option<Lease<A>> {
+    pub(crate) fn lease(&self, id: &UserId, now_ms: u64) -> Option<Lease<A>> {
         self.live.map(id).get_mut(id).map(|mut live| live.lend(now_ms))
     }
 
     /// The live user's address, on lease, activating it with `start` under the entry's lock if the user rests.
-    pub fn lease_or_activate(
+    pub(crate) fn lease_or_activate(
         &self,
         id: &UserId,
         now_ms: u64,
@@ -89,7 +89,7 @@ impl<A: Clone> Directory<A> {
     }
 
     /// Gives a lease back.
-    pub fn release(&self, id: &UserId, incarnation: u64) {
+    pub(crate) fn release(&self, id: &UserId, incarnation: u64) {
         if let Some(mut live) = self.live.map(id).get_mut(id)
             && live.incarnation == incarnation
         {
@@ -98,12 +98,12 @@ impl<A: Clone> Directory<A> {
     }
 
     /// The address and worker of a live user, without a lease: for notices, which may be lost.
-    pub fn peek(&self, id: &UserId) -> Option<(A, usize)> {
+    pub(crate) fn peek(&self, id: &UserId) -> Option<(A, usize)> {
         self.live.with(id, |live| (live.address.clone(), live.worker))
     }
 
     /// Removes the entry if no lease is out and it was last used at `idle_since_ms` or before.
-    pub fn retire(&self, id: &UserId, idle_since_ms: u64) -> Option<A> {
+    pub(crate) fn retire(&self, id: &UserId, idle_since_ms: u64) -> Option<A> {
         let removed = self.live.map(id).remove_if(id, |_, live| live.leases == 0 && live.last_used_ms <= idle_since_ms);
         removed.map(|(_, live)| {
             self.live.len.fetch_sub(1, Ordering::Relaxed);
@@ -112,7 +112,7 @@ impl<A: Clone> Directory<A> {
     }
 
     /// Removes the entry of an actor that is known to be dead, leases or not.
-    pub fn forget(&self, id: &UserId, incarnation: u64) -> bool {
+    pub(crate) fn forget(&self, id: &UserId, incarnation: u64) -> bool {
         let removed = self.live.map(id).remove_if(id, |_, live| live.incarnation == incarnation).is_some();
         if removed {
             self.live.len.fetch_sub(1, Ordering::Relaxed);
@@ -121,7 +121,7 @@ impl<A: Clone> Directory<A> {
     }
 
     /// The users live on this worker who were last used at `idle_since_ms` or before, with the incarnation of each.
-    pub fn idle(&self, worker: usize, idle_since_ms: u64) -> Vec<(UserId, u64)> {
+    pub(crate) fn idle(&self, worker: usize, idle_since_ms: u64) -> Vec<(UserId, u64)> {
         let mut found = Vec::new();
         self.visit(|id, live| {
             if live.worker == worker && live.last_used_ms <= idle_since_ms {
@@ -132,7 +132,7 @@ impl<A: Clone> Directory<A> {
     }
 
     /// The `count` users, on whichever worker, who were last used the longest ago.
-    pub fn longest_idle(&self, count: usize) -> Vec<UserId> {
+    pub(crate) fn longest_idle(&self, count: usize) -> Vec<UserId> {
         let mut found = Vec::with_capacity(self.len());
         self.visit(|id, live| found.push((live.last_used_ms, *id)));
         if count < found.len() {
@@ -149,7 +149,7 @@ impl<A: Clone> Directory<A> {
     }
 
     /// Counts a death. Answers for how long (ms) the user's stateful calls are refused, if it died too often.
-    pub fn count_death(&self, id: &UserId, now_ms: u64) -> Option<u64> {
+    pub(crate) fn count_death(&self, id: &UserId, now_ms: u64) -> Option<u64> {
         let mut entry = self.deaths.map(id).entry(*id).or_default();
         let deaths = entry.value_mut();
         if now_ms.saturating_sub(deaths.first_ms) > DEATHS_WITHIN_MS || deaths.count == 0 {
@@ -165,13 +165,13 @@ impl<A: Clone> Directory<A> {
     }
 
     /// For how many more milliseconds the user's stateful calls are refused.
-    pub fn blocked_for_ms(&self, id: &UserId, now_ms: u64) -> Option<u64> {
+    pub(crate) fn blocked_for_ms(&self, id: &UserId, now_ms: u64) -> Option<u64> {
         let until = self.deaths.with(id, |deaths| deaths.blocked_until_ms)?;
         until.checked_sub(now_ms).filter(|ms| *ms > 0)
     }
 
     /// Forgets deaths that no longer matter, so that the list stays short.
-    pub fn forget_old_deaths(&self, now_ms: u64) {
+    pub(crate) fn forget_old_deaths(&self, now_ms: u64) {
         for map in &self.deaths.maps {
             map.retain(|_, deaths| {
                 now_ms < deaths.blocked_until_ms.max(deaths.first_ms).saturating_add(2 * LONGEST_BLOCK_MS)

@@ -18,9 +18,9 @@ use dashmap::mapref::entry::Entry;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-pub use self::directory::{Directory, Lease};
+pub(crate) use self::directory::{Directory, Lease};
 use self::maps::{ById, CLASSES, MAX_ENTRIES_PER_MAP, MIN_MAPS, Maps};
-use crate::domain::{Alias, Extension, Family, IdentityKey, Record, ServiceTime, UserId, UserState, ValueKey};
+use crate::domain::{Alias, Extension, Family, IdentityKey, Record, ServiceTime, Touched, UserId, ValueKey};
 
 /// A record as it lies in the registry: 16 bytes, of which `last_seen` can be raised under a shared lock.
 struct Slot {
@@ -47,20 +47,9 @@ impl Slot {
     }
 }
 
-/// What a touch found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Touched {
-    /// The user is gone, or its deadline has come.
-    Gone,
-    /// The last activity is recent enough.
-    Recent,
-    /// The last activity was raised to this time, which the journal should hear of.
-    Raised(ServiceTime),
-}
-
 /// One entry of a page: a user's record, an extension record or something of a later version's family.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Item {
+pub(crate) enum Item {
     /// A user's record.
     User(UserId, Record),
     /// A user's extension record.
@@ -96,7 +85,7 @@ impl Ended {
 }
 
 /// Every user, and what hangs on users.
-pub struct Registry {
+pub(crate) struct Registry {
     users: ById<Slot>,
     extensions: ById<Arc<[u8]>>,
     identities: Maps<IdentityKey, UserId, RandomState>,
@@ -110,12 +99,12 @@ pub struct Registry {
 
 impl Registry {
     /// An empty registry whose maps stay small up to `max_users`.
-    pub fn new(max_users: usize) -> Self {
+    pub(crate) fn new(max_users: usize) -> Self {
         Self::with_room(max_users, 0)
     }
 
     /// The same, with room for so many users at once.
-    pub fn with_room(max_users: usize, users: usize) -> Self {
+    pub(crate) fn with_room(max_users: usize, users: usize) -> Self {
         let maps = max_users.div_ceil(MAX_ENTRIES_PER_MAP).max(MIN_MAPS).next_power_of_two();
         Self {
             users: Maps::with_room(maps, users),
@@ -130,46 +119,45 @@ impl Registry {
     }
 
     /// How many users there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.users.len()
     }
 
-    /// Whether there are no users.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// How many maps there are: pages are numbered below it.
-    pub fn pages(&self) -> usize {
+    pub(crate) fn pages(&self) -> usize {
         self.users.maps.len()
     }
 
     /// A user's compact record.
-    pub fn record(&self, id: &UserId) -> Option<Record> {
+    pub(crate) fn record(&self, id: &UserId) -> Option<Record> {
         self.users.with(id, Slot::record)
     }
 
-    /// A user with all that is kept about them. (Extension records are read once before they get here: by the codec at
-    /// recovery, which refuses what it cannot read, and by the writer of the value.)
-    pub fn load(&self, id: &UserId) -> Option<UserState> {
+    /// A user's record and extension record, of the same commit.
+    pub(crate) fn records(&self, id: &UserId) -> Option<(Record, Option<Arc<[u8]>>)> {
         // the extension record is read and written under its user's lock, so that the two belong together
-        let (record, bytes) = self.users.with(id, |slot| (slot.record(), self.extensions.with(id, Arc::clone)))?;
-        let extension = match bytes {
-            None => None,
-            Some(bytes) => Some(Extension::decode(&bytes).ok()?),
-        };
-        let [meters, document] = ValueKey::of_user(id).map(|key| self.value(&key));
-        Some(UserState { id: *id, record, extension, meters, document })
+        self.users.with(id, |slot| (slot.record(), self.extensions.with(id, Arc::clone)))
+    }
+
+    /// A user's extension record, as it is stored.
+    pub(crate) fn extension(&self, id: &UserId) -> Option<Arc<[u8]>> {
+        self.extensions.with(id, Arc::clone)
     }
 
     /// The user who has this identity.
-    pub fn resolve(&self, identity: &IdentityKey) -> Option<UserId> {
+    pub(crate) fn resolve(&self, identity: &IdentityKey) -> Option<UserId> {
         self.identities.with(identity, |id| *id)
     }
 
     /// Marks activity: under the entry's lock reads the clock, checks the deadline and raises `last_seen`, if it is at least
     /// `granularity_s` old.
-    pub fn touch(&self, id: &UserId, now: impl FnOnce() -> ServiceTime, window_s: u32, granularity_s: u32) -> Touched {
+    pub(crate) fn touch(
+        &self,
+        id: &UserId,
+        now: impl FnOnce() -> ServiceTime,
+        window_s: u32,
+        granularity_s: u32,
+    ) -> Touched {
         self.users
             .with(id, |slot| {
                 let (now, record) = (now(), slot.record());
@@ -185,25 +173,14 @@ impl Registry {
             .unwrap_or(Touched::Gone)
     }
 
-    /// The users of one page for whom `wanted` holds.
-    pub fn select(&self, page: usize, wanted: impl Fn(&Record) -> bool) -> Vec<UserId> {
-        let mut found = Vec::new();
-        self.see_users(page, |id, record| {
-            if wanted(record) {
-                found.push(*id);
-            }
-        });
-        found
-    }
-
     /// Calls `see` for each user of one page.
-    pub fn see_users(&self, page: usize, mut see: impl FnMut(&UserId, &Record)) {
+    pub(crate) fn see_users(&self, page: usize, mut see: impl FnMut(&UserId, &Record)) {
         self.users.visit(page, |id, slot| see(id, &slot.record()));
     }
 
     /// Whether this id was never given out here: its user was created after `since_ms` (Unix time in milliseconds), is not here, and
     /// is not one of those that ended since. False where that is not known.
-    pub fn was_never_here(&self, id: &UserId, since_ms: u64) -> bool {
+    pub(crate) fn was_never_here(&self, id: &UserId, since_ms: u64) -> bool {
         if id.created_ms() <= since_ms || self.record(id).is_some() || self.survivor(id).is_some() {
             return false;
         }
@@ -212,22 +189,17 @@ impl Registry {
     }
 
     /// Whose data the data of this id is now, if its user became part of an account.
-    pub fn survivor(&self, id: &UserId) -> Option<UserId> {
+    pub(crate) fn survivor(&self, id: &UserId) -> Option<UserId> {
         self.aliases.with(id, |survivor| *survivor)
     }
 
     /// The value of a key of any other family.
-    pub fn value(&self, key: &ValueKey) -> Option<Arc<[u8]>> {
+    pub(crate) fn value(&self, key: &ValueKey) -> Option<Arc<[u8]>> {
         self.values.with(key, Arc::clone)
     }
 
-    /// How many keys of other families there are.
-    pub fn values(&self) -> usize {
-        self.values.len()
-    }
-
     /// How many keys of a family there are; 0 for one of a later version.
-    pub fn keys(&self, family: Family) -> usize {
+    pub(crate) fn keys(&self, family: Family) -> usize {
         match family {
             Family::USER => self.users.len(),
             Family::EXTENSION => self.extensions.len(),
@@ -236,34 +208,28 @@ impl Registry {
     }
 
     /// How many identities and API keys have an owner.
-    pub fn identities(&self) -> usize {
+    pub(crate) fn identities(&self) -> usize {
         self.identities.len()
     }
 
     /// How many users became part of others that are there.
-    pub fn aliases(&self) -> usize {
+    pub(crate) fn aliases(&self) -> usize {
         self.aliases.len()
     }
 
     /// How many bytes all documents take.
-    pub fn document_bytes(&self) -> usize {
+    pub(crate) fn document_bytes(&self) -> usize {
         self.document_bytes.load(Ordering::Relaxed)
     }
 
-    /// The values of one page for which `wanted` holds.
-    pub fn select_values(&self, page: usize, wanted: impl Fn(&ValueKey, &[u8]) -> bool) -> Vec<(ValueKey, Arc<[u8]>)> {
-        let mut found = Vec::new();
-        self.values.visit(page, |key, value| {
-            if wanted(key, value) {
-                found.push((key.clone(), Arc::clone(value)));
-            }
-        });
-        found
+    /// Calls `see` for each value of one page.
+    pub(crate) fn see_values(&self, page: usize, mut see: impl FnMut(&ValueKey, &Arc<[u8]>)) {
+        self.values.visit(page, |key, value| see(key, value));
     }
 
     /// Copies one page of each kind: some users, some extension records (of other users: the maps differ), some values.
     /// There are at least as many pages as maps of each kind.
-    pub fn page(&self, page: usize) -> Vec<Item> {
+    pub(crate) fn page(&self, page: usize) -> Vec<Item> {
         // before the map is held
         let mut items = Vec::with_capacity(self.users.maps.get(page).map_or(0, DashMap::len));
         self.users.visit(page, |id, slot| items.push(Item::User(*id, slot.record())));

@@ -1,4 +1,4 @@
-//! The commit rule: each set is checked against the registry plus the sets before it in the same group.
+//! The commit rule: each set is checked against what is stored plus the sets before it in the same group.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,15 +9,15 @@ use foldhash::fast::RandomState;
 use super::Sets;
 use super::apply::Effect;
 use super::completion::{Applied, Outcomes};
+use super::view::View;
 use crate::domain::{
     Cause, ChangeSet, Continued, Extension, Flags, IdentityKey, Op, Outcome, Record, Rewrite, ServiceTime, UserId,
     ValueKey,
 };
-use crate::registry::Registry;
 
-/// The sets of one group that have passed, as the registry will be when they are applied.
-pub(super) struct Group<'a> {
-    registry: &'a Registry,
+/// The sets of one group that have passed, as what is stored will be when they are applied.
+pub(super) struct Group<'a, V: ?Sized> {
+    stored: &'a V,
     users: Overlay<UserId, Record>,
     identities: Overlay<IdentityKey, UserId>,
     /// the identities and keys in each user's extension record
@@ -27,7 +27,7 @@ pub(super) struct Group<'a> {
     pub(super) effects: Vec<Effect>,
 }
 
-/// What differs from the registry: a value, or its absence.
+/// What differs from what is stored: a value, or its absence.
 struct Overlay<K, V> {
     passed: HashMap<K, Option<V>, RandomState>,
     /// of the set being checked, in order
@@ -69,10 +69,10 @@ impl Accepted<'_> {
     }
 }
 
-impl<'a> Group<'a> {
-    pub(super) fn new(registry: &'a Registry) -> Self {
+impl<'a, V: View + ?Sized> Group<'a, V> {
+    pub(super) fn new(stored: &'a V) -> Self {
         Self {
-            registry,
+            stored,
             users: Overlay::new(),
             identities: Overlay::new(),
             owned: Overlay::new(),
@@ -124,7 +124,7 @@ impl<'a> Group<'a> {
     }
 
     fn user(&self, id: &UserId) -> Option<Record> {
-        self.users.get(id, || self.registry.record(id))
+        self.users.get(id, || self.stored.record(id))
     }
 
     fn add_op(&mut self, op: Op, at: ServiceTime) -> Option<()> {
@@ -171,7 +171,7 @@ impl<'a> Group<'a> {
                 self.remove(id, &current, None);
             }
             Op::Claim { identity, user } => {
-                let owner = self.identities.get(&identity, || self.registry.resolve(&identity));
+                let owner = self.identities.get(&identity, || self.stored.resolve(&identity));
                 if owner.is_some_and(|owner| owner != user) {
                     return None;
                 }
@@ -180,7 +180,7 @@ impl<'a> Group<'a> {
             Op::Demand { id } => drop(self.user(&id)?),
             Op::Continue { .. } => {}
             Op::Unclaimed { identity } => {
-                if self.identities.get(&identity, || self.registry.resolve(&identity)).is_some() {
+                if self.identities.get(&identity, || self.stored.resolve(&identity)).is_some() {
                     return None;
                 }
             }
@@ -217,7 +217,7 @@ impl<'a> Group<'a> {
     }
 
     fn value(&self, key: &ValueKey) -> Option<Arc<[u8]>> {
-        self.values.get(key, || self.registry.value(key))
+        self.values.get(key, || self.stored.value(key))
     }
 
     /// Removes a user. The id of one who was created lazily is remembered while its lazy cookie may still be good.
@@ -251,13 +251,13 @@ impl<'a> Group<'a> {
         self.owned.set(id, Some(claims));
     }
 
-    /// Sets free the identities that this user has so far, in the registry or by an earlier set of the group, but for those
+    /// Sets free the identities that this user has so far, stored or by an earlier set of the group, but for those
     /// that are kept. With an identity goes its credential.
     fn free_identities(&mut self, id: UserId, kept: &[IdentityKey]) {
         let stored = || {
-            let extended = self.registry.record(&id).is_some_and(|record| record.flags.has(Flags::EXTENDED));
-            let user = if extended { self.registry.load(&id) } else { None };
-            user.and_then(|user| user.extension).map(|extension| extension.claims())
+            let extended = self.stored.record(&id).is_some_and(|record| record.flags.has(Flags::EXTENDED));
+            let bytes = if extended { self.stored.extension(&id) } else { None };
+            bytes.and_then(|bytes| Extension::decode(&bytes).ok()).map(|extension| extension.claims())
         };
         for key in self.owned.get(&id, stored).unwrap_or_default() {
             if kept.contains(&key) {

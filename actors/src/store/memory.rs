@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use super::apply::Effect;
 use super::check::Group;
 use super::completion::ReplyTo;
-use super::{Health, Sets, Store, Watcher};
-use crate::domain::{Clock, ServiceClock, ServiceTime, UserId};
+use super::{Health, Sets, Store, View, Watcher};
+use crate::domain::{Clock, Family, IdentityKey, Record, ServiceClock, Touched, UserId, UserState, ValueKey};
 use crate::registry::Registry;
 
 /// Forgets everything when dropped.
@@ -26,11 +26,29 @@ impl MemoryStore {
     }
 }
 
-impl Store for MemoryStore {
-    fn registry(&self) -> &Registry {
-        &self.registry
+impl View for MemoryStore {
+    fn record(&self, id: &UserId) -> Option<Record> {
+        self.registry.record(id)
     }
 
+    fn extension(&self, id: &UserId) -> Option<Arc<[u8]>> {
+        self.registry.extension(id)
+    }
+
+    fn resolve(&self, identity: &IdentityKey) -> Option<UserId> {
+        self.registry.resolve(identity)
+    }
+
+    fn value(&self, key: &ValueKey) -> Option<Arc<[u8]>> {
+        self.registry.value(key)
+    }
+
+    fn load(&self, id: &UserId) -> Option<UserState> {
+        self.registry.load(id)
+    }
+}
+
+impl Store for MemoryStore {
     fn clock(&self) -> &ServiceClock {
         &self.clock
     }
@@ -50,7 +68,9 @@ impl Store for MemoryStore {
         reply.deliver(outcomes).wake();
     }
 
-    fn note_touch(&self, _: UserId, _: ServiceTime) {}
+    fn touch(&self, id: &UserId, window_s: u32, granularity_s: u32) -> Touched {
+        self.registry.touch(id, || self.clock.now(), window_s, granularity_s)
+    }
 
     fn health(&self) -> Health {
         Health::Writable
@@ -58,5 +78,41 @@ impl Store for MemoryStore {
 
     fn watch(&self, watcher: Arc<dyn Watcher>) {
         *self.watcher.lock() = Some(watcher);
+    }
+
+    fn survivor(&self, id: &UserId) -> Option<UserId> {
+        self.registry.survivor(id)
+    }
+
+    fn was_never_here(&self, id: &UserId, since_ms: u64) -> bool {
+        self.registry.was_never_here(id, since_ms)
+    }
+
+    fn keys(&self, family: Family) -> usize {
+        self.registry.keys(family)
+    }
+
+    fn identities(&self) -> usize {
+        self.registry.identities()
+    }
+
+    fn aliases(&self) -> usize {
+        self.registry.aliases()
+    }
+
+    fn document_bytes(&self) -> usize {
+        self.registry.document_bytes()
+    }
+
+    fn pages(&self) -> usize {
+        self.registry.pages()
+    }
+
+    fn see_users(&self, page: usize, see: &mut dyn FnMut(&UserId, &Record)) {
+        self.registry.see_users(page, see);
+    }
+
+    fn see_values(&self, page: usize, see: &mut dyn FnMut(&ValueKey, &Arc<[u8]>)) {
+        self.registry.see_values(page, see);
     }
 }

@@ -8,18 +8,19 @@ mod check;
 mod completion;
 pub mod embedded;
 mod memory;
+mod view;
 
 pub use apply::Effect;
 pub use completion::{Applied, CompletionQueue, Completions, Outcomes, ReplyTo, Waiter};
 pub use embedded::EmbeddedStore;
 pub use memory::MemoryStore;
+pub use view::View;
 
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::domain::{ChangeSet, IdentityKey, ServiceClock, ServiceTime, UserId, UserState};
-use crate::registry::Registry;
+use crate::domain::{ChangeSet, Family, Record, ServiceClock, Touched, UserId, ValueKey};
 
 /// Whether the store can write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,11 +42,8 @@ pub trait Watcher: Send + Sync {
     fn queue_of(&self, id: &UserId) -> Option<Arc<CompletionQueue>>;
 }
 
-/// Where users are kept.
-pub trait Store: Send + Sync + 'static {
-    /// Every durable record, for reads that enter no queue.
-    fn registry(&self) -> &Registry;
-
+/// Where users are kept. Its reads ([`View`]) enter no queue.
+pub trait Store: View + Send + Sync + 'static {
     /// The clock by which users expire.
     fn clock(&self) -> &ServiceClock;
 
@@ -53,8 +51,9 @@ pub trait Store: Send + Sync + 'static {
     /// they are durable.
     fn commit(&self, sets: Sets, reply: ReplyTo);
 
-    /// Writes an activity that the registry already shows, with the next group; no caller waits for it.
-    fn note_touch(&self, id: UserId, at: ServiceTime);
+    /// Marks activity, if the last one is at least `granularity_s` old and the deadline has not come (`window_s` after it). All
+    /// readers see it at once; it is written with the next group, and no caller waits for that.
+    fn touch(&self, id: &UserId, window_s: u32, granularity_s: u32) -> Touched;
 
     /// Whether it can write.
     fn health(&self) -> Health;
@@ -62,13 +61,37 @@ pub trait Store: Send + Sync + 'static {
     /// The watcher of applied changes from now on.
     fn watch(&self, watcher: Arc<dyn Watcher>);
 
-    /// A user with all that is kept about them.
-    fn load(&self, id: &UserId) -> Option<UserState> {
-        self.registry().load(id)
+    /// Whose data the data of this id is now, if its user became part of an account.
+    fn survivor(&self, id: &UserId) -> Option<UserId>;
+
+    /// Whether this id was never given out here: its user was created after `since_ms` (Unix time in milliseconds), is not here, and
+    /// is not one of those that ended since. False where that is not known.
+    fn was_never_here(&self, id: &UserId, since_ms: u64) -> bool;
+
+    /// How many keys of a family there are; 0 for one of a later version.
+    fn keys(&self, family: Family) -> usize;
+
+    /// How many users there are.
+    fn users(&self) -> usize {
+        self.keys(Family::USER)
     }
 
-    /// The user who has this identity.
-    fn resolve(&self, identity: &IdentityKey) -> Option<UserId> {
-        self.registry().resolve(identity)
-    }
+    /// How many identities and API keys have an owner.
+    fn identities(&self) -> usize;
+
+    /// How many users became part of others that are there.
+    fn aliases(&self) -> usize;
+
+    /// How many bytes all documents take.
+    fn document_bytes(&self) -> usize;
+
+    /// In how many pages users and values lie, for a sweep that looks at one after another. What is there from the first to the
+    /// last is seen.
+    fn pages(&self) -> usize;
+
+    /// Calls `see` for each user of one page. Part of the store may be locked meanwhile: `see` does not call it.
+    fn see_users(&self, page: usize, see: &mut dyn FnMut(&UserId, &Record));
+
+    /// Calls `see` for each value of one page, under the same condition.
+    fn see_values(&self, page: usize, see: &mut dyn FnMut(&ValueKey, &Arc<[u8]>));
 }

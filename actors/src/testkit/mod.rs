@@ -11,4 +11,4 @@ mod world;
 pub use clock::{DAY_S, ManualClock};
 pub use disk::{Altered, Appends, Slow};
 pub use entropy::{Random, SeededEntropy, mix};
-pub use world::{Running, World, until};
+pub use world::{Running, World, until, values};

@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 
 use super::{ManualClock, SeededEntropy};
 use crate::actor::{BeforeOperation, Core, JanitorHandle, Limits, LinkerHandle};
-use crate::domain::{Entropy, Policy, UserId};
+use crate::domain::{Entropy, Family, Policy, UserId};
 use crate::handle::Handle;
 use crate::store::embedded::files::{Disk, Files};
 use crate::store::embedded::{OpenError, Options};
-use crate::store::{EmbeddedStore, Store};
+use crate::store::{EmbeddedStore, Store, View as _};
 
 /// Everything a server's core needs, over one folder.
 pub struct World {
@@ -104,7 +104,7 @@ impl Running {
     /// Sweeps every page, and answers how many users expired.
     pub async fn sweep(&self) -> usize {
         let janitor = JanitorHandle::start(Arc::clone(&self.core)).await.unwrap();
-        janitor.sweep(self.store.registry().pages()).await.unwrap().expired
+        janitor.sweep(self.store.pages()).await.unwrap().expired
     }
 
     /// Makes a generation and waits until it is complete.
@@ -116,7 +116,7 @@ impl Running {
 
     /// Whether there is such a user.
     pub fn knows(&self, id: &UserId) -> bool {
-        self.store.registry().record(id).is_some()
+        self.store.record(id).is_some()
     }
 
     /// Closes the store; returns when nothing of it runs any more.
@@ -124,6 +124,12 @@ impl Running {
         drop(self.handle);
         self.store.stop();
     }
+}
+
+/// How many values there are, of whatever family.
+pub fn values(store: &dyn Store) -> usize {
+    let of_users = [Family::USER, Family::EXTENSION];
+    Family::NAMES.iter().filter(|(family, _)| !of_users.contains(family)).map(|(family, _)| store.keys(*family)).sum()
 }
 
 /// Waits for a condition that a different thread brings about; the bound is for a broken program, not for a slow one.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use passerby_actors::actor::Limits;
 use passerby_actors::domain::{Cause, ChangeSet, DeviceId, Operation, Outcome, Refusal, SessionId, SessionKind};
 use passerby_actors::handle::{Error, Handle, IdForm};
-use passerby_actors::store::{Completions, Store};
+use passerby_actors::store::{Completions, Store, View};
 use passerby_actors::testkit::{Running, World, until};
 
 async fn login(running: &Running) -> passerby_actors::handle::LoggedIn {
@@ -173,7 +173,7 @@ async fn without_a_permit_nothing_is_begun() {
     let logins = (0..20).map(|_| running.handle.login(SessionKind::V1, IdForm::Object));
     let answers = futures_util::future::join_all(logins).await;
     let refused = answers.iter().filter(|answer| **answer == Err(Error::Overloaded)).count();
-    assert_eq!((refused, running.store.registry().len()), (16, 4));
+    assert_eq!((refused, running.store.users()), (16, 4));
     login(&running).await;
 }
 
@@ -282,7 +282,7 @@ async fn a_thousand_logouts_race_with_writes_in_flight_and_nobody_comes_back() {
         let after = handle.check(&user.user, &user.session, None).map(drop);
         assert_eq!(after, Err(Error::Refused(Refusal::Gone)), "race {race}");
     }
-    assert_eq!(running.store.registry().len(), 0);
+    assert_eq!(running.store.users(), 0);
     running.close();
-    assert_eq!(world.open().store.registry().len(), 0, "nor after a restart");
+    assert_eq!(world.open().store.users(), 0, "nor after a restart");
 }

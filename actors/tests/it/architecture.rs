@@ -57,6 +57,23 @@ fn each_layer_names_only_those_below_it() {
     }
 }
 
+/// Whoever is above the store asks the store: what it keeps in memory, another one may keep elsewhere.
+#[test]
+fn nothing_outside_the_store_names_the_registry() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    sources(&src, &mut found);
+    let within = [src.join("registry"), src.join("store")];
+    let is_above = |path: &str| !within.iter().any(|folder| Path::new(path).starts_with(folder));
+    assert!(found.iter().any(|(path, _)| is_above(path)) && found.iter().any(|(path, _)| !is_above(path)));
+    for (path, text) in found.iter().filter(|(path, _)| is_above(path)) {
+        assert!(!text.contains("Registry"), "{path} names the registry");
+    }
+    // and the compiler keeps it from the other packages
+    let root = std::fs::read_to_string(src.join("lib.rs")).unwrap();
+    assert!(root.contains("\nmod registry;"), "the registry is private to the core");
+}
+
 #[test]
 fn dashmap_sled_and_actix_each_stay_in_their_room() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -10,11 +10,11 @@ use passerby_actors::testkit::{DAY_S, Running, World};
 
 async fn sweep(running: &Running) -> Swept {
     let janitor = JanitorHandle::start(Arc::clone(&running.core)).await.unwrap();
-    janitor.sweep(running.store.registry().pages()).await.unwrap()
+    janitor.sweep(running.store.pages()).await.unwrap()
 }
 
 fn ended(running: &Running) -> usize {
-    running.store.registry().keys(Family::ENDED_LAZY)
+    running.store.keys(Family::ENDED_LAZY)
 }
 
 /// S35: a client that ends lazy ids again and again fills no memory, and takes no place of other users.
@@ -102,7 +102,7 @@ async fn nobody_is_given_up_whom_the_operator_wants_to_keep() {
         let running = world.open();
         nearly_full(&world, &running).await;
         assert_eq!(sweep(&running).await.given_up, 0, "{unused_s} s, {max_users} users");
-        assert_eq!(running.store.registry().len(), 95);
+        assert_eq!(running.store.users(), 95);
     }
 }
 
@@ -128,10 +128,10 @@ async fn documents_of_those_who_never_came_back_make_room_too() {
     assert_eq!(sweep(&running).await.given_up, 0);
     running.close();
     let running = world.open();
-    let before = running.store.registry().document_bytes();
+    let before = running.store.document_bytes();
     assert!(before >= 9000, "{before}");
     let swept = sweep(&running).await;
-    let after = running.store.registry().document_bytes();
+    let after = running.store.document_bytes();
     assert!((1..=3).contains(&swept.given_up) && after < 9000, "{swept:?}, {before} to {after} bytes");
     assert!(!running.knows(&users[0].0.user) && running.knows(&users[10].0.user));
 }
@@ -163,6 +163,6 @@ async fn nobody_is_given_up_whose_going_makes_no_room() {
     let running = world.open();
     let swept = sweep(&running).await;
     let gone = with.iter().filter(|user| !running.knows(user)).count();
-    assert!((1..=3).contains(&gone) && running.store.registry().document_bytes() < 9000, "{gone}");
+    assert!((1..=3).contains(&gone) && running.store.document_bytes() < 9000, "{gone}");
     assert_eq!((swept.given_up, without.iter().all(|user| running.knows(user))), (gone, true));
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use passerby_actors::domain::{
     Cause, ChangeSet, Extension, Flags, Identity, IdentityKey, Op, Outcome, Record, Rewrite, SessionKind, UserId,
 };
-use passerby_actors::store::{Completions, MemoryStore, Store};
+use passerby_actors::store::{Completions, MemoryStore, Store, View};
 use passerby_actors::testkit::{ManualClock, World};
 
 struct Subject {
@@ -62,7 +62,7 @@ fn conflict(op: usize) -> Outcome {
 
 async fn conforms(store: Arc<dyn Store>) {
     let subject = Subject::new(Arc::clone(&store));
-    let record = |n| store.registry().record(&id(n));
+    let record = |n| store.record(&id(n));
 
     // create: absent, also within one group
     assert_eq!(subject.commit(vec![vec![create(1)], vec![create(1)]]).await, [DONE, conflict(0)]);
@@ -132,7 +132,7 @@ async fn conforms(store: Arc<dyn Store>) {
     drop(outcome);
     store.commit(vec![ChangeSet { cause: Cause::Created, at: 1, ops: vec![create(8)] }].into(), reply);
     assert_eq!(subject.commit(vec![vec![create(8)]]).await, [conflict(0)]);
-    assert_eq!(store.registry().len(), 3);
+    assert_eq!(store.users(), 3);
 }
 
 #[actix_rt::test]

@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use passerby_actors::store::EmbeddedStore;
 use passerby_actors::store::embedded::files::Disk;
-use passerby_actors::store::{EmbeddedStore, Store};
 use passerby_actors::system::SystemClock;
 use passerby_actors::testkit::{Random, World};
 
@@ -86,7 +86,7 @@ fn every_acknowledged_change_survives_kill_nine() {
         if round % 3 != 1 {
             let world = World::over(&dir, 1, Arc::new(Disk));
             let store = world.try_open().unwrap_or_else(|error| panic!("round {round}: {error}"));
-            ledger.check(store.registry(), &format!("round {round}"));
+            ledger.check(&store, &format!("round {round}"));
         }
     }
     assert!(ready > 0 && during_recovery > 0, "{ready} under load, {during_recovery} while starting");

@@ -148,11 +148,11 @@ fn is_done(handle: &Handle, store: &dyn Store, round: usize, change: &str, (gues
                 Vec::from_iter(merged.then_some(guest))
             );
             assert_eq!(target.sessions().len(), 1 + usize::from(merged), "round {round}");
-            assert_eq!(store.registry().survivor(&guest), merged.then_some(owner), "round {round}");
+            assert_eq!(store.survivor(&guest), merged.then_some(owner), "round {round}");
             merged
         }
         _ => {
-            let value = store.registry().value(&ValueKey::credential(&Credential::identity(&name(round))));
+            let value = store.value(&ValueKey::credential(&Credential::identity(&name(round))));
             let credential = Credential::decode(&value.expect("the credential stays")).unwrap();
             let reset = &*credential.password == "new";
             assert_eq!(credential.reset.is_none(), reset, "round {round}");

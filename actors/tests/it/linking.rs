@@ -10,8 +10,8 @@ use passerby_actors::domain::{
     MAX_ANONYMOUS_SESSIONS, MAX_IDENTITIES, MailToken, MergePolicy, Refusal, SessionKind, UserId, ValueKey,
 };
 use passerby_actors::handle::{Error, IdForm, LoggedIn};
-use passerby_actors::store::Store;
-use passerby_actors::testkit::{Random, Running, World};
+use passerby_actors::store::{Store, View};
+use passerby_actors::testkit::{Random, Running, World, values};
 
 pub(crate) fn proof(external: &str) -> Proof {
     let identity = IdentityKey { provider: "custom-token".into(), external: external.into() };
@@ -136,7 +136,7 @@ async fn logins_by_one_new_identity_at_once_make_one_user_and_sessions_are_bound
     let logged_in = join_all((0..20).map(|_| log_in(&linker, "new"))).await;
     let made: Vec<LoggedIn> = logged_in.into_iter().map(Result::unwrap).collect();
     assert!(made.iter().all(|one| one.user == made[0].user));
-    assert_eq!(running.store.registry().len(), 1);
+    assert_eq!(running.store.users(), 1);
     for _ in 0..6 {
         log_in(&linker, "new").await.unwrap();
     }
@@ -183,7 +183,7 @@ async fn links_race_with_logouts_deletions_expiry_and_each_other() {
                 0 => running.handle.logout(&user.user, user.number).await.map(drop),
                 1 => running.handle.delete(&user.user, Cause::DeletedByUser).await,
                 2 => linker.link(other.user, other.number, again).await.map(drop),
-                _ => janitor.sweep(running.store.registry().pages()).await.map(drop),
+                _ => janitor.sweep(running.store.pages()).await.map(drop),
             }
         };
         let (linked, ended) = if random.one_in(2) { tokio::join!(link, against) } else { swapped(against, link).await };
@@ -263,7 +263,7 @@ fn register(password: &str) -> CredentialChange {
 fn proof_by_password(running: &Running) -> Proof {
     let identity = Credential::identity("a@b");
     let key = ValueKey::credential(&identity);
-    let value = running.store.registry().value(&key).expect("the credential");
+    let value = running.store.value(&key).expect("the credential");
     Proof { rests_on: Some(Witness { key, value }), ..Proof::new(identity, "".into()) }
 }
 
@@ -279,7 +279,7 @@ async fn a_credential_is_what_logins_rest_on_and_goes_with_its_identity() {
     change(register("one"), Ends::Nothing).await.unwrap();
     let taken = change(register("two"), Ends::Nothing).await;
     assert_eq!(taken, Err(Error::Refused(Refusal::Credential(CredentialRefusal::Taken))));
-    assert_eq!(running.store.registry().len(), 0, "registering makes no user");
+    assert_eq!(running.store.users(), 0, "registering makes no user");
 
     let stale = proof_by_password(&running);
     let log_in = |proof| linker.log_in(proof, SessionKind::V1, DeviceId::default(), IdForm::TimeOrdered);
@@ -310,11 +310,11 @@ async fn a_credential_is_what_logins_rest_on_and_goes_with_its_identity() {
     let again = linker.log_in(proof.clone(), SessionKind::V1, DeviceId::default(), IdForm::TimeOrdered).await.unwrap();
     assert_eq!(again.user, user.user);
     running.handle.delete(&user.user, Cause::DeletedByUser).await.unwrap();
-    assert_eq!(running.store.registry().value(&ValueKey::credential(&identity)), None, "it went with its user");
+    assert_eq!(running.store.value(&ValueKey::credential(&identity)), None, "it went with its user");
     let late = linker.log_in(proof, SessionKind::V1, DeviceId::default(), IdForm::TimeOrdered).await;
     assert_eq!(late, Err(Error::Refused(Refusal::StaleProof)));
     running.store.stop();
-    assert_eq!(world.open().store.registry().values(), 0);
+    assert_eq!(values(&*world.open().store), 0);
 }
 
 #[actix_rt::test]
@@ -327,10 +327,10 @@ async fn registrations_that_nobody_confirms_are_swept() {
     linker.change_credential(Credential::identity("a@b"), change, Ends::Nothing).await.unwrap();
     world.clock.advance_s(30 * 86_400 - 1);
     running.sweep().await;
-    assert_eq!(running.store.registry().values(), 1);
+    assert_eq!(values(&*running.store), 1);
     world.clock.advance_s(1);
     running.sweep().await;
-    assert_eq!(running.store.registry().values(), 0);
+    assert_eq!(values(&*running.store), 0);
 }
 
 #[actix_rt::test]
@@ -404,7 +404,7 @@ async fn a_meter_never_over_or_under_counts() {
     let look = passerby_actors::domain::Count { amount: 0, item: None, ..article(0) };
     assert_eq!(running.handle.count(&user.user, look).await.unwrap().used, 5);
     running.handle.delete(&user.user, Cause::DeletedByUser).await.unwrap();
-    assert_eq!(running.store.registry().values(), 0);
+    assert_eq!(values(&*running.store), 0);
     assert_eq!(running.handle.count(&user.user, article(1)).await, Err(GONE));
 }
 
@@ -429,7 +429,7 @@ async fn no_session_of_an_old_password_survives_a_change_that_races_with_its_log
         };
         linker.change_credential(identity.clone(), register, Ends::Nothing).await.unwrap();
         let key = ValueKey::credential(&identity);
-        let value = running.store.registry().value(&key).unwrap();
+        let value = running.store.value(&key).unwrap();
         let proof = || {
             let rests_on = Some(Witness { key: key.clone(), value: value.clone() });
             Proof { rests_on, ..Proof::new(identity.clone(), "".into()) }

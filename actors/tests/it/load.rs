@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use passerby_actors::domain::{Cause, Change, DeviceId, Document, Expected, Session, SessionKind, UserId, ValueKey};
 use passerby_actors::handle::{Handle, IdForm};
-use passerby_actors::registry::Registry;
+use passerby_actors::store::View;
 use passerby_actors::testkit::Random;
 
 /// One line of what a client saw.
@@ -162,13 +162,13 @@ impl Ledger {
     }
 
     /// Every acknowledged change is stored, and nothing that was ended is back. What was under way is settled from now on.
-    pub(crate) fn check(&mut self, registry: &Registry, context: &str) {
+    pub(crate) fn check(&mut self, stored: &impl View, context: &str) {
         let one = |sessions: &[Session]| sessions.iter().find(|s| s.number == 1).map(|s| s.refresh_counter);
         self.0.retain(|id, user| {
-            let found = registry.load(id);
+            let found = stored.load(id);
             if user.ended {
                 assert_eq!(found, None, "{context}: {id} was ended and is back");
-                assert_eq!(registry.value(&ValueKey::document(id)), None, "{context}: what {id} kept is back");
+                assert_eq!(stored.value(&ValueKey::document(id)), None, "{context}: what {id} kept is back");
             } else if let Some(found) = found {
                 let sessions = found.sessions();
                 let (least, most) = user.sessions;

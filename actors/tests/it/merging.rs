@@ -29,7 +29,7 @@ async fn beyond_256_merges_the_oldest_alias_is_forgotten() {
     }
     let state = running.handle.load(&account.user).unwrap();
     assert_eq!(state.aliases().iter().map(|alias| alias.id).collect::<Vec<_>>(), guests[2..]);
-    let survivor = |guest: &UserId| running.store.registry().survivor(guest);
+    let survivor = |guest: &UserId| running.store.survivor(guest);
     assert_eq!((survivor(&guests[1]), survivor(&guests[2])), (None, Some(account.user)));
     // a socket is told of every user who joins, however many are remembered
     let (mut socket, mut told) = (socket.unwrap(), Vec::new());
@@ -64,7 +64,7 @@ async fn an_anonymous_user_becomes_part_of_the_account_that_has_the_identity() {
     assert!(running.handle.check(&account.user, &account.session, Some(account.epoch)).is_ok(), "it goes on");
     assert_eq!(running.handle.check(&guest.user, &guest.session, None).unwrap_err(), GONE);
     assert_eq!(running.handle.rotate(&guest.user, guest.number, 0).await, Err(GONE), "an alias is no subject");
-    assert_eq!(running.store.registry().survivor(&guest.user), Some(account.user));
+    assert_eq!(running.store.survivor(&guest.user), Some(account.user));
 
     // the answer was lost: the same again, but only with the right proof and for ten minutes
     let (again, _) = linker.repeat_merge(guest.user, proof("a"), OPENS).await.unwrap();
@@ -87,13 +87,13 @@ async fn an_anonymous_user_becomes_part_of_the_account_that_has_the_identity() {
 
     running.store.stop();
     let running = world.open();
-    assert_eq!(running.store.registry().survivor(&guest.user), Some(account.user), "after a restart too");
+    assert_eq!(running.store.survivor(&guest.user), Some(account.user), "after a restart too");
     running.new_generation().await;
     running.store.stop();
     let running = world.open();
-    assert_eq!(running.store.registry().survivor(&guest.user), Some(account.user), "and from a snapshot");
+    assert_eq!(running.store.survivor(&guest.user), Some(account.user), "and from a snapshot");
     running.handle.delete(&account.user, Cause::DeletedByUser).await.unwrap();
-    assert_eq!(running.store.registry().survivor(&guest.user), None, "an alias goes with its survivor");
+    assert_eq!(running.store.survivor(&guest.user), None, "an alias goes with its survivor");
 }
 
 /// Merge ∥ logout of the source → merged, or gone; merge ∥ delete of the target → merged and then deleted, or
@@ -129,7 +129,7 @@ async fn merges_race_with_logouts_deletions_and_each_other() {
             _ if random.one_in(2) => tokio::join!(merging, against),
             _ => swapped(against, merging).await,
         };
-        let survivor = running.store.registry().survivor(&guest.user);
+        let survivor = running.store.survivor(&guest.user);
         let (guest_lives, account_lives) = (running.knows(&guest.user), running.knows(&account.user));
         let what = match (round % 3, &merged, &against) {
             (0, Ok(Joined::Merged(..)), Err(_)) => {

@@ -10,7 +10,7 @@ use passerby_actors::domain::{
     Refusal, SessionId, SessionKind, UserId,
 };
 use passerby_actors::handle::{Error, IdForm};
-use passerby_actors::store::Store;
+use passerby_actors::store::{Store, View};
 use passerby_actors::testkit::{Random, Running, World};
 
 use serde_json::Value;
@@ -429,7 +429,7 @@ fn proof(person: usize) -> Proof {
 }
 
 fn agree(running: &Running, model: &mut Model, context: &str) {
-    assert_eq!(running.store.registry().len(), model.users.len(), "{context}");
+    assert_eq!(running.store.users(), model.users.len(), "{context}");
     for id in model.known.clone() {
         let expected = model.alive(&id).cloned();
         let state = running.handle.load(&id);
@@ -453,7 +453,7 @@ fn agree(running: &Running, model: &mut Model, context: &str) {
             );
         }
         let survivor = model.users.iter().find(|(_, user)| user.aliases.contains(&id)).map(|(survivor, _)| *survivor);
-        assert_eq!(running.store.registry().survivor(&id), survivor, "{context}: {id}");
+        assert_eq!(running.store.survivor(&id), survivor, "{context}: {id}");
     }
     for person in 0..OPERATIONS / STEPS_PER_PERSON + PEOPLE {
         assert_eq!(running.store.resolve(&proof(person).identity), model.owner(person), "{context}: {person}");

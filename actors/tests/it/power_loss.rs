@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use passerby_actors::store::Store;
 use passerby_actors::testkit::faulty::Faulty;
 use passerby_actors::testkit::{Random, World};
 
@@ -50,7 +49,7 @@ async fn every_acknowledged_change_survives_two_hundred_losses_of_power() {
             Err(error) => panic!("{context}: {error}"),
         };
         torn += u64::from(running.store.opened().torn_bytes > 0);
-        ledger.check(running.store.registry(), &context);
+        ledger.check(&*running.store, &context);
         let facts = RefCell::new(Vec::<Fact>::new());
         let say = |fact| facts.borrow_mut().push(fact);
         let operations = 1 + random.below(60);

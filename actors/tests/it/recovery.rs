@@ -7,7 +7,7 @@ use passerby_actors::domain::{Cause, DeviceId, SessionKind, UserId};
 use passerby_actors::handle::IdForm;
 use passerby_actors::store::embedded::files::{Disk, Files};
 use passerby_actors::store::embedded::{self, Durability, OpenError};
-use passerby_actors::store::{EmbeddedStore, Store};
+use passerby_actors::store::{EmbeddedStore, Store, View};
 use passerby_actors::testkit::faulty::Faulty;
 use passerby_actors::testkit::{Running, World, until};
 
@@ -86,7 +86,7 @@ async fn a_torn_end_is_cut_and_everything_before_it_is_there() {
         std::fs::write(&journal, [&whole[..], &whole[20..20 + torn]].concat()).unwrap();
         let store = world.try_open().unwrap();
         assert_eq!(store.opened().torn_bytes, torn as u64);
-        assert!(users.iter().all(|id| store.registry().record(id).is_some()));
+        assert!(users.iter().all(|id| store.record(id).is_some()));
         drop(store);
         std::fs::write(&journal, &whole).unwrap();
     }
@@ -114,7 +114,7 @@ async fn damage_is_refused_the_folder_is_left_alone_and_what_can_be_read_can_be_
     let (_, kept) = embedded::salvage(&world.dir, &world.options, &Disk, &*world.clock).unwrap();
     assert_eq!(std::fs::read(kept.join("gen-0000000001/journal")).unwrap(), bytes, "the old files are kept");
     let store = world.try_open().unwrap();
-    assert_eq!(users.iter().filter(|id| store.registry().record(id).is_some()).count(), 29);
+    assert_eq!(users.iter().filter(|id| store.record(id).is_some()).count(), 29);
 }
 
 #[actix_rt::test]
@@ -131,7 +131,7 @@ async fn under_os_durability_a_journal_is_cut_at_the_first_bad_frame_and_the_los
     std::fs::write(&journal, &bytes).unwrap();
     let store = world.try_open().unwrap();
     assert!(store.opened().loss.as_ref().unwrap().contains("is lost"));
-    assert!((10..30).contains(&store.registry().len()));
+    assert!((10..30).contains(&store.users()));
 }
 
 type Damage = fn(&Path, &Path);
@@ -229,7 +229,7 @@ async fn two_handles_of_one_folder_after_each_other_go_on_with_the_same_numbers(
     for round in 0..5 {
         let store: Arc<EmbeddedStore> = Arc::new(world.try_open().unwrap());
         let running = world.run(store);
-        assert_eq!(running.store.registry().len(), round * 3);
+        assert_eq!(running.store.users(), round * 3);
         logins(&running, 3).await;
         running.close();
     }

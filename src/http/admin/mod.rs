@@ -331,8 +331,8 @@ fn register(registry: &mut Registry, server: &Server) {
             None => registry.register(name, help, metric),
         }
     };
-    gauge("users", "Users in the registry", None, server.store.registry().len() as u64);
-    let bytes = server.store.registry().document_bytes() as u64;
+    gauge("users", "Users in the registry", None, server.store.users() as u64);
+    let bytes = server.store.document_bytes() as u64;
     gauge("data", "Size of all documents", Some(Unit::Bytes), bytes);
     let bytes = server.core.policy().documents_bytes as u64;
     gauge("data_limit", "Limit on the size of all documents", Some(Unit::Bytes), bytes);
@@ -361,7 +361,7 @@ fn register(registry: &mut Registry, server: &Server) {
         server.clock().now().into(),
     );
 
-    let stored = server.store.registry();
+    let stored = &server.store;
     let keys = Family::NAMES.map(|(family, name)| (name, stored.keys(family) as u64));
     let indexes = [("identities", stored.identities() as u64), ("aliases", stored.aliases() as u64)];
     let in_memory = [

@@ -40,7 +40,7 @@ impl Ask for ChangeCredential {
         let propose = || {
             let store = &work.core().store;
             let now = store.clock().now();
-            let seen = store.registry().value(&key);
+            let seen = store.value(&key);
             let current = seen.as_deref().map(Credential::decode).transpose().map_err(|error| {
                 tracing::error!(%error, "a credential is left as it is");
                 Error::Internal
@@ -85,7 +85,7 @@ impl LinkerHandle {
     /// The credential of an identity, and what it is stored as.
     pub fn credential(&self, identity: &IdentityKey) -> Option<(Credential, Witness)> {
         let key = ValueKey::credential(identity);
-        let value = self.core.store.registry().value(&key)?;
+        let value = self.core.store.value(&key)?;
         Credential::decode(&value).ok().map(|credential| (credential, Witness { key, value }))
     }
 

@@ -118,7 +118,7 @@ impl Ask for RepeatMerge {
         let propose = || {
             let store = &work.core().store;
             let owner = store.resolve(&proof.identity).ok_or(Refusal::Gone)?;
-            let survivor = store.registry().survivor(&source).ok_or(Refusal::Gone)?;
+            let survivor = store.survivor(&source).ok_or(Refusal::Gone)?;
             let state = store.load(&survivor).ok_or(Refusal::Gone)?;
             let alias = state.aliases().iter().find(|alias| alias.id == source).ok_or(Refusal::Gone)?;
             if owner != survivor || store.clock().now() >= alias.merged.saturating_add(REPEAT_S) {

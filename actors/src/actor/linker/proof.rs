@@ -48,7 +48,7 @@ impl Proof {
 /// What a set must demand so that the proof holds when it is done.
 pub(super) fn demand(core: &Core, proof: &Proof) -> Result<Option<Op>, Error> {
     let Some(Witness { key, value }) = &proof.rests_on else { return Ok(None) };
-    let current = core.store.registry().value(key).ok_or(Refusal::StaleProof)?;
+    let current = core.store.value(key).ok_or(Refusal::StaleProof)?;
     if current != *value && !is_same_password(&current, value) {
         return Err(Error::Refused(Refusal::StaleProof));
     }

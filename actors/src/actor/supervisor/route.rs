@@ -37,7 +37,7 @@ pub(super) fn rest<'a>(core: &Core, ids: impl Iterator<Item = &'a UserId>, idle_
 
 /// Passivates the actor of a user who is gone, if no one else is using it.
 fn rest_if_gone(core: &Core, id: &UserId) {
-    if core.store.registry().record(id).is_none() {
+    if core.store.record(id).is_none() {
         rest(core, std::iter::once(id), u64::MAX);
     }
 }
@@ -149,7 +149,7 @@ impl Router {
                     Err(Error::Refused(_)) if perhaps_done => return Ok(Reply::Done),
                     answer => return answer,
                 },
-                None if core.store.registry().record(user).is_none() => return Err(core.refuse(Refusal::Gone)),
+                None if core.store.record(user).is_none() => return Err(core.refuse(Refusal::Gone)),
                 None => self.activate(user),
             };
             let guard = LeaseGuard { core, id: *user, incarnation: lease.incarnation };
@@ -208,7 +208,7 @@ impl Router {
         if core.directory.blocked_for_ms(user, now_ms).is_some() {
             return Err(Error::Quarantined);
         }
-        if core.store.registry().record(user).is_none() {
+        if core.store.record(user).is_none() {
             return Err(core.refuse(Refusal::Gone));
         }
         // a worker that stopped took its actors with it: the next try activates the user here

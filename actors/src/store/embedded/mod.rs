@@ -32,9 +32,8 @@ use parking_lot::Mutex;
 use self::files::Files;
 use self::shared::{Message, Shared};
 use super::completion::ReplyTo;
-use super::{Health, Sets, Store, Watcher};
-use crate::domain::{Clock, ServiceClock, ServiceTime, UserId};
-use crate::registry::Registry;
+use super::{Health, Sets, Store, View, Watcher};
+use crate::domain::{Clock, Family, IdentityKey, Record, ServiceClock, Touched, UserId, UserState, ValueKey};
 
 /// The store of one data folder.
 pub struct EmbeddedStore {
@@ -106,11 +105,29 @@ impl Drop for EmbeddedStore {
     }
 }
 
-impl Store for EmbeddedStore {
-    fn registry(&self) -> &Registry {
-        &self.shared.registry
+impl View for EmbeddedStore {
+    fn record(&self, id: &UserId) -> Option<Record> {
+        self.shared.registry.record(id)
     }
 
+    fn extension(&self, id: &UserId) -> Option<Arc<[u8]>> {
+        self.shared.registry.extension(id)
+    }
+
+    fn resolve(&self, identity: &IdentityKey) -> Option<UserId> {
+        self.shared.registry.resolve(identity)
+    }
+
+    fn value(&self, key: &ValueKey) -> Option<Arc<[u8]>> {
+        self.shared.registry.value(key)
+    }
+
+    fn load(&self, id: &UserId) -> Option<UserState> {
+        self.shared.registry.load(id)
+    }
+}
+
+impl Store for EmbeddedStore {
     fn clock(&self) -> &ServiceClock {
         &self.shared.clock
     }
@@ -119,11 +136,15 @@ impl Store for EmbeddedStore {
         self.shared.send(Message::Commit(sets, reply));
     }
 
-    fn note_touch(&self, id: UserId, at: ServiceTime) {
-        let mut queue = self.shared.queue.lock();
-        if !self.shared.stopped.load(Ordering::Acquire) {
-            queue.messages.push(Message::Touch(id, at));
+    fn touch(&self, id: &UserId, window_s: u32, granularity_s: u32) -> Touched {
+        let touched = self.shared.registry.touch(id, || self.shared.clock.now(), window_s, granularity_s);
+        if let Touched::Raised(at) = touched {
+            let mut queue = self.shared.queue.lock();
+            if !self.shared.stopped.load(Ordering::Acquire) {
+                queue.messages.push(Message::Touch(*id, at));
+            }
         }
+        touched
     }
 
     fn health(&self) -> Health {
@@ -138,5 +159,41 @@ impl Store for EmbeddedStore {
 
     fn watch(&self, watcher: Arc<dyn Watcher>) {
         *self.shared.watcher.lock() = Some(watcher);
+    }
+
+    fn survivor(&self, id: &UserId) -> Option<UserId> {
+        self.shared.registry.survivor(id)
+    }
+
+    fn was_never_here(&self, id: &UserId, since_ms: u64) -> bool {
+        self.shared.registry.was_never_here(id, since_ms)
+    }
+
+    fn keys(&self, family: Family) -> usize {
+        self.shared.registry.keys(family)
+    }
+
+    fn identities(&self) -> usize {
+        self.shared.registry.identities()
+    }
+
+    fn aliases(&self) -> usize {
+        self.shared.registry.aliases()
+    }
+
+    fn document_bytes(&self) -> usize {
+        self.shared.registry.document_bytes()
+    }
+
+    fn pages(&self) -> usize {
+        self.shared.registry.pages()
+    }
+
+    fn see_users(&self, page: usize, see: &mut dyn FnMut(&UserId, &Record)) {
+        self.shared.registry.see_users(page, see);
+    }
+
+    fn see_values(&self, page: usize, see: &mut dyn FnMut(&ValueKey, &Arc<[u8]>)) {
+        self.shared.registry.see_values(page, see);
     }
 }
