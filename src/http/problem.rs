@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpResponse, Route};
+use actix_web::{HttpRequest, HttpResponse, Route};
 use passerby_actors::domain::{CredentialRefusal, DocumentRefusal, Refusal};
 use passerby_actors::handle;
 use serde::Serialize;
@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 use super::bearer::NoToken;
 use super::body::BodyError;
 use super::context::{Context, NO_STORE, retry_after_s};
+use super::endpoint::{self, ApiError};
 use super::fields::Refused;
-use super::method;
 use crate::codes::Full;
 use crate::limits::budget::OverBudget;
 use crate::limits::places::NoPlace;
@@ -174,16 +174,38 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", "there is nothing at this path")
     }
 
-    pub(crate) fn method_not_allowed() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this path does not know this method")
-    }
-
     pub(crate) fn bad_preflight() -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-preflight", "this origin may not do this")
     }
 
+    /// The answer to a request.
     pub(crate) fn respond(self, context: &Context) -> HttpResponse {
-        respond(context, Err(self))
+        let problem = self.told_now(&context.server);
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = json(status, PROBLEM_JSON, &problem);
+        let headers = response.headers_mut();
+        if let Some(seconds) = problem.retry_after_s {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            // RFC 6750 §3: without a token no error is named
+            let has_none = matches!(problem.code, "no-token" | "no-reader");
+            let challenge = if has_none { "Bearer" } else { r#"Bearer error="invalid_token""# };
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        let (name, value) = NO_STORE;
+        headers.insert(name, value);
+        response
+    }
+}
+
+impl ApiError for Problem {
+    fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this path does not know this method")
+    }
+
+    fn answer(self, _: &HttpRequest, context: &Context) -> HttpResponse {
+        self.respond(context)
     }
 }
 
@@ -346,38 +368,9 @@ impl From<TokenError> for Problem {
 
 pub(crate) type Answer = Result<HttpResponse, Problem>;
 
-pub(crate) fn respond(context: &Context, answer: Answer) -> HttpResponse {
-    let server = &context.server;
-    let mut response = answer.unwrap_or_else(|problem| {
-        let problem = problem.told_now(server);
-        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let retry_after_s = problem.retry_after_s;
-        let mut response = json(status, PROBLEM_JSON, &problem);
-        let headers = response.headers_mut();
-        if let Some(seconds) = retry_after_s {
-            headers.insert(header::RETRY_AFTER, seconds.into());
-        }
-        if status == StatusCode::UNAUTHORIZED {
-            // RFC 6750 §3: without a token no error is named
-            let challenge = if matches!(problem.code, "no-token" | "no-reader") {
-                "Bearer"
-            } else {
-                r#"Bearer error="invalid_token""#
-            };
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-        }
-        response
-    });
-    let (name, value) = NO_STORE;
-    if !response.headers().contains_key(&name) {
-        response.headers_mut().insert(name, value);
-    }
-    response
-}
-
 /// For a known path with another method than these.
 pub(crate) fn other_method(methods: &'static str) -> Route {
-    method::other_than(methods, |_, context| Problem::method_not_allowed().respond(context))
+    endpoint::other_than(methods, |_, context| Problem::method_not_allowed().respond(context))
 }
 
 pub(crate) fn json(status: StatusCode, content_type: HeaderValue, body: &impl Serialize) -> HttpResponse {

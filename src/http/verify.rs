@@ -10,7 +10,7 @@ use url::form_urlencoded;
 use super::reader::{Found, Visitor, is_late, look, may_set, set_lazy, set_session, slide, slide_lazy};
 use crate::http::meters::{self, Use};
 use crate::http::schemas::{VerifyAssertion, VerifyCreate, VerifyItemFrom, VerifyOver};
-use crate::http::{Context, NO_STORE, Problem, body, by_bearer, client, respond};
+use crate::http::{Context, NO_STORE, Problem, body, by_bearer, client};
 
 /// Who it is; left out for a machine that reads a page of `create=auto`.
 pub(crate) const USER: HeaderName = HeaderName::from_static("x-passerby-user");
@@ -226,7 +226,7 @@ pub(crate) async fn verify(request: HttpRequest, context: web::Data<Context>, pa
         Err(problem) => {
             let reason = HeaderValue::from_static(problem.code());
             let problem = if is_refusal(problem.status()) { problem.forbidden() } else { problem };
-            let mut response = respond(&context, Err(problem));
+            let mut response = problem.respond(&context);
             response.headers_mut().insert(REASON, reason);
             response
         }

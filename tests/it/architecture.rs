@@ -10,7 +10,7 @@ const HTTP_ORDER: &[&[&str]] = &[
     &["context.rs", "identities.rs"],
     &["charge.rs"],
     &["bearer.rs", "body.rs", "meters.rs", "reader"],
-    &["method.rs"],
+    &["endpoint.rs"],
     &["problem.rs"],
     &["auth.rs", "files.rs", "read.rs"],
     &["app_services", "index.rs", "script", "v1"],

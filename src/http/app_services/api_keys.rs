@@ -1,7 +1,8 @@
 //! A user's API keys on the App Services path, with the refresh token (docs/protocol.md, "API keys").
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::HttpRequest;
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{Data, Payload};
 use passerby_actors::domain::{API_KEY, ApiKey as Stored, DeviceId, Refusal};
 use passerby_actors::handle::{self, Live};
 use serde::Serialize;
@@ -9,20 +10,20 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::auth::{authenticate_refresh, of_owner};
-use super::error::{ClientError, json, no_content, other_method, respond, unsupported};
+use super::error::{Answer, ClientError, json, no_content, unsupported};
 use crate::http::schemas::AppServicesKeyName;
-use crate::http::{Context, body, identities, within_time};
+use crate::http::{Context, at, body, identities, within_time};
 use crate::provider::api_key::check_name;
 
 /// Adds the routes to the scope of the API.
 pub(super) fn routes(scope: actix_web::Scope) -> actix_web::Scope {
-    let keys = web::resource("/auth/api_keys").get(fetch_keys).post(create_key);
-    let key = web::resource("/auth/api_keys/{id}").get(fetch_key).delete(delete_key);
+    let keys = at("/auth/api_keys").on(Method::GET, fetch_keys).on(Method::POST, create_key);
+    let key = at("/auth/api_keys/{id}").on(Method::GET, fetch_key).on(Method::DELETE, delete_key);
     scope
-        .service(keys.default_service(other_method("GET, POST")))
-        .service(key.default_service(other_method("GET, DELETE")))
-        .service(web::resource("/auth/api_keys/{id}/enable").put(enable_key).default_service(other_method("PUT")))
-        .service(web::resource("/auth/api_keys/{id}/disable").put(disable_key).default_service(other_method("PUT")))
+        .service(keys)
+        .service(key)
+        .service(at("/auth/api_keys/{id}/enable").on(Method::PUT, enable_key))
+        .service(at("/auth/api_keys/{id}/disable").on(Method::PUT, disable_key))
 }
 
 /// An API key.
@@ -67,7 +68,7 @@ fn refused(error: handle::Error) -> ClientError {
 }
 
 /// The refresh token's session, if there are keys here.
-async fn asked(request: &HttpRequest, context: &Context, payload: web::Payload) -> Result<Live, ClientError> {
+async fn asked(request: &HttpRequest, context: &Context, payload: Payload) -> Result<Live, ClientError> {
     body::discard(request, context, payload).await?;
     allowed(request, context)
 }
@@ -89,36 +90,26 @@ fn id(request: &HttpRequest) -> Result<DeviceId, ClientError> {
     request_body(content = AppServicesKeyName, description = "The key's name."),
     responses((status = 201, body = KeyBody, description = "The key.")),
     extensions(("x-problems" = json!("apprefresh KeySession CredentialRefused body BadRequest InvalidParameter APIKeyAlreadyExists"))))]
-pub(crate) async fn create_key(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer = async {
-        let body = body::read_object(&request, &context, payload).await?;
-        let live = allowed(&request, &context)?;
-        let name = body.get("name").and_then(Value::as_str).unwrap_or_default();
-        check_name(name)
-            .map_err(|error| ClientError::new(StatusCode::BAD_REQUEST, "InvalidParameter", error.to_string()))?;
-        let (key, secret) = identities::new_key(&context.server, name);
-        within_time(&context, context.handle.make_key(&live.user, key.clone())).await.map_err(refused)?;
-        let body = KeyBody { key: Some(secret.text().to_owned()), ..KeyBody::of(&key) };
-        Ok(json(StatusCode::CREATED, &body))
-    };
-    respond(&request, &context, answer.await)
+pub(crate) async fn create_key(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    let body = body::read_object(&request, &context, payload).await?;
+    let live = allowed(&request, &context)?;
+    let name = body.get("name").and_then(Value::as_str).unwrap_or_default();
+    check_name(name)
+        .map_err(|error| ClientError::new(StatusCode::BAD_REQUEST, "InvalidParameter", error.to_string()))?;
+    let (key, secret) = identities::new_key(&context.server, name);
+    within_time(&context, context.handle.make_key(&live.user, key.clone())).await.map_err(refused)?;
+    let body = KeyBody { key: Some(secret.text().to_owned()), ..KeyBody::of(&key) };
+    Ok(json(StatusCode::CREATED, &body))
 }
 
 /// Lists the user's API keys.
 #[utoipa::path(get, path = "/api/client/v2.0/auth/api_keys", tag = "App Services", operation_id = "appServicesListApiKeys", security(("refresh_token" = [])),
     responses((status = 200, body = [KeyBody], description = "The keys, oldest first, without the keys themselves.")),
     extensions(("x-problems" = json!("apprefresh KeySession CredentialRefused"))))]
-pub(crate) async fn fetch_keys(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    let answer = allowed(&request, &context).map(|live| {
-        let user = context.handle.load(&live.user);
-        let keys: Vec<_> = user.iter().flat_map(|user| user.api_keys()).map(KeyBody::of).collect();
-        json(StatusCode::OK, &keys)
-    });
-    respond(&request, &context, answer)
+pub(crate) async fn fetch_keys(request: HttpRequest, context: Data<Context>) -> Answer {
+    let user = context.handle.load(&allowed(&request, &context)?.user);
+    let keys: Vec<_> = user.iter().flat_map(|user| user.api_keys()).map(KeyBody::of).collect();
+    Ok(json(StatusCode::OK, &keys))
 }
 
 /// Shows one of the user's API keys.
@@ -126,13 +117,11 @@ pub(crate) async fn fetch_keys(request: HttpRequest, context: web::Data<Context>
     params(("id" = String, Path, description = "The key's `_id`.", example = "636aba021728b6c1c03db7f9")),
     responses((status = 200, body = KeyBody, description = "The key, without the key itself.")),
     extensions(("x-problems" = json!("apprefresh KeySession CredentialRefused APIKeyNotFound"))))]
-pub(crate) async fn fetch_key(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    let answer = allowed(&request, &context).and_then(|live| {
-        let (id, user) = (id(&request)?, context.handle.load(&live.user));
-        let key = user.iter().flat_map(|user| user.api_keys()).find(|key| key.id == id);
-        key.map(|key| json(StatusCode::OK, &KeyBody::of(key))).ok_or_else(not_found)
-    });
-    respond(&request, &context, answer)
+pub(crate) async fn fetch_key(request: HttpRequest, context: Data<Context>) -> Answer {
+    let live = allowed(&request, &context)?;
+    let (id, user) = (id(&request)?, context.handle.load(&live.user));
+    let key = user.iter().flat_map(|user| user.api_keys()).find(|key| key.id == id);
+    key.map(|key| json(StatusCode::OK, &KeyBody::of(key))).ok_or_else(not_found)
 }
 
 /// Deletes an API key.
@@ -140,17 +129,10 @@ pub(crate) async fn fetch_key(request: HttpRequest, context: web::Data<Context>)
     params(("id" = String, Path, description = "The key's `_id`.", example = "636aba021728b6c1c03db7f9")),
     responses((status = 204, description = "The key is gone, and the sessions that it began have ended.")),
     extensions(("x-problems" = json!("apprefresh KeySession CredentialRefused body APIKeyNotFound"))))]
-pub(crate) async fn delete_key(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer = async {
-        let live = asked(&request, &context, payload).await?;
-        within_time(&context, context.handle.remove_key(&live.user, id(&request)?)).await.map_err(refused)?;
-        Ok(no_content())
-    };
-    respond(&request, &context, answer.await)
+pub(crate) async fn delete_key(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    let live = asked(&request, &context, payload).await?;
+    within_time(&context, context.handle.remove_key(&live.user, id(&request)?)).await.map_err(refused)?;
+    Ok(no_content())
 }
 
 /// Enables an API key.
@@ -158,11 +140,7 @@ pub(crate) async fn delete_key(
     params(("id" = String, Path, description = "The key's `_id`.", example = "636aba021728b6c1c03db7f9")),
     responses((status = 204, description = "The key logs in again.")),
     extensions(("x-problems" = json!("apprefresh KeySession CredentialRefused body APIKeyNotFound"))))]
-pub(crate) async fn enable_key(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
+pub(crate) async fn enable_key(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
     set_key(&request, &context, payload, false).await
 }
 
@@ -171,19 +149,12 @@ pub(crate) async fn enable_key(
     params(("id" = String, Path, description = "The key's `_id`.", example = "636aba021728b6c1c03db7f9")),
     responses((status = 204, description = "The key is refused from now on, and the sessions that it began have ended.")),
     extensions(("x-problems" = json!("apprefresh KeySession CredentialRefused body APIKeyNotFound"))))]
-pub(crate) async fn disable_key(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
+pub(crate) async fn disable_key(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
     set_key(&request, &context, payload, true).await
 }
 
-async fn set_key(request: &HttpRequest, context: &Context, payload: web::Payload, disabled: bool) -> HttpResponse {
-    let answer = async {
-        let live = asked(request, context, payload).await?;
-        within_time(context, context.handle.set_key(&live.user, id(request)?, disabled)).await.map_err(refused)?;
-        Ok(no_content())
-    };
-    respond(request, context, answer.await)
+async fn set_key(request: &HttpRequest, context: &Context, payload: Payload, disabled: bool) -> Answer {
+    let live = asked(request, context, payload).await?;
+    within_time(context, context.handle.set_key(&live.user, id(request)?, disabled)).await.map_err(refused)?;
+    Ok(no_content())
 }

@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, Route};
+use actix_web::{HttpRequest, HttpResponse};
 use passerby_actors::domain::DeviceId;
 use passerby_actors::handle;
 use serde::Serialize;
@@ -10,8 +10,9 @@ use utoipa::ToSchema;
 
 use crate::http::body::BodyError;
 use crate::http::context::origin;
+use crate::http::endpoint::ApiError;
 use crate::http::problem::KEY_SESSION;
-use crate::http::{Context, JSON, NO_STORE, bearer, came_back, method, retry_after_s};
+use crate::http::{Context, JSON, NO_STORE, bearer, came_back, retry_after_s};
 use crate::limits::budget::OverBudget;
 use crate::limits::throttle::Throttled;
 
@@ -20,7 +21,7 @@ pub(crate) const REQUEST_ID: &str = "x-appservices-request-id";
 
 /// An error in App Services form.
 #[derive(Debug)]
-pub(super) struct ClientError {
+pub(crate) struct ClientError {
     status: StatusCode,
     text: String,
     code: Option<&'static str>,
@@ -69,6 +70,40 @@ impl ClientError {
 
     pub(super) fn unavailable(text: impl Into<String>, code: &'static str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, text)
+    }
+}
+
+impl ApiError for ClientError {
+    fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, None, "method not allowed")
+    }
+
+    fn answer(mut self, request: &HttpRequest, context: &Context) -> HttpResponse {
+        let server = &context.server;
+        if self.status == StatusCode::UNAUTHORIZED && !server.may_refuse() {
+            // a client drops its identity on a 401: it must mean "known to be dead"
+            self = handle::Error::NotWritable.into();
+        }
+        if self.of_credential && self.status == StatusCode::UNAUTHORIZED && has_good_token(request, context) {
+            self.status = StatusCode::BAD_REQUEST;
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE && self.retry_after_s.is_none() {
+            self.retry_after_s = Some(retry_after_s(server));
+        }
+        let id = DeviceId(server.random_id()).to_string();
+        let (domain, app) = (server.tokens.domain_id(), &server.settings.app_id);
+        let link = format!("{}/groups/{domain}/apps/{app}/logs?co_id={id}", origin(request, context, "http"));
+        let mut response = json(self.status, &ErrorBody { error: self.text, error_code: self.code, link });
+        let headers = response.headers_mut();
+        let (name, value) = NO_STORE;
+        headers.insert(name, value);
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            headers.insert(header::HeaderName::from_static(REQUEST_ID), id);
+        }
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }
 
@@ -130,38 +165,7 @@ pub(crate) struct ErrorBody {
     link: String,
 }
 
-pub(super) type Answer = Result<HttpResponse, ClientError>;
-
-pub(super) fn respond(request: &HttpRequest, context: &Context, answer: Answer) -> HttpResponse {
-    let server = &context.server;
-    let mut response = answer.unwrap_or_else(|mut error| {
-        if error.status == StatusCode::UNAUTHORIZED && !server.may_refuse() {
-            // a client drops its identity on a 401: it must mean "known to be dead"
-            error = handle::Error::NotWritable.into();
-        }
-        if error.of_credential && error.status == StatusCode::UNAUTHORIZED && has_good_token(request, context) {
-            error.status = StatusCode::BAD_REQUEST;
-        }
-        if error.status == StatusCode::SERVICE_UNAVAILABLE && error.retry_after_s.is_none() {
-            error.retry_after_s = Some(retry_after_s(server));
-        }
-        let id = DeviceId(server.random_id()).to_string();
-        let (domain, app) = (server.tokens.domain_id(), &server.settings.app_id);
-        let link = format!("{}/groups/{domain}/apps/{app}/logs?co_id={id}", origin(request, context, "http"));
-        let body = ErrorBody { error: error.text, error_code: error.code, link };
-        let mut response = json(error.status, &body);
-        if let Ok(id) = HeaderValue::from_str(&id) {
-            response.headers_mut().insert(header::HeaderName::from_static(REQUEST_ID), id);
-        }
-        if let Some(seconds) = error.retry_after_s {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-        }
-        response
-    });
-    let (name, value) = NO_STORE;
-    response.headers_mut().insert(name, value);
-    response
-}
+pub(crate) type Answer = Result<HttpResponse, ClientError>;
 
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> HttpResponse {
     match serde_json::to_vec(body) {
@@ -176,20 +180,11 @@ pub(super) fn no_content() -> HttpResponse {
 }
 
 pub(crate) fn bad_preflight(request: &HttpRequest, context: &Context) -> HttpResponse {
-    respond(request, context, Err(ClientError::bad_request("this origin may not do this")))
+    ClientError::bad_request("this origin may not do this").answer(request, context)
 }
 
 pub(crate) fn not_found(request: &HttpRequest, context: &Context) -> HttpResponse {
-    respond(request, context, Err(ClientError::new(StatusCode::NOT_FOUND, None, "404 page not found")))
-}
-
-fn method_not_allowed(request: &HttpRequest, context: &Context) -> HttpResponse {
-    respond(request, context, Err(ClientError::new(StatusCode::METHOD_NOT_ALLOWED, None, "method not allowed")))
-}
-
-/// For a known path with another method than these.
-pub(super) fn other_method(methods: &'static str) -> Route {
-    method::other_than(methods, method_not_allowed)
+    ClientError::new(StatusCode::NOT_FOUND, None, "404 page not found").answer(request, context)
 }
 
 /// Whether the request has a token of a session that lives.

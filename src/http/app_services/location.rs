@@ -1,12 +1,13 @@
 //! Where the app is served: what SDKs ask first.
 
+use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::web::Data;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::{check_app, json, respond};
+use super::error::{Answer, check_app, json};
 use crate::http::Context;
 use crate::http::context::origin;
 
@@ -35,21 +36,17 @@ pub(crate) struct Location {
     params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder say otherwise.", example = "passerby")),
     responses((status = 200, body = Location, description = "Where the app is served.")),
     extensions(("x-problems" = json!("AppNotFound"))))]
-pub(crate) async fn location(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    let answer = check_app(&request, &context).map(|()| {
-        let mut response = json(
-            StatusCode::OK,
-            &Location {
-                deployment_model: "GLOBAL",
-                location: "US-VA",
-                hostname: origin(&request, &context, "http"),
-                ws_hostname: origin(&request, &context, "ws"),
-            },
-        );
-        if context.server.settings.public_url.is_none() {
-            response.headers_mut().append(header::VARY, HeaderValue::from_static("Host"));
-        }
-        response
-    });
-    respond(&request, &context, answer)
+pub(crate) async fn location(request: HttpRequest, context: Data<Context>) -> Answer {
+    check_app(&request, &context)?;
+    let location = Location {
+        deployment_model: "GLOBAL",
+        location: "US-VA",
+        hostname: origin(&request, &context, "http"),
+        ws_hostname: origin(&request, &context, "ws"),
+    };
+    let mut response = json(StatusCode::OK, &location);
+    if context.server.settings.public_url.is_none() {
+        response.headers_mut().append(header::VARY, HeaderValue::from_static("Host"));
+    }
+    Ok(response)
 }

@@ -1,14 +1,15 @@
 //! Logging in, and linking an identity.
 
 use actix_web::http::{StatusCode, header};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
 use passerby_actors::domain::{DeviceId, Refusal, SessionKind};
 use passerby_actors::handle::{self, IdForm, LoggedIn};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::auth::{authenticate, of_owner};
-use super::error::{Answer, ClientError, check_app, respond, shown, unsupported};
+use super::error::{Answer, ClientError, check_app, shown, unsupported};
 use crate::http::plain::PlainObject;
 use crate::http::schemas::AppServicesLoginRequest;
 use crate::http::{Context, JSON, body, client, identities, spend, spend_on_password, within_time};
@@ -48,12 +49,8 @@ pub(crate) struct LoginBody {
     request_body(content = Option<AppServicesLoginRequest>, description = "The provider's credentials and `options.device`. All of it is optional for `anon-user`; fields that are not known are ignored."),
     responses((status = 200, body = LoginBody, description = "The tokens of the session. After a link `refresh_token` may be left out: the old one stays valid.")),
     extensions(("x-problems" = json!("LoginNeeded BadRequest AppNotFound AuthProviderNotFound AuthError KeySession CredentialRefused IdentityInUse InvalidPassword UserDisabled InvalidParameter body InvalidSession Unauthorized TooManyRequests ServiceUnavailable"))))]
-pub(crate) async fn login(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
-    let answer = try_login(&request, &context, payload).await;
-    respond(&request, &context, answer)
-}
-
-async fn try_login(request: &HttpRequest, context: &Context, payload: web::Payload) -> Answer {
+pub(crate) async fn login(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    let (request, context) = (&request, &**context);
     let object = body::read_object(request, context, payload).await?;
     check_app(request, context)?;
     let server = &context.server;

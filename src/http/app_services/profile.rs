@@ -1,14 +1,15 @@
 //! The profile of a user.
 
+use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::web::Data;
 use passerby_actors::domain::{Flags, UserState};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::auth::authenticate;
-use super::error::{json, respond};
+use super::error::{Answer, json};
 use crate::http::{Context, identities};
 use crate::provider::ANON_USER;
 
@@ -52,28 +53,26 @@ pub(crate) struct ProfileIdentity {
 #[utoipa::path(get, path = "/api/client/v2.0/auth/profile", tag = "App Services", operation_id = "appServicesGetProfile", security(("access_token" = [])),
     responses((status = 200, body = Profile, description = "The user.")),
     extensions(("x-problems" = json!("appsession"))))]
-pub(crate) async fn profile(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    let answer = authenticate(&request, &context).map(|(access, live)| {
-        let tokens = &context.server.tokens;
-        let identity = |kind: &str, id: String| ProfileIdentity {
-            id,
-            provider_type: kind.to_owned(),
-            provider_id: tokens.provider_id(kind),
-        };
-        let user = context.handle.load(&access.user);
-        let linked = user.as_ref().map_or(&[][..], UserState::identities);
-        let mut data = Map::new();
-        for known in linked {
-            if let Ok(Value::Object(told)) = serde_json::from_str(&known.data) {
-                data.extend(told);
-            }
+pub(crate) async fn profile(request: HttpRequest, context: Data<Context>) -> Answer {
+    let (access, live) = authenticate(&request, &context)?;
+    let tokens = &context.server.tokens;
+    let identity = |kind: &str, id: String| ProfileIdentity {
+        id,
+        provider_type: kind.to_owned(),
+        provider_id: tokens.provider_id(kind),
+    };
+    let user = context.handle.load(&access.user);
+    let linked = user.as_ref().map_or(&[][..], UserState::identities);
+    let mut data = Map::new();
+    for known in linked {
+        if let Ok(Value::Object(told)) = serde_json::from_str(&known.data) {
+            data.extend(told);
         }
-        let was_anonymous = !live.record.flags.has(Flags::BORN_LASTING);
-        let anonymous = was_anonymous.then(|| identity(ANON_USER, access.user.anonymous_identity()));
-        let linked = linked.iter().map(|known| identity(identities::sdk_type(known), identities::shown_id(known)));
-        let identities = anonymous.into_iter().chain(linked).collect();
-        let (user_id, domain_id) = (access.user.to_string(), tokens.domain_id().to_owned());
-        json(StatusCode::OK, &Profile { user_id, domain_id, identities, data, kind: "normal" })
-    });
-    respond(&request, &context, answer)
+    }
+    let was_anonymous = !live.record.flags.has(Flags::BORN_LASTING);
+    let anonymous = was_anonymous.then(|| identity(ANON_USER, access.user.anonymous_identity()));
+    let linked = linked.iter().map(|known| identity(identities::sdk_type(known), identities::shown_id(known)));
+    let identities = anonymous.into_iter().chain(linked).collect();
+    let (user_id, domain_id) = (access.user.to_string(), tokens.domain_id().to_owned());
+    Ok(json(StatusCode::OK, &Profile { user_id, domain_id, identities, data, kind: "normal" }))
 }

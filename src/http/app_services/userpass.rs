@@ -3,33 +3,33 @@
 
 use std::sync::Arc;
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
 use passerby_actors::domain::{CredentialRefusal, LOCAL_USERPASS, Refusal};
 use passerby_actors::handle;
 use serde_json::{Map, Value};
 
-use super::error::{ClientError, check_app, no_content, other_method, respond, unsupported};
+use super::error::{Answer, ClientError, check_app, no_content, unsupported};
 use crate::http::schemas::{
     AppServicesAddress, AppServicesCredentials, AppServicesMailToken, AppServicesReset, AppServicesResetCall,
 };
-use crate::http::{Context, body, client, identities, spend, spend_on_password};
+use crate::http::{Context, at, body, client, identities, spend, spend_on_password};
 use crate::limits::budget::Spend;
-use crate::provider::local_userpass::{Answer, LocalUserpass, UserpassError};
+use crate::provider::local_userpass::{self, LocalUserpass, UserpassError};
 use crate::provider::password::Password;
 
 /// Adds the routes to the scope of the API.
 pub(super) fn routes(scope: actix_web::Scope) -> actix_web::Scope {
-    let at = |path: &str| web::resource(format!("/app/{{app}}/auth/providers/local-userpass/{path}"));
-    let post = || other_method("POST");
+    let at = |path: &str| at(&format!("/app/{{app}}/auth/providers/local-userpass/{path}"));
     scope
-        .service(at("register").post(register_user).default_service(post()))
-        .service(at("confirm").post(confirm).default_service(post()))
-        .service(at("confirm/send").post(send_confirmation).default_service(post()))
-        .service(at("confirm/call").post(call_confirmation).default_service(post()))
-        .service(at("reset").post(reset).default_service(post()))
-        .service(at("reset/send").post(send_reset).default_service(post()))
-        .service(at("reset/call").post(call_reset).default_service(post()))
+        .service(at("register").on(Method::POST, register_user))
+        .service(at("confirm").on(Method::POST, confirm))
+        .service(at("confirm/send").on(Method::POST, send_confirmation))
+        .service(at("confirm/call").on(Method::POST, call_confirmation))
+        .service(at("reset").on(Method::POST, reset))
+        .service(at("reset/send").on(Method::POST, send_reset))
+        .service(at("reset/call").on(Method::POST, call_reset))
 }
 
 impl From<UserpassError> for ClientError {
@@ -73,7 +73,7 @@ enum Costs {
 async fn asked<'a>(
     request: &HttpRequest,
     context: &'a Context,
-    payload: web::Payload,
+    payload: Payload,
     costs: Costs,
 ) -> Result<(Map<String, Value>, &'a Arc<LocalUserpass>), ClientError> {
     let body = body::read_object(request, context, payload).await?;
@@ -95,8 +95,9 @@ fn password(body: &Map<String, Value>) -> Result<Password, ClientError> {
     text(body, "password").map(|text| Password::new(text.to_owned()))
 }
 
-fn tells(context: &Context) -> Answer {
-    if context.server.settings.auth.hide_accounts { Answer::Uniform } else { Answer::Documented }
+fn tells(context: &Context) -> local_userpass::Answer {
+    let hides = context.server.settings.auth.hide_accounts;
+    if hides { local_userpass::Answer::Uniform } else { local_userpass::Answer::Documented }
 }
 
 /// Registers a name with a password.
@@ -107,20 +108,13 @@ fn tells(context: &Context) -> Answer {
     request_body(content = AppServicesCredentials, description = "The name and its password."),
     responses((status = 201, description = "The name is registered.")),
     extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable AccountNameInUse"))))]
-pub(crate) async fn register_user(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer = async {
-        let (body, userpass) = asked(&request, &context, payload, Costs::Hashing).await?;
-        let credential = (text(&body, "email")?, password(&body)?);
-        let client = client(&request, &context);
-        identities::register::<ClientError>(&context.server, userpass, credential, client, tells(&context)).await?;
-        // without a body there is no content type (docs/protocol.md, "Bodies and content types")
-        Ok(HttpResponse::Created().finish())
-    };
-    respond(&request, &context, answer.await)
+pub(crate) async fn register_user(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    let (body, userpass) = asked(&request, &context, payload, Costs::Hashing).await?;
+    let credential = (text(&body, "email")?, password(&body)?);
+    let client = client(&request, &context);
+    identities::register::<ClientError>(&context.server, userpass, credential, client, tells(&context)).await?;
+    // without a body there is no content type (docs/protocol.md, "Bodies and content types")
+    Ok(HttpResponse::Created().finish())
 }
 
 /// Confirms an e-mail address.
@@ -131,13 +125,10 @@ pub(crate) async fn register_user(
     request_body(content = AppServicesMailToken, description = "What the link in the e-mail holds."),
     responses((status = 204, description = "The address is confirmed.")),
     extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserpassTokenInvalid"))))]
-pub(crate) async fn confirm(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
-    let answer = async {
-        let (body, userpass) = asked(&request, &context, payload, Costs::Mail).await?;
-        userpass.confirm(text(&body, "tokenId")?, text(&body, "token")?, client(&request, &context)).await?;
-        Ok(no_content())
-    };
-    respond(&request, &context, answer.await)
+pub(crate) async fn confirm(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    let (body, userpass) = asked(&request, &context, payload, Costs::Mail).await?;
+    userpass.confirm(text(&body, "tokenId")?, text(&body, "token")?, client(&request, &context)).await?;
+    Ok(no_content())
 }
 
 /// Sends a new link for confirming an address.
@@ -146,16 +137,9 @@ pub(crate) async fn confirm(request: HttpRequest, context: web::Data<Context>, p
     request_body(content = AppServicesAddress, description = "The address."),
     responses((status = 204, description = "The e-mail is being sent.")),
     extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserNotFound UserAlreadyConfirmed"))))]
-pub(crate) async fn send_confirmation(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer = async {
-        let (body, userpass) = asked(&request, &context, payload, Costs::Mail).await?;
-        resend_confirmation(&request, &context, userpass, text(&body, "email")?).await
-    };
-    respond(&request, &context, answer.await)
+pub(crate) async fn send_confirmation(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    let (body, userpass) = asked(&request, &context, payload, Costs::Mail).await?;
+    resend_confirmation(&request, &context, userpass, text(&body, "email")?).await
 }
 
 async fn resend_confirmation(
@@ -163,7 +147,7 @@ async fn resend_confirmation(
     context: &Context,
     userpass: &Arc<LocalUserpass>,
     email: &str,
-) -> super::error::Answer {
+) -> Answer {
     match userpass.resend_confirmation(email, client(request, context), tells(context)).await {
         Err(UserpassError::NoConfirmation) => Err(automatic(email)),
         other => Ok(other.map(|()| no_content())?),
@@ -188,21 +172,14 @@ fn address(email: &str) -> String {
     request_body(content = AppServicesAddress, description = "The address."),
     responses((status = 204, description = "The e-mail is being sent.")),
     extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserNotFound UserAlreadyConfirmed"))))]
-pub(crate) async fn call_confirmation(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer = async {
-        let (body, userpass) = asked(&request, &context, payload, Costs::Mail).await?;
-        let email = text(&body, "email")?;
-        if userpass.confirms_by_itself() {
-            Err(automatic(email))
-        } else {
-            resend_confirmation(&request, &context, userpass, email).await
-        }
-    };
-    respond(&request, &context, answer.await)
+pub(crate) async fn call_confirmation(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    let (body, userpass) = asked(&request, &context, payload, Costs::Mail).await?;
+    let email = text(&body, "email")?;
+    if userpass.confirms_by_itself() {
+        Err(automatic(email))
+    } else {
+        resend_confirmation(&request, &context, userpass, email).await
+    }
 }
 
 /// Sets a new password, given what the link in the e-mail holds.
@@ -213,14 +190,11 @@ pub(crate) async fn call_confirmation(
     request_body(content = AppServicesReset, description = "What the link in the e-mail holds, and the new password."),
     responses((status = 204, description = "The password is set.")),
     extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserpassTokenInvalid"))))]
-pub(crate) async fn reset(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
-    let answer = async {
-        let (body, userpass) = asked(&request, &context, payload, Costs::Hashing).await?;
-        let (id, token) = (text(&body, "tokenId")?, text(&body, "token")?);
-        userpass.reset(id, token, password(&body)?, client(&request, &context)).await?;
-        Ok(no_content())
-    };
-    respond(&request, &context, answer.await)
+pub(crate) async fn reset(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    let (body, userpass) = asked(&request, &context, payload, Costs::Hashing).await?;
+    let (id, token) = (text(&body, "tokenId")?, text(&body, "token")?);
+    userpass.reset(id, token, password(&body)?, client(&request, &context)).await?;
+    Ok(no_content())
 }
 
 /// Sends a link for choosing a new password.
@@ -229,19 +203,12 @@ pub(crate) async fn reset(request: HttpRequest, context: web::Data<Context>, pay
     request_body(content = AppServicesAddress, description = "The address."),
     responses((status = 204, description = "The e-mail is being sent.")),
     extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserNotFound"))))]
-pub(crate) async fn send_reset(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer = async {
-        let (body, userpass) = asked(&request, &context, payload, Costs::Mail).await?;
-        match userpass.ask_for_reset(text(&body, "email")?, client(&request, &context), tells(&context)).await {
-            Err(UserpassError::NoReset) => Err(ClientError::bad_request("please use reset password via function")),
-            other => Ok(other.map(|()| no_content())?),
-        }
-    };
-    respond(&request, &context, answer.await)
+pub(crate) async fn send_reset(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    let (body, userpass) = asked(&request, &context, payload, Costs::Mail).await?;
+    match userpass.ask_for_reset(text(&body, "email")?, client(&request, &context), tells(&context)).await {
+        Err(UserpassError::NoReset) => Err(ClientError::bad_request("please use reset password via function")),
+        other => Ok(other.map(|()| no_content())?),
+    }
 }
 
 /// Refuses to reset a password by a function.
@@ -251,15 +218,8 @@ pub(crate) async fn send_reset(
     params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder say otherwise.", example = "passerby")),
     request_body(content = AppServicesResetCall, description = "The name."),
     extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserNotFound"))))]
-pub(crate) async fn call_reset(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer = async {
-        let (body, _) = asked(&request, &context, payload, Costs::Mail).await?;
-        let email = address(text(&body, "email")?);
-        Err(ClientError::bad_request(format!("failed to reset password for user \"{email}\"")))
-    };
-    respond(&request, &context, answer.await)
+pub(crate) async fn call_reset(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    let (body, _) = asked(&request, &context, payload, Costs::Mail).await?;
+    let email = address(text(&body, "email")?);
+    Err(ClientError::bad_request(format!("failed to reset password for user \"{email}\"")))
 }

@@ -7,13 +7,15 @@ use std::sync::LazyLock;
 
 use actix_web::http::StatusCode;
 use actix_web::web;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
-use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{OpenApi, PartialSchema as _};
 
 use self::problems::{CLIENT_ERRORS, Kind, PROBLEMS, kinds};
 use super::files::{File, file};
 use super::problem::Problem;
+use super::schemas::{LinkOptions, LoginOptions, Proof};
 use super::{app_services, v1};
 
 /// The largest part of what is said in the document as a whole.
@@ -155,6 +157,15 @@ fn document() -> Value {
             give_examples(operation, &examples[id].clone());
         }
     }
+    let schemas = &mut document["components"]["schemas"];
+    for (request, options) in [("LoginRequest", LoginOptions::schema()), ("LinkRequest", LinkOptions::schema())] {
+        let choices = schemas[request]["oneOf"].as_array().cloned().unwrap_or_default();
+        let names = choices.iter().filter_map(|choice| choice["$ref"].as_str()?.rsplit('/').next());
+        names.for_each(|name| add_members(&mut schemas[name], &options));
+    }
+    for name in ["Registration", "MailAddress", "MailToken", "PasswordReset", "PasswordChange"] {
+        add_members(&mut schemas[name], &Proof::schema());
+    }
     document["components"]["headers"] = headers();
     document["components"]["examples"] = PROBLEMS.iter().map(|kind| (example_name(kind), example(kind))).collect();
     simplify(&mut document);
@@ -167,6 +178,18 @@ fn document() -> Value {
         }
     }
     document
+}
+
+/// Adds the members of one object to another, besides those that it has.
+fn add_members(schema: &mut Value, options: &impl Serialize) {
+    // the simplest form of a schema of one choice is that choice, which then has its members
+    simplify(schema);
+    let mut options = serde_json::to_value(options).unwrap_or_default();
+    for (name, member) in members(&mut options["properties"]) {
+        if schema["properties"].get(name).is_none() {
+            schema["properties"][name] = member.clone();
+        }
+    }
 }
 
 /// The members of an object; of anything else none.

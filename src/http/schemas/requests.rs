@@ -51,6 +51,16 @@ pub(crate) enum Transfer {
     Name,
 }
 
+/// What every login may have besides its credential; the document adds it to each.
+#[derive(ToSchema)]
+pub(crate) struct LoginOptions {
+    /// `bearer` (the default): the answer holds tokens. `cookie`: it sets a reader's cookie instead.
+    #[schema(inline)]
+    mode: Option<SessionMode>,
+    /// The proof of work, after a 429 `work-needed`; see `GET /v1/challenge`.
+    altcha: Option<String>,
+}
+
 /// How to begin a session.
 #[derive(ToSchema)]
 #[serde(untagged)]
@@ -72,9 +82,6 @@ pub(crate) struct AnonymousLogin {
     /// `anon-user`, which may be left out.
     #[schema(inline)]
     provider: Option<AnonUser>,
-    /// `bearer` (the default): the answer holds tokens. `cookie`: it sets a reader's cookie instead.
-    #[schema(inline)]
-    mode: Option<SessionMode>,
     /// The proof of work, after a 429 `work-needed`; see `GET /v1/challenge`.
     #[schema(example = "eyJjaGFsbGVuZ2UiOnt9LCJzb2x1dGlvbiI6e319")]
     altcha: Option<String>,
@@ -94,11 +101,6 @@ pub(crate) struct PasswordLogin {
     /// Its password.
     #[schema(format = "password", example = "correct horse battery staple")]
     password: String,
-    /// `bearer` (the default): the answer holds tokens. `cookie`: it sets a reader's cookie instead.
-    #[schema(inline)]
-    mode: Option<SessionMode>,
-    /// The proof of work, after a 429 `work-needed`; see `GET /v1/challenge`.
-    altcha: Option<String>,
 }
 
 /// As the owner of an API key.
@@ -112,11 +114,6 @@ pub(crate) struct ApiKeyLogin {
     /// The key, as it was shown when it was created.
     #[schema(format = "password", example = "psb_wxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefwxyz01231YQk2i")]
     key: String,
-    /// `bearer` (the default): the answer holds tokens. `cookie`: it sets a reader's cookie instead.
-    #[schema(inline)]
-    mode: Option<SessionMode>,
-    /// The proof of work, after a 429 `work-needed`; see `GET /v1/challenge`.
-    altcha: Option<String>,
 }
 
 /// As the user that a JWT of your own names.
@@ -130,11 +127,6 @@ pub(crate) struct CustomTokenLogin {
     /// The JWT, signed as the provider's settings say.
     #[schema(format = "password", example = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl")]
     token: String,
-    /// `bearer` (the default): the answer holds tokens. `cookie`: it sets a reader's cookie instead.
-    #[schema(inline)]
-    mode: Option<SessionMode>,
-    /// The proof of work, after a 429 `work-needed`; see `GET /v1/challenge`.
-    altcha: Option<String>,
 }
 
 /// As the subject of an ID token of an OpenID Connect issuer.
@@ -151,11 +143,6 @@ pub(crate) struct IdTokenLogin {
     /// The `nonce` that the ID token has to hold, if the login was begun with one.
     #[schema(example = "n-0S6_WzA2Mj")]
     nonce: Option<String>,
-    /// `bearer` (the default): the answer holds tokens. `cookie`: it sets a reader's cookie instead.
-    #[schema(inline)]
-    mode: Option<SessionMode>,
-    /// The proof of work, after a 429 `work-needed`; see `GET /v1/challenge`.
-    altcha: Option<String>,
 }
 
 /// As the user of a finished login in the browser.
@@ -172,11 +159,6 @@ pub(crate) struct BrowserCodeLogin {
     /// The page's secret, whose SHA-256 was the `code_challenge`.
     #[schema(format = "password", example = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk")]
     code_verifier: String,
-    /// `bearer` (the default): the answer holds tokens. `cookie`: it sets a reader's cookie instead.
-    #[schema(inline)]
-    mode: Option<SessionMode>,
-    /// The proof of work, after a 429 `work-needed`; see `GET /v1/challenge`.
-    altcha: Option<String>,
 }
 
 /// As the user of a different device, by a code of `POST /v1/session/transfer`.
@@ -190,11 +172,6 @@ pub(crate) struct TransferLogin {
     /// The code.
     #[schema(format = "password", example = "psbt_MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0")]
     code: String,
-    /// `bearer` (the default): the answer holds tokens. `cookie`: it sets a reader's cookie instead.
-    #[schema(inline)]
-    mode: Option<SessionMode>,
-    /// The proof of work, after a 429 `work-needed`; see `GET /v1/challenge`.
-    altcha: Option<String>,
 }
 
 /// What happens if a different user has the identity.
@@ -204,6 +181,18 @@ pub(crate) enum OnConflict {
     Reject,
     Switch,
     Merge,
+}
+
+/// What every link may have besides its credential; the document adds it to each.
+#[derive(ToSchema)]
+pub(crate) struct LinkOptions {
+    /// `reject` (the default), `switch` or `merge`: what happens if a different user has the identity.
+    #[schema(inline)]
+    on_conflict: Option<OnConflict>,
+    /// Whether to answer what would happen, and do nothing.
+    dry_run: Option<bool>,
+    /// The proof of work, after a 429 `work-needed`; see `GET /v1/challenge`.
+    altcha: Option<String>,
 }
 
 /// Which identity to link, and what is to happen if a different user has it.
@@ -220,26 +209,7 @@ pub(crate) enum LinkRequest {
 /// An e-mail address, by its password.
 #[derive(ToSchema)]
 #[schema(title = "Password")]
-#[serde(deny_unknown_fields)]
-pub(crate) struct LinkPassword {
-    /// `local-userpass`.
-    #[schema(inline)]
-    provider: LocalUserpass,
-    /// The address. `username`, as SDKs of App Services call it, is taken in its place.
-    #[schema(example = "ada@example.com")]
-    email: String,
-    /// Its password.
-    #[schema(format = "password", example = "correct horse battery staple")]
-    password: String,
-    /// `reject` (the default), `switch` or `merge`: what happens if a different user has the identity.
-    #[schema(inline)]
-    on_conflict: Option<OnConflict>,
-    /// Whether to answer what would happen, and do nothing.
-    #[schema(example = false)]
-    dry_run: Option<bool>,
-    /// The proof of work, after a 429 `work-needed`; see `GET /v1/challenge`.
-    altcha: Option<String>,
-}
+pub(crate) struct LinkPassword(#[schema(inline)] PasswordLogin);
 
 /// The account of an API key.
 #[derive(ToSchema)]
@@ -255,73 +225,26 @@ pub(crate) struct LinkApiKey {
     /// `reject` (the default), `switch` or `merge`: what happens, as the key always has a user.
     #[schema(inline)]
     on_conflict: Option<OnConflict>,
-    /// Whether to answer what would happen, and do nothing.
-    dry_run: Option<bool>,
-    /// The proof of work, after a 429 `work-needed`; see `GET /v1/challenge`.
-    altcha: Option<String>,
 }
 
 /// The subject of a JWT of your own.
 #[derive(ToSchema)]
 #[schema(title = "Custom token")]
-#[serde(deny_unknown_fields)]
-pub(crate) struct LinkCustomToken {
-    /// `custom-token`.
-    #[schema(inline)]
-    provider: CustomToken,
-    /// The JWT, signed as the provider's settings say.
-    #[schema(format = "password", example = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl")]
-    token: String,
-    /// `reject` (the default), `switch` or `merge`: what happens if a different user has the identity.
-    #[schema(inline)]
-    on_conflict: Option<OnConflict>,
-    /// Whether to answer what would happen, and do nothing.
-    dry_run: Option<bool>,
-    /// The proof of work, after a 429 `work-needed`; see `GET /v1/challenge`.
-    altcha: Option<String>,
-}
+pub(crate) struct LinkCustomToken(#[schema(inline)] CustomTokenLogin);
 
 /// The subject of an ID token of an OpenID Connect issuer.
 #[derive(ToSchema)]
 #[schema(title = "ID token")]
-#[serde(deny_unknown_fields)]
-pub(crate) struct LinkIdToken {
-    /// `oauth2-google`, `oauth2-apple` or `oidc-NAME`.
-    #[schema(pattern = "^(oauth2-google|oauth2-apple|oidc-.+)$", example = "oauth2-google")]
-    provider: String,
-    /// The ID token, which names this application in `aud`.
-    #[schema(format = "password", example = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl")]
-    id_token: String,
-    /// The `nonce` that the ID token has to hold, if the login was begun with one.
-    nonce: Option<String>,
-    /// `reject` (the default), `switch` or `merge`: what happens if a different user has the identity.
-    #[schema(inline)]
-    on_conflict: Option<OnConflict>,
-    /// Whether to answer what would happen, and do nothing.
-    dry_run: Option<bool>,
-    /// The proof of work, after a 429 `work-needed`; see `GET /v1/challenge`.
-    altcha: Option<String>,
-}
+pub(crate) struct LinkIdToken(#[schema(inline)] IdTokenLogin);
 
 /// The identity with which a login in the browser came back.
 #[derive(ToSchema)]
 #[schema(title = "Browser login")]
-#[serde(deny_unknown_fields)]
-pub(crate) struct LinkBrowserCode {
-    /// `oauth2-google`, `oauth2-apple` or `oidc-NAME`.
-    #[schema(pattern = "^(oauth2-google|oauth2-apple|oidc-.+)$", example = "oidc-example")]
-    provider: String,
-    /// The `code` with which the browser came back.
-    #[schema(example = "psbl_MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0")]
-    code: String,
-    /// The page's secret, whose SHA-256 was the `code_challenge`.
-    #[schema(format = "password", example = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk")]
-    code_verifier: String,
-    /// `reject` (the default), `switch` or `merge`: what happens if a different user has the identity.
-    #[schema(inline)]
-    on_conflict: Option<OnConflict>,
-    /// Whether to answer what would happen, and do nothing.
-    dry_run: Option<bool>,
+pub(crate) struct LinkBrowserCode(#[schema(inline)] BrowserCodeLogin);
+
+/// What a request that costs a password's hash or an e-mail may have; the document adds it to each.
+#[derive(ToSchema)]
+pub(crate) struct Proof {
     /// The proof of work, after a 429 `work-needed`; see `GET /v1/challenge`.
     altcha: Option<String>,
 }
@@ -336,8 +259,6 @@ pub(crate) struct Registration {
     /// The password: 6 to 128 characters.
     #[schema(format = "password", example = "correct horse battery staple")]
     password: String,
-    /// The proof of work, after a 429 `work-needed`; see `GET /v1/challenge`.
-    altcha: Option<String>,
 }
 
 /// An e-mail address.
@@ -347,8 +268,6 @@ pub(crate) struct MailAddress {
     /// The address.
     #[schema(example = "ada@example.com")]
     email: String,
-    /// The proof of work, after a 429 `work-needed`; see `GET /v1/challenge`.
-    altcha: Option<String>,
 }
 
 /// What the link in an e-mail holds.
@@ -362,8 +281,6 @@ pub(crate) struct MailToken {
     #[serde(rename = "tokenId")]
     #[schema(example = "636aba021728b6c1c03db7f9")]
     token_id: String,
-    /// The proof of work, after a 429 `work-needed`; see `GET /v1/challenge`.
-    altcha: Option<String>,
 }
 
 /// What the link in an e-mail holds, and the new password.
@@ -380,8 +297,6 @@ pub(crate) struct PasswordReset {
     /// The new password: 6 to 128 characters.
     #[schema(format = "password", example = "correct horse battery staple")]
     password: String,
-    /// The proof of work, after a 429 `work-needed`; see `GET /v1/challenge`.
-    altcha: Option<String>,
 }
 
 /// The current password and the new one.
@@ -394,8 +309,6 @@ pub(crate) struct PasswordChange {
     /// The new password: 6 to 128 characters.
     #[schema(format = "password", example = "a better one than before")]
     password: String,
-    /// The proof of work, after a 429 `work-needed`; see `GET /v1/challenge`.
-    altcha: Option<String>,
 }
 
 /// An API key to be created.

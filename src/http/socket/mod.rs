@@ -6,8 +6,9 @@ mod guard;
 mod live;
 
 use actix_web::dev::Payload;
-use actix_web::http::StatusCode;
 use actix_web::http::header;
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::Data;
 use actix_web::{FromRequest as _, HttpRequest, HttpResponse, web};
 use passerby_actors::domain::{SessionId, UserId};
 use serde::Serialize;
@@ -18,7 +19,7 @@ use self::live::Socket;
 use super::connection::Endless;
 use super::reader::{self, Found};
 use super::{
-    Context, JSON, NO_STORE, Problem, Scope, authenticate, by_bearer, client, other_method, read, respond, within_time,
+    Answer, Context, JSON, Problem, Scope, at, authenticate, by_bearer, client, other_method, read, within_time,
 };
 use crate::codes::{TICKET_S, Transfer};
 use crate::limits::network::Network;
@@ -36,8 +37,8 @@ const ASYNCAPI: &str = include_str!("asyncapi.json");
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     let schema = || async { HttpResponse::Ok().insert_header((header::CONTENT_TYPE, JSON)).body(ASYNCAPI) };
     config
-        .service(web::resource("/v1/socket").get(open).default_service(other_method("GET")))
-        .service(web::resource("/v1/socket-ticket").post(ticket).default_service(other_method("POST")))
+        .service(at("/v1/socket").on(Method::GET, open))
+        .service(at("/v1/socket-ticket").on(Method::POST, ticket))
         .service(web::resource("/asyncapi.json").get(schema).default_service(other_method("GET")));
 }
 
@@ -58,17 +59,14 @@ pub(crate) struct TicketAnswer {
 #[utoipa::path(post, path = "/v1/socket-ticket", tag = "Data", operation_id = "createSocketTicket", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 201, body = TicketAnswer, description = "The ticket.")),
     extensions(("x-problems" = json!("object session overloaded"))))]
-pub(crate) async fn ticket(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
-    let answer = async {
-        read::none(&request, &context, payload).await?;
-        let live = authenticate(&request, &context, Scope::Data)?;
-        let server = &context.server;
-        let whose = Transfer { user: live.user, session: live.number };
-        let ticket = server.codes.tickets.issue(Some(live.user), whose, server.clock().running(), &*server.entropy)?;
-        let answer = TicketAnswer { ticket: ticket.text().to_owned(), expires_in: TICKET_S };
-        Ok(HttpResponse::Created().json(answer))
-    };
-    respond(&context, answer.await)
+pub(crate) async fn ticket(request: HttpRequest, context: Data<Context>, payload: web::Payload) -> Answer {
+    read::none(&request, &context, payload).await?;
+    let live = authenticate(&request, &context, Scope::Data)?;
+    let server = &context.server;
+    let whose = Transfer { user: live.user, session: live.number };
+    let ticket = server.codes.tickets.issue(Some(live.user), whose, server.clock().running(), &*server.entropy)?;
+    let answer = TicketAnswer { ticket: ticket.text().to_owned(), expires_in: TICKET_S };
+    Ok(HttpResponse::Created().json(answer))
 }
 
 /// Opens a WebSocket on the document.
@@ -79,14 +77,8 @@ pub(crate) async fn ticket(request: HttpRequest, context: web::Data<Context>, pa
         ("Sec-WebSocket-Protocol" = String, Header, description = "`passerby.v1`, and `ticket.` with a ticket of `POST /v1/socket-ticket`.", example = "passerby.v1, ticket.psbs_MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0")),
     responses((status = 101, description = "The WebSocket.")),
     extensions(("x-problems" = json!("bad-query no-websocket unknown-protocol no-reader invalid-ticket invalid-token token-expired wrong-token session-ended cross-site user-disabled too-many-sockets write"))))]
-pub(crate) async fn open(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
-    match try_open(&request, &context, payload).await {
-        Ok(response) => response,
-        Err(problem) => respond(&context, Err(problem)),
-    }
-}
-
-async fn try_open(request: &HttpRequest, context: &Context, payload: web::Payload) -> Result<HttpResponse, Problem> {
+pub(crate) async fn open(request: HttpRequest, context: Data<Context>, payload: web::Payload) -> Answer {
+    let (request, context) = (&request, &**context);
     let bad = |code, detail: &str| Problem::new(StatusCode::BAD_REQUEST, code, detail);
     let since = since(request.query_string())?;
     let guard = Guard::new(payload.into_inner(), context.server.settings.http.max_body);
@@ -94,7 +86,7 @@ async fn try_open(request: &HttpRequest, context: &Context, payload: web::Payloa
     let guarded = web::Payload::from_request(request, &mut guard).await;
     let guarded = guarded.map_err(|error| bad("no-websocket", &error.to_string()))?;
     // before the ticket is used up
-    let (mut response, session, messages) = actix_ws::handle_with_protocols(request, guarded, &[PROTOCOL])
+    let (response, session, messages) = actix_ws::handle_with_protocols(request, guarded, &[PROTOCOL])
         .map_err(|error| bad("no-websocket", &format!("this is for WebSockets: {error}")))?;
     let offered = offered(request);
     if !offered.contains(&PROTOCOL) {
@@ -127,8 +119,6 @@ async fn try_open(request: &HttpRequest, context: &Context, payload: web::Payloa
     };
     socket.endless.begin();
     actix_web::rt::spawn(socket.run(attachment, session, messages));
-    let (name, value) = NO_STORE;
-    response.headers_mut().insert(name, value);
     Ok(response)
 }
 

@@ -1,7 +1,8 @@
 //! API keys of a lasting account.
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{Data, Payload, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
 use passerby_actors::domain::{API_KEY, ApiKey as Stored, DeviceId, Refusal};
 use passerby_actors::handle;
 use serde::Serialize;
@@ -10,18 +11,14 @@ use utoipa::ToSchema;
 
 use crate::http::auth::fresh;
 use crate::http::schemas::{ApiKeyChange, NewApiKey};
-use crate::http::{
-    Context, JSON, Problem, Scope, authenticate, json, other_method, read, respond, rfc3339, within_time,
-};
+use crate::http::{Answer, Context, JSON, Problem, Scope, at, authenticate, json, read, rfc3339, within_time};
 use crate::provider::api_key::{ApiKey, check_name};
 
 /// Adds the routes.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    let keys = web::resource("/v1/user/api-keys").get(list_keys).post(make_key);
-    let key = web::resource("/v1/user/api-keys/{id}").patch(change_key).delete(remove_key);
-    config
-        .service(keys.default_service(other_method("GET, POST")))
-        .service(key.default_service(other_method("PATCH, DELETE")));
+pub(super) fn routes(config: &mut ServiceConfig) {
+    let keys = at("/v1/user/api-keys").on(Method::GET, list_keys).on(Method::POST, make_key);
+    let key = at("/v1/user/api-keys/{id}").on(Method::PATCH, change_key).on(Method::DELETE, remove_key);
+    config.service(keys).service(key);
 }
 
 /// An API key, without the key itself.
@@ -74,13 +71,11 @@ fn id(request: &HttpRequest) -> Result<DeviceId, Problem> {
 #[utoipa::path(get, path = "/v1/user/api-keys", tag = "API keys", operation_id = "listApiKeys", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 200, body = Keys, description = "The keys, oldest first, without the keys themselves.")),
     extensions(("x-problems" = json!("account"))))]
-pub(crate) async fn list_keys(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    let answer = authenticate(&request, &context, Scope::Account).and_then(|live| {
-        let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
-        let api_keys = user.api_keys().iter().map(|key| view(&context, key, None)).collect();
-        Ok(json(StatusCode::OK, JSON, &Keys { api_keys }))
-    });
-    respond(&context, answer)
+pub(crate) async fn list_keys(request: HttpRequest, context: Data<Context>) -> Answer {
+    let live = authenticate(&request, &context, Scope::Account)?;
+    let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
+    let api_keys = user.api_keys().iter().map(|key| view(&context, key, None)).collect();
+    Ok(json(StatusCode::OK, JSON, &Keys { api_keys }))
 }
 
 /// Creates an API key.
@@ -90,20 +85,17 @@ pub(crate) async fn list_keys(request: HttpRequest, context: web::Data<Context>)
     request_body(content = NewApiKey, description = "The key's name."),
     responses((status = 201, body = KeyView, description = "The key.")),
     extensions(("x-problems" = json!("object bad-field account provider-disabled fresh-login-needed bad-name anonymous key-name-taken too-many-keys write"))))]
-pub(crate) async fn make_key(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
-    let answer = async {
-        let body = read::read(&request, &context, payload, &[&["name"]]).await?;
-        enabled(&context)?;
-        let live = authenticate(&request, &context, Scope::Account)?;
-        fresh(&context, &live)?;
-        let name = body.get("name").and_then(Value::as_str).ok_or_else(|| Problem::missing_field("name"))?;
-        check_name(name)
-            .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "bad-name", format!("a key's name {error}")))?;
-        let (key, secret) = crate::http::identities::new_key(&context.server, name);
-        within_time(&context, context.handle.make_key(&live.user, key.clone())).await?;
-        Ok(json(StatusCode::CREATED, JSON, &view(&context, &key, Some(&secret))))
-    };
-    respond(&context, answer.await)
+pub(crate) async fn make_key(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    let body = read::read(&request, &context, payload, &[&["name"]]).await?;
+    enabled(&context)?;
+    let live = authenticate(&request, &context, Scope::Account)?;
+    fresh(&context, &live)?;
+    let name = body.get("name").and_then(Value::as_str).ok_or_else(|| Problem::missing_field("name"))?;
+    check_name(name)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "bad-name", format!("a key's name {error}")))?;
+    let (key, secret) = crate::http::identities::new_key(&context.server, name);
+    within_time(&context, context.handle.make_key(&live.user, key.clone())).await?;
+    Ok(json(StatusCode::CREATED, JSON, &view(&context, &key, Some(&secret))))
 }
 
 /// Enables or disables an API key.
@@ -114,24 +106,17 @@ pub(crate) async fn make_key(request: HttpRequest, context: web::Data<Context>, 
     request_body(content = ApiKeyChange, description = "What the key is to be."),
     responses((status = 204, description = "It is as asked.")),
     extensions(("x-problems" = json!("object bad-field account fresh-login-needed no-such-key write"))))]
-pub(crate) async fn change_key(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer = async {
-        let body = read::read(&request, &context, payload, &[&["disabled"]]).await?;
-        let live = authenticate(&request, &context, Scope::Account)?;
-        let disabled = body.get("disabled").and_then(Value::as_bool);
-        let needed = || Problem::bad_field("the body needs \"disabled\", true or false");
-        let disabled = disabled.ok_or_else(needed)?;
-        if !disabled {
-            fresh(&context, &live)?;
-        }
-        within_time(&context, context.handle.set_key(&live.user, id(&request)?, disabled)).await?;
-        Ok(HttpResponse::NoContent().finish())
-    };
-    respond(&context, answer.await)
+pub(crate) async fn change_key(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    let body = read::read(&request, &context, payload, &[&["disabled"]]).await?;
+    let live = authenticate(&request, &context, Scope::Account)?;
+    let disabled = body.get("disabled").and_then(Value::as_bool);
+    let needed = || Problem::bad_field("the body needs \"disabled\", true or false");
+    let disabled = disabled.ok_or_else(needed)?;
+    if !disabled {
+        fresh(&context, &live)?;
+    }
+    within_time(&context, context.handle.set_key(&live.user, id(&request)?, disabled)).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 /// Deletes an API key.
@@ -141,16 +126,9 @@ pub(crate) async fn change_key(
     params(("id" = String, Path, description = "The key's id, as listed.", example = "636aba021728b6c1c03db7f9")),
     responses((status = 204, description = "The key is gone.")),
     extensions(("x-problems" = json!("object account no-such-key write"))))]
-pub(crate) async fn remove_key(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer = async {
-        read::none(&request, &context, payload).await?;
-        let live = authenticate(&request, &context, Scope::Account)?;
-        within_time(&context, context.handle.remove_key(&live.user, id(&request)?)).await?;
-        Ok(HttpResponse::NoContent().finish())
-    };
-    respond(&context, answer.await)
+pub(crate) async fn remove_key(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    read::none(&request, &context, payload).await?;
+    let live = authenticate(&request, &context, Scope::Account)?;
+    within_time(&context, context.handle.remove_key(&live.user, id(&request)?)).await?;
+    Ok(HttpResponse::NoContent().finish())
 }

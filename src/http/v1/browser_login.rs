@@ -10,9 +10,10 @@
 
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{Data, Payload, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -24,7 +25,7 @@ use url::{Url, form_urlencoded};
 
 use crate::codes::{FinishedLogin, SENT_LOGIN_S, SentLogin};
 use crate::http::schemas::IssuersAnswer;
-use crate::http::{Context, Problem, body, client, identities, other_method, read, respond, spend};
+use crate::http::{Answer, Context, Problem, at, body, client, identities, read, spend};
 use crate::limits::budget::Spend;
 use crate::limits::network::Network;
 use crate::provider::identity::{IdentityError, plain};
@@ -42,13 +43,12 @@ const SHOWN: usize = 200;
 const NAMED_BY: usize = 12;
 
 /// Adds the routes.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    let returns =
-        |path| web::resource(path).get(callback).post(callback_by_form).default_service(other_method("GET, POST"));
+pub(super) fn routes(config: &mut ServiceConfig) {
+    let returns = |path| at(path).on(Method::GET, callback).on(Method::POST, callback_by_form);
     config
         .service(returns(SHARED_CALLBACK))
         .service(returns("/v1/providers/{provider}/callback"))
-        .service(web::resource("/v1/providers/{provider}/login").get(begin).default_service(other_method("GET")));
+        .service(at("/v1/providers/{provider}/login").on(Method::GET, begin));
 }
 
 /// What is read of an issuer's answer, a query or a form; the rest is ignored (RFC 6749 §4.1.2).
@@ -116,46 +116,43 @@ fn go_to(status: StatusCode, url: &str) -> Result<HttpResponse, Problem> {
         ("redirect_uri" = Option<String>, Query, description = "Where the browser comes back to: one of the provider's list, byte for byte. May be left out if there is only one.", example = "https://news.example/back")),
     responses((status = 302, description = "To the issuer.", headers(("location" = String, description = "The issuer's page."), ("set-cookie" = String, description = "Binds this login to the browser.")))),
     extensions(("x-problems" = json!("unknown-provider provider-disabled over-budget bad-query bad-code-challenge bad-redirect-uri no-public-url provider-unavailable overloaded internal"))))]
-pub(crate) async fn begin(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    let answer = async {
-        let server = &context.server;
-        let name = request.match_info().get("provider").unwrap_or_default();
-        let provider = server.providers.oidc(name).filter(|provider| provider.has_browser_login());
-        let provider = provider.ok_or_else(|| {
-            if server.providers.knows(name) { Problem::provider_disabled() } else { Problem::unknown_provider() }
-        })?;
-        let query = read::of_query(&request, &["code_challenge", "redirect_uri"])?;
-        spend(&request, &context, Spend::Link)?;
-        let challenge = text(&query, "code_challenge")
-            .filter(|text| URL_SAFE_NO_PAD.decode(text).is_ok_and(|hash| hash.len() == SHA256.output_len()));
-        let challenge = challenge.ok_or_else(|| {
-            let detail = "code_challenge must be the SHA-256 of the page's secret in base64url";
-            Problem::new(StatusCode::BAD_REQUEST, "bad-code-challenge", detail)
-        })?;
-        let redirect_uri = provider.redirect_uri(text(&query, "redirect_uri"));
-        let redirect_uri = redirect_uri
-            .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "bad-redirect-uri", error.to_string()))?;
-        let public_url = server.settings.public_url.as_deref().ok_or_else(|| {
-            let detail = "this server has no public_url to which an issuer could send browsers back";
-            Problem::new(StatusCode::FORBIDDEN, "no-public-url", detail)
-        })?;
-        let callback = format!("{public_url}{}", callback_path(&context, name));
-        let begun = provider.begin(&callback, &*server.entropy, server.wall_s()).await;
-        let (url, pending) = begun.inspect_err(|error| identities::report(name, error))?;
-        let state = pending.state().to_owned();
-        let sent = SentLogin {
-            provider: name.to_owned(),
-            pending,
-            redirect_uri: redirect_uri.to_owned(),
-            challenge: challenge.to_owned(),
-        };
-        let owner = Network::of(client(&request, &context));
-        let code = server.codes.sent.issue(owner, sent, server.clock().running(), &*server.entropy)?;
-        let mut cookie = cookie(&context, &state, code.text().to_owned());
-        cookie.set_max_age(Duration::seconds(SENT_LOGIN_S.into()));
-        with_cookie(go_to(StatusCode::FOUND, &url)?, &cookie)
+pub(crate) async fn begin(request: HttpRequest, context: Data<Context>) -> Answer {
+    let server = &context.server;
+    let name = request.match_info().get("provider").unwrap_or_default();
+    let provider = server.providers.oidc(name).filter(|provider| provider.has_browser_login());
+    let provider = provider.ok_or_else(|| {
+        if server.providers.knows(name) { Problem::provider_disabled() } else { Problem::unknown_provider() }
+    })?;
+    let query = read::of_query(&request, &["code_challenge", "redirect_uri"])?;
+    spend(&request, &context, Spend::Link)?;
+    let challenge = text(&query, "code_challenge")
+        .filter(|text| URL_SAFE_NO_PAD.decode(text).is_ok_and(|hash| hash.len() == SHA256.output_len()));
+    let challenge = challenge.ok_or_else(|| {
+        let detail = "code_challenge must be the SHA-256 of the page's secret in base64url";
+        Problem::new(StatusCode::BAD_REQUEST, "bad-code-challenge", detail)
+    })?;
+    let redirect_uri = provider.redirect_uri(text(&query, "redirect_uri"));
+    let redirect_uri =
+        redirect_uri.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "bad-redirect-uri", error.to_string()))?;
+    let public_url = server.settings.public_url.as_deref().ok_or_else(|| {
+        let detail = "this server has no public_url to which an issuer could send browsers back";
+        Problem::new(StatusCode::FORBIDDEN, "no-public-url", detail)
+    })?;
+    let callback = format!("{public_url}{}", callback_path(&context, name));
+    let begun = provider.begin(&callback, &*server.entropy, server.wall_s()).await;
+    let (url, pending) = begun.inspect_err(|error| identities::report(name, error))?;
+    let state = pending.state().to_owned();
+    let sent = SentLogin {
+        provider: name.to_owned(),
+        pending,
+        redirect_uri: redirect_uri.to_owned(),
+        challenge: challenge.to_owned(),
     };
-    respond(&context, answer.await)
+    let owner = Network::of(client(&request, &context));
+    let code = server.codes.sent.issue(owner, sent, server.clock().running(), &*server.entropy)?;
+    let mut cookie = cookie(&context, &state, code.text().to_owned());
+    cookie.set_max_age(Duration::seconds(SENT_LOGIN_S.into()));
+    with_cookie(go_to(StatusCode::FOUND, &url)?, &cookie)
 }
 
 fn with_cookie(mut response: HttpResponse, cookie: &Cookie<'_>) -> Result<HttpResponse, Problem> {
@@ -178,60 +175,56 @@ fn with_cookie(mut response: HttpResponse, cookie: &Cookie<'_>) -> Result<HttpRe
         ("iss" = Option<String>, Query, description = "The issuer (RFC 9207); needed where its configuration promises it.", example = "https://accounts.example")),
     responses((status = 302, description = "To the page.", headers(("location" = String, description = "The page, with `code` or `error` in its query.")))),
     extensions(("x-problems" = json!("bad-answer unknown-login unknown-provider internal"))))]
-pub(crate) async fn callback(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    let answer = async {
-        let server = &context.server;
-        let (query, now) = (answer_in(request.query_string().as_bytes())?, server.clock().running());
-        let state = text(&query, "state").unwrap_or_default();
-        let mut cookie = cookie(&context, state, String::new());
-        let kept = request.cookie(cookie.name()).map(|kept| kept.value().to_owned()).unwrap_or_default();
-        let sent = server.codes.sent.redeem(&kept, now);
-        let sent =
-            sent.filter(|sent| verify_slices_are_equal(sent.pending.state().as_bytes(), state.as_bytes()).is_ok());
-        let sent = sent.ok_or_else(|| {
-            let detail = "this browser did not begin this login, or too long ago: begin again";
-            Problem::new(StatusCode::BAD_REQUEST, "unknown-login", detail)
-        })?;
-        let SentLogin { provider: name, pending, redirect_uri, challenge } = sent;
-        let came_to = request.match_info().get("provider");
-        if came_to.map_or(SHARED_CALLBACK.to_owned(), |came| format!("/v1/providers/{came}/callback"))
-            != callback_path(&context, &name)
-        {
-            tracing::warn!(provider = name, came_to, "a login came back to a different provider's callback");
-            let detail = "this login began with a different provider: begin again";
-            return Err(Problem::new(StatusCode::BAD_REQUEST, "unknown-login", detail));
+pub(crate) async fn callback(request: HttpRequest, context: Data<Context>) -> Answer {
+    let server = &context.server;
+    let (query, now) = (answer_in(request.query_string().as_bytes())?, server.clock().running());
+    let state = text(&query, "state").unwrap_or_default();
+    let mut cookie = cookie(&context, state, String::new());
+    let kept = request.cookie(cookie.name()).map(|kept| kept.value().to_owned()).unwrap_or_default();
+    let sent = server.codes.sent.redeem(&kept, now);
+    let sent = sent.filter(|sent| verify_slices_are_equal(sent.pending.state().as_bytes(), state.as_bytes()).is_ok());
+    let sent = sent.ok_or_else(|| {
+        let detail = "this browser did not begin this login, or too long ago: begin again";
+        Problem::new(StatusCode::BAD_REQUEST, "unknown-login", detail)
+    })?;
+    let SentLogin { provider: name, pending, redirect_uri, challenge } = sent;
+    let came_to = request.match_info().get("provider");
+    if came_to.map_or(SHARED_CALLBACK.to_owned(), |came| format!("/v1/providers/{came}/callback"))
+        != callback_path(&context, &name)
+    {
+        tracing::warn!(provider = name, came_to, "a login came back to a different provider's callback");
+        let detail = "this login began with a different provider: begin again";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "unknown-login", detail));
+    }
+    let provider = server.providers.oidc(&name).ok_or_else(Problem::unknown_provider)?;
+    let (issuer, now_s) = (text(&query, "iss"), server.wall_s());
+    let outcome = match (text(&query, "code"), text(&query, "error")) {
+        (_, Some(error)) => match provider.check_answer(&pending, issuer, now_s).await {
+            Ok(()) => Err(refused_by_issuer(&name, error, text(&query, "error_description"))),
+            Err(error) => Err(refused_here(&name, &error)),
+        },
+        (Some(code), None) => match provider.finish(pending, code, issuer, now_s).await {
+            Ok(verified) => Ok(Proof { method: LoginMethod::Browser, ..Proof::from(verified) }),
+            Err(error) => Err(refused_here(&name, &error)),
+        },
+        (None, None) => {
+            tracing::warn!(provider = name, "an issuer sent a browser back with neither a code nor an error");
+            Err("login_failed")
         }
-        let provider = server.providers.oidc(&name).ok_or_else(Problem::unknown_provider)?;
-        let (issuer, now_s) = (text(&query, "iss"), server.wall_s());
-        let outcome = match (text(&query, "code"), text(&query, "error")) {
-            (_, Some(error)) => match provider.check_answer(&pending, issuer, now_s).await {
-                Ok(()) => Err(refused_by_issuer(&name, error, text(&query, "error_description"))),
-                Err(error) => Err(refused_here(&name, &error)),
-            },
-            (Some(code), None) => match provider.finish(pending, code, issuer, now_s).await {
-                Ok(verified) => Ok(Proof { method: LoginMethod::Browser, ..Proof::from(verified) }),
-                Err(error) => Err(refused_here(&name, &error)),
-            },
-            (None, None) => {
-                tracing::warn!(provider = name, "an issuer sent a browser back with neither a code nor an error");
-                Err("login_failed")
-            }
-        };
-        let issued = outcome.and_then(|proof| {
-            let finished = FinishedLogin { provider: name, proof, challenge };
-            let code = server.codes.finished.issue(None, finished, now, &*server.entropy);
-            code.map_err(|_| "temporarily_unavailable")
-        });
-        let mut url = Url::parse(&redirect_uri)
-            .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string()))?;
-        match &issued {
-            Ok(code) => url.query_pairs_mut().append_pair("code", code.text()),
-            Err(error) => url.query_pairs_mut().append_pair("error", error),
-        };
-        cookie.make_removal();
-        with_cookie(go_to(StatusCode::FOUND, url.as_str())?, &cookie)
     };
-    respond(&context, answer.await)
+    let issued = outcome.and_then(|proof| {
+        let finished = FinishedLogin { provider: name, proof, challenge };
+        let code = server.codes.finished.issue(None, finished, now, &*server.entropy);
+        code.map_err(|_| "temporarily_unavailable")
+    });
+    let mut url = Url::parse(&redirect_uri)
+        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string()))?;
+    match &issued {
+        Ok(code) => url.query_pairs_mut().append_pair("code", code.text()),
+        Err(error) => url.query_pairs_mut().append_pair("error", error),
+    };
+    cookie.make_removal();
+    with_cookie(go_to(StatusCode::FOUND, url.as_str())?, &cookie)
 }
 
 /// Logs why the issuer refused a login, and returns what the page is told.
@@ -264,23 +257,16 @@ fn refused_here(provider: &str, error: &IdentityError) -> &'static str {
     request_body(content = IssuersAnswer, content_type = "application/x-www-form-urlencoded", description = "What else is there is not looked at."),
     responses((status = 303, description = "To the same place.", headers(("location" = String, description = "The path, with the answer in its query.")))),
     extensions(("x-problems" = json!("body-too-slow body-too-large bad-body bad-answer internal"))))]
-pub(crate) async fn callback_by_form(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer = async {
-        let form = answer_in(&body::read(&request, &context, payload).await?)?;
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(ANSWER.iter().filter_map(|name| Some((name, text(&form, name)?))));
-        let query = query.finish();
-        if query.is_empty() || query.len() > LONGEST_ANSWER {
-            let detail = "the form is not an issuer's answer: it needs state, and code or error";
-            return Err(bad_answer(detail));
-        }
-        go_to(StatusCode::SEE_OTHER, &format!("{}?{query}", request.path()))
-    };
-    respond(&context, answer.await)
+pub(crate) async fn callback_by_form(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    let form = answer_in(&body::read(&request, &context, payload).await?)?;
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(ANSWER.iter().filter_map(|name| Some((name, text(&form, name)?))));
+    let query = query.finish();
+    if query.is_empty() || query.len() > LONGEST_ANSWER {
+        let detail = "the form is not an issuer's answer: it needs state, and code or error";
+        return Err(bad_answer(detail));
+    }
+    go_to(StatusCode::SEE_OTHER, &format!("{}?{query}", request.path()))
 }
 
 /// What a code of a finished login proves to the page that has its secret. `peek` leaves the code as it is.

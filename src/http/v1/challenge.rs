@@ -1,17 +1,18 @@
 //! Proofs of work in place of a budget that is used up: asking for a challenge, and paying with its proof.
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::HttpRequest;
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{Data, ServiceConfig};
 use serde_json::{Map, Value};
 
 use crate::http::schemas::WorkChallenge;
-use crate::http::{Context, JSON, Problem, client, json, other_method, respond, spend, spend_on_password};
+use crate::http::{Answer, Context, JSON, Problem, at, client, json, spend, spend_on_password};
 use crate::limits::budget::{OverBudget, Spend, Why};
 use crate::limits::proof_of_work::ProofError;
 
 /// Adds the routes.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config.service(web::resource("/v1/challenge").get(challenge).default_service(other_method("GET")));
+pub(super) fn routes(config: &mut ServiceConfig) {
+    config.service(at("/v1/challenge").on(Method::GET, challenge));
 }
 
 /// Issues a proof of work to solve.
@@ -23,19 +24,17 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 #[utoipa::path(get, path = "/v1/challenge", tag = "Sessions", operation_id = "getChallenge",
     responses((status = 200, body = WorkChallenge, description = "The challenge.")),
     extensions(("x-problems" = json!("over-budget internal"))))]
-pub(crate) async fn challenge(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+pub(crate) async fn challenge(request: HttpRequest, context: Data<Context>) -> Answer {
     let server = &context.server;
     let client = client(&request, &context);
-    let answer = server.budgets.challenge(client).map_err(Problem::from).and_then(|doublings| {
-        let made =
-            server.challenges.make(client, doublings, server.clock().running(), server.wall_s(), &*server.entropy);
-        let challenge = made.map_err(|error| {
-            tracing::error!(%error, "no challenge could be issued");
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "no challenge could be issued")
-        })?;
-        Ok(json(StatusCode::OK, JSON, &challenge))
-    });
-    respond(&context, answer)
+    let doublings = server.budgets.challenge(client)?;
+    let challenge =
+        server.challenges.make(client, doublings, server.clock().running(), server.wall_s(), &*server.entropy);
+    let challenge = challenge.map_err(|error| {
+        tracing::error!(%error, "no challenge could be issued");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "no challenge could be issued")
+    })?;
+    Ok(json(StatusCode::OK, JSON, &challenge))
 }
 
 /// Spends one from the budget of the request's network or, when that is used up, the proof of work in its body.

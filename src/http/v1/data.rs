@@ -1,8 +1,9 @@
 //! The document of the session's user: one JSON object, changed in the order in which its changes arrive.
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentType, EntityTag, Header as _, HeaderName, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{Data, Payload, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
 use passerby_actors::domain::{
     Change, Document, DocumentRefusal, Edited, Expected, NoPatch, Patch, Refusal, SessionId, has_more_members,
 };
@@ -13,9 +14,7 @@ use utoipa::ToSchema;
 
 use crate::http::preconditions::Tags;
 use crate::http::schemas::{Increment, JsonPatchStep, MergePatch, UserDocument};
-use crate::http::{
-    Answer, Context, JSON, Problem, Scope, authenticate, body, client, json, other_method, read, respond, within_time,
-};
+use crate::http::{Answer, Context, JSON, Problem, Scope, at, authenticate, body, client, json, read, within_time};
 use crate::limits::budget::OverBudget;
 use crate::limits::data_work::Whose;
 use crate::limits::network::Network;
@@ -26,17 +25,16 @@ const ACCEPT_PATCH: (HeaderName, HeaderValue) = (
 );
 
 /// Adds the routes.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
+pub(super) fn routes(config: &mut ServiceConfig) {
     config
         .service(
-            web::resource("/v1/data")
-                .get(get_data)
-                .put(put_data)
-                .patch(patch_data)
-                .delete(delete_data)
-                .default_service(other_method("GET, PUT, PATCH, DELETE")),
+            at("/v1/data")
+                .on(Method::GET, get_data)
+                .on(Method::PUT, put_data)
+                .on(Method::PATCH, patch_data)
+                .on(Method::DELETE, delete_data),
         )
-        .service(web::resource("/v1/data/increment").post(increment_data).default_service(other_method("POST")));
+        .service(at("/v1/data/increment").on(Method::POST, increment_data));
 }
 
 /// The result of a change.
@@ -57,32 +55,29 @@ pub(crate) struct DataChanged {
     responses((status = 200, body = UserDocument, description = "The document.", headers(("etag" = String, description = "The document's version, as in `\"7\"`."))),
         (status = 304, description = "It is still the version of `If-None-Match`.")),
     extensions(("x-problems" = json!("session no-data internal"))))]
-pub(crate) async fn get_data(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    let answer = || {
-        let live = authenticate(&request, &context, Scope::Data)?;
-        let stored = context.handle.document(&live.user);
-        let view = stored.as_deref().map(Document::view).transpose().map_err(|error| {
-            tracing::error!(user = %live.user, %error, "a document cannot be read");
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the document cannot be read")
-        })?;
-        let Some((version, text)) = view.and_then(|view| Some((view.version, view.json?))) else {
-            return Err(Problem::new(StatusCode::NOT_FOUND, "no-data", "the user has no document"));
-        };
-        let tag = tag(version);
-        let known = match Tags::of(&request, &header::IF_NONE_MATCH) {
-            Some(Ok(Tags::Any)) => true,
-            Some(Ok(Tags::Of(known))) => versions(&known).contains(&version),
-            // the whole document loses nothing
-            Some(Err(_)) | None => false,
-        };
-        let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-        response.insert_header(header::ETag(tag));
-        if known {
-            return Ok(response.finish());
-        }
-        Ok(response.insert_header((header::CONTENT_TYPE, JSON)).body(text.to_owned()))
+pub(crate) async fn get_data(request: HttpRequest, context: Data<Context>) -> Answer {
+    let live = authenticate(&request, &context, Scope::Data)?;
+    let stored = context.handle.document(&live.user);
+    let view = stored.as_deref().map(Document::view).transpose().map_err(|error| {
+        tracing::error!(user = %live.user, %error, "a document cannot be read");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the document cannot be read")
+    })?;
+    let Some((version, text)) = view.and_then(|view| Some((view.version, view.json?))) else {
+        return Err(Problem::new(StatusCode::NOT_FOUND, "no-data", "the user has no document"));
     };
-    respond(&context, answer())
+    let tag = tag(version);
+    let known = match Tags::of(&request, &header::IF_NONE_MATCH) {
+        Some(Ok(Tags::Any)) => true,
+        Some(Ok(Tags::Of(known))) => versions(&known).contains(&version),
+        // the whole document loses nothing
+        Some(Err(_)) | None => false,
+    };
+    let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    response.insert_header(header::ETag(tag));
+    if known {
+        return Ok(response.finish());
+    }
+    Ok(response.insert_header((header::CONTENT_TYPE, JSON)).body(text.to_owned()))
 }
 
 /// Replaces the document.
@@ -93,7 +88,7 @@ pub(crate) async fn get_data(request: HttpRequest, context: web::Data<Context>) 
     request_body(content = UserDocument, description = "The new document: any JSON object."),
     responses((status = 200, body = DataChanged, description = "The new version.", headers(("etag" = String, description = "The document's version, as in `\"7\"`.")))),
     extensions(("x-problems" = json!("object session over-budget bad-precondition bad-idempotency-key write version-mismatch data-too-large data-full idempotency-key-reused not-an-object:400 patch-too-costly data-too-deep"))))]
-pub(crate) async fn put_data(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
+pub(crate) async fn put_data(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
     edit(&request, &context, payload, |body, most| Ok(Change::Put(object(read_value(body, most)?)?))).await
 }
 
@@ -107,11 +102,7 @@ pub(crate) async fn put_data(request: HttpRequest, context: web::Data<Context>, 
     request_body(content((MergePatch = "application/merge-patch+json"), (Vec<JsonPatchStep> = "application/json-patch+json")), description = "The patch."),
     responses((status = 200, body = DataChanged, description = "The new version.", headers(("etag" = String, description = "The document's version, as in `\"7\"`.")))),
     extensions(("x-problems" = json!("object session over-budget bad-precondition bad-idempotency-key write version-mismatch data-too-large data-full idempotency-key-reused not-an-object bad-patch unknown-patch patch-too-costly patch-conflict data-too-deep"))))]
-pub(crate) async fn patch_data(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
+pub(crate) async fn patch_data(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
     let content_type = ContentType::parse(&request).map(|content_type| content_type.essence_str().to_owned());
     let change = |body: &[u8], most: usize| {
         let body = read_value(body, most)?;
@@ -131,12 +122,12 @@ pub(crate) async fn patch_data(
             }
         }
     };
-    let mut response = edit(&request, &context, payload, change).await;
+    let mut response = edit(&request, &context, payload, change).await?;
     if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
         let (name, value) = ACCEPT_PATCH;
         response.headers_mut().insert(name, value);
     }
-    response
+    Ok(response)
 }
 
 /// Adds to a number in the document.
@@ -148,11 +139,7 @@ pub(crate) async fn patch_data(
     request_body(content = Increment, description = "Where, and how much."),
     responses((status = 200, body = DataChanged, description = "The new version, and the number.", headers(("etag" = String, description = "The document's version, as in `\"7\"`.")))),
     extensions(("x-problems" = json!("object session over-budget bad-precondition bad-idempotency-key write version-mismatch data-too-large data-full idempotency-key-reused not-an-object bad-field not-a-number number-too-large data-too-deep"))))]
-pub(crate) async fn increment_data(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
+pub(crate) async fn increment_data(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
     let change = |body: &[u8], _: usize| increment(&read::of(&request, body, &[OF_INCREMENT])?);
     edit(&request, &context, payload, change).await
 }
@@ -165,20 +152,16 @@ pub(crate) async fn increment_data(
         ("Idempotency-Key" = Option<String>, Header, description = "A name for this request that no other request of the user has, such as a UUID. Sent again, the request is done once and answered as the first time, as long as it is one of the user's last 256.", example = "2f1c6f0e-8f44-4f7b-9c63-5a0c8b7a1d2e")),
     responses((status = 200, body = DataChanged, description = "The new version.", headers(("etag" = String, description = "The document's version, as in `\"7\"`.")))),
     extensions(("x-problems" = json!("object session over-budget bad-precondition bad-idempotency-key write version-mismatch data-full idempotency-key-reused"))))]
-pub(crate) async fn delete_data(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
+pub(crate) async fn delete_data(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
     edit(&request, &context, payload, |body, _| read::none_of(&request, body).map(|()| Change::Delete)).await
 }
 
 async fn edit(
     request: &HttpRequest,
     context: &Context,
-    payload: web::Payload,
+    payload: Payload,
     change: impl FnOnce(&[u8], usize) -> Result<Change, Problem>,
-) -> HttpResponse {
+) -> Answer {
     let mut seen = None;
     let answer: Answer = async {
         // the body first: a client that is refused sends it all the same; but it is parsed only after the checks
@@ -210,11 +193,11 @@ async fn edit(
         Ok(json(StatusCode::OK, JSON, &DataChanged { version, value }))
     }
     .await;
-    let mut response = respond(context, answer);
+    let mut response = answer.unwrap_or_else(|problem| problem.respond(context));
     if let Some(tag) = seen.and_then(|version| HeaderValue::from_str(&tag(version).to_string()).ok()) {
         response.headers_mut().insert(header::ETAG, tag);
     }
-    response
+    Ok(response)
 }
 
 /// Members that a change of a document may name: more of them than any document has, which takes five bytes of text for each at

@@ -1,6 +1,7 @@
 //! The identities of a user: listing, linking, merging with the user who has one, unlinking.
 
-use actix_web::http::StatusCode;
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse, web};
 use passerby_actors::actor::{Joined, Preview, Proof, REPEAT_S};
 use passerby_actors::domain::{DeviceId, Flags, Identity, Refusal, SessionKind, UserId};
@@ -18,8 +19,8 @@ use crate::http::fields::OF_CREDENTIALS;
 use crate::http::schemas::{LinkRequest, ReaderSession, SessionTokens};
 use crate::http::time::created;
 use crate::http::{
-    Answer, Context, JSON, Problem, Scope, authenticate, bearer, became_part, came_back, client, identities, json,
-    other_method, read, reader, respond, rfc3339, within_time,
+    Answer, Context, JSON, Problem, Scope, at, authenticate, bearer, became_part, came_back, client, identities, json,
+    read, reader, rfc3339, within_time,
 };
 use crate::limits::data_work::Whose;
 use crate::provider::ANON_USER;
@@ -27,17 +28,8 @@ use crate::provider::ANON_USER;
 /// Adds the routes.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
-        .service(
-            web::resource("/v1/user/identities")
-                .get(list_identities)
-                .post(link_identity)
-                .default_service(other_method("GET, POST")),
-        )
-        .service(
-            web::resource("/v1/user/identities/{provider}/{id}")
-                .delete(unlink_identity)
-                .default_service(other_method("DELETE")),
-        );
+        .service(at("/v1/user/identities").on(Method::GET, list_identities).on(Method::POST, link_identity))
+        .service(at("/v1/user/identities/{provider}/{id}").on(Method::DELETE, unlink_identity));
 }
 
 /// What a link may have besides the credential.
@@ -90,22 +82,20 @@ pub(crate) struct Identities {
 #[utoipa::path(get, path = "/v1/user/identities", tag = "Accounts", operation_id = "listIdentities", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 200, body = Identities, description = "The identities, in the order in which they were linked.")),
     extensions(("x-problems" = json!("account"))))]
-async fn list_identities(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    let answer = authenticate(&request, &context, Scope::Account).and_then(|live| {
-        let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
-        let anonymous =
-            IdentityView { provider: ANON_USER.to_owned(), id: user.id.anonymous_identity(), linked: created(&user) };
-        let was_anonymous = !user.record.flags.has(Flags::BORN_LASTING);
-        let clock = context.server.clock();
-        let linked = user.identities().iter().map(|identity| IdentityView {
-            provider: identity.key.provider.to_string(),
-            id: identities::shown_id(identity),
-            linked: rfc3339(clock.to_wall_s(identity.linked)),
-        });
-        let identities = was_anonymous.then_some(anonymous).into_iter().chain(linked).collect();
-        Ok(json(StatusCode::OK, JSON, &Identities { identities }))
+async fn list_identities(request: HttpRequest, context: Data<Context>) -> Answer {
+    let live = authenticate(&request, &context, Scope::Account)?;
+    let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
+    let anonymous =
+        IdentityView { provider: ANON_USER.to_owned(), id: user.id.anonymous_identity(), linked: created(&user) };
+    let was_anonymous = !user.record.flags.has(Flags::BORN_LASTING);
+    let clock = context.server.clock();
+    let linked = user.identities().iter().map(|identity| IdentityView {
+        provider: identity.key.provider.to_string(),
+        id: identities::shown_id(identity),
+        linked: rfc3339(clock.to_wall_s(identity.linked)),
     });
-    respond(&context, answer)
+    let identities = was_anonymous.then_some(anonymous).into_iter().chain(linked).collect();
+    Ok(json(StatusCode::OK, JSON, &Identities { identities }))
 }
 
 /// Tokens of a session, and who became part of its user.
@@ -243,70 +233,67 @@ fn preview(context: &Context, live: &Live, proof: &Proof, on_conflict: OnConflic
     request_body(content = LinkRequest, description = "The identity, and what is to happen if a different user has it."),
     responses((status = 200, body = LinkOutcome, description = "The tokens of the session; with `dry_run`, what the link would do.")),
     extensions(("x-problems" = json!("object unknown-on-conflict account fresh-login-needed credential anonymous-identity identity-in-use sessions-used-up too-many-identities provider-linked not-anonymous data-too-large write"))))]
-async fn link_identity(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
-    let answer = async {
-        let body = read::read(&request, &context, payload, &[OF_LINK, OF_CREDENTIALS]).await?;
-        let on_conflict = OnConflict::of(&body)?;
-        let dry_run = match body.get("dry_run") {
-            None => false,
-            Some(Value::Bool(dry_run)) => *dry_run,
-            Some(_) => return Err(Problem::bad_field("dry_run must be true or false")),
-        };
-        let live = match authenticate(&request, &context, Scope::Account) {
-            Ok(live) => live,
-            Err(problem) if problem.status() == StatusCode::UNAUTHORIZED.as_u16() && !dry_run => {
-                return again(&request, &context, &body, on_conflict, problem).await;
-            }
-            Err(problem) => return Err(problem),
-        };
-        fresh(&context, &live)?;
-        if on_conflict == OnConflict::Switch && live.kind == SessionKind::Cookie && !dry_run {
-            reader::leave(&request, &context);
-        }
-        // a code that works once is used up only when it has worked
-        let proof = prove(&request, &context, &body, true).await?;
-        if on_conflict == OnConflict::Merge {
-            work_on_merge(&request, &context, &live, &proof).await?;
-        }
-        if dry_run {
-            return preview(&context, &live, &proof, on_conflict);
-        }
-        let (server, opens) = (&context.server, (live.kind, DeviceId::default()));
-        let linked = match on_conflict {
-            OnConflict::Merge => {
-                let merge = context.handle.merge(live.user, live.number, proof, opens, server.merge_policy());
-                match within_time(&context, merge).await? {
-                    Joined::Linked(linked) => linked,
-                    Joined::Merged(into, conflicts) => {
-                        use_up(&context, &body, &live.user);
-                        became_part(&request, &context, &live);
-                        let absorbed = Absorbed { user: &live.user, conflicts: &conflicts };
-                        return Ok(merged(&request, &context, &into, live.kind, absorbed));
-                    }
-                }
-            }
-            OnConflict::Switch | OnConflict::Reject => {
-                match within_time(&context, context.handle.link(live.user, live.number, proof.clone())).await {
-                    Err(handle::Error::Refused(Refusal::IdentityInUse))
-                        if on_conflict == OnConflict::Switch && !proof.of_known_user =>
-                    {
-                        // if the owner vanishes meanwhile, no new user is created
-                        let proof = Proof { of_known_user: true, ..proof };
-                        let log_in = context.handle.log_in(proof, live.kind, DeviceId::default(), IdForm::TimeOrdered);
-                        within_time(&context, log_in).await?
-                    }
-                    linked => linked?,
-                }
-            }
-        };
-        use_up(&context, &body, &live.user);
-        // if the identity was linked already, the session and its refresh token go on
-        let user = context.handle.load(&linked.user);
-        let sessions = user.map(|user| user.sessions()).unwrap_or_default();
-        let counter = sessions.iter().find(|s| s.number == linked.number).map_or(0, |s| s.refresh_counter);
-        Ok(tokens(&request, StatusCode::OK, &context, &linked, Of { kind: live.kind, counter, lasting: true }, None))
+async fn link_identity(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    let body = read::read(&request, &context, payload, &[OF_LINK, OF_CREDENTIALS]).await?;
+    let on_conflict = OnConflict::of(&body)?;
+    let dry_run = match body.get("dry_run") {
+        None => false,
+        Some(Value::Bool(dry_run)) => *dry_run,
+        Some(_) => return Err(Problem::bad_field("dry_run must be true or false")),
     };
-    respond(&context, answer.await)
+    let live = match authenticate(&request, &context, Scope::Account) {
+        Ok(live) => live,
+        Err(problem) if problem.status() == StatusCode::UNAUTHORIZED.as_u16() && !dry_run => {
+            return again(&request, &context, &body, on_conflict, problem).await;
+        }
+        Err(problem) => return Err(problem),
+    };
+    fresh(&context, &live)?;
+    if on_conflict == OnConflict::Switch && live.kind == SessionKind::Cookie && !dry_run {
+        reader::leave(&request, &context);
+    }
+    // a code that works once is used up only when it has worked
+    let proof = prove(&request, &context, &body, true).await?;
+    if on_conflict == OnConflict::Merge {
+        work_on_merge(&request, &context, &live, &proof).await?;
+    }
+    if dry_run {
+        return preview(&context, &live, &proof, on_conflict);
+    }
+    let (server, opens) = (&context.server, (live.kind, DeviceId::default()));
+    let linked = match on_conflict {
+        OnConflict::Merge => {
+            let merge = context.handle.merge(live.user, live.number, proof, opens, server.merge_policy());
+            match within_time(&context, merge).await? {
+                Joined::Linked(linked) => linked,
+                Joined::Merged(into, conflicts) => {
+                    use_up(&context, &body, &live.user);
+                    became_part(&request, &context, &live);
+                    let absorbed = Absorbed { user: &live.user, conflicts: &conflicts };
+                    return Ok(merged(&request, &context, &into, live.kind, absorbed));
+                }
+            }
+        }
+        OnConflict::Switch | OnConflict::Reject => {
+            match within_time(&context, context.handle.link(live.user, live.number, proof.clone())).await {
+                Err(handle::Error::Refused(Refusal::IdentityInUse))
+                    if on_conflict == OnConflict::Switch && !proof.of_known_user =>
+                {
+                    // if the owner vanishes meanwhile, no new user is created
+                    let proof = Proof { of_known_user: true, ..proof };
+                    let log_in = context.handle.log_in(proof, live.kind, DeviceId::default(), IdForm::TimeOrdered);
+                    within_time(&context, log_in).await?
+                }
+                linked => linked?,
+            }
+        }
+    };
+    use_up(&context, &body, &live.user);
+    // if the identity was linked already, the session and its refresh token go on
+    let user = context.handle.load(&linked.user);
+    let sessions = user.map(|user| user.sessions()).unwrap_or_default();
+    let counter = sessions.iter().find(|s| s.number == linked.number).map_or(0, |s| s.refresh_counter);
+    Ok(tokens(&request, StatusCode::OK, &context, &linked, Of { kind: live.kind, counter, lasting: true }, None))
 }
 
 /// Waits until there is time to join the two documents.
@@ -405,21 +392,18 @@ async fn again(
     extensions(("x-problems" = json!("object account fresh-login-needed no-such-identity last-identity write"))))]
 async fn unlink_identity(
     request: HttpRequest,
-    context: web::Data<Context>,
+    context: Data<Context>,
     path: web::Path<(String, String)>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer = async {
-        read::none(&request, &context, payload).await?;
-        let live = authenticate(&request, &context, Scope::Account)?;
-        fresh(&context, &live)?;
-        let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
-        let (provider, id) = path.into_inner();
-        let named = |identity: &&Identity| *identity.key.provider == *provider && identities::shown_id(identity) == id;
-        let found = user.identities().iter().find(named);
-        let key = found.ok_or(handle::Error::Refused(Refusal::NoSuchIdentity))?.key.clone();
-        within_time(&context, context.handle.unlink(live.user, key)).await?;
-        Ok(HttpResponse::NoContent().finish())
-    };
-    respond(&context, answer.await)
+    payload: Payload,
+) -> Answer {
+    read::none(&request, &context, payload).await?;
+    let live = authenticate(&request, &context, Scope::Account)?;
+    fresh(&context, &live)?;
+    let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
+    let (provider, id) = path.into_inner();
+    let named = |identity: &&Identity| *identity.key.provider == *provider && identities::shown_id(identity) == id;
+    let found = user.identities().iter().find(named);
+    let key = found.ok_or(handle::Error::Refused(Refusal::NoSuchIdentity))?.key.clone();
+    within_time(&context, context.handle.unlink(live.user, key)).await?;
+    Ok(HttpResponse::NoContent().finish())
 }

@@ -1,7 +1,8 @@
 //! `POST /v1/sessions`: four ways to begin a session.
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::HttpRequest;
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{Data, Payload, ServiceConfig};
 use passerby_actors::domain::{DeviceId, Refusal, SessionId, SessionKind};
 use passerby_actors::handle::{self, IdForm, LoggedIn};
 use serde_json::{Map, Value};
@@ -13,14 +14,14 @@ use crate::codes::Transfer;
 use crate::http::fields::{OF_CREDENTIALS, without_nulls};
 use crate::http::reader::{self, Found};
 use crate::http::schemas::{LoginRequest, NewSession, ReaderSession};
-use crate::http::{Answer, Context, Problem, body, client, other_method, read, respond, within_time};
+use crate::http::{Answer, Context, Problem, at, body, client, read, within_time};
 use crate::limits::budget::Spend;
 use crate::provider::ANON_USER;
 use crate::provider::identity::IdentityError;
 
 /// Adds the route.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config.service(web::resource("/v1/sessions").post(create_session).default_service(other_method("POST")));
+pub(super) fn routes(config: &mut ServiceConfig) {
+    config.service(at("/v1/sessions").on(Method::POST, create_session));
 }
 
 /// What has no credential.
@@ -89,24 +90,17 @@ impl Login {
     responses((status = 200, body = ReaderSession, description = "The reader of the live cookie.", headers(("set-cookie" = Option<String>, description = "With `mode` `cookie`: the reader's cookie."))),
         (status = 201, body = NewSession, description = "The new session: its tokens or, with `mode` `cookie`, the reader of the new cookie.", headers(("set-cookie" = Option<String>, description = "With `mode` `cookie`: the reader's cookie.")))),
     extensions(("x-problems" = json!("object unknown-mode credential over-budget cross-site user-disabled session-ended sessions-used-up write capacity"))))]
-pub(crate) async fn create_session(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer = async {
-        let Login { kind, way, body } = Login::of(&request, &body::read(&request, &context, payload).await?)?;
-        if kind == SessionKind::Cookie && !reader::is_own(&request, &context) {
-            return Err(Problem::cross_site());
-        }
-        match way {
-            Way::Anonymous => anonymous(&request, &context, &body).await,
-            Way::Reader => by_cookie(&request, &context, &body).await,
-            Way::Transfer => transferred(&request, &context, &body, kind).await,
-            Way::Identity => identified(&request, &context, &body, kind).await,
-        }
-    };
-    respond(&context, answer.await)
+pub(crate) async fn create_session(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    let Login { kind, way, body } = Login::of(&request, &body::read(&request, &context, payload).await?)?;
+    if kind == SessionKind::Cookie && !reader::is_own(&request, &context) {
+        return Err(Problem::cross_site());
+    }
+    match way {
+        Way::Anonymous => anonymous(&request, &context, &body).await,
+        Way::Reader => by_cookie(&request, &context, &body).await,
+        Way::Transfer => transferred(&request, &context, &body, kind).await,
+        Way::Identity => identified(&request, &context, &body, kind).await,
+    }
 }
 
 /// Whether a body is that of an anonymous login, and these are not switched off.

@@ -1,7 +1,8 @@
 //! Meters of the session's user.
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::HttpRequest;
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{Data, Payload, ServiceConfig};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -9,13 +10,13 @@ use utoipa::ToSchema;
 use super::data::operation_name;
 use crate::http::meters::{self, MeterView, Use};
 use crate::http::schemas::MeterUse;
-use crate::http::{Context, JSON, Problem, Scope, authenticate, json, other_method, read, respond};
+use crate::http::{Answer, Context, JSON, Problem, Scope, at, authenticate, json, read};
 
 /// Adds the routes.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
+pub(super) fn routes(config: &mut ServiceConfig) {
     config
-        .service(web::resource("/v1/meters").get(list_meters).default_service(other_method("GET")))
-        .service(web::resource("/v1/meters/{name}").post(use_meter).default_service(other_method("POST")));
+        .service(at("/v1/meters").on(Method::GET, list_meters))
+        .service(at("/v1/meters/{name}").on(Method::POST, use_meter));
 }
 
 /// The meters of a user.
@@ -31,10 +32,9 @@ pub(crate) struct MeterList {
 #[utoipa::path(get, path = "/v1/meters", tag = "Readers", operation_id = "listMeters", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 200, body = MeterList, description = "The meters.")),
     extensions(("x-problems" = json!("session"))))]
-pub(crate) async fn list_meters(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    let answer = authenticate(&request, &context, Scope::Data)
-        .map(|live| json(StatusCode::OK, JSON, &MeterList { meters: meters::all(&context, &live.user) }));
-    respond(&context, answer)
+pub(crate) async fn list_meters(request: HttpRequest, context: Data<Context>) -> Answer {
+    let live = authenticate(&request, &context, Scope::Data)?;
+    Ok(json(StatusCode::OK, JSON, &MeterList { meters: meters::all(&context, &live.user) }))
 }
 
 /// Uses a meter.
@@ -46,31 +46,24 @@ pub(crate) async fn list_meters(request: HttpRequest, context: web::Data<Context
     request_body(content = Option<MeterUse>, description = "What is used. None at all: one, of nothing in particular."),
     responses((status = 200, body = MeterView, description = "What the meter says now.")),
     extensions(("x-problems" = json!("object session bad-field bad-idempotency-key no-such-meter:404 idempotency-key-reused write"))))]
-pub(crate) async fn use_meter(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer = async {
-        let body = read::read(&request, &context, payload, &[&["amount", "item"]]).await?;
-        let live = authenticate(&request, &context, Scope::Data)?;
-        let amount = match body.get("amount") {
-            None => 1,
-            Some(amount) => amount
-                .as_u64()
-                .and_then(|amount| u32::try_from(amount).ok())
-                .filter(|amount| (1..=1_000_000).contains(amount))
-                .ok_or_else(|| Problem::bad_field("amount must be 1 to 1000000"))?,
-        };
-        let item = match body.get("item") {
-            None => None,
-            Some(Value::String(item)) => Some(item.as_str()),
-            Some(_) => return Err(Problem::bad_field("item must be a text")),
-        };
-        let operation = operation_name(&request)?;
-        let meter = request.match_info().get("name").unwrap_or_default();
-        let used = meters::used(&context, &live.user, Use { meter, amount, item, operation }).await?;
-        Ok(json(StatusCode::OK, JSON, &used.ok_or_else(Problem::no_such_meter)?))
+pub(crate) async fn use_meter(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    let body = read::read(&request, &context, payload, &[&["amount", "item"]]).await?;
+    let live = authenticate(&request, &context, Scope::Data)?;
+    let amount = match body.get("amount") {
+        None => 1,
+        Some(amount) => amount
+            .as_u64()
+            .and_then(|amount| u32::try_from(amount).ok())
+            .filter(|amount| (1..=1_000_000).contains(amount))
+            .ok_or_else(|| Problem::bad_field("amount must be 1 to 1000000"))?,
     };
-    respond(&context, answer.await)
+    let item = match body.get("item") {
+        None => None,
+        Some(Value::String(item)) => Some(item.as_str()),
+        Some(_) => return Err(Problem::bad_field("item must be a text")),
+    };
+    let operation = operation_name(&request)?;
+    let meter = request.match_info().get("name").unwrap_or_default();
+    let used = meters::used(&context, &live.user, Use { meter, amount, item, operation }).await?;
+    Ok(json(StatusCode::OK, JSON, &used.ok_or_else(Problem::no_such_meter)?))
 }

@@ -1,6 +1,6 @@
 //! Passerby's own API under `/v1`; errors are RFC 9457 problem details. And the public keys.
 
-use actix_web::web;
+use actix_web::web::ServiceConfig;
 
 pub(crate) mod api_keys;
 pub(crate) mod browser_login;
@@ -18,7 +18,7 @@ pub(crate) mod user_sessions;
 pub(crate) mod userpass;
 
 /// Adds the routes.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
+pub(super) fn routes(config: &mut ServiceConfig) {
     config
         .configure(login::routes)
         .configure(session::routes)

@@ -1,8 +1,9 @@
 //! The session that asks, and its user: showing, refreshing and ending them.
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{Data, Payload, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
 use passerby_actors::actor::USERS_PER_ENDED;
 use passerby_actors::domain::{Cause, Refusal, ServiceTime, SessionId, SessionKind, UserId};
 use passerby_actors::handle::{self, LoggedIn};
@@ -15,19 +16,16 @@ use crate::http::reader::{self, Found};
 use crate::http::schemas::SessionTokens;
 use crate::http::time::created;
 use crate::http::{
-    Answer, Context, JSON, Problem, Scope, authenticate, came_back, client, json, other_method, read, respond, rfc3339,
-    went, within_time,
+    Answer, Context, JSON, Problem, Scope, at, authenticate, came_back, client, json, read, rfc3339, went, within_time,
 };
 use crate::limits::budget::Spend;
 
 /// Adds the routes.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
+pub(super) fn routes(config: &mut ServiceConfig) {
     config
-        .service(
-            web::resource("/v1/session").get(session).delete(end_session).default_service(other_method("GET, DELETE")),
-        )
-        .service(web::resource("/v1/session/refresh").post(refresh_session).default_service(other_method("POST")))
-        .service(web::resource("/v1/user").delete(delete_user).default_service(other_method("DELETE")));
+        .service(at("/v1/session").on(Method::GET, session).on(Method::DELETE, end_session))
+        .service(at("/v1/session/refresh").on(Method::POST, refresh_session))
+        .service(at("/v1/user").on(Method::DELETE, delete_user));
 }
 
 /// A session and its user.
@@ -60,24 +58,22 @@ pub(crate) struct SessionView {
 #[utoipa::path(get, path = "/v1/session", tag = "Sessions", operation_id = "getSession", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 200, body = SessionView, description = "The session and its user.")),
     extensions(("x-problems" = json!("session"))))]
-pub(crate) async fn session(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    let answer = authenticate(&request, &context, Scope::Data).and_then(|live| {
-        let (clock, policy) = (context.server.clock(), context.server.core.policy());
-        let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
-        let shown = |t: ServiceTime| rfc3339(clock.to_wall_s(t));
-        let view = SessionView {
-            user_id: user.id.to_string(),
-            session_id: SessionId::derive(&live.user, live.number).to_string(),
-            anonymous: user.record.is_anonymous(),
-            created: created(&user),
-            // service counts whole seconds, which begin somewhere within those of the wall clock
-            last_seen: shown(user.record.last_seen).max(created(&user)),
-            expires: user.record.deadline(policy.window_s).map(shown),
-            aliases: user.aliases().iter().map(|alias| alias.id.to_string()).collect(),
-        };
-        Ok(json(StatusCode::OK, JSON, &view))
-    });
-    respond(&context, answer)
+pub(crate) async fn session(request: HttpRequest, context: Data<Context>) -> Answer {
+    let live = authenticate(&request, &context, Scope::Data)?;
+    let (clock, policy) = (context.server.clock(), context.server.core.policy());
+    let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
+    let shown = |t: ServiceTime| rfc3339(clock.to_wall_s(t));
+    let view = SessionView {
+        user_id: user.id.to_string(),
+        session_id: SessionId::derive(&live.user, live.number).to_string(),
+        anonymous: user.record.is_anonymous(),
+        created: created(&user),
+        // service counts whole seconds, which begin somewhere within those of the wall clock
+        last_seen: shown(user.record.last_seen).max(created(&user)),
+        expires: user.record.deadline(policy.window_s).map(shown),
+        aliases: user.aliases().iter().map(|alias| alias.id.to_string()).collect(),
+    };
+    Ok(json(StatusCode::OK, JSON, &view))
 }
 
 /// Refreshes the tokens of a session.
@@ -87,25 +83,18 @@ pub(crate) async fn session(request: HttpRequest, context: web::Data<Context>) -
 #[utoipa::path(post, path = "/v1/session/refresh", tag = "Sessions", operation_id = "refreshSession", security(("refresh_token" = [])),
     responses((status = 200, body = SessionTokens, description = "The new tokens.")),
     extensions(("x-problems" = json!("object no-token invalid-token wrong-token token-expired session-ended user-disabled over-budget write"))))]
-pub(crate) async fn refresh_session(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer = async {
-        read::none(&request, &context, payload).await?;
-        let refresh = bearer::refresh(&request, &context)?;
-        if refresh.kind != SessionKind::V1 {
-            return Err(Problem::wrong_token());
-        }
-        let live = context.handle.check(&refresh.user, &refresh.session, None)?;
-        came_back(&request, &context, &live);
-        let counter = within_time(&context, context.handle.rotate(&live.user, live.number, refresh.counter)).await?;
-        let lasting = !live.record.is_anonymous();
-        let live = LoggedIn { user: live.user, number: live.number, session: refresh.session, epoch: live.epoch };
-        Ok(tokens(&request, StatusCode::OK, &context, &live, Of { kind: SessionKind::V1, counter, lasting }, None))
-    };
-    respond(&context, answer.await)
+pub(crate) async fn refresh_session(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    read::none(&request, &context, payload).await?;
+    let refresh = bearer::refresh(&request, &context)?;
+    if refresh.kind != SessionKind::V1 {
+        return Err(Problem::wrong_token());
+    }
+    let live = context.handle.check(&refresh.user, &refresh.session, None)?;
+    came_back(&request, &context, &live);
+    let counter = within_time(&context, context.handle.rotate(&live.user, live.number, refresh.counter)).await?;
+    let lasting = !live.record.is_anonymous();
+    let live = LoggedIn { user: live.user, number: live.number, session: refresh.session, epoch: live.epoch };
+    Ok(tokens(&request, StatusCode::OK, &context, &live, Of { kind: SessionKind::V1, counter, lasting }, None))
 }
 
 /// Ends the session.
@@ -114,44 +103,30 @@ pub(crate) async fn refresh_session(
 #[utoipa::path(delete, path = "/v1/session", tag = "Sessions", operation_id = "endSession", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 204, description = "The session has ended.")),
     extensions(("x-problems" = json!("object session write"))))]
-pub(crate) async fn end_session(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer = async {
-        read::none(&request, &context, payload).await?;
-        if let Some(user) = leaves_before_being_made(&request, &context)? {
-            return end_unmade(&request, &context, &user).await;
-        }
-        let live = authenticate(&request, &context, Scope::Data)?;
-        within_time(&context, context.handle.logout(&live.user, live.number)).await?;
-        went(&request, &context, &live);
-        Ok(gone(&request, &context))
-    };
-    respond(&context, answer.await)
+pub(crate) async fn end_session(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    read::none(&request, &context, payload).await?;
+    if let Some(user) = leaves_before_being_made(&request, &context)? {
+        return end_unmade(&request, &context, &user).await;
+    }
+    let live = authenticate(&request, &context, Scope::Data)?;
+    within_time(&context, context.handle.logout(&live.user, live.number)).await?;
+    went(&request, &context, &live);
+    Ok(gone(&request, &context))
 }
 
 /// Deletes the user with all sessions, identities and data.
 #[utoipa::path(delete, path = "/v1/user", tag = "Accounts", operation_id = "deleteUser", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 204, description = "The user is gone.")),
     extensions(("x-problems" = json!("object account write"))))]
-pub(crate) async fn delete_user(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer = async {
-        read::none(&request, &context, payload).await?;
-        if let Some(user) = leaves_before_being_made(&request, &context)? {
-            return end_unmade(&request, &context, &user).await;
-        }
-        let live = authenticate(&request, &context, Scope::Account)?;
-        within_time(&context, context.handle.delete(&live.user, Cause::DeletedByUser)).await?;
-        went(&request, &context, &live);
-        Ok(gone(&request, &context))
-    };
-    respond(&context, answer.await)
+pub(crate) async fn delete_user(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    read::none(&request, &context, payload).await?;
+    if let Some(user) = leaves_before_being_made(&request, &context)? {
+        return end_unmade(&request, &context, &user).await;
+    }
+    let live = authenticate(&request, &context, Scope::Account)?;
+    within_time(&context, context.handle.delete(&live.user, Cause::DeletedByUser)).await?;
+    went(&request, &context, &live);
+    Ok(gone(&request, &context))
 }
 
 /// The reader who is not stored yet and logs out.

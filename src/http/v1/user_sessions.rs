@@ -1,7 +1,8 @@
 //! A user's own sessions, and transfer codes for a session on a second screen.
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{Data, Payload, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
 use passerby_actors::domain::{Refusal, SessionId};
 use passerby_actors::handle;
 use serde::Serialize;
@@ -9,19 +10,15 @@ use utoipa::ToSchema;
 
 use super::session::gone;
 use crate::codes::{TRANSFER_CODE_S, Transfer};
-use crate::http::{
-    Context, JSON, Problem, Scope, authenticate, json, other_method, read, respond, rfc3339, went, within_time,
-};
+use crate::http::{Answer, Context, JSON, Problem, Scope, at, authenticate, json, read, rfc3339, went, within_time};
 
 /// Adds the routes.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    let all = web::resource("/v1/user/sessions").get(list_sessions).delete(end_other_sessions);
+pub(super) fn routes(config: &mut ServiceConfig) {
+    let all = at("/v1/user/sessions").on(Method::GET, list_sessions).on(Method::DELETE, end_other_sessions);
     config
-        .service(all.default_service(other_method("GET, DELETE")))
-        .service(
-            web::resource("/v1/user/sessions/{id}").delete(end_one_session).default_service(other_method("DELETE")),
-        )
-        .service(web::resource("/v1/session/transfer").post(transfer).default_service(other_method("POST")));
+        .service(all)
+        .service(at("/v1/user/sessions/{id}").on(Method::DELETE, end_one_session))
+        .service(at("/v1/session/transfer").on(Method::POST, transfer));
 }
 
 /// One of a user's sessions.
@@ -60,44 +57,35 @@ pub(crate) struct SessionList {
 #[utoipa::path(get, path = "/v1/user/sessions", tag = "Accounts", operation_id = "listSessions", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 200, body = SessionList, description = "The sessions, oldest first.")),
     extensions(("x-problems" = json!("account"))))]
-pub(crate) async fn list_sessions(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
-    let answer = authenticate(&request, &context, Scope::Account).and_then(|live| {
-        let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
-        let (clock, policy) = (context.server.clock(), context.server.core.policy());
-        let now = clock.now();
-        let alive = user.sessions().into_iter().filter(|session| user.session(session.number, now, policy).is_some());
-        let sessions = alive.map(|session| SessionEntry {
-            session_id: SessionId::derive(&user.id, session.number).to_string(),
-            current: session.number == live.number,
-            created: rfc3339(clock.to_wall_s(session.started)),
-            last_seen: rfc3339(clock.to_wall_s(session.seen)),
-            anonymous: session.anonymous_at_start,
-            method: session.method.name(),
-            api_key_id: session.method.api_key().map(|id| id.to_string()),
-        });
-        Ok(json(StatusCode::OK, JSON, &SessionList { sessions: sessions.collect() }))
+pub(crate) async fn list_sessions(request: HttpRequest, context: Data<Context>) -> Answer {
+    let live = authenticate(&request, &context, Scope::Account)?;
+    let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
+    let (clock, policy) = (context.server.clock(), context.server.core.policy());
+    let now = clock.now();
+    let alive = user.sessions().into_iter().filter(|session| user.session(session.number, now, policy).is_some());
+    let sessions = alive.map(|session| SessionEntry {
+        session_id: SessionId::derive(&user.id, session.number).to_string(),
+        current: session.number == live.number,
+        created: rfc3339(clock.to_wall_s(session.started)),
+        last_seen: rfc3339(clock.to_wall_s(session.seen)),
+        anonymous: session.anonymous_at_start,
+        method: session.method.name(),
+        api_key_id: session.method.api_key().map(|id| id.to_string()),
     });
-    respond(&context, answer)
+    Ok(json(StatusCode::OK, JSON, &SessionList { sessions: sessions.collect() }))
 }
 
 /// Ends all other sessions of the user.
 #[utoipa::path(delete, path = "/v1/user/sessions", tag = "Accounts", operation_id = "endOtherSessions", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 204, description = "All other sessions have ended.")),
     extensions(("x-problems" = json!("object account write"))))]
-pub(crate) async fn end_other_sessions(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer = async {
-        read::none(&request, &context, payload).await?;
-        let live = authenticate(&request, &context, Scope::Account)?;
-        within_time(&context, context.handle.end_others(&live.user, live.number)).await?;
-        // nor may one be begun by a code that is on its way
-        context.server.codes.transfers.end_all_of(&live.user);
-        Ok(HttpResponse::NoContent().finish())
-    };
-    respond(&context, answer.await)
+pub(crate) async fn end_other_sessions(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    read::none(&request, &context, payload).await?;
+    let live = authenticate(&request, &context, Scope::Account)?;
+    within_time(&context, context.handle.end_others(&live.user, live.number)).await?;
+    // nor may one be begun by a code that is on its way
+    context.server.codes.transfers.end_all_of(&live.user);
+    Ok(HttpResponse::NoContent().finish())
 }
 
 /// Ends one session of the user.
@@ -107,36 +95,29 @@ pub(crate) async fn end_other_sessions(
     params(("id" = String, Path, description = "The session's id, as listed.", example = "636aba021728b6c1c03db7f9")),
     responses((status = 204, description = "The session has ended.")),
     extensions(("x-problems" = json!("object account no-such-session write"))))]
-pub(crate) async fn end_one_session(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer = async {
-        read::none(&request, &context, payload).await?;
-        let live = authenticate(&request, &context, Scope::Data)?;
-        let wanted = request.match_info().get("id").unwrap_or_default();
-        // itself it may end
-        if SessionId::derive(&live.user, live.number).to_string() != wanted && !live.method.may_change_account() {
-            return Err(Problem::insufficient_scope());
-        }
-        let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
-        let named = |number: u32| SessionId::derive(&user.id, number).to_string() == wanted;
-        let found = user.sessions().into_iter().find(|session| named(session.number));
-        let no_such = || Problem::new(StatusCode::NOT_FOUND, "no-such-session", "the user does not have this session");
-        let number = found.ok_or_else(no_such)?.number;
-        match within_time(&context, context.handle.logout(&live.user, number)).await {
-            // it ended meanwhile
-            Err(handle::Error::Refused(Refusal::SessionEnded)) if number != live.number => {}
-            other => other?,
-        }
-        if number != live.number {
-            return Ok(HttpResponse::NoContent().finish());
-        }
-        went(&request, &context, &live);
-        Ok(gone(&request, &context))
-    };
-    respond(&context, answer.await)
+pub(crate) async fn end_one_session(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    read::none(&request, &context, payload).await?;
+    let live = authenticate(&request, &context, Scope::Data)?;
+    let wanted = request.match_info().get("id").unwrap_or_default();
+    // itself it may end
+    if SessionId::derive(&live.user, live.number).to_string() != wanted && !live.method.may_change_account() {
+        return Err(Problem::insufficient_scope());
+    }
+    let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
+    let named = |number: u32| SessionId::derive(&user.id, number).to_string() == wanted;
+    let found = user.sessions().into_iter().find(|session| named(session.number));
+    let no_such = || Problem::new(StatusCode::NOT_FOUND, "no-such-session", "the user does not have this session");
+    let number = found.ok_or_else(no_such)?.number;
+    match within_time(&context, context.handle.logout(&live.user, number)).await {
+        // it ended meanwhile
+        Err(handle::Error::Refused(Refusal::SessionEnded)) if number != live.number => {}
+        other => other?,
+    }
+    if number != live.number {
+        return Ok(HttpResponse::NoContent().finish());
+    }
+    went(&request, &context, &live);
+    Ok(gone(&request, &context))
 }
 
 /// A code for a second session of the same user.
@@ -161,16 +142,13 @@ pub(crate) struct TransferCode {
 #[utoipa::path(post, path = "/v1/session/transfer", tag = "Sessions", operation_id = "createTransferCode", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 201, body = TransferCode, description = "The code.")),
     extensions(("x-problems" = json!("object account overloaded"))))]
-pub(crate) async fn transfer(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
-    let answer = async {
-        read::none(&request, &context, payload).await?;
-        let live = authenticate(&request, &context, Scope::Account)?;
-        let server = &context.server;
-        let worth = Transfer { user: live.user, session: live.number };
-        let code = server.codes.transfers.issue(Some(live.user), worth, server.clock().running(), &*server.entropy)?;
-        let url = server.settings.transfer.page.as_ref().map(|page| format!("{page}#code={}", code.text()));
-        let code = TransferCode { code: code.text().to_owned(), expires_in: TRANSFER_CODE_S, url };
-        Ok(json(StatusCode::CREATED, JSON, &code))
-    };
-    respond(&context, answer.await)
+pub(crate) async fn transfer(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    read::none(&request, &context, payload).await?;
+    let live = authenticate(&request, &context, Scope::Account)?;
+    let server = &context.server;
+    let worth = Transfer { user: live.user, session: live.number };
+    let code = server.codes.transfers.issue(Some(live.user), worth, server.clock().running(), &*server.entropy)?;
+    let url = server.settings.transfer.page.as_ref().map(|page| format!("{page}#code={}", code.text()));
+    let code = TransferCode { code: code.text().to_owned(), expires_in: TRANSFER_CODE_S, url };
+    Ok(json(StatusCode::CREATED, JSON, &code))
 }

@@ -2,33 +2,28 @@
 
 use std::sync::Arc;
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{Data, Payload, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
 use passerby_actors::domain::LOCAL_USERPASS;
 use serde_json::{Map, Value};
 
 use super::challenge::{afford, afford_password};
 use crate::http::schemas::{MailAddress, MailToken, PasswordChange, PasswordReset, Registration};
-use crate::http::{Answer, Context, Problem, Scope, authenticate, client, identities, other_method, read, respond};
+use crate::http::{Answer, Context, Problem, Scope, at, authenticate, client, identities, read};
 use crate::limits::budget::Spend;
 use crate::provider::local_userpass::{self, LocalUserpass, UserpassError};
 use crate::provider::password::Password;
 
 /// Adds the routes.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
+pub(super) fn routes(config: &mut ServiceConfig) {
     config
-        .service(web::resource("/v1/registrations").post(register).default_service(other_method("POST")))
-        .service(
-            web::resource("/v1/registrations/confirm").post(confirm_registration).default_service(other_method("POST")),
-        )
-        .service(
-            web::resource("/v1/registrations/resend").post(resend_confirmation).default_service(other_method("POST")),
-        )
-        .service(web::resource("/v1/password-resets").post(ask_for_reset).default_service(other_method("POST")))
-        .service(
-            web::resource("/v1/password-resets/confirm").post(reset_password).default_service(other_method("POST")),
-        )
-        .service(web::resource("/v1/user/password").put(change_password).default_service(other_method("PUT")));
+        .service(at("/v1/registrations").on(Method::POST, register))
+        .service(at("/v1/registrations/confirm").on(Method::POST, confirm_registration))
+        .service(at("/v1/registrations/resend").on(Method::POST, resend_confirmation))
+        .service(at("/v1/password-resets").on(Method::POST, ask_for_reset))
+        .service(at("/v1/password-resets/confirm").on(Method::POST, reset_password))
+        .service(at("/v1/user/password").on(Method::PUT, change_password));
 }
 
 impl From<UserpassError> for Problem {
@@ -56,7 +51,7 @@ impl From<UserpassError> for Problem {
 async fn asked<'a>(
     request: &HttpRequest,
     context: &'a Context,
-    payload: web::Payload,
+    payload: Payload,
     known: &[&str],
 ) -> Result<(Map<String, Value>, &'a Arc<LocalUserpass>), Problem> {
     let body = read::read(request, context, payload, &[known, &["provider", "altcha"]]).await?;
@@ -93,16 +88,13 @@ fn accepted() -> HttpResponse {
     request_body(content = Registration, description = "The address and its password."),
     responses((status = 202, description = "Anything else follows by e-mail.")),
     extensions(("x-problems" = json!("object bad-field provider-disabled work-needed challenge-expired over-budget too-many-attempts overloaded write bad-name bad-password"))))]
-pub(crate) async fn register(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
-    let answer = async {
-        let (body, userpass) = asked(&request, &context, payload, &["email", "password"]).await?;
-        let credential = (text(&body, "email")?, password(&body, "password")?);
-        let client = client(&request, &context);
-        identities::register::<Problem>(&context.server, userpass, credential, client, local_userpass::Answer::Uniform)
-            .await?;
-        Ok(accepted())
-    };
-    respond(&context, answer.await)
+pub(crate) async fn register(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    let (body, userpass) = asked(&request, &context, payload, &["email", "password"]).await?;
+    let credential = (text(&body, "email")?, password(&body, "password")?);
+    let client = client(&request, &context);
+    identities::register::<Problem>(&context.server, userpass, credential, client, local_userpass::Answer::Uniform)
+        .await?;
+    Ok(accepted())
 }
 
 /// Confirms an e-mail address.
@@ -112,17 +104,10 @@ pub(crate) async fn register(request: HttpRequest, context: web::Data<Context>, 
     request_body(content = MailToken, description = "What the link in the e-mail holds."),
     responses((status = 204, description = "The address is confirmed.")),
     extensions(("x-problems" = json!("object bad-field provider-disabled work-needed challenge-expired too-many-attempts overloaded write bad-token expired-token credential-changed"))))]
-pub(crate) async fn confirm_registration(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer = async {
-        let (body, userpass) = asked(&request, &context, payload, &["token", "tokenId"]).await?;
-        userpass.confirm(text(&body, "tokenId")?, text(&body, "token")?, client(&request, &context)).await?;
-        Ok(HttpResponse::NoContent().finish())
-    };
-    respond(&context, answer.await)
+pub(crate) async fn confirm_registration(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    let (body, userpass) = asked(&request, &context, payload, &["token", "tokenId"]).await?;
+    userpass.confirm(text(&body, "tokenId")?, text(&body, "token")?, client(&request, &context)).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 /// Sends a new link for confirming an address that waits for it.
@@ -132,18 +117,11 @@ pub(crate) async fn confirm_registration(
     request_body(content = MailAddress, description = "The address."),
     responses((status = 202, description = "Anything else follows by e-mail.")),
     extensions(("x-problems" = json!("object bad-field provider-disabled work-needed challenge-expired too-many-attempts overloaded write bad-name no-confirmation"))))]
-pub(crate) async fn resend_confirmation(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer = async {
-        let (body, userpass) = asked(&request, &context, payload, &["email"]).await?;
-        let uniform = local_userpass::Answer::Uniform;
-        userpass.resend_confirmation(text(&body, "email")?, client(&request, &context), uniform).await?;
-        Ok(accepted())
-    };
-    respond(&context, answer.await)
+pub(crate) async fn resend_confirmation(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    let (body, userpass) = asked(&request, &context, payload, &["email"]).await?;
+    let uniform = local_userpass::Answer::Uniform;
+    userpass.resend_confirmation(text(&body, "email")?, client(&request, &context), uniform).await?;
+    Ok(accepted())
 }
 
 /// Sends a link for choosing a new password.
@@ -153,18 +131,11 @@ pub(crate) async fn resend_confirmation(
     request_body(content = MailAddress, description = "The address."),
     responses((status = 202, description = "Anything else follows by e-mail.")),
     extensions(("x-problems" = json!("object bad-field provider-disabled work-needed challenge-expired too-many-attempts overloaded write bad-name no-reset"))))]
-pub(crate) async fn ask_for_reset(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer = async {
-        let (body, userpass) = asked(&request, &context, payload, &["email"]).await?;
-        let uniform = local_userpass::Answer::Uniform;
-        userpass.ask_for_reset(text(&body, "email")?, client(&request, &context), uniform).await?;
-        Ok(accepted())
-    };
-    respond(&context, answer.await)
+pub(crate) async fn ask_for_reset(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    let (body, userpass) = asked(&request, &context, payload, &["email"]).await?;
+    let uniform = local_userpass::Answer::Uniform;
+    userpass.ask_for_reset(text(&body, "email")?, client(&request, &context), uniform).await?;
+    Ok(accepted())
 }
 
 /// Sets a new password, given what the link in the e-mail holds.
@@ -174,18 +145,11 @@ pub(crate) async fn ask_for_reset(
     request_body(content = PasswordReset, description = "What the link in the e-mail holds, and the new password."),
     responses((status = 204, description = "The password is set.")),
     extensions(("x-problems" = json!("object bad-field provider-disabled work-needed challenge-expired too-many-attempts overloaded write bad-password bad-token expired-token credential-changed no-reset"))))]
-pub(crate) async fn reset_password(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer = async {
-        let (body, userpass) = asked(&request, &context, payload, &["token", "tokenId", "password"]).await?;
-        let (id, token) = (text(&body, "tokenId")?, text(&body, "token")?);
-        userpass.reset(id, token, password(&body, "password")?, client(&request, &context)).await?;
-        Ok(HttpResponse::NoContent().finish())
-    };
-    respond(&context, answer.await)
+pub(crate) async fn reset_password(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    let (body, userpass) = asked(&request, &context, payload, &["token", "tokenId", "password"]).await?;
+    let (id, token) = (text(&body, "tokenId")?, text(&body, "token")?);
+    userpass.reset(id, token, password(&body, "password")?, client(&request, &context)).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 /// Sets a new password, given the current one.
@@ -195,20 +159,12 @@ pub(crate) async fn reset_password(
     request_body(content = PasswordChange, description = "Both passwords."),
     responses((status = 204, description = "The password is set.")),
     extensions(("x-problems" = json!("object bad-field provider-disabled work-needed challenge-expired too-many-attempts overloaded write account bad-password wrong-password no-password credential-changed"))))]
-pub(crate) async fn change_password(
-    request: HttpRequest,
-    context: web::Data<Context>,
-    payload: web::Payload,
-) -> HttpResponse {
-    let answer: Answer = async {
-        let (body, userpass) = asked(&request, &context, payload, &["current_password", "password"]).await?;
-        let live = authenticate(&request, &context, Scope::Account)?;
-        let (current, new) = (password(&body, "current_password")?, password(&body, "password")?);
-        let session = (live.user, live.number);
-        userpass.change_password(session, current, new, client(&request, &context)).await?;
-        context.server.codes.transfers.end_all_of(&live.user);
-        Ok(HttpResponse::NoContent().finish())
-    }
-    .await;
-    respond(&context, answer)
+pub(crate) async fn change_password(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+    let (body, userpass) = asked(&request, &context, payload, &["current_password", "password"]).await?;
+    let live = authenticate(&request, &context, Scope::Account)?;
+    let (current, new) = (password(&body, "current_password")?, password(&body, "password")?);
+    let session = (live.user, live.number);
+    userpass.change_password(session, current, new, client(&request, &context)).await?;
+    context.server.codes.transfers.end_all_of(&live.user);
+    Ok(HttpResponse::NoContent().finish())
 }
