@@ -11,6 +11,7 @@ use url::Url;
 
 use super::kind::{described, seconds_in};
 use super::suggest::no_such;
+use super::tables::{Explained, key};
 use super::{SettingsError, SettingsErrors};
 
 /// From when to when an allowance lasts.
@@ -58,50 +59,25 @@ pub struct MeterRule {
     pub merge: MeterMerge,
 }
 
-/// One key of the tables: what it does, its range, and what holds without it.
-pub(super) const EXPLAINED: [(&str, &str, &str, &str); 9] = [
-    (
-        "meter.NAME.limit",
-        "How much of it is free in a period.",
-        "1 to 1000000 (1000 with once)",
-        "none (it must be set)",
-    ),
-    (
-        "meter.NAME.accounts",
-        "How much of it accounts have in a period; free lifts the meter for them.",
-        "free, or 1 to 1000000 (1000 with once)",
-        "as meter.NAME.limit",
-    ),
-    (
-        "meter.NAME.entitlement",
-        "Lifts the meter for accounts that have this entitlement: one that a provider's metadata field `entitlements` names.",
-        "1 to 64 characters of A-Z a-z 0-9 . _ : -",
-        "none",
-    ),
-    (
-        "meter.NAME.page",
-        "Where a visitor is sent whose allowance is used up: in the header X-Passerby-Meter-Page, and with over=303.",
-        "an http(s) URL or a path that begins with /",
-        "none",
-    ),
-    ("meter.NAME.window", "The period.", "day, week (from Monday), month, or rolling", "month"),
-    ("meter.NAME.rolling", "How long a rolling period lasts from the first use on.", "1 to 315360000 s", "none"),
-    ("meter.NAME.time_zone", "Whose days, weeks and months they are.", "an IANA name such as Europe/Berlin", "UTC"),
-    ("meter.NAME.once", "Whether an item that is named counts once in a period.", "true or false", "true"),
-    (
-        "meter.NAME.merge",
-        "What becomes of the uses of an anonymous user who becomes part of an account.",
-        "sum or max",
-        "sum",
-    ),
+/// The keys of the tables, in the order in which they are explained.
+pub(super) const EXPLAINED: &[Explained] = &[
+    key("meter.NAME.limit", "1 to 1000000 (1000 with once)", "none (it must be set)")
+        .about("How much of it is free in a period."),
+    key("meter.NAME.accounts", "free, or 1 to 1000000 (1000 with once)", "as meter.NAME.limit")
+        .about("How much of it accounts have in a period; free lifts the meter for them."),
+    key("meter.NAME.entitlement", "1 to 64 characters of A-Z a-z 0-9 . _ : -", "none")
+        .about("Lifts the meter for accounts that have this entitlement: one that a provider's metadata field `entitlements` names."),
+    key("meter.NAME.page", "an http(s) URL or a path that begins with /", "none")
+        .about("Where a visitor is sent whose allowance is used up: in the header X-Passerby-Meter-Page, and with over=303."),
+    key("meter.NAME.window", "day, week (from Monday), month, or rolling", "month").about("The period."),
+    key("meter.NAME.rolling", "1 to 315360000 s", "none")
+        .about("How long a rolling period lasts from the first use on."),
+    key("meter.NAME.time_zone", "an IANA name such as Europe/Berlin", "UTC")
+        .about("Whose days, weeks and months they are."),
+    key("meter.NAME.once", "true or false", "true").about("Whether an item that is named counts once in a period."),
+    key("meter.NAME.merge", "sum or max", "sum")
+        .about("What becomes of the uses of an anonymous user who becomes part of an account."),
 ];
-
-/// The tables' part of `passerby config --explain`.
-pub(super) fn explain() -> impl Iterator<Item = String> {
-    EXPLAINED.iter().map(|(key, about, range, default)| {
-        format!("\n{key}\n    {about}\n    range: {range}\n    default: {default}\n    in passerby.toml only\n")
-    })
-}
 
 /// One table as lines of TOML.
 pub(super) fn effective((name, rule): (&String, &MeterRule)) -> String {
@@ -206,7 +182,7 @@ fn rule(key: &str, table: BTreeMap<String, Found>) -> Result<MeterRule, Vec<Faul
             ("once", _) => return Err(wrong("true or false")),
             ("merge", _) => return Err(wrong("sum or max")),
             _ => {
-                let known = EXPLAINED.iter().filter_map(|(known, ..)| known.strip_prefix("meter.NAME."));
+                let known = EXPLAINED.iter().filter_map(|known| known.key.strip_prefix("meter.NAME."));
                 let reason = no_such(&format!("{key}.{option}"), known.map(|known| format!("{key}.{known}")));
                 return Err((option, reason));
             }

@@ -1,7 +1,9 @@
 //! The one table of settings: what is accepted, what is checked and what `passerby config --explain` prints.
 
+use self::Fallback::{Unset, Value};
 use super::kind::Kind;
-use super::{meters, tables};
+use super::meters;
+use super::tables::{self, Explained};
 
 /// One setting.
 #[derive(Debug)]
@@ -28,6 +30,16 @@ pub(super) enum Fallback {
 }
 
 impl Setting {
+    /// What it does, in one sentence.
+    const fn about(self, about: &'static str) -> Self {
+        Self { about, ..self }
+    }
+
+    /// With a flag that takes such a value, for these commands.
+    const fn flag(self, value: &'static str, used_by: &'static [&'static str]) -> Self {
+        Self { flag: Some((value, used_by)), ..self }
+    }
+
     /// The setting of a key.
     pub(super) fn by_key(key: &str) -> Option<&'static Self> {
         TABLE.iter().find(|setting| setting.key == key)
@@ -39,7 +51,7 @@ impl Setting {
     }
 
     /// `--` and the key.
-    pub(super) fn flag(&self) -> Option<String> {
+    pub(super) fn flag_name(&self) -> Option<String> {
         self.flag.map(|_| format!("--{}", self.key.replace('_', "-")))
     }
 
@@ -56,7 +68,7 @@ impl Setting {
     fn explained(&self) -> String {
         let unit = self.unit.map(|unit| format!(" {unit}")).unwrap_or_default();
         let default = self.default_in_words().unwrap_or_else(|| "empty".to_owned());
-        let flag = self.flag().map(|flag| format!(", flag {flag}")).unwrap_or_default();
+        let flag = self.flag_name().map(|flag| format!(", flag {flag}")).unwrap_or_default();
         let (key, about, range, env) = (self.key, self.about, self.kind.range(), self.env());
         format!("\n{key}\n    {about}\n    range: {range}{unit}\n    default: {default}\n    environment {env}{flag}\n")
     }
@@ -68,8 +80,7 @@ pub fn explain() -> String {
                 Times are seconds or have units: 90d, 12h, 30m, 45s, 1d12h; sizes are bytes or have units: 64KiB, 2MiB, 1GiB.\n";
     std::iter::once(head.to_owned())
         .chain(TABLE.iter().map(Setting::explained))
-        .chain(tables::explain())
-        .chain(meters::explain())
+        .chain(tables::EXPLAINED.iter().chain(meters::EXPLAINED).map(Explained::text))
         .collect()
 }
 
@@ -122,28 +133,12 @@ const AND_DEMO: &[&str] = &["serve", "check", "config", "demo"];
 const AND_KEYS: &[&str] = &["serve", "check", "config", "keys"];
 const AND_FOLDERS: &[&str] = &["serve", "check", "config", "keys", "recover"];
 
-const fn plain(key: &'static str, kind: Kind, default: Fallback, about: &'static str) -> Setting {
-    Setting { key, kind, unit: None, default, flag: None, about }
+const fn setting(key: &'static str, kind: Kind, default: Fallback) -> Setting {
+    Setting { key, kind, unit: None, default, flag: None, about: "" }
 }
 
-const fn flagged(
-    (key, value, used_by): (&'static str, &'static str, &'static [&'static str]),
-    kind: Kind,
-    default: Fallback,
-    about: &'static str,
-) -> Setting {
-    Setting { key, kind, unit: None, default, flag: Some((value, used_by)), about }
-}
-
-const fn number(
-    key: &'static str,
-    (min, max): (i64, i64),
-    unit: &'static str,
-    default: &'static str,
-    about: &'static str,
-) -> Setting {
-    let kind = counted(unit, min, max);
-    Setting { key, kind, unit: Some(unit), default: Fallback::Value(default), flag: None, about }
+const fn number(key: &'static str, (min, max): (i64, i64), unit: &'static str, default: Fallback) -> Setting {
+    Setting { unit: Some(unit), ..setting(key, counted(unit, min, max), default) }
 }
 
 /// Seconds and bytes may also be given with units.
@@ -159,448 +154,164 @@ const TEN_YEARS: i64 = 3650 * 86_400;
 
 /// In the order in which they are explained.
 pub(super) const TABLE: &[Setting] = &[
-    flagged(
-        ("listen", "HOST:PORT", AND_DEMO),
-        Kind::Address,
-        Fallback::Value("127.0.0.1:8080"),
-        "Address of the public listener; port 0 takes a free one.",
-    ),
-    flagged(
-        ("admin_listen", "HOST:PORT", AND_DEMO),
-        Kind::Address,
-        Fallback::Value("127.0.0.1:8081"),
-        "Address of the admin listener with health, metrics and the admin API; keep it private.",
-    ),
-    plain(
-        "admin.hosts",
-        Kind::Hosts,
-        Fallback::Value(""),
-        "Host names with a dot by which the admin listener may be called, besides addresses and names without one; any other is refused (DNS rebinding).",
-    ),
-    flagged(
-        ("data_dir", "FOLDER", AND_FOLDERS),
-        Kind::Path,
-        Fallback::Value("./data"),
-        "Folder of the journal and the snapshots.",
-    ),
-    flagged(
-        ("keys_dir", "FOLDER", AND_KEYS),
-        Kind::Path,
-        Fallback::Unset("<data_dir>/keys"),
-        "Folder of the signing keys; without them every anonymous user is logged out for ever.",
-    ),
-    flagged(
-        ("app_id", "ID", AND_DEMO),
-        Kind::AppId,
-        Fallback::Value("passerby"),
-        "The app id in client paths and tokens; unset, that of the app folder goes before the default.",
-    ),
-    flagged(
-        ("app_dir", "FOLDER", WHOLE),
-        Kind::Path,
-        Fallback::Unset("none (anon-user is enabled and every other provider is off)"),
-        "An App Services app folder, with root_config.json and auth/providers.json.",
-    ),
-    flagged(
-        ("secrets_file", "FILE", WHOLE),
-        Kind::Path,
-        Fallback::Unset("none (secrets come from the environment alone)"),
-        "A TOML file of name = \"secret\" for the providers, of mode 0600; PASSERBY_SECRET_NAME goes before it.",
-    ),
-    flagged(
-        ("access_alg", "ALG", AND_DEMO),
-        Kind::Choice(&["EdDSA", "ES256", "HS256"]),
-        Fallback::Value("EdDSA"),
-        "Algorithm of new access tokens; others can verify EdDSA (also called Ed25519) and ES256 with the published keys, and not HS256.",
-    ),
-    flagged(
-        ("durability", "LEVEL", WHOLE),
-        Kind::Choice(&["fsync", "os"]),
-        Fallback::Value("fsync"),
-        "What an answered commit survives: fsync power loss, os a killed process.",
-    ),
-    flagged(
-        ("public_url", "URL", AND_DEMO),
-        Kind::PublicUrl,
-        Fallback::Unset("none (the issuer is urn:passerby:APPID, locations follow the request)"),
-        "The URL under which clients reach the server; it becomes the issuer of tokens.",
-    ),
-    flagged(
-        ("trusted_proxies", "CIDRS", AND_DEMO),
-        Kind::Networks,
-        Fallback::Value(""),
-        "Networks whose X-Forwarded-* headers are believed, read from right to left.",
-    ),
-    plain(
-        "allowed_origins",
-        Kind::Origins,
-        Fallback::Value(""),
-        "Origins that browsers may call from, then also with a reader's cookie; empty takes allowed_request_origins of the app folder, else any without cookies.",
-    ),
-    Setting {
-        key: "workers",
-        kind: Kind::Whole { min: 1, max: 1024 },
-        unit: Some("threads"),
-        default: Fallback::Unset("one per core"),
-        flag: Some(("N", AND_DEMO)),
-        about: "HTTP workers.",
-    },
-    Setting {
-        key: "max_users",
-        kind: Kind::Whole { min: 1, max: 4_000_000_000 },
-        unit: Some("users"),
-        default: Fallback::Unset("60 % of the memory or the control group's limit, at 72 bytes a user"),
-        flag: Some(("N", AND_DEMO)),
-        about: "Users at which no more are created, a registered name counting as eight; no user is removed to make room.",
-    },
-    flagged(
-        ("limits", "ON|OFF", AND_DEMO),
-        Kind::Choice(&["on", "off"]),
-        Fallback::Value("on"),
-        "Whether the abuse budgets (budget.*) are in force; off is for load tests.",
-    ),
-    plain(
-        "clear_site_data",
-        Kind::Flag,
-        Fallback::Value("true"),
-        "Whether a logout or deletion on /v1 tells the browser to clear what the site has stored.",
-    ),
-    number(
-        "expiry.window",
-        (1, TEN_YEARS),
-        "s",
-        "7776000",
-        "Inactivity after which an anonymous user is deleted (90 days).",
-    ),
-    number(
-        "expiry.unused",
-        (0, TEN_YEARS),
-        "s",
-        "0",
-        "Age from which users who were created and never came back are deleted, the oldest first, while over 90 % of max_users or data.max_bytes are used; 0 is never: all have the whole window.",
-    ),
-    number(
-        "expiry.touch_granularity",
-        (0, TEN_YEARS / 24),
-        "s",
-        "3600",
-        "Age from which a use renews last_seen; at most 1/24 of expiry.window.",
-    ),
-    plain(
-        "ids.user",
-        Kind::Choice(&["auto", "objectid", "uuid"]),
-        Fallback::Value("auto"),
-        "The form of new users' ids: 24 hexadecimal digits for ObjectId, a UUID, or the form of the API that creates the user (auto: objectid on the App Services path, else uuid).",
-    ),
-    number(
-        "session.max_per_user",
-        (1, 1000),
-        "sessions",
-        "50",
-        "How many sessions a user may have at a time; one more ends the oldest.",
-    ),
-    plain(
-        "link.end_session",
-        Kind::Flag,
-        Fallback::Value("false"),
-        "Whether linking through the App Services API ends the refresh token that its SDKs keep (they then log in anew).",
-    ),
-    number(
-        "session.lifetime",
-        (1, TEN_YEARS),
-        "s",
-        "5184000",
-        "How long a session of a lasting account lives, however much it is used (60 days).",
-    ),
-    number(
-        "session.fresh",
-        (0, TEN_YEARS),
-        "s",
-        "86400",
-        "How long after its start a session of a lasting account may add or remove identities, passwords and keys on /v1; 0 is always.",
-    ),
-    plain(
-        "merge.oldest_created",
-        Kind::Flag,
-        Fallback::Value("false"),
-        "Whether an account takes the creation date of the oldest user who became part of it; otherwise it keeps its own.",
-    ),
-    number(
-        "data.max_document",
-        (1024, 1 << 20),
-        "bytes",
-        "16384",
-        "How large a user's document may be, as compact JSON; no request is larger than http.max_body.",
-    ),
-    Setting {
-        key: "data.max_bytes",
-        kind: counted("bytes", 0, i64::MAX),
-        unit: Some("bytes"),
-        default: Fallback::Unset("25 % of the memory or the control group's limit"),
-        flag: None,
-        about: "How large all documents together may be; at it those that would grow are answered 507.",
-    },
-    plain(
-        "data.merge",
-        Kind::Choice(&["deep", "keep_target", "keep_source", "sum", "union", "newest"]),
-        Fallback::Value("deep"),
-        "What becomes of a key that both documents have when an anonymous user becomes part of an account: \
+    setting("listen", Kind::Address, Value("127.0.0.1:8080"))
+        .flag("HOST:PORT", AND_DEMO)
+        .about("Address of the public listener; port 0 takes a free one."),
+    setting("admin_listen", Kind::Address, Value("127.0.0.1:8081"))
+        .flag("HOST:PORT", AND_DEMO)
+        .about("Address of the admin listener with health, metrics and the admin API; keep it private."),
+    setting("admin.hosts", Kind::Hosts, Value(""))
+        .about("Host names with a dot by which the admin listener may be called, besides addresses and names without one; any other is refused (DNS rebinding)."),
+    setting("data_dir", Kind::Path, Value("./data"))
+        .flag("FOLDER", AND_FOLDERS)
+        .about("Folder of the journal and the snapshots."),
+    setting("keys_dir", Kind::Path, Unset("<data_dir>/keys"))
+        .flag("FOLDER", AND_KEYS)
+        .about("Folder of the signing keys; without them every anonymous user is logged out for ever."),
+    setting("app_id", Kind::AppId, Value("passerby"))
+        .flag("ID", AND_DEMO)
+        .about("The app id in client paths and tokens; unset, that of the app folder goes before the default."),
+    setting("app_dir", Kind::Path, Unset("none (anon-user is enabled and every other provider is off)"))
+        .flag("FOLDER", WHOLE)
+        .about("An App Services app folder, with root_config.json and auth/providers.json."),
+    setting("secrets_file", Kind::Path, Unset("none (secrets come from the environment alone)"))
+        .flag("FILE", WHOLE)
+        .about("A TOML file of name = \"secret\" for the providers, of mode 0600; PASSERBY_SECRET_NAME goes before it."),
+    setting("access_alg", Kind::Choice(&["EdDSA", "ES256", "HS256"]), Value("EdDSA"))
+        .flag("ALG", AND_DEMO)
+        .about("Algorithm of new access tokens; others can verify EdDSA (also called Ed25519) and ES256 with the published keys, and not HS256."),
+    setting("durability", Kind::Choice(&["fsync", "os"]), Value("fsync"))
+        .flag("LEVEL", WHOLE)
+        .about("What an answered commit survives: fsync power loss, os a killed process."),
+    setting("public_url", Kind::PublicUrl, Unset("none (the issuer is urn:passerby:APPID, locations follow the request)"))
+        .flag("URL", AND_DEMO)
+        .about("The URL under which clients reach the server; it becomes the issuer of tokens."),
+    setting("trusted_proxies", Kind::Networks, Value(""))
+        .flag("CIDRS", AND_DEMO)
+        .about("Networks whose X-Forwarded-* headers are believed, read from right to left."),
+    setting("allowed_origins", Kind::Origins, Value(""))
+        .about("Origins that browsers may call from, then also with a reader's cookie; empty takes allowed_request_origins of the app folder, else any without cookies."),
+    number("workers", (1, 1024), "threads", Unset("one per core")).flag("N", AND_DEMO).about("HTTP workers."),
+    number("max_users", (1, 4_000_000_000), "users", Unset("60 % of the memory or the control group's limit, at 72 bytes a user"))
+        .flag("N", AND_DEMO)
+        .about("Users at which no more are created, a registered name counting as eight; no user is removed to make room."),
+    setting("limits", Kind::Choice(&["on", "off"]), Value("on"))
+        .flag("ON|OFF", AND_DEMO)
+        .about("Whether the abuse budgets (budget.*) are in force; off is for load tests."),
+    setting("clear_site_data", Kind::Flag, Value("true"))
+        .about("Whether a logout or deletion on /v1 tells the browser to clear what the site has stored."),
+    number("expiry.window", (1, TEN_YEARS), "s", Value("7776000"))
+        .about("Inactivity after which an anonymous user is deleted (90 days)."),
+    number("expiry.unused", (0, TEN_YEARS), "s", Value("0"))
+        .about("Age from which users who were created and never came back are deleted, the oldest first, while over 90 % of max_users or data.max_bytes are used; 0 is never: all have the whole window."),
+    number("expiry.touch_granularity", (0, TEN_YEARS / 24), "s", Value("3600"))
+        .about("Age from which a use renews last_seen; at most 1/24 of expiry.window."),
+    setting("ids.user", Kind::Choice(&["auto", "objectid", "uuid"]), Value("auto"))
+        .about("The form of new users' ids: 24 hexadecimal digits for ObjectId, a UUID, or the form of the API that creates the user (auto: objectid on the App Services path, else uuid)."),
+    number("session.max_per_user", (1, 1000), "sessions", Value("50"))
+        .about("How many sessions a user may have at a time; one more ends the oldest."),
+    setting("link.end_session", Kind::Flag, Value("false"))
+        .about("Whether linking through the App Services API ends the refresh token that its SDKs keep (they then log in anew)."),
+    number("session.lifetime", (1, TEN_YEARS), "s", Value("5184000"))
+        .about("How long a session of a lasting account lives, however much it is used (60 days)."),
+    number("session.fresh", (0, TEN_YEARS), "s", Value("86400"))
+        .about("How long after its start a session of a lasting account may add or remove identities, passwords and keys on /v1; 0 is always."),
+    setting("merge.oldest_created", Kind::Flag, Value("false"))
+        .about("Whether an account takes the creation date of the oldest user who became part of it; otherwise it keeps its own."),
+    number("data.max_document", (1024, 1 << 20), "bytes", Value("16384"))
+        .about("How large a user's document may be, as compact JSON; no request is larger than http.max_body."),
+    number("data.max_bytes", (0, i64::MAX), "bytes", Unset("25 % of the memory or the control group's limit"))
+        .about("How large all documents together may be; at it those that would grow are answered 507."),
+    setting("data.merge", Kind::Choice(&["deep", "keep_target", "keep_source", "sum", "union", "newest"]), Value("deep"))
+        .about("What becomes of a key that both documents have when an anonymous user becomes part of an account: \
          deep joins objects at every depth and keeps the account's where one value can stand, as {\"a\":1,\"b\":{\"c\":1,\"d\":2}} from the \
          account's {\"a\":1,\"b\":{\"c\":1}} and the other's {\"a\":2,\"b\":{\"d\":2}}; keep_target keeps the account's, 1 of 1 and 2; \
          keep_source takes the other's, 2; sum adds numbers, 3; union joins lists, [1,2,3] of [1,2] and [2,3], and objects at the first depth; \
-         newest takes that of the document that was changed last (docs/data.md).",
-    ),
-    plain(
-        "data.merge_keys",
-        Kind::KeyRules,
-        Fallback::Value(""),
-        "Keys of documents with a rule of their own, such as [\"cart=union\", \"visits=sum\"].",
-    ),
-    plain(
-        "data.token_fields",
-        Kind::Names,
-        Fallback::Value(""),
-        "Keys of the document that access tokens show as user_data, of 1024 bytes together at most.",
-    ),
-    number(
-        "data.work",
-        (64, 1 << 20),
-        "KiB a second",
-        "1024",
-        "How much work on documents an IPv4 address or IPv6 /64 may ask for in the long run, counted as the bytes of each request and its document without the first 4096, and wider networks for a few times as much, half of data.work_all at most; beyond it requests wait up to a second, and then are answered 429.",
-    ),
-    number("data.work_burst", (64, 1 << 20), "KiB", "4096", "How much of it at once."),
-    number(
-        "data.work_all",
-        (1024, 1 << 24),
-        "KiB a second",
-        "8192",
-        "How much work on documents all addresses together may ask for; beyond it as with data.work.",
-    ),
-    plain(
-        "transfer.page",
-        Kind::PageUrl,
-        Fallback::Unset("none (a transfer code comes without a URL)"),
-        "The app's page that takes a transfer code behind #code=, for the URL of a QR code.",
-    ),
-    plain(
-        "auth.hide_accounts",
-        Kind::Flag,
-        Fallback::Value("false"),
-        "Whether the App Services API also answers the same for known and unknown names, as /v1 always does.",
-    ),
-    plain(
-        "auth.shared_callback",
-        Kind::Text,
-        Fallback::Unset("none (each issuer knows PUBLIC_URL/v1/providers/PROVIDER/callback)"),
-        "The one OpenID Connect provider, such as oidc-corp, whose issuer knows PUBLIC_URL/v1/providers/callback instead, as before each had its own.",
-    ),
-    number(
-        "budget.create",
-        (1, 1_000_000),
-        "users a minute",
-        "60",
-        "How many users an IPv4 address or IPv6 /64 may create in the long run (an IPv6 /56 four times, an IPv6 /48 or IPv4 /24 sixteen times as many, as with every budget.*); beyond it readers keep their lazy ids, /v1 asks for proofs of work and the App Services API answers 429.",
-    ),
-    number("budget.create_burst", (1, 1_000_000), "users", "300", "How many of them it may create at once."),
-    number(
-        "budget.create_all",
-        (1, 10_000_000),
-        "users a second",
-        "2000",
-        "How many users all addresses together may create in the long run, with ten times as many at once; beyond it as with budget.create.",
-    ),
-    number(
-        "budget.link",
-        (1, 1_000_000),
-        "attempts a minute",
-        "60",
-        "How many logins with and links of an identity an address or /64 may try in the long run.",
-    ),
-    number("budget.link_burst", (1, 1_000_000), "attempts", "120", "How many of them it may try at once."),
-    number(
-        "budget.link_all",
-        (1, 1_000_000),
-        "attempts a second",
-        "500",
-        "How many of them all addresses together may try in the long run, with ten times as many at once.",
-    ),
-    number(
-        "budget.bad_tokens",
-        (1, 1_000_000),
-        "tokens a minute",
-        "60",
-        "How many tokens that are not ours an address or /64 may present in the long run before it is answered 429.",
-    ),
-    number("budget.bad_tokens_burst", (1, 1_000_000), "tokens", "300", "How many of them it may present at once."),
-    number(
-        "budget.bad_tokens_all",
-        (1, 1_000_000),
-        "tokens a second",
-        "5000",
-        "How many of them all addresses together may present in the long run, with ten times as many at once.",
-    ),
-    number(
-        "budget.work",
-        (1, 1_000_000),
-        "challenges a minute",
-        "60",
-        "How many proofs of work an address or /64 may go on with on /v1 in the long run, when it may create no more users or try no more identities.",
-    ),
-    number(
-        "budget.work_burst",
-        (1, 1_000_000),
-        "challenges",
-        "600",
-        "How many of them it may ask for at once; the more it has asked for, the harder they are.",
-    ),
-    number(
-        "budget.work_all",
-        (1, 1_000_000),
-        "challenges a second",
-        "500",
-        "How many of them all addresses together may ask for, with ten times as many at once.",
-    ),
-    number(
-        "budget.sockets",
-        (1, 1_000_000),
-        "sockets",
-        "2000",
-        "Open WebSockets of an address or /64; more are answered 429.",
-    ),
-    number(
-        "budget.share",
-        (1, 100),
-        "percent",
-        "5",
-        "How much of max_users may be users whom one IPv4 /24 or IPv6 /48 created and who never came back, and how much of data.max_bytes it may write; an address or /64 half as much, and 100 is no bound.",
-    ),
-    Setting {
-        key: "budget.connections",
-        kind: Kind::Whole { min: 1, max: 1_000_000 },
-        unit: Some("connections"),
-        default: Fallback::Unset("a quarter of all that may be open"),
-        flag: None,
-        about: "Open connections of an address or /64, half of all at most from an IPv4 /24 or IPv6 /48; more are closed, and those of trusted_proxies are not counted.",
-    },
-    plain(
-        "cookie.domain",
-        Kind::Domain,
-        Fallback::Unset("none (the cookie is the host's own, __Host-passerby)"),
-        "The domain whose subdomains share a reader's cookie, which is then called __Secure-passerby.",
-    ),
-    plain(
-        "cookie.partitioned",
-        Kind::Flag,
-        Fallback::Value("false"),
-        "Whether the cookie is kept apart for each site that embeds this one (CHIPS), for readers in frames.",
-    ),
-    plain(
-        "mail.from",
-        Kind::Text,
-        Fallback::Unset("none"),
-        "The sender of e-mails, address or Name <address>; needed for mail.smtp.",
-    ),
-    plain(
-        "mail.smtp",
-        Kind::Text,
-        Fallback::Unset("none (no e-mail is sent through SMTP)"),
-        "The mail server: smtps://host[:port], or smtp://host[:port] with STARTTLS (on this machine without).",
-    ),
-    plain("mail.smtp_username", Kind::Text, Fallback::Unset("none"), "The user name at the mail server."),
-    plain(
-        "mail.smtp_password_secret",
-        Kind::Text,
-        Fallback::Unset("none"),
-        "The name of the secret that holds the password at the mail server.",
-    ),
-    plain(
-        "mail.webhook",
-        Kind::Text,
-        Fallback::Unset("none (no e-mail is handed to a webhook)"),
-        "The https:// address that sends e-mails instead of mail.smtp.",
-    ),
-    plain(
-        "mail.webhook_secret",
-        Kind::Text,
-        Fallback::Unset("none"),
-        "The name of the secret that signs requests to mail.webhook: whsec_ and 32 to 64 bytes in base64.",
-    ),
-    plain(
-        "refresh.grace",
-        Kind::Whole { min: 0, max: 1 },
-        Fallback::Value("1"),
-        "Whether (1) or not (0) the previous /v1 refresh token still returns the current one.",
-    ),
-    plain(
-        "outbound.allow",
-        Kind::Reachable,
-        Fallback::Value(""),
-        "Origins that the server may fetch from at any address, such as a private issuer; all others must be https at a public address.",
-    ),
-    number("actors.idle", (1, 86_400), "s", "60", "How long a session actor stays without a message."),
-    number(
-        "actors.max_live",
-        (1, 10_000_000),
-        "actors",
-        "100000",
-        "Session actors alive at a time; beyond it the longest idle go first.",
-    ),
-    number(
-        "admission.permits",
-        (1, 1_000_000),
-        "requests",
-        "4096",
-        "Stateful requests in progress at a time; more are answered 503 with Retry-After.",
-    ),
-    number("http.max_body", (1024, 16 << 20), "bytes", "65536", "The longest request body."),
-    number(
-        "http.max_connections",
-        (1, 1_000_000),
-        "connections",
-        "25000",
-        "Open connections per worker, as far as the limit on open files allows; an eighth of it is kept back.",
-    ),
-    number(
-        "http.max_sockets",
-        (1, 1_000_000),
-        "sockets",
-        "20000",
-        "Open WebSockets of all workers together; more are answered 503.",
-    ),
-    number(
-        "http.client_timeout",
-        (1, 300),
-        "s",
-        "5",
-        "Time a client has for the first request head of a connection, and for each body, before it is cut off; with a later head or unread answers it is, after twice this and http.request_timeout.",
-    ),
-    number("http.keep_alive", (1, 3600), "s", "75", "How long a connection without a request stays open."),
-    number(
-        "http.request_timeout",
-        (1, 300),
-        "s",
-        "10",
-        "How long a request waits for its commit before it is answered 503.",
-    ),
-    number(
-        "drain.notice",
-        (0, 600),
-        "s",
-        "0",
-        "Time between /readyz turning 503 and the end of accepting, for load balancers to notice.",
-    ),
-    number("drain.timeout", (1, 3600), "s", "30", "Time that requests in progress have to finish at the end."),
-    plain(
-        "log.format",
-        Kind::Choice(&["human", "json"]),
-        Fallback::Value("human"),
-        "Form of the log lines on standard error.",
-    ),
-    plain(
-        "log.filter",
-        Kind::Filter,
-        Fallback::Value("info,actix_server=warn,actix_http=off"),
-        "Which log lines are written, such as info,passerby=debug.",
-    ),
+         newest takes that of the document that was changed last (docs/data.md)."),
+    setting("data.merge_keys", Kind::KeyRules, Value(""))
+        .about("Keys of documents with a rule of their own, such as [\"cart=union\", \"visits=sum\"]."),
+    setting("data.token_fields", Kind::Names, Value(""))
+        .about("Keys of the document that access tokens show as user_data, of 1024 bytes together at most."),
+    number("data.work", (64, 1 << 20), "KiB a second", Value("1024"))
+        .about("How much work on documents an IPv4 address or IPv6 /64 may ask for in the long run, counted as the bytes of each request and its document without the first 4096, and wider networks for a few times as much, half of data.work_all at most; beyond it requests wait up to a second, and then are answered 429."),
+    number("data.work_burst", (64, 1 << 20), "KiB", Value("4096")).about("How much of it at once."),
+    number("data.work_all", (1024, 1 << 24), "KiB a second", Value("8192"))
+        .about("How much work on documents all addresses together may ask for; beyond it as with data.work."),
+    setting("transfer.page", Kind::PageUrl, Unset("none (a transfer code comes without a URL)"))
+        .about("The app's page that takes a transfer code behind #code=, for the URL of a QR code."),
+    setting("auth.hide_accounts", Kind::Flag, Value("false"))
+        .about("Whether the App Services API also answers the same for known and unknown names, as /v1 always does."),
+    setting("auth.shared_callback", Kind::Text, Unset("none (each issuer knows PUBLIC_URL/v1/providers/PROVIDER/callback)"))
+        .about("The one OpenID Connect provider, such as oidc-corp, whose issuer knows PUBLIC_URL/v1/providers/callback instead, as before each had its own."),
+    number("budget.create", (1, 1_000_000), "users a minute", Value("60"))
+        .about("How many users an IPv4 address or IPv6 /64 may create in the long run (an IPv6 /56 four times, an IPv6 /48 or IPv4 /24 sixteen times as many, as with every budget.*); beyond it readers keep their lazy ids, /v1 asks for proofs of work and the App Services API answers 429."),
+    number("budget.create_burst", (1, 1_000_000), "users", Value("300"))
+        .about("How many of them it may create at once."),
+    number("budget.create_all", (1, 10_000_000), "users a second", Value("2000"))
+        .about("How many users all addresses together may create in the long run, with ten times as many at once; beyond it as with budget.create."),
+    number("budget.link", (1, 1_000_000), "attempts a minute", Value("60"))
+        .about("How many logins with and links of an identity an address or /64 may try in the long run."),
+    number("budget.link_burst", (1, 1_000_000), "attempts", Value("120")).about("How many of them it may try at once."),
+    number("budget.link_all", (1, 1_000_000), "attempts a second", Value("500"))
+        .about("How many of them all addresses together may try in the long run, with ten times as many at once."),
+    number("budget.bad_tokens", (1, 1_000_000), "tokens a minute", Value("60"))
+        .about("How many tokens that are not ours an address or /64 may present in the long run before it is answered 429."),
+    number("budget.bad_tokens_burst", (1, 1_000_000), "tokens", Value("300"))
+        .about("How many of them it may present at once."),
+    number("budget.bad_tokens_all", (1, 1_000_000), "tokens a second", Value("5000"))
+        .about("How many of them all addresses together may present in the long run, with ten times as many at once."),
+    number("budget.work", (1, 1_000_000), "challenges a minute", Value("60"))
+        .about("How many proofs of work an address or /64 may go on with on /v1 in the long run, when it may create no more users or try no more identities."),
+    number("budget.work_burst", (1, 1_000_000), "challenges", Value("600"))
+        .about("How many of them it may ask for at once; the more it has asked for, the harder they are."),
+    number("budget.work_all", (1, 1_000_000), "challenges a second", Value("500"))
+        .about("How many of them all addresses together may ask for, with ten times as many at once."),
+    number("budget.sockets", (1, 1_000_000), "sockets", Value("2000"))
+        .about("Open WebSockets of an address or /64; more are answered 429."),
+    number("budget.share", (1, 100), "percent", Value("5"))
+        .about("How much of max_users may be users whom one IPv4 /24 or IPv6 /48 created and who never came back, and how much of data.max_bytes it may write; an address or /64 half as much, and 100 is no bound."),
+    number("budget.connections", (1, 1_000_000), "connections", Unset("a quarter of all that may be open"))
+        .about("Open connections of an address or /64, half of all at most from an IPv4 /24 or IPv6 /48; more are closed, and those of trusted_proxies are not counted."),
+    setting("cookie.domain", Kind::Domain, Unset("none (the cookie is the host's own, __Host-passerby)"))
+        .about("The domain whose subdomains share a reader's cookie, which is then called __Secure-passerby."),
+    setting("cookie.partitioned", Kind::Flag, Value("false"))
+        .about("Whether the cookie is kept apart for each site that embeds this one (CHIPS), for readers in frames."),
+    setting("mail.from", Kind::Text, Unset("none"))
+        .about("The sender of e-mails, address or Name <address>; needed for mail.smtp."),
+    setting("mail.smtp", Kind::Text, Unset("none (no e-mail is sent through SMTP)"))
+        .about("The mail server: smtps://host[:port], or smtp://host[:port] with STARTTLS (on this machine without)."),
+    setting("mail.smtp_username", Kind::Text, Unset("none")).about("The user name at the mail server."),
+    setting("mail.smtp_password_secret", Kind::Text, Unset("none"))
+        .about("The name of the secret that holds the password at the mail server."),
+    setting("mail.webhook", Kind::Text, Unset("none (no e-mail is handed to a webhook)"))
+        .about("The https:// address that sends e-mails instead of mail.smtp."),
+    setting("mail.webhook_secret", Kind::Text, Unset("none"))
+        .about("The name of the secret that signs requests to mail.webhook: whsec_ and 32 to 64 bytes in base64."),
+    setting("refresh.grace", Kind::Whole { min: 0, max: 1 }, Value("1"))
+        .about("Whether (1) or not (0) the previous /v1 refresh token still returns the current one."),
+    setting("outbound.allow", Kind::Reachable, Value(""))
+        .about("Origins that the server may fetch from at any address, such as a private issuer; all others must be https at a public address."),
+    number("actors.idle", (1, 86_400), "s", Value("60")).about("How long a session actor stays without a message."),
+    number("actors.max_live", (1, 10_000_000), "actors", Value("100000"))
+        .about("Session actors alive at a time; beyond it the longest idle go first."),
+    number("admission.permits", (1, 1_000_000), "requests", Value("4096"))
+        .about("Stateful requests in progress at a time; more are answered 503 with Retry-After."),
+    number("http.max_body", (1024, 16 << 20), "bytes", Value("65536")).about("The longest request body."),
+    number("http.max_connections", (1, 1_000_000), "connections", Value("25000"))
+        .about("Open connections per worker, as far as the limit on open files allows; an eighth of it is kept back."),
+    number("http.max_sockets", (1, 1_000_000), "sockets", Value("20000"))
+        .about("Open WebSockets of all workers together; more are answered 503."),
+    number("http.client_timeout", (1, 300), "s", Value("5"))
+        .about("Time a client has for the first request head of a connection, and for each body, before it is cut off; with a later head or unread answers it is, after twice this and http.request_timeout."),
+    number("http.keep_alive", (1, 3600), "s", Value("75")).about("How long a connection without a request stays open."),
+    number("http.request_timeout", (1, 300), "s", Value("10"))
+        .about("How long a request waits for its commit before it is answered 503."),
+    number("drain.notice", (0, 600), "s", Value("0"))
+        .about("Time between /readyz turning 503 and the end of accepting, for load balancers to notice."),
+    number("drain.timeout", (1, 3600), "s", Value("30"))
+        .about("Time that requests in progress have to finish at the end."),
+    setting("log.format", Kind::Choice(&["human", "json"]), Value("human"))
+        .about("Form of the log lines on standard error."),
+    setting("log.filter", Kind::Filter, Value("info,actix_server=warn,actix_http=off"))
+        .about("Which log lines are written, such as info,passerby=debug."),
 ];

@@ -24,7 +24,7 @@ pub struct ProviderTables {
     several: BTreeMap<&'static str, BTreeMap<String, Map<String, Value>>>,
 }
 
-/// One key of the tables: what it does, its range and what holds without it.
+/// One key of a table of `passerby.toml`: what it does, its range and what holds without it.
 pub(super) struct Explained {
     pub(super) key: &'static str,
     about: &'static str,
@@ -32,94 +32,53 @@ pub(super) struct Explained {
     default: &'static str,
 }
 
-const fn key(key: &'static str, about: &'static str, range: &'static str, default: &'static str) -> Explained {
-    Explained { key, about, range, default }
+pub(super) const fn key(key: &'static str, range: &'static str, default: &'static str) -> Explained {
+    Explained { key, about: "", range, default }
+}
+
+impl Explained {
+    /// What it does.
+    pub(super) const fn about(self, about: &'static str) -> Self {
+        Self { about, ..self }
+    }
+
+    /// Its part of `passerby config --explain`.
+    pub(super) fn text(&self) -> String {
+        let Self { key, about, range, default } = self;
+        format!("\n{key}\n    {about}\n    range: {range}\n    default: {default}\n    in passerby.toml only\n")
+    }
 }
 
 /// In the order in which they are explained.
 pub(super) const EXPLAINED: &[Explained] = &[
-    key(
-        "provider.custom_token.config",
-        "What tokens of your own system must be like for the provider custom-token.",
-        "a table with audience, requireAnyAudience, signingAlgorithm, useJWKURI and jwkURI, as in auth/providers.json",
-        "none (custom-token is off)",
-    ),
-    key(
-        "provider.custom_token.secret_config",
-        "The names of the secrets with the keys that sign the tokens, unless they are published.",
-        "a table with signingKeys, a list of 1 to 3 names",
-        "none (jwkURI must say where they are published)",
-    ),
-    key(
-        "provider.custom_token.metadata_fields",
-        "Claims that become data of the user.",
-        "a list of tables with name, field_name and required, as in auth/providers.json",
-        "empty",
-    ),
-    key(
-        "provider.local_userpass.config",
-        "How people register with an e-mail address and a password.",
-        "a table with autoConfirm, emailConfirmationUrl, confirmEmailSubject, resetPasswordUrl and resetPasswordSubject, as in auth/providers.json",
-        "none (local-userpass is off)",
-    ),
-    key("provider.api_key.enabled", "Whether users of lasting accounts may create API keys.", "true or false", "false"),
-    key(
-        "provider.oidc.NAME.issuer",
-        "An OpenID Connect issuer, exactly as its tokens have it; clients know the provider as oidc-NAME.",
-        "an https URL without query and fragment, or one that outbound.allow names; of Microsoft's for several tenants, with common, organizations or {tenantid} in the tenant's place; NAME is 1 to 32 of a-z 0-9 -",
-        "none (it must be set)",
-    ),
-    key(
-        "provider.oidc.NAME.client_id",
-        "The client that this server is to the issuer; tokens must be for it.",
-        "a text",
-        "none (it must be set)",
-    ),
-    key(
-        "provider.oidc.NAME.audiences",
-        "Other clients of the issuer, such as an app's, whose ID tokens clients may hand over too.",
-        "a list of texts",
-        "empty",
-    ),
-    key(
-        "provider.oidc.NAME.client_secret",
-        "The name of the secret that holds the client's secret.",
-        "1 to 64 of A-Z a-z 0-9 _ -",
-        "none (a public client)",
-    ),
-    key(
-        "provider.oidc.NAME.redirect_uris",
-        "Where a login in the browser may end, byte for byte.",
-        "a list of https URLs, or http on loopback, without fragment",
-        "empty (no login in the browser)",
-    ),
-    key("provider.oidc.NAME.scopes", "What is asked for beside openid.", "a list of scopes", "empty"),
-    key(
-        "provider.oidc.NAME.response_mode",
-        "How the issuer is to send its answer to a login in the browser.",
-        "query or form_post",
-        "form_post for https://appleid.apple.com with scopes; otherwise as the issuer likes",
-    ),
-    key(
-        "provider.oidc.NAME.domain_restrictions",
-        "Domains of verified e-mail addresses that may log in.",
-        "a list of domains",
-        "empty (any account)",
-    ),
-    key(
-        "provider.oidc.NAME.metadata_fields",
-        "Claims that become data of the user.",
-        "a list of tables with name, field_name and required",
-        "empty",
-    ),
+    key("provider.custom_token.config", "a table with audience, requireAnyAudience, signingAlgorithm, useJWKURI and jwkURI, as in auth/providers.json", "none (custom-token is off)")
+        .about("What tokens of your own system must be like for the provider custom-token."),
+    key("provider.custom_token.secret_config", "a table with signingKeys, a list of 1 to 3 names", "none (jwkURI must say where they are published)")
+        .about("The names of the secrets with the keys that sign the tokens, unless they are published."),
+    key("provider.custom_token.metadata_fields", "a list of tables with name, field_name and required, as in auth/providers.json", "empty")
+        .about("Claims that become data of the user."),
+    key("provider.local_userpass.config", "a table with autoConfirm, emailConfirmationUrl, confirmEmailSubject, resetPasswordUrl and resetPasswordSubject, as in auth/providers.json", "none (local-userpass is off)")
+        .about("How people register with an e-mail address and a password."),
+    key("provider.api_key.enabled", "true or false", "false")
+        .about("Whether users of lasting accounts may create API keys."),
+    key("provider.oidc.NAME.issuer", "an https URL without query and fragment, or one that outbound.allow names; of Microsoft's for several tenants, with common, organizations or {tenantid} in the tenant's place; NAME is 1 to 32 of a-z 0-9 -", "none (it must be set)")
+        .about("An OpenID Connect issuer, exactly as its tokens have it; clients know the provider as oidc-NAME."),
+    key("provider.oidc.NAME.client_id", "a text", "none (it must be set)")
+        .about("The client that this server is to the issuer; tokens must be for it."),
+    key("provider.oidc.NAME.audiences", "a list of texts", "empty")
+        .about("Other clients of the issuer, such as an app's, whose ID tokens clients may hand over too."),
+    key("provider.oidc.NAME.client_secret", "1 to 64 of A-Z a-z 0-9 _ -", "none (a public client)")
+        .about("The name of the secret that holds the client's secret."),
+    key("provider.oidc.NAME.redirect_uris", "a list of https URLs, or http on loopback, without fragment", "empty (no login in the browser)")
+        .about("Where a login in the browser may end, byte for byte."),
+    key("provider.oidc.NAME.scopes", "a list of scopes", "empty").about("What is asked for beside openid."),
+    key("provider.oidc.NAME.response_mode", "query or form_post", "form_post for https://appleid.apple.com with scopes; otherwise as the issuer likes")
+        .about("How the issuer is to send its answer to a login in the browser."),
+    key("provider.oidc.NAME.domain_restrictions", "a list of domains", "empty (any account)")
+        .about("Domains of verified e-mail addresses that may log in."),
+    key("provider.oidc.NAME.metadata_fields", "a list of tables with name, field_name and required", "empty")
+        .about("Claims that become data of the user."),
 ];
-
-/// The tables' part of `passerby config --explain`.
-pub(super) fn explain() -> impl Iterator<Item = String> {
-    EXPLAINED.iter().map(|Explained { key, about, range, default }| {
-        format!("\n{key}\n    {about}\n    range: {range}\n    default: {default}\n    in passerby.toml only\n")
-    })
-}
 
 /// The names that a table of `provider` can have, in their order.
 fn names() -> Vec<&'static str> {

@@ -274,75 +274,65 @@ impl From<IdentityError> for Problem {
 impl From<handle::Error> for Problem {
     fn from(error: handle::Error) -> Self {
         let detail = error.to_string();
-        let unavailable = |code| Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail.clone());
-        match error {
-            handle::Error::Refused(Refusal::Disabled) => Self::new(StatusCode::FORBIDDEN, "user-disabled", detail),
-            handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded) => {
-                Self::new(StatusCode::UNAUTHORIZED, "session-ended", detail)
-            }
-            handle::Error::Refused(Refusal::WrongKind) => Self::wrong_token(),
-            handle::Error::Refused(Refusal::IdentityInUse) => {
-                Self::new(StatusCode::CONFLICT, "identity-in-use", detail)
-            }
-            handle::Error::Refused(Refusal::NoSuchIdentity) => {
-                Self::new(StatusCode::NOT_FOUND, "no-such-identity", detail)
-            }
-            handle::Error::Refused(Refusal::TooManyIdentities) => {
-                Self::new(StatusCode::CONFLICT, "too-many-identities", detail)
-            }
-            handle::Error::Refused(Refusal::LastIdentity) => Self::new(StatusCode::CONFLICT, "last-identity", detail),
-            handle::Error::Refused(Refusal::ProviderLinked) => {
-                Self::new(StatusCode::CONFLICT, "provider-linked", detail)
-            }
-            handle::Error::Refused(Refusal::Anonymous) => Self::new(StatusCode::FORBIDDEN, "anonymous", detail),
-            handle::Error::Refused(Refusal::NotAnonymous) => Self::new(StatusCode::CONFLICT, "not-anonymous", detail),
-            handle::Error::Refused(Refusal::Meter(_)) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
-            }
-            handle::Error::Refused(Refusal::KeyNameTaken) => Self::new(StatusCode::CONFLICT, "key-name-taken", detail),
-            handle::Error::Refused(Refusal::TooManyKeys) => Self::new(StatusCode::CONFLICT, "too-many-keys", detail),
-            handle::Error::Refused(Refusal::NoSuchKey) => Self::new(StatusCode::NOT_FOUND, "no-such-key", detail),
-            handle::Error::Refused(Refusal::SessionsUsedUp) => {
-                Self::new(StatusCode::CONFLICT, "sessions-used-up", detail)
-            }
-            handle::Error::Refused(Refusal::StaleProof) => {
-                Self::new(StatusCode::UNAUTHORIZED, "invalid-credential", detail)
-            }
-            handle::Error::Refused(Refusal::Document(refusal)) => match refusal {
-                DocumentRefusal::Version(_) => Self::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", detail),
-                DocumentRefusal::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "data-too-large", detail),
-                DocumentRefusal::Full => Self::new(StatusCode::INSUFFICIENT_STORAGE, "data-full", detail),
-                DocumentRefusal::TooDeep => Self::new(StatusCode::BAD_REQUEST, "data-too-deep", detail),
-                DocumentRefusal::Patch(_) => Self::new(StatusCode::CONFLICT, "patch-conflict", detail),
-                DocumentRefusal::TooCostly(_) => {
-                    Self::new(StatusCode::UNPROCESSABLE_ENTITY, "patch-too-costly", detail)
-                }
-                DocumentRefusal::Inexact => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "inexact-number", detail),
-                DocumentRefusal::NotAnObject => Self::new(StatusCode::CONFLICT, "not-an-object", detail),
-                DocumentRefusal::NotANumber => Self::new(StatusCode::CONFLICT, "not-a-number", detail),
-                DocumentRefusal::OtherOperation => {
-                    Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
-                }
-                DocumentRefusal::Overflow => Self::new(StatusCode::CONFLICT, "number-too-large", detail),
-            },
-            handle::Error::Refused(Refusal::Credential(refusal)) => match refusal {
-                CredentialRefusal::BadToken => Self::new(StatusCode::BAD_REQUEST, "bad-token", detail),
-                CredentialRefusal::ExpiredToken => Self::new(StatusCode::BAD_REQUEST, "expired-token", detail),
-                _ => Self::new(StatusCode::CONFLICT, "credential-changed", detail),
-            },
-            handle::Error::Capacity => Self { retry_after_s: Some(60), ..unavailable("capacity") },
-            handle::Error::TooMany => {
-                Self { retry_after_s: Some(1), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-changes", detail) }
-            }
-            handle::Error::TooManySockets => Self::too_many_sockets(detail),
+        let unavailable = |code| (StatusCode::SERVICE_UNAVAILABLE, code);
+        let (status, code) = match error {
+            handle::Error::Refused(Refusal::WrongKind) => return Self::wrong_token(),
+            handle::Error::Refused(refusal) => of_refusal(refusal),
+            handle::Error::TooManySockets => return Self::too_many_sockets(detail),
+            handle::Error::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many-changes"),
+            handle::Error::Capacity => unavailable("capacity"),
             handle::Error::OutcomeUnknown => unavailable("outcome-unknown"),
             handle::Error::NotWritable => unavailable("not-writable"),
             handle::Error::Overloaded => unavailable("overloaded"),
             handle::Error::Busy => unavailable("busy"),
             handle::Error::Quarantined => unavailable("quarantined"),
             handle::Error::Stopping => unavailable("stopping"),
-            handle::Error::Internal => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail),
-        }
+            handle::Error::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        };
+        let retry_after_s = match error {
+            handle::Error::Capacity => Some(60),
+            handle::Error::TooMany => Some(1),
+            _ => None,
+        };
+        Self { retry_after_s, ..Self::new(status, code, detail) }
+    }
+}
+
+/// The status and the code of what the domain refuses.
+fn of_refusal(refusal: Refusal) -> (StatusCode, &'static str) {
+    match refusal {
+        Refusal::Gone | Refusal::SessionEnded => (StatusCode::UNAUTHORIZED, "session-ended"),
+        Refusal::WrongKind => (StatusCode::UNAUTHORIZED, "wrong-token"),
+        Refusal::StaleProof => (StatusCode::UNAUTHORIZED, "invalid-credential"),
+        Refusal::Disabled => (StatusCode::FORBIDDEN, "user-disabled"),
+        Refusal::Anonymous => (StatusCode::FORBIDDEN, "anonymous"),
+        Refusal::NoSuchIdentity => (StatusCode::NOT_FOUND, "no-such-identity"),
+        Refusal::NoSuchKey => (StatusCode::NOT_FOUND, "no-such-key"),
+        Refusal::IdentityInUse => (StatusCode::CONFLICT, "identity-in-use"),
+        Refusal::TooManyIdentities => (StatusCode::CONFLICT, "too-many-identities"),
+        Refusal::LastIdentity => (StatusCode::CONFLICT, "last-identity"),
+        Refusal::ProviderLinked => (StatusCode::CONFLICT, "provider-linked"),
+        Refusal::NotAnonymous => (StatusCode::CONFLICT, "not-anonymous"),
+        Refusal::KeyNameTaken => (StatusCode::CONFLICT, "key-name-taken"),
+        Refusal::TooManyKeys => (StatusCode::CONFLICT, "too-many-keys"),
+        Refusal::SessionsUsedUp => (StatusCode::CONFLICT, "sessions-used-up"),
+        Refusal::Meter(_) => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused"),
+        Refusal::Document(refusal) => match refusal {
+            DocumentRefusal::TooDeep => (StatusCode::BAD_REQUEST, "data-too-deep"),
+            DocumentRefusal::Patch(_) => (StatusCode::CONFLICT, "patch-conflict"),
+            DocumentRefusal::NotAnObject => (StatusCode::CONFLICT, "not-an-object"),
+            DocumentRefusal::NotANumber => (StatusCode::CONFLICT, "not-a-number"),
+            DocumentRefusal::Overflow => (StatusCode::CONFLICT, "number-too-large"),
+            DocumentRefusal::Version(_) => (StatusCode::PRECONDITION_FAILED, "version-mismatch"),
+            DocumentRefusal::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "data-too-large"),
+            DocumentRefusal::TooCostly(_) => (StatusCode::UNPROCESSABLE_ENTITY, "patch-too-costly"),
+            DocumentRefusal::Inexact => (StatusCode::UNPROCESSABLE_ENTITY, "inexact-number"),
+            DocumentRefusal::OtherOperation => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused"),
+            DocumentRefusal::Full => (StatusCode::INSUFFICIENT_STORAGE, "data-full"),
+        },
+        Refusal::Credential(CredentialRefusal::BadToken) => (StatusCode::BAD_REQUEST, "bad-token"),
+        Refusal::Credential(CredentialRefusal::ExpiredToken) => (StatusCode::BAD_REQUEST, "expired-token"),
+        Refusal::Credential(_) => (StatusCode::CONFLICT, "credential-changed"),
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::world::{Answer, World};
 
 /// What is for people and pages, and is not an operation.
-const PAGES: [&str; 3] = ["/", "/asyncapi.json", "/openapi.json"];
+const PAGES: [&str; 4] = ["/", "/asyncapi.json", "/openapi.json", "/v1/providers/callback"];
 
 /// Whether a path of the description, with its parameters, stands for this one.
 fn covers(template: &str, path: &str) -> bool {
@@ -75,38 +75,17 @@ fn argument(text: &str) -> &str {
     text[..end.unwrap_or(text.len())].trim()
 }
 
-/// The paths that a source file routes.
+/// The paths that a source file routes: as a text, or as a constant of the file.
 fn routed(source: &str, prefix: &str, paths: &mut BTreeSet<String>) {
-    for (at, _) in source.match_indices("web::resource(") {
-        let argument = argument(&source[at + "web::resource(".len()..]);
-        if let Some(path) = argument.strip_prefix('"').and_then(|path| path.strip_suffix('"')) {
+    let calls = ["web::resource(", "at("].into_iter().flat_map(|call| source.match_indices(call));
+    for (at, call) in calls.filter(|(at, _)| source[..*at].ends_with(['(', ' ', '\n'])) {
+        let argument = argument(&source[at + call.len()..]);
+        let text = argument.strip_prefix('"').and_then(|path| path.strip_suffix('"'));
+        let of_constant = || source.split(&format!("const {argument}: &str = \"")).nth(1)?.split('"').next();
+        if let Some(path) = text.or_else(of_constant) {
             paths.insert(format!("{prefix}{path}"));
-        } else if let Some(pattern) = argument.strip_prefix("format!(\"") {
-            let pattern = pattern
-                .strip_suffix("{path}\")")
-                .unwrap_or_else(|| panic!("{argument}"))
-                .replace("{{", "{")
-                .replace("}}", "}");
-            for (at, _) in source.match_indices("(at(\"") {
-                let path = source[at + "(at(\"".len()..].split('"').next().unwrap();
-                paths.insert(format!("{prefix}{pattern}{path}"));
-            }
-        } else if argument.bytes().all(|c| c.is_ascii_uppercase() || c == b'_') {
-            let constant =
-                source.split(&format!("const {argument}: &str = \"")).nth(1).unwrap_or_else(|| panic!("{argument}"));
-            paths.insert(format!("{prefix}{}", constant.split('"').next().unwrap()));
         } else {
-            assert_eq!(argument, "path");
-            // a closure that routes what it is called with; otherwise, a file that is served as it is
-            let (before, _) = source[..at].rsplit_once("let ").unwrap();
-            let (name, closure) = source[before.len() + "let ".len()..at].split_once(" =").unwrap();
-            if closure.trim() != "|path|" {
-                continue;
-            }
-            for (at, _) in source.match_indices(&format!("{name}(\"")) {
-                let path = source[at + name.len() + 2..].split('"').next().unwrap();
-                paths.insert(format!("{prefix}{path}"));
-            }
+            assert!(argument.starts_with("path"), "{argument}");
         }
     }
 }

@@ -21,15 +21,14 @@ use crate::provider::password::Password;
 
 /// Adds the routes to the scope of the API.
 pub(super) fn routes(scope: actix_web::Scope) -> actix_web::Scope {
-    let at = |path: &str| at(&format!("/app/{{app}}/auth/providers/local-userpass/{path}"));
     scope
-        .service(at("register").on(Method::POST, register_user))
-        .service(at("confirm").on(Method::POST, confirm))
-        .service(at("confirm/send").on(Method::POST, send_confirmation))
-        .service(at("confirm/call").on(Method::POST, call_confirmation))
-        .service(at("reset").on(Method::POST, reset))
-        .service(at("reset/send").on(Method::POST, send_reset))
-        .service(at("reset/call").on(Method::POST, call_reset))
+        .service(at("/app/{app}/auth/providers/local-userpass/register").on(Method::POST, register_user))
+        .service(at("/app/{app}/auth/providers/local-userpass/confirm").on(Method::POST, confirm))
+        .service(at("/app/{app}/auth/providers/local-userpass/confirm/send").on(Method::POST, send_confirmation))
+        .service(at("/app/{app}/auth/providers/local-userpass/confirm/call").on(Method::POST, call_confirmation))
+        .service(at("/app/{app}/auth/providers/local-userpass/reset").on(Method::POST, reset))
+        .service(at("/app/{app}/auth/providers/local-userpass/reset/send").on(Method::POST, send_reset))
+        .service(at("/app/{app}/auth/providers/local-userpass/reset/call").on(Method::POST, call_reset))
 }
 
 impl From<UserpassError> for ClientError {

@@ -44,10 +44,9 @@ const NAMED_BY: usize = 12;
 
 /// Adds the routes.
 pub(super) fn routes(config: &mut ServiceConfig) {
-    let returns = |path| at(path).on(Method::GET, callback).on(Method::POST, callback_by_form);
     config
-        .service(returns(SHARED_CALLBACK))
-        .service(returns("/v1/providers/{provider}/callback"))
+        .service(at(SHARED_CALLBACK).on(Method::GET, callback).on(Method::POST, callback_by_form))
+        .service(at("/v1/providers/{provider}/callback").on(Method::GET, callback).on(Method::POST, callback_by_form))
         .service(at("/v1/providers/{provider}/login").on(Method::GET, begin));
 }
 
