@@ -75,7 +75,7 @@ impl World {
     fn creating(&self, ids: &[UserId]) -> Vec<ChangeSet> {
         let at = self.store().clock().now();
         let create = |id: &UserId| Op::Create { id: *id, record: Record::new(at, KIND), extension: None };
-        ids.iter().map(|id| ChangeSet { cause: Cause::Created, at, ops: vec![create(id)] }).collect()
+        ids.iter().map(|id| ChangeSet::new(Cause::Created, at, vec![create(id)])).collect()
     }
 
     /// Adds this many users by the ordinary commit path. In the order of their ids, as of time, they lie at random.
@@ -189,8 +189,7 @@ fn registry(criterion: &mut Criterion) {
         let (world, ..) = &*world;
         let ids = new_ids(&entropy, 1, BATCH);
         let at = world.store().clock().now();
-        let removing =
-            |id: &UserId| ChangeSet { cause: Cause::DeletedByUser, at, ops: vec![Op::Remove { id: *id, seen: 0 }] };
+        let removing = |id: &UserId| ChangeSet::new(Cause::DeletedByUser, at, vec![Op::Remove { id: *id, seen: 0 }]);
         let sets = || (world.creating(&ids), ids.iter().map(removing).collect());
         let both = |(creating, removing)| {
             world.system.block_on(async {

@@ -255,7 +255,7 @@ impl Server {
                 continue;
             }
             let at = self.store.clock().now();
-            let sets: Vec<_> = ops.by_ref().take(BATCH).map(|op| ChangeSet { cause, at, ops: vec![op] }).collect();
+            let sets: Vec<_> = ops.by_ref().take(BATCH).map(|op| ChangeSet::new(cause, at, vec![op])).collect();
             let (reply, outcomes) = self.completions.register(sets.len());
             self.store.commit(sets.into(), reply);
             under_way.push_back(outcomes);

@@ -43,6 +43,8 @@ pub struct Application {
     public: actix_web::dev::Server,
     address: SocketAddr,
     admin: AdminListener,
+    /// Ends with the store.
+    logging: actix_web::rt::task::JoinHandle<()>,
 }
 
 /// Binds the admin listener, on which `/readyz` says that the store is being read. With a clock for tests it also moves that.
@@ -107,6 +109,7 @@ impl Application {
         };
         let for_actors = Arc::clone(&store) as Arc<dyn Store>;
         let core = Core::new(Arc::clone(&for_actors), policy(&settings), limits, Arc::clone(&ports.entropy), None);
+        let logging = actix_web::rt::spawn(core.log_events());
         let janitor = JanitorHandle::start(Arc::clone(&core)).await?;
         let linker = Arc::new(LinkerHandle::new(Arc::clone(&core)));
         linker.start();
@@ -169,7 +172,7 @@ impl Application {
             error,
         })?;
         admin.enter(Phase::Serving(Arc::clone(&server)));
-        Ok(Self { server, public, address, admin })
+        Ok(Self { server, public, address, admin, logging })
     }
 
     /// The public listener's address.
@@ -214,6 +217,7 @@ impl Application {
             None => running.await,
         };
         self.server.store.stop();
+        drop(self.logging.await);
         self.admin.stop().await;
         tracing::info!("stopped");
         ended.map_err(std::io::Error::other)?

@@ -1,17 +1,18 @@
 //! What all workers of a server share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::RwLock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Error;
+use super::event;
 use super::messages::Address;
 use crate::domain::{Entropy, IdForm, Operation, Policy, Refusal, UserId, ValueKey};
 use crate::registry::Directory;
-use crate::store::{CompletionQueue, Health, Store, Watcher};
+use crate::store::{Committed, CompletionQueue, Health, Reader, Store, Told, Wakes};
 
 /// Bounds of the actors.
 #[derive(Debug, Clone, Copy)]
@@ -109,7 +110,9 @@ impl Core {
             started_ms,
             spoken_ms: AtomicU64::new(0),
         });
-        core.store.watch(Arc::new(LiveUsers(Arc::downgrade(&core))));
+        // weak, so that the store does not keep the core alive
+        let reader: Weak<Self> = Arc::downgrade(&core);
+        core.store.feed().add(reader);
         core
     }
 
@@ -130,6 +133,11 @@ impl Core {
                  keys and a data folder of its own? Each of them refuses the users of the other"
             );
         }
+    }
+
+    /// Logs what happens to users from now on, until the store ends.
+    pub fn log_events(&self) -> impl Future<Output = ()> + use<> {
+        event::log(self.store.feed())
     }
 
     /// The store.
@@ -237,16 +245,22 @@ impl Core {
     }
 }
 
-/// Weak, so that the store does not keep the core alive.
-struct LiveUsers(std::sync::Weak<Core>);
-
-impl Watcher for LiveUsers {
-    fn queue_of(&self, id: &UserId) -> Option<Arc<CompletionQueue>> {
-        let core = self.0.upgrade()?;
-        if core.directory.is_empty() {
-            return None;
+impl Reader for Core {
+    /// Tells each live user of what changed of them, by the worker that has them.
+    fn take(&self, changes: &[Committed], wakes: &mut Wakes) {
+        if self.directory.is_empty() {
+            return;
         }
-        let (_, worker) = core.directory.peek(id)?;
-        core.queues.read().get(worker)?.clone()
+        let queues = self.queues.read();
+        for change in changes {
+            let edited = change.user.filter(|_| change.edit().is_some());
+            for user in change.changed.iter().map(|changed| changed.id).chain(edited) {
+                let worker = self.directory.peek(&user).map(|(_, worker)| worker);
+                if let Some(Some(queue)) = worker.and_then(|worker| queues.get(worker)) {
+                    queue.tell(Told { user, change: change.clone() });
+                    wakes.add(Arc::clone(queue));
+                }
+            }
+        }
     }
 }

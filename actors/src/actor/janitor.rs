@@ -17,13 +17,12 @@ use actix::prelude::*;
 use super::bounds::{Bound, Fullness};
 use super::core::Core;
 use super::error::Error;
-use super::event;
 use super::propose::Proposer;
 use crate::domain::{
     Cause, ChangeSet, Credential, Family, Op, Outcome, Record, Rewrite, ServiceTime, UserId, ValueKey,
 };
 use crate::histogram::Histogram;
-use crate::store::{Completions, Health};
+use crate::store::{Completions, Health, Sets};
 
 const TICK: Duration = Duration::from_secs(1);
 /// A whole round takes this many ticks, if a tick's work allows it.
@@ -257,19 +256,8 @@ impl Sweep {
 
     async fn propose_to_give_up(&self, users: &[(UserId, ServiceTime)]) -> usize {
         let at = self.core.store.clock().now();
-        let give_up = |(id, made): &(UserId, ServiceTime)| ChangeSet {
-            cause: Cause::GivenUp,
-            at,
-            ops: vec![Op::GiveUp { id: *id, made: *made }],
-        };
-        let outcomes = self.proposer.all(users.iter().map(give_up).collect());
-        let mut given_up = 0;
-        for ((user, _), outcome) in users.iter().zip(outcomes.await) {
-            if outcome == Outcome::Done {
-                given_up += 1;
-                event::changed(user, Cause::GivenUp);
-            }
-        }
+        let give_up = |&(id, made): &_| ChangeSet::new(Cause::GivenUp, at, vec![Op::GiveUp { id, made }]);
+        let given_up = self.done(users.iter().map(give_up).collect()).await;
         self.stats.given_up.fetch_add(given_up as u64, Ordering::Relaxed);
         if given_up > 0 {
             tracing::warn!(
@@ -351,9 +339,8 @@ impl Sweep {
     async fn propose_removal(&self, given_up: Vec<Seen>) -> usize {
         let (at, cause) = (self.core.store.clock().now(), Cause::Forgotten);
         let remove = |(key, seen)| Op::Value { key, seen: Some(seen), change: Rewrite::Remove };
-        let sets = given_up.into_iter().map(|value| ChangeSet { cause, at, ops: vec![remove(value)] });
-        let removed =
-            self.proposer.all(sets.collect()).await.iter().filter(|outcome| **outcome == Outcome::Done).count();
+        let sets = given_up.into_iter().map(|value| ChangeSet::new(cause, at, vec![remove(value)]));
+        let removed = self.done(sets.collect()).await;
         if removed > 0 {
             tracing::info!(
                 removed,
@@ -364,19 +351,16 @@ impl Sweep {
         removed
     }
 
+    /// Proposes sets, and returns how many are done.
+    async fn done(&self, sets: Sets) -> usize {
+        self.proposer.all(sets).await.iter().filter(|outcome| **outcome == Outcome::Done).count()
+    }
+
     async fn propose(&self, users: &[UserId]) -> usize {
         let now = self.core.store.clock().now();
         let cutoff = now.saturating_sub(self.core.policy.window_s).saturating_sub(GRACE_S);
-        let expire =
-            |id: &UserId| ChangeSet { cause: Cause::Expired, at: now, ops: vec![Op::Expire { id: *id, cutoff }] };
-        let outcomes = self.proposer.all(users.iter().map(expire).collect());
-        let mut expired = 0;
-        for (user, outcome) in users.iter().zip(outcomes.await) {
-            if outcome == Outcome::Done {
-                expired += 1;
-                event::changed(user, Cause::Expired);
-            }
-        }
+        let expire = |&id: &UserId| ChangeSet::new(Cause::Expired, now, vec![Op::Expire { id, cutoff }]);
+        let expired = self.done(users.iter().map(expire).collect()).await;
         self.stats.expired.fetch_add(expired as u64, Ordering::Relaxed);
         if expired > 0 {
             tracing::info!(expired, cause = Cause::Expired.name(), "inactive users are gone");
@@ -437,7 +421,7 @@ impl JanitorHandle {
         let for_sweep = Arc::clone(&stats);
         arbiter.spawn_fn(move || {
             let completions = Rc::<Completions>::default();
-            actix_rt::spawn(Rc::clone(&completions).run(|_| {}));
+            actix_rt::spawn(Rc::clone(&completions).run(drop));
             let round_began_ms = core.store.clock().monotonic_ms();
             let place = std::cell::Cell::new(Place { next_page: 0, owed: 0, round_began_ms });
             let (relief, said) = (std::cell::RefCell::new(Relief::Idle), std::cell::Cell::default());

@@ -10,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::error::Error;
 use super::sockets::{Hello, Inbox};
 use crate::domain::{Operation, Reply};
-use crate::store::Applied;
+use crate::store::Committed;
 
 /// The answer to an operation.
 pub(crate) type Answer = Result<Reply, Error>;
@@ -23,10 +23,10 @@ pub(crate) type Attached = Result<(Hello, Inbox), Error>;
 #[rtype(result = "Result<Reply, Error>")]
 pub(crate) struct Perform(pub(crate) Operation, pub(crate) Progress, pub(crate) Option<OwnedSemaphorePermit>);
 
-/// Notice: a change to the actor's user was applied.
+/// A change of the actor's user is durable.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Notice(pub(crate) Applied);
+pub(crate) struct Notice(pub(crate) Committed);
 
 /// A socket of one of the user's sessions comes; `since` is the version of the document that it knows.
 #[derive(Message)]
@@ -106,8 +106,8 @@ impl Address {
 
     /// Notifies the actor of a change, and does not wait.
     #[expect(clippy::disallowed_methods, reason = "one pending per change, and changes are bounded by permits")]
-    pub(crate) fn notice(&self, applied: Applied) {
-        self.0.notice.do_send(Notice(applied));
+    pub(crate) fn notice(&self, change: Committed) {
+        self.0.notice.do_send(Notice(change));
     }
 
     /// Passivates the actor, and does not wait.

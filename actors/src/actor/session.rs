@@ -14,8 +14,8 @@ use super::error::Error;
 use super::messages::{Answer, Attach, Attached, Notice, Perform, Progress, Rest};
 use super::propose::Proposer;
 use super::sockets::{Push, Sockets};
-use crate::domain::{Cause, ChangeSet, Delta, Edited, Flags, Operation, Outcome, Refusal, Reply, UserId, UserState};
-use crate::store::{Applied, Sets};
+use crate::domain::{Cause, Edited, Flags, Operation, Outcome, Refusal, Reply, UserId, UserState};
+use crate::store::{Committed, Sets};
 
 /// Changes of a user's document that may wait for their answers.
 const MOST_EDITS: usize = 128;
@@ -85,19 +85,19 @@ impl Session {
         })
     }
 
-    /// Tells the sockets of a change of the document that is durable.
-    fn tell_change(&mut self, delta: &Arc<Delta>, origin: Option<u64>) {
-        if let Some(sockets) = &mut self.sockets {
-            self.behind |= !sockets.changed(delta, origin);
+    /// Tells the sockets of a change that is durable, and ends those whose session is over.
+    fn tell(&mut self, change: &Committed) {
+        let Some(mut sockets) = self.sockets.take() else { return };
+        if let Some(edit) = change.edit() {
+            self.behind |= !sockets.changed(&edit.delta, edit.origin);
+        } else if !sockets.is_empty() {
+            self.tell_of_record(&mut sockets, change);
         }
+        self.sockets = Some(sockets);
     }
 
-    /// Tells the sockets of foreign changes, and ends those whose session is over.
-    fn tell_of(&mut self, Applied { cause, continued, .. }: Applied) {
-        if self.sockets.as_ref().is_none_or(|sockets| sockets.is_empty()) {
-            return;
-        }
-        let Some(mut sockets) = self.sockets.take() else { return };
+    fn tell_of_record(&mut self, sockets: &mut Sockets, change: &Committed) {
+        let cause = change.cause;
         match self.current() {
             None => {
                 if let Some(survivor) = self.core.store.survivor(&self.id) {
@@ -109,11 +109,11 @@ impl Session {
                 let (now, policy) = (self.core.store.clock().now(), &self.core.policy);
                 sockets.tell_merged(&user);
                 // the sockets are told first of what is in flight, change by change
-                self.behind = self.edits_in_flight > 0;
+                self.behind |= self.edits_in_flight > 0;
                 if !self.behind {
                     sockets.catch_up(&user);
                 }
-                if let Some(continued) = continued {
+                if let Some(continued) = change.note.as_ref().and_then(|note| note.continued) {
                     sockets.continued(continued);
                 }
                 if user.record.flags.has(Flags::DISABLED) {
@@ -123,10 +123,9 @@ impl Session {
                 }
             }
         }
-        self.sockets = Some(sockets);
     }
 
-    /// Tells the sockets of foreign changes that came while changes of our own were in flight.
+    /// Tells the sockets of what could not be told change by change, once nothing is in flight.
     fn catch_up(&mut self) {
         if !std::mem::take(&mut self.behind) {
             return;
@@ -194,9 +193,9 @@ impl Session {
                         Err(refusal)
                     }
                     Ok(decision) => {
-                        if let Some((cause, ops)) = user.ops(&decision) {
+                        if let Some(change) = user.change(&waiting.operation, &decision, now) {
                             set = Some(sets.len());
-                            sets.push(ChangeSet { cause, at: now, ops });
+                            sets.push(change);
                         }
                         let (next, reply) = user.after(decision);
                         state = next;
@@ -258,11 +257,8 @@ impl Session {
                 (_, Ok(reply)) => Ok(reply),
                 (_, Err(refusal)) => Err(Error::Refused(refusal)),
             };
-            // before it is answered: all earlier changes are told before the answer is read
-            if let (Ok(Reply::Edited(Edited { delta: Some(delta), told, .. })), Operation::Edit(edit)) =
-                (&mut answer, &decided.waiting.operation)
-            {
-                self.tell_change(delta, edit.origin);
+            // the feed came before the outcome: the sockets know of it, and of all before it
+            if let Ok(Reply::Edited(Edited { delta: Some(_), told, .. })) = &mut answer {
                 *told = self.sockets.as_ref().map_or(0, |sockets| sockets.len());
             }
             // the asker may have gone away; what was done stays done
@@ -309,10 +305,10 @@ impl Handler<Attach> for Session {
 impl Handler<Notice> for Session {
     type Result = ();
 
-    fn handle(&mut self, Notice(applied): Notice, context: &mut Self::Context) {
-        self.tell_of(applied);
+    fn handle(&mut self, Notice(change): Notice, context: &mut Self::Context) {
+        self.tell(&change);
         if self.core.store.record(&self.id).is_none() {
-            tracing::debug!(user = %self.id, cause = applied.cause.name(), "the user is gone, and its actor ends");
+            tracing::debug!(user = %self.id, cause = change.cause.name(), "the user is gone, and its actor ends");
             // the holder of a lease passivates the actor when it gives it back
             self.resting |= self.core.directory.retire(&self.id, u64::MAX).is_some();
             self.pump(context);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::clock::ServiceTime;
 use super::extension::IdentityKey;
 use super::ids::UserId;
+use super::note::Note;
 use super::record::Record;
 
 /// The one table of key families in journal and snapshot. A number is never given twice; unknown ones are kept.
@@ -310,13 +311,6 @@ pub enum Op {
         /// What becomes of it; kept, the operation only demands that it is still the same.
         change: Rewrite,
     },
-    /// Says to the user's sockets under which number a session goes on after a link. Holds, and changes nothing.
-    Continue {
-        /// The user.
-        id: UserId,
-        /// The session.
-        session: Continued,
-    },
     /// Raises `last_seen`; names no version and does nothing to a user who is gone.
     Touch {
         /// The user.
@@ -338,19 +332,9 @@ impl Op {
             | Self::GiveUp { id, .. }
             | Self::Demand { id }
             | Self::Claim { user: id, .. }
-            | Self::Continue { id, .. }
             | Self::Touch { id, .. } => Some(*id),
         }
     }
-}
-
-/// A session that goes on after a link, perhaps under a new number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Continued {
-    /// Its number before.
-    pub old: u32,
-    /// Its number from now on.
-    pub new: u32,
 }
 
 /// Operations that happen together or not at all.
@@ -362,12 +346,19 @@ pub struct ChangeSet {
     pub at: ServiceTime,
     /// What.
     pub ops: Vec<Op>,
+    /// What its readers are told besides.
+    pub note: Option<Arc<Note>>,
 }
 
 impl ChangeSet {
-    /// Which session goes on by it.
-    pub fn continued(&self) -> Option<Continued> {
-        self.ops.iter().find_map(|op| if let Op::Continue { session, .. } = op { Some(*session) } else { None })
+    /// A set without a note.
+    pub fn new(cause: Cause, at: ServiceTime, ops: Vec<Op>) -> Self {
+        Self { cause, at, ops, note: None }
+    }
+
+    /// The same with a note.
+    pub fn noting(self, note: Note) -> Self {
+        Self { note: Some(Arc::new(note)), ..self }
     }
 }
 

@@ -9,13 +9,14 @@ pub mod extension;
 pub mod ids;
 pub mod merge;
 pub mod meter;
+pub mod note;
 pub mod operation;
 pub mod policy;
 pub mod record;
 pub mod session;
 pub mod user;
 
-pub use change_set::{Cause, ChangeSet, Continued, Family, Op, Outcome, Rewrite, ValueKey};
+pub use change_set::{Cause, ChangeSet, Family, Op, Outcome, Rewrite, ValueKey};
 pub use clock::{Clock, Entropy, ServiceClock, ServiceTime};
 pub use credential::{Credential, CredentialChange, CredentialRefusal, LOCAL_USERPASS, MAIL_TOKEN_S, MailToken};
 pub use document::{
@@ -26,6 +27,7 @@ pub use extension::{API_KEY, Alias, ApiKey, Extension, Identity, IdentityKey};
 pub use ids::{DeviceId, IdForm, SessionId, UserId};
 pub use merge::{MergePolicy, Merged};
 pub use meter::{Count, MAX_ITEMS, MAX_METERS, MeterMerge, MeterOperation, Meters, Period, Reading};
+pub use note::{Continued, DocumentEdit, Note, Reason};
 pub use operation::{Operation, Refusal, Reply};
 pub use policy::{MAX_ANONYMOUS_SESSIONS, MAX_API_KEYS, MAX_IDENTITIES, Policy};
 pub use record::{Flags, LAZY_S, Record, SessionKind, Touched};

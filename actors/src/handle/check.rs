@@ -149,7 +149,7 @@ impl Handle {
         }
         let handle = self.clone();
         actix_rt::spawn(async move {
-            drop(handle.worker.router.route(&user, Operation::Seen { session }).await);
+            drop(handle.worker.router.perform(&user, Operation::Seen { session }).await);
             handle.worker.noting.borrow_mut().remove(&(user, session));
         });
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::Handle;
 use super::check::Live;
-use crate::actor::{Error, LoggedIn, ProposeUser, Settled, event};
+use crate::actor::{Error, LoggedIn, ProposeUser, Settled};
 use crate::domain::{
     Cause, ChangeSet, Flags, IdForm, Op, Record, Refusal, Rewrite, SessionId, SessionKind, UserId, ValueKey,
 };
@@ -24,18 +24,12 @@ impl Handle {
             let (user, record) = proposed.map_err(|_| Error::Stopping)??;
             if settled.await? == Settled::Done {
                 let number = u32::from(record.session_no);
-                self.note_created(&user);
+                self.core().stats.logins.fetch_add(1, Ordering::Relaxed);
                 let session = SessionId::derive(&user, number);
                 return Ok(LoggedIn { user, number, session, epoch: record.epoch });
             }
         }
         Err(Error::Busy)
-    }
-
-    /// Counts a user who was created, and logs it.
-    fn note_created(&self, user: &UserId) {
-        self.core().stats.logins.fetch_add(1, Ordering::Relaxed);
-        event::changed(user, Cause::Created);
     }
 
     /// An id for a reader who is not stored yet.
@@ -94,10 +88,10 @@ impl Handle {
             Op::Value { key: ended, seen: None, change: Rewrite::Keep },
             Op::Create { id: *user, record: Record::made_lazily(now), extension: None },
         ];
-        let set = ChangeSet { cause: Cause::Created, at: now, ops };
+        let set = ChangeSet::new(Cause::Created, now, ops);
         match self.worker.router.proposer().once(set, permit).await? {
             Settled::Done => {
-                self.note_created(user);
+                core.stats.logins.fetch_add(1, Ordering::Relaxed);
                 self.known_lazily(user)
             }
             Settled::Conflict { op: 0 } => Err(core.refuse(Refusal::Gone)),
@@ -121,7 +115,7 @@ impl Handle {
         let now = core.store.clock().now();
         let change = Rewrite::Put(Box::new(now.to_be_bytes()));
         let ops = vec![Op::Value { key: ValueKey::ended_lazy(user), seen: None, change }];
-        let set = ChangeSet { cause: Cause::LoggedOut, at: now, ops };
+        let set = ChangeSet::new(Cause::LoggedOut, now, ops);
         // in a conflict, it has ended before
         self.worker.router.proposer().once(set, permit).await?;
         // from here on the reader cannot be created; one who was created before is logged out

@@ -54,7 +54,7 @@ impl Handle {
         let completions = Rc::<Completions>::default();
         let number = core.add_worker(Arc::clone(completions.queue()));
         let for_notices = Arc::clone(&core);
-        actix_rt::spawn(Rc::clone(&completions).run(move |applied| pass_on(&for_notices, applied)));
+        actix_rt::spawn(Rc::clone(&completions).run(move |told| pass_on(&for_notices, told)));
         let supervisor = Supervisor::new(Arc::clone(&core), number).start();
         let router = Router::new(Proposer::new(core, completions), number);
         Self { worker: Rc::new(Worker { router, number, supervisor, linker, noting: RefCell::default() }) }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::committed::Changed;
 use crate::domain::{Document, Record, ServiceTime, UserId, ValueKey};
 use crate::registry::Registry;
 
@@ -29,10 +30,11 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// The user whose state changes by it, touches aside.
-    pub(super) fn changed_user(&self) -> Option<UserId> {
+    /// The user whose record changes by it, touches aside.
+    pub(super) fn changed(&self) -> Option<Changed> {
         match self {
-            Self::PutUser(id, _) | Self::RemoveUser(id) => Some(*id),
+            Self::PutUser(id, _) => Some(Changed { id: *id, gone: false }),
+            Self::RemoveUser(id) => Some(Changed { id: *id, gone: true }),
             _ => None,
         }
     }

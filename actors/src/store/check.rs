@@ -5,14 +5,15 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use smallvec::SmallVec;
 
 use super::Sets;
 use super::apply::Effect;
-use super::completion::{Applied, Outcomes};
+use super::committed::{Committed, Position};
+use super::completion::Outcomes;
 use super::view::View;
 use crate::domain::{
-    Cause, ChangeSet, Continued, Extension, Flags, IdentityKey, Op, Outcome, Record, Rewrite, ServiceTime, UserId,
-    ValueKey,
+    Cause, ChangeSet, Extension, Flags, IdentityKey, Note, Op, Outcome, Record, Rewrite, ServiceTime, UserId, ValueKey,
 };
 
 /// The sets of one group that have passed, as what is stored will be when they are applied.
@@ -58,14 +59,15 @@ pub(super) struct Accepted<'a> {
     pub(super) cause: Cause,
     pub(super) at: ServiceTime,
     pub(super) effects: &'a [Effect],
-    continued: Option<Continued>,
+    user: Option<UserId>,
+    note: Option<Arc<Note>>,
 }
 
 impl Accepted<'_> {
-    /// What the actors of the changed users are told.
-    pub(super) fn notices(&self) -> impl Iterator<Item = Applied> {
-        let (cause, continued) = (self.cause, self.continued);
-        self.effects.iter().filter_map(move |effect| Some(Applied { id: effect.changed_user()?, cause, continued }))
+    /// What the feed tells of it.
+    pub(super) fn committed(self, position: Position, (service, wall_ms): (ServiceTime, u64)) -> Committed {
+        let changed = self.effects.iter().filter_map(Effect::changed).collect();
+        Committed { position, service, wall_ms, cause: self.cause, user: self.user, changed, note: self.note }
     }
 }
 
@@ -106,12 +108,14 @@ impl<'a, V: View + ?Sized> Group<'a, V> {
     pub(super) fn decide(&mut self, sets: Sets, mut accepted: impl FnMut(Accepted<'_>)) -> Outcomes {
         let mut conflicted: Vec<UserId> = Vec::new();
         let decide = |set: ChangeSet| {
-            let users: Vec<UserId> = set.ops.iter().filter_map(Op::user).collect();
-            let (cause, at, continued, before) = (set.cause, set.at, set.continued(), self.effects.len());
+            let users: SmallVec<[UserId; 2]> = set.ops.iter().filter_map(Op::user).collect();
+            let (cause, at, note, before) = (set.cause, set.at, set.note.clone(), self.effects.len());
+            let about = note.as_ref().and_then(|note| note.about);
             let rests_on_conflict = !conflicted.is_empty() && users.iter().any(|user| conflicted.contains(user));
             match if rests_on_conflict { Err(0) } else { self.add(set) } {
                 Ok(()) => {
-                    accepted(Accepted { cause, at, continued, effects: &self.effects[before..] });
+                    let user = about.or_else(|| users.first().copied());
+                    accepted(Accepted { cause, at, effects: &self.effects[before..], user, note });
                     Outcome::Done
                 }
                 Err(op) => {
@@ -178,7 +182,6 @@ impl<'a, V: View + ?Sized> Group<'a, V> {
                 self.identities.set(identity, Some(user));
             }
             Op::Demand { id } => drop(self.user(&id)?),
-            Op::Continue { .. } => {}
             Op::Unclaimed { identity } => {
                 if self.identities.get(&identity, || self.stored.resolve(&identity)).is_some() {
                     return None;

@@ -13,17 +13,16 @@ use smallvec::{SmallVec, smallvec};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::domain::{Cause, Continued, Outcome, UserId};
+use super::committed::Committed;
+use crate::domain::{Outcome, UserId};
 
-/// A change that was applied to a live user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Applied {
-    /// The user who changed.
-    pub id: UserId,
-    /// Why.
-    pub cause: Cause,
-    /// The session that goes on after a link.
-    pub continued: Option<Continued>,
+/// A change that a live user's actor is told of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The live user.
+    pub user: UserId,
+    /// What changed.
+    pub change: Committed,
 }
 
 /// One outcome for each set of a commit. Most commits are one set.
@@ -34,7 +33,7 @@ const TICK: Duration = Duration::from_millis(250);
 
 enum Completion {
     Outcomes(usize, Outcomes),
-    Applied(Applied),
+    Told(Box<Told>),
 }
 
 /// What a worker has been sent and has not yet taken. Shared with the writer.
@@ -45,12 +44,27 @@ pub struct CompletionQueue {
 }
 
 impl CompletionQueue {
-    pub(super) fn push_applied(&self, applied: Applied) {
-        self.completions.lock().push(Completion::Applied(applied));
+    /// Tells a live user of the worker's of a change, without waking the worker: see [`Wakes`].
+    pub fn tell(&self, told: Told) {
+        self.completions.lock().push(Completion::Told(Box::new(told)));
+    }
+}
+
+/// The workers that something was sent to: each is woken once, when a group is answered.
+#[derive(Default)]
+pub struct Wakes(Vec<Arc<CompletionQueue>>);
+
+impl Wakes {
+    /// Adds a worker.
+    pub fn add(&mut self, queue: Arc<CompletionQueue>) {
+        if !self.0.iter().any(|known| Arc::ptr_eq(known, &queue)) {
+            self.0.push(queue);
+        }
     }
 
-    pub(super) fn wake(&self) {
-        self.waker.wake();
+    /// Wakes them.
+    pub fn wake(self) {
+        self.0.iter().for_each(|queue| queue.waker.wake());
     }
 }
 
@@ -71,11 +85,11 @@ impl ReplyTo {
         self
     }
 
-    /// Delivers without waking; the writer wakes each queue once per group.
-    pub(super) fn deliver(mut self, outcomes: Outcomes) -> Arc<CompletionQueue> {
+    /// Delivers the outcomes; the worker is woken with the others of the group.
+    pub(super) fn deliver(mut self, outcomes: Outcomes, wakes: &mut Wakes) {
         self.answered = true;
         self.queue.completions.lock().push(Completion::Outcomes(self.slot, outcomes));
-        Arc::clone(&self.queue)
+        wakes.add(Arc::clone(&self.queue));
     }
 }
 
@@ -84,7 +98,7 @@ impl Drop for ReplyTo {
         if !self.answered {
             let failed = Completion::Outcomes(self.slot, smallvec![Outcome::Failed; self.sets]);
             self.queue.completions.lock().push(failed);
-            self.queue.wake();
+            self.queue.waker.wake();
         }
     }
 }
@@ -140,8 +154,8 @@ impl Completions {
         (reply, Waiter { completions: Rc::clone(self), slot, sets, done: false })
     }
 
-    /// Hands results to their waiters for as long as it is polled, and notices to `on_applied`.
-    pub async fn run(self: Rc<Self>, on_applied: impl Fn(Applied)) {
+    /// Hands results to their waiters for as long as it is polled, and what live users are told to `tell`.
+    pub async fn run(self: Rc<Self>, tell: impl Fn(Told)) {
         let mut taken = Vec::new();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -152,7 +166,7 @@ impl Completions {
             for completion in taken.drain(..) {
                 match completion {
                     Completion::Outcomes(slot, outcomes) => self.complete(slot, outcomes),
-                    Completion::Applied(applied) => on_applied(applied),
+                    Completion::Told(told) => tell(*told),
                 }
             }
             Poll::<()>::Pending

@@ -6,8 +6,10 @@ use parking_lot::Mutex;
 
 use super::apply::Effect;
 use super::check::Group;
-use super::completion::ReplyTo;
-use super::{Health, Sets, Store, View, Watcher};
+use super::committed::Position;
+use super::completion::{ReplyTo, Wakes};
+use super::feed::Feed;
+use super::{Health, Sets, Store, View};
 use crate::domain::{Clock, Family, IdentityKey, Record, ServiceClock, Touched, UserId, UserState, ValueKey};
 use crate::registry::Registry;
 
@@ -15,14 +17,16 @@ use crate::registry::Registry;
 pub struct MemoryStore {
     registry: Registry,
     clock: ServiceClock,
-    /// one commit at a time, as behind the embedded store's single writer
-    watcher: Mutex<Option<Arc<dyn Watcher>>>,
+    feed: Feed,
+    /// One commit at a time, as behind the embedded store's single writer; the sequence number of the next.
+    next_seq: Mutex<u64>,
 }
 
 impl MemoryStore {
     /// An empty store.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { registry: Registry::new(1), clock: ServiceClock::resume(clock, None), watcher: Mutex::new(None) }
+        let (registry, clock) = (Registry::new(1), ServiceClock::resume(clock, None));
+        Self { registry, clock, feed: Feed::default(), next_seq: Mutex::new(1) }
     }
 }
 
@@ -54,18 +58,18 @@ impl Store for MemoryStore {
     }
 
     fn commit(&self, sets: Sets, reply: ReplyTo) {
-        let watcher = self.watcher.lock();
-        let mut group = Group::new(&self.registry);
-        let mut changed = Vec::new();
-        let outcomes = group.decide(sets, |accepted| changed.extend(accepted.notices()));
+        let mut next_seq = self.next_seq.lock();
+        let times = (self.clock.now(), self.clock.wall_ms());
+        let (mut group, mut committed, mut wakes) = (Group::new(&self.registry), Vec::new(), Wakes::default());
+        let outcomes = group.decide(sets, |accepted| {
+            let position = Position::of(*next_seq, &committed);
+            committed.push(accepted.committed(position, times));
+        });
         Effect::apply_all(group.effects, &self.registry);
-        for applied in changed {
-            if let Some(queue) = watcher.as_ref().and_then(|watcher| watcher.queue_of(&applied.id)) {
-                queue.push_applied(applied);
-                queue.wake();
-            }
-        }
-        reply.deliver(outcomes).wake();
+        *next_seq += 1;
+        self.feed.publish(&committed, &mut wakes);
+        reply.deliver(outcomes, &mut wakes);
+        wakes.wake();
     }
 
     fn touch(&self, id: &UserId, window_s: u32, granularity_s: u32) -> Touched {
@@ -76,8 +80,8 @@ impl Store for MemoryStore {
         Health::Writable
     }
 
-    fn watch(&self, watcher: Arc<dyn Watcher>) {
-        *self.watcher.lock() = Some(watcher);
+    fn feed(&self) -> &Feed {
+        &self.feed
     }
 
     fn survivor(&self, id: &UserId) -> Option<UserId> {

@@ -5,14 +5,18 @@
 
 mod apply;
 mod check;
+mod committed;
 mod completion;
 pub mod embedded;
+mod feed;
 mod memory;
 mod view;
 
 pub use apply::Effect;
-pub use completion::{Applied, CompletionQueue, Completions, Outcomes, ReplyTo, Waiter};
+pub use committed::{Changed, Committed, Position};
+pub use completion::{CompletionQueue, Completions, Outcomes, ReplyTo, Told, Waiter, Wakes};
 pub use embedded::EmbeddedStore;
+pub use feed::{Feed, Follower, Next, Reader};
 pub use memory::MemoryStore;
 pub use view::View;
 
@@ -36,12 +40,6 @@ pub enum Health {
 /// The sets of one commit. Most commits are one set.
 pub type Sets = SmallVec<[ChangeSet; 1]>;
 
-/// Hears which users a group changed, to tell their actors. Safety does not rest on it.
-pub trait Watcher: Send + Sync {
-    /// The queue of the worker on which this user is live, if it is.
-    fn queue_of(&self, id: &UserId) -> Option<Arc<CompletionQueue>>;
-}
-
 /// Where users are kept. Its reads ([`View`]) enter no queue.
 pub trait Store: View + Send + Sync + 'static {
     /// The clock by which users expire.
@@ -58,8 +56,8 @@ pub trait Store: View + Send + Sync + 'static {
     /// Whether it can write.
     fn health(&self) -> Health;
 
-    /// The watcher of applied changes from now on.
-    fn watch(&self, watcher: Arc<dyn Watcher>);
+    /// The feed of committed changes.
+    fn feed(&self) -> &Feed;
 
     /// Whose data the data of this id is now, if its user became part of an account.
     fn survivor(&self, id: &UserId) -> Option<UserId>;

@@ -23,7 +23,7 @@ impl Subject {
 
     async fn commit(&self, sets: Vec<Vec<Op>>) -> Vec<Outcome> {
         let (reply, outcomes) = self.completions.register(sets.len());
-        let set = |ops| ChangeSet { cause: Cause::Linked, at: 1, ops };
+        let set = |ops| ChangeSet::new(Cause::Linked, 1, ops);
         self.store.commit(sets.into_iter().map(set).collect(), reply);
         outcomes.await.into_vec()
     }
@@ -130,7 +130,7 @@ async fn conforms(store: Arc<dyn Store>) {
     // a waiter that goes away cancels nothing
     let (reply, outcome) = subject.completions.register(1);
     drop(outcome);
-    store.commit(vec![ChangeSet { cause: Cause::Created, at: 1, ops: vec![create(8)] }].into(), reply);
+    store.commit(vec![ChangeSet::new(Cause::Created, 1, vec![create(8)])].into(), reply);
     assert_eq!(subject.commit(vec![vec![create(8)]]).await, [conflict(0)]);
     assert_eq!(store.users(), 3);
 }

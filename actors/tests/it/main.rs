@@ -17,6 +17,7 @@ mod documents;
 mod expiry;
 mod failpoints;
 mod failures;
+mod feed;
 mod linking;
 mod load;
 mod merging;

@@ -7,9 +7,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::proof::Witness;
 use super::{Ask, LinkerHandle, Work};
 use crate::actor::error::Error;
-use crate::actor::event;
 use crate::domain::{
-    Cause, ChangeSet, Credential, CredentialChange, IdentityKey, Op, Operation, Refusal, Rewrite, ValueKey,
+    Cause, ChangeSet, Credential, CredentialChange, IdentityKey, Note, Op, Operation, Refusal, Rewrite, ValueKey,
 };
 
 /// Whose sessions a change of a password ends.
@@ -36,7 +35,7 @@ impl Ask for ChangeCredential {
     async fn done(self, work: &Work, permit: OwnedSemaphorePermit) -> Result<Credential, Error> {
         let Self { identity, change, ends } = self;
         let key = ValueKey::credential(&identity);
-        let (cause, mut owner) = (cause_of(&change), None);
+        let cause = cause_of(&change);
         let propose = || {
             let store = &work.core().store;
             let now = store.clock().now();
@@ -50,7 +49,7 @@ impl Ask for ChangeCredential {
             }
             let next = Credential::decide(current, &change, now).map_err(Refusal::Credential)?;
             let mut ops = vec![Op::Value { key: key.clone(), seen, change: Rewrite::Put(next.encode()) }];
-            owner = store.resolve(&identity);
+            let owner = store.resolve(&identity);
             let ending = match ends {
                 Ends::Nothing => None,
                 Ends::All => Some(Operation::Recover),
@@ -63,11 +62,11 @@ impl Ask for ChangeCredential {
                 // a user who logs in for the first time meanwhile is found at the next attempt
                 ops.push(Op::Unclaimed { identity: identity.clone() });
             }
-            Ok((Some(ChangeSet { cause, at: now, ops }), next))
+            let note = Note { about: owner, provider: Some(identity.provider.clone()), ..Note::default() };
+            Ok((Some(ChangeSet::new(cause, now, ops).noting(note)), next))
         };
         let next = work.until_done(permit, propose).await?;
         work.stats.credentials.fetch_add(1, Ordering::Relaxed);
-        event::credential(owner.as_ref(), cause);
         Ok(next)
     }
 }

@@ -8,9 +8,8 @@ use super::left_out::REPEAT_S;
 use super::proof::{Proof, demand};
 use super::{Ask, LinkerHandle, Work};
 use crate::actor::error::Error;
-use crate::actor::event;
 use crate::actor::logged_in::LoggedIn;
-use crate::domain::{Cause, IdentityKey, Operation, Refusal, Reply, Session, SessionId, UserId};
+use crate::domain::{IdentityKey, Operation, Refusal, Reply, Session, SessionId, UserId};
 
 /// Adds an identity to a user.
 struct Link {
@@ -38,7 +37,6 @@ impl Ask for Link {
         let Reply::Linked { session, .. } = reply else { return Err(Error::of_another("link")) };
         if new {
             work.stats.links.fetch_add(1, Ordering::Relaxed);
-            event::changed(&user, Cause::Linked);
         }
         Ok(LoggedIn::new(user, &session))
     }
@@ -57,7 +55,6 @@ impl Ask for Unlink {
         let Self { user, identity } = self;
         let operation = Operation::Unlink { identity };
         work.until_done(permit, || work.proposal(&user, &operation)).await?;
-        event::changed(&user, Cause::Unlinked);
         work.stats.unlinks.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }

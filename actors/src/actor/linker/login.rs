@@ -7,10 +7,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::proof::{Proof, demand};
 use super::{Ask, LinkerHandle, Work};
 use crate::actor::error::Error;
-use crate::actor::event;
 use crate::actor::logged_in::LoggedIn;
 use crate::domain::{
-    Cause, ChangeSet, DeviceId, Extension, IdForm, Op, Opening, Operation, Refusal, Reply, SessionKind, UserState,
+    Cause, ChangeSet, DeviceId, Extension, IdForm, Note, Op, Opening, Operation, Refusal, Reply, SessionKind, UserState,
 };
 
 /// Logs in by one.
@@ -28,11 +27,9 @@ impl Ask for LogIn {
         let Self { proof, kind, device, form } = self;
         let Proof { identity, data, method, .. } = &proof;
         let opening = Opening::new(kind, device, *method);
-        let mut made = false;
         let propose = || {
             let now = work.core().store.clock().now();
             if let Some(owner) = work.core().store.resolve(identity) {
-                made = false;
                 let (identity, data, method) = (identity.clone(), data.clone(), *method);
                 let operation = Operation::LogIn { identity, data, method, kind, device };
                 let (set, reply) = work.proposal_by(&proof, &owner, &operation)?;
@@ -44,18 +41,17 @@ impl Ask for LogIn {
             }
             let demand = demand(work.core(), &proof)?;
             work.core().room_for_user()?;
-            made = true;
             let id = work.core().new_id(form);
             let (user, session) = UserState::lasting(id, identity.clone(), data.clone(), opening, now);
             let extension = user.extension.as_ref().map(Extension::encode);
             let mut ops: Vec<Op> = demand.into_iter().collect();
             ops.push(Op::Claim { identity: identity.clone(), user: id });
             ops.push(Op::Create { id, record: user.record, extension });
-            Ok((Some(ChangeSet { cause: Cause::Created, at: now, ops }), LoggedIn::new(id, &session)))
+            let note = Note { about: Some(id), provider: Some(identity.provider.clone()), ..Note::default() };
+            Ok((Some(ChangeSet::new(Cause::Created, now, ops).noting(note)), LoggedIn::new(id, &session)))
         };
         let logged_in = work.until_done(permit, propose).await?;
         work.stats.logins.fetch_add(1, Ordering::Relaxed);
-        event::changed(&logged_in.user, if made { Cause::Created } else { Cause::SessionOpened });
         Ok(logged_in)
     }
 }

@@ -8,10 +8,9 @@ use super::left_out::REPEAT_S;
 use super::proof::{Proof, demand};
 use super::{Ask, LinkerHandle, Work};
 use crate::actor::error::Error;
-use crate::actor::event;
 use crate::actor::logged_in::LoggedIn;
 use crate::domain::{
-    Cause, ChangeSet, Conflicts, Decision, DeviceId, LoginMethod, MergePolicy, Merged, Op, Opening, Operation,
+    Cause, ChangeSet, Conflicts, Decision, DeviceId, LoginMethod, MergePolicy, Merged, Note, Op, Opening, Operation,
     Predecessor, Refusal, Reply, Rewrite, ServiceTime, SessionKind, UserId, UserState, ValueKey,
 };
 
@@ -81,20 +80,18 @@ impl Ask for Merge {
             let target = store.load(&owner).ok_or(Error::Busy)?;
             let opening = merging(&user, session, opens, now);
             let merged = policy.merge(&source, &target, opening, now, store.clock().wall_s(), &work.core().policy)?;
-            let (set, logged_in, conflicts) = merged_set(demand, &source, &target, merged, now);
+            let (set, logged_in, conflicts) = merged_set(&proof, demand, &source, &target, merged, now);
             Ok((Some(set), Joined::Merged(logged_in, conflicts)))
         };
         let joined = work.until_done(permit, propose).await?;
         match &joined {
             Joined::Linked(_) if new => {
                 work.stats.links.fetch_add(1, Ordering::Relaxed);
-                event::changed(&user, Cause::Linked);
             }
             Joined::Linked(_) => {}
-            Joined::Merged(into, conflicts) => {
+            Joined::Merged(_, conflicts) => {
                 work.left_out.borrow_mut().add(user, work.core().store.clock().now(), conflicts);
                 work.stats.merges.fetch_add(1, Ordering::Relaxed);
-                event::merged(&user, &into.user);
             }
         }
         Ok(joined)
@@ -130,7 +127,6 @@ impl Ask for RepeatMerge {
         };
         let logged_in = work.until_done(permit, propose).await?;
         work.stats.repeats.fetch_add(1, Ordering::Relaxed);
-        event::changed(&logged_in.user, Cause::SessionOpened);
         Ok((logged_in, work.left_out.borrow().of(&source)))
     }
 }
@@ -143,6 +139,7 @@ fn merging(source: &UserId, session: u32, (kind, device): (SessionKind, DeviceId
 
 /// The one set of a merge, and what it answers.
 fn merged_set(
+    proof: &Proof,
     demand: Option<Op>,
     source: &UserState,
     target: &UserState,
@@ -160,7 +157,9 @@ fn merged_set(
     // the alias exists before its user is gone, so that a reader meanwhile finds one of them
     ops.extend(target.ops(&replace).into_iter().flat_map(|(_, ops)| ops));
     ops.push(Op::Remove { id: source.id, seen: source.record.version });
-    (ChangeSet { cause: Cause::MergedInto, at: now, ops }, logged_in, conflicts)
+    let provider = Some(proof.identity.provider.clone());
+    let note = Note { about: Some(source.id), into: Some(target.id), provider, ..Note::default() };
+    (ChangeSet::new(Cause::MergedInto, now, ops).noting(note), logged_in, conflicts)
 }
 
 impl LinkerHandle {

@@ -117,8 +117,7 @@ impl Work {
         let (now, policy) = (store.clock().now(), &self.core().policy);
         let state = store.load(user).ok_or(Refusal::Gone)?;
         let decision = state.decide(operation, now, policy)?;
-        let set = state.ops(&decision).map(|(cause, ops)| ChangeSet { cause, at: now, ops });
-        Ok((set, state.after(decision).1))
+        Ok((state.change(operation, &decision, now), state.after(decision).1))
     }
 
     /// The same for an operation that rests on a proof: the set demands that the proof still holds.
@@ -165,7 +164,7 @@ impl LinkerHandle {
             let (arbiter, core, stats) = (Arbiter::new(), Arc::clone(&self.core), Arc::clone(&self.stats));
             let linker = Linker::start_in_arbiter(&arbiter.handle(), move |_| {
                 let completions = Rc::<Completions>::default();
-                actix_rt::spawn(Rc::clone(&completions).run(|_| {}));
+                actix_rt::spawn(Rc::clone(&completions).run(drop));
                 let proposer = Proposer::new(core, completions);
                 Linker { work: Rc::new(Work { proposer, stats, left_out: RefCell::default() }) }
             });

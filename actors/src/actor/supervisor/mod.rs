@@ -68,7 +68,7 @@ impl Handler<ProposeUser> for Supervisor {
         let now = self.core.store.clock().now();
         let record = Record::new(now, propose.kind);
         let ops = vec![Op::Create { id, record, extension: None }];
-        submit(&self.core, ChangeSet { cause: Cause::Created, at: now, ops }, propose.reply);
+        submit(&self.core, ChangeSet::new(Cause::Created, now, ops), propose.reply);
         Ok((id, record))
     }
 }

@@ -10,14 +10,13 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::actor::core::Core;
 use crate::actor::error::Error;
-use crate::actor::event;
 use crate::actor::messages::{Address, Attach, Perform, Progress};
 use crate::actor::propose::{Proposer, Tries};
 use crate::actor::session::Session;
 use crate::actor::sockets::{Hello, Inbox};
-use crate::domain::{Cause, ChangeSet, Operation, Refusal, Reply, UserId};
+use crate::domain::{Cause, Operation, Refusal, Reply, UserId};
 use crate::registry::Lease;
-use crate::store::{Applied, Health};
+use crate::store::{Health, Told};
 
 /// Beyond `max_live`, this part of it is let go at once, so that the search for the longest idle is seldom.
 const LET_GO_PART: usize = 16;
@@ -42,10 +41,10 @@ fn rest_if_gone(core: &Core, id: &UserId) {
     }
 }
 
-/// Passes a notice on to its user's actor, if it is still live.
-pub(crate) fn pass_on(core: &Core, applied: Applied) {
-    if let Some((address, _)) = core.directory.peek(&applied.id) {
-        address.notice(applied);
+/// Tells a user's actor of a change, if it is still live.
+pub(crate) fn pass_on(core: &Core, Told { user, change }: Told) {
+    if let Some((address, _)) = core.directory.peek(&user) {
+        address.notice(change);
     }
 }
 
@@ -113,16 +112,8 @@ impl Router {
         })
     }
 
-    /// Performs an operation, and logs it.
+    /// Performs an operation: through the user's actor if it is live or the operation needs one, otherwise directly.
     pub(crate) async fn perform(&self, user: &UserId, operation: Operation) -> Result<Reply, Error> {
-        let cause = event::cause_of(&operation);
-        let reply = self.route(user, operation).await?;
-        event::changed(user, if reply == Reply::Reused { Cause::ReuseDetected } else { cause });
-        Ok(reply)
-    }
-
-    /// Through the user's actor if it is live or the operation needs one, otherwise directly.
-    pub(crate) async fn route(&self, user: &UserId, operation: Operation) -> Result<Reply, Error> {
         let mut permit = Some(self.core().permit()?);
         let core = self.core();
         // a refresh within its grace changes nothing, and goes on while nothing can be written
@@ -188,8 +179,7 @@ impl Router {
             let now = core.store.clock().now();
             let state = core.store.load(user).ok_or_else(|| core.refuse(Refusal::Gone))?;
             let decision = state.decide(operation, now, &core.policy).map_err(|refusal| core.refuse(refusal))?;
-            let set = state.ops(&decision).map(|(cause, ops)| ChangeSet { cause, at: now, ops });
-            Ok((set, state.after(decision).1))
+            Ok((state.change(operation, &decision, now), state.after(decision).1))
         };
         self.proposer.until_done(DIRECT_TRIES, permit, propose).await
     }

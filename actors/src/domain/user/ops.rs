@@ -3,12 +3,24 @@
 use std::sync::Arc;
 
 use super::{Decision, UserState};
-use crate::domain::change_set::{Cause, Continued, Op, Rewrite, ValueKey};
+use crate::domain::change_set::{Cause, ChangeSet, Op, Rewrite, ValueKey};
+use crate::domain::clock::ServiceTime;
 use crate::domain::document::Edited;
 use crate::domain::extension::{Extension, IdentityKey};
-use crate::domain::operation::Reply;
+use crate::domain::note::{Continued, DocumentEdit, Note, Reason};
+use crate::domain::operation::{Operation, Reply};
 
 impl UserState {
+    /// The set that carries out what was decided on an operation, seen from this state; `None` if nothing changes.
+    pub fn change(&self, operation: &Operation, decision: &Decision, at: ServiceTime) -> Option<ChangeSet> {
+        let (cause, ops) = self.ops(decision)?;
+        let set = ChangeSet::new(cause, at, ops);
+        Some(match note(operation, decision) {
+            Some(note) => set.noting(note),
+            None => set,
+        })
+    }
+
     /// The operations that carry a decision out, seen from this state; `None` if nothing changes.
     pub fn ops(&self, decision: &Decision) -> Option<(Cause, Vec<Op>)> {
         match decision {
@@ -46,10 +58,6 @@ impl UserState {
                     };
                     ops.push(Op::Value { key: ValueKey::document(&self.id), seen: self.document.clone(), change });
                 }
-                if let Reply::Linked { session, was } = reply {
-                    let session = Continued { old: *was, new: session.number };
-                    ops.push(Op::Continue { id: self.id, session });
-                }
                 Some((*cause, ops))
             }
             Decision::Remove { cause, .. } => {
@@ -70,5 +78,32 @@ impl UserState {
             }
             Decision::Remove { reply, .. } => (None, reply),
         }
+    }
+}
+
+/// What readers are told of an operation that is done.
+fn note(operation: &Operation, decision: &Decision) -> Option<Note> {
+    let reply = match decision {
+        Decision::Keep(reply) | Decision::Replace { reply, .. } | Decision::Remove { reply, .. } => reply,
+    };
+    let because = |reason| Some(Note { reason: Some(reason), ..Note::default() });
+    match (operation, reply) {
+        (Operation::Link { identity, .. }, Reply::Linked { session, was }) => Some(Note {
+            provider: Some(identity.provider.clone()),
+            continued: Some(Continued { old: *was, new: session.number }),
+            ..Note::default()
+        }),
+        (Operation::LogIn { identity, .. } | Operation::Unlink { identity }, _) => {
+            Some(Note { provider: Some(identity.provider.clone()), ..Note::default() })
+        }
+        (Operation::Edit(edit), Reply::Edited(Edited { delta: Some(delta), .. })) => {
+            let edit = DocumentEdit { delta: Arc::clone(delta), origin: edit.origin };
+            Some(Note { edit: Some(edit), ..Note::default() })
+        }
+        (Operation::EndSession { cause: Cause::SessionEnded, .. }, _) => because(Reason::Administrator),
+        (Operation::EndAll, _) => because(Reason::EndedAll),
+        (Operation::EndOthers { .. }, _) => because(Reason::OtherSession),
+        (Operation::Recover, _) => because(Reason::Recovered),
+        _ => None,
     }
 }

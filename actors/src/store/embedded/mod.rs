@@ -32,7 +32,8 @@ use parking_lot::Mutex;
 use self::files::Files;
 use self::shared::{Message, Shared};
 use super::completion::ReplyTo;
-use super::{Health, Sets, Store, View, Watcher};
+use super::feed::Feed;
+use super::{Health, Sets, Store, View};
 use crate::domain::{Clock, Family, IdentityKey, Record, ServiceClock, Touched, UserId, UserState, ValueKey};
 
 /// The store of one data folder.
@@ -157,8 +158,8 @@ impl Store for EmbeddedStore {
         }
     }
 
-    fn watch(&self, watcher: Arc<dyn Watcher>) {
-        *self.shared.watcher.lock() = Some(watcher);
+    fn feed(&self) -> &Feed {
+        &self.shared.feed
     }
 
     fn survivor(&self, id: &UserId) -> Option<UserId> {

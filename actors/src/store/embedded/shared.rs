@@ -1,6 +1,5 @@
 //! What the handle and the threads of one store share: the registry, the queue of the writer, figures.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Condvar, Mutex};
@@ -9,8 +8,9 @@ use super::progress::Progress;
 use crate::domain::{ServiceClock, ServiceTime, UserId};
 use crate::histogram::Histogram;
 use crate::registry::Registry;
+use crate::store::Sets;
 use crate::store::completion::ReplyTo;
-use crate::store::{Sets, Watcher};
+use crate::store::feed::Feed;
 
 /// Figures of the store since it was opened, for metrics.
 #[derive(Debug, Default)]
@@ -50,7 +50,7 @@ pub(super) struct Shared {
     pub(super) stopped: AtomicBool,
     /// The folder is no longer the one that was opened: nothing is written to its path any more.
     pub(super) lost: AtomicBool,
-    pub(super) watcher: Mutex<Option<Arc<dyn Watcher>>>,
+    pub(super) feed: Feed,
 }
 
 /// What the writer is sent.
@@ -83,7 +83,7 @@ impl Shared {
             failing: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             lost: AtomicBool::new(false),
-            watcher: Mutex::default(),
+            feed: Feed::default(),
         }
     }
 
@@ -106,5 +106,6 @@ impl Shared {
             std::mem::take(&mut queue.messages)
         };
         drop(left);
+        self.feed.close();
     }
 }

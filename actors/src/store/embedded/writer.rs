@@ -20,11 +20,12 @@ use super::progress::Progress;
 use super::recovery::Recovered;
 use super::shared::{Message, Shared};
 use super::snapshot::Meta;
-use crate::domain::Outcome;
+use crate::domain::{Outcome, ServiceTime};
 use crate::store::Sets;
 use crate::store::apply::Effect;
 use crate::store::check::Group;
-use crate::store::completion::{Applied, CompletionQueue, Outcomes, ReplyTo};
+use crate::store::committed::{Committed, Position};
+use crate::store::completion::{Outcomes, ReplyTo, Wakes};
 
 /// The writer looks at the clock at least this often.
 const TICK: Duration = Duration::from_secs(1);
@@ -187,8 +188,8 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         let mut group = Group::new(&shared.registry);
         let mut frame = FrameWriter::new();
-        let mut replies = Vec::new();
-        let mut changed: Vec<Applied> = Vec::new();
+        let (mut replies, mut committed) = (Vec::new(), Vec::new());
+        let (seq, times) = (self.next_seq, self.times());
         let mut sets_taken = 0;
         while sets_taken < MAX_GROUP_SETS
             && let Some((sets, reply)) = self.waiting.pop_front()
@@ -196,7 +197,7 @@ impl Writer {
             sets_taken += sets.len();
             let outcomes = group.decide(sets, |accepted| {
                 frame.set(accepted.cause, accepted.at, accepted.effects);
-                changed.extend(accepted.notices());
+                committed.push(accepted.committed(Position::of(seq, &committed), times));
             });
             replies.push((reply, outcomes));
         }
@@ -207,21 +208,25 @@ impl Writer {
             // only for the journal: the registry has shown them all along
             frame.touches(shared.clock.now(), &touches);
         }
-        if frame.has_sets() && !self.append(frame, FrameKind::Group) {
+        if frame.has_sets() && !self.append(frame, FrameKind::Group, times) {
             for (_, outcomes) in &mut replies {
                 outcomes.fill(Outcome::Failed);
             }
             effects.clear();
-            changed.clear();
+            committed.clear();
         }
         self.replay_bytes += effects.iter().map(Effect::replay_bytes).sum::<u64>();
         Effect::apply_all(effects, &shared.registry);
-        self.answer(replies, &changed);
+        self.answer(replies, &committed);
+    }
+
+    /// Service time, and Unix time in milliseconds.
+    fn times(&self) -> (ServiceTime, u64) {
+        (self.shared.clock.now(), self.shared.clock.wall_ms())
     }
 
     /// Appends and syncs one group. A failure ends the journal, and is logged here.
-    fn append(&mut self, frame: FrameWriter, kind: FrameKind) -> bool {
-        let (service, wall_ms) = (self.shared.clock.now(), self.shared.clock.wall_ms());
+    fn append(&mut self, frame: FrameWriter, kind: FrameKind, (service, wall_ms): (ServiceTime, u64)) -> bool {
         let bytes = frame.finish(self.next_seq, service, wall_ms, kind);
         let Some(journal) = &mut self.journal else { return false };
         let sync = self.options.durability == Durability::Fsync || kind == FrameKind::Closed;
@@ -315,24 +320,10 @@ impl Writer {
         self.answer(replies, &[]);
     }
 
-    /// Delivers outcomes and notices, and wakes each worker once.
-    fn answer(&self, replies: Vec<(ReplyTo, Outcomes)>, changed: &[Applied]) {
-        let stats = &self.shared.stats;
-        let mut queues: Vec<Arc<CompletionQueue>> = Vec::new();
-        let mut to_wake = |queue: Arc<CompletionQueue>| {
-            if !queues.iter().any(|known| Arc::ptr_eq(known, &queue)) {
-                queues.push(queue);
-            }
-        };
-        let watcher = self.shared.watcher.lock().clone();
-        if let Some(watcher) = watcher {
-            for &applied in changed {
-                if let Some(queue) = watcher.queue_of(&applied.id) {
-                    queue.push_applied(applied);
-                    to_wake(queue);
-                }
-            }
-        }
+    /// Publishes what is committed, delivers the outcomes, and wakes each worker once.
+    fn answer(&self, replies: Vec<(ReplyTo, Outcomes)>, committed: &[Committed]) {
+        let (stats, mut wakes) = (&self.shared.stats, Wakes::default());
+        self.shared.feed.publish(committed, &mut wakes);
         for (reply, outcomes) in replies {
             for outcome in &outcomes {
                 let counter = match outcome {
@@ -342,9 +333,9 @@ impl Writer {
                 };
                 counter.fetch_add(1, Ordering::Relaxed);
             }
-            to_wake(reply.deliver(outcomes));
+            reply.deliver(outcomes, &mut wakes);
         }
-        queues.iter().for_each(|queue| queue.wake());
+        wakes.wake();
     }
 
     /// Writes the times once a minute when idle, so that a restart knows how far service had come.
@@ -354,7 +345,7 @@ impl Writer {
             tracing::warn!(jump_ms, "the wall clock jumped; no deadline moves");
         }
         if self.journal.is_some() && now_ms.saturating_sub(self.last_write_ms) >= IDLE_FRAME_MS {
-            self.append(FrameWriter::new(), FrameKind::Group);
+            self.append(FrameWriter::new(), FrameKind::Group, self.times());
         }
     }
 
@@ -396,7 +387,7 @@ impl Writer {
     fn on_progress(&mut self, progress: Progress) {
         match progress {
             Progress::Prepared { journal, gate } => {
-                let (service, wall_ms) = (self.shared.clock.now(), self.shared.clock.wall_ms());
+                let (service, wall_ms) = self.times();
                 // what is erased from now on may be in this generation, however long it takes
                 self.generation_began = service;
                 gate.open(Meta { first_seq: self.next_seq, service, wall_ms, pages: 0, users: 0 });
@@ -478,7 +469,7 @@ impl Writer {
 
     fn close(mut self) {
         self.shared.stop();
-        self.append(FrameWriter::new(), FrameKind::Closed);
+        self.append(FrameWriter::new(), FrameKind::Closed, self.times());
         self.end_snapshotter();
     }
 }
