@@ -94,6 +94,9 @@ impl Session {
             self.tell_of_record(&mut sockets, change);
         }
         self.sockets = Some(sockets);
+        if self.edits_in_flight == 0 {
+            self.catch_up();
+        }
     }
 
     fn tell_of_record(&mut self, sockets: &mut Sockets, change: &Committed) {

@@ -1,14 +1,16 @@
 //! The feed of committed changes: each once and in order, before it is answered, and never at the writer's expense.
 
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::future::poll_immediate;
 use parking_lot::Mutex;
 use passerby_actors::actor::{Ends, Joined, Limits, Proof};
 use passerby_actors::domain::{
-    Cause, ChangeSet, CredentialChange, DeviceId, IdentityKey, MergePolicy, Note, Op, Reason, Record, SessionKind,
-    UserId,
+    Cause, ChangeSet, CredentialChange, DeviceId, IdentityKey, MergePolicy, Note, Op, Outcome, Reason, Record,
+    SessionKind, UserId,
 };
 use passerby_actors::handle::{Error, IdForm};
 use passerby_actors::store::{
@@ -140,7 +142,7 @@ async fn tells_before_it_answers(store: Arc<dyn Store>) {
     let completions = Rc::<Completions>::default();
     actix_rt::spawn(Rc::clone(&completions).run(drop));
     let heard = Arc::new(Heard::default());
-    let reader: std::sync::Weak<Heard> = Arc::downgrade(&heard);
+    let reader: Weak<Heard> = Arc::downgrade(&heard);
     store.feed().add(reader);
     let create = |n: u8| {
         let op =
@@ -166,6 +168,43 @@ async fn every_store_tells_each_committed_change_once_in_order_before_it_answers
     let world = World::new(1);
     tells_before_it_answers(Arc::new(world.try_open().unwrap())).await;
     tells_before_it_answers(Arc::new(MemoryStore::new(ManualClock::new()))).await;
+}
+
+/// A reader that holds the writer while it is told: what none may do.
+#[derive(Default)]
+struct Holding {
+    is_told: AtomicBool,
+    lets_go: AtomicBool,
+}
+
+impl Reader for Holding {
+    fn take(&self, _: &[Committed], _: &mut Wakes) {
+        self.is_told.store(true, Ordering::SeqCst);
+        while !self.lets_go.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn no_one_is_answered_while_a_reader_is_being_told() {
+    let world = World::new(1);
+    let store = world.try_open().unwrap();
+    let reader = Arc::new(Holding::default());
+    let weak: Weak<Holding> = Arc::downgrade(&reader);
+    store.feed().add(weak);
+    let completions = Rc::<Completions>::default();
+    let (reply, mut outcomes) = completions.register(1);
+    let op = Op::Create { id: UserId::from_bytes([1; 16]), record: Record::new(1, SessionKind::V1), extension: None };
+    store.commit([ChangeSet::new(Cause::Created, 1, vec![op])].into_iter().collect(), reply);
+    until("the reader is told", || reader.is_told.load(Ordering::SeqCst)).await;
+    // the first look takes all that was delivered so far
+    actix_rt::spawn(Rc::clone(&completions).run(drop));
+    tokio::task::yield_now().await;
+    let answered = poll_immediate(&mut outcomes).await;
+    reader.lets_go.store(true, Ordering::SeqCst);
+    assert_eq!(answered, None);
+    assert_eq!(outcomes.await.to_vec(), [Outcome::Done]);
 }
 
 #[actix_rt::test]
