@@ -10,7 +10,7 @@ use passerby_actors::domain::{
 };
 use passerby_actors::handle::Live;
 use passerby_actors::histogram::Histogram;
-use passerby_actors::store::{EmbeddedStore, Health, Store};
+use passerby_actors::store::{Health, Store};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
@@ -39,7 +39,7 @@ pub struct Server {
     /// The actors' shared part.
     pub core: Arc<Core>,
     /// The store, for its figures and its end.
-    pub store: Arc<EmbeddedStore>,
+    pub store: Arc<dyn Store>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
     /// The sweep.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix_web::web;
 use passerby_actors::actor::{Core, JanitorHandle, Limits, LinkerHandle};
 use passerby_actors::histogram::Histogram;
-use passerby_actors::store::{EmbeddedStore, Store};
+use passerby_actors::store::{Store, embedded};
 use tokio::sync::watch;
 
 use super::error::{Listener, StartError};
@@ -75,8 +75,8 @@ impl Application {
         let options = store_options(&settings);
         let max_users = options.max_users;
         let (dir, files, clock) = (settings.data_dir.clone(), Arc::clone(&ports.files), Arc::clone(&ports.clock));
-        let opening = web::block(move || EmbeddedStore::open(&dir, options, files, clock)).await;
-        let store = Arc::new(opening.map_err(std::io::Error::other)??);
+        let opening = web::block(move || embedded::open(&dir, options, files, clock)).await;
+        let store: Arc<dyn Store> = Arc::new(opening.map_err(std::io::Error::other)??);
         let opened = store.opened();
         tracing::info!(
             users = opened.users,
@@ -107,8 +107,7 @@ impl Application {
             permits: settings.admission.permits,
             commit_timeout: settings.http.request_timeout,
         };
-        let for_actors = Arc::clone(&store) as Arc<dyn Store>;
-        let core = Core::new(Arc::clone(&for_actors), policy(&settings), limits, Arc::clone(&ports.entropy), None);
+        let core = Core::new(Arc::clone(&store), policy(&settings), limits, Arc::clone(&ports.entropy), None);
         let logging = actix_web::rt::spawn(core.log_events());
         let janitor = JanitorHandle::start(Arc::clone(&core)).await?;
         let linker = Arc::new(LinkerHandle::new(Arc::clone(&core)));
@@ -121,7 +120,7 @@ impl Application {
         let parts = Parts {
             mailer: mailer.clone(),
             linker: Arc::clone(&linker),
-            store: for_actors,
+            store: Arc::clone(&store),
             entropy: Arc::clone(&ports.entropy),
             cost: if settings.test { Cost::FOR_TESTS } else { Cost::default() },
         };

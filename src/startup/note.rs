@@ -1,6 +1,7 @@
 //! What an operator should know.
 
-use passerby_actors::store::embedded::{Opened, SPOILT_END, files};
+use passerby_actors::store::Opened;
+use passerby_actors::store::embedded::{SPOILT_END, files};
 use tracing::Level;
 
 use crate::config::Settings;

@@ -10,7 +10,6 @@ use futures_util::future::join_all;
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use passerby::limits::data_work::Whose;
 use passerby_actors::domain::UserId;
-use passerby_actors::store::Store as _;
 use passerby_actors::testkit::{until, values};
 use serde_json::{Value, json};
 

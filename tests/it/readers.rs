@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 
 use futures_util::future::{join, join_all};
-use passerby_actors::store::Store;
 use passerby_actors::testkit::faulty::Mode;
 use passerby_actors::testkit::{DAY_S, until, values};
 use serde_json::json;

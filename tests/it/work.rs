@@ -3,7 +3,6 @@
 use altcha::{Challenge, Payload, SolveChallengeOptions, solve_challenge};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use passerby_actors::store::Store as _;
 use serde_json::{Value, json};
 
 use crate::world::{Answer, CREATE, LOGIN, TestServer, World};

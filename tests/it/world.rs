@@ -15,7 +15,7 @@ use passerby::server::Server;
 use passerby::startup::{self, Application, Ports};
 use passerby_actors::domain::{SessionId, SessionKind, UserId};
 use passerby_actors::handle::Handle;
-use passerby_actors::store::{Health, Store, View};
+use passerby_actors::store::Health;
 use passerby_actors::testkit::faulty::Faulty;
 use passerby_actors::testkit::{ManualClock, SeededEntropy, until};
 use serde_json::Value;

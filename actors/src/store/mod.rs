@@ -9,15 +9,19 @@ mod committed;
 mod completion;
 pub mod embedded;
 mod feed;
-mod memory;
+mod local;
+mod log;
+pub mod memory;
+mod stats;
 mod view;
+mod writer;
 
 pub use apply::Effect;
 pub use committed::{Changed, Committed, Position};
 pub use completion::{CompletionQueue, Completions, Outcomes, ReplyTo, Told, Waiter, Wakes};
-pub use embedded::EmbeddedStore;
 pub use feed::{Feed, Follower, Next, Reader};
-pub use memory::MemoryStore;
+pub use local::LocalStore;
+pub use stats::{Opened, Stats};
 pub use view::View;
 
 use std::sync::Arc;
@@ -92,4 +96,23 @@ pub trait Store: View + Send + Sync + 'static {
 
     /// Calls `see` for each value of one page, under the same condition.
     fn see_values(&self, page: usize, see: &mut dyn FnMut(&ValueKey, &Arc<[u8]>));
+
+    /// Figures since it was opened.
+    fn stats(&self) -> &Stats;
+
+    /// How many commits wait for the group before theirs.
+    fn waiting(&self) -> usize;
+
+    /// What was found when it was opened.
+    fn opened(&self) -> &Opened;
+
+    /// Begins a new generation, unless one is under way or there is no such thing here. [`Stats::generations`] tells when it
+    /// is complete.
+    fn new_generation(&self) {}
+
+    /// Has what is due by the clock done now; it is noticed within a second anyway.
+    fn nudge(&self) {}
+
+    /// Answers what is waiting, ends in order and waits for its threads.
+    fn stop(&self);
 }

@@ -9,8 +9,8 @@ use crate::actor::{BeforeOperation, Core, JanitorHandle, Limits, LinkerHandle};
 use crate::domain::{Entropy, Family, Policy, UserId};
 use crate::handle::Handle;
 use crate::store::embedded::files::{Disk, Files};
-use crate::store::embedded::{OpenError, Options};
-use crate::store::{EmbeddedStore, Store, View as _};
+use crate::store::embedded::{self, OpenError, Options};
+use crate::store::{LocalStore, Store};
 
 /// Everything a server's core needs, over one folder.
 pub struct World {
@@ -61,9 +61,9 @@ impl World {
     ///
     /// # Errors
     /// The store's: it is broken, or open already.
-    pub fn try_open(&self) -> Result<EmbeddedStore, OpenError> {
+    pub fn try_open(&self) -> Result<LocalStore, OpenError> {
         let clock = Arc::clone(&self.clock);
-        EmbeddedStore::open(&self.dir, self.options.clone(), Arc::clone(&self.files), clock)
+        embedded::open(&self.dir, self.options.clone(), Arc::clone(&self.files), clock)
     }
 
     /// Opens the store and starts a core over it.
@@ -75,9 +75,9 @@ impl World {
     }
 
     /// Starts a core over a store that is open.
-    pub fn run(&self, store: Arc<EmbeddedStore>) -> Running {
+    pub fn run(&self, store: Arc<dyn Store>) -> Running {
         let core = Core::new(
-            Arc::clone(&store) as Arc<dyn Store>,
+            Arc::clone(&store),
             self.policy,
             self.limits,
             Arc::clone(&self.entropy) as Arc<dyn Entropy>,
@@ -97,7 +97,7 @@ pub struct Running {
     /// What its actors share.
     pub core: Arc<Core>,
     /// What it commits to.
-    pub store: Arc<EmbeddedStore>,
+    pub store: Arc<dyn Store>,
 }
 
 impl Running {

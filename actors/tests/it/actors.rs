@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use passerby_actors::actor::Limits;
 use passerby_actors::domain::{Cause, ChangeSet, DeviceId, Operation, Outcome, Refusal, SessionId, SessionKind};
 use passerby_actors::handle::{Error, Handle, IdForm};
-use passerby_actors::store::{Completions, Store, View};
+use passerby_actors::store::Completions;
 use passerby_actors::testkit::{Running, World, until};
 
 async fn login(running: &Running) -> passerby_actors::handle::LoggedIn {

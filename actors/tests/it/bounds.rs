@@ -5,7 +5,6 @@ use std::sync::Arc;
 use passerby_actors::actor::{Fullness, JanitorHandle, Swept};
 use passerby_actors::domain::{Change, Expected, Family, Refusal, SessionKind, UserId};
 use passerby_actors::handle::{Error, IdForm, LoggedIn};
-use passerby_actors::store::Store;
 use passerby_actors::testkit::{DAY_S, Running, World};
 
 async fn sweep(running: &Running) -> Swept {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use passerby_actors::domain::{
     Cause, ChangeSet, Extension, Flags, Identity, IdentityKey, Op, Outcome, Record, Rewrite, SessionKind, UserId,
 };
-use passerby_actors::store::{Completions, MemoryStore, Store, View};
+use passerby_actors::store::{Completions, Store, View, memory};
 use passerby_actors::testkit::{ManualClock, World};
 
 struct Subject {
@@ -149,5 +149,5 @@ async fn the_embedded_store_conforms() {
 
 #[actix_rt::test]
 async fn the_memory_store_conforms() {
-    conforms(Arc::new(MemoryStore::new(ManualClock::new()))).await;
+    conforms(Arc::new(memory::open(1, ManualClock::new()).unwrap())).await;
 }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use passerby_actors::store::EmbeddedStore;
+use passerby_actors::store::embedded;
 use passerby_actors::store::embedded::files::Disk;
 use passerby_actors::system::SystemClock;
 use passerby_actors::testkit::{Random, World};
@@ -26,7 +26,7 @@ fn child_under_load() {
         let world = World::over(Path::new(&dir), u64::from(std::process::id()), Arc::new(Disk));
         let mut options = world.options.clone();
         options.min_journal_bytes = 20_000;
-        let store = EmbeddedStore::open(&world.dir, options, world.files.clone(), Arc::new(SystemClock::default()));
+        let store = embedded::open(&world.dir, options, world.files.clone(), Arc::new(SystemClock::default()));
         let running = world.run(Arc::new(store.unwrap()));
         println!("{READY}");
         // one write a line: what the parent reads was acknowledged

@@ -2,7 +2,6 @@
 
 use passerby_actors::domain::{Refusal, SessionKind};
 use passerby_actors::handle::{Error, IdForm};
-use passerby_actors::store::Store;
 use passerby_actors::testkit::{DAY_S, Running, World};
 
 const GONE: Error = Error::Refused(Refusal::Gone);

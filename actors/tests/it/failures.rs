@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 
 use passerby_actors::domain::{Cause, DeviceId, SessionKind};
 use passerby_actors::handle::{Error, IdForm};
+use passerby_actors::store::Health;
 use passerby_actors::store::embedded::files::Disk;
-use passerby_actors::store::{Health, Store};
 use passerby_actors::testkit::faulty::{Faulty, Mode};
 use passerby_actors::testkit::{DAY_S, World, until};
 

@@ -13,9 +13,7 @@ use passerby_actors::domain::{
     SessionKind, UserId,
 };
 use passerby_actors::handle::{Error, IdForm};
-use passerby_actors::store::{
-    Changed, Committed, Completions, Follower, MemoryStore, Next, Position, Reader, Store, Wakes,
-};
+use passerby_actors::store::{Changed, Committed, Completions, Follower, Next, Position, Reader, Store, Wakes, memory};
 use passerby_actors::testkit::faulty::{Faulty, Mode};
 use passerby_actors::testkit::{DAY_S, ManualClock, Running, World, until};
 
@@ -167,7 +165,7 @@ async fn tells_before_it_answers(store: Arc<dyn Store>) {
 async fn every_store_tells_each_committed_change_once_in_order_before_it_answers() {
     let world = World::new(1);
     tells_before_it_answers(Arc::new(world.try_open().unwrap())).await;
-    tells_before_it_answers(Arc::new(MemoryStore::new(ManualClock::new()))).await;
+    tells_before_it_answers(Arc::new(memory::open(1, ManualClock::new()).unwrap())).await;
 }
 
 /// A reader that holds the writer while it is told: what none may do.
@@ -273,7 +271,7 @@ async fn a_follower_that_is_dropped_is_told_nothing_more() {
 #[actix_rt::test]
 async fn two_cores_over_one_store_are_told_alike() {
     let world = World::new(1);
-    let store = Arc::new(world.try_open().unwrap());
+    let store: Arc<dyn Store> = Arc::new(world.try_open().unwrap());
     let running: [Running; 2] = [world.run(Arc::clone(&store)), world.run(store)];
     let user = somebody(&running[0]).await;
     let mut sockets = Vec::new();

@@ -10,7 +10,6 @@ use passerby_actors::domain::{
     MAX_ANONYMOUS_SESSIONS, MAX_IDENTITIES, MailToken, MergePolicy, Refusal, SessionKind, UserId, ValueKey,
 };
 use passerby_actors::handle::{Error, IdForm, LoggedIn};
-use passerby_actors::store::{Store, View};
 use passerby_actors::testkit::{Random, Running, World, values};
 
 pub(crate) fn proof(external: &str) -> Proof {

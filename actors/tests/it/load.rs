@@ -162,7 +162,7 @@ impl Ledger {
     }
 
     /// Every acknowledged change is stored, and nothing that was ended is back. What was under way is settled from now on.
-    pub(crate) fn check(&mut self, stored: &impl View, context: &str) {
+    pub(crate) fn check(&mut self, stored: &dyn View, context: &str) {
         let one = |sessions: &[Session]| sessions.iter().find(|s| s.number == 1).map(|s| s.refresh_counter);
         self.0.retain(|id, user| {
             let found = stored.load(id);

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use passerby_actors::actor::{Joined, Preview, Push};
 use passerby_actors::domain::{Cause, MergePolicy, Refusal, SessionKind, UserId};
 use passerby_actors::handle::Error;
-use passerby_actors::store::Store;
 use passerby_actors::testkit::{Random, World};
 
 use crate::linking::{GONE, OPENS, anonymous, article, linker, log_in, merge, proof, swapped};

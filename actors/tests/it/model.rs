@@ -10,7 +10,6 @@ use passerby_actors::domain::{
     Refusal, SessionId, SessionKind, UserId,
 };
 use passerby_actors::handle::{Error, IdForm};
-use passerby_actors::store::{Store, View};
 use passerby_actors::testkit::{Random, Running, World};
 
 use serde_json::Value;

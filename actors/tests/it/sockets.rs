@@ -12,7 +12,6 @@ use passerby_actors::domain::{
 };
 use passerby_actors::handle::{Attachment, Error, IdForm, LoggedIn};
 
-use passerby_actors::store::Store as _;
 use passerby_actors::testkit::{Random, Running, World, until};
 use serde_json::{Value, json};
 use tokio::sync::Notify;

@@ -18,7 +18,7 @@ use parking_lot::RwLock;
 use passerby_actors::actor::{Bound, Fullness};
 use passerby_actors::domain::Family;
 use passerby_actors::histogram::{self, Histogram};
-use passerby_actors::store::{Health, Store};
+use passerby_actors::store::Health;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;

@@ -10,10 +10,10 @@ use super::files::{Files, is_same};
 use super::journal;
 use super::layout::{self, folder};
 use super::lock::Lock;
-use super::progress::{Gate, Progress};
-use super::shared::{Message, Shared};
+use super::progress::{Gate, Mailbox, Progress};
 use super::snapshot::{self, Meta};
 use crate::registry::{Item, Registry};
+use crate::store::writer::Shared;
 
 /// How long the snapshotter rests after each piece: with pieces of 512 KiB, 10 million users take about seven seconds.
 const SNAPSHOT_PAUSE: Duration = Duration::from_millis(5);
@@ -82,19 +82,26 @@ impl Named {
 
 /// Creates a generation: prepares its journal, waits until the writer has switched to it, writes the snapshot, and lets
 /// `CURRENT` name it. Runs on a thread of its own and always ends with a message.
-pub(super) fn make(shared: &Arc<Shared>, files: &dyn Files, dir: &Path, generation: u64, lock: &Lock) {
-    let progress = match try_make(shared, files, dir, generation, lock) {
+pub(super) fn make(shared: &Shared, progress: &Mailbox, files: &dyn Files, dir: &Path, generation: u64, lock: &Lock) {
+    let end = match try_make(shared, progress, files, dir, generation, lock) {
         Ok(snapshot_bytes) => Progress::Complete { snapshot_bytes },
         Err(why) => Progress::Failed { why },
     };
-    shared.send(Message::Generation(progress));
+    progress.put(end, shared);
 }
 
-fn try_make(shared: &Arc<Shared>, files: &dyn Files, dir: &Path, generation: u64, lock: &Lock) -> Result<u64, String> {
+fn try_make(
+    shared: &Shared,
+    progress: &Mailbox,
+    files: &dyn Files,
+    dir: &Path,
+    generation: u64,
+    lock: &Lock,
+) -> Result<u64, String> {
     is_ours(lock)?;
     let journal = journal::begin(files, dir, generation).map_err(|error| error.to_string())?;
     let gate = Arc::new(Gate::default());
-    shared.send(Message::Generation(Progress::Prepared { journal, gate: Arc::clone(&gate) }));
+    progress.put(Progress::Prepared { journal, gate: Arc::clone(&gate) }, shared);
     let meta = gate.wait(&shared.stopped)?;
     write_and_name(shared, files, dir, generation, meta, lock)
 }

@@ -1,4 +1,4 @@
-//! What the snapshotter and the writer tell each other of a generation that is being made.
+//! What the snapshotter and the log tell each other of a generation that is being made.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +8,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::files::AppendFile;
 use super::snapshot::Meta;
+use crate::store::writer::Shared;
 
 /// What the snapshotter tells the writer.
 pub(super) enum Progress {
@@ -18,6 +19,21 @@ pub(super) enum Progress {
     Complete { snapshot_bytes: u64 },
     /// The new generation cannot be completed.
     Failed { why: String },
+}
+
+/// What the snapshotter has told and the log has not yet heard.
+#[derive(Default)]
+pub(super) struct Mailbox(Mutex<Vec<Progress>>);
+
+impl Mailbox {
+    pub(super) fn put(&self, progress: Progress, shared: &Shared) {
+        self.0.lock().push(progress);
+        shared.wake();
+    }
+
+    pub(super) fn take(&self) -> Vec<Progress> {
+        std::mem::take(&mut self.0.lock())
+    }
 }
 
 /// Where the snapshotter waits for the writer to be between two groups.

@@ -14,25 +14,9 @@ use crate::domain::clock::FIRST_SERVICE_TIME;
 use crate::domain::{Clock, ServiceTime};
 use crate::registry::Registry;
 use crate::store::apply::Effect;
+use crate::store::stats::Opened;
 
-/// What was found when the store was opened.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Opened {
-    /// Users in the registry.
-    pub users: usize,
-    /// Groups read from journals.
-    pub groups: u64,
-    /// Bytes cut off a journal's torn end.
-    pub torn_bytes: u64,
-    /// Whether these are a whole frame whose checksum is wrong, rather than one that was cut off.
-    pub spoilt_end: bool,
-    /// With [`Durability::Os`]: what was lost, in one sentence.
-    pub loss: Option<String>,
-    /// Whether the folder was empty.
-    pub fresh: bool,
-}
-
-/// What the writer goes on from.
+/// What the log goes on from.
 pub(super) struct Recovered {
     pub(super) opened: Opened,
     /// Service and wall time as last written; none at the first start.
@@ -173,7 +157,7 @@ fn read(dir: &Path, options: &Options, files: &dyn Files, clock: &dyn Clock) -> 
     Ok(Some(Whole { registry, meta, generations, current, journals, end, times, next_seq, closed, opened }))
 }
 
-/// The registry that the folder holds, and what the writer goes on from.
+/// The registry that the folder holds, and what the log goes on from.
 pub(super) fn recover(
     dir: &Path,
     options: &Options,

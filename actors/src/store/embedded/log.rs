@@ -1,13 +1,10 @@
-//! The writer: one thread that checks, appends, syncs, applies and only then answers, one group at a time.
+//! The log of a data folder: a journal that each group is appended to and synced in, and the generations that replace it.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
-
-use smallvec::smallvec;
 
 use super::codec::{FrameKind, FrameWriter};
 use super::files::{AppendFile, Files, is_same};
@@ -16,36 +13,25 @@ use super::journal;
 use super::layout;
 use super::lock::Lock;
 use super::options::{Durability, Options};
-use super::progress::Progress;
+use super::progress::{Mailbox, Progress};
 use super::recovery::Recovered;
-use super::shared::{Message, Shared};
 use super::snapshot::Meta;
-use crate::domain::{Outcome, ServiceTime};
-use crate::store::Sets;
+use crate::domain::{ServiceTime, UserId};
 use crate::store::apply::Effect;
-use crate::store::check::Group;
-use crate::store::committed::{Committed, Position};
-use crate::store::completion::{Outcomes, ReplyTo, Wakes};
+use crate::store::check::Accepted;
+use crate::store::log::Log;
+use crate::store::writer::Shared;
 
-/// The writer looks at the clock at least this often.
-const TICK: Duration = Duration::from_secs(1);
 /// With nothing to write, the times are written this often (milliseconds).
 const IDLE_FRAME_MS: u64 = 60_000;
 /// What a start would read is looked for this often (milliseconds).
 const LOOK_MS: u64 = 1000;
 /// After a failure, a new generation is tried this often (milliseconds).
 const RETRY_MS: u64 = 1000;
-/// After a group of this many sets, the writer waits for as many before the next one, but no longer than this: under load
-/// a larger group costs each of its sets less, and a single caller does not wait.
-const MANY_SETS: usize = 16;
-const LINGER: Duration = Duration::from_micros(500);
-/// A group takes at most this many sets: its memory and the time of its sync are bounded.
-const MAX_GROUP_SETS: usize = 16_384;
-
 /// How many times as much as the snapshot a replay may read and write of documents.
 const REPLAYED_SNAPSHOTS: u64 = 8;
 
-pub(super) struct Writer {
+pub(super) struct JournalLog {
     shared: Arc<Shared>,
     files: Arc<dyn Files>,
     dir: PathBuf,
@@ -73,17 +59,20 @@ pub(super) struct Writer {
     went_over: bool,
     /// When a generation that failed although the journal works may be tried again.
     not_before_ms: u64,
-    waiting: VecDeque<(Sets, ReplyTo)>,
-    /// Sets of the group before, by which the next is judged.
-    last_group_sets: usize,
+    /// The group that is appended next.
+    frame: FrameWriter,
     touches: Vec<Effect>,
     generation_wanted: bool,
     stopping: bool,
-    /// Held for as long as the writer lives.
+    /// The folder is no longer the one that was opened: nothing is written to its path any more.
+    lost: bool,
+    /// What the snapshotter says.
+    progress: Arc<Mailbox>,
+    /// Held for as long as the log lives.
     lock: Arc<Lock>,
 }
 
-impl Writer {
+impl JournalLog {
     pub(super) fn new(
         shared: Arc<Shared>,
         files: Arc<dyn Files>,
@@ -116,117 +105,19 @@ impl Writer {
             last_try_ms: now_ms,
             went_over: false,
             not_before_ms: 0,
-            waiting: VecDeque::new(),
-            last_group_sets: 0,
+            frame: FrameWriter::new(),
             touches: Vec::new(),
             generation_wanted: recovered.unfinished,
             stopping: false,
+            lost: false,
+            progress: Arc::default(),
             shared,
             lock: Arc::new(lock),
         }
     }
 
-    pub(super) fn run(mut self) {
-        loop {
-            self.receive();
-            if !self.waiting.is_empty() || (self.journal.is_some() && !self.touches.is_empty()) {
-                let before_us = self.shared.clock.monotonic_us();
-                self.write_group();
-                let took_us = self.shared.clock.monotonic_us().saturating_sub(before_us);
-                self.shared.stats.group.record(took_us);
-            } else if self.stopping {
-                break;
-            }
-            self.keep_folder();
-            self.keep_generation();
-            self.keep_time();
-            self.begin_generation_if_due();
-        }
-        self.close();
-    }
-
-    /// Takes what has arrived, waiting for it if there is nothing left to do.
-    fn receive(&mut self) {
-        let messages = {
-            let mut queue = self.shared.queue.lock();
-            if queue.messages.is_empty() && self.waiting.is_empty() && !self.stopping {
-                queue.wanted = 1;
-                self.shared.arrived.wait_for(&mut queue, TICK);
-            }
-            // a few more may be under way from where these came from
-            if self.last_group_sets >= MANY_SETS && queue.messages.len() < self.last_group_sets && !self.stopping {
-                queue.wanted = self.last_group_sets;
-                self.shared.arrived.wait_for(&mut queue, LINGER);
-            }
-            queue.wanted = usize::MAX;
-            std::mem::take(&mut queue.messages)
-        };
-        for message in messages {
-            match message {
-                Message::Commit(sets, reply) => self.waiting.push_back((sets, reply)),
-                // with neither, the snapshot that is yet to be begun will show it
-                Message::Touch(id, at) if self.journal.is_some() || self.journal_in_waiting.is_some() => {
-                    self.touches.push(Effect::Touch(id, at));
-                }
-                Message::Touch(..) => {}
-                Message::NewGeneration => self.generation_wanted = true,
-                Message::Generation(progress) => {
-                    let before_us = self.shared.clock.monotonic_us();
-                    self.on_progress(progress);
-                    let took_us = self.shared.clock.monotonic_us().saturating_sub(before_us);
-                    self.shared.stats.generation_pause.record(took_us);
-                }
-                Message::Stop => self.stopping = true,
-            }
-        }
-    }
-
-    fn write_group(&mut self) {
-        if self.journal.is_none() {
-            return self.fail_waiting();
-        }
-        let shared = Arc::clone(&self.shared);
-        let mut group = Group::new(&shared.registry);
-        let mut frame = FrameWriter::new();
-        let (mut replies, mut committed) = (Vec::new(), Vec::new());
-        let (seq, times) = (self.next_seq, self.times());
-        let mut sets_taken = 0;
-        while sets_taken < MAX_GROUP_SETS
-            && let Some((sets, reply)) = self.waiting.pop_front()
-        {
-            sets_taken += sets.len();
-            let outcomes = group.decide(sets, |accepted| {
-                frame.set(accepted.cause, accepted.at, accepted.effects);
-                committed.push(accepted.committed(Position::of(seq, &committed), times));
-            });
-            replies.push((reply, outcomes));
-        }
-        self.last_group_sets = sets_taken;
-        let mut effects = group.effects;
-        if !self.touches.is_empty() {
-            let touches = std::mem::take(&mut self.touches);
-            // only for the journal: the registry has shown them all along
-            frame.touches(shared.clock.now(), &touches);
-        }
-        if frame.has_sets() && !self.append(frame, FrameKind::Group, times) {
-            for (_, outcomes) in &mut replies {
-                outcomes.fill(Outcome::Failed);
-            }
-            effects.clear();
-            committed.clear();
-        }
-        self.replay_bytes += effects.iter().map(Effect::replay_bytes).sum::<u64>();
-        Effect::apply_all(effects, &shared.registry);
-        self.answer(replies, &committed);
-    }
-
-    /// Service time, and Unix time in milliseconds.
-    fn times(&self) -> (ServiceTime, u64) {
-        (self.shared.clock.now(), self.shared.clock.wall_ms())
-    }
-
-    /// Appends and syncs one group. A failure ends the journal, and is logged here.
-    fn append(&mut self, frame: FrameWriter, kind: FrameKind, (service, wall_ms): (ServiceTime, u64)) -> bool {
+    /// Appends and syncs one frame. A failure ends the journal, and is logged here.
+    fn append_frame(&mut self, frame: FrameWriter, kind: FrameKind, (service, wall_ms): (ServiceTime, u64)) -> bool {
         let bytes = frame.finish(self.next_seq, service, wall_ms, kind);
         let Some(journal) = &mut self.journal else { return false };
         let sync = self.options.durability == Durability::Fsync || kind == FrameKind::Closed;
@@ -259,7 +150,7 @@ impl Writer {
     /// Checks that the folder is still the one that was opened, before acknowledging what could not be found again. Once
     /// it is not, this process writes nothing more: its path may belong to a different server by now.
     fn keep_folder(&mut self) -> bool {
-        if self.shared.lost.load(Ordering::Acquire) {
+        if self.lost {
             return false;
         }
         let (path, opened) = &self.journal_at;
@@ -272,7 +163,7 @@ impl Writer {
             "the data folder was removed, moved or replaced under the running server: nothing can be stored any more; \
              put the folder back and start the server anew, which loses what was not in it"
         );
-        self.shared.lost.store(true, Ordering::Release);
+        self.lost = true;
         self.shared.failing.store(true, Ordering::Release);
         self.shared.stats.write_failures.fetch_add(1, Ordering::Relaxed);
         (self.journal, self.journal_in_waiting) = (None, None);
@@ -314,43 +205,8 @@ impl Writer {
         self.last_try_ms = self.shared.clock.monotonic_ms();
     }
 
-    fn fail_waiting(&mut self) {
-        let failed = |(sets, reply): (Sets, ReplyTo)| (reply, smallvec![Outcome::Failed; sets.len()]);
-        let replies = self.waiting.drain(..).map(failed).collect();
-        self.answer(replies, &[]);
-    }
-
-    /// Publishes what is committed, delivers the outcomes, and wakes each worker once.
-    fn answer(&self, replies: Vec<(ReplyTo, Outcomes)>, committed: &[Committed]) {
-        let (stats, mut wakes) = (&self.shared.stats, Wakes::default());
-        self.shared.feed.publish(committed, &mut wakes);
-        for (reply, outcomes) in replies {
-            for outcome in &outcomes {
-                let counter = match outcome {
-                    Outcome::Done => &stats.sets_done,
-                    Outcome::Conflict { .. } => &stats.sets_conflicted,
-                    Outcome::Failed => &stats.sets_failed,
-                };
-                counter.fetch_add(1, Ordering::Relaxed);
-            }
-            reply.deliver(outcomes, &mut wakes);
-        }
-        wakes.wake();
-    }
-
-    /// Writes the times once a minute when idle, so that a restart knows how far service had come.
-    fn keep_time(&mut self) {
-        let now_ms = self.shared.clock.monotonic_ms();
-        if let Some(jump_ms) = self.shared.clock.wall_jump_ms() {
-            tracing::warn!(jump_ms, "the wall clock jumped; no deadline moves");
-        }
-        if self.journal.is_some() && now_ms.saturating_sub(self.last_write_ms) >= IDLE_FRAME_MS {
-            self.append(FrameWriter::new(), FrameKind::Group, self.times());
-        }
-    }
-
     fn begin_generation_if_due(&mut self) {
-        if self.snapshotter.is_some() || self.stopping || self.shared.lost.load(Ordering::Acquire) {
+        if self.snapshotter.is_some() || self.stopping || self.lost {
             return;
         }
         let now_ms = self.shared.clock.monotonic_ms();
@@ -372,10 +228,11 @@ impl Writer {
         self.generation_wanted = false;
         self.went_over = false;
         let (shared, files, dir) = (Arc::clone(&self.shared), Arc::clone(&self.files), self.dir.clone());
+        let progress = Arc::clone(&self.progress);
         let (generation, lock) = (self.highest_generation, Arc::clone(&self.lock));
         let give_back = self.options.give_back;
         let make = move || {
-            generation::make(&shared, &*files, &dir, generation, &lock);
+            generation::make(&shared, &progress, &*files, &dir, generation, &lock);
             give_back();
         };
         match std::thread::Builder::new().name("store-snapshotter".to_owned()).spawn(make) {
@@ -387,7 +244,7 @@ impl Writer {
     fn on_progress(&mut self, progress: Progress) {
         match progress {
             Progress::Prepared { journal, gate } => {
-                let (service, wall_ms) = self.times();
+                let (service, wall_ms) = self.shared.times();
                 // what is erased from now on may be in this generation, however long it takes
                 self.generation_began = service;
                 gate.open(Meta { first_seq: self.next_seq, service, wall_ms, pages: 0, users: 0 });
@@ -401,7 +258,7 @@ impl Writer {
                 if self.journal.is_some() {
                     self.went_over = true;
                     self.go_over_to(journal);
-                } else if !self.shared.lost.load(Ordering::Acquire) {
+                } else if !self.lost {
                     self.journal_in_waiting = Some(journal);
                 }
             }
@@ -466,17 +323,72 @@ impl Writer {
             tracing::error!("the snapshotter died");
         }
     }
-
-    fn close(mut self) {
-        self.shared.stop();
-        self.append(FrameWriter::new(), FrameKind::Closed, self.times());
-        self.end_snapshotter();
-    }
 }
 
-impl Drop for Writer {
-    /// Also when it dies: no caller waits for ever.
-    fn drop(&mut self) {
-        self.shared.stop();
+impl Log for JournalLog {
+    const LINGER: Duration = Duration::from_micros(500);
+
+    fn is_open(&self) -> bool {
+        self.journal.is_some()
+    }
+
+    fn touch(&mut self, id: UserId, at: ServiceTime) {
+        // with neither, the snapshot that is yet to be begun will show it
+        if self.journal.is_some() || self.journal_in_waiting.is_some() {
+            self.touches.push(Effect::Touch(id, at));
+        }
+    }
+
+    fn has_touches(&self) -> bool {
+        !self.touches.is_empty()
+    }
+
+    fn add(&mut self, set: &Accepted<'_>) {
+        self.frame.set(set.cause, set.at, set.effects);
+        self.replay_bytes += set.effects.iter().map(Effect::replay_bytes).sum::<u64>();
+    }
+
+    fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    fn append(&mut self, times: (ServiceTime, u64)) -> bool {
+        if !self.touches.is_empty() {
+            let touches = std::mem::take(&mut self.touches);
+            // only for the journal: the registry has shown them all along
+            self.frame.touches(self.shared.clock.now(), &touches);
+        }
+        if !self.frame.has_sets() {
+            return true;
+        }
+        let frame = std::mem::replace(&mut self.frame, FrameWriter::new());
+        self.append_frame(frame, FrameKind::Group, times)
+    }
+
+    fn new_generation(&mut self) {
+        self.generation_wanted = true;
+    }
+
+    fn keep(&mut self, stopping: bool) {
+        self.stopping = stopping;
+        for progress in self.progress.take() {
+            let before_us = self.shared.clock.monotonic_us();
+            self.on_progress(progress);
+            let took_us = self.shared.clock.monotonic_us().saturating_sub(before_us);
+            self.shared.stats.generation_pause.record(took_us);
+        }
+        self.keep_folder();
+        self.keep_generation();
+        // the times, so that a restart knows how far service had come
+        let idle_ms = self.shared.clock.monotonic_ms().saturating_sub(self.last_write_ms);
+        if self.journal.is_some() && idle_ms >= IDLE_FRAME_MS {
+            self.append_frame(FrameWriter::new(), FrameKind::Group, self.shared.times());
+        }
+        self.begin_generation_if_due();
+    }
+
+    fn close(&mut self) {
+        self.append_frame(FrameWriter::new(), FrameKind::Closed, self.shared.times());
+        self.end_snapshotter();
     }
 }
