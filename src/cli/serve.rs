@@ -1,5 +1,6 @@
 //! `passerby serve`: runs until a signal ends it, and reads the configuration again at SIGHUP.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -7,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::outcome::{Failure, complain, print};
 use super::prepared::{FOR_TESTS, Prepared, notes};
-use crate::config::{Loaded, SettingsErrors};
+use crate::config::{Loaded, Settings, SettingsErrors};
 use crate::provider::app_folder::AppFolder;
 use crate::startup::{self, Application, Listener, Note, Ports};
 use crate::telemetry::{self, Logging, OPERATOR};
@@ -43,10 +44,25 @@ pub(super) fn serve(prepared: Prepared, again: impl Fn() -> Result<Prepared, Set
         print(&format!("admin on http://{}\n", admin.address()));
         let application = Application::build(settings, providers, ports, admin).await?;
         let running = Running { loaded, folder, keys: Arc::clone(&application.server().keys) };
-        print(&format!("listening on http://{}\n", application.address()));
+        let (address, settings) = (application.address(), &application.server().settings);
+        print(&format!("listening on http://{address}\n{}", invitation(settings, address)));
         let stop = signals.until_stop(|| reload(&running, &again, &logging));
         application.run_until(stop).await.map_err(Failure::other)
     })
+}
+
+/// Where people look at it, as a line; nothing where there is no page.
+fn invitation(settings: &Settings, address: SocketAddr) -> String {
+    if settings.demo.is_none() && !settings.http.index {
+        return String::new();
+    }
+    let ip = match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let near = || format!("http://{}", SocketAddr::new(ip, address.port()));
+    format!("open {}/ in a browser\n", settings.public_url.clone().unwrap_or_else(near))
 }
 
 /// The signals that a server answers to.
@@ -130,5 +146,29 @@ fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
         tracing::warn!(%error, soft_limit = limit.current, "the limit on open files could not be raised");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::invitation;
+    use crate::config::{ConfigFile, load};
+
+    #[test]
+    fn a_start_says_where_to_look() {
+        let said = |variables: &[(&str, &str)], address: &str| {
+            let variables: Vec<_> =
+                variables.iter().map(|(name, value)| (format!("PASSERBY_{name}"), (*value).to_owned())).collect();
+            let loaded = load(&ConfigFile::IfPresent("/nonexistent/p.toml".into()), &variables, &[]).unwrap();
+            invitation(loaded.settings(), address.parse().unwrap())
+        };
+        assert_eq!(said(&[], "127.0.0.1:8080"), "open http://127.0.0.1:8080/ in a browser\n");
+        assert_eq!(said(&[], "192.0.2.7:80"), "open http://192.0.2.7:80/ in a browser\n");
+        // no browser opens the address that stands for all
+        assert_eq!(said(&[], "0.0.0.0:80"), "open http://127.0.0.1:80/ in a browser\n");
+        assert_eq!(said(&[], "[::]:80"), "open http://[::1]:80/ in a browser\n");
+        let public = [("PUBLIC_URL", "https://id.news.example")];
+        assert_eq!(said(&public, "127.0.0.1:8080"), "open https://id.news.example/ in a browser\n");
+        assert_eq!(said(&[("HTTP_INDEX", "false")], "127.0.0.1:8080"), "");
     }
 }

@@ -380,6 +380,8 @@ pub struct Admission {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Http {
+    /// Whether there is a page at `/`.
+    pub index: bool,
     /// Bytes of a request body.
     pub max_body: usize,
     /// Connections per worker.

@@ -296,6 +296,8 @@ pub(super) const TABLE: &[Setting] = &[
         .about("Session actors alive at a time; beyond it the longest idle go first."),
     number("admission.permits", (1, 1_000_000), "requests", Value("4096"))
         .about("Stateful requests in progress at a time; more are answered 503 with Retry-After."),
+    setting("http.index", Kind::Flag, Value("true"))
+        .about("Whether / tells people what runs here and lets them try it, and programs where the API is described; otherwise it is answered 404."),
     number("http.max_body", (1024, 16 << 20), "bytes", Value("65536")).about("The longest request body."),
     number("http.max_connections", (1, 1_000_000), "connections", Value("25000"))
         .about("Open connections per worker, as far as the limit on open files allows; an eighth of it is kept back."),

@@ -98,6 +98,7 @@ fn nothing_set_gives_the_defaults() {
         actors: Actors { idle: Duration::from_secs(60), max_live: 100_000 },
         admission: Admission { permits: 4096 },
         http: Http {
+            index: true,
             max_body: 65_536,
             max_connections: 25_000,
             max_sockets: 20_000,

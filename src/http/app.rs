@@ -32,7 +32,7 @@ pub(crate) fn public_app(
 > {
     let cors = cors(&server.settings.allowed_origins);
     let handle = Handle::new(Arc::clone(&server.core), Arc::clone(&server.linker));
-    let demo = server.settings.demo;
+    let (demo, has_index) = (server.settings.demo, server.settings.http.index);
     let public_url = server.settings.public_url.clone();
     App::new()
         .app_data(web::Data::new(Context { server, handle }))
@@ -46,7 +46,8 @@ pub(crate) fn public_app(
         .configure(socket::routes)
         .configure(move |config| match demo {
             Some(demo) => demo::routes(config, demo),
-            None => index::routes(config),
+            None if has_index => index::routes(config),
+            None => {}
         })
         .default_service(web::to(not_found))
 }

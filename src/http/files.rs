@@ -12,6 +12,9 @@ use super::problem::other_method;
 /// Browsers ask again after an hour, and then whether it is still the same.
 const CACHED: HeaderValue = HeaderValue::from_static("public, max-age=3600");
 
+/// The content type of scripts.
+pub(super) const SCRIPT: &str = "text/javascript; charset=utf-8";
+
 /// What all HTML pages of the server's own look like.
 pub(super) const STYLE: &str = include_str!("style.css");
 
@@ -61,17 +64,17 @@ impl Served {
             return response.finish();
         }
         if self.content_type.starts_with("text/html") {
-            response.insert_header((header::CONTENT_SECURITY_POLICY, page_policy()));
+            response.insert_header((header::CONTENT_SECURITY_POLICY, page_policy("")));
         }
         response.insert_header((header::CONTENT_TYPE, self.content_type)).body(self.text.clone())
     }
 }
 
-/// Of a page with [`STYLE`] in it: nothing else is loaded, run or sent.
-pub(super) fn page_policy() -> String {
+/// Of a page with [`STYLE`] in it: nothing else is loaded, run or sent, but for what the directives `more` allow.
+pub(super) fn page_policy(more: &str) -> String {
     let style = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
     format!(
-        "default-src 'none'; style-src 'sha256-{style}'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'sha256-{style}'; img-src data:;{more} base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
 }
 

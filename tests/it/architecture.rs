@@ -13,7 +13,7 @@ const HTTP_ORDER: &[&[&str]] = &[
     &["endpoint.rs"],
     &["problem.rs"],
     &["auth.rs", "files.rs", "read.rs"],
-    &["app_services", "index.rs", "script", "v1"],
+    &["app_services", "index", "script", "v1"],
     &["admin", "socket", "verify.rs"],
     &["demo", "openapi"],
     &["app.rs"],

@@ -176,16 +176,35 @@ async fn the_printed_address_is_a_page_in_a_browser_and_json_elsewhere() {
             assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
             let policy = page.header("content-security-policy").unwrap();
             assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+            assert!(
+                policy.contains("; script-src 'self'; connect-src 'self'; worker-src blob:; base-uri 'none';"),
+                "{policy}"
+            );
+            assert_eq!((page.header("cache-control"), page.header("set-cookie")), (Some("no-store"), None));
             let text = page.text();
             assert!(text.contains(&format!("curl -X POST http://{}/v1/sessions", server.address)), "{text}");
-            // every link on it leads somewhere
-            for path in text.split("href=\"/").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+            // every link on it leads somewhere, and nothing is loaded from elsewhere
+            let links =
+                ["href=\"", "src=\""].map(|name| text.split(name).skip(1).map(|rest| rest.split('"').next().unwrap()));
+            for link in links.into_iter().flatten().filter(|link| *link != "data:,") {
+                let path = link.strip_prefix('/').unwrap_or_else(|| panic!("{link}"));
                 let answer = server.call(&format!("GET /{path}")).send().await;
                 assert_eq!(answer.status, 200, "/{path}");
             }
             let answer = server.call("GET /").header("accept", "*/*").send().await;
             assert_eq!(answer.json()["openapi"], "/openapi.json");
             server.call("GET /nothing").header("accept", "text/html").send().await.assert_problem(404, "not-found");
+            assert_eq!(server.metric("passerby_users").await, 0, "looking creates nobody");
+        })
+        .await;
+    World::new()
+        .set("http.index", "false")
+        .serve(async |server| {
+            for path in ["/", "/index.js"] {
+                let answer = server.call(&format!("GET {path}")).header("accept", "text/html").send().await;
+                answer.assert_problem(404, "not-found");
+            }
+            assert_eq!(server.call("GET /openapi.html").send().await.status, 200);
         })
         .await;
 }

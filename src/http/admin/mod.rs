@@ -139,7 +139,7 @@ async fn index(request: HttpRequest, phase: web::Data<SharedPhase>) -> HttpRespo
     let links =
         serde_json::json!({ "status": now, "health": "/healthz", "readiness": "/readyz", "metrics": "/metrics" });
     let html = || page("Passerby: for operators", &include_str!("index.html").replace("{now}", now));
-    let mut response = of_kind(request.headers(), StatusCode::OK, &links, html);
+    let mut response = of_kind(request.headers(), &links, "", html);
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     response

@@ -3,9 +3,8 @@
 
 use actix_web::web;
 
-use super::files::{File, file};
+use super::files::{File, SCRIPT, file};
 
-const SCRIPT: &str = "text/javascript; charset=utf-8";
 /// Browsers and editors do not look at it.
 const TYPES: &str = "text/plain; charset=utf-8";
 

@@ -91,10 +91,14 @@ class Tab {
   #page;
   /** Addresses of all requests, in order. */
   requested = [];
+  /** What the browser wrote into its console as errors, such as what a policy forbade, and what scripts threw. */
+  complaints = [];
 
   constructor(page) {
     this.#page = page;
     page.on("request", (request) => this.requested.push(request.url()));
+    page.on("console", (message) => message.type() === "error" && this.complaints.push(message.text()));
+    page.on("pageerror", (error) => this.complaints.push(String(error)));
   }
 
   get url() {
@@ -112,6 +116,12 @@ class Tab {
     await this.#page.locator(selector).fill(text);
   }
 
+  /** Presses keys, one after the other. */
+  async press(...keys) {
+    await this.#page.bringToFront();
+    for (const key of keys) await this.#page.keyboard.press(key);
+  }
+
   /** Waits until the element is there. */
   async see(selector) {
     await this.#page.waitForSelector(selector);
@@ -126,6 +136,22 @@ class Tab {
   /** Goes to another page, as by the address bar. */
   async visit(url) {
     await this.#page.goto(url);
+  }
+
+  /** Shows the page on a screen of this width in pixels, in a light or a dark scheme. */
+  async show(width, scheme) {
+    await this.#page.setViewport({ width, height: 800 });
+    await this.#page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+  }
+
+  /** What a function returns in the page. */
+  evaluate(work, ...args) {
+    return this.#page.evaluate(work, ...args);
+  }
+
+  /** What a screen reader has of the page. */
+  spoken() {
+    return this.#page.accessibility.snapshot();
   }
 
   /** A picture of the page, of this size in pixels, as PNG. */

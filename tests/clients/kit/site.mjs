@@ -5,7 +5,7 @@ import http from "node:http";
 
 import { close, listen } from "./listen.mjs";
 
-const PASSED_ON = /^\/(v1\/|passerby\.js$)/;
+const PASSED_ON = /^\/(v1\/|(passerby|index)\.js$|$)/;
 
 /** A page's script: when `work` is done, there is `#result` with what came of it, { value } or { error }. */
 const moduleOf = (script, work, args) => `

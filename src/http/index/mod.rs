@@ -1,17 +1,21 @@
-//! What is at `/`, for those who open the printed address in a browser: what runs here, and what to do next.
+//! What is at `/`, for those who open the printed address in a browser: what runs here, a try of it, and what to do next.
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
 use super::context::{Context, JSON, NO_STORE, origin};
-use super::files::{escaped, page, page_policy};
+use super::files::{File, SCRIPT, escaped, file, page, page_policy};
 use super::problem::other_method;
 
-/// Adds the route.
+/// What the page may beside its style: run its script and `/passerby.js`, ask this server, and do proofs of work in a worker.
+const TRY: &str = " script-src 'self'; connect-src 'self'; worker-src blob:;";
+
+/// Adds the routes.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config.service(web::resource("/").get(index).default_service(other_method("GET")));
+    let text = web::Bytes::from_static(include_bytes!("try.js"));
+    file(config, File { path: "/index.js", content_type: SCRIPT, text });
 }
 
 async fn index(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
@@ -23,24 +27,24 @@ async fn index(request: HttpRequest, context: web::Data<Context>) -> HttpRespons
         "openapi": "/openapi.json",
         "asyncapi": "/asyncapi.json",
     });
-    let html = || page("Passerby", &include_str!("index.html").replace("{origin}", &escaped(&origin)));
-    let mut response = of_kind(request.headers(), StatusCode::OK, &links, html);
+    let html = || page("Passerby", &include_str!("page.html").replace("{origin}", &escaped(&origin)));
+    let mut response = of_kind(request.headers(), &links, TRY, html);
     response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept, Host"));
     response
 }
 
-/// A page for clients that accept HTML, and JSON for all others.
+/// A page for clients that accept HTML, which may do `more` than be looked at, and JSON for all others.
 pub(super) fn of_kind(
     headers: &HeaderMap,
-    status: StatusCode,
     json: &Value,
+    more: &'static str,
     html: impl FnOnce() -> String,
 ) -> HttpResponse {
     let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let mut response = HttpResponse::build(status);
+    let mut response = HttpResponse::Ok();
     response.insert_header(NO_STORE);
     if accepts.contains("text/html") {
-        response.insert_header((header::CONTENT_SECURITY_POLICY, page_policy()));
+        response.insert_header((header::CONTENT_SECURITY_POLICY, page_policy(more)));
         return response.content_type("text/html; charset=utf-8").body(html());
     }
     response.insert_header((header::CONTENT_TYPE, JSON)).body(json.to_string())
