@@ -121,7 +121,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The rules that the domain works by.
+    /// The rules that the domain works by, as far as they are settings.
     pub fn policy(&self) -> Policy {
         Policy {
             window_s: self.expiry.window_s,
@@ -138,6 +138,8 @@ impl Settings {
                 UserIds::ObjectId => Some(IdForm::Object),
                 UserIds::Uuid => Some(IdForm::TimeOrdered),
             },
+            // which providers there are is not a setting
+            ..Policy::default()
         }
     }
 }

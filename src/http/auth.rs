@@ -2,7 +2,8 @@
 
 use actix_web::HttpRequest;
 use actix_web::http::{StatusCode, header};
-use passerby_actors::handle::Live;
+use passerby_actors::domain::{Refusal, UserState};
+use passerby_actors::handle::{self, Live};
 
 use super::bearer;
 use super::charge::came_back;
@@ -47,6 +48,11 @@ pub(crate) fn by_bearer(request: &HttpRequest, context: &Context) -> Result<Live
     let live = context.handle.check(&access.user, &access.session, Some(access.epoch))?;
     came_back(request, context, &live);
     Ok(live)
+}
+
+/// The state of the user whose session asks.
+pub(crate) fn user_of(context: &Context, live: &Live) -> Result<UserState, Problem> {
+    Ok(context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?)
 }
 
 /// Whether the session of a lasting account is young enough to change how the account is logged in to (S40).

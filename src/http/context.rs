@@ -3,10 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use passerby_actors::handle::{self, Handle};
 use passerby_actors::stall;
+use serde::Serialize;
 
 use super::forwarded::Forwarded;
 use crate::server::Server;
@@ -24,6 +26,14 @@ pub struct Context {
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(crate) const NO_STORE: (header::HeaderName, HeaderValue) =
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+
+/// A body in JSON.
+pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> HttpResponse {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => HttpResponse::build(status).insert_header((header::CONTENT_TYPE, JSON)).body(bytes),
+        Err(_) => HttpResponse::InternalServerError().finish(),
+    }
+}
 
 /// Of a request that is handled as a GET: it was a HEAD.
 pub(crate) struct WasHead;

@@ -32,11 +32,11 @@ mod time;
 mod v1;
 mod verify;
 
-pub(crate) use self::auth::{Scope, authenticate, by_bearer};
+pub(crate) use self::auth::{Scope, authenticate, by_bearer, user_of};
 pub(crate) use self::bearer::bearer;
 pub(crate) use self::charge::{became_part, came_back, came_back_from, spend, spend_on_password, went};
 pub use self::context::Context;
-pub(crate) use self::context::{JSON, NO_STORE, client, retry_after_s, within_time};
+pub(crate) use self::context::{JSON, NO_STORE, client, json, retry_after_s, within_time};
 pub(crate) use self::endpoint::at;
-pub(crate) use self::problem::{Answer, Problem, json, other_method};
+pub(crate) use self::problem::{Answer, Problem, other_method};
 pub(crate) use self::time::rfc3339;

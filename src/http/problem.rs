@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::bearer::NoToken;
 use super::body::BodyError;
-use super::context::{Context, NO_STORE, retry_after_s};
+use super::context::{Context, NO_STORE, json, retry_after_s};
 use super::endpoint::{self, ApiError};
 use super::fields::Refused;
 use crate::codes::Full;
@@ -182,8 +182,9 @@ impl Problem {
     pub(crate) fn respond(self, context: &Context) -> HttpResponse {
         let problem = self.told_now(&context.server);
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = json(status, PROBLEM_JSON, &problem);
+        let mut response = json(status, &problem);
         let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
         if let Some(seconds) = problem.retry_after_s {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
@@ -361,11 +362,4 @@ pub(crate) type Answer = Result<HttpResponse, Problem>;
 /// For a known path with another method than these.
 pub(crate) fn other_method(methods: &'static str) -> Route {
     endpoint::other_than(methods, |_, context| Problem::method_not_allowed().respond(context))
-}
-
-pub(crate) fn json(status: StatusCode, content_type: HeaderValue, body: &impl Serialize) -> HttpResponse {
-    match serde_json::to_vec(body) {
-        Ok(bytes) => HttpResponse::build(status).insert_header((header::CONTENT_TYPE, content_type)).body(bytes),
-        Err(_) => HttpResponse::InternalServerError().finish(),
-    }
 }

@@ -52,13 +52,16 @@ pub struct Rules {
     pub hashes_passwords: bool,
     /// Whether it proves a user who exists already, and never a new one.
     pub proves_known_user: bool,
+    /// Whether a user may have one identity of it at most. Not for a kind of several providers.
+    pub one_identity: bool,
     /// Whether an issuer stands behind it, to which browsers can be sent, and whose name stands before the ids there.
     pub has_issuer: bool,
 }
 
 impl Rules {
     /// Nothing is.
-    pub const PLAIN: Self = Self { hashes_passwords: false, proves_known_user: false, has_issuer: false };
+    pub const PLAIN: Self =
+        Self { hashes_passwords: false, proves_known_user: false, one_identity: false, has_issuer: false };
 
     /// The id as people know it: without the issuer that makes it unique here.
     pub fn shown_id(self, external: &str) -> &str {

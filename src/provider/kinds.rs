@@ -1,5 +1,7 @@
 //! Every kind of provider, and what is known of one by its name.
 
+use std::sync::LazyLock;
+
 use super::kind::{Kind, Rules};
 use super::{anon_user, api_key, custom_token, local_userpass, not_built, oidc};
 
@@ -29,6 +31,15 @@ pub(super) fn names_of_app_services() -> impl Iterator<Item = &'static str> {
 /// Whether App Services knows a provider of this name, built here or not.
 pub fn is_of_app_services(name: &str) -> bool {
     names_of_app_services().any(|known| known == name)
+}
+
+/// The providers of which a user may have one identity at most.
+pub fn one_identity_of() -> &'static [&'static str] {
+    static NAMES: LazyLock<Vec<&str>> = LazyLock::new(|| {
+        let kinds = KINDS.iter().filter(|kind| kind.rules.one_identity);
+        kinds.map(|kind| kind.name).collect()
+    });
+    &NAMES
 }
 
 /// What is special about the provider of this name.

@@ -194,6 +194,11 @@ fn each_name_is_of_one_kind_and_has_its_rules() {
         assert_eq!(rules(name).shown_id("https://idp.example 7"), shown, "{name}");
     }
     assert!(rules("local-userpass").hashes_passwords && rules("api-key").proves_known_user);
+    assert_eq!(one_identity_of(), ["local-userpass"]);
+    assert!(
+        kinds::KINDS.iter().all(|kind| !(kind.is_of_several() && kind.rules.one_identity)),
+        "it is named by its whole name"
+    );
     assert_eq!([rules("anon-user"), rules("saml"), rules("custom-token")], [Rules::PLAIN; 3]);
 }
 

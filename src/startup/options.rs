@@ -4,6 +4,7 @@ use passerby_actors::domain::Policy;
 use passerby_actors::store::embedded::{Durability, Options};
 
 use crate::config::{self, AccessAlg, Settings, default_data_bytes, default_max_users};
+use crate::provider::one_identity_of;
 use crate::token::Algorithm;
 
 /// How many users are allowed, and the store's options that follow from the settings.
@@ -26,7 +27,11 @@ pub(super) fn policy(settings: &Settings) -> Policy {
     let read = |path: &std::path::Path| std::fs::read_to_string(path).ok();
     let documents_bytes = settings.data.max_bytes;
     let by_memory = || usize::try_from(default_data_bytes(read)).unwrap_or(usize::MAX);
-    Policy { documents_bytes: documents_bytes.unwrap_or_else(by_memory), ..settings.policy() }
+    Policy {
+        documents_bytes: documents_bytes.unwrap_or_else(by_memory),
+        one_identity_of: one_identity_of(),
+        ..settings.policy()
+    }
 }
 
 /// The store's algorithm for a setting.

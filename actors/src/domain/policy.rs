@@ -23,6 +23,8 @@ pub struct Policy {
     pub document_bytes: usize,
     /// How large all documents together may be (bytes).
     pub documents_bytes: usize,
+    /// The providers of which a user may have one identity at most, by their names.
+    pub one_identity_of: &'static [&'static str],
     /// The form of every new user's id; `None` leaves it to the code that creates the user.
     pub ids: Option<IdForm>,
 }
@@ -46,6 +48,7 @@ impl Default for Policy {
             link_ends_session: false,
             document_bytes: 16 * 1024,
             documents_bytes: usize::MAX,
+            one_identity_of: &[],
             ids: None,
         }
     }

@@ -10,9 +10,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::auth::{authenticate_refresh, of_owner};
-use super::error::{Answer, ClientError, json, no_content, unsupported};
+use super::error::{Answer, ClientError, no_content, unsupported};
 use crate::http::schemas::AppServicesKeyName;
-use crate::http::{Context, at, body, identities, within_time};
+use crate::http::{Context, at, body, identities, json, within_time};
 use crate::provider::api_key::check_name;
 
 /// Adds the routes to the scope of the API.

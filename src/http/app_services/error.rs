@@ -9,10 +9,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::body::BodyError;
-use crate::http::context::origin;
+use crate::http::context::{json, origin};
 use crate::http::endpoint::ApiError;
 use crate::http::problem::KEY_SESSION;
-use crate::http::{Context, JSON, NO_STORE, bearer, came_back, retry_after_s};
+use crate::http::{Context, NO_STORE, bearer, came_back, retry_after_s};
 use crate::limits::budget::OverBudget;
 use crate::limits::throttle::Throttled;
 
@@ -166,13 +166,6 @@ pub(crate) struct ErrorBody {
 }
 
 pub(crate) type Answer = Result<HttpResponse, ClientError>;
-
-pub(super) fn json(status: StatusCode, body: &impl Serialize) -> HttpResponse {
-    match serde_json::to_vec(body) {
-        Ok(bytes) => HttpResponse::build(status).insert_header((header::CONTENT_TYPE, JSON)).body(bytes),
-        Err(_) => HttpResponse::InternalServerError().finish(),
-    }
-}
 
 /// Without a body there is no content type: realm-web fails on one (docs/protocol.md, "Bodies and content types").
 pub(super) fn no_content() -> HttpResponse {

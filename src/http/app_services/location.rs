@@ -7,9 +7,9 @@ use actix_web::web::Data;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::{Answer, check_app, json};
+use super::error::{Answer, check_app};
 use crate::http::Context;
-use crate::http::context::origin;
+use crate::http::context::{json, origin};
 
 /// Where the app is served.
 #[derive(Serialize, ToSchema)]

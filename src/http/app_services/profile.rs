@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::auth::authenticate;
-use super::error::{Answer, json};
-use crate::http::{Context, identities};
+use super::error::Answer;
+use crate::http::{Context, identities, json};
 use crate::provider::ANON_USER;
 
 /// A user's profile.

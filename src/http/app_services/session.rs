@@ -8,8 +8,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::auth::{authenticate, authenticate_refresh, of_owner};
-use super::error::{Answer, json, no_content};
-use crate::http::{Context, body, went, within_time};
+use super::error::{Answer, no_content};
+use crate::http::{Context, body, json, went, within_time};
 use crate::token::AccessClaims;
 
 /// A new access token.

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::http::auth::fresh;
 use crate::http::schemas::{ApiKeyChange, NewApiKey};
-use crate::http::{Answer, Context, JSON, Problem, Scope, at, authenticate, json, read, rfc3339, within_time};
+use crate::http::{Answer, Context, Problem, Scope, at, authenticate, json, read, rfc3339, user_of, within_time};
 use crate::provider::api_key::{ApiKey, check_name};
 
 /// Adds the routes.
@@ -73,9 +73,9 @@ fn id(request: &HttpRequest) -> Result<DeviceId, Problem> {
     extensions(("x-problems" = json!("account"))))]
 pub(crate) async fn list_keys(request: HttpRequest, context: Data<Context>) -> Answer {
     let live = authenticate(&request, &context, Scope::Account)?;
-    let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
+    let user = user_of(&context, &live)?;
     let api_keys = user.api_keys().iter().map(|key| view(&context, key, None)).collect();
-    Ok(json(StatusCode::OK, JSON, &Keys { api_keys }))
+    Ok(json(StatusCode::OK, &Keys { api_keys }))
 }
 
 /// Creates an API key.
@@ -95,7 +95,7 @@ pub(crate) async fn make_key(request: HttpRequest, context: Data<Context>, paylo
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "bad-name", format!("a key's name {error}")))?;
     let (key, secret) = crate::http::identities::new_key(&context.server, name);
     within_time(&context, context.handle.make_key(&live.user, key.clone())).await?;
-    Ok(json(StatusCode::CREATED, JSON, &view(&context, &key, Some(&secret))))
+    Ok(json(StatusCode::CREATED, &view(&context, &key, Some(&secret))))
 }
 
 /// Enables or disables an API key.

@@ -6,7 +6,7 @@ use actix_web::web::{Data, ServiceConfig};
 use serde_json::{Map, Value};
 
 use crate::http::schemas::WorkChallenge;
-use crate::http::{Answer, Context, JSON, Problem, at, client, json, spend, spend_on_password};
+use crate::http::{Answer, Context, Problem, at, client, json, spend, spend_on_password};
 use crate::limits::budget::{OverBudget, Spend, Why};
 use crate::limits::proof_of_work::ProofError;
 
@@ -34,7 +34,7 @@ pub(crate) async fn challenge(request: HttpRequest, context: Data<Context>) -> A
         tracing::error!(%error, "no challenge could be issued");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "no challenge could be issued")
     })?;
-    Ok(json(StatusCode::OK, JSON, &challenge))
+    Ok(json(StatusCode::OK, &challenge))
 }
 
 /// Spends one from the budget of the request's network or, when that is used up, the proof of work in its body.

@@ -190,7 +190,7 @@ async fn edit(
         seen = Some(edited.version);
         told(context, whose, &edited);
         let Edited { version, value, .. } = edited;
-        Ok(json(StatusCode::OK, JSON, &DataChanged { version, value }))
+        Ok(json(StatusCode::OK, &DataChanged { version, value }))
     }
     .await;
     let mut response = answer.unwrap_or_else(|problem| problem.respond(context));

@@ -3,13 +3,12 @@
 use actix_web::HttpRequest;
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Data, ServiceConfig};
-use passerby_actors::domain::{Document, Refusal, ServiceTime, SessionId};
-use passerby_actors::handle;
+use passerby_actors::domain::{Document, ServiceTime, SessionId};
 use serde_json::{Value, json};
 
 use crate::http::schemas::UserExport;
 use crate::http::time::created;
-use crate::http::{Answer, Context, JSON, Scope, at, authenticate, json as answer_json, rfc3339};
+use crate::http::{Answer, Context, Scope, at, authenticate, json as answer_json, rfc3339, user_of};
 
 /// Adds the routes.
 pub(super) fn routes(config: &mut ServiceConfig) {
@@ -24,7 +23,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     extensions(("x-problems" = json!("account"))))]
 pub(crate) async fn export(request: HttpRequest, context: Data<Context>) -> Answer {
     let live = authenticate(&request, &context, Scope::Account)?;
-    let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
+    let user = user_of(&context, &live)?;
     let (clock, policy) = (context.server.clock(), context.server.core.policy());
     let shown = |t: ServiceTime| rfc3339(clock.to_wall_s(t));
     let parsed = |text: &str| serde_json::from_str(text).unwrap_or(Value::Null);
@@ -69,5 +68,5 @@ pub(crate) async fn export(request: HttpRequest, context: Data<Context>) -> Answ
         "data": document.and_then(|view| view.json).map(parsed),
         "data_version": document.map_or(0, |view| view.version),
     });
-    Ok(answer_json(StatusCode::OK, JSON, &export))
+    Ok(answer_json(StatusCode::OK, &export))
 }

@@ -19,8 +19,8 @@ use crate::http::fields::OF_CREDENTIALS;
 use crate::http::schemas::{LinkRequest, ReaderSession, SessionTokens};
 use crate::http::time::created;
 use crate::http::{
-    Answer, Context, JSON, Problem, Scope, at, authenticate, bearer, became_part, came_back, client, identities, json,
-    read, reader, rfc3339, within_time,
+    Answer, Context, Problem, Scope, at, authenticate, bearer, became_part, came_back, client, identities, json, read,
+    reader, rfc3339, user_of, within_time,
 };
 use crate::limits::data_work::Whose;
 use crate::provider::ANON_USER;
@@ -84,7 +84,7 @@ pub(crate) struct Identities {
     extensions(("x-problems" = json!("account"))))]
 async fn list_identities(request: HttpRequest, context: Data<Context>) -> Answer {
     let live = authenticate(&request, &context, Scope::Account)?;
-    let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
+    let user = user_of(&context, &live)?;
     let anonymous =
         IdentityView { provider: ANON_USER.to_owned(), id: user.id.anonymous_identity(), linked: created(&user) };
     let was_anonymous = !user.record.flags.has(Flags::BORN_LASTING);
@@ -95,7 +95,7 @@ async fn list_identities(request: HttpRequest, context: Data<Context>) -> Answer
         linked: rfc3339(clock.to_wall_s(identity.linked)),
     });
     let identities = was_anonymous.then_some(anonymous).into_iter().chain(linked).collect();
-    Ok(json(StatusCode::OK, JSON, &Identities { identities }))
+    Ok(json(StatusCode::OK, &Identities { identities }))
 }
 
 /// Tokens of a session, and who became part of its user.
@@ -201,7 +201,7 @@ fn preview(context: &Context, live: &Live, proof: &Proof, on_conflict: OnConflic
         Err(error @ handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded | Refusal::Disabled)) => {
             return Err(error.into());
         }
-        Err(handle::Error::Refused(refusal)) => return Ok(json(StatusCode::OK, JSON, &rejected(refusal))),
+        Err(handle::Error::Refused(refusal)) => return Ok(json(StatusCode::OK, &rejected(refusal))),
         Err(other) => return Err(other.into()),
     };
     let view = match (found, on_conflict) {
@@ -219,7 +219,7 @@ fn preview(context: &Context, live: &Live, proof: &Proof, on_conflict: OnConflic
             ..bare("merged", owner)
         },
     };
-    Ok(json(StatusCode::OK, JSON, &view))
+    Ok(json(StatusCode::OK, &view))
 }
 
 /// Links an identity to the user.
@@ -399,7 +399,7 @@ async fn unlink_identity(
     read::none(&request, &context, payload).await?;
     let live = authenticate(&request, &context, Scope::Account)?;
     fresh(&context, &live)?;
-    let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
+    let user = user_of(&context, &live)?;
     let (provider, id) = path.into_inner();
     let named = |identity: &&Identity| *identity.key.provider == *provider && identities::shown_id(identity) == id;
     let found = user.identities().iter().find(named);

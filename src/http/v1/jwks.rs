@@ -5,7 +5,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Data, ServiceConfig};
 
 use crate::http::schemas::Jwks;
-use crate::http::{Answer, Context, JSON, at, json};
+use crate::http::{Answer, Context, at, json};
 
 /// Adds the route.
 pub(super) fn routes(config: &mut ServiceConfig) {
@@ -18,7 +18,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "Sessions", operation_id = "getJwks",
     responses((status = 200, body = Jwks, description = "The public keys.")))]
 pub(crate) async fn jwks(context: Data<Context>) -> Answer {
-    let mut response = json(StatusCode::OK, JSON, &context.server.tokens.jwks());
+    let mut response = json(StatusCode::OK, &context.server.tokens.jwks());
     let fresh = HeaderValue::from_static("public, max-age=60");
     response.headers_mut().insert(header::CACHE_CONTROL, fresh);
     Ok(response)

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::data::operation_name;
 use crate::http::meters::{self, MeterView, Use};
 use crate::http::schemas::MeterUse;
-use crate::http::{Answer, Context, JSON, Problem, Scope, at, authenticate, json, read};
+use crate::http::{Answer, Context, Problem, Scope, at, authenticate, json, read};
 
 /// Adds the routes.
 pub(super) fn routes(config: &mut ServiceConfig) {
@@ -34,7 +34,7 @@ pub(crate) struct MeterList {
     extensions(("x-problems" = json!("session"))))]
 pub(crate) async fn list_meters(request: HttpRequest, context: Data<Context>) -> Answer {
     let live = authenticate(&request, &context, Scope::Data)?;
-    Ok(json(StatusCode::OK, JSON, &MeterList { meters: meters::all(&context, &live.user) }))
+    Ok(json(StatusCode::OK, &MeterList { meters: meters::all(&context, &live.user) }))
 }
 
 /// Uses a meter.
@@ -65,5 +65,5 @@ pub(crate) async fn use_meter(request: HttpRequest, context: Data<Context>, payl
     let operation = operation_name(&request)?;
     let meter = request.match_info().get("name").unwrap_or_default();
     let used = meters::used(&context, &live.user, Use { meter, amount, item, operation }).await?;
-    Ok(json(StatusCode::OK, JSON, &used.ok_or_else(Problem::no_such_meter)?))
+    Ok(json(StatusCode::OK, &used.ok_or_else(Problem::no_such_meter)?))
 }

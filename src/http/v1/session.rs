@@ -5,7 +5,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use passerby_actors::actor::USERS_PER_ENDED;
-use passerby_actors::domain::{Cause, Refusal, ServiceTime, SessionId, SessionKind, UserId};
+use passerby_actors::domain::{Cause, ServiceTime, SessionId, SessionKind, UserId};
 use passerby_actors::handle::{self, LoggedIn};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -16,7 +16,8 @@ use crate::http::reader::{self, Found};
 use crate::http::schemas::SessionTokens;
 use crate::http::time::created;
 use crate::http::{
-    Answer, Context, JSON, Problem, Scope, at, authenticate, came_back, client, json, read, rfc3339, went, within_time,
+    Answer, Context, Problem, Scope, at, authenticate, came_back, client, json, read, rfc3339, user_of, went,
+    within_time,
 };
 use crate::limits::budget::Spend;
 
@@ -61,7 +62,7 @@ pub(crate) struct SessionView {
 pub(crate) async fn session(request: HttpRequest, context: Data<Context>) -> Answer {
     let live = authenticate(&request, &context, Scope::Data)?;
     let (clock, policy) = (context.server.clock(), context.server.core.policy());
-    let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
+    let user = user_of(&context, &live)?;
     let shown = |t: ServiceTime| rfc3339(clock.to_wall_s(t));
     let view = SessionView {
         user_id: user.id.to_string(),
@@ -73,7 +74,7 @@ pub(crate) async fn session(request: HttpRequest, context: Data<Context>) -> Ans
         expires: user.record.deadline(policy.window_s).map(shown),
         aliases: user.aliases().iter().map(|alias| alias.id.to_string()).collect(),
     };
-    Ok(json(StatusCode::OK, JSON, &view))
+    Ok(json(StatusCode::OK, &view))
 }
 
 /// Refreshes the tokens of a session.

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::session::gone;
 use crate::codes::{TRANSFER_CODE_S, Transfer};
-use crate::http::{Answer, Context, JSON, Problem, Scope, at, authenticate, json, read, rfc3339, went, within_time};
+use crate::http::{Answer, Context, Problem, Scope, at, authenticate, json, read, rfc3339, user_of, went, within_time};
 
 /// Adds the routes.
 pub(super) fn routes(config: &mut ServiceConfig) {
@@ -59,7 +59,7 @@ pub(crate) struct SessionList {
     extensions(("x-problems" = json!("account"))))]
 pub(crate) async fn list_sessions(request: HttpRequest, context: Data<Context>) -> Answer {
     let live = authenticate(&request, &context, Scope::Account)?;
-    let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
+    let user = user_of(&context, &live)?;
     let (clock, policy) = (context.server.clock(), context.server.core.policy());
     let now = clock.now();
     let alive = user.sessions().into_iter().filter(|session| user.session(session.number, now, policy).is_some());
@@ -72,7 +72,7 @@ pub(crate) async fn list_sessions(request: HttpRequest, context: Data<Context>) 
         method: session.method.name(),
         api_key_id: session.method.api_key().map(|id| id.to_string()),
     });
-    Ok(json(StatusCode::OK, JSON, &SessionList { sessions: sessions.collect() }))
+    Ok(json(StatusCode::OK, &SessionList { sessions: sessions.collect() }))
 }
 
 /// Ends all other sessions of the user.
@@ -103,7 +103,7 @@ pub(crate) async fn end_one_session(request: HttpRequest, context: Data<Context>
     if SessionId::derive(&live.user, live.number).to_string() != wanted && !live.method.may_change_account() {
         return Err(Problem::insufficient_scope());
     }
-    let user = context.handle.load(&live.user).ok_or(handle::Error::Refused(Refusal::Gone))?;
+    let user = user_of(&context, &live)?;
     let named = |number: u32| SessionId::derive(&user.id, number).to_string() == wanted;
     let found = user.sessions().into_iter().find(|session| named(session.number));
     let no_such = || Problem::new(StatusCode::NOT_FOUND, "no-such-session", "the user does not have this session");
@@ -150,5 +150,5 @@ pub(crate) async fn transfer(request: HttpRequest, context: Data<Context>, paylo
     let code = server.codes.transfers.issue(Some(live.user), worth, server.clock().running(), &*server.entropy)?;
     let url = server.settings.transfer.page.as_ref().map(|page| format!("{page}#code={}", code.text()));
     let code = TransferCode { code: code.text().to_owned(), expires_in: TRANSFER_CODE_S, url };
-    Ok(json(StatusCode::CREATED, JSON, &code))
+    Ok(json(StatusCode::CREATED, &code))
 }

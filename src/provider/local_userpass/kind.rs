@@ -12,7 +12,7 @@ pub(in crate::provider) const KIND: Kind = Kind {
     is_of_app_services: true,
     read: Some(read),
     table: Some("local_userpass"),
-    rules: Rules { hashes_passwords: true, ..Rules::PLAIN },
+    rules: Rules { hashes_passwords: true, one_identity: true, ..Rules::PLAIN },
 };
 
 fn read(given: &Given<'_>) -> Result<Plan, SettingsErrors> {

@@ -3,7 +3,6 @@
 use super::{Decision, UserState};
 use crate::domain::change_set::Cause;
 use crate::domain::clock::ServiceTime;
-use crate::domain::credential::LOCAL_USERPASS;
 use crate::domain::extension::{API_KEY, ApiKey, Identity, IdentityKey};
 use crate::domain::ids::{DeviceId, UserId};
 use crate::domain::operation::{Refusal, Reply};
@@ -94,9 +93,8 @@ impl UserState {
         if *identity.provider == *API_KEY {
             return Err(Refusal::NoSuchIdentity);
         }
-        if *identity.provider == *LOCAL_USERPASS
-            && self.identities().iter().any(|known| known.key.provider == identity.provider)
-        {
+        let is_of_provider = |known: &Identity| known.key.provider == identity.provider;
+        if policy.one_identity_of.contains(&&*identity.provider) && self.identities().iter().any(is_of_provider) {
             return Err(Refusal::ProviderLinked);
         }
         if self.identities().len() >= MAX_IDENTITIES {

@@ -19,6 +19,7 @@ const DEFAULTS: Policy = Policy {
     link_ends_session: false,
     document_bytes: 0,
     documents_bytes: 0,
+    one_identity_of: &["once"],
     ids: None,
 };
 
@@ -55,6 +56,19 @@ fn ending_an_anonymous_users_last_session_deletes_the_user() {
     assert_eq!(third.sessions().last().map(|s| s.number), Some(3), "a number is never reused");
     assert!(matches!(rest.decide(&end(1), 203, &POLICY), Ok(Decision::Remove { .. })));
     assert!(matches!(two.decide(&Operation::EndAll, 203, &POLICY), Ok(Decision::Remove { .. })));
+}
+
+#[test]
+fn a_user_has_one_identity_of_a_provider_that_allows_one() {
+    let link = |provider: &str, external: &str| Operation::Link {
+        identity: IdentityKey { provider: provider.into(), external: external.into() },
+        data: "".into(),
+        session: 1,
+    };
+    let once = next(user(SessionKind::AppServices).decide(&link("once", "a"), 200, &POLICY));
+    assert_eq!(once.decide(&link("once", "b"), 201, &POLICY), Err(Refusal::ProviderLinked));
+    let other = next(once.decide(&link("often", "a"), 201, &POLICY));
+    assert_eq!(next(other.decide(&link("often", "b"), 202, &POLICY)).identities().len(), 3);
 }
 
 /// S31, S32.
