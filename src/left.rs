@@ -2,7 +2,7 @@
 //! overwrite the account's.
 //!
 //! A login by cookie leaves the reader's session as it is, so nothing in the store tells an answer that was on its way from one of
-//! another day. What is kept here is in memory, bounded, and ends with the process.
+//! a different day. What is kept here is in memory, bounded, and ends with the process.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -7,7 +7,7 @@
 //! what each may touch are bounded, so the others' median may at most become three times as long.
 //!
 //! `--smoke` is for CI: a few seconds. The exit code is 1 if others are refused; latency is only printed.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench has nobody to hand an error to")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench has no caller to hand an error to")]
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What do readers notice, and what is left behind, when bots make a million users: from one IPv6 /64, and from 10 000 IPv4
+//! What do readers notice, and what is left behind, when bots create a million users: from one IPv6 /64, and from 10 000 IPv4
 //! addresses? `cargo bench --bench flood`.
 //!
 //! The release server runs with its default budgets, as behind a proxy that says where each request came from. Readers who are
@@ -8,11 +8,11 @@
 //! once, in this process?
 //!
 //! And how many right logins with a password get in while one /48 sends a thousand wrong ones a second? What do 400 000 logouts of
-//! readers who were never made leave in a server for a thousand users?
+//! readers who were never stored leave in a server for a thousand users?
 //!
 //! `--smoke` is for CI: a small flood in a few seconds. The exit code is 1 if more users are created than the budgets allow, or
 //! memory or disk grow beyond their bound, or right passwords are kept out; latency is only printed.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench has nobody to hand an error to")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench has no caller to hand an error to")]
 
 use std::net::Ipv6Addr;
 use std::path::Path;
@@ -51,13 +51,13 @@ const BESIDE: f64 = 64.0;
 const NAMES: usize = 20;
 const LOGINS: f64 = 5.0;
 const GUESSES: f64 = 1000.0;
-/// Logouts of readers who were never made, and what they may leave in a server for a thousand users (MiB).
+/// Logouts of readers who were never stored, and what they may leave in a server for a thousand users (MiB).
 const LOGOUTS: usize = 400_000;
 const LOGOUTS_MIB: f64 = 1.0;
 
 #[derive(clap::Args)]
 struct Own {
-    /// How many users each flood tries to make.
+    /// How many users each flood tries to create.
     #[arg(long, default_value_t = 1_000_000)]
     flood: u64,
     /// How many of them a second.
@@ -211,7 +211,7 @@ fn passwords(folder: &Path, seconds: u64, report: &mut Report) {
     report.latency("right password", &right);
 }
 
-/// What is left of readers who were never made and log out.
+/// What is left of readers who were never stored and log out.
 fn logouts(folder: &Path, count: usize, report: &mut Report) {
     std::fs::create_dir(folder).unwrap();
     std::fs::write(folder.join("passerby.toml"), "max_users = 1000\n").unwrap();
@@ -223,7 +223,7 @@ fn logouts(folder: &Path, count: usize, report: &mut Report) {
     let before = resident_bytes(&server.number());
     let rate = leave(count);
     let grown = mib(resident_bytes(&server.number())) - mib(before);
-    report.figure("logouts of readers who were never made", rate, "/s");
+    report.figure("logouts of readers who were never stored", rate, "/s");
     let what = format!("memory after {count} of them, with max_users = 1000");
     report.targeted(what, grown, "MiB more", AtMost(LOGOUTS_MIB), Weight::Bound);
 }
@@ -278,16 +278,16 @@ fn measure(own: &Own, bench: &Bench) -> bool {
         let lasted_s = bots.lasted_us.div_ceil(1_000_000);
         assert!(
             bots.failure.as_ref().is_none_or(|answer| answer.starts_with("HTTP/1.1 429 ")),
-            "neither made nor refused: {:?}",
+            "neither created nor refused: {:?}",
             bots.failure
         );
-        let made = bots.answers - bots.failed;
-        users += made;
+        let created = bots.answers - bots.failed;
+        users += created;
         report.figure(format!("tried, {name}"), bots.rate(), "/s");
         let networks = if from == From::One64 { 1 } else { PREFIXES };
         let allowed = |(burst, rate): (u64, f64)| burst as f64 + rate * (lasted_s + 1) as f64;
         let most = allowed((OF_ONE.0 * networks, OF_ONE.1 * networks as f64)).min(allowed(OF_ALL));
-        report.targeted(format!("users made, {name}"), made as f64, "", AtMost(most), Weight::Bound);
+        report.targeted(format!("users created, {name}"), created as f64, "", AtMost(most), Weight::Bound);
         report.latency(&format!("check, {name}"), &measured);
         for part in [0.5, 0.99] {
             let ratio = measured.at(part) as f64 / quiet.at(part).max(1) as f64;

@@ -10,7 +10,7 @@
 //! `--seconds S` of a measurement, `--rounds N`, `--only TEXT,…` (parts of the names of what is done), `--quick`, `--smoke`
 //! (everything once, with figures that mean nothing). `PASSERBY_BIN` names another server binary to measure. The
 //! results are also in `target/bench/load.{json,md,svg}`.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench has nobody to hand an error to")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench has no caller to hand an error to")]
 #![allow(clippy::print_stdout, reason = "the results")]
 
 mod peer;

@@ -2,7 +2,7 @@
 //!
 //! Two cores are enough, and other work on them shows: compare figures of one run only. Everything goes through the public
 //! API that the server itself uses, under the server's allocator, and on a real folder where a disk matters.
-#![allow(clippy::unwrap_used, reason = "a bench has nobody to hand an error to")]
+#![allow(clippy::unwrap_used, reason = "a bench has no caller to hand an error to")]
 #![allow(missing_docs, reason = "criterion's macros make public items without docs")]
 
 use std::cell::{Cell, LazyCell};
@@ -71,7 +71,7 @@ impl World {
         assert!(outcomes.await.iter().all(|outcome| *outcome == Outcome::Done));
     }
 
-    /// Sets that make these users.
+    /// Sets that create these users.
     fn creating(&self, ids: &[UserId]) -> Vec<ChangeSet> {
         let at = self.store().clock().now();
         let create = |id: &UserId| Op::Create { id: *id, record: Record::new(at, KIND), extension: None };
@@ -270,7 +270,7 @@ fn access_claims(jti: u32) -> AccessClaims {
     }
 }
 
-// What does a token cost to make and to check: under each algorithm, and when the cache knows it?
+// What does a token cost to create and to check: under each algorithm, and when the cache knows it?
 fn token(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("token");
     for (algorithm, name) in [(Algorithm::EdDSA, "ed25519"), (Algorithm::ES256, "es256"), (Algorithm::HS256, "hs256")] {
@@ -401,7 +401,7 @@ fn sweep(criterion: &mut Criterion) {
     group.finish();
 }
 
-// Worlds are made outside of what criterion calls, which is called for each sample, and only if a filter lets it be.
+// Worlds are built outside of what criterion calls, which is called for each sample, and only if a filter lets it be.
 // Short, so that the whole file takes two minutes: it shows where time goes, and a doubling, but not a percent.
 // What does the largest request at default settings cost, from its text to the stored bytes of a document of 16 KiB: patches that
 // touch as much as they may, and far more, and merge patches of the smallest values and of the numbers that are checked longest?

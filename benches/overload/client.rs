@@ -94,17 +94,17 @@ async fn open_many(address: SocketAddr, count: usize) -> Vec<Connection> {
 
 /// Logins a second on this many connections, each always waiting for one; without the first second.
 pub(crate) async fn closed_loop(address: SocketAddr, connections: usize, seconds: u64) -> f64 {
-    let (clock, made) = (SystemClock::default(), Cell::new(0u64));
+    let (clock, created) = (SystemClock::default(), Cell::new(0u64));
     let (begin_us, end_us) = (1_000_000, seconds * 1_000_000);
     let caller = async |mut connection: Connection| {
         while clock.monotonic_us() < end_us {
             assert_eq!(connection.log_in().await.status, 201);
             let is_timed = (begin_us..end_us).contains(&clock.monotonic_us());
-            made.set(made.get() + u64::from(is_timed));
+            created.set(created.get() + u64::from(is_timed));
         }
     };
     join_all(open_many(address, connections).await.into_iter().map(caller)).await;
-    made.get() as f64 * 1e6 / (end_us - begin_us) as f64
+    created.get() as f64 * 1e6 / (end_us - begin_us) as f64
 }
 
 /// What is offered, whatever the answers take.

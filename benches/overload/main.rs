@@ -8,7 +8,7 @@
 //!
 //! `--smoke` is for CI: the same in less than 25 seconds. The exit code is 1 if an answer is not one of the two, lacks
 //! its `Retry-After`, or memory grows; speed is only printed.
-#![allow(clippy::unwrap_used, reason = "a bench has nobody to hand an error to")]
+#![allow(clippy::unwrap_used, reason = "a bench has no caller to hand an error to")]
 
 mod client;
 mod server;
@@ -145,12 +145,12 @@ async fn measure(bench: &Bench, addresses: Addresses, process: &str, closed_s: u
     }
     // the first second fills the permits
     let whole = &by_second[1..by_second.len() - 1];
-    let made = whole.iter().map(|[made, _]| made).sum::<u64>() as f64 / whole.len() as f64;
+    let created = whole.iter().map(|[created, _]| created).sum::<u64>() as f64 / whole.len() as f64;
     let offered = answers.len() as f64 / open_s as f64;
     report.figure("offered, open loop", offered, "/s");
-    report.figure("logins under overload", made, "/s");
+    report.figure("logins under overload", created, "/s");
     let what = "logins under overload ÷ closed loop";
-    report.targeted(what, made / sustainable, "", AtLeast(0.9), Weight::Speed);
+    report.targeted(what, created / sustainable, "", AtLeast(0.9), Weight::Speed);
     report.figure("answered 503", shed_us.len() as f64 / answers.len() as f64 * 100.0, "%");
     let what = "503 without a Retry-After of 1 to 3 s";
     report.targeted(what, without_retry_after as f64, "", AtMost(0.0), Weight::Bound);

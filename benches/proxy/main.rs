@@ -5,7 +5,7 @@
 //! 10 000 readers with their cookies; rounds of the three alternate, and their ratio is what counts.
 //!
 //! `--seconds S` of a measurement, `--rounds N`, `--smoke` (everything once, with figures that mean nothing).
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench has nobody to hand an error to")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench has no caller to hand an error to")]
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};

@@ -73,7 +73,7 @@ pub(crate) enum Ask {
     Opened,
     /// The process's memory.
     Memory,
-    /// Makes these users. `due`: so long inactive that they expire in an hour.
+    /// Creates these users. `due`: so long inactive that they expire in an hour.
     Create { numbers: Numbers, due: bool },
     /// Lets these users log out.
     LogOut(Numbers),
@@ -81,7 +81,7 @@ pub(crate) enum Ask {
     FillJournal { users: u64, bytes: u64 },
     /// Writes a generation.
     Generate,
-    /// Calls over and over, 256 in flight, and undoes what it made.
+    /// Calls over and over, 256 in flight, and undoes what it did.
     Rate { call: Call, ms: u64 },
     /// Logs in at this rate (1/s) for at least this long, and as long as the disturbance goes on.
     Latency { rate: f64, ms: u64, disturbance: Disturbance },

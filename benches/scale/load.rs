@@ -25,17 +25,17 @@ fn spread(rank: u64, active: u64, of: u64) -> u64 {
     rank * (of / active) + mix(rank) % (of / active)
 }
 
-/// Calls a second with 256 in flight, and the users that this made.
+/// Calls a second with 256 in flight, and the users that this created.
 pub(crate) async fn closed_loop(handle: &Handle, call: Call, ms: u64) -> (f64, Vec<UserId>) {
     let clock = SystemClock::default();
     let end_us = ms * 1000;
-    let (calls, made) = (Cell::new(0u64), RefCell::new(Vec::new()));
+    let (calls, created) = (Cell::new(0u64), RefCell::new(Vec::new()));
     match call {
         Call::Login => {
             let caller = async || {
                 while clock.monotonic_us() < end_us {
                     let user = handle.login(KIND, IdForm::Object).await.unwrap().user;
-                    made.borrow_mut().push(user);
+                    created.borrow_mut().push(user);
                     calls.set(calls.get() + 1);
                 }
             };
@@ -43,7 +43,7 @@ pub(crate) async fn closed_loop(handle: &Handle, call: Call, ms: u64) -> (f64, V
         }
         Call::Refresh { active, of } => {
             let caller = async |first: u64| {
-                // each has users of its own: two refreshes of one at once would be another question
+                // each has users of its own: two refreshes of one at once would be a different question
                 let mut ranks = (first..active).step_by(IN_FLIGHT as usize).cycle();
                 while clock.monotonic_us() < end_us {
                     let user = id(spread(ranks.next().unwrap(), active, of));
@@ -76,7 +76,7 @@ pub(crate) async fn closed_loop(handle: &Handle, call: Call, ms: u64) -> (f64, V
             return (calls.get() as f64 / (clock.monotonic_us() - begin_us) as f64 * 1e6, Vec::new());
         }
     }
-    (calls.get() as f64 / clock.monotonic_us() as f64 * 1e6, made.into_inner())
+    (calls.get() as f64 / clock.monotonic_us() as f64 * 1e6, created.into_inner())
 }
 
 /// What became of the logins of an open loop.

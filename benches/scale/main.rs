@@ -10,7 +10,7 @@
 //! `--smoke` is for CI: 200 000 users in less than a minute. Below a million users, the journal's least length is scaled
 //! down with them, since it would be most of the disk. The exit code is 1 if memory, disk or an answer is not as it
 //! must be; speed is only printed.
-#![allow(clippy::unwrap_used, reason = "a bench has nobody to hand an error to")]
+#![allow(clippy::unwrap_used, reason = "a bench has no caller to hand an error to")]
 
 mod ask;
 mod load;
@@ -92,7 +92,7 @@ struct Scenario {
     round_ms: u64,
     latency_ms: u64,
     opening: Opening,
-    /// Nobody in it.
+    /// Without users.
     empty: PathBuf,
     wrong: u64,
     report: Report,
@@ -167,16 +167,16 @@ impl Scenario {
     fn grow(&mut self) {
         eprintln!("{} users", self.users);
         let mut server = Server::start(&self.opening);
-        let nobody: u64 = server.ask(Ask::Memory);
-        self.report.figure("memory with nobody", mib(nobody), "MiB");
+        let empty: u64 = server.ask(Ask::Memory);
+        self.report.figure("memory without users", mib(empty), "MiB");
         let step = if self.users >= MILLION { MILLION } else { self.users.div_ceil(4) };
         let mut curve = Vec::new();
         let mut peaks = Peaks::default();
         for from in (0..self.users).step_by(usize::try_from(step).unwrap()) {
             let to = (from + step).min(self.users);
-            self.create(&mut server, Numbers::each(from, to), false, "making users");
+            self.create(&mut server, Numbers::each(from, to), false, "creating users");
             let memory: u64 = server.ask(Ask::Memory);
-            let per_user = memory.saturating_sub(nobody) as f64 / to as f64;
+            let per_user = memory.saturating_sub(empty) as f64 / to as f64;
             eprintln!("  {to} users: {per_user:.1} B each, {:.0} MiB", mib(memory));
             curve.push(serde_json::json!({ "users": to, "bytes_per_user": per_user, "resident": memory }));
             let seen: Peaks = server.ask(Ask::Peaks);
@@ -192,7 +192,7 @@ impl Scenario {
         self.check(&mut server, Numbers::each(self.users, self.users + self.part), false);
 
         let before: u64 = server.ask(Ask::Memory);
-        self.report.figure("memory of a user, grown", before.saturating_sub(nobody) as f64 / self.users as f64, "B");
+        self.report.figure("memory of a user, grown", before.saturating_sub(empty) as f64 / self.users as f64, "B");
         server.ask::<Peaks>(Ask::Peaks);
         let took_ms: u64 = server.ask_with_bar(Ask::Generate, "writing a generation", 0);
         let seen: Peaks = server.ask(Ask::Peaks);
@@ -205,14 +205,14 @@ impl Scenario {
             false => (GENERATION_MEMORY, "the same ÷ what it may be: 96 MiB"),
         };
         self.report.targeted(what, grown as f64 / most as f64, "", AtMost(1.0), Weight::Bound);
-        let per_user = after.saturating_sub(nobody) as f64 / self.users as f64;
+        let per_user = after.saturating_sub(empty) as f64 / self.users as f64;
         if self.users >= TARGETED {
             self.report.targeted("memory of a user", per_user, "B", AtMost(72.0), Weight::Speed);
         } else {
             // the tables are laid out for as many as the machine holds
             self.report.figure("memory of a user", per_user, "B");
         }
-        self.report.figure("memory of a user, nobody's included", after as f64 / self.users as f64, "B");
+        self.report.figure("memory of a user, all included", after as f64 / self.users as f64, "B");
         self.report.figure("disk of a user after a generation", seen.disk as f64 / self.users as f64, "B");
 
         let bytes = self.longest_journal();
@@ -274,7 +274,7 @@ impl Scenario {
 
         let active = ACTIVE.min(self.users / 10);
         let logins = self.compare("logins", &mut empty, &mut full, |_| Call::Login);
-        self.create(&mut empty, Numbers::each(0, active), false, "making users");
+        self.create(&mut empty, Numbers::each(0, active), false, "creating users");
         let users = self.users;
         let of = |is_full| if is_full { users } else { active };
         self.compare("checks", &mut empty, &mut full, |is_full| Call::Check { active, of: of(is_full) });
@@ -288,7 +288,7 @@ impl Scenario {
         let mut due = Numbers::each(self.users, self.users);
         for part in PARTS_OF_RATE {
             due = Numbers::each(due.to, due.to + self.part);
-            self.create(&mut full, due, true, "making users who will expire");
+            self.create(&mut full, due, true, "creating users who will expire");
             self.latencies(&mut full, logins / part, &format!("at 1/{part} of the rate"), due.count());
             self.check(&mut full, due, false);
         }
@@ -310,9 +310,9 @@ impl Scenario {
         }
         let (alone, crowded) = (quantile(&mut alone, 0.5) as f64, quantile(&mut crowded, 0.5) as f64);
         let ratio = quantile(&mut ratios, 0.5) as f64 / 1000.0;
-        self.report.figure(format!("{what}, nobody else"), alone, "/s");
+        self.report.figure(format!("{what}, alone"), alone, "/s");
         self.report.figure(format!("{what}, all users"), crowded, "/s");
-        self.report.targeted(format!("{what}, all users ÷ nobody else"), ratio, "", AtLeast(0.9), Weight::Speed);
+        self.report.targeted(format!("{what}, all users ÷ alone"), ratio, "", AtLeast(0.9), Weight::Speed);
         crowded
     }
 
@@ -353,7 +353,7 @@ impl Scenario {
         for round in 0..CHURN_ROUNDS {
             let all = Numbers::each(first + round * part, first + (round + 1) * part);
             let (half, rest) = (Numbers { step: 2, ..all }, Numbers { from: all.from + 1, step: 2, ..all });
-            self.create(&mut server, all, false, "making users");
+            self.create(&mut server, all, false, "creating users");
             self.log_out(&mut server, half, "logging half of them out");
             self.check(&mut server, half, false);
             self.check(&mut server, rest, true);

@@ -35,7 +35,7 @@ const TICKS_PER_ROUND: f64 = 3600.0;
 const WATCH_EVERY: Duration = Duration::from_millis(20);
 const POLL_EVERY: Duration = Duration::from_millis(5);
 
-/// The machine's clock, and how far it has been made to jump.
+/// The machine's clock, and how far it was moved.
 #[derive(Default)]
 struct JumpingClock {
     clock: SystemClock,
@@ -213,8 +213,8 @@ impl Server {
                 json!((self.clock.monotonic_us() - before_us) / 1000)
             }
             Ask::Rate { call, ms } => {
-                let (rate, made) = load::closed_loop(&self.handle, call, ms).await;
-                self.remove(made.into_iter()).await;
+                let (rate, created) = load::closed_loop(&self.handle, call, ms).await;
+                self.remove(created.into_iter()).await;
                 json!(rate)
             }
             Ask::Latency { rate, ms, disturbance } => json!(self.latency(rate, ms, disturbance).await),

@@ -2,10 +2,10 @@
 //!
 //! 15 000 sockets, one for each of as many users, on the release server; and as many on a bare actix-ws echo server of the same
 //! versions, in the same run. Server, echo and clients are processes of their own, since a process may have 20 000 files open.
-//! Memory is taken before the first socket, with all users made, and with all sockets open and quiet.
+//! Memory is taken before the first socket, with all users created, and with all sockets open and quiet.
 //!
 //! `--smoke` is for CI: 1000 sockets. The exit code is 1 if one of the sockets is not open at the end.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench has nobody to hand an error to")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench has no caller to hand an error to")]
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;

@@ -5,7 +5,7 @@
 //! All of it is behind the feature `kit`, with what it depends on. The benches turn it on as a development dependency, so
 //! that a plain `cargo build` of the workspace builds none of it.
 #![cfg(feature = "kit")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench has nobody to hand an error to")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench has no caller to hand an error to")]
 
 mod bench;
 pub mod client;

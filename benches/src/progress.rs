@@ -16,7 +16,7 @@ pub fn steps(total: u64, what: &str) -> ProgressBar {
     bar("{msg} {bar:30} {pos} of {len}", total, what)
 }
 
-/// Of seconds, which pass by themselves.
+/// Of seconds, which pass on their own.
 pub fn seconds(total: u64, what: &str) -> ProgressBar {
     let bar = bar("{msg} {bar:30} {elapsed} of {len} s", total, what);
     let ticking = bar.clone();

@@ -41,7 +41,7 @@ pub(super) fn check(prepared: &Prepared) -> Result<(), Failure> {
     let enabled: Vec<_> = anonymous.into_iter().chain(providers.names()).collect();
     print(&format!(
         "providers: {}\n",
-        if enabled.is_empty() { "none is enabled, so nobody can log in".to_owned() } else { enabled.join(", ") }
+        if enabled.is_empty() { "none is enabled, so no one can log in".to_owned() } else { enabled.join(", ") }
     ));
     notes(settings, providers).iter().for_each(say);
     let found = look_at_data(settings, &mut faults);
@@ -77,7 +77,7 @@ fn look_at_data(settings: &Settings, faults: &mut Faults) -> Data {
     }
     // looking into a folder takes its lock, whose file would then belong to the user who checks
     if !folder.join("LOCK").exists() && !folder.join("CURRENT").exists() {
-        print("data: none yet; the first start makes it\n");
+        print("data: none yet; the first start creates it\n");
         return Data::New;
     }
     for generation in std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
@@ -121,7 +121,7 @@ fn look_at_keys(settings: &Settings, data: &Data, faults: &mut Faults) {
     };
     let count = keys.list().len();
     match keys.ring() {
-        // the first start makes them, but not once users' tokens were signed by them
+        // the first start creates them, but not once users' tokens were signed by them
         Err(KeyError::NoneSigns(_)) if !matches!(data, Data::InUse | Data::Users(1..)) => {}
         Err(error) => return faults.add(Failure::other(format!("{}: {error}", folder.display()))),
         Ok(_) => {}
@@ -130,7 +130,7 @@ fn look_at_keys(settings: &Settings, data: &Data, faults: &mut Faults) {
         if let Err(why) = try_writing(folder) {
             return faults.add(Failure::other(format!("keys: {why}")));
         }
-        print(&format!("keys: {count} in {}; the next start makes what is missing\n", folder.display()));
+        print(&format!("keys: {count} in {}; the next start creates what is missing\n", folder.display()));
     } else {
         print(&format!("keys: {count} in {}\n", folder.display()));
     }

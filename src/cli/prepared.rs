@@ -70,7 +70,7 @@ pub(super) fn notes(settings: &Settings, providers: &Configured) -> Vec<Note> {
     if settings.test {
         notes.push(Note::warning(format!("--test: {FOR_TESTS}")));
     }
-    if providers.nobody_can_come() {
+    if providers.no_one_can_log_in() {
         notes.push(Note::warning(
             "no provider is enabled, so no user can log in or be created: enable anon-user in the app folder's \
              auth/providers.json, or another provider (passerby config --explain, provider.*)",

@@ -81,7 +81,7 @@ impl Loaded {
         find(&self.merged, key).and_then(Value::origin)
     }
 
-    /// The settings that differ in another loading, by their keys. Providers and meters are one each.
+    /// The settings that differ when loaded again, by their keys. Providers and meters are one each.
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         let kind = |loaded: &Self, key: &str| find(&loaded.merged, key).map(|value| value.kind.clone());
         let of_table = TABLE.iter().map(|setting| setting.key).filter(|key| kind(self, key) != kind(other, key));

@@ -1,4 +1,4 @@
-//! What a connection's listener, the application and a socket tell one another of it.
+//! What a connection's listener, the application and a socket tell each other about it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -62,7 +62,7 @@ impl<E: ApiError> HttpServiceFactory for Endpoint<E> {
     }
 }
 
-/// For a known path with another method than these (RFC 9110 §15.5.6), in the form of its API; `OPTIONS` asks which they are.
+/// For a known path with a method other than these (RFC 9110 §15.5.6), in the form of its API; `OPTIONS` asks which they are.
 pub(crate) fn other_than(
     methods: impl Into<String>,
     refusal: impl Fn(&HttpRequest, &Context) -> HttpResponse + Clone + 'static,

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn not_more_of_them_is_told_than_anybody_reads() {
+    fn no_more_of_them_is_listed_than_people_read() {
         let body: Map<String, Value> = (0..1000).map(|n| (format!("{n:0>100}"), Value::Null)).collect();
         let refused = only(&body, &[], "this request").unwrap_err();
         let (names, rest) = refused.0.split_once(" and 992 more are no fields of this request").unwrap();

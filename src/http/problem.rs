@@ -359,7 +359,7 @@ impl From<TokenError> for Problem {
 
 pub(crate) type Answer = Result<HttpResponse, Problem>;
 
-/// For a known path with another method than these.
+/// For a known path with a method other than these.
 pub(crate) fn other_method(methods: &'static str) -> Route {
     endpoint::other_than(methods, |_, context| Problem::method_not_allowed().respond(context))
 }

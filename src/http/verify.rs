@@ -124,8 +124,8 @@ impl Wish {
 /// browser here, but not have it say `X-Forwarded-Uri` (S21).
 fn is_asked_by_proxy(request: &HttpRequest, wish: &Wish) -> bool {
     let has = |name: &str| request.headers().contains_key(name);
-    let by_itself = has("sec-fetch-site") && !has("x-forwarded-uri") && !has("x-forwarded-method");
-    !by_itself || !(wish.creates || wish.meter.is_some())
+    let is_direct = has("sec-fetch-site") && !has("x-forwarded-uri") && !has("x-forwarded-method");
+    !is_direct || !(wish.creates || wish.meter.is_some())
 }
 
 /// Whether the visitor's request changes nothing (RFC 9110 §9.2.1), as far as the proxy says what it is.
@@ -313,17 +313,17 @@ async fn by_cookie(request: &HttpRequest, context: &Context, wish: &Wish) -> Res
         }
         Found::Lazy(cookie) => {
             let user = cookie.user;
-            let is_made = || context.handle.exists(&user);
-            let made = match context.server.budgets.spend_on_reader(&user, client(request, context), is_made) {
+            let exists = || context.handle.exists(&user);
+            let created = match context.server.budgets.spend_on_reader(&user, client(request, context), exists) {
                 Ok(paid) => {
-                    let made = context.handle.make_lazily(&user).await;
+                    let created = context.handle.make_lazily(&user).await;
                     let costs = u64::from(paid.is_some());
-                    context.server.budgets.kept_if_stored(client(request, context), costs, made).map(Some)
+                    context.server.budgets.kept_if_stored(client(request, context), costs, created).map(Some)
                 }
                 // the reader keeps the id, and is stored when there is a budget again
                 Err(_) => Ok(None),
             };
-            match made {
+            match created {
                 Ok(Some(session)) => {
                     let response = Passed::lazily(session.user).response(context, wish);
                     let mut response = metered(context, wish, Some(&session.user), response).await?;

@@ -223,7 +223,7 @@ pub struct Budgets {
     /// How often a password had to wait for a proof of work.
     busy: AtomicU64,
     /// Readers of lazy cookies who are being created: one request of each has paid.
-    making: Mutex<HashSet<UserId>>,
+    creating: Mutex<HashSet<UserId>>,
 }
 
 /// Held while a reader is being created.
@@ -234,7 +234,7 @@ pub struct Paid<'a> {
 
 impl Drop for Paid<'_> {
     fn drop(&mut self) {
-        self.budgets.making.lock().remove(&self.user);
+        self.budgets.creating.lock().remove(&self.user);
     }
 }
 
@@ -262,7 +262,7 @@ impl Budgets {
             clock,
             shares: None,
             busy: AtomicU64::new(0),
-            making: Mutex::default(),
+            creating: Mutex::default(),
         }
     }
 
@@ -369,8 +369,8 @@ impl Budgets {
         self.shares.as_ref().map_or([0; 2], |(users, documents)| [users.refused(), documents.refused()])
     }
 
-    /// Takes one for making the reader of a lazy cookie. Of many requests that come with it at once, as a page and its pictures do,
-    /// one pays; `is_made` says whether that has been done.
+    /// Takes one for creating the reader of a lazy cookie. Of many requests that come with it at once, as a page and its pictures do,
+    /// one pays; `exists` says whether that has been done.
     ///
     /// # Errors
     /// [`OverBudget`] says when there is one again.
@@ -378,14 +378,14 @@ impl Budgets {
         &self,
         user: &UserId,
         client: IpAddr,
-        is_made: impl FnOnce() -> bool,
+        exists: impl FnOnce() -> bool,
     ) -> Result<Option<Paid<'_>>, OverBudget> {
-        let mut making = self.making.lock();
-        if making.contains(user) || is_made() {
+        let mut creating = self.creating.lock();
+        if creating.contains(user) || exists() {
             return Ok(None);
         }
         self.spend(Spend::Create, client)?;
-        making.insert(*user);
+        creating.insert(*user);
         Ok(Some(Paid { budgets: self, user: *user }))
     }
 
@@ -420,7 +420,7 @@ impl Budgets {
         [&self.create, &self.link, &self.bad_tokens, &self.work].iter().map(|budget| budget.held()).sum()
     }
 
-    /// How often each was refused: making users, trying identities, bad tokens, challenges.
+    /// How often each was refused: creating users, trying identities, bad tokens, challenges.
     pub fn refused(&self) -> [u64; 4] {
         [&self.create, &self.link, &self.bad_tokens, &self.work].map(|budget| budget.refused.load(Ordering::Relaxed))
     }

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_and_who_counts_no_networks_have_only_the_bound_of_all() {
+    fn this_machine_and_servers_without_limits_have_only_the_bound_of_all() {
         for (places, client) in [(Places::new(3, Some(1)), "127.0.0.1"), (Places::new(3, None), "192.0.2.1")] {
             let held: Vec<_> = (0..3).map_while(|_| take(&places, client).ok()).collect();
             assert_eq!((held.len(), take(&places, client).err()), (3, Some(NoPlace::Full)));

@@ -94,7 +94,7 @@ pub struct Challenges {
     /// Signs their solutions, so that taking a proof needs no PBKDF2.
     key_secret: Zeroizing<String>,
     solved: Mutex<Solved>,
-    made: AtomicU64,
+    issued: AtomicU64,
     taken: AtomicU64,
     refused: AtomicU64,
 }
@@ -102,8 +102,8 @@ pub struct Challenges {
 /// What became of challenges so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
-    /// Made.
-    pub made: u64,
+    /// Issued.
+    pub issued: u64,
     /// Proofs taken.
     pub taken: u64,
     /// Proofs refused.
@@ -122,7 +122,7 @@ impl Challenges {
             secret: secret(),
             key_secret: secret(),
             solved: Mutex::default(),
-            made: AtomicU64::new(0),
+            issued: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         }
@@ -130,9 +130,9 @@ impl Challenges {
 
     /// What became of them so far.
     pub fn counts(&self) -> Counts {
-        let [made, taken, refused] =
-            [&self.made, &self.taken, &self.refused].map(|counter| counter.load(Ordering::Relaxed));
-        Counts { made, taken, refused }
+        let [issued, taken, refused] =
+            [&self.issued, &self.taken, &self.refused].map(|counter| counter.load(Ordering::Relaxed));
+        Counts { issued, taken, refused }
     }
 
     /// How many solved ones are remembered now.
@@ -146,7 +146,7 @@ impl Challenges {
     ///
     /// # Errors
     /// The library's; none is known.
-    pub fn make(
+    pub fn issue(
         &self,
         client: IpAddr,
         doublings: u32,
@@ -179,7 +179,7 @@ impl Challenges {
             parallelism: None,
             salt: hex(salt),
         };
-        self.made.fetch_add(1, Ordering::Relaxed);
+        self.issued.fetch_add(1, Ordering::Relaxed);
         altcha::sign_challenge(
             &HmacAlgorithm::Sha256,
             &mut parameters,

@@ -36,7 +36,7 @@ const MOST_WAITING: usize = 1000;
 const MOST_AT_ONCE: usize = 4;
 /// One try takes no longer.
 const TRY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Pauses between attempts. Some receivers turn the first one away for minutes; the last is made while the token (30 min)
+/// Pauses between attempts. Some receivers turn the first one away for minutes; the last comes while the token (30 min)
 /// is still good.
 const PAUSES: [Duration; 4] =
     [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(120), Duration::from_secs(600)];

@@ -109,7 +109,7 @@ async fn what_cannot_pass_is_given_up_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_receiver_that_says_nothing_is_left_and_those_who_pause_hold_nobody_up() {
+async fn a_silent_receiver_is_given_up_and_slow_ones_delay_no_others() {
     let silent = Scripted { hang: true, ..Scripted::default() };
     let (mailer, deliveries) = mailer(&silent);
     mailer.send(mail("a@example.test")).unwrap();
@@ -149,7 +149,7 @@ async fn the_queue_is_bounded_and_has_room_again_afterwards() {
 }
 
 #[tokio::test]
-async fn when_nobody_delivers_mails_are_refused() {
+async fn when_no_one_delivers_e_mails_are_refused() {
     let (mailer, deliveries) = mailer(&Scripted::default());
     drop(deliveries);
     assert_eq!(mailer.send(mail("a@example.test")), Err(QueueFull));

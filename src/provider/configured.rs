@@ -44,14 +44,14 @@ impl Configured {
         secrets: &Secrets,
         outbound: &Outbound,
     ) -> Result<Self, SettingsErrors> {
-        let mut made = Self { anon_user_enabled: folder.anon_user_enabled, ..Self::default() };
+        let mut read = Self { anon_user_enabled: folder.anon_user_enabled, ..Self::default() };
         let mut wrong = SettingsErrors::default();
         for (name, content) in &folder.identity {
             let file = folder.file_of(name);
             match kind_of(name) {
                 Some(kind) => {
                     let given = Given { name, file, path: name, content, app_id, secrets, outbound };
-                    made.add(kind, &given, &mut wrong);
+                    read.add(kind, &given, &mut wrong);
                 }
                 None => wrong.push(SettingsError::of_key(file, name, "there is no such provider")),
             }
@@ -60,7 +60,7 @@ impl Configured {
         for (kind, table) in KINDS.iter().filter_map(|kind| Some((kind, kind.table?))) {
             for (one, content) in tables.several(table).filter(|_| kind.is_of_several()) {
                 let (name, path) = (format!("{}{one}", kind.name), format!("provider.{table}.{one}"));
-                made.add(
+                read.add(
                     kind,
                     &Given { name: &name, file, path: &path, content, app_id, secrets, outbound },
                     &mut wrong,
@@ -76,9 +76,9 @@ impl Configured {
                 continue;
             }
             let content = if is_switch { &nothing } else { content };
-            made.add(kind, &Given { name, file, path: &path, content, app_id, secrets, outbound }, &mut wrong);
+            read.add(kind, &Given { name, file, path: &path, content, app_id, secrets, outbound }, &mut wrong);
         }
-        wrong.or(made)
+        wrong.or(read)
     }
 
     fn add(&mut self, kind: &'static Kind, given: &Given<'_>, wrong: &mut SettingsErrors) {
@@ -107,8 +107,8 @@ impl Configured {
         self.plans.values().any(|(_, plan)| plan.needs.public_url)
     }
 
-    /// Whether no provider is enabled that makes users or lets anybody in: API keys alone do not, since accounts make them.
-    pub fn nobody_can_come(&self) -> bool {
+    /// Whether no provider is enabled that creates users or logs anyone in: API keys alone do not, since accounts create them.
+    pub fn no_one_can_log_in(&self) -> bool {
         !self.anon_user_enabled && self.names().all(|name| name == API_KEY)
     }
 }

@@ -41,10 +41,10 @@ impl<'a> Options<'a> {
     }
 
     /// The result, if nothing was wrong.
-    pub(super) fn finish<T>(&self, made: Result<T, Told>) -> Result<T, SettingsErrors> {
+    pub(super) fn finish<T>(&self, read: Result<T, Told>) -> Result<T, SettingsErrors> {
         let faults = self.faults.all.take();
-        match made {
-            Ok(made) => faults.or(made),
+        match read {
+            Ok(read) => faults.or(read),
             Err(Told) => Err(faults),
         }
     }

@@ -49,7 +49,7 @@ pub fn check_folder(settings: &Settings, files: &dyn Files) -> Result<bool, Star
 /// A folder without `APP_ID` is one whose first start was cut short, which has no users yet.
 ///
 /// # Errors
-/// It has users, and under another app id all of them would be refused.
+/// It has users, and under a different app id all of them would be refused.
 pub fn must_have_no_users(settings: &Settings, users: usize) -> Result<(), StartError> {
     match users {
         0 => Ok(()),

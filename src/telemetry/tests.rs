@@ -25,7 +25,7 @@ impl Write for Slow {
 }
 
 #[test]
-fn who_logs_never_waits_for_who_reads_and_what_has_no_room_is_counted() {
+fn logging_never_waits_for_the_reader_and_what_has_no_room_is_counted() {
     static LOST: AtomicU64 = AtomicU64::new(0);
     let ((let_write, may_write), (written, lines)) = (mpsc::channel(), mpsc::channel());
     let mut log = Lines::to(Slow { may_write, written }, &LOST, ManualClock::new()).unwrap();

@@ -213,7 +213,7 @@ impl KeyStore {
         // younger than the one before, even if the wall clock went back: the newest signs
         let created_s = self.signing(purpose).map_or(now_s, |key| now_s.max(key.created_s + 1));
         let key = Arc::new(Key::generate(purpose, algorithm, entropy, created_s)?);
-        let made = info(&key, KeyState::Signing);
+        let created = info(&key, KeyState::Signing);
         self.make_dir()?;
         // the new key first: a crash in between leaves two that sign, and the newer one is taken
         self.write(&key, KeyState::Signing)?;
@@ -221,7 +221,7 @@ impl KeyStore {
         for (key, state) in self.settle() {
             self.write(&key, state)?;
         }
-        Ok(made)
+        Ok(created)
     }
 
     /// Leaves one signing key for each use, the newest. Returns those whose state now differs from their file.

@@ -182,7 +182,7 @@ pub enum KeyError {
     /// There is no such key.
     #[error("there is no key {0}")]
     Unknown(KeyId),
-    /// The key that signs cannot be taken away.
+    /// The key that signs cannot be removed.
     #[error("key {0} is the one that signs: rotate first, then retire it")]
     StillSigns(KeyId),
     /// An export under no passphrase would be no secret.

@@ -410,7 +410,7 @@ fn others_can_verify_es256_with_the_published_key() {
 
 /// S29: while the algorithm changes both keys are published, and tokens of both are good.
 #[test]
-fn another_algorithm_is_a_rotation() {
+fn a_different_algorithm_is_a_rotation() {
     let mut world = World::new(Algorithm::EdDSA);
     let dir = world._root.path().join("keys");
     let mut tokens = vec![world.tokens.access(&access_claims(SessionKind::V1))];

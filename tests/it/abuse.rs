@@ -23,7 +23,7 @@ async fn from(server: &TestServer, what: &str, client: &str, body: String) -> An
 /// S35: one /48 that guesses as fast as it can fills no queue and no budget of those elsewhere. Those of its own block
 /// work for their place, or wait where no work is known.
 #[actix_web::test]
-async fn who_knows_the_password_gets_in_while_one_block_floods_the_hashing() {
+async fn the_right_password_gets_in_while_one_block_floods_the_hashing() {
     World::new()
         .file("[provider.local_userpass]\nconfig = { autoConfirm = true }\n")
         .set("trusted_proxies", "127.0.0.0/8")
@@ -272,7 +272,7 @@ async fn the_last_session_of_a_user_gives_the_room_back_and_no_other() {
 
 /// S35: a token that was refreshed, or a login at an account that a visit became part of, are no reasons to be counted for the whole window.
 #[actix_web::test]
-async fn who_refreshes_or_becomes_part_of_an_account_gives_back_the_room_of_one() {
+async fn a_user_who_refreshes_or_joins_an_account_gives_back_the_room_of_one() {
     accounts::world()
         .set("trusted_proxies", "127.0.0.0/8")
         .set("max_users", "1000")

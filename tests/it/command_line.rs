@@ -199,7 +199,7 @@ fn sighup_takes_the_log_filter_and_kills_nothing() {
 }
 
 #[test]
-fn a_demo_runs_beside_a_server_and_another_demo() {
+fn a_demo_runs_beside_a_server_and_a_second_demo() {
     let demo = || {
         let mut command = passerby();
         // an operator has variables for the server

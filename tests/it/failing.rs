@@ -41,7 +41,7 @@ async fn no_code_is_used_up_while_nothing_can_be_stored() {
 
 /// S41: when the store cannot write, no user is called dead, not even one who is; what changes nothing goes on.
 #[actix_web::test]
-async fn a_disk_that_fails_makes_errors_of_the_server_and_none_of_the_client() {
+async fn a_failing_disk_causes_errors_of_the_server_and_none_of_the_client() {
     for mode in [Mode::SyncsFail, Mode::Full] {
         World::new()
             .serve(async |server| {
@@ -65,7 +65,7 @@ async fn a_disk_that_fails_makes_errors_of_the_server_and_none_of_the_client() {
                 assert_eq!(server.ask_admin("GET /healthz").await.status, 200);
                 assert_eq!(server.metric("passerby_writable").await, 0);
 
-                nobody_is_called_dead(server, &gone.access, &gone.refresh).await;
+                no_user_is_called_dead(server, &gone.access, &gone.refresh).await;
                 // what would change something
                 for (what, token) in [(LOGOUT, &app.refresh), (DELETE, &app.access)] {
                     let answer = server.call(what).bearer(token).send().await;
@@ -102,7 +102,7 @@ async fn a_disk_that_fails_makes_errors_of_the_server_and_none_of_the_client() {
 }
 
 /// Every endpoint with every bad token: 503, and never 401.
-async fn nobody_is_called_dead(server: &TestServer, dead_access: &str, dead_refresh: &str) {
+async fn no_user_is_called_dead(server: &TestServer, dead_access: &str, dead_refresh: &str) {
     let endpoints = [PROFILE, DELETE, LINK, REFRESH, LOGOUT, VIEW, END, DELETE_USER, ROTATE];
     for what in endpoints {
         let tokens = [None, Some("null"), Some("garbage"), Some("a.b.c"), Some(dead_access), Some(dead_refresh)];
@@ -128,7 +128,7 @@ async fn nobody_is_called_dead(server: &TestServer, dead_access: &str, dead_refr
 
 /// S41: an access token that expired, and users whose time ran out, are not called dead either.
 #[actix_web::test]
-async fn time_that_runs_out_while_the_disk_fails_ends_nobody_to_their_face() {
+async fn time_that_runs_out_while_the_disk_fails_is_no_refusal() {
     World::new()
         .serve(async |server| {
             let (app, v1) = (server.log_in().await, server.log_in_v1().await);

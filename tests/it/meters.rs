@@ -113,7 +113,7 @@ async fn uses_of_users_who_become_one_add_up_or_the_larger_counts() {
 
 /// What counts is for a proxy to ask. A page anywhere can send a browser to Passerby's own address, with the reader's cookie.
 #[actix_web::test]
-async fn a_browser_that_asks_by_itself_counts_nothing() {
+async fn a_browser_that_asks_directly_counts_nothing() {
     World::new()
         .file(METERS)
         .serve(async |server| {
@@ -257,7 +257,7 @@ async fn concurrent_views_never_count_too_little_or_too_much() {
 
 /// A lazy cookie of a stored reader is no way round budgets and meters.
 #[actix_web::test]
-async fn a_made_reader_whose_browser_lost_the_answer_is_counted_as_that_reader() {
+async fn a_stored_reader_whose_browser_lost_the_answer_is_counted_as_that_reader() {
     World::new()
         .file(METERS)
         .set("trusted_proxies", "127.0.0.0/8")

@@ -192,7 +192,7 @@ async fn tokens_in_a_query_are_not_accepted() {
 
 /// S2: the store holds nothing that logs a user in, and without the keys it does not even start.
 #[actix_web::test]
-async fn the_store_without_the_keys_logs_nobody_in() {
+async fn the_store_without_the_keys_logs_no_one_in() {
     let keys = tempfile::tempdir().unwrap();
     let keys = keys.path().join("keys");
     let world = World::new().set("keys_dir", &keys.display().to_string());
@@ -292,7 +292,7 @@ async fn the_events_of_a_life_are_log_lines() {
 
 /// A user who goes to make room has an event, and one line says how many went.
 #[actix_web::test]
-async fn who_is_given_up_has_an_event_and_the_log_says_how_many() {
+async fn a_user_who_is_given_up_has_an_event_and_the_log_says_how_many() {
     let captured = Captured::begin();
     World::new()
         .set("max_users", "20")

@@ -17,7 +17,7 @@ fn payload(token: &str) -> Value {
 }
 
 #[actix_web::test]
-async fn a_session_is_made_from_nothing_or_from_the_bearer_mode() {
+async fn a_session_begins_with_no_body_or_in_the_bearer_mode() {
     World::new()
         .serve(async |server| {
             for body in ["", " ", "{}", "null", r#"{"mode":"bearer"}"#, r#"{"mode":null,"provider":null}"#] {

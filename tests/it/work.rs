@@ -41,7 +41,7 @@ async fn proof(server: &TestServer, client: &str) -> String {
 
 /// S35: soft limit, work, hard limit.
 #[actix_web::test]
-async fn beyond_the_budget_a_proof_of_work_makes_a_user_until_the_budget_of_proofs_is_used_up_too() {
+async fn beyond_the_budget_a_proof_of_work_creates_a_user_until_the_budget_of_proofs_is_used_up_too() {
     world()
         .serve(async |server| {
             for body in [json!({}), json!({ "altcha": "not even looked at while there is a budget" })] {
@@ -104,7 +104,7 @@ async fn beyond_the_budget_a_proof_of_work_makes_a_user_until_the_budget_of_proo
 
 /// A client may have solved its challenge long ago when a server that stood still goes on.
 #[actix_web::test]
-async fn a_stall_of_ours_makes_no_proof_late() {
+async fn a_stall_of_the_server_makes_no_proof_late() {
     world()
         .serve(async |server| {
             let proof = proof(server, HERE).await;

@@ -34,7 +34,7 @@ fn a_code_is_worth_something_once() {
 }
 
 #[test]
-fn of_many_who_redeem_it_at_once_one_gets_it() {
+fn of_many_that_redeem_it_at_once_one_gets_it() {
     let codes = Arc::new(codes());
     for round in 0..50 {
         let code = issue(&codes, "a", round, NOW).text().to_owned();
@@ -55,7 +55,7 @@ fn it_is_worth_nothing_from_its_last_second_on() {
 }
 
 #[test]
-fn one_too_many_ends_the_owners_oldest_and_nobody_elses() {
+fn one_too_many_ends_the_owners_oldest_and_no_one_elses() {
     let codes = codes();
     let other = issue(&codes, "b", 99, NOW);
     let own: Vec<_> = (0..4).map(|number| issue(&codes, "a", number, NOW)).collect();
@@ -85,7 +85,7 @@ fn when_there_are_too_many_no_more_are_given_out_until_some_have_ended() {
 }
 
 #[test]
-fn a_code_of_one_kind_is_nothing_as_another() {
+fn a_code_of_one_kind_is_worth_nothing_as_a_different_one() {
     for kind in CodeKind::ALL {
         let (code, hash) = Code::new(kind, &SystemEntropy::default());
         for other in CodeKind::ALL {

@@ -292,7 +292,7 @@ fn register(registry: &mut Registry, server: &Server) {
             "Requests that waited for their turn because of the work on documents that they ask for",
             server.data_work.waited(),
         ),
-        ("challenges_made", "Proofs of work that were asked for", proofs.made),
+        ("challenges_made", "Proofs of work that were asked for", proofs.issued),
         ("proofs_taken", "Proofs of work that were accepted", proofs.taken),
         ("proofs_refused", "Proofs of work that were wrong, late, used or of a different network", proofs.refused),
     ] {

@@ -174,7 +174,7 @@ fn address(email: &str) -> String {
 pub(crate) async fn call_confirmation(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
     let (body, userpass) = asked(&request, &context, payload, Costs::Mail).await?;
     let email = text(&body, "email")?;
-    if userpass.confirms_by_itself() {
+    if userpass.confirms_automatically() {
         Err(automatic(email))
     } else {
         resend_confirmation(&request, &context, userpass, email).await

@@ -89,7 +89,7 @@ async fn a_connection_on_which_nothing_is_owed_may_rest_for_its_time_and_go_on()
 }
 
 #[test]
-fn a_proxy_that_is_trusted_is_not_counted_and_everybody_else_is() {
+fn a_trusted_proxy_is_not_counted_and_everyone_else_is() {
     let trusted = ["10.0.0.0/8".parse().unwrap()];
     let counted = |peer: &str| counted(&trusted, peer.parse().unwrap());
     assert_eq!([counted("10.1.2.3"), counted("::ffff:10.1.2.3"), counted("127.0.0.1")], [None; 3]);

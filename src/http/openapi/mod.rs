@@ -180,7 +180,7 @@ fn document() -> Value {
     document
 }
 
-/// Adds the members of one object to another, besides those that it has.
+/// Adds the members of one object to a second one, besides those that it has.
 fn add_members(schema: &mut Value, options: &impl Serialize) {
     // the simplest form of a schema of one choice is that choice, which then has its members
     simplify(schema);

@@ -44,7 +44,7 @@ pub(crate) enum CustomToken {
     Name,
 }
 
-/// Codes of another session.
+/// Codes of a different session.
 #[derive(Serialize, ToSchema)]
 pub(crate) enum Transfer {
     #[serde(rename = "transfer")]
@@ -334,7 +334,7 @@ pub(crate) struct ApiKeyChange {
 #[schema(example = json!({"visits": 3, "theme": "dark"}))]
 pub(crate) struct UserDocument(HashMap<String, Value>);
 
-/// A merge patch (RFC 7396): what is in it is set, what is null in it is taken away.
+/// A merge patch (RFC 7396): what is in it is set, what is null in it is removed.
 #[derive(ToSchema)]
 #[schema(example = json!({"theme": "light", "draft": null}))]
 pub(crate) struct MergePatch(HashMap<String, Value>);

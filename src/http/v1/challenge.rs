@@ -29,7 +29,7 @@ pub(crate) async fn challenge(request: HttpRequest, context: Data<Context>) -> A
     let client = client(&request, &context);
     let doublings = server.budgets.challenge(client)?;
     let challenge =
-        server.challenges.make(client, doublings, server.clock().running(), server.wall_s(), &*server.entropy);
+        server.challenges.issue(client, doublings, server.clock().running(), server.wall_s(), &*server.entropy);
     let challenge = challenge.map_err(|error| {
         tracing::error!(%error, "no challenge could be issued");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "no challenge could be issued")

@@ -153,10 +153,10 @@ async fn by_cookie(request: &HttpRequest, context: &Context, body: &Map<String, 
     };
     let server = &context.server;
     // of many requests for one reader, one pays
-    let (made, costs) = match lazy {
+    let (created, costs) = match lazy {
         Some(user) => {
-            let is_made = || context.handle.exists(&user);
-            let paid = server.budgets.spend_on_reader(&user, client(request, context), is_made);
+            let exists = || context.handle.exists(&user);
+            let paid = server.budgets.spend_on_reader(&user, client(request, context), exists);
             // held until the reader is created
             let (_paid, costs) = match paid {
                 Ok(paid) => {
@@ -168,19 +168,19 @@ async fn by_cookie(request: &HttpRequest, context: &Context, body: &Map<String, 
                     (None, 1)
                 }
             };
-            let made = match context.handle.make_lazily(&user).await {
+            let created = match context.handle.make_lazily(&user).await {
                 Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => None,
                 other => Some(other),
             };
-            (made, costs)
+            (created, costs)
         }
         None => {
             afford(request, context, Spend::Create, body)?;
             (None, 1)
         }
     };
-    let created = match made {
-        Some(made) => made,
+    let created = match created {
+        Some(created) => created,
         None => context.handle.login(SessionKind::Cookie, IdForm::TimeOrdered).await,
     };
     let live = server.budgets.kept_if_stored(client(request, context), costs, created)?;

@@ -100,14 +100,14 @@ pub(crate) async fn refresh_session(request: HttpRequest, context: Data<Context>
 
 /// Ends the session.
 ///
-/// An anonymous user is gone with it. Of a browser the reader's cookie is taken away.
+/// An anonymous user is gone with it. A browser's reader cookie is removed.
 #[utoipa::path(delete, path = "/v1/session", tag = "Sessions", operation_id = "endSession", security(("access_token" = []), ("reader_cookie" = [])),
     responses((status = 204, description = "The session has ended.")),
     extensions(("x-problems" = json!("object session write"))))]
 pub(crate) async fn end_session(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
     read::none(&request, &context, payload).await?;
-    if let Some(user) = leaves_before_being_made(&request, &context)? {
-        return end_unmade(&request, &context, &user).await;
+    if let Some(user) = leaves_unstored(&request, &context)? {
+        return end_unstored(&request, &context, &user).await;
     }
     let live = authenticate(&request, &context, Scope::Data)?;
     within_time(&context, context.handle.logout(&live.user, live.number)).await?;
@@ -121,8 +121,8 @@ pub(crate) async fn end_session(request: HttpRequest, context: Data<Context>, pa
     extensions(("x-problems" = json!("object account write"))))]
 pub(crate) async fn delete_user(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
     read::none(&request, &context, payload).await?;
-    if let Some(user) = leaves_before_being_made(&request, &context)? {
-        return end_unmade(&request, &context, &user).await;
+    if let Some(user) = leaves_unstored(&request, &context)? {
+        return end_unstored(&request, &context, &user).await;
     }
     let live = authenticate(&request, &context, Scope::Account)?;
     within_time(&context, context.handle.delete(&live.user, Cause::DeletedByUser)).await?;
@@ -131,7 +131,7 @@ pub(crate) async fn delete_user(request: HttpRequest, context: Data<Context>, pa
 }
 
 /// The reader who is not stored yet and logs out.
-fn leaves_before_being_made(request: &HttpRequest, context: &Context) -> Result<Option<UserId>, Problem> {
+fn leaves_unstored(request: &HttpRequest, context: &Context) -> Result<Option<UserId>, Problem> {
     if request.headers().contains_key(header::AUTHORIZATION) || !request.headers().contains_key(header::COOKIE) {
         return Ok(None);
     }
@@ -143,8 +143,8 @@ fn leaves_before_being_made(request: &HttpRequest, context: &Context) -> Result<
 }
 
 /// Ends the id of a lazy cookie, whose reader a concurrent request may be creating. That is kept for as long as the cookie is good, so it
-/// takes from the budget for making readers; beyond that, and when as many are kept as may be, the browser's cookie is all that ends.
-async fn end_unmade(request: &HttpRequest, context: &Context, user: &UserId) -> Answer {
+/// takes from the budget for creating readers; beyond that, and when as many are kept as may be, the browser's cookie is all that ends.
+async fn end_unstored(request: &HttpRequest, context: &Context, user: &UserId) -> Answer {
     let (budgets, client) = (&context.server.budgets, client(request, context));
     if budgets.spend(Spend::Create, client).is_err() {
         return Ok(gone(request, context));

@@ -106,7 +106,7 @@ fn a_block_has_the_budget_of_a_few_and_one_of_its_networks_cannot_use_it_up() {
 
 /// S35: ten million prefixes, and the memory of a few.
 #[test]
-fn memory_is_bounded_however_many_prefixes_come_and_who_was_there_keeps_its_budget() {
+fn memory_is_bounded_however_many_prefixes_come_and_known_ones_keep_their_budgets() {
     let (budgets, clock) = budgets(&rules(), 1000);
     let known = v4(0);
     assert!(budgets.spend(Spend::Create, known).is_ok());
@@ -122,7 +122,7 @@ fn memory_is_bounded_however_many_prefixes_come_and_who_was_there_keeps_its_budg
 
 /// A page and its thirty pictures are one reader.
 #[test]
-fn of_many_requests_that_make_one_reader_one_pays() {
+fn of_many_requests_that_create_one_reader_one_pays() {
     let (budgets, _) = budgets(&rules(), 1000);
     let user = |n| UserId::from_bytes([n; 16]);
     let pay = |n, made: bool| budgets.spend_on_reader(&user(n), v4(1), || made);

@@ -31,7 +31,7 @@ fn blocks_take_turns_and_networks_within_them() {
 }
 
 #[test]
-fn who_comes_to_a_full_queue_takes_the_last_place_of_whoever_has_the_most() {
+fn a_newcomer_to_a_full_queue_takes_the_last_place_of_the_network_with_the_most() {
     let mut queue = FairQueue::new(4);
     let flood = ["2001:db8::1", "2001:db8:0:1::1", "2001:db8:0:1::1", "2001:db8:0:1::1"];
     for (number, address) in (0..).zip(flood) {
@@ -46,7 +46,7 @@ fn who_comes_to_a_full_queue_takes_the_last_place_of_whoever_has_the_most() {
 }
 
 #[test]
-fn when_half_is_taken_those_work_who_have_their_share_of_it() {
+fn when_half_is_taken_networks_that_have_their_share_must_work() {
     let mut queue = FairQueue::new(8);
     let flood = of("2001:db8::1");
     for _ in 0..3 {

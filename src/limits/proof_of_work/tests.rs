@@ -31,7 +31,7 @@ fn solve(challenge: &Challenge) -> Solution {
 fn a_proof_is_taken_once_from_its_network_and_in_its_time() {
     let (challenges, entropy) = challenges();
     let (here, there) = (address("2001:db8:0:1::1"), address("2001:db8:0:2::1"));
-    let challenge = challenges.make(here, 0, 1000, WALL_S, &entropy).unwrap();
+    let challenge = challenges.issue(here, 0, 1000, WALL_S, &entropy).unwrap();
     let solution = solve(&challenge);
     let proof = proof(&challenge, &solution);
     assert_eq!(challenge.parameters.expires_at, Some(1_000_000_000 + i64::from(CHALLENGE_S)));
@@ -48,7 +48,7 @@ fn a_proof_is_taken_once_from_its_network_and_in_its_time() {
 fn what_was_changed_or_is_not_ours_is_refused() {
     let (challenges, entropy) = challenges();
     let here = address("203.0.113.9");
-    let challenge = challenges.make(here, 0, 1000, WALL_S, &entropy).unwrap();
+    let challenge = challenges.issue(here, 0, 1000, WALL_S, &entropy).unwrap();
     let solution = solve(&challenge);
     let take = |challenge: &Challenge, solution: &Solution| challenges.take(here, &proof(challenge, solution), 1000);
 
@@ -68,7 +68,7 @@ fn what_was_changed_or_is_not_ours_is_refused() {
     for changed in [later, easier, unsigned, costly, ageless] {
         assert_eq!(take(&changed, &solution), Err(ProofError::Foreign));
     }
-    let elsewhere = Challenges::new(&entropy).make(here, 0, 1000, WALL_S, &entropy).unwrap();
+    let elsewhere = Challenges::new(&entropy).issue(here, 0, 1000, WALL_S, &entropy).unwrap();
     assert_eq!(take(&elsewhere, &solve(&elsewhere)), Err(ProofError::Foreign));
     for text in ["", "e30=", "not base64", &STANDARD.encode("[]")] {
         assert_eq!(challenges.take(here, text, 1000), Err(ProofError::Form));
@@ -80,7 +80,7 @@ fn what_was_changed_or_is_not_ours_is_refused() {
 fn the_work_doubles() {
     let (challenges, entropy) = challenges();
     for (doublings, range) in [(0, 200..400), (1, 400..800), (MOST_DOUBLINGS, 12_800..25_600), (99, 12_800..25_600)] {
-        let challenge = challenges.make(address("203.0.113.9"), doublings, 0, WALL_S, &entropy).unwrap();
+        let challenge = challenges.issue(address("203.0.113.9"), doublings, 0, WALL_S, &entropy).unwrap();
         let from = SolveChallengeOptions { counter_start: range.start, ..SolveChallengeOptions::new(&challenge) };
         // starting where the number may first be, only to be quick
         let found = solve_challenge(from).unwrap().unwrap().counter;

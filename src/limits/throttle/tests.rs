@@ -283,7 +283,7 @@ proptest! {
     }
 
     #[test]
-    fn in_the_long_run_nobody_guesses_faster_than_is_forgiven(pauses in prop::collection::vec(0..40_u32, 1..600)) {
+    fn in_the_long_run_no_one_guesses_faster_than_is_forgiven(pauses in prop::collection::vec(0..40_u32, 1..600)) {
         let (throttle, mut now, mut guesses) = (throttle(TIGHT, 64), NOW, 0_u32);
         for pause_s in pauses {
             now += pause_s;

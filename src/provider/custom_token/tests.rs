@@ -87,7 +87,7 @@ async fn any_of_three_keys_may_have_signed() {
 
 /// S24: the configured algorithm alone counts, whatever the token says, and a public key is never a shared secret.
 #[tokio::test]
-async fn another_algorithm_is_refused() {
+async fn a_different_algorithm_is_refused() {
     let signers = signers();
     for configured in &signers {
         let provider = signing(configured);
@@ -260,7 +260,7 @@ async fn ed25519_is_eddsa() {
 
 /// Unneeded fields of a published key may be blank or of a wrong type.
 #[tokio::test]
-async fn a_published_key_may_have_odd_fields_that_nobody_needs() {
+async fn a_published_key_may_have_odd_fields_that_are_not_needed() {
     let signer = Signer::rsa();
     let mut jwk = signer.jwk("k");
     for (field, value) in [

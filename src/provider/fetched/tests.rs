@@ -80,7 +80,7 @@ async fn a_clock_that_is_set_back_keeps_nothing_young() {
 }
 
 #[tokio::test]
-async fn many_at_once_make_one_fetch() {
+async fn many_at_once_cause_one_fetch() {
     let (fetched, issuer) = (Fetched::new("custom-token"), Issuer { asked: Cell::new(0), up: Cell::new(true) });
     let one = || {
         fetched.current(T0, async {

@@ -136,7 +136,7 @@ impl LocalUserpass {
         self.linker.credential(identity)
     }
 
-    /// The name as it is stored: in NFC, however it was typed (RFC 6532 §3.1), unless it was registered in another form when
+    /// The name as it is stored: in NFC, however it was typed (RFC 6532 §3.1), unless it was registered in a different form when
     /// names were kept as they were typed.
     fn kept<'a>(&self, typed: &'a str) -> Cow<'a, str> {
         match typed::composed(typed) {
@@ -236,7 +236,7 @@ impl LocalUserpass {
     }
 
     /// Whether an address is confirmed as soon as it is registered.
-    pub fn confirms_by_itself(&self) -> bool {
+    pub fn confirms_automatically(&self) -> bool {
         self.config.confirmation == Confirmation::Automatic
     }
 
@@ -317,7 +317,7 @@ impl LocalUserpass {
         actix_web::rt::spawn(async move {
             match work.await {
                 Ok(()) | Err(UserpassError::NoReset | UserpassError::Core(Error::Refused(_))) => {}
-                Err(error) => tracing::warn!(%error, "a promised registration or e-mail was not made"),
+                Err(error) => tracing::warn!(%error, "a promised registration or e-mail failed"),
             }
         });
         Ok(())

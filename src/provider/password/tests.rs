@@ -67,7 +67,7 @@ async fn the_same_password_never_has_the_same_hash() {
 }
 
 #[tokio::test]
-async fn a_hash_of_another_cost_or_kind_is_right_and_to_be_made_anew() {
+async fn a_hash_of_a_different_cost_or_kind_is_right_and_to_be_computed_again() {
     let (before, today) = (passwords(CHEAP, ONE), passwords(Cost { passes: 2, ..CHEAP }, ONE));
     let stored = before.hash(password("correct horse"), None).await.unwrap();
     assert_eq!(checked(&today, "correct horse", &stored).await, Ok(Verdict::Right { rehash: true }));
@@ -81,7 +81,7 @@ async fn a_hash_of_another_cost_or_kind_is_right_and_to_be_made_anew() {
 }
 
 #[tokio::test]
-async fn a_hash_of_another_implementation_is_understood() {
+async fn a_hash_of_a_different_implementation_is_understood() {
     // of the reference implementation's test vectors (phc-winner-argon2, test.c)
     let stored = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
     let passwords = passwords(CHEAP, ONE);
@@ -162,7 +162,7 @@ async fn beyond_the_bound_callers_are_turned_away_and_those_who_wait_are_served(
 
 /// S35: a network that fills the queue takes no place but its own.
 #[tokio::test]
-async fn who_comes_from_elsewhere_is_served_next_however_many_wait() {
+async fn a_newcomer_from_elsewhere_is_served_next_however_many_wait() {
     let passwords = passwords(CHEAP, ONE);
     let network = |address: &str| Network::of(address.parse().unwrap());
     let stored = passwords.hash(password("correct horse"), None).await.unwrap();
@@ -185,7 +185,7 @@ async fn who_comes_from_elsewhere_is_served_next_however_many_wait() {
 }
 
 #[tokio::test]
-async fn who_goes_away_while_waiting_costs_nothing() {
+async fn a_caller_that_goes_away_while_waiting_costs_nothing() {
     let passwords = passwords(CHEAP, ONE);
     let (release, entered) = hold_up(&passwords);
     entered.recv().unwrap();

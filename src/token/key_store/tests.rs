@@ -66,7 +66,7 @@ fn missing_keys_of_existing_users_are_an_error() {
 }
 
 #[test]
-fn another_access_algorithm_adds_a_key_and_keeps_the_old_one() {
+fn a_different_access_algorithm_adds_a_key_and_keeps_the_old_one() {
     let folder = Folder::new();
     folder.open(Algorithm::EdDSA, false).unwrap();
     let changed = folder.open(Algorithm::HS256, true).unwrap();
@@ -177,7 +177,7 @@ fn a_file_that_is_no_key_is_named_and_its_text_is_not() {
 }
 
 #[test]
-fn an_export_brings_every_key_to_another_folder() {
+fn an_export_brings_every_key_to_a_new_folder() {
     let (from, to) = (Folder::new(), Folder::new());
     let mut store = from.open(Algorithm::EdDSA, false).unwrap();
     store.rotate(KeyUse::Refresh, &from.entropy, NOW + 1).unwrap();

@@ -1,4 +1,4 @@
-// Passerby's own API: log in with somebody else's JWT, link identities to a user, list them and take them off.
+// Passerby's own API: log in with a second system's JWT, link identities to a user, list and unlink them.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -143,7 +143,7 @@ describe("identities on /v1", { timeout: SUITE_DEADLINE }, () => {
 
     await assertDead(server, first);
     await assertDead(server, second);
-    // A token that was replaced by a refresh and comes back ends its session; these are another session's.
+    // A token that was replaced by a refresh and comes back ends its session; these are a different session's.
     const refreshed = assertTokens(await call(server.url, "POST", REFRESH, after.refresh_token), 200);
     assert.equal(refreshed.session_id, after.session_id);
     await session(server, after);
@@ -162,7 +162,7 @@ describe("identities on /v1", { timeout: SUITE_DEADLINE }, () => {
   });
 
   for (const [how, more] of [["by default", {}], ["with reject", { on_conflict: "reject" }]]) {
-    test(`an identity of another user is a conflict ${how}`, async () => {
+    test(`an identity of a different user is a conflict ${how}`, async () => {
       const subject = newSubject();
       const owner = await logInWithJwt(server, subject);
       const anonymous = await logIn(server);
@@ -190,14 +190,14 @@ describe("identities on /v1", { timeout: SUITE_DEADLINE }, () => {
     assertTokens(await call(server.url, "POST", REFRESH, tokens.refresh_token), 200);
   });
 
-  test("switch links an identity that nobody has", async () => {
+  test("switch links an identity that no user has", async () => {
     const anonymous = await logIn(server);
     const tokens = assertTokens(await link(server, anonymous, newSubject(), { on_conflict: "switch" }), 200);
     assert.equal(tokens.user_id, anonymous.user_id);
     await assertDead(server, anonymous);
   });
 
-  test("another choice for conflicts is refused before anything happens", async () => {
+  test("an unknown choice for conflicts is refused before anything happens", async () => {
     const subject = newSubject();
     const anonymous = await logIn(server);
     for (const on_conflict of ["steal", "", 7, ["switch"]]) {
@@ -293,7 +293,7 @@ describe("identities on /v1", { timeout: SUITE_DEADLINE }, () => {
     assert.equal((await logInWithJwt(server, theirs)).user_id, other.user_id);
   });
 
-  test("linking a second identity ends no session of another device", async () => {
+  test("linking a second identity ends no session of a second device", async () => {
     const [first, second] = [newSubject(), newSubject()];
     const here = await logInWithJwt(server, first);
     const elsewhere = await logInWithJwt(server, first);
@@ -306,7 +306,7 @@ describe("identities on /v1", { timeout: SUITE_DEADLINE }, () => {
     assert.deepEqual(await identitiesOf(server, linked), await identitiesOf(server, elsewhere));
   });
 
-  test("an account does not take an identity of another account", async () => {
+  test("an account does not take an identity of a different account", async () => {
     const [first, second] = [newSubject(), newSubject()];
     const one = await logInWithJwt(server, first);
     const other = await logInWithJwt(server, second);

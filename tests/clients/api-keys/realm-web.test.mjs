@@ -68,7 +68,7 @@ describe("realm-web with API keys", { timeout: SUITE_DEADLINE }, () => {
   });
   after(() => server?.close());
 
-  test("makes, lists, switches off and on, and removes a key", async (t) => {
+  test("creates, lists, switches off and on, and removes a key", async (t) => {
     const proxy = await startProxy(t, server, { rememberAuthorization: true });
     const owner = await newOwner(proxy.url);
     const { apiKeys, refreshToken } = owner;
@@ -218,7 +218,7 @@ describe("realm-web with API keys", { timeout: SUITE_DEADLINE }, () => {
     await owner.refreshProfile();
   });
 
-  test("what is not a key of this server logs nobody in", async (t) => {
+  test("what is not a key of this server logs no one in", async (t) => {
     const stranger = await startServerWithKeys(t);
     const { key } = await (await newOwner(server.url)).apiKeys.create("mine");
     const theirs = await (await newOwner(stranger.url)).apiKeys.create("theirs");
@@ -254,7 +254,7 @@ describe("realm-web with API keys", { timeout: SUITE_DEADLINE }, () => {
     assert.deepEqual((await one.apiKeys.fetchAll()).map(({ name }) => name), ["backup", "Backup"]);
   });
 
-  test("of several keys of one name at once one is made", async () => {
+  test("of several keys of one name at once one is created", async () => {
     const { apiKeys } = await newOwner(server.url);
     const answers = await Promise.allSettled(Array.from({ length: 5 }, () => apiKeys.create("race")));
     const made = answers.filter(({ status }) => status === "fulfilled");
@@ -294,7 +294,7 @@ describe("realm-web with API keys", { timeout: SUITE_DEADLINE }, () => {
     await apiKeys.create("not-too-many");
   });
 
-  test("an anonymous user makes no keys, until it is a lasting account", async () => {
+  test("an anonymous user creates no keys, until it is a lasting account", async () => {
     const user = await logInAnonymously(server.url);
     const { accessToken, identities } = user;
     await assert.rejects(user.apiKeys.create("early"), { statusCode: 400 });
@@ -333,7 +333,7 @@ describe("realm-web with API keys", { timeout: SUITE_DEADLINE }, () => {
     await assertUnauthorized(refreshToken, "invalid session: failed to find refresh token");
   });
 
-  test("linking somebody else's key is one error and nothing more", async (t) => {
+  test("linking a different user's key is one error and nothing more", async (t) => {
     const proxy = await startProxy(t, server);
     const owner = await newOwner(server.url);
     const { key } = await owner.apiKeys.create("not-yours");
@@ -423,7 +423,7 @@ describe("realm-web with API keys", { timeout: SUITE_DEADLINE }, () => {
     ]);
   });
 
-  test("a provider that is switched off says so, and nobody is logged out", async (t) => {
+  test("a provider that is switched off says so, and no one is logged out", async (t) => {
     const off = await startServerWithoutKeys(t);
     const owner = await newOwner(off.url);
     const { accessToken, identities } = owner;

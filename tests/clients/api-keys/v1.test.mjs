@@ -41,7 +41,7 @@ describe("API keys on /v1", { timeout: SUITE_DEADLINE }, () => {
     assert.deepEqual(answer, { status: 204, contentType: null, body: null });
   }
 
-  /** Somebody who may have keys, and what it does with them. */
+  /** A user who may have keys, and what it does with them. */
   async function newKeeper() {
     const email = await newPerson(server.url);
     const { status, body: tokens } = await post(V1_SESSIONS, { provider: "local-userpass", email, password: PASSWORD });
@@ -73,7 +73,7 @@ describe("API keys on /v1", { timeout: SUITE_DEADLINE }, () => {
     return body;
   }
 
-  test("a key is made, used, switched off and on, and removed", async () => {
+  test("a key is created, used, switched off and on, and removed", async () => {
     const owner = await newKeeper();
     assert.deepEqual(await owner.list(), []);
     const { key, ...shown } = await made(owner, "backup");
@@ -102,7 +102,7 @@ describe("API keys on /v1", { timeout: SUITE_DEADLINE }, () => {
     refused(await logInWith(key));
   });
 
-  test("the time at which a key was made is always the same", async () => {
+  test("the time at which a key was created is always the same", async () => {
     const owner = await newKeeper();
     const { created } = await made(owner, "dated");
     const seen = new Set([created]);
@@ -156,7 +156,7 @@ describe("API keys on /v1", { timeout: SUITE_DEADLINE }, () => {
     await made(owner, "not-too-many");
   });
 
-  test("an anonymous user makes no keys", async () => {
+  test("an anonymous user creates no keys", async () => {
     const { body: tokens } = await post(V1_SESSIONS);
     const anonymous = keeper(tokens);
     assertProblem(await anonymous.make("early"), 403, "anonymous");
@@ -183,7 +183,7 @@ describe("API keys on /v1", { timeout: SUITE_DEADLINE }, () => {
     ]);
   });
 
-  test("what is not a key logs nobody in", async () => {
+  test("what is not a key logs no one in", async () => {
     const { key } = await made(await newKeeper(), "mine");
     for (const bad of [spoiledKey(key), spoiledKey(key, { last: true }), key.slice(0, -1), "", "spoiled"]) {
       const answer = await logInWith(bad);
@@ -193,7 +193,7 @@ describe("API keys on /v1", { timeout: SUITE_DEADLINE }, () => {
     for (const bad of [undefined, null, 7]) assertProblem(await logInWith(bad), 400, "bad-credential");
   });
 
-  test("somebody else's key is not linked, and one's own changes nothing", async () => {
+  test("a different user's key is not linked, and one's own changes nothing", async () => {
     const owner = await newKeeper();
     const { key } = await made(owner, "not-yours");
     const { body: anonymous } = await post(V1_SESSIONS);
@@ -213,7 +213,7 @@ describe("API keys on /v1", { timeout: SUITE_DEADLINE }, () => {
     assert.deepEqual((await call(server.url, "GET", V1_IDENTITIES, own.body.access_token)).body, before.body);
   });
 
-  test("a key is a program's: nobody becomes its owner by it, whatever is to happen on a conflict", async () => {
+  test("a key is a program's: no one becomes its owner by it, whatever is to happen on a conflict", async () => {
     const owner = await newKeeper();
     const { key } = await made(owner, "conflict");
     const { body: anonymous } = await post(V1_SESSIONS);

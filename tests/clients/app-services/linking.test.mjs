@@ -1,4 +1,4 @@
-// The unmodified realm-web logs in with somebody else's JWT, and makes a lasting account of an anonymous user with one.
+// The unmodified realm-web logs in with a second system's JWT, and turns an anonymous user into a lasting account with one.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -58,7 +58,7 @@ function assertInUse({ status, contentType, body }) {
   assert.equal(body.error_code, IN_USE.errorCode);
 }
 
-describe("realm-web with JWTs of somebody else", { timeout: SUITE_DEADLINE }, () => {
+describe("realm-web with JWTs of a second system", { timeout: SUITE_DEADLINE }, () => {
   let server;
   before(async () => {
     server = await startServerWithJwt(null);
@@ -202,7 +202,7 @@ describe("realm-web with JWTs of somebody else", { timeout: SUITE_DEADLINE }, ()
     assert.equal((await logInWithJwt(server.url, subject)).id, id);
   });
 
-  test("linking an identity of another user is one error and nothing more", async (t) => {
+  test("linking an identity of a different user is one error and nothing more", async (t) => {
     const proxy = await startProxy(t, server);
     const subject = newSubject();
     const owner = await logInWithJwt(server.url, subject);
@@ -342,7 +342,7 @@ describe("realm-web with JWTs of somebody else", { timeout: SUITE_DEADLINE }, ()
     });
   }
 
-  test("nobody links without an access token that is alive", async () => {
+  test("nothing is linked without a live access token", async () => {
     const subject = newSubject();
     const body = { token: await newJwt(subject) };
     const none = await call(server.url, "POST", LINK_PATH, undefined, body);

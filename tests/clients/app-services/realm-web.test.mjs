@@ -146,7 +146,7 @@ describe("realm-web", { timeout: SUITE_DEADLINE }, () => {
     assert.deepEqual(proxy.lines, [LOCATION, PROFILE]);
   });
 
-  test("makes another user with anonymous(false)", async (t) => {
+  test("creates a second user with anonymous(false)", async (t) => {
     const proxy = await startProxy(t, server);
     const app = newApp(proxy.url);
     const first = await app.logIn(Credentials.anonymous());
@@ -432,7 +432,7 @@ describe("realm-web", { timeout: SUITE_DEADLINE }, () => {
         proxy.clear();
       }
 
-      assertDead(await call(proxy.url, "POST", PATHS.session, goneRefreshToken)); // and nobody is revived
+      assertDead(await call(proxy.url, "POST", PATHS.session, goneRefreshToken)); // and no one is revived
     });
   }
 });

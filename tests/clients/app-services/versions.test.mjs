@@ -60,7 +60,7 @@ for (const [version, name] of Object.entries(VERSIONS)) {
     after(() => server?.close());
 
     const anonymous = async (url) => {
-      // A storage of its own: the users of another server's app would be taken for this one's.
+      // A storage of its own: the users of a different server's app would be taken for this one's.
       const { defaultStorage, ...environment } = realm.getEnvironment?.() ?? {};
       realm.setEnvironment?.({ ...environment, defaultStorage: new defaultStorage.constructor() });
       const app = new realm.App({ id: "passerby", baseUrl: url });
@@ -119,7 +119,7 @@ for (const [version, name] of Object.entries(VERSIONS)) {
       }
     });
 
-    test("where there are no API keys, asking for them logs nobody out", async (t) => {
+    test("where there are no API keys, asking for them logs no one out", async (t) => {
       const off = await startServerWithApp(t, provider("anon-user"));
       const [, user] = await anonymous(off.url);
       const { accessToken, refreshToken } = user;

@@ -29,7 +29,7 @@ export const REFUSED = { statusCode: 401, errorCode: "AuthError", error: "unauth
 export const logInWithKey = (url, key) => newApp(url).logIn(Credentials.apiKey(key));
 
 let people = 0;
-/** Somebody whom the server has not seen, with a name and a password. */
+/** A person whom the server has not seen, with a name and a password. */
 export async function newPerson(url) {
   const email = `owner-${(people += 1)}@people.example`;
   const { status } = await call(url, "POST", REGISTER_PATH, undefined, { email, password: PASSWORD });
@@ -37,12 +37,12 @@ export async function newPerson(url) {
   return email;
 }
 
-/** Somebody who may have keys. */
+/** A user who may have keys. */
 export async function newOwner(url) {
   return newApp(url).logIn(Credentials.emailPassword(await newPerson(url), PASSWORD));
 }
 
-/** A good key with another character in its middle, or, with `last`, at its end. */
+/** A good key with a different character in its middle, or, with `last`, at its end. */
 export function spoiledKey(key, { last = false } = {}) {
   const at = last ? key.length - 1 : key.length / 2;
   return key.slice(0, at) + (key[at] === "A" ? "B" : "A") + key.slice(at + 1);

@@ -60,7 +60,7 @@ class Browser {
 /** The browser, which the caller closes. */
 export const startBrowser = () => new Browser().start();
 
-/** Somebody's device: cookies and storage that are nobody else's. */
+/** A person's device, with cookies and storage of its own. */
 class Device {
   #context;
   #userAgent;
@@ -86,7 +86,7 @@ class Device {
   }
 }
 
-/** One tab, in which somebody clicks, types and reads; each waits until what it needs is there. */
+/** One tab, in which a person clicks, types and reads; each waits until what it needs is there. */
 class Tab {
   #page;
   /** Addresses of all requests, in order. */
@@ -106,7 +106,7 @@ class Tab {
   }
 
   async click(selector) {
-    // A tab that is not in front draws nothing, and nobody could click in it.
+    // A tab that is not in front draws nothing, and no one could click in it.
     await this.#page.bringToFront();
     await this.#page.locator(selector).click();
   }
@@ -133,7 +133,7 @@ class Tab {
     return element.evaluate(({ textContent }) => textContent);
   }
 
-  /** Goes to another page, as by the address bar. */
+  /** Goes to a different page, as by the address bar. */
   async visit(url) {
     await this.#page.goto(url);
   }

@@ -5,7 +5,7 @@ import Realm from "realm-web";
 const { App, getEnvironment, setEnvironment } = Realm;
 export const { Credentials, MongoDBRealmError } = Realm;
 
-/** What a page reload, another app on the device or a new process finds again: the SDK's own storage, in memory. */
+/** What a page reload, a second app on the device or a new process finds again: the SDK's own storage, in memory. */
 const MemoryStorage = getEnvironment().defaultStorage.constructor;
 export const newStorage = () => new MemoryStorage();
 

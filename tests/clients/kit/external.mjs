@@ -1,4 +1,4 @@
-// Somebody else's identity provider: it signs JWTs with a secret that the server knows too (`custom-token`, HS256).
+// A second system's identity provider: it signs JWTs with a secret that the server knows too (`custom-token`, HS256).
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
@@ -53,7 +53,7 @@ export function newJwt(subject, claims = {}, { secret = SECRET, header = {} } = 
   return unsigned.sign(Buffer.from(secret));
 }
 
-/** JWTs that prove nothing, each made for the given person and server. */
+/** JWTs that prove nothing, each issued for the given person and server. */
 export const BAD_JWTS = {
   "with another signature": async (subject) => spoil(await newJwt(subject), 2),
   "with another payload": async (subject) => spoil(await newJwt(subject), 1),

@@ -3,8 +3,8 @@
 import { once } from "node:events";
 
 /**
- * Listens on a free port without keeping this process alive, should nobody close the server. Answers the port. No time limit of Node's
- * closes a connection: on a busy machine a proxy's next request would be on its way already.
+ * Listens on a free port without keeping this process alive, should the server not be closed. Returns the port. No time limit
+ * of Node's closes a connection: on a busy machine a proxy's next request would be on its way already.
  */
 export async function listen(server, host = "127.0.0.1") {
   Object.assign(server, { keepAliveTimeout: 0, headersTimeout: 0, requestTimeout: 0 });

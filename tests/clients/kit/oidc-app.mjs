@@ -9,7 +9,7 @@ export const PROVIDER = "oidc-test";
 
 /**
  * The page keeps its secret and the user's tokens in `sessionStorage`, so each tab has its own. `#user` shows who is
- * logged in, `#error` why nobody is.
+ * logged in, `#error` why no one is.
  */
 const page = (passerby) => `<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>An app</title>
@@ -66,7 +66,7 @@ const page = (passerby) => `<!doctype html>
   if (location.search !== "") orShow(comeBack(new URLSearchParams(location.search)));
 </script></html>`;
 
-/** The app's own web server. Its site is none of passerby's: `localhost` is another one than any loopback address. */
+/** The app's own web server. Its site is none of passerby's: `localhost` is a different one from any loopback address. */
 export class App {
   #http;
   /** Where the page finds passerby. */

@@ -1,4 +1,4 @@
-// A real OpenID Connect issuer on loopback (oidc-provider) in which everybody is logged in at once, or fills in a form.
+// A real OpenID Connect issuer on loopback (oidc-provider) in which everyone is logged in at once, or fills in a form.
 
 import assert from "node:assert/strict";
 import http from "node:http";
@@ -106,7 +106,7 @@ export class Issuer {
   }
 }
 
-/** What somebody chose on the form. */
+/** What a person chose on the form. */
 async function filledIn(request) {
   const fields = new URLSearchParams(await text(request));
   if (fields.get("choice") === "cancel") return { error: "access_denied", error_description: "cancelled" };

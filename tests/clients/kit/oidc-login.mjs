@@ -1,4 +1,4 @@
-// Logins by way of issuers: an app's page, Passerby and two issuers, each of them another site.
+// Logins by way of issuers: an app's page, Passerby and two issuers, each of them a different site.
 
 import { createHash, randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
@@ -18,14 +18,14 @@ export const SHARED_CALLBACK = "/v1/providers/callback";
 export const BY_FORM = "oidc-form";
 /** Another issuer. */
 export const OTHER = "oidc-other";
-/** An issuer at whose address nobody listens. */
+/** An issuer at whose address nothing listens. */
 export const GONE = "oidc-gone";
 
 /** The name of a cookie of a login that is under way. */
 export const COOKIE = /^passerby-login-/;
 
 let accounts = 0;
-/** Somebody of whom the issuer and the server have not heard. */
+/** A person of whom the issuer and the server have not heard. */
 export const newAccount = () => `somebody-${(accounts += 1)}`;
 export const newSecret = () => randomBytes(32).toString("base64url");
 export const challengeOf = (secret) => createHash("sha256").update(secret).digest("base64url");

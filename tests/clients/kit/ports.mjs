@@ -4,12 +4,12 @@ import { once } from "node:events";
 import net from "node:net";
 
 /**
- * Beneath those that the system gives to connections: while a server is down, a connection of anybody's could otherwise be
+ * Beneath those that the system gives to connections: while a server is down, any other connection could otherwise be
  * given its port.
  */
 const PORTS = { from: 20_000, to: 32_000 };
 
-// Who was just given one may not listen yet.
+// The server that was just given one may not listen yet.
 const given = new Set();
 
 /** A port of 127.0.0.1 on which nothing listens. Another process may still be faster. */

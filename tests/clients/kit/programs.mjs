@@ -1,4 +1,4 @@
-// Programs that nobody here wrote, each of which must be there.
+// Other people's programs, each of which must be there.
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";

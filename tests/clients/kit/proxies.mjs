@@ -33,7 +33,7 @@ const accepts = (port) =>
 
 let certificate;
 
-/** A certificate for all of HOSTS, made now; and one file of both for HAProxy. */
+/** A new certificate for all of HOSTS; and one file of both for HAProxy. */
 function testCertificate() {
   certificate ??= (async () => {
     const home = await newHome("certificate");

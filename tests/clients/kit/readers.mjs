@@ -8,7 +8,7 @@ export const SOCKET = "/v1/socket";
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 export const GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
 
-/** What a visitor might send to be somebody else. */
+/** What a visitor might send to impersonate a different one. */
 export const SPOOFS = {
   "X-Passerby-User": "somebody-else",
   "X_Passerby_User": "somebody-else",

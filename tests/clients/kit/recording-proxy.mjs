@@ -9,7 +9,7 @@ import { close, listen } from "./listen.mjs";
  *
  * The Host header passes unchanged: the server then names the proxy as the app's location, and the client sends
  * everything through it. A connection to the server serves one request only, so a server that is restarted behind the
- * proxy leaves no half-dead connection in anybody's pool.
+ * proxy leaves no half-dead connection in any pool.
  */
 export class RecordingProxy {
   #canned = [];

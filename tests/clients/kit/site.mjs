@@ -1,5 +1,5 @@
 // A site on loopback whose pages use /passerby.js: the site's own, as it passes on to Passerby what is Passerby's like a
-// proxy in front of it, or that of another origin.
+// proxy in front of it, or that of a different origin.
 
 import http from "node:http";
 

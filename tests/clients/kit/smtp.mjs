@@ -46,7 +46,7 @@ export class MailServer {
   async listen() {
     const listener = this.#server.listen(0, "127.0.0.1");
     await once(listener, "listening");
-    // A server that nobody closed must not keep this process alive.
+    // A server that was not closed must not keep this process alive.
     listener.unref();
     this.port = listener.address().port;
     this.url = `smtp://127.0.0.1:${this.port}`;
@@ -57,7 +57,7 @@ export class MailServer {
     return new Promise((resolve) => this.#server.close(resolve));
   }
 
-  /** Takes the first mail to this address that nobody has taken yet, waiting for it if need be. */
+  /** Takes the first mail to this address that was not taken yet, waiting for it if need be. */
   async take(address) {
     const late = new AbortController();
     const deadline = late.signal;

@@ -66,7 +66,7 @@ export class SocketStub {
     for (const socket of sockets.length === 0 ? this.sockets : sockets) socket.send(JSON.stringify(frame));
   }
 
-  /** Somebody else's change: told to all, or to nobody. */
+  /** A foreign change: told to all, or to no one. */
   change(patch, { told = true } = {}) {
     this.data = { ...this.data, ...patch };
     this.version += 1;
@@ -94,7 +94,7 @@ export class SocketStub {
     const isKnown = !isTicket || request.headers.authorization === `Bearer ${TOKEN}`;
     const [status, body, headers] = this.answers.shift() ?? (isKnown ? [200, usual] : [401, { code: "no-token" }]);
     if (status === 200) this.#tickets.add(body.ticket);
-    // what a connection is used for twice could be lost for another reason
+    // what a connection is used for twice could be lost for a different reason
     response.writeHead(status, { "content-type": "application/json", connection: "close", ...headers });
     response.end(JSON.stringify(body));
   }

@@ -1,4 +1,4 @@
-// Users of the socket, and clients of it that nobody here wrote. Whatever the server says to any of them has to be as
+// Users of the socket, and other people's clients of it. Whatever the server says to any of them has to be as
 // asyncapi.json has it.
 
 import assert from "node:assert/strict";
@@ -39,7 +39,7 @@ export const startPasserby = (t, environment) => startServerWith(t, METERS + ACC
 
 /** How long the server tries to send to who does not read. */
 export const SEND_WITHIN = 10_000;
-/** Who is told of the end of a session is told within this. */
+/** Clients that are told of the end of a session are told within this. */
 export const SOON = 1000;
 /** http.max_body. */
 export const MOST_FRAME = 65_536;
@@ -225,7 +225,7 @@ export class Client {
     return client;
   }
 
-  /** The next push that nobody took yet. */
+  /** The next push that was not taken yet. */
   async push(milliseconds = DEADLINE) {
     return this.#when("a push", milliseconds, () => {
       while (this.#untold < this.frames.length) {
@@ -294,7 +294,7 @@ export class Client {
     return within(DEADLINE, "the end", this.closed);
   }
 
-  /** Takes off without a word. */
+  /** Leaves without a word. */
   drop() {
     this.ws.terminate();
   }

@@ -87,7 +87,7 @@ class Wire {
   #net;
   #open = new Set();
 
-  /** Connections that the proxy has made. */
+  /** Connections that the proxy has opened. */
   connections = 0;
   /** The requests: { line: "METHOD /path?query", headers: [[name, value], …] }, names in lower case. */
   requests = [];

@@ -92,7 +92,7 @@ export const logInAnonymously = (url, storage) => newApp(url, storage).logIn(Cre
 export const link = (user, email, password) => user.linkCredentials(Credentials.emailPassword(email, password));
 export const providersOf = (user) => user.identities.map(({ providerType }) => providerType);
 
-/** Somebody who is known on a server without mails. */
+/** A person who is known on a server without e-mails. */
 export async function registered(url, password = PASSWORD) {
   const email = newAddress();
   await newApp(url).emailPasswordAuth.registerUser({ email, password });
@@ -120,7 +120,7 @@ export async function assertGoesOn(user, accessToken, providers) {
   assert.notEqual(user.accessToken, accessToken);
 }
 
-/** realm-web finds out that its session was ended, and that is all: two requests, and nobody is logged in. */
+/** realm-web finds out that its session was ended, and that is all: two requests, and no one is logged in. */
 export async function assertEnded(proxy, user) {
   proxy.clear();
   await assert.rejects(user.refreshProfile(), { statusCode: 401, errorCode: "InvalidSession" });

@@ -21,7 +21,7 @@ export const HOSTS = ["news.example", "portal.example", "other-portal.example"];
 /** What browsers say they are. */
 export const FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 
-/** Somebody with a browser: it sends its name and the cookies that were set. */
+/** A visitor with a browser, which sends its name and the cookies that were set. */
 export class Visitor {
   #front;
   #headers;
@@ -33,7 +33,7 @@ export class Visitor {
     this.#headers = headers;
   }
 
-  /** The same browser with the cookies of now, or another with the same cookies. */
+  /** The same browser with its current cookies, or a second one with the same cookies. */
   copy(headers = this.#headers) {
     const copy = new Visitor(this.#front, headers);
     copy.cookies = new Map(this.cookies);
@@ -81,14 +81,14 @@ export class Visitor {
       headers: { ...this.#sent, ...headers },
       signal: AbortSignal.timeout(DEADLINE),
     });
-    // Of a body that nobody wants any more; an error before the answer is thrown all the same.
+    // Of a body that is no longer wanted; an error before the answer is thrown all the same.
     request.on("error", () => {});
     const send = () => (body instanceof Readable ? body.pipe(request) : request.end(body));
     if (headers.expect === undefined) send();
     else request.once("continue", send).flushHeaders();
     const [response] = await once(request, "response");
     const answer = await text(response);
-    // Who has answered without asking for a body gets none.
+    // A server that has answered without asking for a body gets none.
     if (!request.writableEnded) request.destroy();
     const setCookie = response.headers["set-cookie"] ?? [];
     for (const set of setCookie) {

@@ -1,4 +1,4 @@
-// /passerby-live.js against a server that fails on purpose: how it ends, or goes on as another user.
+// /passerby-live.js against a server that fails on purpose: how it ends, or goes on as a different user.
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -82,7 +82,7 @@ describe("/passerby-live.js", { timeout: SUITE_DEADLINE }, () => {
         assert.deepEqual(news, [["merged", "another", "a user"]]);
       });
 
-      test("comes with a token of somebody else", async () => {
+      test("comes with a token of a different user", async () => {
         const connection = await connect();
         const end = async () => {
           stub.user = "another";
@@ -93,7 +93,7 @@ describe("/passerby-live.js", { timeout: SUITE_DEADLINE }, () => {
         assert.equal(connection.user, "a user");
       });
 
-      test("is nobody's news who closed it", async () => {
+      test("is not told to the page that closed it", async () => {
         const connection = await connect();
         const end = async () => {
           await connection.close();
@@ -115,7 +115,7 @@ describe("/passerby-live.js", { timeout: SUITE_DEADLINE }, () => {
         assert.equal(connection.status, "closed");
       });
 
-      test("may be asked for by who hears of a change", async () => {
+      test("may be asked for by a listener that hears of a change", async () => {
         const connection = await connect();
         stub.cut();
         stub.change({ a: 1 }, { told: false });
@@ -158,7 +158,7 @@ describe("/passerby-live.js", { timeout: SUITE_DEADLINE }, () => {
         return connection;
       };
 
-      test("it makes a reader at first, and later asks whether it is the same", async () => {
+      test("it creates a reader at first, and later asks whether it is the same", async () => {
         const connection = await connect();
         assert.deepEqual(stub.offered, [["passerby.v1"]]);
         stub.cut();
@@ -171,7 +171,7 @@ describe("/passerby-live.js", { timeout: SUITE_DEADLINE }, () => {
         ]);
       });
 
-      test("it goes on as who the reader became part of, once the browser has the cookie", async () => {
+      test("it goes on as the account that the reader became part of, once the browser has the cookie", async () => {
         Object.assign(stub, { data: { a: 1 }, version: 5 });
         const connection = await connect();
         const news = heard(connection, "merged", "ended", "data");
@@ -191,7 +191,7 @@ describe("/passerby-live.js", { timeout: SUITE_DEADLINE }, () => {
         assert.equal(stub.requests.filter((line) => line === "POST /v1/sessions").length, 1);
       });
 
-      test("it notices a merge that nobody told it of", async () => {
+      test("it notices a merge that it was not told of", async () => {
         const connection = await connect();
         const news = heard(connection, "merged", "ended");
         stub.cut();
@@ -213,7 +213,7 @@ describe("/passerby-live.js", { timeout: SUITE_DEADLINE }, () => {
         assert.deepEqual(news.map(([, { code }]) => code), ["no-reader"]);
       });
 
-      test("it ends if somebody else reads here now", async () => {
+      test("it ends if a different reader is here now", async () => {
         const connection = await connect();
         const news = heard(connection, "ended");
         stub.cut();

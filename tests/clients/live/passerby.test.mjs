@@ -92,7 +92,7 @@ describe("/passerby-live.js", { timeout: SUITE_DEADLINE }, () => {
       assert.ok(size < MOST_BYTES, `${size} bytes`);
     });
 
-    test("sees the same as everybody, whatever is done at once", async () => {
+    test("sees the same as everyone, whatever is done at once", async () => {
       const { access_token: token, user_id } = await begin();
       const [one, other] = [await connect(token), await connect(token)];
       assert.deepEqual([one.user, one.anonymous, one.version, one.data], [user_id, true, 0, null]);

@@ -34,7 +34,7 @@ describe("/passerby-live.js", { timeout: SUITE_DEADLINE }, () => {
         assert.deepEqual(stub.offered, [["passerby.v1", "ticket.psbs_1"]]);
       });
 
-      test("a token may be made anew each time", async () => {
+      test("a token may be a new one each time", async () => {
         let asked = 0;
         const token = async () => {
           asked += 1;
@@ -103,7 +103,7 @@ describe("/passerby-live.js", { timeout: SUITE_DEADLINE }, () => {
         assert.equal(connection.data, null);
       });
 
-      test("nobody can change what was seen", async () => {
+      test("what was seen cannot be changed", async () => {
         const connection = await connect();
         const mine = { list: [{ n: 1 }] };
         await connection.set(mine);
@@ -279,7 +279,7 @@ describe("/passerby-live.js", { timeout: SUITE_DEADLINE }, () => {
         assert.deepEqual(stub.frames.map(({ type }) => type), ["get", "get"]);
       });
 
-      test("is there when another's change overtakes the reply to one's own", async () => {
+      test("is there when a foreign change overtakes the reply to one's own", async () => {
         const connection = await connect();
         stub.instead = (frame, socket) => {
           const reply = stub.perform(frame);
@@ -316,7 +316,7 @@ describe("/passerby-live.js", { timeout: SUITE_DEADLINE }, () => {
         assert.equal(await reopened(connection), 2500);
       });
 
-      test("asks again, for the same, what nobody knows the outcome of", async () => {
+      test("asks again, for the same, where the outcome is not known", async () => {
         const connection = await connect({ random: () => 0 });
         const [asked] = await Promise.all([
           connection.increment("/n"),
@@ -380,7 +380,7 @@ describe("/passerby-live.js", { timeout: SUITE_DEADLINE }, () => {
       test("loses no reply, and nothing is done twice", async () => {
         const connection = await connect();
         const news = heard(connection, "data");
-        // done, and nobody is told; then not even heard
+        // done, and no one is told; then not even heard
         stub.instead = (frame) => {
           stub.perform(frame);
           stub.cut();

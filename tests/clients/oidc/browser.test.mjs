@@ -1,4 +1,4 @@
-// OpenID Connect in a real browser: an app's page, passerby and an issuer, each of them another site.
+// OpenID Connect in a real browser: an app's page, passerby and an issuer, each of them a different site.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -101,7 +101,7 @@ describe("a login in the browser", { timeout: SUITE_DEADLINE }, () => {
       assert.deepEqual(await loginCookies(device), []);
     });
 
-    test("gives the same account the same user on another device, and another account another one", async (t) => {
+    test("gives the same account the same user on a second device, and a different account a different user", async (t) => {
       const account = newAccount();
       const logInElsewhere = async (name) => {
         const tab = await (await browser.newDevice(t)).open(app.url);
@@ -126,7 +126,7 @@ describe("a login in the browser", { timeout: SUITE_DEADLINE }, () => {
       await session(await tokensOf(tab));
     });
 
-    test("makes a lasting account of an anonymous user", async (t) => {
+    test("turns an anonymous user into a lasting account", async (t) => {
       const account = newAccount();
       const tab = await (await browser.newDevice(t)).open(app.url);
       await tab.click("#play");
@@ -176,7 +176,7 @@ describe("a login in the browser", { timeout: SUITE_DEADLINE }, () => {
       await session(await tokensOf(tabs[0]));
     });
 
-    test("does not take the account of another user unless the page asks for it", async (t) => {
+    test("does not take the account of a different user unless the page asks for it", async (t) => {
       const account = newAccount();
       const owner = await (await browser.newDevice(t)).open(app.url);
       await owner.click("#log-in");
@@ -211,7 +211,7 @@ describe("a login in the browser", { timeout: SUITE_DEADLINE }, () => {
       for (const tab of tabs) assert.equal((await session(await tokensOf(tab))).user_id, users[0]);
     });
 
-    test("that somebody breaks off at the issuer tells the page so", async (t) => {
+    test("tells the page when a login is broken off at the issuer", async (t) => {
       const device = await browser.newDevice(t);
       const tab = await device.open(app.url);
       await tab.click("#log-in");

@@ -96,7 +96,7 @@ describe("a login in the browser", { timeout: SUITE_DEADLINE }, () => {
       }
     });
 
-    test("another browser cannot finish it, and the one that began it still can", async () => {
+    test("a different browser cannot finish it, and the one that began it still can", async () => {
       const [visitor, secret] = [new Visitor(), newSecret()];
       const callback = await toCallback(visitor, secret);
       const stranger = new Visitor();
@@ -256,7 +256,7 @@ describe("a login in the browser", { timeout: SUITE_DEADLINE }, () => {
       assert.equal(contentType, "application/problem+json");
     });
 
-    test("a code that nobody was given is refused", async () => {
+    test("a code that was never given out is refused", async () => {
       const secret = newSecret();
       const code = await newCode(secret);
       for (const wrong of [code.replace(CODE, ""), `${code}A`, code.slice(0, -1), "psbl_", "", "A".repeat(10_000)]) {

@@ -132,7 +132,7 @@ describe("the description of the API", { timeout: SUITE_DEADLINE }, () => {
     const account = (await good(200, "POST", "/v1/user/identities", token, identity)).access_token;
     await good(201, "POST", "/v1/user/api-keys", account, { name: "nightly-backup" });
     for (const path of ["session", "user/identities", "user/sessions", "user/api-keys", "user/export"]) await good(200, "GET", `/v1/${path}`, account);
-    // another visitor, who turns out to be the same person
+    // a second visitor, who turns out to be the same person
     const visitor = (await good(201, "POST", "/v1/sessions")).access_token;
     await good(200, "PUT", "/v1/data", visitor, { theme: "light", draft: 1 });
     const merge = { ...identity, on_conflict: "merge" };

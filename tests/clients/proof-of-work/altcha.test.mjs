@@ -40,7 +40,7 @@ describe("proofs of work by altcha-lib", { timeout: SUITE_DEADLINE }, () => {
   };
   const payload = (challenge, solution) => btoa(JSON.stringify({ challenge, solution }));
 
-  test("a user is made for a proof, once and on its network", async () => {
+  test("a user is created for a proof, once and on its network", async () => {
     assert.equal((await create(HERE)).status, 201);
     assert.equal((await create(ELSEWHERE)).status, 201);
     const over = await create(HERE);
@@ -49,7 +49,7 @@ describe("proofs of work by altcha-lib", { timeout: SUITE_DEADLINE }, () => {
     assert.ok(Number(over.headers.get("retry-after")) > 0);
 
     const given = await challenge(HERE);
-    // Until when it is good: a widget in a page that was left open asks for another one in time.
+    // Until when it is good: a widget in a page that was left open asks for a new one in time.
     const left = given.parameters.expiresAt - Date.now() / 1000;
     assert.ok(left > 240 && left <= 300, `${left} s`);
     const altcha = payload(given, await solve(given));

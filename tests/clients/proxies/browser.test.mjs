@@ -23,7 +23,7 @@ describe("a reader's cookie in a real browser, behind nginx with TLS", { timeout
   const cookiesOf = async (page, host) =>
     (await page.browser().cookies()).filter(({ domain, name }) => domain === host && name.endsWith("passerby"));
 
-  test("is a __Host- cookie that the browser keeps and sends, and nobody's frame gets", async (t) => {
+  test("is a __Host- cookie that the browser keeps and sends, and no foreign frame gets", async (t) => {
     const { server, page, frame, framedBy } = await startAll(t);
     const user = await shownReader(page, frame);
     for (let i = 0; i < 3; i += 1) assert.equal(await shownReader(page, frame), user);

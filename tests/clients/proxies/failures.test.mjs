@@ -56,11 +56,11 @@ const SOON = {
   envoy: { "envoy/envoy.yaml": { "passerby_check, timeout: 15s": "passerby_check, timeout: 1s" } },
 };
 
-/** What a site changes that takes long bodies, where the proxy takes none by itself. */
+/** What a site changes that takes long bodies, where the proxy takes none by default. */
 const UPLOADS = {
   nginx: { "nginx/passerby.conf": { "    location / {\n": "    location / {\n        client_max_body_size 8m;\n" } },
 };
-/** Longer than what nginx takes by itself, 1 MiB. */
+/** Longer than what nginx takes by default, 1 MiB. */
 const LONG_BODY = "0123456789abcdef".repeat(200_000);
 /** Ways to send it. */
 const BODIES = {
@@ -119,7 +119,7 @@ for (const name of PROXIES) {
       }
       assert.deepEqual(site.requests, []);
       const took = performance.now() - began;
-      // HAProxy's client for Lua by itself waits for 3 s each time.
+      // HAProxy's client for Lua waits for 3 s each time by default.
       assert.ok(took < 9_000, `nobody waits for a Passerby that is down; three pages took ${took} ms`);
 
       await own.start();
@@ -266,7 +266,7 @@ for (const name of PROXIES) {
       assert.equal(setCookie.length, 1);
     });
 
-    test("asks again over another connection when one that rested was closed", async (t) => {
+    test("asks again over a new connection when an idle one was closed", async (t) => {
       const used = new WeakSet();
       const forgetful = await startStub(t, (request, response) => {
         if (used.has(request.socket)) return request.socket.destroy();
@@ -300,7 +300,7 @@ for (const name of PROXIES) {
       t.diagnostic(`${name}: 2000 pages, ${wire.connections} more connections to Passerby, ${perSecond} pages/s`);
     });
 
-    if (hasKeepAlive) test("makes a connection for every page without the recipe's keep-alive", async (t) => {
+    if (hasKeepAlive) test("opens a connection for every page without the recipe's keep-alive", async (t) => {
       const edits = NO_KEEP_ALIVE[name];
       const own = await startFront(t, name, { passerby: wire.address, site: site.address, edits });
       const { visitor, user } = await newReader(own);

@@ -18,7 +18,7 @@ import { until } from "../kit/wait.mjs";
 const SESSION = "/v1/session";
 const SCRIPTS = ["/passerby.js", "/passerby-live.js"];
 
-/** Who is let through and never becomes a reader, by what they send. */
+/** Visitors who are let through and never become readers, by what they send. */
 const MACHINES = {
   "a crawler": { headers: { "user-agent": GOOGLEBOT } },
   "a client without a name": { headers: {} },
@@ -110,7 +110,7 @@ for (const name of PROXIES) {
       const first = await visitor.visit("/article");
       assertReader(first);
       assert.equal(first.setCookie.length, 1);
-      // Traefik writes it anew, in another order.
+      // Traefik writes it again, in a different order.
       const [pair, ...attributes] = first.setCookie[0].split("; ");
       assert.match(pair, front.secure ? /^__Host-passerby=[\w-]+$/ : /^passerby=[\w-]+$/);
       const secure = front.secure ? ["Secure"] : [];
@@ -128,7 +128,7 @@ for (const name of PROXIES) {
       assert.equal(await storedUsers(server), stored + 1);
     });
 
-    test("gives every reader another id, and each the same on every page", async () => {
+    test("gives every reader an own id, the same on every page", async () => {
       const readers = await Promise.all(Array.from({ length: 5 }, () => newReader(front)));
       assert.equal(new Set(readers.map(({ user }) => user)).size, 5);
       for (const { visitor, user } of readers) {
@@ -180,7 +180,7 @@ for (const name of PROXIES) {
       }
     });
 
-    test("lets nobody be somebody else by a header", async () => {
+    test("lets no header impersonate a different reader", async () => {
       const { visitor, user } = await newReader(front);
       const twice = Object.fromEntries(Object.entries(SPOOFS).map(([header, value]) => [header, [value, value]]));
       for (const headers of [SPOOFS, twice]) {
@@ -194,7 +194,7 @@ for (const name of PROXIES) {
       }
     });
 
-    test("lets nobody take the id off by calling its header one of the connection", async () => {
+    test("lets no one strip the id by calling its header one of the connection", async () => {
       const { visitor, user } = await newReader(front);
       const headers = { connection: "keep-alive, X-Passerby-User, x-passerby-anonymous" };
       assertReader(await visitor.visit("/", { headers }), user);
@@ -260,7 +260,7 @@ for (const name of PROXIES) {
     });
 
     for (const [who, { headers, method }] of Object.entries(MACHINES)) {
-      test(`lets ${who} through and makes nobody of it`, async () => {
+      test(`lets ${who} through and creates no user`, async () => {
         const stored = await storedUsers(server);
         const person = new Visitor(front);
         const { user } = await person.visit();
@@ -278,7 +278,7 @@ for (const name of PROXIES) {
       });
     }
 
-    test("lets nobody ask for the check from outside, so that an image on another's page burns nothing", async () => {
+    test("lets no one ask for the check from outside, so that an image on a foreign page counts nothing", async () => {
       const { visitor } = await newReader(front);
       const stored = await storedUsers(server);
       const image = { "sec-fetch-site": "cross-site", "sec-fetch-dest": "image", "x-original-uri": "/verify" };
@@ -319,7 +319,7 @@ for (const name of PROXIES) {
       });
     }
 
-    test("opens a socket to no other site's page, and to nobody without a cookie", async () => {
+    test("opens a socket to no other site's page, and to no one without a cookie", async () => {
       const { visitor } = await newReader(front);
       const evil = `${front.secure ? "https" : "http"}://evil.example`;
       for (const more of [{}, { origin: evil }, { origin: evil, "x-forwarded-host": "evil.example" }]) {
@@ -373,13 +373,13 @@ for (const name of PROXIES) {
       assert.deepEqual([payload.sub, payload.anonymous, payload.typ], [answer.user, true, "assertion"]);
     });
 
-    test("gives a reader who stayed away for too long another id", async (t) => {
+    test("gives a reader who stayed away for too long a new id", async (t) => {
       const forgetful = await startPasserby(t, {
         PASSERBY_EXPIRY_WINDOW: "5",
         PASSERBY_EXPIRY_TOUCH_GRANULARITY: "0",
       });
       const own = await startFront(t, name, { passerby: addressOf(forgetful), site: site.address });
-      // Each visit would begin the time anew, so there is another reader for each look. A few at a time, so that none
+      // Each visit would begin the time anew, so there is a new reader for each look. A few at a time, so that none
       // waits for its second visit for too long.
       const readers = [];
       await visits(80, 4, async () => readers.push(await newReader(own)));

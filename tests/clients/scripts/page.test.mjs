@@ -1,4 +1,4 @@
-// /passerby.js in a real browser: on pages of the site itself, and of another origin of the same site.
+// /passerby.js in a real browser: on pages of the site itself, and of a different origin of the same site.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -204,7 +204,7 @@ describe("/passerby.js", { timeout: SUITE_DEADLINE }, () => {
         assert.equal(await storedUsers(server), stored + 1);
       });
 
-      test("whoever clears the cookies is somebody else", async (t) => {
+      test("a visitor who clears the cookies is a new reader", async (t) => {
         const device = await browser.newDevice(t);
         const url = page(async ({ meter, reader }) => {
           const first = [await reader(), (await meter("articles", "a")).used, (await meter("articles", "b")).used];
@@ -249,7 +249,7 @@ describe("/passerby.js", { timeout: SUITE_DEADLINE }, () => {
         assert.deepEqual(counts, Array.from({ length: 30 }, (_, i) => i + 1));
       });
 
-      test("after a logout comes another reader, and a second logout is no error", async (t) => {
+      test("after a logout comes a new reader, and a second logout is no error", async (t) => {
         const device = await browser.newDevice(t);
         const url = page(async ({ logout, reader }) => {
           const first = await reader();
@@ -281,7 +281,7 @@ describe("/passerby.js", { timeout: SUITE_DEADLINE }, () => {
     });
   }
 
-  test("another origin is not asked first whether it may be asked", async (t) => {
+  test("a different origin is asked without a preflight", async (t) => {
     const device = await browser.newDevice(t);
     const other = await startSite();
     other.passerby = server;
@@ -302,7 +302,7 @@ describe("/passerby.js", { timeout: SUITE_DEADLINE }, () => {
     };
 
     for (const host of ["127.0.0.1", "localhost"]) {
-      test(`nothing is made or shown for http://${host}`, async (t) => {
+      test(`nothing is created or shown for http://${host}`, async (t) => {
         const device = await browser.newDevice(t);
         const other = await startSite();
         other.passerby = server;
@@ -461,7 +461,7 @@ describe("/passerby.js", { timeout: SUITE_DEADLINE }, () => {
       json(200, await createChallenge({ ...work, ...signed }))(request, response);
     }
 
-    /** Answers as Passerby does if the proof is good, and otherwise asks for another. */
+    /** Answers as Passerby does if the proof is good, and otherwise asks for a new one. */
     const checked = (answer) => async (request, response) => {
       const chunks = [];
       for await (const chunk of request) chunks.push(chunk);
@@ -526,7 +526,7 @@ describe("/passerby.js", { timeout: SUITE_DEADLINE }, () => {
       assert.equal(onPage, true);
     });
 
-    test("it is done on a page that makes workers from trusted addresses alone", async (t) => {
+    test("it is done on a page that starts workers from trusted addresses alone", async (t) => {
       const device = await browser.newDevice(t);
       working.answerNext(SESSIONS, needed, checked(() => json(201, { user_id: "somebody" })));
       working.answerNext(CHALLENGE, challenge);

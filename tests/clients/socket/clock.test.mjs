@@ -56,7 +56,7 @@ describe("the socket", { timeout: SUITE_DEADLINE }, () => {
       await client.close();
     });
 
-    test("who sends pings and takes no pong is cut off", async (t) => {
+    test("a client that sends pings and takes no pong is cut off", async (t) => {
       const own = await startPasserby(t);
       const device = await Device.anonymous(own);
       const [deaf, other] = [await device.raw(), await device.open()];
@@ -85,7 +85,7 @@ describe("the socket", { timeout: SUITE_DEADLINE }, () => {
       other.drop();
     });
 
-    test("who does not read is cut off, and slows nobody", async (t) => {
+    test("a client that does not read is cut off, and slows no other", async (t) => {
       const [body, document] = [262_144, 131_072];
       const own = await startPasserby(t, {
         PASSERBY_HTTP_MAX_BODY: body,

@@ -120,7 +120,7 @@ describe("the socket", { timeout: SUITE_DEADLINE }, () => {
       }
     });
 
-    test("and a switch to another user leaves it", async () => {
+    test("and a switch to a different user leaves it", async () => {
       const account = Device.newAccount();
       const owner = await Device.account(server, account);
       const guest = await Device.anonymous(server);
@@ -213,7 +213,7 @@ describe("the socket", { timeout: SUITE_DEADLINE }, () => {
     });
   });
 
-  test("does nothing for a session that another device has ended, whatever is on its way", async () => {
+  test("does nothing for a session that a second device has ended, whatever is on its way", async () => {
     const account = Device.newAccount();
     const owner = await Device.account(server, account);
     let overtaken = 0;

@@ -71,7 +71,7 @@ describe("the socket", { timeout: SUITE_DEADLINE }, () => {
           "invalid-ticket",
         ]);
       }
-      // It is not used up by that, nor by what is refused for another reason.
+      // It is not used up by that, nor by what is refused for a different reason.
       assert.deepEqual(await refusal(Client.open(server, { ticket, query: "?since=x" })), [400, "bad-query"]);
       assert.deepEqual(await refusal(Client.open(server, { protocols: [`ticket.${ticket}`] })), [
         400,
@@ -157,7 +157,7 @@ describe("the socket", { timeout: SUITE_DEADLINE }, () => {
       }
     });
 
-    test("by no cookie of a reader who is not made yet, or is gone", async () => {
+    test("by no cookie of a reader who is not stored yet, or is gone", async () => {
       const visit = await fetch(`${server.url}/verify?create=auto`, {
         headers: { "user-agent": "Mozilla/5.0 Firefox/140.0" },
       });

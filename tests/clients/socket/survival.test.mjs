@@ -102,7 +102,7 @@ describe("the socket", { timeout: SUITE_DEADLINE }, () => {
       for (const _ of range(LIVES)) {
         const enough = total("answered") + 20 + random.below(150);
         const lives = Promise.all(clients.map((client) => client.live({ goesOn: true })));
-        // Who is still at the door when the server goes cannot know what was answered.
+        // A client that is still connecting when the server goes cannot know what was answered.
         const isTime = () => clients.every(({ isOpen }) => isOpen) && total("answered") >= enough;
         await Promise.race([lives, until("some answers", () => (isTime() ? true : undefined))]);
         await own.kill();

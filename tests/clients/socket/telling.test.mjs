@@ -40,7 +40,7 @@ describe("the socket", { timeout: SUITE_DEADLINE }, () => {
       // A patch that changes nothing is a version all the same.
       await device.call("PATCH", "/v1/data", {});
       for (const socket of [one, other, far]) assert.equal((await socket.push()).version, 6);
-      // Nothing of anybody else's.
+      // Nothing of any other user's.
       const stranger = await Device.anonymous(server);
       await stranger.call("PUT", "/v1/data", { theirs: true });
       await device.call("PUT", "/v1/data", { last: true });
@@ -103,7 +103,7 @@ describe("the socket", { timeout: SUITE_DEADLINE }, () => {
       await Promise.all(clients.map((client) => all(100, () => client.does("increment", { path: "/n" }))));
       for (const client of clients) {
         await client.once("the last version", () => versionsOf(client).includes(400));
-        // Whoever applies own changes when they are answered has the same document as everybody else.
+        // A client that applies its own changes when they are answered has the same document as all others.
         assert.deepEqual(versionsOf(client), range(401), "hello, pushes and replies as they came");
         await client.close();
       }
@@ -136,7 +136,7 @@ describe("the socket", { timeout: SUITE_DEADLINE }, () => {
       await client.close();
     });
 
-    test("who comes back what was missed", async () => {
+    test("a client that comes back what was missed", async () => {
       const device = await Device.anonymous(server);
       const padding = "p".repeat(200);
       await device.call("PUT", "/v1/data", { padding, n: 0 });
@@ -178,7 +178,7 @@ describe("the socket", { timeout: SUITE_DEADLINE }, () => {
       }
     });
 
-    test("who comes back while others write no version twice and none not at all", async () => {
+    test("a client that comes back while others write each version once", async () => {
       const device = await Device.anonymous(server);
       const writer = await device.open();
       let writing = true;

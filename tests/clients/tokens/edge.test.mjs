@@ -92,7 +92,7 @@ let home = null;
 
 const RUNTIMES = {
   "verify.mjs": {
-    /** A folder as somebody has it who copied the file and installed jose. */
+    /** The folder of a person who copied the file and installed jose. */
     async prepare(folder) {
       await symlink(NODE_MODULES, join(folder, "node_modules"));
       await writeFile(join(folder, "service.mjs"), NODE_SERVICE);
@@ -131,7 +131,7 @@ class Verifier {
     // Loopback is not behind the proxy that a container may have for the rest.
     const env = { ...withoutOurs, ...settings, no_proxy: "127.0.0.1" };
     this.#child = spawn(command, args, { env, stdio: ["pipe", "pipe", "pipe"] });
-    // It must not keep this process alive; it ends by itself when nobody writes to it any more.
+    // It must not keep this process alive; it ends on its own when nothing writes to it any more.
     for (const handle of [this.#child, ...this.#child.stdio]) handle.unref();
     this.#child.stdin.on("error", () => {}); // it has ended, which is told below
     this.#child.stderr.setEncoding("utf8").on("data", (text) => (this.#stderr += text));
@@ -216,7 +216,7 @@ async function issue(server, fetching = fetch) {
   return { user, access, refresh, assertion: checked.headers.get("x-passerby-assertion") };
 }
 
-/** A `fetch` that asks again as long as nobody is there. */
+/** A `fetch` that asks again as long as nothing listens. */
 const patientFetch = (signal) => async (url, options) => {
   for (;;) {
     try {
@@ -250,7 +250,7 @@ async function signingKey(server) {
 
 const sign = (header, claims, key) => new SignJWT(claims).setProtectedHeader(header).sign(key);
 
-/** Tokens that a service must refuse where it expects one of this kind, each made of a good one. */
+/** Tokens that a service must refuse where it expects one of this kind, each derived from a good one. */
 async function badTokens(kind, tokens, appServices, key) {
   const good = tokens[kind];
   const header = tokenHeader(good);
@@ -374,7 +374,7 @@ describe("tokens at the edge", { timeout: SUITE_DEADLINE }, () => {
         assert.equal(tokenHeader(tokens[kind]).alg, algorithm);
         const { body: appServices } = await call(own.url, "POST", PATHS.login, undefined, {});
         const key = await signingKey(own);
-        // What is made here is as good as the server's own, but for the one thing.
+        // What is signed here is as good as the server's own, but for the one thing.
         await verifier.accept(kind, await sign(tokenHeader(tokens[kind]), tokenClaims(tokens[kind]), key));
         for (const [what, token] of Object.entries(await badTokens(kind, tokens, appServices, key))) {
           await verifier.refuse(kind, token, what);
@@ -432,7 +432,7 @@ describe("tokens at the edge", { timeout: SUITE_DEADLINE }, () => {
         await verifier.acceptAll(tokens);
         await verifier.refuse("access", spoil(tokens.access), "of a known key, spoiled");
       }
-      // Whether these are good nobody can tell, and a 401 would be a lie.
+      // Whether these are good cannot be known, and a 401 would be a lie.
       assert.equal(await verifier.verdict("access", stranger), "unavailable");
       assert.equal(await late.verdict("access", tokens.access), "unavailable");
       assert.equal(await late.verdict("assertion", tokens.assertion), "unavailable");
@@ -445,7 +445,7 @@ describe("tokens at the edge", { timeout: SUITE_DEADLINE }, () => {
     });
   }
 
-  test("another algorithm is a rotation: both keys are published, and no token is refused", async (t) => {
+  test("a different algorithm is a rotation: both keys are published, and no token is refused", async (t) => {
     const own = await startServer(t);
     const verifiers = Object.keys(RUNTIMES).map((name) => startVerifier(t, name, own));
     const issued = [await issue(own)];
@@ -471,7 +471,7 @@ describe("tokens at the edge", { timeout: SUITE_DEADLINE }, () => {
     assert.equal((await call(own.url, "POST", "/v1/session/refresh", issued[0].refresh)).status, 200);
   });
 
-  test("a rotation under traffic refuses nobody, a retirement everybody", async (t) => {
+  test("a rotation under traffic refuses no one, a retirement everyone", async (t) => {
     const own = await startServer(t);
     const startVerifiers = () => Object.keys(RUNTIMES).map((name) => startVerifier(t, name, own));
     const verifiers = startVerifiers();
@@ -530,7 +530,7 @@ describe("tokens at the edge", { timeout: SUITE_DEADLINE }, () => {
       await verifier.refuse("assertion", first.assertion, "signed with a retired key");
       await verifier.acceptAll(last);
     }
-    // A service that knows the key forgets it with its next fetch, which nobody waits for.
+    // A service that knows the key forgets it with its next fetch, for which no request waits.
     for (const verifier of verifiers) {
       await verifier.acceptAll(first);
       await verifier.advance(MAX_AGE_SECONDS);

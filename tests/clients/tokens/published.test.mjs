@@ -1,4 +1,4 @@
-// Tokens as somebody else's service sees them: verified by an independent library with nothing but the published keys.
+// Tokens as a second service sees them: verified by an independent library with nothing but the published keys.
 
 import assert from "node:assert/strict";
 import { createPublicKey } from "node:crypto";
@@ -73,7 +73,7 @@ describe("tokens", { timeout: SUITE_DEADLINE }, () => {
     const own = await startServer(t);
     const { access_token: token, user_id } = await logIn(own);
     const keys = createLocalJWKSet(await publishedKeys(own));
-    await own.stop(); // there is nobody left to ask
+    await own.stop(); // there is no one left to ask
 
     const { payload, protectedHeader } = await jwtVerify(token, keys, EXPECTED);
 
@@ -207,7 +207,7 @@ describe("tokens", { timeout: SUITE_DEADLINE }, () => {
     assert.equal((await call(server.url, "GET", PATHS.profile, first)).status, 200, "the first one is not spent");
   });
 
-  test("a token that somebody else signed is refused, whatever its header says", async () => {
+  test("a token with a foreign signature is refused, whatever its header says", async () => {
     const { access_token: genuine } = await logIn(server);
     const header = tokenHeader(genuine);
     const claims = tokenClaims(genuine);

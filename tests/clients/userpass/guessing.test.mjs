@@ -1,4 +1,4 @@
-// Who guesses passwords or floods mailboxes has to wait.
+// Clients that guess passwords or flood mailboxes have to wait.
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -47,7 +47,7 @@ describe("guessing", { timeout: SUITE_DEADLINE }, () => {
   /** Comes back when it was told to, as a client does; there is no event to wait for. */
   const waited = ({ wait }) => sleep(wait * 1000 + 50);
 
-  test("wrong passwords have to wait, and who waits gets in", async (t) => {
+  test("wrong passwords have to wait, and the right one gets in after the wait", async (t) => {
     const server = await startServerWithNames(t);
     const proxy = await startProxy(t, server);
     const [email, other] = [await registered(server.url), await registered(server.url)];
@@ -86,7 +86,7 @@ describe("guessing", { timeout: SUITE_DEADLINE }, () => {
     await assertGoesOn(user, accessToken, ["anon-user"]);
   });
 
-  test("it is no use to go to the other API, nor to ask for a name that nobody has", async (t) => {
+  test("it is no use to go to the other API, nor to ask for an unknown name", async (t) => {
     const server = await startServerWithNames(t);
     for (const email of [await registered(server.url), newAddress()]) {
       const wrong = { email, password: WRONG_PASSWORD };
@@ -100,7 +100,7 @@ describe("guessing", { timeout: SUITE_DEADLINE }, () => {
     }
   });
 
-  test("nobody's mailbox is flooded", async (t) => {
+  test("no mailbox is flooded", async (t) => {
     const mails = await startMailServer(null);
     const server = await startServerWithMails(null, mails);
     t.after(async () => {

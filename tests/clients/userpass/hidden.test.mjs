@@ -1,4 +1,4 @@
-// Names and passwords where nobody is told which addresses have accounts, by the unmodified realm-web.
+// Names and passwords where no one is told which addresses have accounts, by the unmodified realm-web.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -40,7 +40,7 @@ describe("realm-web where accounts are hidden", { timeout: SUITE_DEADLINE }, () 
 
   const post = (path, body) => wholeAnswer(server.url, "POST", `${USERPASS}/${path}`, body);
 
-  /** Somebody who has registered, and with `confirm` has an account. */
+  /** A person who has registered, and with `confirm` has an account. */
   async function somebody({ confirm }) {
     const email = newAddress();
     const { emailPasswordAuth } = newApp(server.url);

@@ -57,7 +57,7 @@ describe("realm-web with names, passwords and mails", { timeout: SUITE_DEADLINE 
   const confirmMailed = (email) => mailed(mails, email, CONFIRM_PAGE);
   const resetMailed = (email) => mailed(mails, email, RESET_PAGE);
 
-  /** Somebody whose address is confirmed. */
+  /** A person whose address is confirmed. */
   async function confirmed() {
     const email = newAddress();
     const { emailPasswordAuth } = newApp(server.url);
@@ -66,7 +66,7 @@ describe("realm-web with names, passwords and mails", { timeout: SUITE_DEADLINE 
     return email;
   }
 
-  test("an address is confirmed by mail before anybody logs in with it", async (t) => {
+  test("an address is confirmed by e-mail before it logs in", async (t) => {
     const proxy = await startProxy(t, server);
     const app = newApp(proxy.url);
     const email = newAddress();
@@ -139,7 +139,7 @@ describe("realm-web with names, passwords and mails", { timeout: SUITE_DEADLINE 
     }
   });
 
-  test("nobody gets mails who is not known", async () => {
+  test("an unknown address gets no e-mails", async () => {
     const email = newAddress();
     const { emailPasswordAuth } = newApp(server.url);
     await assert.rejects(emailPasswordAuth.resendConfirmationEmail({ email }), USER_NOT_FOUND);

@@ -153,7 +153,7 @@ describe("realm-web with names and passwords", { timeout: SUITE_DEADLINE }, () =
     await logInWith(server.url, email, PASSWORD);
   });
 
-  test("a wrong password leaves the user alone who is logged in", async (t) => {
+  test("a wrong password leaves the logged-in user alone", async (t) => {
     const proxy = await startProxy(t, server);
     const email = await registered(server.url);
     const app = newApp(proxy.url);
@@ -264,7 +264,7 @@ describe("realm-web with names and passwords", { timeout: SUITE_DEADLINE }, () =
     assert.equal((await logInWith(server.url, email, PASSWORD)).id, id);
   });
 
-  test("linking the name of another user is one error and nothing more", async (t) => {
+  test("linking the name of a different user is one error and nothing more", async (t) => {
     const proxy = await startProxy(t, server);
     const email = await registered(server.url);
     const owner = await logInWith(server.url, email, PASSWORD);

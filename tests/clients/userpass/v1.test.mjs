@@ -48,7 +48,7 @@ describe("names and passwords on /v1", { timeout: SUITE_DEADLINE }, () => {
     return body;
   }
 
-  /** Somebody who has registered, and with `confirm` has an account. */
+  /** A person who has registered, and with `confirm` has an account. */
   async function somebody({ confirm }) {
     const email = newAddress();
     assertNothing(await post(V1.register, { email, password: PASSWORD }), 202);
@@ -67,7 +67,7 @@ describe("names and passwords on /v1", { timeout: SUITE_DEADLINE }, () => {
     assertProblem(await post(V1.refresh, undefined, refresh_token), 401, "session-ended");
   }
 
-  test("an address is confirmed by mail before anybody logs in with it", async () => {
+  test("an address is confirmed by e-mail before it logs in", async () => {
     const { email, token } = await somebody({ confirm: false });
     refused(await post(V1.sessions, credential(email, PASSWORD)));
     assertProblem(await post(V1.confirm, { ...token, token: spoil(`..${token.token}`).slice(2) }), 400, "bad-token");
@@ -206,7 +206,7 @@ describe("names and passwords on /v1", { timeout: SUITE_DEADLINE }, () => {
     await logIn(email, OTHER_PASSWORD);
   });
 
-  test("who has no password has none to change", async () => {
+  test("a user without a password has none to change", async () => {
     const { body: anonymous } = await post(V1.sessions);
     const body = { current_password: PASSWORD, password: OTHER_PASSWORD };
     assertProblem(await call(server.url, "PUT", V1.password, anonymous.access_token, body), 409, "no-password");
@@ -236,7 +236,7 @@ describe("names and passwords on /v1", { timeout: SUITE_DEADLINE }, () => {
     assert.deepEqual(same.body, body);
   });
 
-  test("the name of another user and a second name are conflicts", async () => {
+  test("the name of a different user and a second name are conflicts", async () => {
     const [first, second] = [(await somebody({ confirm: true })).email, (await somebody({ confirm: true })).email];
     const owner = await logIn(first, PASSWORD);
     const { body: anonymous } = await post(V1.sessions);
