@@ -23,8 +23,8 @@ use passerby_actors::domain::{
 };
 use passerby_actors::handle::{Handle, IdForm};
 use passerby_actors::store::embedded::files::Disk;
-use passerby_actors::store::embedded::{self, Durability, Options};
-use passerby_actors::store::{Completions, LocalStore, Store, memory};
+use passerby_actors::store::embedded::{Durability, Options};
+use passerby_actors::store::{self, Completions, Config, Store};
 use passerby_actors::system::{SystemClock, SystemEntropy};
 
 // its allocator, which is the server's
@@ -57,7 +57,7 @@ impl World {
     }
 
     fn in_memory(limits: Limits) -> Self {
-        Self::over(Arc::new(memory::open(1, Arc::new(SystemClock::default())).unwrap()), limits)
+        Self::over(store::open(Config::Memory { max_users: 1 }, Arc::new(SystemClock::default())).unwrap(), limits)
     }
 
     fn store(&self) -> &Arc<dyn Store> {
@@ -98,13 +98,13 @@ fn new_ids(entropy: &SystemEntropy, now_ms: u64, count: usize) -> Vec<UserId> {
 }
 
 /// A store on a folder of the disk that cargo builds on: `/tmp` may be memory, which syncs in no time.
-fn on_disk(durability: Durability) -> (tempfile::TempDir, Arc<LocalStore>) {
+fn on_disk(durability: Durability) -> (tempfile::TempDir, Arc<dyn Store>) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     // no generation begins meanwhile: it would be a disturbance here, and is the load bench's to measure
     let options = Options { durability, min_journal_bytes: u64::MAX, ..Options::default() };
-    let clock = Arc::new(SystemClock::default());
-    let store = embedded::open(&folder.path().join("data"), options, Arc::new(Disk), clock).unwrap();
-    (folder, Arc::new(store))
+    let config = Config::Folder { dir: folder.path().join("data"), options, files: Arc::new(Disk) };
+    let store = store::open(config, Arc::new(SystemClock::default())).unwrap();
+    (folder, store)
 }
 
 /// Calls `other` over and over on a second thread while `measure` runs.
@@ -213,7 +213,7 @@ fn commit_groups(criterion: &mut Criterion) {
         for size in [1, 16, 256, 4096] {
             let world = LazyCell::new(|| {
                 let (folder, store) = on_disk(durability);
-                (World::over(Arc::clone(&store) as Arc<dyn Store>, Limits::default()), store, folder)
+                (World::over(Arc::clone(&store), Limits::default()), store, folder)
             });
             group.throughput(Throughput::Elements(size as u64));
             group.bench_function(format!("sets/{size}"), |bencher| {

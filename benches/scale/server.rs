@@ -15,8 +15,8 @@ use passerby_actors::actor::{Core, JanitorHandle, Limits, LinkerHandle};
 use passerby_actors::domain::{Cause, ChangeSet, Clock, Op, Outcome, Policy, Record, Rewrite, UserId};
 use passerby_actors::handle::Handle;
 use passerby_actors::store::embedded::files::Disk;
-use passerby_actors::store::embedded::{self, Durability, Options};
-use passerby_actors::store::{Completions, LocalStore, Outcomes, Store, View};
+use passerby_actors::store::embedded::{Durability, Options};
+use passerby_actors::store::{self, Completions, Config, Outcomes, Store};
 use passerby_actors::system::{SystemClock, SystemEntropy};
 use passerby_benches::{quantile, resident_bytes};
 use serde_json::{Value, json};
@@ -54,7 +54,7 @@ impl Clock for JumpingClock {
 
 /// What is seen of memory and disk, when it is looked at.
 struct Sights {
-    store: Arc<LocalStore>,
+    store: Arc<dyn Store>,
     folder: PathBuf,
     peaks: Mutex<Peaks>,
 }
@@ -85,7 +85,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn over(store: Arc<LocalStore>, folder: PathBuf) -> Self {
+    fn over(store: Arc<dyn Store>, folder: PathBuf) -> Self {
         let sights = Arc::new(Sights { store, folder, peaks: Mutex::default() });
         let stop = Arc::<AtomicBool>::default();
         let (to_look, stopped) = (Arc::clone(&sights), Arc::clone(&stop));
@@ -110,7 +110,7 @@ impl Drop for Watch {
 
 struct Server {
     clock: Arc<JumpingClock>,
-    store: Arc<LocalStore>,
+    store: Arc<dyn Store>,
     handle: Handle,
     completions: Rc<Completions>,
     janitor: JanitorHandle,
@@ -153,14 +153,14 @@ impl Server {
             give_back: passerby::allocator::give_back,
         };
         let before_us = clock.monotonic_us();
-        let store = embedded::open(&opening.folder, options, Arc::new(Disk), Arc::clone(&clock) as Arc<dyn Clock>);
-        let store = Arc::new(store.unwrap());
+        let config = Config::Folder { dir: opening.folder.clone(), options, files: Arc::new(Disk) };
+        let store = store::open(config, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
         let opened = Opened {
             took_ms: (clock.monotonic_us() - before_us) / 1000,
             users: store.opened().users as u64,
             groups: store.opened().groups,
         };
-        let for_actors = Arc::clone(&store) as Arc<dyn Store>;
+        let for_actors = Arc::clone(&store);
         let core =
             Core::new(for_actors, Policy::default(), Limits::default(), Arc::new(SystemEntropy::default()), None);
         let completions = Rc::<Completions>::default();

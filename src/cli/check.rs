@@ -3,12 +3,13 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
+use passerby_actors::store::Opened;
 use passerby_actors::store::embedded::{self, OpenError};
 use tracing::Level;
 
 use super::outcome::{EXIT_DATA, EXIT_USAGE, Failure, print};
 use super::prepared::{Prepared, notes};
-use crate::config::Settings;
+use crate::config::{Settings, Storage};
 use crate::provider::ANON_USER;
 use crate::startup::{self, Listener, Note, Ports};
 use crate::token::{KeyError, KeyStore};
@@ -71,6 +72,11 @@ fn look_at_data(settings: &Settings, faults: &mut Faults) -> Data {
             return Data::Unknown;
         }
     };
+    if settings.storage == Storage::Memory {
+        print("data: in memory alone\n");
+        startup::notes_of_data(settings, &Opened::default()).iter().for_each(say);
+        return Data::New;
+    }
     if let Err(why) = try_writing(folder) {
         faults.add(Failure::other(format!("data: {why}")));
         return Data::Unknown;

@@ -44,6 +44,8 @@ pub struct Settings {
     pub admin: AdminRules,
     /// Folder of journal and snapshots.
     pub data_dir: PathBuf,
+    /// Where users are kept.
+    pub storage: Storage,
     /// Folder of the signing keys.
     pub keys_dir: PathBuf,
     /// The app id in client paths and tokens.
@@ -436,6 +438,16 @@ pub enum AccessAlg {
     /// HMAC with SHA-256: only holders of the secret can verify.
     #[serde(rename = "HS256")]
     Hs256,
+}
+
+/// Where users are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Storage {
+    /// In the data folder.
+    Disk,
+    /// In memory alone.
+    Memory,
 }
 
 /// What a commit that was answered survives.

@@ -165,6 +165,9 @@ pub(super) const TABLE: &[Setting] = &[
     setting("data_dir", Kind::Path, Value("./data"))
         .flag("FOLDER", AND_FOLDERS)
         .about("Folder of the journal and the snapshots."),
+    setting("storage", Kind::Choice(&["disk", "memory"]), Value("disk"))
+        .flag("PLACE", WHOLE)
+        .about("Where users are kept: disk is the data folder; memory, for trying out and tests, loses every user when the process ends."),
     setting("keys_dir", Kind::Path, Unset("<data_dir>/keys"))
         .flag("FOLDER", AND_KEYS)
         .about("Folder of the signing keys; without them every anonymous user is logged out for ever."),

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use actix_web::web;
 use passerby_actors::actor::{Core, JanitorHandle, Limits, LinkerHandle};
 use passerby_actors::histogram::Histogram;
-use passerby_actors::store::{Store, embedded};
+use passerby_actors::store;
 use tokio::sync::watch;
 
 use super::error::{Listener, StartError};
 use super::folder::{check_folder, claim_folder, must_have_no_users};
 use super::note::{Note, notes_of_data};
-use super::options::{algorithm, policy, store_options};
+use super::options::{algorithm, policy, storage, store_options};
 use super::ports::Ports;
 use crate::codes::OneTimeCodes;
-use crate::config::Settings;
+use crate::config::{Settings, Storage};
 use crate::http::admin::{AdminListener, Phase};
 use crate::http::listener;
 use crate::left::Left;
@@ -72,11 +72,10 @@ impl Application {
         admin: AdminListener,
     ) -> Result<Self, StartError> {
         let is_claimed = check_folder(&settings, &*ports.files)?;
-        let options = store_options(&settings);
-        let max_users = options.max_users;
-        let (dir, files, clock) = (settings.data_dir.clone(), Arc::clone(&ports.files), Arc::clone(&ports.clock));
-        let opening = web::block(move || embedded::open(&dir, options, files, clock)).await;
-        let store: Arc<dyn Store> = Arc::new(opening.map_err(std::io::Error::other)??);
+        let max_users = store_options(&settings).max_users;
+        let (config, clock) = (storage(&settings, &ports), Arc::clone(&ports.clock));
+        let opening = web::block(move || store::open(config, clock)).await;
+        let store = opening.map_err(std::io::Error::other)??;
         let opened = store.opened();
         tracing::info!(
             users = opened.users,
@@ -85,7 +84,8 @@ impl Application {
             "the store is open"
         );
         notes_of_data(&settings, opened).iter().for_each(Note::log);
-        if !is_claimed {
+        // what is in memory claims no folder
+        if !is_claimed && settings.storage == Storage::Disk {
             must_have_no_users(&settings, opened.users)?;
             claim_folder(&settings, &*ports.files)?;
         }

@@ -4,7 +4,7 @@ use passerby_actors::store::Opened;
 use passerby_actors::store::embedded::{SPOILT_END, files};
 use tracing::Level;
 
-use crate::config::Settings;
+use crate::config::{Settings, Storage};
 use crate::telemetry::OPERATOR;
 
 /// What an operator should know, although nothing of it is in the way of a start.
@@ -44,6 +44,11 @@ pub fn notes_of_data(settings: &Settings, opened: &Opened) -> Vec<Note> {
     if let Some(loss) = &opened.loss {
         let text = format!("acknowledged changes were lost, as os durability allows: {loss}");
         notes.push(Note { level: Level::ERROR, text });
+    }
+    if settings.storage == Storage::Memory {
+        notes.push(Note::warning(
+            "storage is memory: every user and everything kept about users is gone when this process ends",
+        ));
     }
     // an existing one keeps its mode: an operator may have a reason for it
     let dir = &settings.data_dir;

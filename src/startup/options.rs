@@ -1,9 +1,13 @@
 //! What the settings mean to the store, the domain and the keys.
 
+use std::sync::Arc;
+
 use passerby_actors::domain::Policy;
+use passerby_actors::store::Config;
 use passerby_actors::store::embedded::{Durability, Options};
 
-use crate::config::{self, AccessAlg, Settings, default_data_bytes, default_max_users};
+use super::ports::Ports;
+use crate::config::{self, AccessAlg, Settings, Storage, default_data_bytes, default_max_users};
 use crate::provider::one_identity_of;
 use crate::token::Algorithm;
 
@@ -19,6 +23,15 @@ pub fn store_options(settings: &Settings) -> Options {
         max_users: usize::try_from(max_users).unwrap_or(usize::MAX),
         give_back: crate::allocator::give_back,
         ..Options::default()
+    }
+}
+
+/// Which store runs.
+pub(super) fn storage(settings: &Settings, ports: &Ports) -> Config {
+    let options = store_options(settings);
+    match settings.storage {
+        Storage::Disk => Config::Folder { dir: settings.data_dir.clone(), options, files: Arc::clone(&ports.files) },
+        Storage::Memory => Config::Memory { max_users: options.max_users },
     }
 }
 

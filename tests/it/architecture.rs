@@ -282,6 +282,8 @@ fn no_files_and_no_folders_import_each_other_in_a_circle() {
 /// What stands behind the handle, where that is not named, and which files there may name it all the same: what starts everything, and
 /// what shows figures.
 const BEHIND_THE_HANDLE: &[(&str, &str, &[&str])] = &[
+    ("store::open(", "", &["startup/"]),
+    ("store::embedded", "", &["startup/", "cli/"]),
     ("store.commit(", "", &[]),
     ("store.record(", "", &[]),
     ("store.value(", "", &[]),

@@ -1,4 +1,4 @@
-//! Effects: what a checked change set does to the registry. The journal holds effects, and replay applies them unchecked.
+//! Effects: what a checked change set does to what is stored. The journal holds effects, and replay applies them unchecked.
 
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ pub enum Effect {
     Touch(UserId, ServiceTime),
     /// This key of any other family, perhaps one of a later version, has this value.
     PutValue(ValueKey, Arc<[u8]>),
-    /// The document of this key changed by this much, into this: not known any more where the change was read from the
-    /// journal. A document that is past the change is left as it is.
+    /// The document of this key changed by this much, into this: known in a group that was just decided, and not any more where
+    /// the change was read from the journal. A document that is past the change is left as it is.
     EditValue(ValueKey, Arc<[u8]>, Option<Arc<[u8]>>),
     /// This key of any other family has none.
     RemoveValue(ValueKey),

@@ -16,16 +16,17 @@ use crate::domain::{
     Cause, ChangeSet, Extension, Flags, IdentityKey, Note, Op, Outcome, Record, Rewrite, ServiceTime, UserId, ValueKey,
 };
 
-/// The sets of one group that have passed, as what is stored will be when they are applied.
-pub(super) struct Group<'a, V: ?Sized> {
+/// The sets of one group that have passed, as what is stored will be when they are applied. Whatever a store keeps users in,
+/// it decides by this: nothing may change under `stored` from [`new`](Self::new) until the effects are applied, but for last
+/// activities.
+pub struct Group<'a, V: ?Sized> {
     stored: &'a V,
     users: Overlay<UserId, Record>,
     identities: Overlay<IdentityKey, UserId>,
     /// the identities and keys in each user's extension record
     owned: Overlay<UserId, Vec<IdentityKey>>,
     values: Overlay<ValueKey, Arc<[u8]>>,
-    /// What the group does, in order.
-    pub(super) effects: Vec<Effect>,
+    effects: Vec<Effect>,
 }
 
 /// What differs from what is stored: a value, or its absence.
@@ -54,25 +55,29 @@ impl<K: Eq + Hash + Clone, V: Clone> Overlay<K, V> {
     }
 }
 
-/// A set that is done.
-pub(super) struct Accepted<'a> {
-    pub(super) cause: Cause,
-    pub(super) at: ServiceTime,
-    pub(super) effects: &'a [Effect],
+/// A set that has passed.
+pub struct Accepted<'a> {
+    /// Why it was proposed.
+    pub cause: Cause,
+    /// When it was proposed.
+    pub at: ServiceTime,
+    /// What it does, in order.
+    pub effects: &'a [Effect],
     user: Option<UserId>,
     note: Option<Arc<Note>>,
 }
 
 impl Accepted<'_> {
-    /// What the feed tells of it.
-    pub(super) fn committed(self, position: Position, (service, wall_ms): (ServiceTime, u64)) -> Committed {
+    /// What the feed tells of it, with the service time and the wall time (Unix ms) of its group.
+    pub fn committed(self, position: Position, (service, wall_ms): (ServiceTime, u64)) -> Committed {
         let changed = self.effects.iter().filter_map(Effect::changed).collect();
         Committed { position, service, wall_ms, cause: self.cause, user: self.user, changed, note: self.note }
     }
 }
 
 impl<'a, V: View + ?Sized> Group<'a, V> {
-    pub(super) fn new(stored: &'a V) -> Self {
+    /// A group over what is stored, in which nothing has passed yet.
+    pub fn new(stored: &'a V) -> Self {
         Self {
             stored,
             users: Overlay::new(),
@@ -81,6 +86,12 @@ impl<'a, V: View + ?Sized> Group<'a, V> {
             values: Overlay::new(),
             effects: Vec::new(),
         }
+    }
+
+    /// What the group does, in order. To be made durable, and to be seen by readers, all together or not at all: no reader
+    /// may see the effects of half a set.
+    pub fn into_effects(self) -> Vec<Effect> {
+        self.effects
     }
 
     /// Adds a set if every operation finds what it names; otherwise changes nothing and answers the first that does not.
@@ -105,7 +116,7 @@ impl<'a, V: View + ?Sized> Group<'a, V> {
 
     /// Decides the sets of one commit in order and tells `accepted` of each that is done. After a conflict, later sets on the
     /// same user conflict too: they were proposed on top of one that never was.
-    pub(super) fn decide(&mut self, sets: Sets, mut accepted: impl FnMut(Accepted<'_>)) -> Outcomes {
+    pub fn decide(&mut self, sets: Sets, mut accepted: impl FnMut(Accepted<'_>)) -> Outcomes {
         let mut conflicted: Vec<UserId> = Vec::new();
         let decide = |set: ChangeSet| {
             let users: SmallVec<[UserId; 2]> = set.ops.iter().filter_map(Op::user).collect();

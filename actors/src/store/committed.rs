@@ -17,7 +17,7 @@ pub struct Position {
 
 impl Position {
     /// The position of the next change of a group, of which these are known.
-    pub(super) fn of(seq: u64, known: &[Committed]) -> Self {
+    pub fn of(seq: u64, known: &[Committed]) -> Self {
         // a group has far fewer sets than this
         Self { seq, index: u32::try_from(known.len()).unwrap_or(u32::MAX) }
     }

@@ -85,8 +85,9 @@ impl ReplyTo {
         self
     }
 
-    /// Delivers the outcomes; the worker is woken with the others of the group.
-    pub(super) fn deliver(mut self, outcomes: Outcomes, wakes: &mut Wakes) {
+    /// Delivers the outcomes, once they are durable, readers can see them and the feed has published them. The worker is woken
+    /// with the others of the group.
+    pub fn deliver(mut self, outcomes: Outcomes, wakes: &mut Wakes) {
         self.answered = true;
         self.queue.completions.lock().push(Completion::Outcomes(self.slot, outcomes));
         wakes.add(Arc::clone(&self.queue));

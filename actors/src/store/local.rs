@@ -16,7 +16,7 @@ use crate::domain::{Family, IdentityKey, Record, ServiceClock, Touched, UserId, 
 use crate::registry::Registry;
 
 /// A store of this process alone: every user in memory, every group in a log. Ends when it is dropped.
-pub struct LocalStore {
+pub(super) struct LocalStore {
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
     opened: Opened,

@@ -60,7 +60,7 @@ impl Log for Nothing {
 ///
 /// # Errors
 /// There is no thread for its writer.
-pub fn open(max_users: usize, clock: Arc<dyn Clock>) -> std::io::Result<LocalStore> {
+pub(super) fn open(max_users: usize, clock: Arc<dyn Clock>) -> std::io::Result<LocalStore> {
     let (registry, clock) = (Registry::new(max_users), ServiceClock::resume(clock, None));
     let opened = Opened { fresh: true, ..Opened::default() };
     LocalStore::start(registry, clock, opened, |shared| Nothing { shared: Arc::clone(shared), sets: 0, next_seq: 1 })

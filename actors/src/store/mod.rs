@@ -1,7 +1,14 @@
 //! The store port: load, resolve, commit; the contract of a transactional database. Nothing above it may assume to be alone.
 //!
-//! A change set is checked, written, synced, applied to the registry and only then answered, so no reader sees uncommitted
-//! state, a set is all or nothing, and an update can never bring back a user who is gone.
+//! Whoever implements [`Store`] keeps this, and `actors/tests/it/conformance.rs` checks it:
+//! - **Order.** The sets of one commit are decided one by one by the commit rule ([`Group`]), as if no other came in between.
+//! - **All or nothing.** No reader sees a part of a set, nor any of it before it is durable.
+//! - **Then it is told, then answered.** A set is durable, then readers see it, then the [`Feed`] publishes it, and only then
+//!   its proposer is answered ([`ReplyTo`]); what is answered is never taken back. A proposer whose outcome is unknown is
+//!   answered `Failed`, never `Conflict`.
+//! - **Dead is dead.** An id that [`View::record`] does not show is dead. A store that cannot know says so by its [`Health`]
+//!   first, and nobody is then called dead. No update, touch or replay brings a user back.
+//! - **Reads wait for nothing**: requests read on their worker's thread.
 
 mod apply;
 mod check;
@@ -11,16 +18,18 @@ pub mod embedded;
 mod feed;
 mod local;
 mod log;
-pub mod memory;
+mod memory;
+mod open;
 mod stats;
 mod view;
 mod writer;
 
 pub use apply::Effect;
+pub use check::{Accepted, Group};
 pub use committed::{Changed, Committed, Position};
 pub use completion::{CompletionQueue, Completions, Outcomes, ReplyTo, Told, Waiter, Wakes};
 pub use feed::{Feed, Follower, Next, Reader};
-pub use local::LocalStore;
+pub use open::{Config, open};
 pub use stats::{Opened, Stats};
 pub use view::View;
 
@@ -68,7 +77,9 @@ pub trait Store: View + Send + Sync + 'static {
 
     /// Whether this id was never given out here: its user was created after `since_ms` (Unix time in milliseconds), is not here, and
     /// is not one of those that ended since. False where that is not known.
-    fn was_never_here(&self, id: &UserId, since_ms: u64) -> bool;
+    fn was_never_here(&self, _id: &UserId, _since_ms: u64) -> bool {
+        false
+    }
 
     /// How many keys of a family there are; 0 for one of a later version.
     fn keys(&self, family: Family) -> usize;

@@ -194,7 +194,7 @@ impl<L: Log> Writer<L> {
             replies.push((reply, outcomes));
         }
         self.last_group_sets = sets_taken;
-        let mut effects = group.effects;
+        let mut effects = group.into_effects();
         if !self.log.append(times) {
             for (_, outcomes) in &mut replies {
                 outcomes.fill(Outcome::Failed);

@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 
 use super::{ManualClock, SeededEntropy};
 use crate::actor::{BeforeOperation, Core, JanitorHandle, Limits, LinkerHandle};
-use crate::domain::{Entropy, Family, Policy, UserId};
+use crate::domain::{Clock, Entropy, Family, Policy, UserId};
 use crate::handle::Handle;
 use crate::store::embedded::files::{Disk, Files};
-use crate::store::embedded::{self, OpenError, Options};
-use crate::store::{LocalStore, Store};
+use crate::store::embedded::{OpenError, Options};
+use crate::store::{self, Store};
 
 /// Everything a server's core needs, over one folder.
 pub struct World {
@@ -61,9 +61,9 @@ impl World {
     ///
     /// # Errors
     /// The store's: it is broken, or open already.
-    pub fn try_open(&self) -> Result<LocalStore, OpenError> {
-        let clock = Arc::clone(&self.clock);
-        embedded::open(&self.dir, self.options.clone(), Arc::clone(&self.files), clock)
+    pub fn try_open(&self) -> Result<Arc<dyn Store>, OpenError> {
+        let (dir, options, files) = (self.dir.clone(), self.options.clone(), Arc::clone(&self.files));
+        store::open(store::Config::Folder { dir, options, files }, Arc::clone(&self.clock) as Arc<dyn Clock>)
     }
 
     /// Opens the store and starts a core over it.
@@ -71,7 +71,7 @@ impl World {
     /// # Panics
     /// If the store does not open.
     pub fn open(&self) -> Running {
-        self.run(Arc::new(self.try_open().unwrap()))
+        self.run(self.try_open().unwrap())
     }
 
     /// Starts a core over a store that is open.

@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use passerby_actors::store::embedded;
 use passerby_actors::store::embedded::files::Disk;
+use passerby_actors::store::{self, Config};
 use passerby_actors::system::SystemClock;
 use passerby_actors::testkit::{Random, World};
 
@@ -26,8 +26,8 @@ fn child_under_load() {
         let world = World::over(Path::new(&dir), u64::from(std::process::id()), Arc::new(Disk));
         let mut options = world.options.clone();
         options.min_journal_bytes = 20_000;
-        let store = embedded::open(&world.dir, options, world.files.clone(), Arc::new(SystemClock::default()));
-        let running = world.run(Arc::new(store.unwrap()));
+        let config = Config::Folder { dir: world.dir.clone(), options, files: world.files.clone() };
+        let running = world.run(store::open(config, Arc::new(SystemClock::default())).unwrap());
         println!("{READY}");
         // one write a line: what the parent reads was acknowledged
         let say = |fact| std::io::stdout().write_all(format!("{fact}\n").as_bytes()).unwrap();
@@ -86,7 +86,7 @@ fn every_acknowledged_change_survives_kill_nine() {
         if round % 3 != 1 {
             let world = World::over(&dir, 1, Arc::new(Disk));
             let store = world.try_open().unwrap_or_else(|error| panic!("round {round}: {error}"));
-            ledger.check(&store, &format!("round {round}"));
+            ledger.check(&*store, &format!("round {round}"));
         }
     }
     assert!(ready > 0 && during_recovery > 0, "{ready} under load, {during_recovery} while starting");

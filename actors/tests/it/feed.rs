@@ -13,10 +13,13 @@ use passerby_actors::domain::{
     SessionKind, UserId,
 };
 use passerby_actors::handle::{Error, IdForm};
-use passerby_actors::store::{Changed, Committed, Completions, Follower, Next, Position, Reader, Store, Wakes, memory};
+use passerby_actors::store::{
+    self, Changed, Committed, Completions, Config, Follower, Next, Position, Reader, Store, Wakes,
+};
 use passerby_actors::testkit::faulty::{Faulty, Mode};
 use passerby_actors::testkit::{DAY_S, ManualClock, Running, World, until};
 
+use crate::outside::Outside;
 use crate::sockets::{increment, somebody};
 
 const PROVIDER: &str = "custom-token";
@@ -164,8 +167,9 @@ async fn tells_before_it_answers(store: Arc<dyn Store>) {
 #[actix_rt::test]
 async fn every_store_tells_each_committed_change_once_in_order_before_it_answers() {
     let world = World::new(1);
-    tells_before_it_answers(Arc::new(world.try_open().unwrap())).await;
-    tells_before_it_answers(Arc::new(memory::open(1, ManualClock::new()).unwrap())).await;
+    tells_before_it_answers(world.try_open().unwrap()).await;
+    tells_before_it_answers(store::open(Config::Memory { max_users: 1 }, ManualClock::new()).unwrap()).await;
+    tells_before_it_answers(Outside::open(ManualClock::new())).await;
 }
 
 /// A reader that holds the writer while it is told: what none may do.
@@ -271,7 +275,7 @@ async fn a_follower_that_is_dropped_is_told_nothing_more() {
 #[actix_rt::test]
 async fn two_cores_over_one_store_are_told_alike() {
     let world = World::new(1);
-    let store: Arc<dyn Store> = Arc::new(world.try_open().unwrap());
+    let store = world.try_open().unwrap();
     let running: [Running; 2] = [world.run(Arc::clone(&store)), world.run(store)];
     let user = somebody(&running[0]).await;
     let mut sockets = Vec::new();

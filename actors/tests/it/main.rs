@@ -22,6 +22,7 @@ mod linking;
 mod load;
 mod merging;
 mod model;
+mod outside;
 mod power_loss;
 mod recovery;
 mod sockets;

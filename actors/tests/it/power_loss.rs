@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use passerby_actors::testkit::faulty::Faulty;
@@ -45,7 +44,7 @@ async fn every_acknowledged_change_survives_two_hundred_losses_of_power() {
         }
 
         let running = match world.try_open() {
-            Ok(store) => world.run(Arc::new(store)),
+            Ok(store) => world.run(store),
             Err(error) => panic!("{context}: {error}"),
         };
         torn += u64::from(running.store.opened().torn_bytes > 0);

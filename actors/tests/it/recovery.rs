@@ -7,7 +7,6 @@ use passerby_actors::domain::{Cause, DeviceId, SessionKind, UserId};
 use passerby_actors::handle::IdForm;
 use passerby_actors::store::embedded::files::{Disk, Files};
 use passerby_actors::store::embedded::{self, Durability, OpenError};
-use passerby_actors::store::{LocalStore, Store, View};
 use passerby_actors::testkit::faulty::Faulty;
 use passerby_actors::testkit::{Running, World, until};
 
@@ -227,7 +226,7 @@ async fn generation_of_age(running: &Running, number: u64) {
 async fn two_handles_of_one_folder_after_each_other_go_on_with_the_same_numbers() {
     let world = World::new(1);
     for round in 0..5 {
-        let store: Arc<LocalStore> = Arc::new(world.try_open().unwrap());
+        let store = world.try_open().unwrap();
         let running = world.run(store);
         assert_eq!(running.store.users(), round * 3);
         logins(&running, 3).await;

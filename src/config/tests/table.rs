@@ -11,6 +11,7 @@ fn nothing_set_gives_the_defaults() {
         admin_listen: "127.0.0.1:8081".parse().unwrap(),
         admin: AdminRules::default(),
         data_dir: "./data".into(),
+        storage: Storage::Disk,
         keys_dir: "./data/keys".into(),
         app_id: "passerby".into(),
         app_dir: None,

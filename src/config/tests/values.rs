@@ -261,6 +261,7 @@ fn a_wrong_variable_or_flag_is_refused_by_its_name() {
     }
     let of_flags = [
         (("max_users", "-1"), "flag --max-users: max_users: -1 is not in 1 to 4000000000"),
+        (("storage", "tape"), "flag --storage: storage: expected disk or memory, found \"tape\""),
         (("durability", "none"), "flag --durability: durability: expected fsync or os, found \"none\""),
         (("log.format", "json"), &format!("flags: log.format: {no_such}")),
     ];

@@ -219,3 +219,34 @@ fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
+
+#[test]
+fn users_in_memory_are_gone_with_the_process_and_those_on_disk_are_not() {
+    for (storage, then) in [("memory", 401), ("disk", 200)] {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let arguments = ["--storage", storage];
+        let warned = |said: &str| said.contains("gone when this process ends");
+        let checked = words(&run(&data, &[&["check"], &arguments[..], &FREE_PORTS[..]].concat()));
+        assert_eq!(warned(&checked), storage == "memory", "{checked}");
+
+        let mut process = Process::start_with(&data, &arguments, &[], Stdio::piped());
+        let access = text(&call(&process.public, "POST", "/v1/sessions", None).body, "access_token");
+        assert_eq!(call(&process.public, "GET", "/v1/session", Some(&access)).status, 200);
+        assert_eq!(call(&process.admin, "GET", "/readyz", None).status, 200);
+        assert_eq!(call(&process.admin, "GET", "/metrics", None).status, 200);
+        let mut log = process.child.stderr.take().unwrap();
+        assert_eq!(process.stop(), Some(0));
+        let mut said = String::new();
+        log.read_to_string(&mut said).unwrap();
+        let warnings: Vec<_> = said.lines().filter(|line| warned(line)).collect();
+        assert_eq!(warnings.len(), usize::from(storage == "memory"), "{said}");
+        assert!(warnings.iter().all(|line| line.contains("WARN")), "{warnings:?}");
+        assert_eq!(data.join("CURRENT").exists(), storage == "disk");
+
+        let process = Process::start(&data, &arguments);
+        assert_eq!(call(&process.public, "GET", "/v1/session", Some(&access)).status, then, "{storage}");
+        assert_eq!(call(&process.public, "POST", "/v1/sessions", None).status, 201);
+        assert_eq!(process.stop(), Some(0));
+    }
+}

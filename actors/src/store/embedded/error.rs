@@ -16,6 +16,9 @@ pub enum OpenError {
         /// What is wrong with it.
         why: String,
     },
+    /// The machine gives no thread for the writer.
+    #[error("there is no thread for the store: {0}")]
+    Thread(std::io::Error),
     /// The file system refused.
     #[error("{}: {error}", what.display())]
     Io {

@@ -32,7 +32,7 @@ use crate::domain::{Clock, ServiceClock};
 ///
 /// # Errors
 /// [`OpenError`]; the folder is then as it was.
-pub fn open(
+pub(super) fn open(
     dir: &Path,
     options: Options,
     files: Arc<dyn Files>,
@@ -43,5 +43,5 @@ pub fn open(
     (options.give_back)();
     let (opened, clock) = (recovered.opened.clone(), ServiceClock::resume(clock, recovered.last_times));
     let log = |shared: &Arc<_>| JournalLog::new(Arc::clone(shared), files, dir.to_owned(), options, recovered, lock);
-    LocalStore::start(registry, clock, opened, log).map_err(OpenError::io(dir))
+    LocalStore::start(registry, clock, opened, log).map_err(OpenError::Thread)
 }
