@@ -87,9 +87,7 @@ fn a_data_folder_that_is_removed_is_noticed_at_rest() {
     let process = Process::start(&data, &[]);
     assert_eq!(call(&process.admin, "GET", "/readyz", None).status, 200);
     std::fs::remove_file(data.join("LOCK")).unwrap();
-    while call(&process.admin, "GET", "/readyz", None).status != 503 {
-        std::thread::yield_now();
-    }
+    wait_until("it is noticed", || call(&process.admin, "GET", "/readyz", None).status == 503);
 }
 
 /// Beside the journal a start needs `CURRENT` and the snapshot, which are written again from memory.
@@ -100,9 +98,9 @@ fn what_a_start_needs_is_written_again_when_it_is_removed() {
     let process = Process::start_with(&data, &[], &[], logging_to(&log));
     let access = text(&call(&process.public, "POST", "/v1/sessions", None).body, "access_token");
     std::fs::remove_file(data.join("CURRENT")).unwrap();
-    while !data.join("CURRENT").exists() || call(&process.admin, "GET", "/readyz", None).status != 200 {
-        std::thread::yield_now();
-    }
+    wait_until("it is there again", || {
+        data.join("CURRENT").exists() && call(&process.admin, "GET", "/readyz", None).status == 200
+    });
     let said = std::fs::read_to_string(&log).unwrap();
     let line = said.lines().find(|line| line.contains("removed or replaced under the running server"));
     assert!(line.is_some_and(|line| line.contains("ERROR") && line.contains("CURRENT")), "{said}");

@@ -16,9 +16,7 @@ fn keys_that_are_removed_are_noticed_and_no_one_is_refused() {
         ready.body["reasons"].clone()
     };
     let wait_for = |missing: bool| {
-        while (reasons() == serde_json::json!(["keys-missing"])) != missing {
-            std::thread::yield_now();
-        }
+        wait_until("it is noticed", || (reasons() == serde_json::json!(["keys-missing"])) == missing);
         assert_eq!(metric(&process.admin, "passerby_keys_missing"), u64::from(missing));
     };
     // one of access tokens may go, since their clients refresh them

@@ -88,9 +88,7 @@ fn what_was_answered_over_http_survives_kill_nine() {
                 let (address, book, done, stop) = (&address, &book, &done, &stop);
                 scope.spawn(move || live(address, n * 31 + round, book, done, stop));
             }
-            while done.load(Ordering::SeqCst) < 300 + round * 50 {
-                std::thread::yield_now();
-            }
+            wait_until("enough is done", || done.load(Ordering::SeqCst) >= 300 + round * 50);
             process.child.kill().unwrap();
             process.child.wait().unwrap();
         });
@@ -117,9 +115,7 @@ fn sigterm_under_load_answers_every_request_that_was_read() {
                 // `live` asserts each status that it gets
                 scope.spawn(move || live(address, n * 31, book, done, stop));
             }
-            while done.load(Ordering::SeqCst) < 200 {
-                std::thread::yield_now();
-            }
+            wait_until("enough is done", || done.load(Ordering::SeqCst) >= 200);
             process.signal(Signal::TERM);
             // clients go on until the server closes on them
             let code = process.child.wait().unwrap().code();

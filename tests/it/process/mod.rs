@@ -12,10 +12,11 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 
 pub(crate) fn passerby() -> Command {
@@ -29,11 +30,25 @@ pub(crate) fn passerby() -> Command {
     command
 }
 
-/// A running server process; killed when dropped.
+/// How long a broken program may keep a test waiting.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Waits for what a process brings about; the bound is for a broken program, not for a slow one.
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "it never came about that {what}");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+/// A running server process; killed when dropped, or when it has kept a test waiting for too long: what reads its lines then
+/// comes to their end.
 pub(crate) struct Process {
     pub(crate) child: Child,
     pub(crate) public: String,
     pub(crate) admin: String,
+    _life: Sender<()>,
 }
 
 impl Process {
@@ -50,6 +65,7 @@ impl Process {
     /// Runs a command that serves, until it says where.
     pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let _life = limit_life(&child);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut address = |prefix: &str| {
             let line = lines.next().expect("a line before the end").unwrap();
@@ -57,7 +73,7 @@ impl Process {
         };
         let admin = address("admin on http://");
         let public = address("listening on http://");
-        Self { child, public, admin }
+        Self { child, public, admin, _life }
     }
 
     /// With all log lines, which no one reads.
@@ -73,6 +89,19 @@ impl Process {
         self.signal(Signal::TERM);
         self.child.wait().unwrap().code()
     }
+}
+
+/// Kills a process after a time, unless what is returned was dropped before.
+fn limit_life(child: &Child) -> Sender<()> {
+    let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).unwrap();
+    let (life, ended) = channel::<()>();
+    std::thread::spawn(move || {
+        if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            // it may have ended meanwhile
+            pidfd_send_signal(process, Signal::KILL).ok();
+        }
+    });
+    life
 }
 
 impl Drop for Process {
