@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
-use passerby_actors::domain::UserId;
+use passerby_actors::actor::Proof;
+use passerby_actors::domain::{DeviceId, IdentityKey, MergePolicy, SessionKind, UserId};
 use passerby_actors::testkit::faulty::Mode;
 use passerby_actors::testkit::{DAY_S, until};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{EnvFilter, Registry};
@@ -281,6 +282,17 @@ async fn the_events_of_a_life_are_log_lines() {
             let disabled = server.log_in().await;
             handle.disable(&id(&disabled)).await.unwrap();
             is_logged(&disabled.user, &["created", "disabled"]).await;
+
+            let (account, guest) = (server.log_in_v1().await, server.log_in_v1().await);
+            let proof = Proof::new(IdentityKey { provider: "custom-token".into(), external: "ada".into() }, "".into());
+            let (linker, opens) = (&server.server.linker, (SessionKind::V1, DeviceId::default()));
+            linker.link(id(&account), 1, proof.clone()).await.unwrap();
+            linker.merge(id(&guest), 1, proof, opens, MergePolicy::default()).await.unwrap();
+            is_logged(&account.user, &["created", "linked"]).await;
+            is_logged(&guest.user, &["created", "merged-into"]).await;
+            let merged = captured.events_of(&guest.user).pop().unwrap()["fields"].clone();
+            assert_eq!((&merged["into"], &merged["provider"]), (&json!(account.user), &json!("custom-token")));
+            assert!(merged["seq"].is_u64(), "{merged}");
 
             let idle = server.log_in().await;
             server.clock.advance_s(90 * DAY_S + 61);

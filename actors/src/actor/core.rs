@@ -58,6 +58,8 @@ pub struct ActorStats {
     pub grace_uses: AtomicU64,
     /// Sessions ended because a refresh token was used again (S31).
     pub reuses: AtomicU64,
+    /// Life-cycle events that came faster than they could be logged.
+    pub unlogged: Arc<AtomicU64>,
     /// Genuine tokens and cookies of users who were never here.
     pub strangers: AtomicU64,
 }
@@ -137,7 +139,7 @@ impl Core {
 
     /// Logs what happens to users from now on, until the store ends.
     pub fn log_events(&self) -> impl Future<Output = ()> + use<> {
-        event::log(self.store.feed())
+        event::log(self.store.feed(), Arc::clone(&self.stats.unlogged))
     }
 
     /// The store.
@@ -211,6 +213,12 @@ impl Core {
         }
     }
 
+    /// A number for a socket, which no other in this process has: those of every core over one store are told of each other's changes.
+    pub(crate) fn next_socket() -> u64 {
+        static SOCKETS: AtomicU64 = AtomicU64::new(0);
+        SOCKETS.fetch_add(1, Ordering::Relaxed)
+    }
+
     pub(crate) fn next_incarnation(&self) -> u64 {
         self.incarnations.fetch_add(1, Ordering::Relaxed)
     }
@@ -253,7 +261,8 @@ impl Reader for Core {
         }
         let queues = self.queues.read();
         for change in changes {
-            let edited = change.user.filter(|_| change.edit().is_some());
+            // what changes a document leaves the record as it is
+            let edited = change.user.filter(|_| change.edit().is_some() && change.changed.is_empty());
             for user in change.changed.iter().map(|changed| changed.id).chain(edited) {
                 let worker = self.directory.peek(&user).map(|(_, worker)| worker);
                 if let Some(Some(queue)) = worker.and_then(|worker| queues.get(worker)) {

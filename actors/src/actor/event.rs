@@ -1,14 +1,67 @@
 //! Life-cycle events as log lines, under the target `passerby::events` (S38). What many readers do all day is at level debug;
 //! what an operator wants to hear of is at info and above.
 
-use tracing::{debug, info, warn};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::domain::{Cause, Note, Refusal, UserId};
+use tracing::field::display;
+use tracing::{Level, debug, info, warn};
+
+use crate::domain::{Cause, Note, Reason, Refusal, UserId};
 use crate::store::{Committed, Feed, Next};
 
 const TARGET: &str = "passerby::events";
-/// How many events may wait for the log.
-const MOST_WAITING: usize = 4096;
+/// How many events may wait for the log: those of the largest group.
+const MOST_WAITING: usize = 16_384;
+
+/// What a line says.
+struct Event {
+    seq: u64,
+    cause: Cause,
+    user: Option<UserId>,
+    into: Option<UserId>,
+    provider: Option<Box<str>>,
+    reason: Option<Reason>,
+}
+
+impl Event {
+    /// The line for a change, unless no one would see it.
+    fn of(change: &Committed) -> Option<Self> {
+        let Committed { position, cause, user, note, .. } = change;
+        let is_seen = if is_of_a_name(*cause) {
+            true
+        } else if is_everyday(*cause) {
+            user.is_some() && tracing::enabled!(target: TARGET, Level::DEBUG)
+        } else {
+            // what was swept has none, and is logged in sum
+            user.is_some()
+        };
+        let nothing = Note::default();
+        is_seen.then(|| {
+            let Note { into, provider, reason, .. } = note.as_deref().unwrap_or(&nothing).clone();
+            Self { seq: position.seq, cause: *cause, user: *user, into, provider, reason }
+        })
+    }
+
+    fn log(self) {
+        let Self { seq, cause, user, into, provider, reason } = self;
+        let (user, into, name) = (user.map(display), into.map(display), cause.name());
+        let (provider, reason) = (provider.as_deref(), reason.map(Reason::name));
+        match cause {
+            // the name itself is not logged, and may have no user yet
+            cause if is_of_a_name(cause) => {
+                info!(target: TARGET, user, cause = name, provider, seq, "credential changed")
+            }
+            cause if is_everyday(cause) => {
+                debug!(target: TARGET, user, cause = name, provider, reason, seq, "user changed");
+            }
+            Cause::ReuseDetected => {
+                warn!(target: TARGET, user, cause = name, seq, "a refresh token was used again; its session has ended");
+            }
+            _ => info!(target: TARGET, user, into, cause = name, provider, reason, seq, "user changed"),
+        }
+    }
+}
 
 /// What readers do all day.
 fn is_everyday(cause: Cause) -> bool {
@@ -25,47 +78,24 @@ fn is_everyday(cause: Cause) -> bool {
     )
 }
 
-/// Logs what the feed tells from now on, until the store ends.
-pub(crate) fn log(feed: &Feed) -> impl Future<Output = ()> + use<> {
-    let is_wanted = |change: &Committed| match change.cause {
-        // names: they may have no user yet
-        Cause::Registered | Cause::Confirmed | Cause::MailAsked | Cause::PasswordChanged => true,
-        // what was swept, and the end of an id that is not stored, have none
-        cause => {
-            let is_seen = !is_everyday(cause) || tracing::enabled!(target: TARGET, tracing::Level::DEBUG);
-            is_seen && change.user.is_some()
-        }
-    };
-    let mut changes = feed.follow(MOST_WAITING, is_wanted);
+/// What happens to a name and its password.
+fn is_of_a_name(cause: Cause) -> bool {
+    matches!(cause, Cause::Registered | Cause::Confirmed | Cause::MailAsked | Cause::PasswordChanged)
+}
+
+/// Logs what the feed tells from now on, until the store ends, and counts what came faster than it could be logged.
+pub(crate) fn log(feed: &Feed, unlogged: Arc<AtomicU64>) -> impl Future<Output = ()> + use<> {
+    let mut events = feed.follow(MOST_WAITING, Event::of);
     async move {
-        while let Some(next) = changes.next().await {
+        while let Some(next) = events.next().await {
             match next {
-                Next::Change(change) => log_change(&change),
+                Next::Change(event) => event.log(),
                 Next::Dropped { changes, .. } => {
+                    unlogged.fetch_add(changes, Ordering::Relaxed);
                     warn!(target: TARGET, changes, "so many changes came at once that these were not logged");
                 }
             }
         }
-    }
-}
-
-fn log_change(Committed { cause, user, note, .. }: &Committed) {
-    let (name, nothing) = (cause.name(), Note::default());
-    let Note { into, provider, reason, .. } = note.as_deref().unwrap_or(&nothing);
-    let (user, into) = (user.map(tracing::field::display), into.map(tracing::field::display));
-    let (provider, reason) = (provider.as_deref(), reason.map(|reason| reason.name()));
-    match cause {
-        Cause::Registered | Cause::Confirmed | Cause::MailAsked | Cause::PasswordChanged => {
-            // of a name, which is not logged, and may have no user yet
-            info!(target: TARGET, user, cause = name, provider, "credential changed");
-        }
-        Cause::ReuseDetected => {
-            warn!(target: TARGET, user, cause = name, "a refresh token was used again; its session has ended");
-        }
-        cause if is_everyday(*cause) => {
-            debug!(target: TARGET, user, cause = name, provider, reason, "user changed");
-        }
-        _ => info!(target: TARGET, user, into, cause = name, provider, reason, "user changed"),
     }
 }
 

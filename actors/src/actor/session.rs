@@ -260,9 +260,13 @@ impl Session {
                 (_, Ok(reply)) => Ok(reply),
                 (_, Err(refusal)) => Err(Error::Refused(refusal)),
             };
-            // the feed came before the outcome: the sockets know of it, and of all before it
-            if let Ok(Reply::Edited(Edited { delta: Some(_), told, .. })) = &mut answer {
-                *told = self.sockets.as_ref().map_or(0, |sockets| sockets.len());
+            // The feed came before the outcome (mailboxes are emptied before what waits is polled): the sockets know of it, and of
+            // all before it. One that does not is told of the whole.
+            if let Ok(Reply::Edited(Edited { delta: Some(_), version, told, .. })) = &mut answer
+                && let Some(sockets) = &self.sockets
+            {
+                *told = sockets.len();
+                self.behind |= !sockets.know(*version);
             }
             // the asker may have gone away; what was done stays done
             drop(decided.waiting.answer.send(answer));

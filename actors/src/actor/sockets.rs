@@ -208,6 +208,11 @@ impl Sockets {
         true
     }
 
+    /// Whether every socket was told of this version.
+    pub(super) fn know(&self, version: u64) -> bool {
+        self.told >= version
+    }
+
     /// Sends all sockets the current document, if it is not the one that they know: the actor did not make the change.
     pub(super) fn catch_up(&mut self, user: &UserState) {
         let version = version(user);
@@ -253,11 +258,14 @@ impl Sockets {
         });
     }
 
-    /// Ends the sockets whose session is over.
+    /// Ends the sockets whose session is over. One whose session goes on under a different number is told so by the change that did
+    /// it, if not by this one.
     pub(super) fn end_dead(&mut self, user: &UserState, cause: Cause, now: ServiceTime, policy: &Policy) {
         let push = Arc::new(Push::Ended(cause));
+        let replaced = user.sessions().into_iter().filter_map(|session| session.replaces);
+        let replaced: Vec<u32> = replaced.filter(|was| was.user == user.id).map(|was| was.number).collect();
         self.sockets.retain(|socket| {
-            let lives = user.session(socket.session, now, policy).is_some();
+            let lives = user.session(socket.session, now, policy).is_some() || replaced.contains(&socket.session);
             if !lives {
                 // a socket that no longer reads is closed all the same
                 socket.tell(&push);

@@ -8,7 +8,7 @@ use super::ids::UserId;
 /// What the readers of a change are told beside its cause and its users. It is not stored.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Note {
-    /// The user that the change is about, where that is not the first one whom it changes.
+    /// The user that the change is about, where that is not the one whom its first operation names.
     pub about: Option<UserId>,
     /// The user that this one became part of.
     pub into: Option<UserId>,

@@ -6,10 +6,11 @@ use smallvec::SmallVec;
 
 use crate::domain::{Cause, DocumentEdit, Note, ServiceTime, UserId};
 
-/// Where a change stands in the feed of its store. Grows without end, also over restarts.
+/// Where a change stands in the feed of its store. Grows while the store runs, and over its restarts but for those that lose
+/// the end of a journal (a loss of power without fsync, an older copy): positions from there on are given again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Position {
-    /// The sequence number of its group in the journal.
+    /// The sequence number of its group.
     pub seq: u64,
     /// Which of its group, from 0.
     pub index: u32,
@@ -37,13 +38,13 @@ pub struct Changed {
 pub struct Committed {
     /// Where it stands.
     pub position: Position,
-    /// When it was written, by the clock by which users expire.
+    /// The service time of its group: when it was checked, just before it was written.
     pub service: ServiceTime,
     /// The same, Unix time in milliseconds.
     pub wall_ms: u64,
     /// Why.
     pub cause: Cause,
-    /// The user that it is about; none for a name that has no user yet.
+    /// The user that it is about; none for a name that has no user yet, and for the end of an id that is not stored.
     pub user: Option<UserId>,
     /// Whose records changed, in order.
     pub changed: SmallVec<[Changed; 2]>,

@@ -9,6 +9,7 @@ use std::task::Poll;
 
 use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, RwLock};
+use smallvec::SmallVec;
 
 use super::committed::{Committed, Position};
 use super::completion::Wakes;
@@ -16,7 +17,7 @@ use super::completion::Wakes;
 /// Takes what it wants of the feed.
 pub trait Reader: Send + Sync {
     /// Takes what it wants of one group's changes, in order. Called on the writer's thread before the group is answered:
-    /// it must not wait. Workers that it adds to `wakes` are woken once, with those that are answered.
+    /// it must not wait, nor ask the store, which may be locked. Workers that it adds to `wakes` are woken once, with those that are answered.
     fn take(&self, changes: &[Committed], wakes: &mut Wakes);
 
     /// No change follows.
@@ -26,48 +27,66 @@ pub trait Reader: Send + Sync {
 /// The feed of one store.
 #[derive(Default)]
 pub struct Feed {
-    readers: RwLock<Vec<Weak<dyn Reader>>>,
+    readers: RwLock<Readers>,
+}
+
+#[derive(Default)]
+struct Readers {
+    readers: SmallVec<[Weak<dyn Reader>; 4]>,
+    closed: bool,
 }
 
 impl Feed {
     /// Adds a reader, for as long as it is held elsewhere. It is told of each group that is published from now on.
     pub fn add(&self, reader: Weak<dyn Reader>) {
-        let mut readers = self.readers.write();
-        readers.retain(|reader| reader.strong_count() > 0);
-        readers.push(reader);
+        let closed = {
+            let readers = &mut *self.readers.write();
+            readers.readers.retain(|reader| reader.strong_count() > 0);
+            readers.readers.push(Weak::clone(&reader));
+            readers.closed
+        };
+        if closed && let Some(reader) = reader.upgrade() {
+            reader.close();
+        }
     }
 
-    /// Follows the changes that `wants` names. Up to `most` wait to be read; beyond that the oldest are dropped, and the
-    /// follower is told where it goes on.
-    pub fn follow(&self, most: usize, wants: impl Fn(&Committed) -> bool + Send + Sync + 'static) -> Follower {
-        let queue =
-            Arc::new(Queue { most, wants: Box::new(wants), state: Mutex::default(), waker: AtomicWaker::new() });
-        let reader = Arc::downgrade(&queue);
+    /// Follows the changes of which `pick` returns something, called as [`Reader::take`] is. Up to `most` wait to be read;
+    /// beyond that the oldest are dropped, and the follower is told where it goes on.
+    pub fn follow<T: Send + 'static>(
+        &self,
+        most: usize,
+        pick: impl Fn(&Committed) -> Option<T> + Send + Sync + 'static,
+    ) -> Follower<T> {
+        let (most, state) = (most.max(1), Mutex::new(State { waiting: VecDeque::new(), dropped: 0, closed: false }));
+        let queue = Arc::new(Queue { most, pick: Box::new(pick), state, waker: AtomicWaker::new() });
+        let reader: Weak<Queue<T>> = Arc::downgrade(&queue);
         self.add(reader);
         Follower { queue }
     }
 
-    /// Publishes the changes of one group: they are durable and applied, and no one is answered yet.
+    fn readers(&self) -> SmallVec<[Arc<dyn Reader>; 4]> {
+        self.readers.read().readers.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// For the store alone: publishes the changes of one group, which are durable and applied, and of which no one is answered yet.
     pub fn publish(&self, changes: &[Committed], wakes: &mut Wakes) {
-        if changes.is_empty() {
-            return;
-        }
-        for reader in self.readers.read().iter().filter_map(Weak::upgrade) {
-            reader.take(changes, wakes);
+        if !changes.is_empty() {
+            self.readers().iter().for_each(|reader| reader.take(changes, wakes));
         }
     }
 
-    /// Tells the readers that no change follows.
+    /// For the store alone: tells the readers that no change follows.
     pub fn close(&self) {
-        self.readers.read().iter().filter_map(Weak::upgrade).for_each(|reader| reader.close());
+        self.readers.write().closed = true;
+        self.readers().iter().for_each(|reader| reader.close());
     }
 }
 
 /// What a follower reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
-    /// A change.
-    Change(Box<Committed>),
+pub enum Next<T> {
+    /// What was picked of a change.
+    Change(T),
     /// This many changes were dropped because they were not read in time; those from this position on follow.
     Dropped {
         /// How many.
@@ -77,34 +96,36 @@ pub enum Next {
     },
 }
 
-#[derive(Default)]
-struct State {
-    waiting: VecDeque<Committed>,
+/// What a follower takes of a change, if anything.
+type Pick<T> = Box<dyn Fn(&Committed) -> Option<T> + Send + Sync>;
+
+struct State<T> {
+    waiting: VecDeque<(Position, T)>,
     dropped: u64,
     closed: bool,
 }
 
-struct Queue {
+struct Queue<T> {
     most: usize,
-    wants: Box<dyn Fn(&Committed) -> bool + Send + Sync>,
-    state: Mutex<State>,
+    pick: Pick<T>,
+    state: Mutex<State<T>>,
     waker: AtomicWaker,
 }
 
-impl Reader for Queue {
+impl<T: Send> Reader for Queue<T> {
     fn take(&self, changes: &[Committed], _: &mut Wakes) {
-        let mut wanted = changes.iter().filter(|change| (self.wants)(change)).peekable();
-        if wanted.peek().is_none() {
+        let mut picked = changes.iter().filter_map(|change| Some((change.position, (self.pick)(change)?))).peekable();
+        if picked.peek().is_none() {
             return;
         }
         {
             let state = &mut *self.state.lock();
-            for change in wanted {
+            for change in picked {
                 if state.waiting.len() >= self.most {
                     state.waiting.pop_front();
                     state.dropped += 1;
                 }
-                state.waiting.push_back(change.clone());
+                state.waiting.push_back(change);
             }
         }
         self.waker.wake();
@@ -117,23 +138,25 @@ impl Reader for Queue {
 }
 
 /// A reader at its own pace. Dropping it ends it.
-pub struct Follower {
-    queue: Arc<Queue>,
+pub struct Follower<T> {
+    queue: Arc<Queue<T>>,
 }
 
-impl Follower {
+impl<T> Follower<T> {
     /// What comes next; `None` when the store has ended and all is read.
-    pub async fn next(&mut self) -> Option<Next> {
+    pub async fn next(&mut self) -> Option<Next<T>> {
+        // others on this thread, too, while there is always something to read
+        tokio::task::consume_budget().await;
         std::future::poll_fn(|context| {
             self.queue.waker.register(context.waker());
             let state = &mut *self.queue.state.lock();
             let next = match (state.dropped, state.waiting.front()) {
-                (changes @ 1.., Some(first)) => {
-                    let resume = first.position;
+                (changes @ 1.., Some((resume, _))) => {
+                    let resume = *resume;
                     state.dropped = 0;
                     Some(Next::Dropped { changes, resume })
                 }
-                _ => state.waiting.pop_front().map(|change| Next::Change(Box::new(change))),
+                _ => state.waiting.pop_front().map(|(_, change)| Next::Change(change)),
             };
             match next {
                 None if !state.closed => Poll::Pending,

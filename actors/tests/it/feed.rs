@@ -1,5 +1,6 @@
 //! The feed of committed changes: each once and in order, before it is answered, and never at the writer's expense.
 
+use std::fmt::Debug;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::poll_immediate;
 use parking_lot::Mutex;
-use passerby_actors::actor::{Ends, Joined, Limits, Proof};
+use passerby_actors::actor::{Ends, Joined, Limits, Proof, Push};
 use passerby_actors::domain::{
     Cause, ChangeSet, CredentialChange, DeviceId, IdentityKey, MergePolicy, Note, Op, Outcome, Reason, Record,
     SessionKind, UserId,
@@ -28,13 +29,13 @@ fn proof(external: &str) -> Proof {
     Proof::new(IdentityKey { provider: PROVIDER.into(), external: external.into() }, "".into())
 }
 
-fn all(store: &dyn Store) -> Follower {
-    store.feed().follow(1000, |_| true)
+fn all(store: &dyn Store) -> Follower<Committed> {
+    store.feed().follow(1000, |change| Some(change.clone()))
 }
 
-async fn next(follower: &mut Follower) -> Committed {
+async fn next<T: Debug>(follower: &mut Follower<T>) -> T {
     match follower.next().await {
-        Some(Next::Change(change)) => *change,
+        Some(Next::Change(change)) => change,
         other => panic!("{other:?}"),
     }
 }
@@ -120,8 +121,11 @@ async fn each_change_is_told_once_in_order_with_its_cause_its_users_and_what_its
 
     // positions go on after a restart
     let before = registered.position;
+    let store = Arc::clone(&running.store);
     running.close();
     assert_eq!(feed.next().await, None, "no change follows");
+    assert_eq!(all(&*store).next().await, None, "nor for one that comes later");
+    drop(store);
     let running = world.open();
     let mut feed = all(&*running.store);
     somebody(&running).await;
@@ -200,11 +204,13 @@ async fn no_one_is_answered_while_a_reader_is_being_told() {
     let op = Op::Create { id: UserId::from_bytes([1; 16]), record: Record::new(1, SessionKind::V1), extension: None };
     store.commit([ChangeSet::new(Cause::Created, 1, vec![op])].into_iter().collect(), reply);
     until("the reader is told", || reader.is_told.load(Ordering::SeqCst)).await;
+    let is_there = store.record(&UserId::from_bytes([1; 16])).is_some();
     // the first look takes all that was delivered so far
     actix_rt::spawn(Rc::clone(&completions).run(drop));
     tokio::task::yield_now().await;
     let answered = poll_immediate(&mut outcomes).await;
     reader.lets_go.store(true, Ordering::SeqCst);
+    assert!(is_there, "it is applied before it is told");
     assert_eq!(answered, None);
     assert_eq!(outcomes.await.to_vec(), [Outcome::Done]);
 }
@@ -236,7 +242,10 @@ async fn a_change_whose_waiter_gave_up_is_told_when_it_is_durable_and_one_that_f
 async fn a_follower_that_falls_behind_is_told_where_it_goes_on_and_holds_no_one_up() {
     let world = World::new(1);
     let running = world.open();
-    let mut slow = running.store.feed().follow(4, |change| change.cause == Cause::Created);
+    let mut slow = running
+        .store
+        .feed()
+        .follow(4, |change| (change.cause == Cause::Created).then_some((change.position, change.user)));
     let mut reads_all = all(&*running.store);
     let mut positions = Vec::new();
     for _ in 0..20 {
@@ -249,10 +258,10 @@ async fn a_follower_that_falls_behind_is_told_where_it_goes_on_and_holds_no_one_
     }
     assert_eq!(slow.next().await, Some(Next::Dropped { changes: 16, resume: positions[16] }));
     for position in &positions[16..] {
-        assert_eq!(next(&mut slow).await.position, *position);
+        assert_eq!(next(&mut slow).await.0, *position);
     }
     let user = somebody(&running).await;
-    assert_eq!(next(&mut slow).await.user, Some(user.user), "and it goes on");
+    assert_eq!(next(&mut slow).await.1, Some(user.user), "and it goes on");
 }
 
 #[actix_rt::test]
@@ -263,7 +272,7 @@ async fn a_follower_that_is_dropped_is_told_nothing_more() {
     let count = Arc::clone(&asked);
     let follower = running.store.feed().follow(4, move |_| {
         *count.lock() += 1;
-        true
+        Some(())
     });
     somebody(&running).await;
     drop(follower);
@@ -273,7 +282,7 @@ async fn a_follower_that_is_dropped_is_told_nothing_more() {
 }
 
 #[actix_rt::test]
-async fn two_cores_over_one_store_are_told_alike() {
+async fn two_cores_over_one_store_are_told_alike_and_at_once() {
     let world = World::new(1);
     let store = world.try_open().unwrap();
     let running: [Running; 2] = [world.run(Arc::clone(&store)), world.run(store)];
@@ -282,9 +291,31 @@ async fn two_cores_over_one_store_are_told_alike() {
     for core in &running {
         sockets.push(core.handle.attach(&user.user, user.number, None).await.unwrap());
     }
+    let origin = Some(sockets[0].socket);
+    increment(&running[0], &user.user, origin).await.unwrap();
+    let told = sockets[1].inbox.next().await.unwrap();
+    assert!(matches!(&*told, Push::Changed(delta) if delta.seen == 0), "{told:?}");
     running[0].handle.delete(&user.user, Cause::DeletedByUser).await.unwrap();
     for socket in &mut sockets {
-        let push = socket.inbox.next().await.unwrap();
-        assert_eq!(*push, passerby_actors::actor::Push::Ended(Cause::DeletedByUser));
+        assert_eq!(*socket.inbox.next().await.unwrap(), Push::Ended(Cause::DeletedByUser));
+    }
+}
+
+#[actix_rt::test]
+async fn why_sessions_ended_is_told() {
+    let world = World::new(1);
+    let running = world.open();
+    let (handle, linker) = (&running.handle, &running.linker);
+    let user = somebody(&running).await;
+    linker.link(user.user, user.number, proof("ada")).await.unwrap();
+    let open = async || handle.open_session(&user.user, SessionKind::V1, DeviceId::default(), None).await.unwrap();
+    let mut feed =
+        running.store.feed().follow(100, |change| (change.cause == Cause::SessionEnded).then(|| note(change).reason));
+    let [first, second] = [open().await, open().await];
+    handle.end_session(&user.user, first.number).await.unwrap();
+    handle.end_others(&user.user, second.number).await.unwrap();
+    handle.end_all(&user.user).await.unwrap();
+    for reason in [Reason::Administrator, Reason::OtherSession, Reason::EndedAll] {
+        assert_eq!(next(&mut feed).await, Some(reason));
     }
 }

@@ -266,7 +266,11 @@ fn register(registry: &mut Registry, server: &Server) {
             "Connections closed at once because the server or their network has as many as it may",
             server.connections.refused(),
         ),
-        ("log_lines_dropped", "Log lines dropped because their reader was too slow", unread),
+        (
+            "log_lines_dropped",
+            "Log lines dropped because their reader was too slow, and events that came faster than they could be logged",
+            unread + server.core.stats().unlogged.load(Ordering::Relaxed),
+        ),
         ("log_lines_sampled", "Warnings left out because one place in the code wrote too many", repeated),
     ] {
         registry.register(name, help, ConstCounter::new(count));

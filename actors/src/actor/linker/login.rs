@@ -47,7 +47,7 @@ impl Ask for LogIn {
             let mut ops: Vec<Op> = demand.into_iter().collect();
             ops.push(Op::Claim { identity: identity.clone(), user: id });
             ops.push(Op::Create { id, record: user.record, extension });
-            let note = Note { about: Some(id), provider: Some(identity.provider.clone()), ..Note::default() };
+            let note = Note { provider: Some(identity.provider.clone()), ..Note::default() };
             Ok((Some(ChangeSet::new(Cause::Created, now, ops).noting(note)), LoggedIn::new(id, &session)))
         };
         let logged_in = work.until_done(permit, propose).await?;

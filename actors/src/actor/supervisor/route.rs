@@ -205,7 +205,7 @@ impl Router {
         for _ in 0..2 {
             let lease = core.directory.lease(user, now_ms).unwrap_or_else(|| self.activate(user));
             let kept = KeptLive { core: Arc::clone(core), id: *user, incarnation: lease.incarnation };
-            let socket = core.next_incarnation();
+            let socket = Core::next_socket();
             match lease.address.attach(Attach { socket, session, since }).await {
                 Ok(Ok((hello, inbox))) => return Ok((hello, inbox, socket, kept)),
                 Ok(Err(Error::Refused(refusal))) => return Err(core.refuse(refusal)),

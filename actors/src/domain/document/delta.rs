@@ -28,10 +28,17 @@ impl fmt::Debug for Shape {
 }
 
 /// The result of an operation, which its repeat gets again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Outcome {
     pub(super) version: u64,
     pub(super) value: Option<Number>,
+}
+
+impl fmt::Debug for Outcome {
+    /// The number is of what people keep, and is not shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outcome").field("version", &self.version).finish_non_exhaustive()
+    }
 }
 
 /// A change of one version into the next.
