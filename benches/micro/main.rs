@@ -182,8 +182,8 @@ fn registry(criterion: &mut Criterion) {
         let touch = move || store.touch(&id, window_s, 0);
         while_another(touch, || bencher.iter(touch));
     });
-    // Nothing but the store may insert. So this is the commit rule and the registry, without a journal; removing as
-    // many as were inserted keeps the million a million.
+    // Nothing but the store may insert. So this is the way to the writer and back, the commit rule and the registry, without a
+    // journal; removing as many as were inserted keeps the million a million.
     group.throughput(Throughput::Elements(2 * BATCH as u64));
     group.bench_function("insert and remove", |bencher| {
         let (world, ..) = &*world;

@@ -19,6 +19,7 @@ use crate::registry::Registry;
 pub(super) struct LocalStore {
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    writes_touches: bool,
     opened: Opened,
 }
 
@@ -33,7 +34,7 @@ impl LocalStore {
         let shared = Arc::new(Shared::new(registry, clock));
         let writer = Writer::new(Arc::clone(&shared), log(&shared));
         let spawned = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run())?;
-        Ok(Self { shared, writer: Mutex::new(Some(spawned)), opened })
+        Ok(Self { shared, writer: Mutex::new(Some(spawned)), writes_touches: L::WRITES_TOUCHES, opened })
     }
 }
 
@@ -76,7 +77,9 @@ impl Store for LocalStore {
 
     fn touch(&self, id: &UserId, window_s: u32, granularity_s: u32) -> Touched {
         let touched = self.shared.registry.touch(id, || self.shared.clock.now(), window_s, granularity_s);
-        if let Touched::Raised(at) = touched {
+        if let Touched::Raised(at) = touched
+            && self.writes_touches
+        {
             let mut queue = self.shared.queue.lock();
             if !self.shared.stopped.load(Ordering::Acquire) {
                 queue.messages.push(Message::Touch(*id, at));

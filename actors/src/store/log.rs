@@ -10,6 +10,8 @@ use crate::domain::{ServiceTime, UserId};
 pub(super) trait Log: Send + 'static {
     /// How long the next group may wait for as many sets as the one before had: as long as that saves more than it costs.
     const LINGER: std::time::Duration;
+    /// Whether activities are written. If not, none is sent.
+    const WRITES_TOUCHES: bool;
 
     /// Whether groups can be appended. While they cannot, whatever is proposed is answered [`Failed`](crate::domain::Outcome::Failed).
     fn is_open(&self) -> bool;
@@ -26,8 +28,8 @@ pub(super) trait Log: Send + 'static {
     /// The sequence number of the group that is appended next.
     fn next_seq(&self) -> u64;
 
-    /// Appends the group with its service time and wall time (Unix ms); true once it is durable. Called although the group may have nothing to write. A failure is told to
-    /// the operator, and to readers of the store's health, before this returns.
+    /// Appends the group with its service time and wall time (Unix ms); true once it is durable. Called even if the group has
+    /// nothing to write. A failure is told to the operator, and shown by the store's health, before this returns.
     fn append(&mut self, times: (ServiceTime, u64)) -> bool;
 
     /// Begins a new generation, if there is such a thing, with the next [`keep`](Self::keep).

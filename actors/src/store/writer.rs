@@ -89,7 +89,7 @@ impl Shared {
     pub(super) fn wake(&self) {
         let mut queue = self.queue.lock();
         queue.woken = true;
-        // who waits for more of a group goes on with that soon enough
+        // a writer that lingers for more sets goes on soon enough
         if queue.wanted <= 1 {
             self.arrived.notify_one();
         }

@@ -246,5 +246,11 @@ fn users_in_memory_are_gone_with_the_process_and_those_on_disk_are_not() {
         assert_eq!(call(&process.public, "GET", "/v1/session", Some(&access)).status, then, "{storage}");
         assert_eq!(call(&process.public, "POST", "/v1/sessions", None).status, 201);
         assert_eq!(process.stop(), Some(0));
+
+        // whose folder it is counts all the same: the keys are in it
+        if storage == "disk" {
+            let other = run(&data, &["check", "--storage", "memory", "--app-id", "other"]);
+            assert_eq!(other.status.code(), Some(64), "{}", words(&other));
+        }
     }
 }

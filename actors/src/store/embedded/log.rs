@@ -327,6 +327,7 @@ impl JournalLog {
 
 impl Log for JournalLog {
     const LINGER: Duration = Duration::from_micros(500);
+    const WRITES_TOUCHES: bool = true;
 
     fn is_open(&self) -> bool {
         self.journal.is_some()
