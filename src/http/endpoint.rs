@@ -57,23 +57,18 @@ impl<E: ApiError> Endpoint<E> {
 
 impl<E: ApiError> HttpServiceFactory for Endpoint<E> {
     fn register(self, config: &mut AppService) {
-        let refusal = |request: &HttpRequest, context: &Context| E::method_not_allowed().answer(request, context);
-        self.resource.default_service(other_than(self.methods.join(", "), refusal)).register(config);
+        self.resource.default_service(other_than::<E>(self.methods.join(", "))).register(config);
     }
 }
 
 /// For a known path with a method other than these (RFC 9110 §15.5.6), in the form of its API; `OPTIONS` asks which they are.
-pub(crate) fn other_than(
-    methods: impl Into<String>,
-    refusal: impl Fn(&HttpRequest, &Context) -> HttpResponse + Clone + 'static,
-) -> Route {
-    let methods = methods.into();
+fn other_than<E: ApiError>(methods: String) -> Route {
     web::to(move |request: HttpRequest, context: Data<Context>, payload: Payload| {
         body::leave(&request, payload);
         if *request.method() == Method::OPTIONS {
             return std::future::ready(options(&methods));
         }
-        let mut response = refusal(&request, &context);
+        let mut response = E::method_not_allowed().answer(&request, &context);
         let (name, value) = allow(&methods);
         if let Ok(value) = HeaderValue::try_from(value) {
             response.headers_mut().insert(name, value);

@@ -1,13 +1,15 @@
 //! Files that are served as they are, to pages of every origin, and asked for again only when they have changed.
 
+use actix_web::http::Method;
 use actix_web::http::header::{self, EntityTag, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
+use super::endpoint::at;
 use super::preconditions::Tags;
-use super::problem::other_method;
+use super::problem::Problem;
 
 /// Browsers ask again after an hour, and then whether it is still the same.
 const CACHED: HeaderValue = HeaderValue::from_static("public, max-age=3600");
@@ -31,9 +33,9 @@ pub(super) fn file(config: &mut web::ServiceConfig, file: File) {
     let served = Served::new(content_type, text);
     let serve = move |request: HttpRequest| {
         let response = served.answer(&request);
-        async move { response }
+        async move { Ok::<_, Problem>(response) }
     };
-    config.service(web::resource(path).get(serve).default_service(other_method("GET")));
+    config.service(at(path).on(Method::GET, serve));
 }
 
 /// A file that is ready to be answered.

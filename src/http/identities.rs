@@ -74,7 +74,7 @@ pub(crate) fn new_key(server: &Server, name: &str) -> (Stored, ApiKey) {
     let key = Stored {
         id: DeviceId(server.random_id()),
         hash: *secret.hash().as_bytes(),
-        made: server.clock().now(),
+        created: server.clock().now(),
         disabled: false,
         name: name.into(),
     };

@@ -38,5 +38,5 @@ pub(crate) use self::charge::{became_part, came_back, came_back_from, spend, spe
 pub use self::context::Context;
 pub(crate) use self::context::{JSON, NO_STORE, client, json, retry_after_s, within_time};
 pub(crate) use self::endpoint::at;
-pub(crate) use self::problem::{Answer, Problem, other_method};
+pub(crate) use self::problem::{Answer, Problem};
 pub(crate) use self::time::rfc3339;

@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, Route};
+use actix_web::{HttpRequest, HttpResponse};
 use passerby_actors::domain::{CredentialRefusal, DocumentRefusal, Refusal};
 use passerby_actors::handle;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::bearer::NoToken;
 use super::body::BodyError;
 use super::context::{Context, NO_STORE, json, retry_after_s};
-use super::endpoint::{self, ApiError};
+use super::endpoint::ApiError;
 use super::fields::Refused;
 use crate::codes::Full;
 use crate::limits::budget::OverBudget;
@@ -358,8 +358,3 @@ impl From<TokenError> for Problem {
 }
 
 pub(crate) type Answer = Result<HttpResponse, Problem>;
-
-/// For a known path with a method other than these.
-pub(crate) fn other_method(methods: &'static str) -> Route {
-    endpoint::other_than(methods, |_, context| Problem::method_not_allowed().respond(context))
-}

@@ -316,7 +316,7 @@ async fn by_cookie(request: &HttpRequest, context: &Context, wish: &Wish) -> Res
             let exists = || context.handle.exists(&user);
             let created = match context.server.budgets.spend_on_reader(&user, client(request, context), exists) {
                 Ok(paid) => {
-                    let created = context.handle.make_lazily(&user).await;
+                    let created = context.handle.create_lazily(&user).await;
                     let costs = u64::from(paid.is_some());
                     context.server.budgets.kept_if_stored(client(request, context), costs, created).map(Some)
                 }

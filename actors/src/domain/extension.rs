@@ -64,7 +64,7 @@ pub struct ApiKey {
     /// SHA-256 of the key.
     pub hash: [u8; 32],
     /// When it was created.
-    pub made: ServiceTime,
+    pub created: ServiceTime,
     /// Whether it is refused for now.
     pub disabled: bool,
     /// Its owner's name for it, unique among the owner's.
@@ -214,7 +214,7 @@ fn encode_api_keys(keys: &[ApiKey]) -> Box<[u8]> {
     for key in keys {
         out.extend(key.id.0);
         out.extend(key.hash);
-        out.extend(key.made.to_be_bytes());
+        out.extend(key.created.to_be_bytes());
         out.push(u8::from(key.disabled));
         put_bytes(&mut out, key.name.as_bytes());
     }
@@ -228,7 +228,7 @@ fn decode_api_keys(bytes: &[u8]) -> Result<Vec<ApiKey>, DecodeError> {
         keys.push(ApiKey {
             id: DeviceId(input.array()?),
             hash: input.array()?,
-            made: input.u32()?,
+            created: input.u32()?,
             disabled: input.u8()? != 0,
             name: text(&mut input)?,
         });

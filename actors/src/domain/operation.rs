@@ -86,7 +86,7 @@ pub enum Operation {
         identity: IdentityKey,
     },
     /// Creates an API key of a lasting account.
-    MakeKey {
+    CreateKey {
         /// The key.
         key: ApiKey,
     },

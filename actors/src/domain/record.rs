@@ -117,7 +117,7 @@ impl Record {
     }
 
     /// A reader's record, created when the reader came back with a lazy cookie.
-    pub fn made_lazily(now: ServiceTime) -> Self {
+    pub fn created_lazily(now: ServiceTime) -> Self {
         let record = Self::new(now, SessionKind::Cookie);
         Self { flags: record.flags.with(Flags::MADE_LAZILY, true), ..record }
     }
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn who_came_back_or_changed_is_not_unused() {
         let record = Record::new(1000, SessionKind::V1);
-        assert!(record.is_unused() && Record::made_lazily(1000).is_unused());
+        assert!(record.is_unused() && Record::created_lazily(1000).is_unused());
         let used = [
             Record { last_seen: 4600, ..record },
             Record { version: 1, ..record },

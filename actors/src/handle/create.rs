@@ -49,12 +49,12 @@ impl Handle {
         if store.record(user).is_none() {
             return Ok(None);
         }
-        self.made_lazily(user).map(Some)
+        self.created_lazily(user).map(Some)
     }
 
     /// The first session of a reader who was created with a lazy cookie, if it lives.
-    fn made_lazily(&self, user: &UserId) -> Result<Live, Error> {
-        let number = u32::from(Record::made_lazily(0).session_no);
+    fn created_lazily(&self, user: &UserId) -> Result<Live, Error> {
+        let number = u32::from(Record::created_lazily(0).session_no);
         let session = SessionId::derive(user, number);
         let live = self.live_session(user, &session, None).map_err(|refusal| self.core().refuse(refusal))?;
         if live.kind != SessionKind::Cookie || !live.record.flags.has(Flags::MADE_LAZILY) {
@@ -65,7 +65,7 @@ impl Handle {
 
     /// The session of a reader who is stored.
     fn known_lazily(&self, user: &UserId) -> Result<LoggedIn, Error> {
-        let Live { number, epoch, .. } = self.made_lazily(user)?;
+        let Live { number, epoch, .. } = self.created_lazily(user)?;
         Ok(LoggedIn { user: *user, number, session: SessionId::derive(user, number), epoch })
     }
 
@@ -74,7 +74,7 @@ impl Handle {
     ///
     /// # Errors
     /// `Refused`: the reader was created and has ended, or was linked: the lazy cookie is no longer valid. `Capacity`.
-    pub async fn make_lazily(&self, user: &UserId) -> Result<LoggedIn, Error> {
+    pub async fn create_lazily(&self, user: &UserId) -> Result<LoggedIn, Error> {
         let core = self.core();
         if core.store.record(user).is_some() {
             return self.known_lazily(user);
@@ -86,7 +86,7 @@ impl Handle {
         let (now, ended) = (core.store.clock().now(), ValueKey::ended_lazy(user));
         let ops = vec![
             Op::Value { key: ended, seen: None, change: Rewrite::Keep },
-            Op::Create { id: *user, record: Record::made_lazily(now), extension: None },
+            Op::Create { id: *user, record: Record::created_lazily(now), extension: None },
         ];
         let set = ChangeSet::new(Cause::Created, now, ops);
         match self.worker.router.proposer().once(set, permit).await? {
@@ -95,7 +95,7 @@ impl Handle {
                 self.known_lazily(user)
             }
             Settled::Conflict { op: 0 } => Err(core.refuse(Refusal::Gone)),
-            // another request of the same reader was faster
+            // a concurrent request of the same reader was faster
             Settled::Conflict { .. } => self.known_lazily(user),
         }
     }
@@ -119,7 +119,7 @@ impl Handle {
         // in a conflict, it has ended before
         self.worker.router.proposer().once(set, permit).await?;
         // from here on the reader cannot be created; one who was created before is logged out
-        match self.logout(user, Record::made_lazily(0).session_no.into()).await {
+        match self.logout(user, Record::created_lazily(0).session_no.into()).await {
             Ok(()) | Err(Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => Ok(()),
             Err(other) => Err(other),
         }

@@ -139,8 +139,8 @@ impl Handle {
     ///
     /// # Errors
     /// `Refused`: gone, anonymous, the name is taken, or there are too many.
-    pub async fn make_key(&self, user: &UserId, key: ApiKey) -> Result<(), Error> {
-        self.perform(user, Operation::MakeKey { key }).await.map(drop)
+    pub async fn create_key(&self, user: &UserId, key: ApiKey) -> Result<(), Error> {
+        self.perform(user, Operation::CreateKey { key }).await.map(drop)
     }
 
     /// Enables or disables an API key. Sessions that it began end when it is disabled.

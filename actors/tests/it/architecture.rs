@@ -115,8 +115,8 @@ fn no_module_is_taken_from_where_another_package_or_folder_has_it() {
 const MOST_LINES: usize = 500;
 
 #[test]
-fn no_file_of_the_core_or_of_the_benches_is_too_long() {
-    for folder in ["actors/src", "actors/tests", "benches"] {
+fn no_file_is_too_long() {
+    for folder in RUST {
         let mut found = Vec::new();
         sources(&top().join(folder), &mut found);
         for (path, text) in found.iter().filter(|(path, _)| path.ends_with(".rs")) {

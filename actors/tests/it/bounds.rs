@@ -23,8 +23,8 @@ async fn lazy_ids_that_ended_are_bounded_and_room_comes_back() {
     world.limits.max_users = 80;
     let running = world.open();
     let handle = &running.handle;
-    let made = handle.new_reader_id();
-    handle.make_lazily(&made).await.unwrap();
+    let created = handle.new_reader_id();
+    handle.create_lazily(&created).await.unwrap();
 
     let mut kept = Vec::new();
     for _ in 0..1000 {
@@ -37,10 +37,10 @@ async fn lazy_ids_that_ended_are_bounded_and_room_comes_back() {
     assert_eq!((kept.len(), ended(&running)), (10, 10));
     let [_, _, of_ended, _] = running.core.bounds();
     assert_eq!((of_ended.used, of_ended.most, of_ended.fullness()), (10, 10, Fullness::Full));
-    assert_eq!(handle.make_lazily(&kept[0]).await, Err(Error::Capacity), "who ended does not come back");
-    assert_eq!(handle.make_lazily(&handle.new_reader_id()).await, Err(Error::Capacity));
-    assert!(handle.login(SessionKind::V1, IdForm::TimeOrdered).await.is_ok(), "others are made");
-    handle.end_lazily(&made).await.unwrap();
+    assert_eq!(handle.create_lazily(&kept[0]).await, Err(Error::Capacity), "who ended does not come back");
+    assert_eq!(handle.create_lazily(&handle.new_reader_id()).await, Err(Error::Capacity));
+    assert!(handle.login(SessionKind::V1, IdForm::TimeOrdered).await.is_ok(), "others are created");
+    handle.end_lazily(&created).await.unwrap();
     assert_eq!(ended(&running), 11, "a reader who is there leaves one more");
 
     running.close();
@@ -49,7 +49,7 @@ async fn lazy_ids_that_ended_are_bounded_and_room_comes_back() {
     world.clock.advance_s(91 * DAY_S);
     assert!(sweep(&running).await.forgotten >= 11);
     assert_eq!(ended(&running), 0);
-    assert!(running.handle.make_lazily(&running.handle.new_reader_id()).await.is_ok());
+    assert!(running.handle.create_lazily(&running.handle.new_reader_id()).await.is_ok());
 }
 
 /// A hundred places, of which 95 are taken: by users who were created two hours apart, every sixth of whom came back.
@@ -59,7 +59,7 @@ async fn nearly_full(world: &World, running: &Running) -> Vec<(LoggedIn, bool)> 
         let user = if number % 2 == 0 {
             running.handle.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap()
         } else {
-            running.handle.make_lazily(&running.handle.new_reader_id()).await.unwrap()
+            running.handle.create_lazily(&running.handle.new_reader_id()).await.unwrap()
         };
         world.clock.advance_s(2 * 3600);
         let back = number % 6 == 0;

@@ -229,7 +229,7 @@ async fn what_hangs_on_a_user(subject: &Subject) {
     assert_eq!((store.identities(), store.aliases(), store.keys(Family::EXTENSION)), (0, 0, 0));
 
     // the id of a reader who was created lazily is remembered, and cannot be created again where that is demanded
-    let lazily = Op::Create { id: id(23), record: Record::made_lazily(1), extension: None };
+    let lazily = Op::Create { id: id(23), record: Record::created_lazily(1), extension: None };
     let ended = ValueKey::ended_lazy(&id(23));
     assert_eq!(subject.commit(vec![vec![lazily], vec![Op::Remove { id: id(23), seen: 0 }]]).await, [DONE; 2]);
     assert!(store.value(&ended).is_some() && store.keys(Family::ENDED_LAZY) == 1);

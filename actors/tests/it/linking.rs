@@ -133,13 +133,13 @@ async fn logins_by_one_new_identity_at_once_make_one_user_and_sessions_are_bound
     let running = world.open();
     let linker = linker(&running);
     let logged_in = join_all((0..20).map(|_| log_in(&linker, "new"))).await;
-    let made: Vec<LoggedIn> = logged_in.into_iter().map(Result::unwrap).collect();
-    assert!(made.iter().all(|one| one.user == made[0].user));
+    let opened: Vec<LoggedIn> = logged_in.into_iter().map(Result::unwrap).collect();
+    assert!(opened.iter().all(|one| one.user == opened[0].user));
     assert_eq!(running.store.users(), 1);
     for _ in 0..6 {
         log_in(&linker, "new").await.unwrap();
     }
-    let sessions = running.handle.load(&made[0].user).unwrap().sessions();
+    let sessions = running.handle.load(&opened[0].user).unwrap().sessions();
     assert_eq!(sessions.len(), 5);
     assert!(sessions.windows(2).all(|pair| pair[0].number + 1 == pair[1].number), "the oldest went");
 }
@@ -340,7 +340,7 @@ async fn an_api_key_finds_its_owner_until_it_is_disabled_or_gone() {
     let key = |n: u8, name: &str| ApiKey {
         id: DeviceId([n; 12]),
         hash: [n; 32],
-        made: running.store.clock().now(),
+        created: running.store.clock().now(),
         disabled: false,
         name: name.into(),
     };
@@ -352,14 +352,14 @@ async fn an_api_key_finds_its_owner_until_it_is_disabled_or_gone() {
     let log_in_by = |n: u8| linker.log_in(of(n), SessionKind::V1, DeviceId::default(), IdForm::TimeOrdered);
     let guest = anonymous(&running, SessionKind::V1).await;
     let refused = |refusal| Err(Error::Refused(refusal));
-    assert_eq!(running.handle.make_key(&guest.user, key(1, "a")).await, refused(Refusal::Anonymous));
+    assert_eq!(running.handle.create_key(&guest.user, key(1, "a")).await, refused(Refusal::Anonymous));
     let owner = log_in(&linker, "owner").await.unwrap();
-    running.handle.make_key(&owner.user, key(1, "a")).await.unwrap();
-    assert_eq!(running.handle.make_key(&owner.user, key(2, "a")).await, refused(Refusal::KeyNameTaken));
+    running.handle.create_key(&owner.user, key(1, "a")).await.unwrap();
+    assert_eq!(running.handle.create_key(&owner.user, key(2, "a")).await, refused(Refusal::KeyNameTaken));
     for n in 2..=20 {
-        running.handle.make_key(&owner.user, key(n, &n.to_string())).await.unwrap();
+        running.handle.create_key(&owner.user, key(n, &n.to_string())).await.unwrap();
     }
-    assert_eq!(running.handle.make_key(&owner.user, key(21, "b")).await, refused(Refusal::TooManyKeys));
+    assert_eq!(running.handle.create_key(&owner.user, key(21, "b")).await, refused(Refusal::TooManyKeys));
 
     assert_eq!(log_in_by(1).await.unwrap().user, owner.user);
     assert_eq!(log_in_by(99).await, Err(Error::Refused(Refusal::StaleProof)), "no login makes a user of a key");

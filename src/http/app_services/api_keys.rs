@@ -97,7 +97,7 @@ pub(crate) async fn create_key(request: HttpRequest, context: Data<Context>, pay
     check_name(name)
         .map_err(|error| ClientError::new(StatusCode::BAD_REQUEST, "InvalidParameter", error.to_string()))?;
     let (key, secret) = identities::new_key(&context.server, name);
-    within_time(&context, context.handle.make_key(&live.user, key.clone())).await.map_err(refused)?;
+    within_time(&context, context.handle.create_key(&live.user, key.clone())).await.map_err(refused)?;
     let body = KeyBody { key: Some(secret.text().to_owned()), ..KeyBody::of(&key) };
     Ok(json(StatusCode::CREATED, &body))
 }

@@ -1,9 +1,10 @@
 //! What the pages of both sites load, and may load.
 
+use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, web};
 
-use crate::http::{NO_STORE, other_method};
+use crate::http::{Problem, at};
 
 /// What a page may load: its own, and proofs of work in a worker.
 pub(super) const PAGE_POLICY: (HeaderName, HeaderValue) = (
@@ -20,9 +21,9 @@ pub(super) fn assets<const N: usize>(
 ) {
     for (path, content_type, text) in files {
         let serve = move || async move {
-            let mut response = HttpResponse::Ok();
-            response.insert_header(NO_STORE).content_type(format!("{content_type}; charset=utf-8")).body(text)
+            let content_type = format!("{content_type}; charset=utf-8");
+            Ok::<_, Problem>(HttpResponse::Ok().content_type(content_type).body(text))
         };
-        config.service(web::resource(path).get(serve).default_service(other_method("GET")));
+        config.service(at(path).on(Method::GET, serve));
     }
 }

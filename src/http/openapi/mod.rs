@@ -50,7 +50,7 @@ const EXAMPLES: &str = include_str!("examples.json");
         v1::userpass::reset_password,
         v1::userpass::change_password,
         v1::api_keys::list_keys,
-        v1::api_keys::make_key,
+        v1::api_keys::create_key,
         v1::api_keys::change_key,
         v1::api_keys::remove_key,
         v1::browser_login::begin,
@@ -180,10 +180,11 @@ fn document() -> Value {
     document
 }
 
-/// Adds the members of one object to a second one, besides those that it has.
+/// Adds the members of one object to a second one, besides those that it has; it takes no others.
 fn add_members(schema: &mut Value, options: &impl Serialize) {
     // the simplest form of a schema of one choice is that choice, which then has its members
     simplify(schema);
+    schema["additionalProperties"] = false.into();
     let mut options = serde_json::to_value(options).unwrap_or_default();
     for (name, member) in members(&mut options["properties"]) {
         if schema["properties"].get(name).is_none() {

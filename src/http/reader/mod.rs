@@ -149,7 +149,7 @@ pub(crate) fn look(request: &HttpRequest, context: &Context) -> Result<Found, ha
 fn session_of(cookie: &ReaderCookie) -> SessionId {
     let number = match cookie.kind {
         CookieKind::Session => cookie.session,
-        CookieKind::Lazy => Record::made_lazily(0).session_no.into(),
+        CookieKind::Lazy => Record::created_lazily(0).session_no.into(),
     };
     SessionId::derive(&cookie.user, number)
 }

@@ -8,6 +8,8 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::app_services::{AppServicesMailToken, AppServicesReset};
+
 /// What the answer to a login gives out.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -77,7 +79,6 @@ pub(crate) enum LoginRequest {
 /// As a new anonymous user; with `mode` `cookie`, as the reader of the live cookie.
 #[derive(ToSchema)]
 #[schema(title = "Anonymous")]
-#[serde(deny_unknown_fields)]
 pub(crate) struct AnonymousLogin {
     /// `anon-user`, which may be left out.
     #[schema(inline)]
@@ -90,7 +91,6 @@ pub(crate) struct AnonymousLogin {
 /// As the owner of an e-mail address, by its password.
 #[derive(ToSchema)]
 #[schema(title = "Password")]
-#[serde(deny_unknown_fields)]
 pub(crate) struct PasswordLogin {
     /// `local-userpass`.
     #[schema(inline)]
@@ -106,7 +106,6 @@ pub(crate) struct PasswordLogin {
 /// As the owner of an API key.
 #[derive(ToSchema)]
 #[schema(title = "API key")]
-#[serde(deny_unknown_fields)]
 pub(crate) struct ApiKeyLogin {
     /// `api-key`.
     #[schema(inline)]
@@ -119,7 +118,6 @@ pub(crate) struct ApiKeyLogin {
 /// As the user that a JWT of your own names.
 #[derive(ToSchema)]
 #[schema(title = "Custom token")]
-#[serde(deny_unknown_fields)]
 pub(crate) struct CustomTokenLogin {
     /// `custom-token`.
     #[schema(inline)]
@@ -132,7 +130,6 @@ pub(crate) struct CustomTokenLogin {
 /// As the subject of an ID token of an OpenID Connect issuer.
 #[derive(ToSchema)]
 #[schema(title = "ID token")]
-#[serde(deny_unknown_fields)]
 pub(crate) struct IdTokenLogin {
     /// `oauth2-google`, `oauth2-apple` or `oidc-NAME`.
     #[schema(pattern = "^(oauth2-google|oauth2-apple|oidc-.+)$", example = "oauth2-google")]
@@ -148,7 +145,6 @@ pub(crate) struct IdTokenLogin {
 /// As the user of a finished login in the browser.
 #[derive(ToSchema)]
 #[schema(title = "Browser login")]
-#[serde(deny_unknown_fields)]
 pub(crate) struct BrowserCodeLogin {
     /// `oauth2-google`, `oauth2-apple` or `oidc-NAME`.
     #[schema(pattern = "^(oauth2-google|oauth2-apple|oidc-.+)$", example = "oidc-example")]
@@ -164,7 +160,6 @@ pub(crate) struct BrowserCodeLogin {
 /// As the user of a different device, by a code of `POST /v1/session/transfer`.
 #[derive(ToSchema)]
 #[schema(title = "Transfer")]
-#[serde(deny_unknown_fields)]
 pub(crate) struct TransferLogin {
     /// `transfer`.
     #[schema(inline)]
@@ -214,7 +209,6 @@ pub(crate) struct LinkPassword(#[schema(inline)] PasswordLogin);
 /// The account of an API key.
 #[derive(ToSchema)]
 #[schema(title = "API key")]
-#[serde(deny_unknown_fields)]
 pub(crate) struct LinkApiKey {
     /// `api-key`.
     #[schema(inline)]
@@ -251,7 +245,6 @@ pub(crate) struct Proof {
 
 /// An e-mail address and the password that it is to have.
 #[derive(ToSchema)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Registration {
     /// The address.
     #[schema(example = "ada@example.com")]
@@ -263,7 +256,6 @@ pub(crate) struct Registration {
 
 /// An e-mail address.
 #[derive(ToSchema)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct MailAddress {
     /// The address.
     #[schema(example = "ada@example.com")]
@@ -272,36 +264,14 @@ pub(crate) struct MailAddress {
 
 /// What the link in an e-mail holds.
 #[derive(ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct MailToken {
-    /// The link's `token`.
-    #[schema(format = "password", example = "Zm9yLW9uZS11c2Utb25seQ")]
-    token: String,
-    /// The link's `tokenId`.
-    #[serde(rename = "tokenId")]
-    #[schema(example = "636aba021728b6c1c03db7f9")]
-    token_id: String,
-}
+pub(crate) struct MailToken(#[schema(inline)] AppServicesMailToken);
 
 /// What the link in an e-mail holds, and the new password.
 #[derive(ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PasswordReset {
-    /// The link's `token`.
-    #[schema(format = "password", example = "Zm9yLW9uZS11c2Utb25seQ")]
-    token: String,
-    /// The link's `tokenId`.
-    #[serde(rename = "tokenId")]
-    #[schema(example = "636aba021728b6c1c03db7f9")]
-    token_id: String,
-    /// The new password: 6 to 128 characters.
-    #[schema(format = "password", example = "correct horse battery staple")]
-    password: String,
-}
+pub(crate) struct PasswordReset(#[schema(inline)] AppServicesReset);
 
 /// The current password and the new one.
 #[derive(ToSchema)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct PasswordChange {
     /// The current password.
     #[schema(format = "password", example = "correct horse battery staple")]
@@ -426,111 +396,6 @@ pub(crate) enum VerifyAssertion {
     No,
     #[serde(rename = "1")]
     Yes,
-}
-
-/// What a login of an SDK sends. Which fields it takes depends on the provider; others are ignored.
-#[derive(ToSchema)]
-pub(crate) struct AppServicesLoginRequest {
-    /// For `local-userpass`: the name.
-    #[schema(example = "ada@example.com")]
-    username: Option<String>,
-    /// For `local-userpass`: the password.
-    #[schema(format = "password", example = "correct horse battery staple")]
-    password: Option<String>,
-    /// For `custom-token`: the JWT.
-    #[schema(format = "password", example = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl")]
-    token: Option<String>,
-    /// For `api-key`: the key.
-    #[schema(format = "password", example = "psb_wxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefwxyz01231YQk2i")]
-    key: Option<String>,
-    /// For `oauth2-google` and `oauth2-apple`: the ID token.
-    #[schema(format = "password", example = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl")]
-    id_token: Option<String>,
-    /// What the SDK tells of its device.
-    options: Option<AppServicesLoginOptions>,
-}
-
-/// What an SDK tells with a login.
-#[derive(ToSchema)]
-pub(crate) struct AppServicesLoginOptions {
-    /// The device.
-    device: Option<AppServicesDevice>,
-}
-
-/// The device of an SDK.
-#[derive(ToSchema)]
-pub(crate) struct AppServicesDevice {
-    /// The id that an earlier login gave out. Without one the answer has a new one.
-    #[serde(rename = "deviceId")]
-    #[schema(example = "636aba021728b6c1c03db7f9")]
-    device_id: Option<String>,
-}
-
-/// A name and the password that it is to have.
-#[derive(ToSchema)]
-pub(crate) struct AppServicesCredentials {
-    /// The name: an e-mail address.
-    #[schema(example = "ada@example.com")]
-    email: String,
-    /// The password: 6 to 128 characters.
-    #[schema(format = "password", example = "correct horse battery staple")]
-    password: String,
-}
-
-/// A name.
-#[derive(ToSchema)]
-pub(crate) struct AppServicesAddress {
-    /// The name: an e-mail address.
-    #[schema(example = "ada@example.com")]
-    email: String,
-}
-
-/// A name and whatever a function of the app would take.
-#[derive(ToSchema)]
-pub(crate) struct AppServicesResetCall {
-    /// The name: an e-mail address.
-    #[schema(example = "ada@example.com")]
-    email: String,
-    /// The password.
-    #[schema(format = "password", example = "correct horse battery staple")]
-    password: Option<String>,
-    /// What the function would be called with.
-    arguments: Option<Vec<Value>>,
-}
-
-/// What the link in an e-mail holds.
-#[derive(ToSchema)]
-pub(crate) struct AppServicesMailToken {
-    /// The link's `token`.
-    #[schema(format = "password", example = "Zm9yLW9uZS11c2Utb25seQ")]
-    token: String,
-    /// The link's `tokenId`.
-    #[serde(rename = "tokenId")]
-    #[schema(example = "636aba021728b6c1c03db7f9")]
-    token_id: String,
-}
-
-/// What the link in an e-mail holds, and the new password.
-#[derive(ToSchema)]
-pub(crate) struct AppServicesReset {
-    /// The link's `token`.
-    #[schema(format = "password", example = "Zm9yLW9uZS11c2Utb25seQ")]
-    token: String,
-    /// The link's `tokenId`.
-    #[serde(rename = "tokenId")]
-    #[schema(example = "636aba021728b6c1c03db7f9")]
-    token_id: String,
-    /// The new password: 6 to 128 characters.
-    #[schema(format = "password", example = "correct horse battery staple")]
-    password: String,
-}
-
-/// An API key to be created.
-#[derive(ToSchema)]
-pub(crate) struct AppServicesKeyName {
-    /// Its name: ASCII letters, digits, `_` and `-`.
-    #[schema(example = "nightly-backup")]
-    name: String,
 }
 
 /// What an issuer's form holds.

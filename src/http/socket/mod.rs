@@ -18,9 +18,7 @@ use self::guard::Guard;
 use self::live::Socket;
 use super::connection::Endless;
 use super::reader::{self, Found};
-use super::{
-    Answer, Context, JSON, Problem, Scope, at, authenticate, by_bearer, client, other_method, read, within_time,
-};
+use super::{Answer, Context, JSON, Problem, Scope, at, authenticate, by_bearer, client, read, within_time};
 use crate::codes::{TICKET_S, Transfer};
 use crate::limits::network::Network;
 
@@ -35,11 +33,14 @@ const ASYNCAPI: &str = include_str!("asyncapi.json");
 
 /// Adds the routes.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
-    let schema = || async { HttpResponse::Ok().insert_header((header::CONTENT_TYPE, JSON)).body(ASYNCAPI) };
     config
         .service(at("/v1/socket").on(Method::GET, open))
         .service(at("/v1/socket-ticket").on(Method::POST, ticket))
-        .service(web::resource("/asyncapi.json").get(schema).default_service(other_method("GET")));
+        .service(at("/asyncapi.json").on(Method::GET, schema));
+}
+
+async fn schema() -> Answer {
+    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, JSON)).body(ASYNCAPI))
 }
 
 /// A ticket for a socket.

@@ -16,7 +16,7 @@ use crate::provider::api_key::{ApiKey, check_name};
 
 /// Adds the routes.
 pub(super) fn routes(config: &mut ServiceConfig) {
-    let keys = at("/v1/user/api-keys").on(Method::GET, list_keys).on(Method::POST, make_key);
+    let keys = at("/v1/user/api-keys").on(Method::GET, list_keys).on(Method::POST, create_key);
     let key = at("/v1/user/api-keys/{id}").on(Method::PATCH, change_key).on(Method::DELETE, remove_key);
     config.service(keys).service(key);
 }
@@ -53,7 +53,7 @@ fn view(context: &Context, key: &Stored, secret: Option<&ApiKey>) -> KeyView {
         id: key.id.to_string(),
         name: key.name.to_string(),
         disabled: key.disabled,
-        created: rfc3339(context.server.clock().to_wall_s(key.made)),
+        created: rfc3339(context.server.clock().to_wall_s(key.created)),
         key: secret.map(|secret| secret.text().to_owned()),
     }
 }
@@ -85,7 +85,7 @@ pub(crate) async fn list_keys(request: HttpRequest, context: Data<Context>) -> A
     request_body(content = NewApiKey, description = "The key's name."),
     responses((status = 201, body = KeyView, description = "The key.")),
     extensions(("x-problems" = json!("object bad-field account provider-disabled fresh-login-needed bad-name anonymous key-name-taken too-many-keys write"))))]
-pub(crate) async fn make_key(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
+pub(crate) async fn create_key(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
     let body = read::read(&request, &context, payload, &[&["name"]]).await?;
     enabled(&context)?;
     let live = authenticate(&request, &context, Scope::Account)?;
@@ -94,7 +94,7 @@ pub(crate) async fn make_key(request: HttpRequest, context: Data<Context>, paylo
     check_name(name)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "bad-name", format!("a key's name {error}")))?;
     let (key, secret) = crate::http::identities::new_key(&context.server, name);
-    within_time(&context, context.handle.make_key(&live.user, key.clone())).await?;
+    within_time(&context, context.handle.create_key(&live.user, key.clone())).await?;
     Ok(json(StatusCode::CREATED, &view(&context, &key, Some(&secret))))
 }
 

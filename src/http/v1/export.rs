@@ -43,7 +43,7 @@ pub(crate) async fn export(request: HttpRequest, context: Data<Context>) -> Answ
     });
     let keys = user.api_keys().iter();
     let keys = keys.map(
-        |key| json!({ "id": key.id.to_string(), "name": key.name, "made": shown(key.made), "disabled": key.disabled }),
+        |key| json!({ "id": key.id.to_string(), "name": key.name, "made": shown(key.created), "disabled": key.disabled }),
     );
     let aliases = user.aliases().iter();
     let aliases = aliases.map(|alias| json!({ "id": alias.id.to_string(), "merged": shown(alias.merged) }));

@@ -168,7 +168,7 @@ async fn by_cookie(request: &HttpRequest, context: &Context, body: &Map<String, 
                     (None, 1)
                 }
             };
-            let created = match context.handle.make_lazily(&user).await {
+            let created = match context.handle.create_lazily(&user).await {
                 Err(handle::Error::Refused(Refusal::Gone | Refusal::SessionEnded)) => None,
                 other => Some(other),
             };

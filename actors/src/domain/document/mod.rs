@@ -158,7 +158,7 @@ impl Document {
         let (data, value) = edit.change.of(self.kept.as_ref(), most_bytes)?;
         let kept = data.map(Kept::from);
         let length = |kept: &Option<Kept>| kept.as_ref().map_or(0, |kept| kept.json.len());
-        // a document that a merge made too large can still shrink
+        // a document that became too large by a merge can still shrink
         if length(&kept) > most_bytes.max(length(&self.kept)) {
             return Err(DocumentRefusal::TooLarge { bytes: length(&kept), most: most_bytes });
         }

@@ -248,7 +248,7 @@ fn add(data: &mut Value, path: &Pointer, value: Value, work: &mut Work) -> Resul
     Ok(())
 }
 
-/// Takes a value away. The whole document is not taken away by a patch.
+/// Removes a value. A patch never removes the whole document.
 fn remove(data: &mut Value, path: &Pointer, work: &mut Work) -> Result<Value, Problem> {
     let (parent, name) = path.parent().ok_or(Problem::Misfit)?;
     match parent.find_mut(data, work)? {

@@ -26,7 +26,7 @@ pub(super) fn merge(data: &mut Map<String, Value>, patch: &Map<String, Value>) {
     }
 }
 
-/// Bytes of JSON text that a document has at least into which these members were merged: those that null takes away need none, and
+/// Bytes of JSON text that a document has at least into which these members were merged: those that null removes need none, and
 /// what is in an array is not looked at.
 pub(super) fn least_bytes(members: &Map<String, Value>) -> usize {
     let least = |value: &Value| match value {

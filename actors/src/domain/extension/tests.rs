@@ -27,7 +27,7 @@ fn before() -> Extension {
             data: "{}".into(),
         }],
         created_ms: Some(1),
-        api_keys: vec![ApiKey { id: DeviceId([6; 12]), hash: [7; 32], made: 12, disabled: true, name: "k".into() }],
+        api_keys: vec![ApiKey { id: DeviceId([6; 12]), hash: [7; 32], created: 12, disabled: true, name: "k".into() }],
         aliases: vec![Alias { id: UserId::from_bytes([8; 16]), merged: 13 }],
         unknown: BTreeMap::from([(900, vec![1, 2].into())]),
     }

@@ -14,7 +14,7 @@ impl UserState {
         self.extension.as_ref().map_or(&[], |extension| &extension.api_keys)
     }
 
-    pub(super) fn make_key(&self, key: &ApiKey) -> Result<Decision, Refusal> {
+    pub(super) fn create_key(&self, key: &ApiKey) -> Result<Decision, Refusal> {
         let keys = self.api_keys();
         if self.record.is_anonymous() {
             return Err(Refusal::Anonymous);

@@ -35,7 +35,7 @@ pub struct UserState {
 
 /// What follows from an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "it is made, taken apart at once, and never kept")]
+#[expect(clippy::large_enum_variant, reason = "it is created, taken apart at once, and never kept")]
 pub enum Decision {
     /// Nothing changes.
     Keep(Reply),
@@ -84,7 +84,7 @@ impl UserState {
             Operation::Unlink { identity } => self.unlink(identity),
             Operation::Count(count) => self.count(count),
             Operation::Edit(edit) => self.edit(edit, now, policy),
-            Operation::MakeKey { key } => self.make_key(key),
+            Operation::CreateKey { key } => self.create_key(key),
             Operation::SetKey { id, disabled } => self.set_key(*id, *disabled),
             Operation::RemoveKey { id } => self.remove_key(*id),
         }

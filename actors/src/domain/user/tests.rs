@@ -147,7 +147,7 @@ fn a_session_remembers_what_began_it_and_ends_with_its_key() {
     let opening = Opening::new(SessionKind::V1, DeviceId::default(), LoginMethod::Password);
     let (user, first) = UserState::lasting(UserId::from_bytes([7; 16]), identity, "".into(), opening, 100);
     assert_eq!(first.method, LoginMethod::Password);
-    let key = |n: u8| ApiKey { id: DeviceId([n; 12]), hash: [n; 32], made: 100, disabled: false, name: "".into() };
+    let key = |n: u8| ApiKey { id: DeviceId([n; 12]), hash: [n; 32], created: 100, disabled: false, name: "".into() };
     let mut user = user;
     user.extension.as_mut().unwrap().api_keys = vec![key(1), key(2)];
     let log_in = |user: &UserState, n: u8| {
@@ -179,7 +179,7 @@ fn a_program_that_logs_in_again_and_again_ends_its_own_sessions_first() {
     let identity = IdentityKey { provider: "local-userpass".into(), external: "e".into() };
     let opening = Opening::new(SessionKind::V1, DeviceId::default(), LoginMethod::Password);
     let (mut user, _) = UserState::lasting(UserId::from_bytes([7; 16]), identity.clone(), "".into(), opening, 100);
-    let key = ApiKey { id: DeviceId([1; 12]), hash: [1; 32], made: 100, disabled: false, name: "".into() };
+    let key = ApiKey { id: DeviceId([1; 12]), hash: [1; 32], created: 100, disabled: false, name: "".into() };
     user.extension.as_mut().unwrap().api_keys = vec![key];
     let policy = Policy { max_sessions: 4, ..POLICY };
     let log_in = |user: &UserState, identity: &IdentityKey| {

@@ -3,15 +3,15 @@
 
 mod articles;
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use self::articles::{ARTICLES, Article};
 use crate::http::demo::page::{PAGE_POLICY, assets};
 use crate::http::reader::Visitor;
 use crate::http::verify::{self, Wish};
-use crate::http::{Context, NO_STORE, Problem, other_method};
+use crate::http::{Answer, Context, Problem, at};
 
 /// As in the demo's settings.
 const METER: &str = "articles";
@@ -32,12 +32,12 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         ],
     );
     config
-        .service(web::resource("/").get(front).default_service(other_method("GET")))
-        .service(web::resource("/subscribe").get(subscribe).default_service(other_method("GET")))
-        .service(web::resource("/articles/{slug}").get(article).default_service(other_method("GET")));
+        .service(at("/").on(Method::GET, front))
+        .service(at("/subscribe").on(Method::GET, subscribe))
+        .service(at("/articles/{slug}").on(Method::GET, article));
 }
 
-async fn front(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+async fn front(request: HttpRequest, context: web::Data<Context>) -> Answer {
     let teaser = |article: &Article| {
         let Article { slug, title, lede, .. } = article;
         format!("<article><h2><a href=\"/articles/{slug}\">{title}</a></h2><p>{lede}</p></article>")
@@ -46,14 +46,14 @@ async fn front(request: HttpRequest, context: web::Data<Context>) -> HttpRespons
     page(&request, &context, "The Daily Passerby", None, |_| format!("<div class=\"teasers\">{teasers}</div>")).await
 }
 
-async fn subscribe(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+async fn subscribe(request: HttpRequest, context: web::Data<Context>) -> Answer {
     page(&request, &context, "Subscribe", None, |_| SUBSCRIBE.to_owned()).await
 }
 
-async fn article(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+async fn article(request: HttpRequest, context: web::Data<Context>) -> Answer {
     let slug = request.match_info().get("slug").unwrap_or_default();
     let Some(article) = ARTICLES.iter().find(|article| article.slug == slug) else {
-        return Problem::not_found().respond(&context);
+        return Err(Problem::not_found());
     };
     page(&request, &context, article.title, Some(slug), |is_open| {
         let Article { title, lede, text, .. } = article;
@@ -76,12 +76,8 @@ async fn page(
     title: &str,
     reading: Option<&str>,
     content: impl FnOnce(bool) -> String,
-) -> HttpResponse {
-    let checked = verify::check(request, context, &Wish::of_page(reading.map(|slug| (METER, slug)))).await;
-    let checked = match checked {
-        Ok(checked) => checked,
-        Err(problem) => return problem.respond(context),
-    };
+) -> Answer {
+    let checked = verify::check(request, context, &Wish::of_page(reading.map(|slug| (METER, slug)))).await?;
     let facts = checked.headers();
     let has_id = !text(facts, &verify::USER).is_empty();
     let is_member = text(facts, &verify::ANONYMOUS) == "false";
@@ -96,11 +92,11 @@ async fn page(
         .replace("{{note}}", if Visitor::of(request).may_become_reader || has_id { "" } else { NO_ID })
         .replace("{{content}}", &content(is_open));
     let mut response = HttpResponse::build(status);
-    response.insert_header(NO_STORE).insert_header(PAGE_POLICY).content_type("text/html; charset=utf-8");
+    response.insert_header(PAGE_POLICY).content_type("text/html; charset=utf-8");
     for cookie in facts.get_all(header::SET_COOKIE) {
         response.append_header((header::SET_COOKIE, cookie.clone()));
     }
-    response.body(page)
+    Ok(response.body(page))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
