@@ -245,7 +245,7 @@ fn register(registry: &mut Registry, server: &Server) {
     counter("identity_logins", "Logins by an identity", &links.logins);
     counter("credential_changes", "Registrations, confirmations, requested e-mails, passwords set", &links.credentials);
     let sweep = server.janitor.stats();
-    counter("sweep_pages", "Registry pages swept", &sweep.pages);
+    counter("sweep_pages", "Pages of users and values swept", &sweep.pages);
     counter("users_expired", "Users who were inactive for the whole window", &sweep.expired);
     counter("users_given_up", "Users who were created, never came back and were removed to make room", &sweep.given_up);
 
@@ -335,7 +335,7 @@ fn register(registry: &mut Registry, server: &Server) {
             None => registry.register(name, help, metric),
         }
     };
-    gauge("users", "Users in the registry", None, server.store.users() as u64);
+    gauge("users", "Users who are stored", None, server.store.users() as u64);
     let bytes = server.store.document_bytes() as u64;
     gauge("data", "Size of all documents", Some(Unit::Bytes), bytes);
     let bytes = server.core.policy().documents_bytes as u64;
