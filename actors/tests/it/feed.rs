@@ -10,7 +10,7 @@ use futures_util::future::poll_immediate;
 use parking_lot::Mutex;
 use passerby_actors::actor::{Ends, Joined, Limits, Proof, Push};
 use passerby_actors::domain::{
-    Cause, ChangeSet, CredentialChange, DeviceId, IdentityKey, MergePolicy, Note, Op, Outcome, Reason, Record,
+    Cause, ChangeSet, CredentialChange, DeviceId, IdentityKey, MergePolicy, Note, Op, Outcome, Reason, Record, Rewrite,
     SessionKind, UserId,
 };
 use passerby_actors::handle::{Error, IdForm};
@@ -318,4 +318,28 @@ async fn why_sessions_ended_is_told() {
     for reason in [Reason::Administrator, Reason::OtherSession, Reason::EndedAll] {
         assert_eq!(next(&mut feed).await, Some(reason));
     }
+}
+
+/// The change before a link is told when the link has been applied already: the session that it shows no more goes on.
+#[actix_rt::test]
+async fn a_socket_whose_session_goes_on_is_not_ended_by_what_came_before() {
+    let world = World::new(1);
+    let running = world.open();
+    let user = somebody(&running).await;
+    let mut socket = running.handle.attach(&user.user, user.number, None).await.unwrap();
+    let completions = Rc::<Completions>::default();
+    actix_rt::spawn(Rc::clone(&completions).run(drop));
+    let record = running.store.record(&user.user).unwrap();
+    let update = Op::Update { id: user.user, seen: record.version, record, extension: Rewrite::Keep };
+    let (reply, outcomes) = completions.register(1);
+    running.store.commit([ChangeSet::new(Cause::Refreshed, 1, vec![update])].into_iter().collect(), reply);
+    let mut linking = std::pin::pin!(running.linker.link(user.user, user.number, proof("ada")));
+    assert!(poll_immediate(&mut linking).await.is_none());
+    // the actor is on this thread, and hears of neither before both are done
+    while running.store.record(&user.user).unwrap().is_anonymous() {
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    let linked = linking.await.unwrap();
+    assert_eq!(outcomes.await.to_vec(), [Outcome::Done]);
+    assert_eq!(*socket.inbox.next().await.unwrap(), Push::Linked { session: linked.number });
 }

@@ -1,20 +1,17 @@
 //! Sockets of a live user: each hears of every change once and in order, and a merge does the same whatever is written meanwhile.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use futures_util::future::{join, join_all, join3, poll_immediate};
+use futures_util::future::{join, join_all, join3};
 use parking_lot::Mutex;
 use passerby_actors::actor::{Joined, MOST_SOCKETS, Missed, OUTBOX, Proof, Push};
 use passerby_actors::domain::{
-    Cause, Change, ChangeSet, DeviceId, Document, DocumentRefusal, Edit, Edited, Expected, IdentityKey, KeyRule,
-    MergePolicy, Op, Operation, Outcome, Patch, Refusal, Rewrite, SessionKind, Shape, UserId,
+    Cause, Change, DeviceId, Document, DocumentRefusal, Edit, Edited, Expected, IdentityKey, KeyRule, MergePolicy,
+    Operation, Patch, Refusal, SessionKind, Shape, UserId,
 };
 use passerby_actors::handle::{Attachment, Error, IdForm, LoggedIn};
 
-use passerby_actors::store::Completions;
 use passerby_actors::testkit::{Random, Running, World, until};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -496,28 +493,4 @@ async fn a_merge_has_its_place_among_all_that_is_written() {
         assert_eq!((text(&stored), stored.version()), (text(&expected), expected.version()), "round {round}");
     }
     assert!(before > 50 && after > 50, "{before} before, {after} after: otherwise they did not meet");
-}
-
-/// The change before a link is told when the link has been applied already: the session that it shows no more goes on.
-#[actix_rt::test]
-async fn a_socket_whose_session_goes_on_is_not_ended_by_what_came_before() {
-    let world = World::new(1);
-    let running = world.open();
-    let user = somebody(&running).await;
-    let mut socket = running.handle.attach(&user.user, user.number, None).await.unwrap();
-    let completions = Rc::<Completions>::default();
-    actix_rt::spawn(Rc::clone(&completions).run(drop));
-    let record = running.store.record(&user.user).unwrap();
-    let update = Op::Update { id: user.user, seen: record.version, record, extension: Rewrite::Keep };
-    let (reply, outcomes) = completions.register(1);
-    running.store.commit([ChangeSet::new(Cause::Refreshed, 1, vec![update])].into_iter().collect(), reply);
-    let mut linking = std::pin::pin!(running.linker.link(user.user, user.number, proof("ada")));
-    assert!(poll_immediate(&mut linking).await.is_none());
-    // the actor is on this thread, and hears of neither before both are done
-    while running.store.record(&user.user).unwrap().is_anonymous() {
-        std::thread::park_timeout(Duration::from_millis(1));
-    }
-    let linked = linking.await.unwrap();
-    assert_eq!(outcomes.await.to_vec(), [Outcome::Done]);
-    assert_eq!(*socket.inbox.next().await.unwrap(), Push::Linked { session: linked.number });
 }

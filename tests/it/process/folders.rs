@@ -57,9 +57,7 @@ fn a_data_folder_that_is_removed_is_noticed_and_nothing_is_promised_any_more() {
         assert_eq!(call(&process.admin, "GET", "/readyz", None).status, 503);
         assert_eq!(call(&process.public, "GET", "/v1/session", Some(&access)).status, 200);
         assert_eq!(call(&process.public, "GET", "/v1/session", Some("a.b.c")).status, 503, "nobody is called dead");
-        let said = std::fs::read_to_string(&log).unwrap();
-        let line = said.lines().find(|line| line.contains("removed, moved or replaced"));
-        let line = line.unwrap_or_else(|| panic!("{said}"));
+        let line = line_of(&log, "removed, moved or replaced");
         assert!(line.contains("ERROR") && line.contains(data.to_str().unwrap()), "{line}");
 
         // a different server on the path has it for itself
@@ -101,9 +99,8 @@ fn what_a_start_needs_is_written_again_when_it_is_removed() {
     wait_until("it is there again", || {
         data.join("CURRENT").exists() && call(&process.admin, "GET", "/readyz", None).status == 200
     });
-    let said = std::fs::read_to_string(&log).unwrap();
-    let line = said.lines().find(|line| line.contains("removed or replaced under the running server"));
-    assert!(line.is_some_and(|line| line.contains("ERROR") && line.contains("CURRENT")), "{said}");
+    let line = line_of(&log, "removed or replaced under the running server");
+    assert!(line.contains("ERROR") && line.contains("CURRENT"), "{line}");
     drop(process);
     let again = Process::start(&data, &[]);
     assert_eq!(call(&again.public, "GET", "/v1/session", Some(&access)).status, 200);

@@ -42,6 +42,17 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// The first line of a log that has this in it, which a thread of the server's own may be about to write.
+fn line_of(log: &Path, part: &str) -> String {
+    let line = || {
+        let said = std::fs::read_to_string(log).unwrap();
+        // its last line may be there in part
+        said.split_inclusive('\n').find(|line| line.contains(part) && line.ends_with('\n')).map(str::to_owned)
+    };
+    wait_until(&format!("{part:?} is logged"), || line().is_some());
+    line().unwrap()
+}
+
 /// A running server process; killed when dropped, or when it has kept a test waiting for too long: what reads its lines then
 /// comes to their end.
 pub(crate) struct Process {
