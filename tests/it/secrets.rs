@@ -293,6 +293,11 @@ async fn the_events_of_a_life_are_log_lines() {
             let merged = captured.events_of(&guest.user).pop().unwrap()["fields"].clone();
             assert_eq!((&merged["into"], &merged["provider"]), (&json!(account.user), &json!("custom-token")));
             assert!(merged["seq"].is_u64(), "{merged}");
+            let is_gone = |user: &str| captured.events_of(user).pop().unwrap()["fields"]["gone"].clone();
+            assert_eq!(
+                [&app, &guest, &account].map(|tokens| is_gone(&tokens.user)),
+                [json!(true), json!(true), Value::Null]
+            );
 
             let idle = server.log_in().await;
             server.clock.advance_s(90 * DAY_S + 61);

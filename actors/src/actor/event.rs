@@ -19,6 +19,8 @@ struct Event {
     seq: u64,
     cause: Cause,
     user: Option<UserId>,
+    /// Only ever true: the user is no more.
+    gone: Option<bool>,
     into: Option<UserId>,
     provider: Option<Box<str>>,
     reason: Option<Reason>,
@@ -27,7 +29,7 @@ struct Event {
 impl Event {
     /// The line for a change, unless no one would see it.
     fn of(change: &Committed) -> Option<Self> {
-        let Committed { position, cause, user, note, .. } = change;
+        let Committed { position, cause, user, changed, note, .. } = change;
         let is_seen = if is_of_a_name(*cause) {
             true
         } else if is_everyday(*cause) {
@@ -39,12 +41,13 @@ impl Event {
         let nothing = Note::default();
         is_seen.then(|| {
             let Note { into, provider, reason, .. } = note.as_deref().unwrap_or(&nothing).clone();
-            Self { seq: position.seq, cause: *cause, user: *user, into, provider, reason }
+            let gone = changed.iter().any(|changed| changed.gone && Some(changed.id) == *user).then_some(true);
+            Self { seq: position.seq, cause: *cause, user: *user, gone, into, provider, reason }
         })
     }
 
     fn log(self) {
-        let Self { seq, cause, user, into, provider, reason } = self;
+        let Self { seq, cause, user, gone, into, provider, reason } = self;
         let (user, into, name) = (user.map(display), into.map(display), cause.name());
         let (provider, reason) = (provider.as_deref(), reason.map(Reason::name));
         match cause {
@@ -53,12 +56,12 @@ impl Event {
                 info!(target: TARGET, user, cause = name, provider, seq, "credential changed")
             }
             cause if is_everyday(cause) => {
-                debug!(target: TARGET, user, cause = name, provider, reason, seq, "user changed");
+                debug!(target: TARGET, user, cause = name, gone, provider, reason, seq, "user changed");
             }
             Cause::ReuseDetected => {
                 warn!(target: TARGET, user, cause = name, seq, "a refresh token was used again; its session has ended");
             }
-            _ => info!(target: TARGET, user, into, cause = name, provider, reason, seq, "user changed"),
+            _ => info!(target: TARGET, user, into, cause = name, gone, provider, reason, seq, "user changed"),
         }
     }
 }
