@@ -139,7 +139,7 @@ impl Session {
         }
     }
 
-    /// The user as the registry has it. A merge that is just being applied may show in one part and not yet in the next; what is
+    /// The user as the store shows them. A merge that is just being applied may show in one part and not yet in the next; what is
     /// decided on that conflicts, and is decided again.
     fn current(&self) -> Option<UserState> {
         self.core.store.load(&self.id)

@@ -118,9 +118,9 @@ impl<'a, V: View + ?Sized> Group<'a, V> {
     /// same user conflict too: they were proposed on top of one that never was.
     pub fn decide(&mut self, sets: Sets, mut accepted: impl FnMut(Accepted<'_>)) -> Outcomes {
         let mut conflicted: Vec<UserId> = Vec::new();
-        let decide = |set: ChangeSet| {
+        let decide = |mut set: ChangeSet| {
             let users: SmallVec<[UserId; 2]> = set.ops.iter().filter_map(Op::user).collect();
-            let (cause, at, note, before) = (set.cause, set.at, set.note.clone(), self.effects.len());
+            let (cause, at, note, before) = (set.cause, set.at, set.note.take(), self.effects.len());
             let about = note.as_ref().and_then(|note| note.about);
             let rests_on_conflict = !conflicted.is_empty() && users.iter().any(|user| conflicted.contains(user));
             match if rests_on_conflict { Err(0) } else { self.add(set) } {

@@ -180,7 +180,8 @@ impl<L: Log> Writer<L> {
         }
         let shared = Arc::clone(&self.shared);
         let mut group = Group::new(&shared.registry);
-        let (mut replies, mut committed) = (Vec::new(), Vec::new());
+        // as many as in the group before, most likely
+        let (mut replies, mut committed) = (Vec::new(), Vec::with_capacity(self.last_group_sets));
         let (seq, times) = (self.log.next_seq(), shared.times());
         let mut sets_taken = 0;
         while sets_taken < MAX_GROUP_SETS
