@@ -234,6 +234,26 @@ fn commit_groups(criterion: &mut Criterion) {
                 });
                 groups.set(groups.get() + store.stats().groups.load(Ordering::Relaxed) - before);
             });
+            // each burst refreshes users of its own, whom it does not create
+            let users = LazyCell::new(|| {
+                let (world, ..) = &*world;
+                let log_in = || (0..size).map(|_| world.handle.login(SessionKind::V1, IdForm::TimeOrdered));
+                let bursts = (0..64).map(|_| world.system.block_on(join_all(log_in())));
+                bursts.flatten().map(|login| login.unwrap().user).collect::<Vec<_>>()
+            });
+            let turn = Cell::new(0);
+            group.bench_function(format!("refreshes/{size}"), |bencher| {
+                let (world, ..) = &*world;
+                let refresh = async |user: UserId| {
+                    let counter = u32::from(world.handle.load(&user).unwrap().record.refresh_counter);
+                    world.handle.rotate(&user, 1, counter).await.unwrap()
+                };
+                bencher.iter(|| {
+                    turn.set((turn.get() + size) % users.len());
+                    let some = &users[turn.get()..turn.get() + size];
+                    world.system.block_on(join_all(some.iter().map(|user| refresh(*user))))
+                });
+            });
             if bursts.get() > 0 {
                 let per_burst = groups.get() as f64 / f64::from(bursts.get());
                 eprintln!("commit/{name}/logins/{size}: {per_burst:.1} groups a burst\n");

@@ -266,8 +266,7 @@ impl Reader for Core {
             for user in change.changed.iter().map(|changed| changed.id).chain(edited) {
                 let worker = self.directory.peek(&user).map(|(_, worker)| worker);
                 if let Some(Some(queue)) = worker.and_then(|worker| queues.get(worker)) {
-                    queue.tell(Told { user, change: change.clone() });
-                    wakes.add(Arc::clone(queue));
+                    wakes.tell(queue, Told { user, change: change.clone() });
                 }
             }
         }

@@ -3,8 +3,8 @@
 use super::Handle;
 use crate::actor::{CREDENTIAL_COSTS, Error, event};
 use crate::domain::{
-    Flags, LOCAL_USERPASS, LoginMethod, Operation, Policy, Record, Refusal, ServiceTime, SessionId, SessionKind,
-    Touched, UserId, UserState,
+    Flags, LOCAL_USERPASS, LoginMethod, Operation, Policy, Record, Refusal, ServiceTime, Session, SessionId,
+    SessionKind, Touched, UserId, UserState,
 };
 
 /// The number of the session that an anonymous user is created with.
@@ -93,53 +93,60 @@ impl Handle {
         if record.flags.has(Flags::DISABLED) {
             return Err(Refusal::Disabled);
         }
-        let (mut unseen, mut of_account) = (false, None);
-        let live = match record.flags.kind() {
+        match record.flags.kind() {
             Some(kind) if record.is_anonymous() => {
                 let number = u32::from(record.session_no);
-                (SessionId::derive(user, number) == *session).then_some(Live {
-                    user: *user,
-                    number,
-                    kind,
-                    method: LoginMethod::Anonymous,
-                    started: record.session_started,
-                    epoch: record.epoch,
-                    record,
-                    returned: 0,
-                })
+                let is_it =
+                    SessionId::derive(user, number) == *session && epoch.is_none_or(|epoch| epoch == record.epoch);
+                if !is_it {
+                    return Err(Refusal::SessionEnded);
+                }
+                let (method, started) = (LoginMethod::Anonymous, record.session_started);
+                let returned = self.touch(user, &record, None, now)?;
+                Ok(Live { user: *user, number, kind, method, started, epoch: record.epoch, record, returned })
             }
-            _ => {
-                let state = store.load(user).ok_or(Refusal::Gone)?;
-                let found = state.sessions().into_iter().find(|s| SessionId::derive(user, s.number) == *session);
-                let found = found.and_then(|s| state.session(s.number, now, policy));
-                unseen = found.as_ref().is_some_and(|s| now.saturating_sub(s.seen) >= policy.seen_granularity_s());
-                let found = found.map(|s| Live {
-                    user: *user,
-                    number: s.number,
-                    kind: s.kind,
-                    method: s.method,
-                    started: s.started,
-                    epoch: s.epoch,
-                    record: state.record,
-                    returned: 0,
-                });
-                of_account = Some(state);
-                found
-            }
-        };
-        let mut live =
-            live.filter(|live| epoch.is_none_or(|epoch| epoch == live.epoch)).ok_or(Refusal::SessionEnded)?;
-        if unseen {
-            self.note_seen(*user, live.number);
+            _ => self.live_session_of_several(user, session, epoch, now),
         }
-        if now.saturating_sub(record.last_seen) >= policy.touch_granularity_s {
-            match store.touch(user, policy.window_s, policy.touch_granularity_s) {
-                Touched::Gone => return Err(Refusal::Gone),
-                Touched::Recent => {}
-                Touched::Raised(at) => live.returned = returned(&live.record, of_account.as_ref(), at, policy),
-            }
+    }
+
+    /// The same of a user whose sessions are in the extension record.
+    fn live_session_of_several(
+        &self,
+        user: &UserId,
+        session: &SessionId,
+        epoch: Option<u8>,
+        now: ServiceTime,
+    ) -> Result<Live, Refusal> {
+        let (store, policy) = (&self.core().store, &self.core().policy);
+        let state = store.load(user).ok_or(Refusal::Gone)?;
+        let found = state.sessions().into_iter().find(|s| SessionId::derive(user, s.number) == *session);
+        let found = found.and_then(|s| state.session(s.number, now, policy));
+        let found = found.filter(|s| epoch.is_none_or(|epoch| epoch == s.epoch)).ok_or(Refusal::SessionEnded)?;
+        if now.saturating_sub(found.seen) >= policy.seen_granularity_s() {
+            self.note_seen(*user, found.number);
         }
-        Ok(live)
+        let returned = self.touch(user, &state.record, Some(&state), now)?;
+        let Session { number, kind, method, started, epoch, .. } = found;
+        Ok(Live { user: *user, number, kind, method, started, epoch, record: state.record, returned })
+    }
+
+    /// Marks activity, if the last is not recent: the room of how many users that gives back.
+    fn touch(
+        &self,
+        user: &UserId,
+        record: &Record,
+        extended: Option<&UserState>,
+        now: ServiceTime,
+    ) -> Result<usize, Refusal> {
+        let (store, policy) = (&self.core().store, &self.core().policy);
+        if now.saturating_sub(record.last_seen) < policy.touch_granularity_s {
+            return Ok(0);
+        }
+        match store.touch(user, policy.window_s, policy.touch_granularity_s) {
+            Touched::Gone => Err(Refusal::Gone),
+            Touched::Recent => Ok(0),
+            Touched::Raised(at) => Ok(returned(record, extended, at, policy)),
+        }
     }
 
     /// Writes that a session is in use. No caller waits for it, and if it fails the next check does it.

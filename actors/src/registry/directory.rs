@@ -65,6 +65,9 @@ impl<A: Clone> Directory<A> {
 
     /// The live user's address, on lease.
     pub(crate) fn lease(&self, id: &UserId, now_ms: u64) -> Option<Lease<A>> {
+        if self.is_empty() {
+            return None;
+        }
         self.live.map(id).get_mut(id).map(|mut live| live.lend(now_ms))
     }
 
@@ -150,7 +153,10 @@ impl<A: Clone> Directory<A> {
 
     /// Counts a death. Answers for how long (ms) the user's stateful calls are refused, if it died too often.
     pub(crate) fn count_death(&self, id: &UserId, now_ms: u64) -> Option<u64> {
-        let mut entry = self.deaths.map(id).entry(*id).or_default();
+        let mut entry = self.deaths.map(id).entry(*id).or_insert_with(|| {
+            self.deaths.len.fetch_add(1, Ordering::Relaxed);
+            Deaths::default()
+        });
         let deaths = entry.value_mut();
         if now_ms.saturating_sub(deaths.first_ms) > DEATHS_WITHIN_MS || deaths.count == 0 {
             (deaths.first_ms, deaths.count) = (now_ms, 0);
@@ -166,6 +172,10 @@ impl<A: Clone> Directory<A> {
 
     /// For how many more milliseconds the user's stateful calls are refused.
     pub(crate) fn blocked_for_ms(&self, id: &UserId, now_ms: u64) -> Option<u64> {
+        // which is as good as always
+        if self.deaths.len() == 0 {
+            return None;
+        }
         let until = self.deaths.with(id, |deaths| deaths.blocked_until_ms)?;
         until.checked_sub(now_ms).filter(|ms| *ms > 0)
     }
@@ -174,7 +184,10 @@ impl<A: Clone> Directory<A> {
     pub(crate) fn forget_old_deaths(&self, now_ms: u64) {
         for map in &self.deaths.maps {
             map.retain(|_, deaths| {
-                now_ms < deaths.blocked_until_ms.max(deaths.first_ms).saturating_add(2 * LONGEST_BLOCK_MS)
+                let until_ms = deaths.blocked_until_ms.max(deaths.first_ms).saturating_add(2 * LONGEST_BLOCK_MS);
+                let is_kept = now_ms < until_ms;
+                self.deaths.len.fetch_sub(usize::from(!is_kept), Ordering::Relaxed);
+                is_kept
             });
         }
     }

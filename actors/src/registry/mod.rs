@@ -195,6 +195,11 @@ impl Registry {
 
     /// The value of a key of any other family.
     pub(crate) fn value(&self, key: &ValueKey) -> Option<Arc<[u8]>> {
+        // most users have neither meters nor a document, and on many servers no user has
+        let count = self.count_of(key.family);
+        if count.is_some_and(|count| count.load(Ordering::Relaxed) == 0) {
+            return None;
+        }
         self.values.with(key, Arc::clone)
     }
 

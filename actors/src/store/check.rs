@@ -37,8 +37,8 @@ struct Overlay<K, V> {
 }
 
 impl<K: Eq + Hash + Clone, V: Clone> Overlay<K, V> {
-    fn new() -> Self {
-        Self { passed: HashMap::default(), pending: Vec::new() }
+    fn with_room(keys: usize) -> Self {
+        Self { passed: HashMap::with_capacity_and_hasher(keys, RandomState::default()), pending: Vec::new() }
     }
 
     fn get(&self, key: &K, below: impl FnOnce() -> Option<V>) -> Option<V> {
@@ -78,13 +78,18 @@ impl Accepted<'_> {
 impl<'a, V: View + ?Sized> Group<'a, V> {
     /// A group over what is stored, in which nothing has passed yet.
     pub fn new(stored: &'a V) -> Self {
+        Self::with_room(stored, 0)
+    }
+
+    /// The same with room for about so many sets.
+    pub(super) fn with_room(stored: &'a V, sets: usize) -> Self {
         Self {
             stored,
-            users: Overlay::new(),
-            identities: Overlay::new(),
-            owned: Overlay::new(),
-            values: Overlay::new(),
-            effects: Vec::new(),
+            users: Overlay::with_room(sets),
+            identities: Overlay::with_room(0),
+            owned: Overlay::with_room(0),
+            values: Overlay::with_room(0),
+            effects: Vec::with_capacity(sets),
         }
     }
 

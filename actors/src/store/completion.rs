@@ -1,4 +1,4 @@
-//! How results come back: one queue per worker thread, woken once per group.
+//! How results come back: one queue per worker thread, which is filled and woken once per group.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -43,28 +43,43 @@ pub struct CompletionQueue {
     waker: AtomicWaker,
 }
 
-impl CompletionQueue {
-    /// Tells a live user of the worker's of a change, without waking the worker: see [`Wakes`].
-    pub fn tell(&self, told: Told) {
-        self.completions.lock().push(Completion::Told(Box::new(told)));
-    }
+/// What workers are sent when a group is answered. When it is dropped, each gets all of it in order, and is woken once.
+#[derive(Default)]
+pub struct Wakes {
+    workers: SmallVec<[(Arc<CompletionQueue>, Vec<Completion>); 8]>,
+    /// Of those that are answered, as one permit for each core: giving them back one by one would be dear.
+    permits: SmallVec<[OwnedSemaphorePermit; 1]>,
 }
 
-/// The workers that something was sent to: each is woken once, when a group is answered.
-#[derive(Default)]
-pub struct Wakes(Vec<Arc<CompletionQueue>>);
-
 impl Wakes {
-    /// Adds a worker.
-    pub fn add(&mut self, queue: Arc<CompletionQueue>) {
-        if !self.0.iter().any(|known| Arc::ptr_eq(known, &queue)) {
-            self.0.push(queue);
+    /// Tells a worker's live user of a change.
+    pub fn tell(&mut self, queue: &Arc<CompletionQueue>, told: Told) {
+        self.send(queue, Completion::Told(Box::new(told)));
+    }
+
+    fn send(&mut self, queue: &Arc<CompletionQueue>, completion: Completion) {
+        match self.workers.iter_mut().find(|(known, _)| Arc::ptr_eq(known, queue)) {
+            Some((_, completions)) => completions.push(completion),
+            None => self.workers.push((Arc::clone(queue), vec![completion])),
         }
     }
 
-    /// Wakes them.
-    pub fn wake(self) {
-        self.0.iter().for_each(|queue| queue.waker.wake());
+    fn give_back(&mut self, permit: OwnedSemaphorePermit) {
+        match self.permits.iter_mut().find(|known| Arc::ptr_eq(known.semaphore(), permit.semaphore())) {
+            Some(known) => known.merge(permit),
+            None => self.permits.push(permit),
+        }
+    }
+}
+
+impl Drop for Wakes {
+    fn drop(&mut self) {
+        // before anyone who is woken asks for one
+        self.permits.clear();
+        for (queue, completions) in &mut self.workers {
+            queue.completions.lock().append(completions);
+            queue.waker.wake();
+        }
     }
 }
 
@@ -85,12 +100,14 @@ impl ReplyTo {
         self
     }
 
-    /// Delivers the outcomes, once they are durable, readers can see them and the feed has published them. The worker is woken
-    /// with the others of the group.
+    /// Delivers the outcomes, once they are durable, readers can see them and the feed has published them. They come to the worker
+    /// with the others of the group, when `wakes` is dropped.
     pub fn deliver(mut self, outcomes: Outcomes, wakes: &mut Wakes) {
         self.answered = true;
-        self.queue.completions.lock().push(Completion::Outcomes(self.slot, outcomes));
-        wakes.add(Arc::clone(&self.queue));
+        wakes.send(&self.queue, Completion::Outcomes(self.slot, outcomes));
+        if let Some(permit) = self.permit.take() {
+            wakes.give_back(permit);
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use super::completion::Wakes;
 /// Takes what it wants of the feed.
 pub trait Reader: Send + Sync {
     /// Takes what it wants of one group's changes, in order. Called on the writer's thread before the group is answered:
-    /// it must not wait, nor ask the store, which may be locked. Workers that it adds to `wakes` are woken once, with those that are answered.
+    /// it must not wait, nor ask the store, which may be locked. What it tells workers by `wakes` comes to them before the outcomes of the group.
     fn take(&self, changes: &[Committed], wakes: &mut Wakes);
 
     /// No change follows.

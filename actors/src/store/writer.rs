@@ -22,9 +22,9 @@ use crate::registry::Registry;
 
 /// The writer looks at the clock at least this often.
 const TICK: Duration = Duration::from_secs(1);
-/// After a group of this many sets, the writer waits for as many before the next one, but no longer than the log lets it: under load
-/// a larger group costs each of its sets less, and a single caller does not wait.
-const MANY_SETS: usize = 16;
+/// From so many expected commits on, the writer waits for them before a group, but no longer than the log lets it: under load a
+/// larger group costs each of its commits less, and a single caller does not wait.
+const MANY_COMMITS: usize = 16;
 /// A group takes at most this many sets: its memory and the time of its sync are bounded.
 const MAX_GROUP_SETS: usize = 16_384;
 
@@ -117,14 +117,15 @@ pub(super) struct Writer<L: Log> {
     shared: Arc<Shared>,
     log: L,
     waiting: VecDeque<(Sets, ReplyTo)>,
-    /// Sets of the group before, by which the next is judged.
-    last_group_sets: usize,
+    /// How many commits the next group is expected to have: as many as the one before, and half as many as were expected of it at
+    /// least. A straggler that comes behind a large group does not make all that follow small.
+    expected: usize,
     stopping: bool,
 }
 
 impl<L: Log> Writer<L> {
     pub(super) fn new(shared: Arc<Shared>, log: L) -> Self {
-        Self { shared, log, waiting: VecDeque::new(), last_group_sets: 0, stopping: false }
+        Self { shared, log, waiting: VecDeque::new(), expected: 0, stopping: false }
     }
 
     pub(super) fn run(mut self) {
@@ -156,9 +157,9 @@ impl<L: Log> Writer<L> {
                 self.shared.arrived.wait_for(&mut queue, TICK);
             }
             // a few more may be under way from where these came from
-            let may_linger = !L::LINGER.is_zero() && self.last_group_sets >= MANY_SETS && !self.stopping;
-            if may_linger && queue.messages.len() < self.last_group_sets {
-                queue.wanted = self.last_group_sets;
+            let may_linger = !L::LINGER.is_zero() && self.expected >= MANY_COMMITS && !self.stopping;
+            if may_linger && queue.messages.len() < self.expected {
+                queue.wanted = self.expected;
                 self.shared.arrived.wait_for(&mut queue, L::LINGER);
             }
             (queue.wanted, queue.woken) = (usize::MAX, false);
@@ -179,9 +180,9 @@ impl<L: Log> Writer<L> {
             return self.fail_waiting();
         }
         let shared = Arc::clone(&self.shared);
-        let mut group = Group::new(&shared.registry);
-        // as many as in the group before, most likely
-        let (mut replies, mut committed) = (Vec::new(), Vec::with_capacity(self.last_group_sets));
+        let room = self.expected;
+        let mut group = Group::with_room(&shared.registry, room);
+        let (mut replies, mut committed) = (Vec::with_capacity(room), Vec::with_capacity(room));
         let (seq, times) = (self.log.next_seq(), shared.times());
         let mut sets_taken = 0;
         while sets_taken < MAX_GROUP_SETS
@@ -194,7 +195,7 @@ impl<L: Log> Writer<L> {
             });
             replies.push((reply, outcomes));
         }
-        self.last_group_sets = sets_taken;
+        self.expected = replies.len().max(self.expected / 2);
         let mut effects = group.into_effects();
         if !self.log.append(times) {
             for (_, outcomes) in &mut replies {
@@ -213,22 +214,24 @@ impl<L: Log> Writer<L> {
         self.answer(replies, &[]);
     }
 
-    /// Publishes what is committed, delivers the outcomes, and wakes each worker once.
+    /// Publishes what is committed, and delivers the outcomes.
     fn answer(&self, replies: Vec<(ReplyTo, Outcomes)>, committed: &[Committed]) {
         let (stats, mut wakes) = (&self.shared.stats, Wakes::default());
         self.shared.feed.publish(committed, &mut wakes);
+        let (mut done, mut conflicted, mut failed) = (0, 0, 0);
         for (reply, outcomes) in replies {
             for outcome in &outcomes {
-                let counter = match outcome {
-                    Outcome::Done => &stats.sets_done,
-                    Outcome::Conflict { .. } => &stats.sets_conflicted,
-                    Outcome::Failed => &stats.sets_failed,
-                };
-                counter.fetch_add(1, Ordering::Relaxed);
+                match outcome {
+                    Outcome::Done => done += 1,
+                    Outcome::Conflict { .. } => conflicted += 1,
+                    Outcome::Failed => failed += 1,
+                }
             }
             reply.deliver(outcomes, &mut wakes);
         }
-        wakes.wake();
+        stats.sets_done.fetch_add(done, Ordering::Relaxed);
+        stats.sets_conflicted.fetch_add(conflicted, Ordering::Relaxed);
+        stats.sets_failed.fetch_add(failed, Ordering::Relaxed);
     }
 }
 

@@ -136,9 +136,8 @@ impl Store for Outside {
         }
         self.feed.publish(&committed, &mut wakes);
         reply.deliver(outcomes, &mut wakes);
-        // until here, so that changes are told in the order in which they were made
-        drop(kept);
-        wakes.wake();
+        // before the lock is, so that changes are told in the order in which they were made
+        drop(wakes);
     }
 
     fn touch(&self, id: &UserId, window_s: u32, granularity_s: u32) -> Touched {

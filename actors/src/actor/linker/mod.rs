@@ -117,7 +117,7 @@ impl Work {
         let (now, policy) = (store.clock().now(), &self.core().policy);
         let state = store.load(user).ok_or(Refusal::Gone)?;
         let decision = state.decide(operation, now, policy)?;
-        Ok((state.change(operation, &decision, now), state.after(decision).1))
+        Ok((state.change(operation, &decision, now), decision.into_reply()))
     }
 
     /// The same for an operation that rests on a proof: the set demands that the proof still holds.

@@ -81,13 +81,25 @@ impl UserState {
     }
 }
 
+impl Decision {
+    /// The answer, once it is carried out.
+    pub fn into_reply(self) -> Reply {
+        match self {
+            Self::Keep(reply) | Self::Replace { reply, .. } | Self::Remove { reply, .. } => reply,
+        }
+    }
+
+    fn reply(&self) -> &Reply {
+        match self {
+            Self::Keep(reply) | Self::Replace { reply, .. } | Self::Remove { reply, .. } => reply,
+        }
+    }
+}
+
 /// What readers are told of an operation that is done.
 fn note(operation: &Operation, decision: &Decision) -> Option<Note> {
-    let reply = match decision {
-        Decision::Keep(reply) | Decision::Replace { reply, .. } | Decision::Remove { reply, .. } => reply,
-    };
     let because = |reason| Some(Note { reason: Some(reason), ..Note::default() });
-    match (operation, reply) {
+    match (operation, decision.reply()) {
         (Operation::Link { identity, .. }, Reply::Linked { session, was }) => Some(Note {
             provider: Some(identity.provider.clone()),
             continued: Some(Continued { old: *was, new: session.number }),

@@ -81,7 +81,19 @@ pub(super) struct FrameWriter {
 
 impl FrameWriter {
     pub(super) fn new() -> Self {
-        Self { bytes: vec![0; FRAME_HEAD + FRAME_FIXED] }
+        Self::with_room(0)
+    }
+
+    /// With room for so many bytes.
+    pub(super) fn with_room(bytes: usize) -> Self {
+        let mut room = Vec::with_capacity(bytes);
+        room.resize(FRAME_HEAD + FRAME_FIXED, 0);
+        Self { bytes: room }
+    }
+
+    /// How long it is so far.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     pub(super) fn has_sets(&self) -> bool {

@@ -28,6 +28,8 @@ const IDLE_FRAME_MS: u64 = 60_000;
 const LOOK_MS: u64 = 1000;
 /// After a failure, a new generation is tried this often (milliseconds).
 const RETRY_MS: u64 = 1000;
+/// For a frame that is yet to be filled, no more memory than this is kept (bytes).
+const FRAME_ROOM: usize = 64 * 1024;
 /// How many times as much as the snapshot a replay may read and write of documents.
 const REPLAYED_SNAPSHOTS: u64 = 8;
 
@@ -66,6 +68,8 @@ pub(super) struct JournalLog {
     stopping: bool,
     /// The folder is no longer the one that was opened: nothing is written to its path any more.
     lost: bool,
+    /// It was looked for after the last group.
+    has_looked: bool,
     /// What the snapshotter says.
     progress: Arc<Mailbox>,
     /// Held for as long as the log lives.
@@ -110,6 +114,7 @@ impl JournalLog {
             generation_wanted: recovered.unfinished,
             stopping: false,
             lost: false,
+            has_looked: false,
             progress: Arc::default(),
             shared,
             lock: Arc::new(lock),
@@ -122,8 +127,11 @@ impl JournalLog {
         let Some(journal) = &mut self.journal else { return false };
         let sync = self.options.durability == Durability::Fsync || kind == FrameKind::Closed;
         let written = journal.append(&bytes).and_then(|()| if sync { journal.sync() } else { Ok(()) });
-        if written.is_ok() && !self.keep_folder() {
-            return false;
+        if written.is_ok() {
+            if !self.keep_folder() {
+                return false;
+            }
+            self.has_looked = true;
         }
         match written {
             Ok(()) => {
@@ -362,7 +370,9 @@ impl Log for JournalLog {
         if !self.frame.has_sets() {
             return true;
         }
-        let frame = std::mem::replace(&mut self.frame, FrameWriter::new());
+        // the next one is as long, most likely
+        let next = FrameWriter::with_room(self.frame.len().min(FRAME_ROOM));
+        let frame = std::mem::replace(&mut self.frame, next);
         self.append_frame(frame, FrameKind::Group, times)
     }
 
@@ -378,7 +388,9 @@ impl Log for JournalLog {
             let took_us = self.shared.clock.monotonic_us().saturating_sub(before_us);
             self.shared.stats.generation_pause.record(took_us);
         }
-        self.keep_folder();
+        if !std::mem::take(&mut self.has_looked) {
+            self.keep_folder();
+        }
         self.keep_generation();
         // the times, so that a restart knows how far service had come
         let idle_ms = self.shared.clock.monotonic_ms().saturating_sub(self.last_write_ms);
