@@ -25,25 +25,46 @@ impl Family {
     pub const DOCUMENT: Self = Self(6);
     /// 16-byte id of a user who was created lazily and ended → when it ended, u32: the one kind of tombstone.
     pub const ENDED_LAZY: Self = Self(4);
+    /// Name of an admin → the admin.
+    pub const ADMIN: Self = Self(7);
+    /// Public id of an admin's API key → the key.
+    pub const ADMIN_KEY: Self = Self(8);
+    /// Hash of an admin's session secret → the session.
+    pub const ADMIN_SESSION: Self = Self(9);
+    /// Time of an entry of the audit log, and a count → the entry.
+    pub const AUDIT: Self = Self(10);
+
+    /// The families of the server's own values, which belong to no user and are kept in the order of their keys. What their
+    /// bytes mean is known above the core.
+    pub const OWN: [Self; 4] = [Self::ADMIN, Self::ADMIN_KEY, Self::ADMIN_SESSION, Self::AUDIT];
 
     /// Every family with its name in metrics. Users, and names at eight users each, are bounded by `max_users`; a user has
     /// one extension record (of bounded sections), one value of meters and one document at most; documents are bounded in
-    /// bytes together; for ids that ended see `Core::bounds`.
-    pub const NAMES: [(Self, &'static str); 6] = [
+    /// bytes together; for ids that ended see `Core::bounds`; the server's own are bounded by what writes them.
+    pub const NAMES: [(Self, &'static str); 10] = [
         (Self::USER, "users"),
         (Self::EXTENSION, "extensions"),
         (Self::CREDENTIAL, "credentials"),
         (Self::METERS, "meters"),
         (Self::DOCUMENT, "documents"),
         (Self::ENDED_LAZY, "ended-ids"),
+        (Self::ADMIN, "admins"),
+        (Self::ADMIN_KEY, "admin-keys"),
+        (Self::ADMIN_SESSION, "admin-sessions"),
+        (Self::AUDIT, "audit-entries"),
     ];
 
     /// Numbers below this are known.
-    pub(crate) const COUNT: usize = 7;
+    pub(crate) const COUNT: usize = 11;
+
+    /// Whether its values are the server's own.
+    pub fn is_own(self) -> bool {
+        Self::OWN.contains(&self)
+    }
 }
 
 /// A key of a family that is not a user's record or extension record.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueKey {
     /// Its family.
     pub family: Family,
@@ -71,6 +92,11 @@ impl ValueKey {
     /// What is deleted with a user, if it exists.
     pub fn of_user(user: &UserId) -> [Self; 2] {
         [Self::meters(user), Self::document(user)]
+    }
+
+    /// A key of one of the server's own families.
+    pub fn own(family: Family, key: impl Into<Box<[u8]>>) -> Self {
+        Self { family, key: key.into() }
     }
 
     /// Where the end of a user who was created lazily is kept, for as long as its lazy cookie would be good.
@@ -135,10 +161,12 @@ pub enum Cause {
     Edited = 25,
     /// The user was created and never came back, and room was needed.
     GivenUp = 26,
+    /// A value of the server's own changed: an admin, a key of one, an entry of the audit log.
+    Administered = 27,
 }
 
 impl Cause {
-    const ALL: [Self; 26] = [
+    const ALL: [Self; 27] = [
         Self::Created,
         Self::Refreshed,
         Self::Linked,
@@ -165,6 +193,7 @@ impl Cause {
         Self::Counted,
         Self::Edited,
         Self::GivenUp,
+        Self::Administered,
     ];
 
     /// The cause with this number; `None` for an unknown one.
@@ -174,7 +203,7 @@ impl Cause {
 
     /// Whether it changes a user's record, and so its version: meters and documents have no part in that.
     pub fn is_of_the_record(self) -> bool {
-        !matches!(self, Self::Counted | Self::Edited)
+        !matches!(self, Self::Counted | Self::Edited | Self::Administered)
     }
 
     /// The name in logs and metrics.
@@ -206,6 +235,7 @@ impl Cause {
             Self::Counted => "counted",
             Self::Edited => "edited",
             Self::GivenUp => "given-up",
+            Self::Administered => "administered",
         }
     }
 }
@@ -335,6 +365,19 @@ impl Op {
             | Self::Touch { id, .. } => Some(*id),
         }
     }
+}
+
+/// Which of the server's own values are read, in the order of their keys.
+#[derive(Debug, Clone, Copy)]
+pub struct Listing<'a> {
+    /// Their family.
+    pub family: Family,
+    /// Those beyond this key, in the order asked for; from the beginning without one.
+    pub after: Option<&'a [u8]>,
+    /// Whether the last come first.
+    pub last_first: bool,
+    /// At most so many.
+    pub most: usize,
 }
 
 /// Operations that happen together or not at all.

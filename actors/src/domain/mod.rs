@@ -16,7 +16,7 @@ pub mod record;
 pub mod session;
 pub mod user;
 
-pub use change_set::{Cause, ChangeSet, Family, Op, Outcome, Rewrite, ValueKey};
+pub use change_set::{Cause, ChangeSet, Family, Listing, Op, Outcome, Rewrite, ValueKey};
 pub use clock::{Clock, Entropy, ServiceClock, ServiceTime};
 pub use credential::{Credential, CredentialChange, CredentialRefusal, LOCAL_USERPASS, MAIL_TOKEN_S, MailToken};
 pub use document::{

@@ -3,6 +3,7 @@
 mod check;
 mod create;
 mod linking;
+mod own;
 mod read;
 mod socket;
 
@@ -15,6 +16,7 @@ use std::sync::atomic::Ordering;
 use actix::{Actor as _, Addr};
 
 pub use self::check::Live;
+pub use self::own::{Changes, OwnChange};
 pub use self::socket::Attachment;
 pub use crate::actor::{Error, LoggedIn};
 pub use crate::domain::IdForm;

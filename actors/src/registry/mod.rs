@@ -6,6 +6,7 @@
 
 mod directory;
 mod maps;
+mod own;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +21,8 @@ use parking_lot::Mutex;
 
 pub(crate) use self::directory::{Directory, Lease};
 use self::maps::{ById, CLASSES, MAX_ENTRIES_PER_MAP, MIN_MAPS, Maps};
-use crate::domain::{Alias, Extension, Family, IdentityKey, Record, ServiceTime, Touched, UserId, ValueKey};
+use self::own::Own;
+use crate::domain::{Alias, Extension, Family, IdentityKey, Listing, Record, ServiceTime, Touched, UserId, ValueKey};
 
 /// A record as it lies in the registry: 16 bytes, of which `last_seen` can be raised under a shared lock.
 struct Slot {
@@ -92,6 +94,7 @@ pub(crate) struct Registry {
     aliases: ById<UserId>,
     ended: Mutex<Ended>,
     values: Maps<ValueKey, Arc<[u8]>, RandomState>,
+    own: Own,
     /// How many keys of each known family are among the values, by its number.
     keys: [AtomicUsize; Family::COUNT],
     document_bytes: AtomicUsize,
@@ -113,6 +116,7 @@ impl Registry {
             aliases: Maps::new(CLASSES),
             ended: Mutex::default(),
             values: Maps::new(MIN_MAPS),
+            own: Own::default(),
             keys: Default::default(),
             document_bytes: AtomicUsize::new(0),
         }
@@ -195,12 +199,20 @@ impl Registry {
 
     /// The value of a key of any other family.
     pub(crate) fn value(&self, key: &ValueKey) -> Option<Arc<[u8]>> {
+        if key.family.is_own() {
+            return self.own.get(key);
+        }
         // most users have neither meters nor a document, and on many servers no user has
         let count = self.count_of(key.family);
         if count.is_some_and(|count| count.load(Ordering::Relaxed) == 0) {
             return None;
         }
         self.values.with(key, Arc::clone)
+    }
+
+    /// Some of the server's own values.
+    pub(crate) fn own_values(&self, listing: &Listing<'_>) -> Vec<(ValueKey, Arc<[u8]>)> {
+        self.own.list(listing)
     }
 
     /// How many keys of a family there are; 0 for one of a later version.
@@ -227,7 +239,7 @@ impl Registry {
         self.document_bytes.load(Ordering::Relaxed)
     }
 
-    /// Calls `see` for each value of one page.
+    /// Calls `see` for each value of one page, but for the server's own.
     pub(crate) fn see_values(&self, page: usize, mut see: impl FnMut(&ValueKey, &Arc<[u8]>)) {
         self.values.visit(page, |key, value| see(key, value));
     }
@@ -240,6 +252,9 @@ impl Registry {
         self.users.visit(page, |id, slot| items.push(Item::User(*id, slot.record())));
         self.extensions.visit(page, |id, bytes| items.push(Item::Extension(*id, Arc::clone(bytes))));
         self.values.visit(page, |key, value| items.push(Item::Value(key.clone(), Arc::clone(value))));
+        if page == 0 {
+            self.own.visit(|key, value| items.push(Item::Value(key, value)));
+        }
         items
     }
 
@@ -314,7 +329,7 @@ impl Registry {
     /// Puts a value of any other family.
     pub(crate) fn put_value(&self, key: ValueKey, value: Arc<[u8]>) {
         let (family, bytes) = (key.family, value.len());
-        let old = self.values.insert(key, value);
+        let old = if family.is_own() { self.own.insert(key, value) } else { self.values.insert(key, value) };
         if family == Family::DOCUMENT {
             self.document_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
@@ -330,7 +345,8 @@ impl Registry {
 
     /// Removes a value of any other family.
     pub(crate) fn remove_value(&self, key: &ValueKey) {
-        if let Some(old) = self.values.remove(key) {
+        let old = if key.family.is_own() { self.own.remove(key) } else { self.values.remove(key) };
+        if let Some(old) = old {
             self.count_fewer_bytes(key.family, old.len());
             if let Some(count) = self.count_of(key.family) {
                 count.fetch_sub(1, Ordering::Relaxed);

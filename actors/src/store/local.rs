@@ -12,7 +12,7 @@ use super::log::Log;
 use super::stats::{Opened, Stats};
 use super::writer::{Message, Shared, Writer};
 use super::{Health, Sets, Store, View};
-use crate::domain::{Family, IdentityKey, Record, ServiceClock, Touched, UserId, UserState, ValueKey};
+use crate::domain::{Family, IdentityKey, Listing, Record, ServiceClock, Touched, UserId, UserState, ValueKey};
 use crate::registry::Registry;
 
 /// A store of this process alone: every user in memory, every group in a log. Ends when it is dropped.
@@ -112,6 +112,10 @@ impl Store for LocalStore {
 
     fn keys(&self, family: Family) -> usize {
         self.shared.registry.keys(family)
+    }
+
+    fn own_values(&self, listing: &Listing<'_>) -> Vec<(ValueKey, Arc<[u8]>)> {
+        self.shared.registry.own_values(listing)
     }
 
     fn identities(&self) -> usize {

@@ -37,7 +37,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::domain::{ChangeSet, Family, Record, ServiceClock, Touched, UserId, ValueKey};
+use crate::domain::{ChangeSet, Family, Listing, Record, ServiceClock, Touched, UserId, ValueKey};
 
 /// Whether the store can write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +84,9 @@ pub trait Store: View + Send + Sync + 'static {
     /// How many keys of a family there are; 0 for one of a later version.
     fn keys(&self, family: Family) -> usize;
 
+    /// Some of the server's own values, in the order of their keys.
+    fn own_values(&self, listing: &Listing<'_>) -> Vec<(ValueKey, Arc<[u8]>)>;
+
     /// How many users there are.
     fn users(&self) -> usize {
         self.keys(Family::USER)
@@ -105,7 +108,7 @@ pub trait Store: View + Send + Sync + 'static {
     /// Calls `see` for each user of one page. Part of the store may be locked meanwhile: `see` does not call it.
     fn see_users(&self, page: usize, see: &mut dyn FnMut(&UserId, &Record));
 
-    /// Calls `see` for each value of one page, under the same condition.
+    /// Calls `see` for each value of one page, under the same condition; the server's own ([`Family::is_own`]) may be left out.
     fn see_values(&self, page: usize, see: &mut dyn FnMut(&ValueKey, &Arc<[u8]>));
 
     /// Figures since it was opened.

@@ -23,6 +23,7 @@ mod load;
 mod merging;
 mod model;
 mod outside;
+mod own;
 mod power_loss;
 mod recovery;
 mod sockets;

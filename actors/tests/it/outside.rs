@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use passerby_actors::domain::{
-    Clock, Extension, Family, IdentityKey, Outcome, Record, ServiceClock, Touched, UserId, UserState, ValueKey,
+    Clock, Extension, Family, IdentityKey, Listing, Outcome, Record, ServiceClock, Touched, UserId, UserState, ValueKey,
 };
 use passerby_actors::handle::IdForm;
 use passerby_actors::store::{Effect, Feed, Group, Health, Opened, Position, ReplyTo, Sets, Stats, Store, View, Wakes};
@@ -172,6 +172,19 @@ impl Store for Outside {
             Family::EXTENSION => kept.extensions.len(),
             other => kept.values.keys().filter(|key| key.family == other).count(),
         }
+    }
+
+    fn own_values(&self, listing: &Listing<'_>) -> Vec<(ValueKey, Arc<[u8]>)> {
+        let Listing { family, after, last_first, most } = *listing;
+        let kept = self.kept.lock();
+        let mut values: Vec<_> = kept.values.iter().filter(|(key, _)| key.family == family).collect();
+        values.sort();
+        if last_first {
+            values.reverse();
+        }
+        let is_beyond = |key: &[u8]| after.is_none_or(|after| if last_first { key < after } else { key > after });
+        let listed = values.into_iter().filter(|(key, _)| is_beyond(&key.key)).take(most);
+        listed.map(|(key, value)| (key.clone(), Arc::clone(value))).collect()
     }
 
     fn identities(&self) -> usize {

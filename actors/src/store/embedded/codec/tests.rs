@@ -38,6 +38,22 @@ fn the_bytes_of_a_frame_are_as_they_always_were() {
     assert_eq!(hex(&journal_head(5)), "5042594a524e000100000000000000052601539e");
 }
 
+/// The numbers stand in journals and snapshots.
+#[test]
+fn families_and_causes_have_the_numbers_that_they_always_had() {
+    let families = Family::NAMES.map(|(family, name)| format!("{}={name}", family.0)).join(" ");
+    assert_eq!(
+        families,
+        "1=users 2=extensions 3=credentials 5=meters 6=documents 4=ended-ids 7=admins 8=admin-keys 9=admin-sessions \
+         10=audit-entries"
+    );
+    assert_eq!((Cause::Administered as u8, Cause::from_number(27)), (27, Some(Cause::Administered)));
+    let mut frame = FrameWriter::new();
+    frame.set(Cause::Administered, 7, &[Effect::PutValue(ValueKey::own(Family::ADMIN, *b"ada"), Arc::from([1u8]))]);
+    let bytes = frame.finish(3, 8, 9, FrameKind::Group);
+    assert_eq!(hex(&bytes[FRAME_HEAD + FRAME_FIXED..]), "1b00000007000000010607000000036164610000000101");
+}
+
 #[test]
 fn every_flipped_bit_and_every_cut_is_noticed() {
     let mut frame = FrameWriter::new();
