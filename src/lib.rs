@@ -19,6 +19,8 @@ pub mod codes;
 
 pub mod provider;
 
+pub mod deployment;
+
 pub mod server;
 
 pub mod http;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::Guard;
 use passerby_actors::actor::{Core, JanitorHandle, LinkerHandle, LoggedIn};
 use passerby_actors::domain::{
     DeviceId, Document, Entropy, MergePolicy, MeterMerge, ServiceClock, SessionKind, UserId,
@@ -16,13 +17,13 @@ use tokio::sync::watch;
 
 use crate::codes::OneTimeCodes;
 use crate::config::Settings;
+use crate::deployment::{App, Deployments};
 use crate::left::Left;
 use crate::limits::budget::Budgets;
 use crate::limits::data_work::DataWork;
 use crate::limits::places::Places;
 use crate::limits::proof_of_work::Challenges;
 use crate::mail::Mailer;
-use crate::provider::Providers;
 use crate::token::KeyWatch;
 use crate::token::{AccessClaims, RefreshClaims, Tokens};
 
@@ -30,8 +31,8 @@ use crate::token::{AccessClaims, RefreshClaims, Tokens};
 pub struct Server {
     /// What the operator set.
     pub settings: Settings,
-    /// Which providers are enabled.
-    pub providers: Providers,
+    /// What is in force of the app, and what takes its place.
+    pub deployments: Deployments,
     /// Mints and checks tokens.
     pub tokens: Tokens,
     /// Whether the keys are where the next start looks for them.
@@ -71,6 +72,11 @@ pub struct Server {
 }
 
 impl Server {
+    /// What is in force of the app. What must not change under a request takes it once.
+    pub fn app(&self) -> Guard<Arc<App>> {
+        self.deployments.app()
+    }
+
     /// The clock by which everything ends.
     pub fn clock(&self) -> &ServiceClock {
         self.store.clock()

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use passerby::config::{self, ConfigFile};
-use passerby::provider::Configured;
+use passerby::deployment::Recipe;
+use passerby::provider::app_folder::AppFolder;
 use passerby::startup::{self, Application, Ports};
 use passerby::telemetry;
 use passerby_actors::testkit::Slow;
@@ -39,12 +40,14 @@ pub(crate) fn serve(folder: &Path) {
         set("LOG_FILTER", "warn"),
     ];
     let nowhere = ConfigFile::IfPresent(folder.join("passerby.toml"));
-    let settings = config::load(&nowhere, &settings, &[]).unwrap().settings().clone();
+    let loaded = config::load(&nowhere, &settings, &[]).unwrap();
+    let (recipe, _) = Recipe::read(&loaded, &AppFolder::default(), &[]).unwrap();
+    let settings = loaded.settings().clone();
     let _last_lines = telemetry::install(&settings.log).unwrap();
     actix_rt::System::new().block_on(async {
         let admin = startup::start_admin(&settings, None).unwrap();
         let ports = Ports { files: Arc::new(Slow::disk(SYNC)), ..Ports::system() };
-        let application = Application::build(settings, Configured::default(), ports, admin).await.unwrap();
+        let application = Application::build(settings, recipe, None, ports, admin).await.unwrap();
         let addresses = Addresses { public: application.address(), admin: application.admin_address() };
         say(&serde_json::to_string(&addresses).unwrap());
         let (stop, stopped) = oneshot::channel();

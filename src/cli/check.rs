@@ -8,9 +8,8 @@ use passerby_actors::store::embedded::{self, OpenError};
 use tracing::Level;
 
 use super::outcome::{EXIT_DATA, EXIT_USAGE, Failure, print};
-use super::prepared::{Prepared, notes};
+use super::prepared::{Prepared, notes, notes_of_providers};
 use crate::config::{Settings, Storage};
-use crate::provider::ANON_USER;
 use crate::startup::{self, Listener, Note, Ports};
 use crate::token::{KeyError, KeyStore};
 
@@ -35,16 +34,16 @@ impl Faults {
 /// Checks everything that a start needs, says what it found, and fails with everything that is wrong.
 pub(super) fn check(prepared: &Prepared) -> Result<(), Failure> {
     let Prepared { settings, folder, providers, .. } = prepared;
+    let unserved = folder.iter().flat_map(|folder| &folder.unserved);
+    let enabled: Vec<_> = providers.iter().flat_map(|(_, providers)| providers.enabled()).collect();
     let mut faults = Faults::default();
     print("settings and app folder: good\n");
-    folder.unserved.iter().for_each(|line| print(&format!("not served: {line}\n")));
-    let anonymous = providers.anon_user_enabled.then_some(ANON_USER);
-    let enabled: Vec<_> = anonymous.into_iter().chain(providers.names()).collect();
+    unserved.for_each(|line| print(&format!("not served: {line}\n")));
     print(&format!(
         "providers: {}\n",
         if enabled.is_empty() { "none is enabled, so no one can log in".to_owned() } else { enabled.join(", ") }
     ));
-    notes(settings, providers).iter().for_each(say);
+    notes_of_providers(&enabled).iter().chain(&notes(settings)).for_each(say);
     let found = look_at_data(settings, &mut faults);
     look_at_keys(settings, &found, &mut faults);
     look_at_listeners(settings, &found, &mut faults);

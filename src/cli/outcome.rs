@@ -4,6 +4,7 @@ use std::io::{Write as _, stdout};
 
 use passerby_actors::store::embedded::OpenError;
 
+use crate::deployment::DeployError;
 use crate::startup::StartError;
 
 /// Exit code of a wrong command line and of a bad configuration.
@@ -41,7 +42,9 @@ impl From<StartError> for Failure {
             StartError::OtherApp { .. }
             | StartError::NoApp { .. }
             | StartError::NotForTests(_)
-            | StartError::ForTestsAlone(_) => Self::usage(error),
+            | StartError::ForTestsAlone(_)
+            | StartError::Deployment(DeployError::Wrong(_)) => Self::usage(error),
+            StartError::Deployment(DeployError::Unreadable(_)) => Self { code: EXIT_DATA, text: error.to_string() },
             other => Self::other(other),
         }
     }

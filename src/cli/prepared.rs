@@ -1,11 +1,14 @@
 //! The configuration as far as a command needs it, and what an operator should know of it.
 
+use passerby_actors::domain::API_KEY;
+
 use super::line::SettingsArgs;
 use crate::config::{Loaded, SETTINGS, Settings, SettingsError, SettingsErrors};
+use crate::deployment::Recipe;
 use crate::http::reader::is_plain;
-use crate::provider::Configured;
 use crate::provider::app_folder::{self, AppFolder};
-use crate::startup::{self, Note};
+use crate::provider::{ANON_USER, Configured};
+use crate::startup::Note;
 
 /// How much of the configuration a command needs: the others do without the app folder, or without the secrets of providers.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,8 +23,10 @@ pub(super) struct Prepared {
     pub(super) loaded: Loaded,
     /// Those of `loaded`, and what the command line adds.
     pub(super) settings: Settings,
-    pub(super) folder: AppFolder,
-    pub(super) providers: Configured,
+    /// The app folder, if there is one.
+    pub(super) folder: Option<AppFolder>,
+    /// With [`Parts::All`]: what providers are configured by, and those of the folder.
+    pub(super) providers: Option<(Recipe, Configured)>,
 }
 
 /// Reads the configuration. What is wrong with any part of it is said at once.
@@ -32,7 +37,7 @@ pub(super) fn prepare(
 ) -> Result<Prepared, SettingsErrors> {
     let mut wrong = SettingsErrors::default();
     let Some(mut loaded) = settings.read(variables, &mut wrong) else { return Err(wrong) };
-    let mut folder = AppFolder::default();
+    let mut folder = None;
     if parts != Parts::Settings
         && let Some(dir) = loaded.settings().app_dir.clone()
     {
@@ -40,21 +45,19 @@ pub(super) fn prepare(
             let error = SettingsError::of_key(SETTINGS, "app_dir", format!("{} {reason}", dir.display()));
             wrong.extend(loaded.locate(error.into()));
         } else if let Some(read) = app_folder::read(&dir, &mut wrong) {
-            let (origin, origins) = (dir.display().to_string(), &read.allowed_request_origins);
+            let (origin, origins) = (dir.display().to_string(), &read.content.allowed_request_origins);
             let Some(adopted) = loaded.adopt(&origin, read.app_id(), origins, &mut wrong) else {
                 return Err(wrong);
             };
-            (loaded, folder) = (adopted, read);
+            (loaded, folder) = (adopted, Some(read));
         }
     }
-    let mut providers = Configured::default();
+    let mut providers = None;
     // where these are wrong, what would be said of providers would not be their fault
     let rests_on = ["secrets_file", "outbound", "public_url", "mail"];
-    if parts == Parts::All
-        && !wrong.concern(&rests_on)
-        && let Some(built) = wrong.take(startup::providers(&loaded, &folder, variables))
-    {
-        providers = built;
+    if parts == Parts::All && !wrong.concern(&rests_on) {
+        let read = |folder: &AppFolder| Recipe::read(&loaded, folder, variables);
+        providers = wrong.take(folder.as_ref().map_or_else(|| read(&AppFolder::default()), read));
     }
     let settings = loaded.settings().clone();
     wrong.or(Prepared { loaded, settings, folder, providers })
@@ -63,27 +66,31 @@ pub(super) fn prepare(
 pub(super) const FOR_TESTS: &str = "this server is for tests: its passwords protect nothing, and whoever reaches the admin listener moves its \
                          clock (POST /test/clock)";
 
-/// What an operator should know of a configuration that is not wrong.
-pub(super) fn notes(settings: &Settings, providers: &Configured) -> Vec<Note> {
-    let info = |text: &str| Note { level: tracing::Level::INFO, text: text.to_owned() };
-    let mut notes = Vec::new();
-    if settings.test {
-        notes.push(Note::warning(format!("--test: {FOR_TESTS}")));
-    }
-    if providers.no_one_can_log_in() {
-        notes.push(Note::warning(
+/// What an operator should know of the enabled providers.
+pub(super) fn notes_of_providers(enabled: &[&str]) -> Option<Note> {
+    // accounts create API keys, so that these alone log nobody in
+    if enabled.iter().all(|name| *name == API_KEY) {
+        return Some(Note::warning(
             "no provider is enabled, so no user can log in or be created: enable anon-user in the app folder's \
              auth/providers.json, or another provider (passerby config --explain, provider.*)",
         ));
-    } else if !providers.anon_user_enabled {
-        notes.push(info("anon-user is off: /verify?create=auto creates no user, as create=never"));
+    }
+    let is_anonymous = enabled.contains(&ANON_USER);
+    (!is_anonymous).then(|| Note::info("anon-user is off: /verify?create=auto creates no user, as create=never"))
+}
+
+/// What an operator should know of a configuration that is not wrong.
+pub(super) fn notes(settings: &Settings) -> Vec<Note> {
+    let mut notes = Vec::new();
+    if settings.test {
+        notes.push(Note::warning(format!("--test: {FOR_TESTS}")));
     }
     if settings.public_url.is_none() && !settings.listen.ip().is_loopback() {
         notes.push(Note::warning("without public_url, clients are told the Host that they asked for, over plain HTTP"));
     }
     match settings.public_url.as_deref() {
         Some(url) if is_plain(url) => {
-            notes.push(info("readers' cookies are for plain HTTP on this machine: without Secure and __Host-"));
+            notes.push(Note::info("readers' cookies are for plain HTTP on this machine: without Secure and __Host-"));
         }
         Some(url) if url.starts_with("http://") => {
             notes.push(Note::warning("public_url is not https, and browsers keep no readers' cookies without it"));

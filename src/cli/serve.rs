@@ -3,20 +3,22 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use passerby_actors::handle::Handle;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::outcome::{Failure, complain, print};
-use super::prepared::{FOR_TESTS, Prepared, notes};
+use super::prepared::{FOR_TESTS, Prepared, notes, notes_of_providers};
 use crate::config::{Loaded, Settings, SettingsErrors};
-use crate::provider::app_folder::AppFolder;
+use crate::deployment::DeployError;
+use crate::server::Server;
 use crate::startup::{self, Application, Listener, Note, Ports};
 use crate::telemetry::{self, Logging, OPERATOR};
 use crate::test_clock::TestClock;
-use crate::token::KeyWatch;
 
 pub(super) fn serve(prepared: Prepared, again: impl Fn() -> Result<Prepared, SettingsErrors>) -> Result<(), Failure> {
     let Prepared { loaded, settings, folder, providers } = prepared;
+    let Some((recipe, _)) = providers else { return Err(Failure::other("the providers were not read")) };
     if settings.test && !(settings.listen.ip().is_loopback() && settings.admin_listen.ip().is_loopback()) {
         return Err(Failure::usage("--test is for this machine alone: let both listeners have loopback addresses"));
     }
@@ -25,8 +27,9 @@ pub(super) fn serve(prepared: Prepared, again: impl Fn() -> Result<Prepared, Set
     if settings.test {
         complain(&format!("passerby: --test: {FOR_TESTS}\n"));
     }
-    folder.unserved.iter().for_each(|line| Note::warning(format!("not served: {line}")).log());
-    notes(&settings, &providers).iter().for_each(Note::log);
+    let unserved = folder.iter().flat_map(|folder| &folder.unserved);
+    unserved.for_each(|line| Note::warning(format!("not served: {line}")).log());
+    notes(&settings).iter().for_each(Note::log);
     // before the data is read, which may take long
     let busy = [Listener::Public, Listener::Admin].map(|listener| listener.probe(&settings).err());
     let busy: Vec<_> = busy.into_iter().flatten().map(|error| error.to_string()).collect();
@@ -42,11 +45,14 @@ pub(super) fn serve(prepared: Prepared, again: impl Fn() -> Result<Prepared, Set
         let mut signals = Signals::new().map_err(Failure::other)?;
         let admin = startup::start_admin(&settings, test_clock)?;
         print(&format!("admin on http://{}\n", admin.address()));
-        let application = Application::build(settings, providers, ports, admin).await?;
-        let running = Running { loaded, folder, keys: Arc::clone(&application.server().keys) };
+        let folder = folder.as_ref().map(|folder| &folder.content);
+        let application = Application::build(settings, recipe, folder, ports, admin).await?;
+        notes_of_providers(&application.server().app().enabled()).iter().for_each(Note::log);
+        let running =
+            Running { loaded, server: Arc::clone(application.server()), handle: application.handle().clone() };
         let (address, settings) = (application.address(), &application.server().settings);
         print(&format!("listening on http://{address}\n{}", invitation(settings, address)));
-        let stop = signals.until_stop(|| reload(&running, &again, &logging));
+        let stop = signals.until_stop(async || reload(&running, &again, &logging).await);
         application.run_until(stop).await.map_err(Failure::other)
     })
 }
@@ -86,14 +92,14 @@ impl Signals {
     }
 
     /// Resolves when the server is to stop. What would otherwise kill it without a word is answered meanwhile.
-    async fn until_stop(&mut self, reload: impl Fn()) {
+    async fn until_stop(&mut self, reload: impl AsyncFn()) {
         let Self { terminate, interrupt, quit, hang_up, user: [one, two] } = self;
         loop {
             tokio::select! {
                 _ = terminate.recv() => return,
                 _ = interrupt.recv() => return,
                 _ = quit.recv() => return,
-                _ = hang_up.recv() => reload(),
+                _ = hang_up.recv() => reload().await,
                 _ = one.recv() => tracing::warn!("SIGUSR1 means nothing to this server"),
                 _ = two.recv() => tracing::warn!("SIGUSR2 means nothing to this server"),
             }
@@ -104,22 +110,34 @@ impl Signals {
 /// What a running server goes by.
 struct Running {
     loaded: Loaded,
-    folder: AppFolder,
-    keys: Arc<KeyWatch>,
+    server: Arc<Server>,
+    handle: Handle,
 }
 
 impl Running {
     /// By name, what the next start would take otherwise.
     fn differences(&self, read: &Prepared) -> Vec<&'static str> {
-        let of_folder = (self.folder != read.folder).then_some("app folder");
-        let of_keys = self.keys.has_changed().then_some("signing keys");
-        self.loaded.differences(&read.loaded).into_iter().chain(of_folder).chain(of_keys).collect()
+        const ORIGINS: &str = "allowed_origins";
+        let of_keys = self.server.keys.has_changed().then_some("signing keys");
+        let is_deployed = [&self.loaded, &read.loaded].iter().all(|loaded| !loaded.is_fixed(ORIGINS));
+        let of_settings = self.loaded.differences(&read.loaded).into_iter();
+        of_settings.filter(|key| *key != ORIGINS || !is_deployed).chain(of_keys).collect()
+    }
+
+    /// Deploys the app folder if it has changed. Returns whether it did.
+    async fn deploy(&self, read: &Prepared) -> Result<bool, DeployError> {
+        let Some(folder) = &read.folder else { return Ok(false) };
+        let deployed = self.server.deployments.deploy_folder(&self.handle, &folder.content, "SIGHUP").await?;
+        let app = deployed.as_ref();
+        app.and_then(|app| notes_of_providers(&app.enabled())).iter().for_each(Note::log);
+        Ok(deployed.is_some())
     }
 }
 
 /// SIGHUP: reads the configuration again, and takes of it what can be taken while the server runs.
-fn reload(running: &Running, again: impl Fn() -> Result<Prepared, SettingsErrors>, logging: &Logging) {
+async fn reload(running: &Running, again: impl Fn() -> Result<Prepared, SettingsErrors>, logging: &Logging) {
     const RELOADED: &str = "log.filter";
+    const FOLDER: &str = "app folder";
     let read = match again() {
         Ok(read) => read,
         Err(wrong) => {
@@ -132,8 +150,20 @@ fn reload(running: &Running, again: impl Fn() -> Result<Prepared, SettingsErrors
     if let Err(error) = logging.refilter(filter) {
         tracing::error!(target: OPERATOR, error, "SIGHUP: log.filter could not be taken");
     }
-    let others: Vec<_> = running.differences(&read).into_iter().filter(|key| *key != RELOADED).collect();
-    if others.is_empty() {
+    let mut others: Vec<_> = running.differences(&read).into_iter().filter(|key| *key != RELOADED).collect();
+    // a different folder, or one of a different app, is for the next start
+    let is_same_app = !others.iter().any(|key| matches!(*key, "app_dir" | "app_id"));
+    let deployed = if is_same_app { running.deploy(&read).await } else { Ok(false) };
+    if let Err(error) = &deployed {
+        let number = running.server.app().number;
+        let faults = error.to_string();
+        faults.lines().for_each(|fault| tracing::error!(target: OPERATOR, "SIGHUP: {fault}"));
+        tracing::error!(target: OPERATOR, "SIGHUP: the app folder is not deployed, and deployment {number} stays in force");
+        others.push(FOLDER);
+    }
+    if others.is_empty() && matches!(deployed, Ok(true)) {
+        tracing::warn!(target: OPERATOR, filter, "SIGHUP: log.filter and the app folder were taken; everything else is as it was");
+    } else if others.is_empty() {
         tracing::warn!(target: OPERATOR, filter, "SIGHUP: log.filter was taken; keys and everything else are as they were");
     } else {
         let keys = others.join(", ");

@@ -63,6 +63,8 @@ pub struct Loaded {
     provider_tables: ProviderTables,
     meters: Meters,
     source: Option<Source>,
+    /// The app folder of which something was adopted.
+    adopted: Option<String>,
 }
 
 impl Loaded {
@@ -79,6 +81,11 @@ impl Loaded {
     /// Where a setting's value comes from; `None` if it is the built-in default, or not set.
     pub fn origin(&self, key: &str) -> Option<&str> {
         find(&self.merged, key).and_then(Value::origin)
+    }
+
+    /// Whether anything but an app folder sets a value.
+    pub fn is_fixed(&self, key: &str) -> bool {
+        self.origin(key).is_some_and(|origin| self.adopted.as_deref() != Some(origin))
     }
 
     /// The settings that differ when loaded again, by their keys. Providers and meters are one each.
@@ -132,7 +139,8 @@ impl Loaded {
         if !origins.is_empty() {
             reading.put(Layer::Lowest, origin, "allowed_origins", &ValueKind::from(origins.to_vec()));
         }
-        reading.resolve(self.provider_tables, self.meters, self.source)
+        let adopted = reading.resolve(self.provider_tables, self.meters, self.source)?;
+        Some(Self { adopted: Some(origin.to_owned()), ..adopted })
     }
 
     /// The settings in force, as lines of TOML with the source of each.
@@ -357,7 +365,7 @@ impl Reading<'_> {
         if wrong.is_empty() {
             check_together(&settings, &merged, wrong);
         }
-        Some(Loaded { layers, merged, settings, provider_tables, meters, source })
+        Some(Loaded { layers, merged, settings, provider_tables, meters, source, adopted: None })
     }
 }
 

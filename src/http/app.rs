@@ -14,6 +14,7 @@ use passerby_actors::handle::Handle;
 
 use super::connection::Endless;
 use super::context::{Context, WasHead, options};
+use super::cors::{self, Permission};
 use super::problem::Problem;
 use super::{app_services, body, demo, index, openapi, script, socket, v1, verify};
 use crate::server::Server;
@@ -30,13 +31,11 @@ pub(crate) fn public_app(
         InitError = (),
     >,
 > {
-    let cors = cors(&server.settings.allowed_origins);
     let handle = Handle::new(Arc::clone(&server.core), Arc::clone(&server.linker));
     let (demo, has_index) = (server.settings.demo, server.settings.http.index);
     let public_url = server.settings.public_url.clone();
     App::new()
         .app_data(web::Data::new(Context { server, handle }))
-        .wrap(cors)
         .wrap(from_fn(around))
         .configure(app_services::routes)
         .configure(v1::routes)
@@ -50,20 +49,6 @@ pub(crate) fn public_app(
             None => {}
         })
         .default_service(web::to(not_found))
-}
-
-/// Browsers may call from anywhere unless origins are listed, and only pages of listed ones with a reader's cookie: no
-/// origin that is not listed is ever reflected (S22).
-fn cors(origins: &[String]) -> actix_cors::Cors {
-    let cors = actix_cors::Cors::default()
-        .allowed_methods(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-        .allow_any_header()
-        .expose_headers([app_services::REQUEST_ID, "accept-patch", "etag", "retry-after"])
-        .max_age(3600);
-    if origins.is_empty() {
-        return cors.allow_any_origin().send_wildcard();
-    }
-    origins.iter().fold(cors.supports_credentials(), |cors, origin| cors.allowed_origin(origin))
 }
 
 async fn not_found(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
@@ -100,9 +85,20 @@ async fn around(
         body::end_at_its_length(&mut request);
     }
     body::hold_what_nobody_reads(&mut request).await?;
-    let answered = next.call(request).await?.map_into_boxed_body();
+    let permission = Permission::of(&request, &context.server.app());
+    let answered = match cors::asks_for(&request) {
+        Some(method) => {
+            let answer = permission.preflight(request.request(), &method, &context);
+            request.into_response(answer)
+        }
+        None => {
+            let mut answered = next.call(request).await?.map_into_boxed_body();
+            permission.put(answered.headers_mut());
+            answered
+        }
+    };
     let answered = if is_head { without_body(answered) } else { answered };
-    let mut response = shape_refused_preflight(body::release_unread(answered), &context);
+    let mut response = body::release_unread(answered);
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if asks_for_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // actix-http ends the connection after it and does not say so: the next request of a proxy's would be lost
@@ -154,18 +150,4 @@ fn merge_slashes(request: &mut ServiceRequest) {
         request.match_info_mut().get_mut().update(&uri);
         request.head_mut().uri = uri;
     }
-}
-
-/// What the CORS library refuses is plain text; here it gets the form of its API.
-fn shape_refused_preflight(response: ServiceResponse, context: &Context) -> ServiceResponse {
-    if response.status() != StatusCode::BAD_REQUEST || *response.request().method() != Method::OPTIONS {
-        return response;
-    }
-    let (request, _) = response.into_parts();
-    let shaped = if app_services::serves(request.path()) {
-        app_services::bad_preflight(&request, context)
-    } else {
-        Problem::bad_preflight().respond(context)
-    };
-    ServiceResponse::new(request, shaped)
 }

@@ -73,7 +73,8 @@ pub(crate) fn became_part(request: &HttpRequest, context: &Context, live: &Live)
 pub(crate) fn spend_on_password(request: &HttpRequest, context: &Context, can_work: bool) -> Result<(), OverBudget> {
     spend(request, context, Spend::Link)?;
     let network = Network::of(client(request, context));
-    let userpass = context.server.providers.userpass().filter(|_| context.server.settings.limits);
+    let app = context.server.app();
+    let userpass = app.providers.userpass().filter(|_| context.server.settings.limits);
     let pressed = userpass.is_some_and(|userpass| userpass.passwords().are_pressed_by(network, can_work));
     if pressed { Err(context.server.budgets.busy()) } else { Ok(()) }
 }

@@ -10,6 +10,7 @@ pub mod body;
 mod charge;
 mod connection;
 mod context;
+mod cors;
 mod demo;
 mod endpoint;
 mod fields;

@@ -305,7 +305,7 @@ async fn by_cookie(request: &HttpRequest, context: &Context, wish: &Wish) -> Res
         }
         Found::Replaced(_) => Err(Problem::no_reader()),
         // as no login does where anonymous users are switched off
-        Found::Lazy(_) | Found::Nobody if !wish.creates || !context.server.providers.anon_user_enabled => {
+        Found::Lazy(_) | Found::Nobody if !wish.creates || !context.server.app().providers.anon_user_enabled => {
             Err(Problem::no_reader())
         }
         Found::Lazy(cookie) if !Visitor::of(request).may_become_reader => {

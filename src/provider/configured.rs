@@ -1,33 +1,38 @@
 //! Which providers an app folder and `passerby.toml` enable, before there is a server that has them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use passerby_actors::domain::API_KEY;
-use serde_json::Map;
+use serde_json::{Map, Value};
 
+use super::anon_user::ANON_USER;
 use super::app_folder::AppFolder;
 use super::kind::{Given, Kind, Plan};
 use super::kinds::{KINDS, kind_of};
 use crate::config::secrets::Secrets;
 use crate::config::{ProviderTables, SettingsError, SettingsErrors};
-use crate::mail::AnyTransport;
 use crate::outbound::Outbound;
+
+/// An enabled provider, whose settings are good.
+#[derive(Clone)]
+pub(super) struct Planned {
+    kind: &'static Kind,
+    pub(super) plan: Plan,
+    /// What it was read from.
+    pub(super) content: Map<String, Value>,
+}
 
 /// The enabled providers, whose settings are good. Cheap to clone.
 #[derive(Clone)]
 pub struct Configured {
     /// Whether anonymous logins are taken.
     pub anon_user_enabled: bool,
-    /// What sends mails, if anything does.
-    pub mail: Option<Arc<AnyTransport>>,
-    pub(super) plans: BTreeMap<String, (&'static Kind, Plan)>,
+    pub(super) plans: BTreeMap<String, Planned>,
 }
 
 impl Default for Configured {
     /// Without any configuration: `anon-user` is enabled and everything else is off.
     fn default() -> Self {
-        Self { anon_user_enabled: true, mail: None, plans: BTreeMap::new() }
+        Self { anon_user_enabled: true, plans: BTreeMap::new() }
     }
 }
 
@@ -83,7 +88,8 @@ impl Configured {
 
     fn add(&mut self, kind: &'static Kind, given: &Given<'_>, wrong: &mut SettingsErrors) {
         let plan = kind.read.and_then(|read| wrong.take(read(given)));
-        self.plans.extend(plan.map(|plan| (given.name.to_owned(), (kind, plan))));
+        let planned = plan.map(|plan| Planned { kind, plan, content: given.content.clone() });
+        self.plans.extend(planned.map(|planned| (given.name.to_owned(), planned)));
     }
 
     /// The names of the enabled providers that prove identities, in their order.
@@ -91,24 +97,24 @@ impl Configured {
         self.plans.keys().map(String::as_str)
     }
 
+    /// The names of all enabled providers.
+    pub fn enabled(&self) -> impl Iterator<Item = &str> {
+        self.anon_user_enabled.then_some(ANON_USER).into_iter().chain(self.names())
+    }
+
     /// The names of those of them that have an issuer.
     pub fn names_with_issuer(&self) -> impl Iterator<Item = &str> {
-        let with_issuer = self.plans.iter().filter(|(_, (kind, _))| kind.rules.has_issuer);
+        let with_issuer = self.plans.iter().filter(|(_, planned)| planned.kind.rules.has_issuer);
         with_issuer.map(|(name, _)| name.as_str())
     }
 
     /// Whether one of them sends mails.
     pub fn needs_mail(&self) -> bool {
-        self.plans.values().any(|(_, plan)| plan.needs.mail)
+        self.plans.values().any(|planned| planned.plan.needs.mail)
     }
 
     /// Whether one of them sends browsers away that are to come back.
     pub fn needs_public_url(&self) -> bool {
-        self.plans.values().any(|(_, plan)| plan.needs.public_url)
-    }
-
-    /// Whether no provider is enabled that creates users or logs anyone in: API keys alone do not, since accounts create them.
-    pub fn no_one_can_log_in(&self) -> bool {
-        !self.anon_user_enabled && self.names().all(|name| name == API_KEY)
+        self.plans.values().any(|planned| planned.plan.needs.public_url)
     }
 }

@@ -1,6 +1,6 @@
 //! What a kind of provider is: its name, how its settings are read, how it is built, and its rules.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use passerby_actors::actor::LinkerHandle;
 use passerby_actors::domain::Entropy;
@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::identity::IdentityProvider;
 use super::password::{Cost, PasswordError};
+use super::password_work::PasswordWork;
 use crate::config::SettingsErrors;
 use crate::config::secrets::Secrets;
 use crate::mail::Mailer;
@@ -132,7 +133,7 @@ impl Plan {
     }
 }
 
-/// What a server has for its providers.
+/// What a server has for its providers, from its start to its end.
 pub struct Parts {
     /// Sends mails; there is one where the configuration needs it.
     pub mailer: Option<Mailer>,
@@ -144,4 +145,6 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
     /// What a new password's hash costs.
     pub cost: Cost,
+    /// What works on passwords, from the first provider on that has some.
+    pub password_work: OnceLock<Arc<PasswordWork>>,
 }

@@ -16,6 +16,7 @@ mod not_built;
 pub mod oidc;
 mod options;
 pub mod password;
+mod password_work;
 mod providers;
 #[cfg(test)]
 mod testing;

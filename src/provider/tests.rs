@@ -96,8 +96,9 @@ async fn an_enabled_provider_verifies() {
     let claims = json!({ "sub": "1", "aud": "app-abcde", "exp": 1_800_000_600 });
     let token = Signer::shared("0123456789abcdef0123456789abcdef").token("k", &claims);
     let credentials = object(json!({ "token": token }));
-    let (_, plan) = &providers.plans["custom-token"];
-    let Build::Done(provider) = &plan.build else { panic!("it needs nothing of the server") };
+    let Build::Done(provider) = &providers.plans["custom-token"].plan.build else {
+        panic!("it needs nothing of the server")
+    };
     let identity = provider.verify(&credentials, asked(1_800_000_000)).await.unwrap();
     assert_eq!((identity.provider.as_str(), identity.external.as_str()), ("custom-token", "1"));
 }

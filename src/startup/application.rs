@@ -1,10 +1,11 @@
 //! A server whose listeners are bound, from its parts to its end.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use actix_web::web;
 use passerby_actors::actor::{Core, JanitorHandle, Limits, LinkerHandle};
+use passerby_actors::handle::Handle;
 use passerby_actors::histogram::Histogram;
 use passerby_actors::store;
 use tokio::sync::watch;
@@ -16,6 +17,7 @@ use super::options::{algorithm, policy, storage, store_options};
 use super::ports::Ports;
 use crate::codes::OneTimeCodes;
 use crate::config::{Settings, Storage};
+use crate::deployment::{Deployments, Recipe};
 use crate::http::admin::{AdminListener, Phase};
 use crate::http::listener;
 use crate::left::Left;
@@ -25,8 +27,9 @@ use crate::limits::places::Places;
 use crate::limits::proof_of_work::Challenges;
 use crate::limits::share::Share;
 use crate::mail::Mailer;
+use crate::provider::Parts;
+use crate::provider::app_folder::AppContent;
 use crate::provider::password::Cost;
-use crate::provider::{Configured, Parts, Providers};
 use crate::server::Server;
 use crate::test_clock::TestClock;
 use crate::token::{ACCESS_TTL_S, KeyStore, KeyWatch, Tokens};
@@ -43,6 +46,8 @@ pub struct Application {
     public: actix_web::dev::Server,
     address: SocketAddr,
     admin: AdminListener,
+    /// This thread's way into the core.
+    handle: Handle,
     /// Ends with the store.
     logging: actix_web::rt::task::JoinHandle<()>,
 }
@@ -61,13 +66,14 @@ pub fn start_admin(settings: &Settings, test_clock: Option<Arc<TestClock>>) -> R
 }
 
 impl Application {
-    /// Reads keys and store, and binds the public listener.
+    /// Reads keys and store, deploys the app folder if it has changed since it was last deployed, and binds the public listener.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn build(
         settings: Settings,
-        providers: Configured,
+        recipe: Recipe,
+        folder: Option<&AppContent>,
         ports: Ports,
         admin: AdminListener,
     ) -> Result<Self, StartError> {
@@ -112,8 +118,9 @@ impl Application {
         let janitor = JanitorHandle::start(Arc::clone(&core)).await?;
         let linker = Arc::new(LinkerHandle::new(Arc::clone(&core)));
         linker.start();
-        let mailer = providers.mail.clone().map(|transport| {
-            let (mailer, deliveries) = Mailer::new(transport, Arc::clone(&ports.clock), Arc::clone(&ports.entropy));
+        let mailer = recipe.mail().map(|transport| {
+            let (mailer, deliveries) =
+                Mailer::new(Arc::clone(transport), Arc::clone(&ports.clock), Arc::clone(&ports.entropy));
             actix_web::rt::spawn(deliveries.run());
             mailer
         });
@@ -123,8 +130,10 @@ impl Application {
             store: Arc::clone(&store),
             entropy: Arc::clone(&ports.entropy),
             cost: if settings.test { Cost::FOR_TESTS } else { Cost::default() },
+            password_work: OnceLock::new(),
         };
-        let providers = Providers::build(&providers, &parts)?;
+        let handle = Handle::new(Arc::clone(&core), Arc::clone(&linker));
+        let deployments = Deployments::start(&handle, recipe, parts, folder).await?;
         let entropy = ports.entropy;
         let share = |most: usize| {
             Share::new(u64::try_from(most).unwrap_or(u64::MAX), settings.budget.share, settings.expiry.window_s)
@@ -143,7 +152,7 @@ impl Application {
         let connections = Places::new(most, of_network(settings.budget.connections.map_or(quarter, u64::from)));
         let server = Arc::new(Server {
             settings,
-            providers,
+            deployments,
             tokens,
             keys: key_watch,
             core,
@@ -171,7 +180,7 @@ impl Application {
             error,
         })?;
         admin.enter(Phase::Serving(Arc::clone(&server)));
-        Ok(Self { server, public, address, admin, logging })
+        Ok(Self { server, public, address, admin, handle, logging })
     }
 
     /// The public listener's address.
@@ -182,6 +191,11 @@ impl Application {
     /// The admin listener's address.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.address()
+    }
+
+    /// This thread's way into the core.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
     }
 
     /// The running server.

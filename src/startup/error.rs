@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use passerby_actors::store::embedded::OpenError;
 
 use crate::config::Settings;
-use crate::provider::password::PasswordError;
+use crate::deployment::DeployError;
 use crate::token::KeyError;
 
 /// Why a server did not start.
@@ -55,9 +55,11 @@ pub enum StartError {
     /// A thread or a listener.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// The threads that hash passwords.
-    #[error(transparent)]
-    Passwords(#[from] PasswordError),
+    /// What was deployed last does not go together with the settings.
+    #[error(
+        "{0}\nsettings and the newest deployment do not go together: change the settings, or the app folder, which is then deployed"
+    )]
+    Deployment(#[from] DeployError),
     /// The actors.
     #[error(transparent)]
     Actors(#[from] passerby_actors::handle::Error),

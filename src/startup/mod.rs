@@ -9,7 +9,6 @@ mod folder;
 mod note;
 mod options;
 mod ports;
-mod providers;
 
 pub use self::application::{Application, start_admin};
 pub use self::error::{Listener, StartError};
@@ -17,4 +16,3 @@ pub use self::folder::{check_folder, must_have_no_users};
 pub use self::note::{Note, notes_of_data};
 pub use self::options::{algorithm, store_options};
 pub use self::ports::Ports;
-pub use self::providers::providers;

@@ -21,6 +21,11 @@ impl Note {
         Self { level: Level::WARN, text: text.into() }
     }
 
+    /// With the level of an information.
+    pub fn info(text: impl Into<String>) -> Self {
+        Self { level: Level::INFO, text: text.into() }
+    }
+
     /// Writes it into the log.
     pub fn log(&self) {
         let text = &self.text;

@@ -1,5 +1,6 @@
 //! The command line as an operator meets it: what a start and `check` refuse, signals, the demo's ports, `serve --test`.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
@@ -158,6 +159,34 @@ fn what_an_app_folder_has_and_is_not_served_is_named_at_start() {
     assert_eq!(checked.lines().filter(|line| line.starts_with("not served: ")).count(), 2, "{checked}");
 }
 
+#[test]
+fn a_start_whose_settings_do_not_fit_the_newest_deployment_says_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let write = |name: &str, text: &str| {
+        std::fs::create_dir_all(path(name).parent().unwrap()).unwrap();
+        std::fs::write(path(name), text).unwrap();
+    };
+    write("app/realm_config.json", r#"{"app_id":"passerby"}"#);
+    let token = r#"{"config":{"signingAlgorithm":"HS256"},"secret_config":{"signingKeys":["shared"]}}"#;
+    write("app/auth/providers.json", &format!(r#"{{"anon-user":{{}},"custom-token":{token}}}"#));
+    write("secrets.toml", "shared = \"0123456789abcdef0123456789abcdef\"\n");
+    std::fs::set_permissions(path("secrets.toml"), Permissions::from_mode(0o600)).unwrap();
+    write("p.toml", &format!("secrets_file = {:?}\n", path("secrets.toml")));
+    let (app, file) = (path("app"), path("p.toml"));
+    let arguments = ["--app-dir", app.to_str().unwrap(), "--config", file.to_str().unwrap()];
+    let (process, _log) = logged(&path("data"), &arguments);
+    process.stop();
+    let refused = run(&path("data"), &[["serve"].as_slice(), &FREE_PORTS].concat());
+    assert_eq!(refused.status.code(), Some(64));
+    let said = words(&refused);
+    for part in
+        ["deployment 1: custom-token.secret_config.signingKeys: there is no secret \"shared\"", "do not go together"]
+    {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+}
+
 /// No signal that tools send kills the server without a drain.
 #[test]
 fn sighup_takes_the_log_filter_and_kills_nothing() {
@@ -182,10 +211,22 @@ fn sighup_takes_the_log_filter_and_kills_nothing() {
     call(&process.public, "POST", "/v1/sessions", None);
     wait_for("passerby::events");
     assert!(run(&data, &["keys", "rotate"]).status.success());
-    providers(r#"{"anon-user":{},"api-key":{}}"#);
+    providers(r#"{"anon-user":{"disabled":true},"api-key":{}}"#);
     process.signal(Signal::HUP);
+    wait_for("deployment 2 is in force from now on");
+    wait_for("anon-user: enabled → disabled");
     let line = wait_for("what else has changed needs a restart");
-    assert!(line.contains("workers, max_users, app folder, signing keys"), "{line}");
+    assert!(line.contains("workers, max_users, signing keys"), "{line}");
+    assert_eq!(call(&process.public, "POST", "/v1/sessions", None).status, 403);
+    providers(r#"{"anon-user":{}"#);
+    process.signal(Signal::HUP);
+    wait_for("is not valid JSON");
+    wait_for("nothing of it was taken");
+    providers(r#"{"anon-user":{}}"#);
+    process.signal(Signal::HUP);
+    wait_for("deployment 3 is in force from now on");
+    wait_for("anon-user: disabled → enabled");
+    wait_for("api-key: removed");
     std::fs::write(&file, "wrkers = 2\n").unwrap();
     process.signal(Signal::HUP);
     wait_for("did you mean workers?");

@@ -15,6 +15,7 @@ mod architecture;
 mod bad_input;
 mod command_line;
 mod data;
+mod deployments;
 mod documents;
 mod failing;
 mod fields;

@@ -225,7 +225,7 @@ async fn the_store_without_the_keys_logs_no_one_in() {
     // a thief has the data folder, and keys of their own
     std::fs::remove_dir_all(&keys).unwrap();
     let admin = passerby::startup::start_admin(&world.settings(), None).unwrap();
-    let refused = passerby::startup::Application::build(world.settings(), Default::default(), world.ports(), admin);
+    let refused = world.build(world.settings(), admin);
     assert!(matches!(refused.await, Err(passerby::startup::StartError::Keys(_))));
     let ports = world.ports();
     let algorithm = passerby::token::Algorithm::EdDSA;

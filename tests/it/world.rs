@@ -9,10 +9,12 @@ use std::time::Duration;
 use actix_web::http::header::{HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Bytes;
-use passerby::config::{self, ConfigFile};
-use passerby::provider::app_folder::AppFolder;
+use passerby::config::{self, ConfigFile, Settings};
+use passerby::deployment::Recipe;
+use passerby::http::admin::AdminListener;
+use passerby::provider::app_folder::{AppContent, AppFolder};
 use passerby::server::Server;
-use passerby::startup::{self, Application, Ports};
+use passerby::startup::{self, Application, Ports, StartError};
 use passerby_actors::domain::{SessionId, SessionKind, UserId};
 use passerby_actors::handle::Handle;
 use passerby_actors::store::Health;
@@ -44,7 +46,8 @@ pub(crate) struct World {
     pub(crate) disk: Arc<Faulty>,
     entropy: Arc<SeededEntropy>,
     settings: Vec<(String, String)>,
-    app_folder: AppFolder,
+    /// The app folder, if there is one.
+    pub(crate) app: Option<AppContent>,
     folder: tempfile::TempDir,
 }
 
@@ -61,7 +64,7 @@ impl World {
             disk,
             entropy: SeededEntropy::new(seed),
             settings: Vec::new(),
-            app_folder: AppFolder::default(),
+            app: None,
             folder,
         };
         let data_dir = world.data_dir().display().to_string();
@@ -84,7 +87,7 @@ impl World {
 
     /// With the anonymous provider switched off.
     pub(crate) fn without_anonymous_logins(mut self) -> Self {
-        self.app_folder.anon_user_enabled = false;
+        self.app.get_or_insert_default().set_enabled("anon-user", false);
         self
     }
 
@@ -127,12 +130,15 @@ impl World {
         server.stop().await;
     }
 
+    pub(crate) async fn build(&self, settings: Settings, admin: AdminListener) -> Result<Application, StartError> {
+        let (recipe, _) = Recipe::read(&self.loaded(), &AppFolder::default(), &self.settings).unwrap();
+        Application::build(settings, recipe, self.app.as_ref(), self.ports(), admin).await
+    }
+
     pub(crate) async fn start(&self) -> TestServer {
-        let loaded = self.loaded();
-        let settings = loaded.settings().clone();
-        let providers = startup::providers(&loaded, &self.app_folder, &self.settings).unwrap();
+        let settings = self.settings();
         let admin = startup::start_admin(&settings, None).unwrap();
-        let application = Application::build(settings, providers, self.ports(), admin).await.unwrap();
+        let application = self.build(settings, admin).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         TestServer {
             address: application.address(),

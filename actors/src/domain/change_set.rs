@@ -33,15 +33,17 @@ impl Family {
     pub const ADMIN_SESSION: Self = Self(9);
     /// Time of an entry of the audit log, and a count → the entry.
     pub const AUDIT: Self = Self(10);
+    /// Number of a deployment, u64 → the deployment.
+    pub const DEPLOYMENT: Self = Self(11);
 
     /// The families of the server's own values, which belong to no user and are kept in the order of their keys. What their
     /// bytes mean is known above the core.
-    pub const OWN: [Self; 4] = [Self::ADMIN, Self::ADMIN_KEY, Self::ADMIN_SESSION, Self::AUDIT];
+    pub const OWN: [Self; 5] = [Self::ADMIN, Self::ADMIN_KEY, Self::ADMIN_SESSION, Self::AUDIT, Self::DEPLOYMENT];
 
     /// Every family with its name in metrics. Users, and names at eight users each, are bounded by `max_users`; a user has
     /// one extension record (of bounded sections), one value of meters and one document at most; documents are bounded in
     /// bytes together; for ids that ended see `Core::bounds`; the server's own are bounded by what writes them.
-    pub const NAMES: [(Self, &'static str); 10] = [
+    pub const NAMES: [(Self, &'static str); 11] = [
         (Self::USER, "users"),
         (Self::EXTENSION, "extensions"),
         (Self::CREDENTIAL, "credentials"),
@@ -52,10 +54,11 @@ impl Family {
         (Self::ADMIN_KEY, "admin-keys"),
         (Self::ADMIN_SESSION, "admin-sessions"),
         (Self::AUDIT, "audit-entries"),
+        (Self::DEPLOYMENT, "deployments"),
     ];
 
     /// Numbers below this are known.
-    pub(crate) const COUNT: usize = 11;
+    pub(crate) const COUNT: usize = 12;
 
     /// Whether its values are the server's own.
     pub fn is_own(self) -> bool {
@@ -161,7 +164,7 @@ pub enum Cause {
     Edited = 25,
     /// The user was created and never came back, and room was needed.
     GivenUp = 26,
-    /// A value of the server's own changed: an admin, a key of one, an entry of the audit log.
+    /// A value of the server's own changed: an admin, a key of one, an entry of the audit log, a deployment.
     Administered = 27,
 }
 

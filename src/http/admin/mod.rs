@@ -302,7 +302,7 @@ fn register(registry: &mut Registry, server: &Server) {
     ] {
         registry.register(name, help, ConstCounter::new(count));
     }
-    if let Some(userpass) = server.providers.userpass() {
+    if let Some(userpass) = server.app().providers.userpass() {
         let passwords = userpass.passwords();
         for (name, help, count) in [
             ("passwords_turned_away", "Passwords not hashed because too many were waiting", passwords.turned_away()),
@@ -335,6 +335,7 @@ fn register(registry: &mut Registry, server: &Server) {
             None => registry.register(name, help, metric),
         }
     };
+    gauge("deployment_number", "Number of the deployment in force", None, server.app().number);
     gauge("users", "Users who are stored", None, server.store.users() as u64);
     let bytes = server.store.document_bytes() as u64;
     gauge("data", "Size of all documents", Some(Unit::Bytes), bytes);

@@ -76,7 +76,7 @@ async fn asked(request: &HttpRequest, context: &Context, payload: Payload) -> Re
 fn allowed(request: &HttpRequest, context: &Context) -> Result<Live, ClientError> {
     let (_, live) = authenticate_refresh(request, context)?;
     of_owner(&live)?;
-    if context.server.providers.get(API_KEY).is_some() { Ok(live) } else { Err(unsupported(API_KEY)) }
+    if context.server.app().providers.get(API_KEY).is_some() { Ok(live) } else { Err(unsupported(API_KEY)) }
 }
 
 fn id(request: &HttpRequest) -> Result<DeviceId, ClientError> {

@@ -56,7 +56,9 @@ pub(crate) async fn login(request: HttpRequest, context: Data<Context>, payload:
     let server = &context.server;
     let name = request.match_info().get("provider").unwrap_or_default();
     let link = request.query_string().split('&').any(|pair| pair == "link=true");
-    if name == ANON_USER && server.providers.anon_user_enabled {
+    let app = server.app();
+    let providers = &app.providers;
+    if name == ANON_USER && providers.anon_user_enabled {
         if link {
             authenticate(request, context)?;
             return Err(ClientError::bad_request("linking an anonymous identity is not allowed"));
@@ -67,8 +69,8 @@ pub(crate) async fn login(request: HttpRequest, context: Data<Context>, payload:
         let user = server.budgets.kept_if_stored(client(request, context), 1, created)?;
         return Ok(logged_in(server, &user, device, false));
     }
-    let Some(provider) = server.providers.get(name) else {
-        if server.providers.knows(name) {
+    let Some(provider) = providers.get(name) else {
+        if providers.knows(name) {
             return Err(unsupported(name));
         }
         let text = format!("auth provider not found: '{}'", shown(name));

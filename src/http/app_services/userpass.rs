@@ -69,15 +69,15 @@ enum Costs {
 }
 
 /// The body, and the provider that it is for.
-async fn asked<'a>(
+async fn asked(
     request: &HttpRequest,
-    context: &'a Context,
+    context: &Context,
     payload: Payload,
     costs: Costs,
-) -> Result<(Map<String, Value>, &'a Arc<LocalUserpass>), ClientError> {
+) -> Result<(Map<String, Value>, Arc<LocalUserpass>), ClientError> {
     let body = body::read_object(request, context, payload).await?;
     check_app(request, context)?;
-    let userpass = context.server.providers.userpass().ok_or_else(|| unsupported(LOCAL_USERPASS))?;
+    let userpass = context.server.app().providers.userpass().cloned().ok_or_else(|| unsupported(LOCAL_USERPASS))?;
     match costs {
         Costs::Hashing => spend_on_password(request, context, false)?,
         Costs::Mail => spend(request, context, Spend::Link)?,
@@ -111,7 +111,7 @@ pub(crate) async fn register_user(request: HttpRequest, context: Data<Context>, 
     let (body, userpass) = asked(&request, &context, payload, Costs::Hashing).await?;
     let credential = (text(&body, "email")?, password(&body)?);
     let client = client(&request, &context);
-    identities::register::<ClientError>(&context.server, userpass, credential, client, tells(&context)).await?;
+    identities::register::<ClientError>(&context.server, &userpass, credential, client, tells(&context)).await?;
     // without a body there is no content type (docs/protocol.md, "Bodies and content types")
     Ok(HttpResponse::Created().finish())
 }
@@ -138,7 +138,7 @@ pub(crate) async fn confirm(request: HttpRequest, context: Data<Context>, payloa
     extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserNotFound UserAlreadyConfirmed"))))]
 pub(crate) async fn send_confirmation(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
     let (body, userpass) = asked(&request, &context, payload, Costs::Mail).await?;
-    resend_confirmation(&request, &context, userpass, text(&body, "email")?).await
+    resend_confirmation(&request, &context, &userpass, text(&body, "email")?).await
 }
 
 async fn resend_confirmation(
@@ -177,7 +177,7 @@ pub(crate) async fn call_confirmation(request: HttpRequest, context: Data<Contex
     if userpass.confirms_automatically() {
         Err(automatic(email))
     } else {
-        resend_confirmation(&request, &context, userpass, email).await
+        resend_confirmation(&request, &context, &userpass, email).await
     }
 }
 

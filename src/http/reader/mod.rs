@@ -274,7 +274,7 @@ pub(crate) fn is_from_own_page(request: &HttpRequest, context: &Context) -> bool
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let settings = &context.server.settings;
     let origin = header("origin");
-    if origin.is_some_and(|origin| settings.allowed_origins.iter().any(|allowed| allowed == origin)) {
+    if origin.is_some_and(|origin| context.server.app().allowed_origins.iter().any(|allowed| allowed == origin)) {
         return true;
     }
     if let Some(site) = header("sec-fetch-site") {

@@ -143,7 +143,7 @@ fn since(query: &str) -> Result<Option<u64>, Problem> {
 fn by_ticket(request: &HttpRequest, context: &Context, ticket: &str) -> Result<(UserId, u32), Problem> {
     let server = &context.server;
     let is_page = request.headers().contains_key(header::ORIGIN);
-    if is_page && !server.settings.allowed_origins.is_empty() && !reader::is_from_own_page(request, context) {
+    if is_page && !server.app().allowed_origins.is_empty() && !reader::is_from_own_page(request, context) {
         return Err(Problem::cross_site());
     }
     let refused =

@@ -59,7 +59,7 @@ fn view(context: &Context, key: &Stored, secret: Option<&ApiKey>) -> KeyView {
 }
 
 fn enabled(context: &Context) -> Result<(), Problem> {
-    if context.server.providers.get(API_KEY).is_some() { Ok(()) } else { Err(Problem::provider_disabled()) }
+    if context.server.app().providers.get(API_KEY).is_some() { Ok(()) } else { Err(Problem::provider_disabled()) }
 }
 
 fn id(request: &HttpRequest) -> Result<DeviceId, Problem> {

@@ -118,9 +118,11 @@ fn go_to(status: StatusCode, url: &str) -> Result<HttpResponse, Problem> {
 pub(crate) async fn begin(request: HttpRequest, context: Data<Context>) -> Answer {
     let server = &context.server;
     let name = request.match_info().get("provider").unwrap_or_default();
-    let provider = server.providers.oidc(name).filter(|provider| provider.has_browser_login());
+    let app = server.app();
+    let providers = &app.providers;
+    let provider = providers.oidc(name).filter(|provider| provider.has_browser_login());
     let provider = provider.ok_or_else(|| {
-        if server.providers.knows(name) { Problem::provider_disabled() } else { Problem::unknown_provider() }
+        if providers.knows(name) { Problem::provider_disabled() } else { Problem::unknown_provider() }
     })?;
     let query = read::of_query(&request, &["code_challenge", "redirect_uri"])?;
     spend(&request, &context, Spend::Link)?;
@@ -195,7 +197,8 @@ pub(crate) async fn callback(request: HttpRequest, context: Data<Context>) -> An
         let detail = "this login began with a different provider: begin again";
         return Err(Problem::new(StatusCode::BAD_REQUEST, "unknown-login", detail));
     }
-    let provider = server.providers.oidc(&name).ok_or_else(Problem::unknown_provider)?;
+    // one that was switched off meanwhile finishes nothing
+    let provider = server.app().providers.oidc(&name).cloned().ok_or_else(Problem::unknown_provider)?;
     let (issuer, now_s) = (text(&query, "iss"), server.wall_s());
     let outcome = match (text(&query, "code"), text(&query, "error")) {
         (_, Some(error)) => match provider.check_answer(&pending, issuer, now_s).await {

@@ -1,5 +1,7 @@
 //! The credential in the body of a login or a link, and what it proves.
 
+use std::sync::Arc;
+
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use passerby_actors::actor::Proof;
@@ -28,17 +30,18 @@ pub(super) async fn prove(
     peek: bool,
 ) -> Result<Proof, Problem> {
     let provider = afford_credential(request, context, body)?;
-    prove_with(provider, request, context, body, peek).await
+    prove_with(&*provider, request, context, body, peek).await
 }
 
 /// Pays for looking at the credential in a body, which has the fields of its provider and no others; that provider.
-pub(super) fn afford_credential<'a>(
+pub(super) fn afford_credential(
     request: &HttpRequest,
-    context: &'a Context,
+    context: &Context,
     body: &Map<String, Value>,
-) -> Result<&'a dyn IdentityProvider, Problem> {
+) -> Result<Arc<dyn IdentityProvider>, Problem> {
     let name = body.get("provider").and_then(Value::as_str).unwrap_or_default();
-    let providers = &context.server.providers;
+    let app = context.server.app();
+    let providers = &app.providers;
     if name == ANON_USER {
         let detail = "an anonymous identity cannot be linked";
         return Err(Problem::new(StatusCode::BAD_REQUEST, "anonymous-identity", detail));
@@ -52,7 +55,7 @@ pub(super) fn afford_credential<'a>(
     } else {
         afford(request, context, Spend::Link, body)?;
     }
-    Ok(&**provider)
+    Ok(Arc::clone(provider))
 }
 
 /// What a credential proves to the provider for which it is paid ([`afford_credential`]). `peek` leaves a code that works once as it is.
@@ -63,7 +66,7 @@ pub(super) async fn prove_with(
     body: &Map<String, Value>,
     peek: bool,
 ) -> Result<Proof, Problem> {
-    if body.contains_key("code") && context.server.providers.oidc(provider.name()).is_some() {
+    if body.contains_key("code") && rules(provider.name()).has_issuer {
         return Ok(browser_login::finished(context, provider.name(), body, peek)?);
     }
     Ok(identities::prove(&context.server, provider, body, client(request, context)).await?)

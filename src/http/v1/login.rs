@@ -106,7 +106,7 @@ pub(crate) async fn create_session(request: HttpRequest, context: Data<Context>,
 /// Whether a body is that of an anonymous login, and these are not switched off.
 fn allow_anonymous(context: &Context, body: &Map<String, Value>) -> Result<(), Problem> {
     misplaced(body, &[], ANONYMOUSLY)?;
-    if context.server.providers.anon_user_enabled {
+    if context.server.app().providers.anon_user_enabled {
         return Ok(());
     }
     Err(Problem::new(StatusCode::FORBIDDEN, "provider-disabled", "anonymous logins are switched off"))
@@ -128,7 +128,7 @@ async fn identified(request: &HttpRequest, context: &Context, body: &Map<String,
     if kind == SessionKind::Cookie {
         reader::leave(request, context);
     }
-    let proof = prove_with(provider, request, context, body, false).await?;
+    let proof = prove_with(&*provider, request, context, body, false).await?;
     let log_in = context.handle.log_in(proof, kind, DeviceId::default(), IdForm::TimeOrdered);
     let live = within_time(context, log_in).await?;
     Ok(tokens(request, StatusCode::CREATED, context, &live, new_session(kind, true), None))

@@ -48,17 +48,17 @@ impl From<UserpassError> for Problem {
 
 /// The body, which has these fields, and the provider that it is for, which a client that logs in with the same object names too.
 /// Each of these calls costs an e-mail, or hashing if it has a password, so a proof of work may be among the fields.
-async fn asked<'a>(
+async fn asked(
     request: &HttpRequest,
-    context: &'a Context,
+    context: &Context,
     payload: Payload,
     known: &[&str],
-) -> Result<(Map<String, Value>, &'a Arc<LocalUserpass>), Problem> {
+) -> Result<(Map<String, Value>, Arc<LocalUserpass>), Problem> {
     let body = read::read(request, context, payload, &[known, &["provider", "altcha"]]).await?;
     if body.get("provider").is_some_and(|provider| provider != LOCAL_USERPASS) {
         return Err(Problem::misplaced_fields("\"provider\" is \"local-userpass\" here, or left out"));
     }
-    let userpass = context.server.providers.userpass().ok_or_else(Problem::provider_disabled)?;
+    let userpass = context.server.app().providers.userpass().cloned().ok_or_else(Problem::provider_disabled)?;
     if known.contains(&"password") {
         afford_password(request, context, &body)?;
     } else {
@@ -92,7 +92,7 @@ pub(crate) async fn register(request: HttpRequest, context: Data<Context>, paylo
     let (body, userpass) = asked(&request, &context, payload, &["email", "password"]).await?;
     let credential = (text(&body, "email")?, password(&body, "password")?);
     let client = client(&request, &context);
-    identities::register::<Problem>(&context.server, userpass, credential, client, local_userpass::Answer::Uniform)
+    identities::register::<Problem>(&context.server, &userpass, credential, client, local_userpass::Answer::Uniform)
         .await?;
     Ok(accepted())
 }

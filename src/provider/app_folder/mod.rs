@@ -8,6 +8,7 @@
 //! | 20200603 | `config.json` | `auth_providers/NAME.json` |
 //! | 20180301 (Stitch) | `stitch.json` | `auth_providers/NAME.json` |
 
+mod content;
 mod document;
 #[cfg(test)]
 mod tests;
@@ -19,18 +20,19 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+pub use self::content::AppContent;
 use self::document::{Document, OLD_PROVIDERS, PROVIDERS, ROOTS, SINGLE_FILE, names};
-use crate::config::{FolderAppId, SettingsError, SettingsErrors, did_you_mean};
+use crate::config::{FolderAppId, SettingsError, SettingsErrors, canonical_origin, did_you_mean};
 use crate::provider::anon_user::{self, ANON_USER};
 use crate::provider::kinds::{is_of_app_services, kind_of, names_of_app_services};
 
 /// What an app folder says. Its providers are checked when they are created.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AppFolder {
+    /// What of it can be deployed.
+    pub content: AppContent,
     /// Whether anonymous logins are taken.
     pub anon_user_enabled: bool,
-    /// Origins that browsers may call from, in the form they send; empty allows any.
-    pub allowed_request_origins: Vec<String>,
     /// The app id that clients were built with, where the folder tells it.
     pub app_id: Option<String>,
     /// The objects of the enabled providers that prove identities, by name.
@@ -46,21 +48,39 @@ pub struct AppFolder {
 impl Default for AppFolder {
     /// No folder: `anon-user` is enabled.
     fn default() -> Self {
-        Self { anon_user_enabled: true, ..Self::empty() }
+        Self { content: AppContent::default(), anon_user_enabled: true, ..Self::empty() }
     }
 }
 
 impl AppFolder {
     fn empty() -> Self {
         Self {
+            content: AppContent::nothing(),
             anon_user_enabled: false,
-            allowed_request_origins: Vec::new(),
             app_id: None,
             identity: BTreeMap::new(),
             unserved: Vec::new(),
             files: BTreeMap::new(),
             is_unreadable: false,
         }
+    }
+
+    /// A folder with this content. `origin` names where the content comes from.
+    ///
+    /// # Errors
+    /// Names the key and the reason of whatever would be wrong in a folder.
+    pub fn of(content: &AppContent, origin: &str) -> Result<Self, SettingsErrors> {
+        let (mut read, mut wrong) = (Self::empty(), SettingsErrors::default());
+        for (key, value) in &content.providers {
+            read.add(key, value, origin, &mut wrong);
+        }
+        for text in &content.allowed_request_origins {
+            let found = canonical_origin(text)
+                .map_err(|reason| SettingsError::of_key(origin, "allowed_request_origins", reason));
+            read.content.allowed_request_origins.extend(wrong.take(found));
+        }
+        read.content.custom_user_data.clone_from(&content.custom_user_data);
+        wrong.or(read)
     }
 
     /// What it says of its app id.
@@ -102,8 +122,12 @@ impl AppFolder {
             }
         };
         // exports of the older layouts have the object's id in it
-        let options: Map<_, _> =
+        let mut options: Map<_, _> =
             options.clone().into_iter().filter(|(option, _)| !matches!(option.as_str(), "id" | "_id")).collect();
+        for (label, value) in [("name", key.into()), ("type", key.into()), ("disabled", Value::Bool(disabled))] {
+            options.entry(label).or_insert(value);
+        }
+        self.content.providers.insert(key.to_owned(), Value::Object(options.clone()));
         if key == ANON_USER {
             for option in options.keys().filter(|option| !anon_user::OPTIONS.contains(&option.as_str())) {
                 let reason = "there is no such option, anon-user has only name, type and disabled";
@@ -153,7 +177,7 @@ pub fn read(folder: &Path, wrong: &mut SettingsErrors) -> Option<AppFolder> {
     read.is_unreadable = !of_app.is_empty();
     wrong.extend(of_app);
     if let Some(root) = &root {
-        read.allowed_request_origins = root.origins(wrong);
+        read.content.allowed_request_origins = root.origins(wrong);
         if let Some(reason) = root.is_single_file() {
             wrong.push(SettingsError::of_source(&root.file, reason));
             return Some(read);
@@ -168,6 +192,7 @@ pub fn read(folder: &Path, wrong: &mut SettingsErrors) -> Option<AppFolder> {
         Some(None) => read_old_providers(folder, &mut read, wrong),
         None => {}
     }
+    read.content.custom_user_data = unserved::custom_user_data(folder, root.as_ref());
     read.unserved = unserved::find(folder, root.as_ref());
     Some(read)
 }

@@ -117,7 +117,7 @@ fn a_folder_says_what_is_on() {
     for (files, enabled, origins, app_id) in cases {
         let providers = good(folder(files).path());
         assert_eq!(providers.anon_user_enabled, *enabled, "{files:?}");
-        assert_eq!(providers.allowed_request_origins, *origins, "{files:?}");
+        assert_eq!(providers.content.allowed_request_origins, *origins, "{files:?}");
         assert_eq!(providers.app_id.as_deref(), *app_id, "{files:?}");
     }
 }
@@ -143,7 +143,7 @@ fn a_provider_of_an_older_layout_is_read_from_its_own_file() {
         ),
     ]);
     let read = good(folder.path());
-    assert_eq!(read.identity["custom-token"].keys().collect::<Vec<_>>(), ["config", "name", "type"]);
+    assert_eq!(read.identity["custom-token"].keys().collect::<Vec<_>>(), ["config", "disabled", "name", "type"]);
     let file = folder.path().join("auth_providers/custom-token.json").display().to_string();
     assert_eq!(read.file_of("custom-token"), file);
 }

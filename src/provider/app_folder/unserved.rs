@@ -12,6 +12,7 @@ use super::document::{Document, OLD_PROVIDERS, PROVIDERS, ROOTS, names};
 /// Files in the root that do not matter here.
 const OTHERS: [&str; 4] = ["package.json", "package-lock.json", "tsconfig.json", "jsconfig.json"];
 const SECRETS: &str = "secrets.json";
+const CUSTOM_USER_DATA: &str = "auth/custom_user_data.json";
 
 /// The lines about a folder, whose own file is `root`.
 pub(super) fn find(folder: &Path, root: Option<&Document>) -> Vec<String> {
@@ -28,6 +29,12 @@ pub(super) fn find(folder: &Path, root: Option<&Document>) -> Vec<String> {
         found.unreadable.into_inner().into_iter().map(|error| format!("{error}; what it configures is not known"));
     found.lines.extend(unreadable);
     found.lines
+}
+
+/// What a folder says of custom user data, if it can be read.
+pub(super) fn custom_user_data(folder: &Path, root: Option<&Document>) -> Option<Map<String, Value>> {
+    let own = Document::read(folder, CUSTOM_USER_DATA).ok().flatten().map(|document| document.content);
+    own.or_else(|| root?.content.get("custom_user_data_config")?.as_object().cloned())
 }
 
 struct Found<'a> {
@@ -79,10 +86,9 @@ impl Found<'_> {
     }
 
     fn custom_user_data(&mut self, root: Option<&Document>) {
-        const FILE: &str = "auth/custom_user_data.json";
         let of_root = root.and_then(|root| Some((root, root.content.get("custom_user_data_config")?.as_object()?)));
         let of_root = of_root.map(|(root, config)| (file_name(&root.file), config.clone()));
-        let own = self.object(FILE).map(|config| (FILE.to_owned(), config));
+        let own = self.object(CUSTOM_USER_DATA).map(|config| (CUSTOM_USER_DATA.to_owned(), config));
         for (file, config) in own.into_iter().chain(of_root).filter(|(_, config)| is_on(config, "enabled")) {
             self.say(
                 &file,

@@ -25,17 +25,16 @@ use self::config::{Confirmation, MailLink, UserpassConfig};
 pub(super) use self::kind::KIND;
 use super::identity::{Asked, IdentityError, IdentityProvider, VerifiedIdentity, text};
 use super::kind::Parts;
-use super::password::{Password, PasswordError, Passwords, PolicyError, Pool, Verdict};
+use super::password::{Password, PasswordError, Passwords, PolicyError, Verdict};
+use super::password_work::PasswordWork;
 use super::typed;
 use crate::codes::{Code, CodeHash, CodeKind};
 use crate::limits::network::Network;
-use crate::limits::throttle::{Throttle, Throttled, Tiers};
+use crate::limits::throttle::Throttled;
 use crate::mail::{Mail, MailAddress, MailKind, Mailer, QueueFull};
 
 /// Characters of a name that is not an e-mail address.
 const LONGEST_NAME: usize = 128;
-/// Entries of each count of attempts: 1.5 MiB in all.
-const THROTTLE_ENTRIES: usize = 1 << 14;
 
 /// Why something about a name was not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -97,9 +96,7 @@ pub enum Answer {
 /// The provider with all that it needs.
 pub struct LocalUserpass {
     config: UserpassConfig,
-    passwords: Passwords,
-    guesses: Throttle,
-    mails: Throttle,
+    work: Arc<PasswordWork>,
     mailer: Option<Mailer>,
     linker: Arc<LinkerHandle>,
     store: Arc<dyn Store>,
@@ -112,19 +109,22 @@ impl LocalUserpass {
     /// # Errors
     /// There are no threads to hash passwords.
     pub fn new(config: UserpassConfig, parts: &Parts) -> Result<Arc<Self>, PasswordError> {
-        let Parts { mailer, linker, store, entropy, cost } = parts;
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let passwords = Passwords::start(*cost, Pool::for_cores(cores), Arc::clone(entropy))?;
+        let Parts { mailer, linker, store, entropy, cost, password_work } = parts;
+        let work = match password_work.get() {
+            Some(work) => Arc::clone(work),
+            None => {
+                let work = Arc::new(PasswordWork::start(*cost, entropy)?);
+                Arc::clone(password_work.get_or_init(|| work))
+            }
+        };
         let (mailer, linker) = (mailer.clone(), Arc::clone(linker));
         let (store, entropy) = (Arc::clone(store), Arc::clone(entropy));
-        let guesses = Throttle::new(Tiers::LOGIN, THROTTLE_ENTRIES, &*entropy);
-        let mails = Throttle::new(Tiers::MAIL, THROTTLE_ENTRIES, &*entropy);
-        Ok(Arc::new(Self { config, passwords, guesses, mails, mailer, linker, store, entropy }))
+        Ok(Arc::new(Self { config, work, mailer, linker, store, entropy }))
     }
 
     /// What hashes and checks passwords.
     pub fn passwords(&self) -> &Passwords {
-        &self.passwords
+        &self.work.passwords
     }
 
     fn now(&self) -> ServiceTime {
@@ -152,7 +152,7 @@ impl LocalUserpass {
     /// one however it is spelled.
     fn admit_mail(&self, kind: MailKind, name: &str, client: IpAddr) -> Result<(), Throttled> {
         let mailbox = name.to_ascii_lowercase();
-        let _stays_counted = self.mails.admit(Some((kind.name(), &mailbox)), client, self.now())?;
+        let _stays_counted = self.work.mails.admit(Some((kind.name(), &mailbox)), client, self.now())?;
         Ok(())
     }
 
@@ -160,7 +160,7 @@ impl LocalUserpass {
     fn at_home(&self, name: &str, client: IpAddr) {
         let mailbox = name.to_ascii_lowercase();
         for kind in [MailKind::Confirm, MailKind::Reset] {
-            self.mails.vouch((kind.name(), &mailbox), client, self.now());
+            self.work.mails.vouch((kind.name(), &mailbox), client, self.now());
         }
     }
 
@@ -204,7 +204,7 @@ impl LocalUserpass {
             if name.is_empty() || name.chars().count() > LONGEST_NAME || !plain {
                 return Err(UserpassError::Name);
             }
-            let password = self.passwords.hash(password, Network::of(client)).await?.into();
+            let password = self.work.passwords.hash(password, Network::of(client)).await?.into();
             let change = CredentialChange::Register { name: name.into(), password, confirm: None, over_pending: false };
             return match self.change(name, change, Ends::Nothing).await {
                 Err(error) if error == CredentialRefusal::Taken.into() && answer == Answer::Uniform => Ok(false),
@@ -213,7 +213,7 @@ impl LocalUserpass {
         };
         MailAddress::parse(name).map_err(|_| UserpassError::Name)?;
         self.admit_mail(MailKind::Known, name, client)?;
-        let password = self.passwords.hash(password, Network::of(client)).await?.into();
+        let password = self.work.passwords.hash(password, Network::of(client)).await?.into();
         let (code, token) = self.token(CodeKind::Confirm);
         let over_pending = answer == Answer::Uniform;
         let change = CredentialChange::Register { name: name.into(), password, confirm: Some(token), over_pending };
@@ -329,11 +329,11 @@ impl LocalUserpass {
     /// `BadToken`, `ExpiredToken`; too many attempts.
     pub async fn confirm(&self, token_id: &str, token: &str, client: IpAddr) -> Result<(), UserpassError> {
         let (identity, hash) = self.mailed(CodeKind::Confirm, token_id, token)?;
-        let attempt = self.guesses.admit(None, client, self.now())?;
+        let attempt = self.work.guesses.admit(None, client, self.now())?;
         let change = CredentialChange::Confirm(*hash.as_bytes());
         let confirmed = self.linker.change_credential(identity, change, Ends::Nothing).await?;
-        self.guesses.succeeded(attempt, self.now());
-        self.guesses.vouch((LOCAL_USERPASS, &confirmed.name), client, self.now());
+        self.work.guesses.succeeded(attempt, self.now());
+        self.work.guesses.vouch((LOCAL_USERPASS, &confirmed.name), client, self.now());
         self.at_home(&confirmed.name, client);
         Ok(())
     }
@@ -351,15 +351,15 @@ impl LocalUserpass {
     ) -> Result<(), UserpassError> {
         password.check()?;
         let (identity, hash) = self.mailed(CodeKind::Reset, token_id, token)?;
-        let attempt = self.guesses.admit(None, client, self.now())?;
+        let attempt = self.work.guesses.admit(None, client, self.now())?;
         let reset = |password: &str| CredentialChange::Reset { token: *hash.as_bytes(), password: password.into() };
         // a wrong token costs no hashing
         let current = self.known(&identity).map(|(credential, _)| credential);
         Credential::decide(current, &reset(""), self.now())?;
-        let password = self.passwords.hash(password, Network::of(client)).await?;
+        let password = self.work.passwords.hash(password, Network::of(client)).await?;
         let changed = self.linker.change_credential(identity, reset(&password), Ends::All).await?;
-        self.guesses.succeeded(attempt, self.now());
-        self.guesses.vouch((LOCAL_USERPASS, &changed.name), client, self.now());
+        self.work.guesses.succeeded(attempt, self.now());
+        self.work.guesses.vouch((LOCAL_USERPASS, &changed.name), client, self.now());
         self.at_home(&changed.name, client);
         Ok(())
     }
@@ -398,7 +398,7 @@ impl LocalUserpass {
                 _ => UserpassError::Password,
             });
         seen?;
-        let password = self.passwords.hash(password, Network::of(client)).await?.into();
+        let password = self.work.passwords.hash(password, Network::of(client)).await?.into();
         let change = CredentialChange::SetPassword { seen: credential.password, password };
         self.linker.change_credential(identity, change, Ends::Others(session)).await?;
         Ok(())
@@ -412,22 +412,22 @@ impl LocalUserpass {
         known: Option<&Credential>,
         client: IpAddr,
     ) -> Result<bool, IdentityError> {
-        let attempt = self.guesses.admit(Some((LOCAL_USERPASS, name)), client, self.now())?;
+        let attempt = self.work.guesses.admit(Some((LOCAL_USERPASS, name)), client, self.now())?;
         // two names with one id cannot be found, and would not be one person
         let stored = known.filter(|known| *known.name == *name).map(|known| Arc::from(&*known.password));
-        match self.passwords.verify(password, stored, Network::of(client)).await {
+        match self.work.passwords.verify(password, stored, Network::of(client)).await {
             // counted like a wrong one: otherwise the count would tell whether the name is taken
             Ok(Verdict::Right { .. }) if known.is_some_and(|known| !known.confirmed) => {
                 Err(IdentityError::NotConfirmed)
             }
             Ok(Verdict::Right { rehash }) => {
-                self.guesses.succeeded(attempt, self.now());
+                self.work.guesses.succeeded(attempt, self.now());
                 self.at_home(name, client);
                 Ok(rehash)
             }
             Ok(Verdict::Wrong) => Err(IdentityError::Password),
             Err(error) => {
-                self.guesses.withdraw(attempt);
+                self.work.guesses.withdraw(attempt);
                 Err(error.into())
             }
         }
@@ -445,7 +445,7 @@ impl LocalUserpass {
         let credential = known.as_ref().map(|(credential, _)| credential);
         let rehash = self.checked(name, password.clone(), credential, client).await?;
         let (credential, mut witness) = known.ok_or(IdentityError::Password)?;
-        if rehash && let Ok(hash) = self.passwords.hash(password, Network::of(client)).await {
+        if rehash && let Ok(hash) = self.work.passwords.hash(password, Network::of(client)).await {
             let change = CredentialChange::SetPassword { seen: credential.password, password: hash.into() };
             if let Ok(newer) = self.linker.change_credential(identity.clone(), change, Ends::Nothing).await {
                 witness.value = newer.encode().into();

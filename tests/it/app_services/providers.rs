@@ -70,7 +70,7 @@ async fn a_server_has_the_providers_of_its_file() {
         .secret("SHARED", "0123456789abcdef0123456789abcdef")
         .file(file)
         .serve(async |server| {
-            let names: Vec<_> = server.server.providers.names().collect();
+            let names: Vec<_> = server.server.app().providers.names().map(str::to_owned).collect();
             assert_eq!(names, ["custom-token", "oidc-corp"]);
         })
         .await;

@@ -69,7 +69,7 @@ impl<S: Sink<ws::Message, Error = WsProtocolError> + Stream<Item = Result<ws::Fr
 {
 }
 
-async fn open(server: &TestServer, token: &str) -> impl Live {
+pub(crate) async fn open(server: &TestServer, token: &str) -> impl Live {
     let url = format!("http://{}/v1/socket", server.address);
     let socket = client().ws(url).protocols(["passerby.v1"]).header("authorization", format!("Bearer {token}"));
     let (_, mut socket) = socket.connect().await.unwrap();

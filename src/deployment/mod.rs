@@ -1,0 +1,16 @@
+//! What of the app is in force, and how it changes: providers and origins are deployed as App Services did it. Each deployment is
+//! kept in the store; a start takes the newest, and one that takes its place does so without a restart.
+
+mod app;
+mod deployments;
+mod difference;
+mod error;
+mod recipe;
+mod stored;
+
+pub use self::app::App;
+pub use self::deployments::Deployments;
+pub use self::difference::sentences;
+pub use self::error::{DeployError, MOST_BYTES, Unreadable};
+pub use self::recipe::Recipe;
+pub use self::stored::{Deployment, MOST_KEPT, Origin};

@@ -1,0 +1,144 @@
+//! How the providers of an app are configured: with which secrets, what they fetch through, and what sends e-mails.
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::config::secrets::Secrets;
+use crate::config::{Loaded, SETTINGS, Settings, SettingsError, SettingsErrors};
+use crate::mail::{AnyTransport, Plan, Smtp, Webhook};
+use crate::outbound::{Allowed, Outbound, SystemResolver, system_roots};
+use crate::provider::Configured;
+use crate::provider::app_folder::AppFolder;
+
+/// What an app's providers are configured by, from the start of a server to its end. Of it, the secrets file alone is read again.
+pub struct Recipe {
+    loaded: Loaded,
+    environment: Vec<(String, String)>,
+    outbound: Outbound,
+    mail: Option<Arc<AnyTransport>>,
+}
+
+impl Recipe {
+    /// What sends mails, if anything does.
+    pub fn mail(&self) -> Option<&Arc<AnyTransport>> {
+        self.mail.as_ref()
+    }
+
+    /// The origins that the settings list, beside the app: these are in force then, and not the app's.
+    pub fn fixed_origins(&self) -> Option<&[String]> {
+        const KEY: &str = "allowed_origins";
+        self.loaded.is_fixed(KEY).then(|| self.loaded.settings().allowed_origins.as_slice())
+    }
+
+    /// Reads what the settings say of it, and the enabled providers of `folder` with that. Nothing is fetched yet. `environment`
+    /// is that of [`crate::config::environment`].
+    ///
+    /// # Errors
+    /// Names source, key and reason of everything that is wrong with providers, secrets, mail and `outbound.allow`.
+    pub fn read(
+        loaded: &Loaded,
+        folder: &AppFolder,
+        environment: &[(String, String)],
+    ) -> Result<(Self, Configured), SettingsErrors> {
+        Self::read_with(loaded, folder, environment).map_err(|errors| loaded.locate(errors))
+    }
+
+    fn read_with(
+        loaded: &Loaded,
+        folder: &AppFolder,
+        environment: &[(String, String)],
+    ) -> Result<(Self, Configured), SettingsErrors> {
+        let settings = loaded.settings();
+        let secrets = secrets(settings, environment)?;
+        let unreachable = |reason: String| SettingsError::of_key(SETTINGS, "outbound.allow", reason);
+        let allowed = Allowed::parse(&settings.outbound.allow).map_err(unreachable)?;
+        let outbound = Outbound::new(allowed, Arc::new(SystemResolver), system_roots())
+            .map_err(|error| SettingsError::of_source("outbound client", error.to_string()))?;
+        let recipe = Self { loaded: loaded.clone(), environment: environment.to_vec(), outbound, mail: None };
+        let mut wrong = SettingsErrors::default();
+        let built = wrong.take(recipe.providers(folder, &secrets));
+        let mail = wrong.take(mail(settings, &secrets, recipe.outbound.clone()));
+        let (Some(providers), Some(mail)) = (built, mail) else { return Err(wrong) };
+        let recipe = Self { mail, ..recipe };
+        wrong.take(recipe.check(&providers));
+        wrong.or((recipe, providers))
+    }
+
+    /// The enabled providers of `folder`.
+    ///
+    /// # Errors
+    /// Names source, key and reason of everything that is wrong with them and with secrets.
+    pub fn configure(&self, folder: &AppFolder) -> Result<Configured, SettingsErrors> {
+        let configured = || {
+            let secrets = secrets(self.loaded.settings(), &self.environment)?;
+            let providers = self.providers(folder, &secrets)?;
+            self.check(&providers).map(|()| providers)
+        };
+        configured().map_err(|errors| self.loaded.locate(errors))
+    }
+
+    fn providers(&self, folder: &AppFolder, secrets: &Secrets) -> Result<Configured, SettingsErrors> {
+        let Self { loaded, outbound, .. } = self;
+        Configured::read(folder, loaded.provider_tables(), &loaded.settings().app_id, secrets, outbound)
+    }
+
+    /// Whether the settings have what these providers need.
+    fn check(&self, providers: &Configured) -> Result<(), SettingsErrors> {
+        let (mut wrong, settings) = (SettingsErrors::default(), self.loaded.settings());
+        let mut missing =
+            |key: &str, reason: &str| wrong.push(SettingsError::of_key(SETTINGS, key, format!("is missing: {reason}")));
+        if self.mail.is_none() && providers.needs_mail() {
+            missing("mail.smtp", "local-userpass has to send mails (or set mail.webhook)");
+        }
+        if providers.needs_public_url() && settings.public_url.is_none() {
+            missing("public_url", "a provider with redirect_uris has to send browsers back here");
+        }
+        let known: Vec<&str> = providers.names_with_issuer().collect();
+        if let Some(shared) = settings.auth.shared_callback.as_deref().filter(|name| !known.contains(name)) {
+            let known =
+                if known.is_empty() { "there is none".to_owned() } else { format!("only {}", known.join(", ")) };
+            let reason = format!("there is no such provider {shared:?} of OpenID Connect, {known}");
+            wrong.push(SettingsError::of_key(SETTINGS, "auth.shared_callback", reason));
+        }
+        wrong.or(())
+    }
+}
+
+fn secrets(settings: &Settings, environment: &[(String, String)]) -> Result<Secrets, SettingsError> {
+    let secrets_file = settings.secrets_file.as_deref();
+    let secrets = Secrets::load(environment, secrets_file, settings.app_dir.as_deref());
+    // about the file as a whole: what names it may be what is wrong
+    secrets.map_err(|error| match secrets_file.map(|file| file.display().to_string()) {
+        Some(file) if error.origin == file && error.key.is_none() => {
+            SettingsError::of_key(SETTINGS, "secrets_file", format!("{file}: {}", error.reason))
+        }
+        _ => error,
+    })
+}
+
+/// What sends e-mails, if anything does.
+fn mail(
+    settings: &Settings,
+    secrets: &Secrets,
+    outbound: Outbound,
+) -> Result<Option<Arc<AnyTransport>>, SettingsErrors> {
+    let wrong = |key: &str, reason: String| SettingsError::of_key(SETTINGS, key, reason);
+    Ok(match settings.mail.plan(SETTINGS)? {
+        None => None,
+        Some(Plan::Smtp(plan)) => {
+            let password = plan.login.as_ref().map(|login| secrets.get(&login.password_secret)).transpose();
+            let password = password.map_err(|reason| wrong("mail.smtp_password_secret", reason))?;
+            let password = password.map(|secret| Zeroizing::new(secret.expose().to_owned()));
+            let smtp = Smtp::new(&plan, password).map_err(|error| wrong("mail.smtp", error.to_string()))?;
+            Some(Arc::new(AnyTransport::Smtp(Box::new(smtp))))
+        }
+        Some(Plan::Webhook { url, secret }) => {
+            outbound.check(&url).map_err(|error| wrong("mail.webhook", error.to_string()))?;
+            let secret = secrets.get(&secret).map_err(|reason| wrong("mail.webhook_secret", reason))?;
+            let webhook = Webhook::new(&url, secret.expose(), outbound);
+            let webhook = webhook.map_err(|error| wrong("mail.webhook_secret", error.to_string()))?;
+            Some(Arc::new(AnyTransport::Webhook(Box::new(webhook))))
+        }
+    })
+}

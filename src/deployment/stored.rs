@@ -1,0 +1,119 @@
+//! Deployments as the store keeps them: a format byte and JSON, under their number.
+
+use passerby_actors::domain::{Family, Listing, Rewrite, ValueKey};
+use passerby_actors::handle::{Handle, OwnChange};
+use serde::{Deserialize, Serialize};
+
+use super::error::{DeployError, MOST_BYTES, Unreadable};
+use crate::provider::app_folder::AppContent;
+
+/// How many deployments are kept: the oldest go.
+pub const MOST_KEPT: usize = 100;
+
+const FORMAT: u8 = 1;
+
+/// An app that was deployed, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deployment {
+    /// From 1, without gaps.
+    pub number: u64,
+    /// When: Unix time in milliseconds.
+    pub at_ms: u64,
+    /// Who.
+    pub by: String,
+    /// From where it came.
+    pub origin: Origin,
+    /// The digest that the app folder had when it was last deployed, then or before.
+    pub folder: Option<String>,
+    /// What.
+    pub app: AppContent,
+}
+
+/// From where a deployment came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// From nothing: there was no app folder.
+    Default,
+    /// From the app folder.
+    Folder,
+}
+
+impl Origin {
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Default => "the defaults",
+            Self::Folder => "the app folder",
+        }
+    }
+}
+
+impl Deployment {
+    fn encode(&self) -> Result<Box<[u8]>, Unreadable> {
+        let mut bytes = vec![FORMAT];
+        serde_json::to_writer(&mut bytes, self)?;
+        Ok(bytes.into())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        match bytes.split_first() {
+            Some((&FORMAT, json)) => Ok(serde_json::from_slice(json)?),
+            other => Err(Unreadable::Format(other.map_or(0, |(format, _)| *format))),
+        }
+    }
+
+    /// The last one.
+    pub(super) fn newest(handle: &Handle) -> Result<Option<Self>, Unreadable> {
+        let listing = Listing { family: Family::DEPLOYMENT, after: None, last_first: true, most: 1 };
+        handle.own_values(&listing).first().map(|(_, bytes)| Self::decode(bytes)).transpose()
+    }
+
+    /// What puts it into the store, behind the newest that is there, and takes away the oldest beyond what is kept.
+    pub(super) fn changes(&self, handle: &Handle) -> Result<Vec<OwnChange>, DeployError> {
+        let bytes = self.app.to_json().len();
+        if bytes > MOST_BYTES {
+            return Err(DeployError::TooLarge(bytes));
+        }
+        let change = Rewrite::Put(self.encode()?);
+        let new = OwnChange { key: key(self.number), seen: None, change };
+        let beyond = (handle.own_count(Family::DEPLOYMENT) + 1).saturating_sub(MOST_KEPT);
+        let oldest = Listing { family: Family::DEPLOYMENT, after: None, last_first: false, most: beyond };
+        let oldest = handle.own_values(&oldest).into_iter();
+        let gone = oldest.map(|(key, bytes)| OwnChange { key, seen: Some(bytes), change: Rewrite::Remove });
+        Ok([new].into_iter().chain(gone).collect())
+    }
+}
+
+/// In the order of numbers.
+fn key(number: u64) -> ValueKey {
+    ValueKey::own(Family::DEPLOYMENT, number.to_be_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes are fixed: later versions read them.
+    #[test]
+    fn a_deployment_is_stored_as_a_format_and_json() {
+        let mut app = AppContent::default();
+        app.allowed_request_origins.push("https://news.example".to_owned());
+        let (by, folder) = ("serve".to_owned(), Some(app.digest()));
+        let deployment = Deployment { number: 7, at_ms: 1_800_000_000_123, by, origin: Origin::Folder, folder, app };
+        let golden = concat!(
+            "\u{1}",
+            r#"{"number":7,"at_ms":1800000000123,"by":"serve","origin":"folder","#,
+            r#""folder":"2caada3401f309302ea024ee34f2a4b0990ca457de9a5ba2bc81122732391f64","#,
+            r#""app":{"providers":{"anon-user":{"disabled":false,"name":"anon-user","type":"anon-user"}},"#,
+            r#""allowed_request_origins":["https://news.example"]}}"#
+        );
+        let bytes = deployment.encode().unwrap();
+        assert_eq!(std::str::from_utf8(&bytes).unwrap(), golden);
+        assert_eq!(Deployment::decode(golden.as_bytes()).unwrap(), deployment);
+        assert!(matches!(Deployment::decode(b"\x02{}"), Err(Unreadable::Format(2))));
+        assert!(matches!(Deployment::decode(b""), Err(Unreadable::Format(0))));
+        assert!(matches!(Deployment::decode(b"\x01{}"), Err(Unreadable::Json(_))));
+    }
+}
