@@ -19,6 +19,7 @@ pub mod codes;
 
 pub mod provider;
 
+pub mod admin;
 pub mod deployment;
 
 pub mod server;

@@ -15,6 +15,7 @@ use passerby_actors::store::{Health, Store};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
+use crate::admin::Admins;
 use crate::codes::OneTimeCodes;
 use crate::config::Settings;
 use crate::deployment::{App, Deployments};
@@ -47,6 +48,8 @@ pub struct Server {
     pub janitor: JanitorHandle,
     /// Links identities, and logs in by them: behind the handle of each worker.
     pub linker: Arc<LinkerHandle>,
+    /// Who may administer it.
+    pub admins: Admins,
     /// Sends mails, if anything does.
     pub mailer: Option<Mailer>,
     /// Codes that work once.

@@ -114,7 +114,7 @@ pub(super) fn command() -> clap::Command {
         command.args(flags().filter(|flag| flag.used_by.contains(&used_by)).map(|flag| arg(&flag)))
     };
     let mut command = with_flags(Line::command(), SERVE);
-    for name in [SERVE, "recover", "keys", "config", "check", "demo"] {
+    for name in [SERVE, "recover", "keys", "admin", "config", "check", "demo"] {
         command = command.mut_subcommand(name, |command| {
             with_flags(command, name).mut_subcommands(|command| with_flags(command, name))
         });
@@ -143,6 +143,12 @@ pub enum Command {
         /// What to do with them.
         #[command(subcommand)]
         command: KeysCommand,
+    },
+    /// Look after admins, of a server that runs or is stopped
+    Admin {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: AdminCommand,
     },
     /// Print the settings in force and where each comes from
     Config {
@@ -201,6 +207,48 @@ pub enum KeysCommand {
     },
     /// Take keys from such a file
     Import(KeyFile),
+}
+
+/// What can be done with admins.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum AdminCommand {
+    /// Create an admin; the password is asked for
+    Create {
+        /// The name to log in with
+        name: String,
+        /// What they may do: read sees, operate acts on users, owner also on admins
+        #[arg(long, default_value = "owner")]
+        role: AdminRole,
+        /// Take the first line of standard input as the password
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// List the admins
+    List,
+    /// Give an admin a new password; every session of theirs ends, and a second factor is taken away
+    ResetPassword {
+        /// The admin
+        name: String,
+        /// Take the first line of standard input as the password
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Refuse an admin from now on, and end every session of theirs
+    Disable {
+        /// The admin
+        name: String,
+    },
+}
+
+/// What an admin may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AdminRole {
+    /// See everything but secrets.
+    Read,
+    /// Also act on users.
+    Operate,
+    /// Also look after admins.
+    Owner,
 }
 
 /// The file of an export and its passphrase.

@@ -1,5 +1,6 @@
 //! The command line: what can be typed (`line`), and what each command does.
 
+mod admin;
 mod check;
 mod demo;
 mod keys;
@@ -10,6 +11,6 @@ mod recover;
 mod run;
 mod serve;
 
-pub use self::line::{Cli, Command, Exit, KeyFile, KeyUse, KeysCommand, SettingsArgs, parse};
+pub use self::line::{AdminCommand, AdminRole, Cli, Command, Exit, KeyFile, KeyUse, KeysCommand, SettingsArgs, parse};
 pub use self::outcome::EXIT_USAGE;
 pub use self::run::main;

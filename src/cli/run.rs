@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::admin::admin;
 use super::check::check;
 use super::demo;
 use super::keys::keys;
@@ -80,6 +81,7 @@ fn run(cli: &Cli, environment: &[(OsString, OsString)]) -> Result<(), Failure> {
         }
         Command::Recover { accept_loss } => recover(&prepare(Parts::Settings)?.settings, *accept_loss),
         Command::Keys { command } => keys(&prepare(Parts::Settings)?.settings, command, environment),
+        Command::Admin { command } => admin(&prepare(Parts::Folder)?.settings, command),
         Command::Completions { .. } | Command::Man { .. } => Ok(()),
     }
 }

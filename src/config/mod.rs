@@ -1,5 +1,6 @@
 //! The settings: one table, read from defaults, `passerby.toml`, the environment and flags, in rising precedence.
 
+mod admin;
 mod kind;
 mod load;
 mod memory;
@@ -20,6 +21,7 @@ use ipnet::IpNet;
 use passerby_actors::domain::{IdForm, KeyRule, Policy};
 use serde::{Deserialize, Deserializer};
 
+pub use self::admin::AdminRules;
 pub use self::kind::{canonical_origin, seconds_in, valid_app_id};
 pub use self::load::{
     CONFIG_ENV, ConfigFile, DEFAULT_FILE, FolderAppId, Loaded, PASSPHRASE_ENV, SECRET_ENV_PREFIX, SETTINGS,
@@ -42,6 +44,8 @@ pub struct Settings {
     pub admin_listen: SocketAddr,
     /// Rules of the admin listener.
     pub admin: AdminRules,
+    /// Whether the admin API is served to other machines without TLS.
+    pub admin_insecure: bool,
     /// Folder of journal and snapshots.
     pub data_dir: PathBuf,
     /// Where users are kept.
@@ -296,14 +300,6 @@ pub struct CookieRules {
     pub domain: Option<String>,
     /// Whether the cookie is kept apart for each site that embeds this one (CHIPS), and then sent there.
     pub partitioned: bool,
-}
-
-/// `admin.*`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AdminRules {
-    /// Host names with a dot by which it may be called, besides addresses and names without one.
-    pub hosts: Vec<String>,
 }
 
 /// `auth.*`.

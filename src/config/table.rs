@@ -131,7 +131,10 @@ const WHOLE: &[&str] = &["serve", "check", "config"];
 /// The same, and a server that brings the rest of its settings.
 const AND_DEMO: &[&str] = &["serve", "check", "config", "demo"];
 const AND_KEYS: &[&str] = &["serve", "check", "config", "keys"];
-const AND_FOLDERS: &[&str] = &["serve", "check", "config", "keys", "recover"];
+const AND_FOLDERS: &[&str] = &["serve", "check", "config", "keys", "recover", "admin"];
+/// The commands that open the data folder, which is one app's.
+const AND_APP: &[&str] = &["serve", "check", "config", "admin"];
+const AND_ADMIN: &[&str] = &["serve", "check", "config", "demo", "admin"];
 
 const fn setting(key: &'static str, kind: Kind, default: Fallback) -> Setting {
     Setting { key, kind, unit: None, default, flag: None, about: "" }
@@ -162,6 +165,13 @@ pub(super) const TABLE: &[Setting] = &[
         .about("Address of the admin listener with health, metrics and the admin API; keep it private."),
     setting("admin.hosts", Kind::Hosts, Value(""))
         .about("Host names with a dot by which the admin listener may be called, besides addresses and names without one; any other is refused (DNS rebinding)."),
+    number("admin.audit_days", (1, 3650), "days", Value("400"))
+        .about("How long entries of the audit log are kept: what admins did, to whom, from where."),
+    number("admin.audit_max", (1000, 10_000_000), "entries", Value("100000"))
+        .about("How many entries of the audit log are kept, at about 500 bytes of memory each; the oldest go first."),
+    setting("admin_insecure", Kind::Flag, Value("false"))
+        .flag("TRUE|FALSE", AND_DEMO)
+        .about("Whether the admin API is served to other machines without TLS; passwords and tokens can then be read on the way."),
     setting("data_dir", Kind::Path, Value("./data"))
         .flag("FOLDER", AND_FOLDERS)
         .about("Folder of the journal and the snapshots."),
@@ -172,10 +182,10 @@ pub(super) const TABLE: &[Setting] = &[
         .flag("FOLDER", AND_KEYS)
         .about("Folder of the signing keys; without them every anonymous user is logged out for ever."),
     setting("app_id", Kind::AppId, Value("passerby"))
-        .flag("ID", AND_DEMO)
+        .flag("ID", AND_ADMIN)
         .about("The app id in client paths and tokens; unset, that of the app folder goes before the default."),
     setting("app_dir", Kind::Path, Unset("none (anon-user is enabled and every other provider is off)"))
-        .flag("FOLDER", WHOLE)
+        .flag("FOLDER", AND_APP)
         .about("An App Services app folder, with root_config.json and auth/providers.json."),
     setting("secrets_file", Kind::Path, Unset("none (secrets come from the environment alone)"))
         .flag("FILE", WHOLE)

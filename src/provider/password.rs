@@ -51,12 +51,17 @@ impl Password {
         Self { typed: (*text != *typed).then_some(typed), text }
     }
 
+    /// Its length in characters.
+    pub fn length(&self) -> usize {
+        self.text.chars().count()
+    }
+
     /// Whether it may be chosen as a password.
     ///
     /// # Errors
     /// [`PolicyError`] if its length is not in [`LENGTH`].
     pub fn check(&self) -> Result<(), PolicyError> {
-        if LENGTH.contains(&self.text.chars().count()) { Ok(()) } else { Err(PolicyError) }
+        if LENGTH.contains(&self.length()) { Ok(()) } else { Err(PolicyError) }
     }
 }
 

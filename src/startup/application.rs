@@ -3,18 +3,17 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
-use actix_web::web;
 use passerby_actors::actor::{Core, JanitorHandle, Limits, LinkerHandle};
 use passerby_actors::handle::Handle;
 use passerby_actors::histogram::Histogram;
-use passerby_actors::store;
 use tokio::sync::watch;
 
 use super::error::{Listener, StartError};
-use super::folder::{check_folder, claim_folder, must_have_no_users};
-use super::note::{Note, notes_of_data};
-use super::options::{algorithm, policy, storage, store_options};
+use super::opening::open_store;
+use super::options::{algorithm, policy, store_options};
 use super::ports::Ports;
+use crate::admin::Admins;
+use crate::admin::local::LocalToken;
 use crate::codes::OneTimeCodes;
 use crate::config::{Settings, Storage};
 use crate::deployment::{Deployments, Recipe};
@@ -50,6 +49,8 @@ pub struct Application {
     handle: Handle,
     /// Ends with the store.
     logging: actix_web::rt::task::JoinHandle<()>,
+    /// Goes with the server.
+    _token: Option<LocalToken>,
 }
 
 /// Binds the admin listener, on which `/readyz` says that the store is being read. With a clock for tests it also moves that.
@@ -77,25 +78,9 @@ impl Application {
         ports: Ports,
         admin: AdminListener,
     ) -> Result<Self, StartError> {
-        let is_claimed = check_folder(&settings, &*ports.files)?;
         let max_users = store_options(&settings).max_users;
-        let (config, clock) = (storage(&settings, &ports), Arc::clone(&ports.clock));
-        let opening = web::block(move || store::open(config, clock)).await;
-        let store = opening.map_err(std::io::Error::other)??;
+        let store = open_store(&settings, &ports).await?;
         let opened = store.opened();
-        tracing::info!(
-            users = opened.users,
-            groups = opened.groups,
-            torn_bytes = opened.torn_bytes,
-            "the store is open"
-        );
-        notes_of_data(&settings, opened).iter().for_each(Note::log);
-        // what is in memory claims no folder
-        if !is_claimed && settings.storage == Storage::Disk {
-            must_have_no_users(&settings, opened.users)?;
-            claim_folder(&settings, &*ports.files)?;
-        }
-
         let keys = KeyStore::open_or_create(
             &settings.keys_dir,
             algorithm(settings.access_alg),
@@ -124,17 +109,25 @@ impl Application {
             actix_web::rt::spawn(deliveries.run());
             mailer
         });
+        let cost = if settings.test { Cost::FOR_TESTS } else { Cost::default() };
         let parts = Parts {
             mailer: mailer.clone(),
             linker: Arc::clone(&linker),
             store: Arc::clone(&store),
             entropy: Arc::clone(&ports.entropy),
-            cost: if settings.test { Cost::FOR_TESTS } else { Cost::default() },
+            cost,
             password_work: OnceLock::new(),
         };
         let handle = Handle::new(Arc::clone(&core), Arc::clone(&linker));
         let deployments = Deployments::start(&handle, recipe, parts, folder).await?;
         let entropy = ports.entropy;
+        // what is in memory has no folder that a command could look into
+        let token = match settings.storage {
+            Storage::Disk => Some(LocalToken::write(&settings.data_dir, admin.address(), &*entropy)?),
+            Storage::Memory => None,
+        };
+        let local = token.as_ref().map(LocalToken::hash);
+        let admins = Admins::new(&settings.admin, cost, &settings.keys_dir, local, Arc::clone(&entropy))?;
         let share = |most: usize| {
             Share::new(u64::try_from(most).unwrap_or(u64::MAX), settings.budget.share, settings.expiry.window_s)
         };
@@ -160,6 +153,7 @@ impl Application {
             entropy,
             janitor,
             linker,
+            admins,
             mailer,
             codes: OneTimeCodes::default(),
             left: Left::default(),
@@ -180,7 +174,7 @@ impl Application {
             error,
         })?;
         admin.enter(Phase::Serving(Arc::clone(&server)));
-        Ok(Self { server, public, address, admin, handle, logging })
+        Ok(Self { server, public, address, admin, handle, logging, _token: token })
     }
 
     /// The public listener's address.

@@ -7,6 +7,7 @@ use passerby_actors::store::embedded::OpenError;
 
 use crate::config::Settings;
 use crate::deployment::DeployError;
+use crate::provider::password::PasswordError;
 use crate::token::KeyError;
 
 /// Why a server did not start.
@@ -55,6 +56,9 @@ pub enum StartError {
     /// A thread or a listener.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// The thread that hashes admins' passwords.
+    #[error(transparent)]
+    Passwords(#[from] PasswordError),
     /// What was deployed last does not go together with the settings.
     #[error(
         "{0}\nsettings and the newest deployment do not go together: change the settings, or the app folder, which is then deployed"

@@ -7,8 +7,10 @@ mod application;
 mod error;
 mod folder;
 mod note;
+mod opening;
 mod options;
 mod ports;
+mod stopped;
 
 pub use self::application::{Application, start_admin};
 pub use self::error::{Listener, StartError};
@@ -16,3 +18,4 @@ pub use self::folder::{check_folder, must_have_no_users};
 pub use self::note::{Note, notes_of_data};
 pub use self::options::{algorithm, store_options};
 pub use self::ports::Ports;
+pub use self::stopped::Stopped;

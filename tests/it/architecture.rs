@@ -29,7 +29,7 @@ const ORDER: &[&[&str]] = &[
     &["limits", "mail", "telemetry.rs"],
     &["codes"],
     &["provider"],
-    &["deployment"],
+    &["admin", "deployment"],
     &["server.rs"],
     &["http"],
     &["startup"],

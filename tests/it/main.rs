@@ -10,6 +10,7 @@
 
 mod abuse;
 mod accounts;
+mod admin;
 mod app_services;
 mod architecture;
 mod bad_input;

@@ -81,6 +81,8 @@ fn a_wrong_line_exits_with_64_and_help_with_0() {
         ("passerby keys", 64, "Usage: passerby keys"),
         ("passerby keys rotate session", 64, "possible values: access, refresh, cookie"),
         ("passerby keys retire", 64, "<ID>"),
+        ("passerby admin create", 64, "<NAME>"),
+        ("passerby admin create ada --role root", 64, "possible values: read, operate, owner"),
         ("passerby --workers", 64, "a value is required for '--workers <N>'"),
         ("passerby completions csh", 64, "possible values: bash"),
     ] {
@@ -108,6 +110,7 @@ fn a_flag_that_a_command_does_not_use_is_neither_offered_nor_taken() {
     for (line, offered, not_offered) in [
         ("passerby keys list --help", "--keys-dir", "--workers"),
         ("passerby recover --help", "--data-dir", "--keys-dir"),
+        ("passerby admin create --help", "--data-dir", "--listen"),
         ("passerby demo --help", "--listen", "--data-dir"),
         ("passerby man --help", "--dir", "--config"),
     ] {

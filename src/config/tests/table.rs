@@ -9,7 +9,8 @@ fn nothing_set_gives_the_defaults() {
     let expected = Settings {
         listen: "127.0.0.1:8080".parse().unwrap(),
         admin_listen: "127.0.0.1:8081".parse().unwrap(),
-        admin: AdminRules::default(),
+        admin: AdminRules { hosts: vec![], audit_days: 400, audit_max: 100_000 },
+        admin_insecure: false,
         data_dir: "./data".into(),
         storage: Storage::Disk,
         keys_dir: "./data/keys".into(),

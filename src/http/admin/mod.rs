@@ -1,8 +1,16 @@
-//! The admin listener: health, readiness and metrics. It answers from the first moment, also while recovering.
+//! The admin listener: health, readiness, metrics and the admin API. It answers from the first moment, also while recovering.
 
+mod answer;
+mod asked;
 mod exposition;
 mod host;
+mod phase;
+mod routes;
+mod rule;
+mod table;
 mod test_clock;
+mod v1;
+mod v3;
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,8 +34,13 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use self::asked::Way;
 use self::exposition::{Form, as_text};
 use self::host::{AdminHosts, check_host};
+pub(crate) use self::phase::Phase;
+use self::phase::SharedPhase;
+pub use self::routes::rules;
+pub use self::rule::Rule;
 use super::context::{NO_STORE, allow, options};
 use super::files::page;
 use super::index::of_kind;
@@ -35,20 +48,6 @@ use crate::config::Settings;
 use crate::server::Server;
 use crate::telemetry;
 use crate::test_clock::TestClock;
-
-/// How far the process is in its life.
-#[derive(Clone)]
-pub(crate) enum Phase {
-    /// The store is being read.
-    Recovering,
-    /// Requests are served.
-    Serving(Arc<Server>),
-    /// It is going: load balancers should look elsewhere.
-    Draining(Arc<Server>),
-}
-
-/// The phase, as the admin listener sees it.
-type SharedPhase = Arc<RwLock<Phase>>;
 
 /// The listener for operators, while it runs.
 pub struct AdminListener {
@@ -71,8 +70,10 @@ impl AdminListener {
             App::new()
                 .app_data(shared.clone())
                 .app_data(hosts.clone())
+                .app_data(web::Data::new(Way::default()))
                 .wrap(from_fn(check_host))
                 .configure(|routes| test_clock::routes(routes, clock))
+                .configure(routes::routes)
                 .configure(routes)
         };
         let server = HttpServer::new(app).workers(1).disable_signals().bind(settings.admin_listen)?;
@@ -123,10 +124,15 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(health)
         .service(ready)
         .service(figures)
-        .default_service(web::to(|request: HttpRequest| async move {
-            let is_of_all = *request.method() == Method::OPTIONS && request.path() == "*";
-            if is_of_all { options("GET") } else { status(StatusCode::NOT_FOUND, "not-found") }
-        }));
+        .default_service(web::to(nowhere));
+}
+
+async fn nowhere(request: HttpRequest, phase: web::Data<SharedPhase>, way: web::Data<Way>) -> HttpResponse {
+    if *request.method() == Method::OPTIONS && request.path() == "*" {
+        return options("GET");
+    }
+    let of_the_api = routes::not_found(&request, &phase, &way);
+    of_the_api.unwrap_or_else(|| status(StatusCode::NOT_FOUND, "not-found"))
 }
 
 /// What is here, for those who open the printed address in a browser.

@@ -1,5 +1,6 @@
 //! The binary itself, as a process: kills under load, the drain, exit codes and the commands.
 
+mod admins;
 mod folders;
 mod keys;
 mod kills;

@@ -1,0 +1,141 @@
+//! What looks after admins: shared by all of a server.
+
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+
+use passerby_actors::domain::{Entropy, Family, Listing, Rewrite, ServiceTime, ValueKey};
+use passerby_actors::handle::{Error, Handle, OwnChange};
+use serde::de::DeserializeOwned;
+
+use super::audit::{Audit, TRIES};
+use super::fault::Fault;
+use super::record::{Role, Who, decode, encode};
+use super::secret::AccessTokens;
+use super::totp::Seal;
+use crate::config::AdminRules;
+use crate::limits::throttle::{Throttle, Tiers};
+use crate::provider::password::{Cost, PasswordError, Passwords, Pool};
+
+/// Entries of each count of attempts: 100 kB in all.
+const THROTTLE_ENTRIES: usize = 1024;
+/// Passwords of admins that wait to be hashed.
+const PASSWORDS_WAITING: usize = 32;
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asker {
+    /// Who.
+    pub who: Who,
+    /// What they may do.
+    pub role: Role,
+    /// The session, if it is one.
+    pub session: Option<[u8; 32]>,
+}
+
+/// Where a request comes from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The address.
+    pub address: IpAddr,
+    /// The program, as it calls itself.
+    pub agent: String,
+}
+
+/// What looks after admins: their names, sessions and keys, and the log of what they did.
+pub struct Admins {
+    pub(super) passwords: Passwords,
+    pub(super) throttle: Throttle,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) access: AccessTokens,
+    pub(super) seal: Seal,
+    /// SHA-256 of the token in the data folder.
+    pub(super) local: Option<[u8; 32]>,
+    /// What they did.
+    pub audit: Audit,
+}
+
+impl Admins {
+    /// With the folder of the signing keys, and the token of the data folder if there is one.
+    ///
+    /// # Errors
+    /// There is no thread to hash passwords.
+    pub fn new(
+        rules: &AdminRules,
+        cost: Cost,
+        keys_dir: &Path,
+        local: Option<[u8; 32]>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, PasswordError> {
+        let pool = Pool { threads: NonZeroUsize::MIN, waiting: PASSWORDS_WAITING };
+        Ok(Self {
+            passwords: Passwords::start(cost, pool, Arc::clone(&entropy))?,
+            throttle: Throttle::new(Tiers::LOGIN, THROTTLE_ENTRIES, &*entropy),
+            access: AccessTokens::new(&*entropy),
+            seal: Seal::new(keys_dir),
+            entropy,
+            local,
+            audit: Audit::new(rules),
+        })
+    }
+}
+
+/// One of the server's own values as it is stored, and what it says.
+pub(super) struct Seen<T> {
+    bytes: Arc<[u8]>,
+    pub(super) value: T,
+}
+
+impl<T> Seen<T> {
+    /// Demands that it is still the same.
+    pub(super) fn kept(&self, key: ValueKey) -> OwnChange {
+        OwnChange { key, seen: Some(Arc::clone(&self.bytes)), change: Rewrite::Keep }
+    }
+
+    /// Takes it away.
+    pub(super) fn removed(&self, key: ValueKey) -> OwnChange {
+        OwnChange { change: Rewrite::Remove, ..self.kept(key) }
+    }
+
+    /// Puts something in its place.
+    pub(super) fn replaced(&self, key: ValueKey, next: &impl serde::Serialize) -> Result<OwnChange, Fault> {
+        Ok(OwnChange { change: Rewrite::Put(encode(next)?), ..self.kept(key) })
+    }
+}
+
+/// Puts a value where none is.
+pub(super) fn put(key: ValueKey, value: &impl serde::Serialize) -> Result<OwnChange, Fault> {
+    Ok(OwnChange { key, seen: None, change: Rewrite::Put(encode(value)?) })
+}
+
+pub(super) fn load<T: DeserializeOwned>(handle: &Handle, family: Family, key: &[u8]) -> Result<Option<Seen<T>>, Fault> {
+    let Some(bytes) = handle.own_value(family, key) else { return Ok(None) };
+    Ok(Some(Seen { value: decode(&bytes)?, bytes }))
+}
+
+/// All values of a family of which there are few.
+pub(super) fn all<T: DeserializeOwned>(handle: &Handle, family: Family) -> Result<Vec<(ValueKey, Seen<T>)>, Fault> {
+    let listing = Listing { family, after: None, last_first: false, most: usize::MAX };
+    let read = |(key, bytes): (ValueKey, Arc<[u8]>)| Ok((key, Seen { value: decode(&bytes)?, bytes }));
+    handle.own_values(&listing).into_iter().map(read).collect()
+}
+
+/// Tries again while others are faster.
+pub(super) async fn retried<T>(mut attempt: impl AsyncFnMut() -> Result<T, Fault>) -> Result<T, Fault> {
+    for _ in 0..TRIES {
+        match attempt().await {
+            Err(Fault::Moved) => {}
+            other => return other,
+        }
+    }
+    Err(Error::Busy.into())
+}
+
+pub(super) fn now(handle: &Handle) -> ServiceTime {
+    handle.core().store().clock().now()
+}
+
+pub(super) fn wall_ms(handle: &Handle) -> u64 {
+    handle.core().store().clock().wall_ms()
+}

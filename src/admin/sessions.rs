@@ -1,0 +1,253 @@
+//! Sessions of admins and of their keys: how they begin, what shows them, how they end.
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use passerby_actors::domain::{Family, ServiceTime, ValueKey};
+use passerby_actors::handle::{Handle, OwnChange};
+
+use super::admins::{Admins, Asker, Source, all, load, now, put, retried, wall_ms};
+use super::audit::By;
+use super::fault::Fault;
+use super::record::{Account, AdminKey, AdminSession, Outcome, Role, Totp, Who};
+use super::secret::{ACCESS, ID, KEY, LOCAL, SESSION, SecretText, sha256};
+use crate::limits::network::Network;
+use crate::provider::password::{Password, Verdict};
+
+/// How long a session lives that is not used (seconds).
+pub const IDLE_S: u32 = 12 * 3600;
+/// How long a session lives, however much it is used (seconds).
+pub const LONGEST_S: u32 = 7 * 86_400;
+/// Sessions that an admin or a key may have; one more ends the oldest.
+const MOST_OF_ONE: usize = 50;
+/// How old the time of the last use may be that is written down (seconds).
+const USED_GRANULARITY_S: u32 = 600;
+/// Characters of a name or a program that are kept.
+const SHOWN: usize = 64;
+
+/// What the throttle counts attempts under.
+pub(super) const COUNTED_AS: &str = "admin";
+
+fn key_of(hash: &[u8; 32]) -> ValueKey {
+    ValueKey::own(Family::ADMIN_SESSION, *hash)
+}
+
+fn is_live(session: &AdminSession, now: ServiceTime) -> bool {
+    now < session.began.saturating_add(LONGEST_S) && now < session.used.saturating_add(IDLE_S)
+}
+
+/// What ends all sessions of someone.
+pub(super) fn ending(handle: &Handle, of: &Who) -> Result<Vec<OwnChange>, Fault> {
+    let sessions = all::<AdminSession>(handle, Family::ADMIN_SESSION)?;
+    Ok(sessions.into_iter().filter(|(_, seen)| seen.value.of == *of).map(|(key, seen)| seen.removed(key)).collect())
+}
+
+/// What ends the other sessions of whoever asks.
+pub(super) fn ending_others(handle: &Handle, asker: &Asker) -> Result<Vec<OwnChange>, Fault> {
+    let own = asker.session.map(|hash| key_of(&hash));
+    let mut changes = ending(handle, &asker.who)?;
+    changes.retain(|change| Some(&change.key) != own.as_ref());
+    Ok(changes)
+}
+
+impl Admins {
+    /// Who shows this text, and whether it is good. The token of the data folder is taken from this machine alone.
+    ///
+    /// # Errors
+    /// `Ended`: it is nothing that is good here.
+    pub async fn asker(&self, handle: &Handle, token: &str, from: &Source) -> Result<Asker, Fault> {
+        if token.starts_with(LOCAL) {
+            let is_ours = |hash: [u8; 32]| verify_slices_are_equal(&hash, &sha256(token)).is_ok();
+            let is_local = from.address.to_canonical().is_loopback() && self.local.is_some_and(is_ours);
+            return if is_local {
+                Ok(Asker { who: Who::Local, role: Role::Owner, session: None })
+            } else {
+                Err(Fault::Ended)
+            };
+        }
+        if token.starts_with(KEY) {
+            let (id, private) = key_parts(token).ok_or(Fault::Ended)?;
+            let role = key_role(handle, id, Some(private))?.ok_or(Fault::Ended)?;
+            return Ok(Asker { who: Who::Key(id.to_owned()), role, session: None });
+        }
+        let hash = if token.starts_with(ACCESS) {
+            let (session, ends) = self.access.session(token).ok_or(Fault::Ended)?;
+            if now(handle) >= ends {
+                return Err(Fault::Ended);
+            }
+            session
+        } else if token.starts_with(SESSION) {
+            sha256(token)
+        } else {
+            return Err(Fault::Ended);
+        };
+        self.of_session(handle, hash).await
+    }
+
+    async fn of_session(&self, handle: &Handle, hash: [u8; 32]) -> Result<Asker, Fault> {
+        let seen = load::<AdminSession>(handle, Family::ADMIN_SESSION, &hash)?.ok_or(Fault::Ended)?;
+        let now = now(handle);
+        if !is_live(&seen.value, now) {
+            return Err(Fault::Ended);
+        }
+        let role = match &seen.value.of {
+            Who::Admin(name) => {
+                let account = load::<Account>(handle, Family::ADMIN, name.as_bytes())?;
+                account.filter(|seen| !seen.value.disabled).map(|seen| seen.value.role)
+            }
+            Who::Key(id) => key_role(handle, id, None)?,
+            Who::Local => None,
+        };
+        let asker = Asker { who: seen.value.of.clone(), role: role.ok_or(Fault::Ended)?, session: Some(hash) };
+        if now.saturating_sub(seen.value.used) >= USED_GRANULARITY_S {
+            let used = AdminSession { used: now, ..seen.value.clone() };
+            if let Err(error) = handle.change_own(vec![seen.replaced(key_of(&hash), &used)?]).await {
+                tracing::debug!(%error, "the use of an admin's session is not written down: the next use tries again");
+            }
+        }
+        Ok(asker)
+    }
+
+    /// A short-lived token for a session.
+    pub fn access_token(&self, handle: &Handle, session: &[u8; 32]) -> String {
+        self.access.of(session, now(handle))
+    }
+
+    /// Begins a session by a name and its password, and a code where the admin has a second factor.
+    ///
+    /// # Errors
+    /// `Credentials`, also of someone who is disabled, or of a wrong code; `CodeNeeded`; `Throttled`; `Passwords`; `Seal`.
+    pub async fn log_in(
+        &self,
+        handle: &Handle,
+        name: &str,
+        password: Password,
+        code: Option<&str>,
+        from: &Source,
+    ) -> Result<(SecretText, Asker), Fault> {
+        let name = name.to_lowercase();
+        let attempt = self.throttle.admit(Some((COUNTED_AS, &name)), from.address, now(handle))?;
+        let seen = load::<Account>(handle, Family::ADMIN, name.as_bytes())?;
+        let stored = seen.as_ref().map(|seen| seen.value.password.as_str().into());
+        // a name that is not known takes as long
+        let verdict = match self.passwords.verify(password, stored, Network::of(from.address)).await {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                self.throttle.withdraw(attempt);
+                return Err(error.into());
+            }
+        };
+        let seen = seen.filter(|seen| matches!(verdict, Verdict::Right { .. }) && !seen.value.disabled);
+        let Some(seen) = seen else {
+            self.refused(handle, name, from).await?;
+            return Err(Fault::Credentials);
+        };
+        let key = ValueKey::own(Family::ADMIN, name.as_bytes());
+        let of = match (&seen.value.totp, code) {
+            (None, _) => seen.kept(key),
+            (Some(_), None) => {
+                self.throttle.withdraw(attempt);
+                return Err(Fault::CodeNeeded);
+            }
+            (Some(totp), Some(code)) => {
+                let secret = self.seal.open(&name, &totp.sealed)?;
+                let Some(used) = secret.step_of(code, wall_ms(handle) / 1000, totp.used) else {
+                    self.refused(handle, name, from).await?;
+                    return Err(Fault::Credentials);
+                };
+                let totp = Some(Totp { used, ..totp.clone() });
+                seen.replaced(key, &Account { totp, ..seen.value.clone() })?
+            }
+        };
+        self.throttle.succeeded(attempt, now(handle));
+        self.begin(handle, Who::Admin(name), seen.value.role, of, from).await
+    }
+
+    /// Begins a session by an API key.
+    ///
+    /// # Errors
+    /// `Credentials`; `Throttled`.
+    pub async fn log_in_by_key(
+        &self,
+        handle: &Handle,
+        id: &str,
+        private: &str,
+        from: &Source,
+    ) -> Result<(SecretText, Asker), Fault> {
+        let attempt = self.throttle.admit(Some((COUNTED_AS, id)), from.address, now(handle))?;
+        let Some(role) = key_role(handle, id, Some(private))? else {
+            self.refused(handle, format!("key:{id}"), from).await?;
+            return Err(Fault::Credentials);
+        };
+        self.throttle.succeeded(attempt, now(handle));
+        let seen = load::<AdminKey>(handle, Family::ADMIN_KEY, id.as_bytes())?.ok_or(Fault::Credentials)?;
+        let of = seen.kept(ValueKey::own(Family::ADMIN_KEY, id.as_bytes()));
+        self.begin(handle, Who::Key(id.to_owned()), role, of, from).await
+    }
+
+    async fn refused(&self, handle: &Handle, who: String, from: &Source) -> Result<(), Fault> {
+        let who = who.chars().take(SHOWN).collect();
+        let by = By { who, role: None, address: Some(from.address.to_string()) };
+        self.audit.write(handle, &by.did("login", None, Outcome::Refused)).await
+    }
+
+    /// `of`: demands that the account or key is still as it was when it was checked.
+    async fn begin(
+        &self,
+        handle: &Handle,
+        who: Who,
+        role: Role,
+        of: OwnChange,
+        from: &Source,
+    ) -> Result<(SecretText, Asker), Fault> {
+        let secret = SecretText::new(SESSION, &*self.entropy);
+        let (hash, began) = (secret.hash(), now(handle));
+        let agent = from.agent.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
+        let session = AdminSession { of: who.clone(), began, used: began, agent, address: from.address.to_string() };
+        let entry = By::new(&who, role, Some(from.address.to_string())).did("login", None, Outcome::Done);
+        let begun = retried(async || {
+            let mut changes = vec![of.clone(), put(key_of(&hash), &session)?];
+            let mut own = Vec::new();
+            for (key, seen) in all::<AdminSession>(handle, Family::ADMIN_SESSION)? {
+                if !is_live(&seen.value, began) {
+                    changes.push(seen.removed(key));
+                } else if seen.value.of == who {
+                    own.push((key, seen));
+                }
+            }
+            own.sort_by_key(|(_, seen)| seen.value.began);
+            let surplus = (own.len() + 1).saturating_sub(MOST_OF_ONE);
+            changes.extend(own.drain(..surplus).map(|(key, seen)| seen.removed(key)));
+            self.audit.commit(handle, &changes, &entry).await
+        });
+        begun.await?;
+        Ok((secret, Asker { who, role, session: Some(hash) }))
+    }
+
+    /// Ends the session that asks.
+    ///
+    /// # Errors
+    /// `Ended`: it is none.
+    pub async fn log_out(&self, handle: &Handle, asker: &Asker, by: &By) -> Result<(), Fault> {
+        let hash = asker.session.ok_or(Fault::Ended)?;
+        let entry = by.did("logout", None, Outcome::Done);
+        retried(async || {
+            let seen = load::<AdminSession>(handle, Family::ADMIN_SESSION, &hash)?.ok_or(Fault::Ended)?;
+            self.audit.commit(handle, &[seen.removed(key_of(&hash))], &entry).await
+        })
+        .await
+    }
+}
+
+/// The id and the private part of a key's text.
+fn key_parts(token: &str) -> Option<(&str, &str)> {
+    let (id, rest) = token.strip_prefix(KEY)?.split_at_checked(ID)?;
+    Some((id, rest.strip_prefix('_')?))
+}
+
+/// What a key may do that is good, and whose private part this is.
+fn key_role(handle: &Handle, id: &str, private: Option<&str>) -> Result<Option<Role>, Fault> {
+    let Some(seen) = load::<AdminKey>(handle, Family::ADMIN_KEY, id.as_bytes())? else { return Ok(None) };
+    let key = seen.value;
+    let is_right = private.is_none_or(|text| verify_slices_are_equal(&key.hash, &sha256(text)).is_ok());
+    let has_ended = key.ends_ms.is_some_and(|ends_ms| wall_ms(handle) >= ends_ms);
+    Ok((is_right && !has_ended).then_some(key.role))
+}

@@ -1,0 +1,271 @@
+//! A request of the admin API: who asks, whether they may, and what they say.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, Ipv4Addr};
+
+use actix_web::HttpRequest;
+use actix_web::cookie::time::Duration;
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::http::header;
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{Bytes, Payload};
+use passerby_actors::handle::{self, Handle};
+use serde_json::{Map, Value};
+
+use super::phase::{Phase, SharedPhase};
+use super::rule::Rule;
+use crate::admin::{Admins, Asker, By, LONGEST_S, Outcome, Role, Source};
+use crate::http::forwarded::Forwarded;
+use crate::http::problem::Problem;
+use crate::http::{Context, bearer, body, read};
+
+/// The session of a browser over TLS; the prefix binds it to this host.
+const SECURE_COOKIE: &str = "__Host-passerby-admin";
+/// The same without TLS, on this machine.
+const PLAIN_COOKIE: &str = "passerby-admin";
+/// What a script says that was served from here: no form and no page elsewhere can send it.
+const SCRIPT_SAYS: &str = "x-passerby-admin";
+
+/// The worker's way into the core, once there is one.
+#[derive(Default)]
+pub(super) struct Way(RefCell<Option<Context>>);
+
+impl Way {
+    /// The server, unless it is still reading its data.
+    pub(super) fn context(&self, phase: &SharedPhase) -> Option<Context> {
+        let mut found = self.0.borrow_mut();
+        if found.is_none() {
+            let (Phase::Serving(server) | Phase::Draining(server)) = phase.read().clone() else { return None };
+            let handle = Handle::new(server.core.clone(), server.linker.clone());
+            *found = Some(Context { server, handle });
+        }
+        found.clone()
+    }
+}
+
+/// A request of someone who may ask it.
+pub(super) struct Asked {
+    pub(super) request: HttpRequest,
+    pub(super) context: Context,
+    pub(super) source: Source,
+    /// Who asks; none where everyone may.
+    asker: Option<Asker>,
+    body: Bytes,
+}
+
+impl Asked {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// The connection is not private; nobody who is known asks; they may not; the body cannot be read.
+    pub(super) async fn of(
+        request: HttpRequest,
+        payload: Payload,
+        context: Context,
+        rule: &Rule,
+    ) -> Result<Self, Problem> {
+        let body = body::read(&request, &context, payload).await?;
+        is_private(&request, &context)?;
+        let source = Source { address: address_of(&request, &context), agent: text_of(&request, header::USER_AGENT) };
+        let mut asked = Self { request, context, source, asker: None, body };
+        if let Some(needed) = rule.needs {
+            let asker = asked.identified().await?;
+            let has = asker.role;
+            asked.asker = Some(asker);
+            if has < needed {
+                let what = rule.audited.map_or_else(|| format!("{} {}", rule.method, rule.path), str::to_owned);
+                let entry = asked.by()?.did(&what, None, Outcome::Refused);
+                asked.admins().audit.write(&asked.context.handle, &entry).await?;
+                let detail = format!("this needs the role {}, and yours is {}", needed.name(), has.name());
+                return Err(Problem::new(StatusCode::FORBIDDEN, "insufficient-role", detail));
+            }
+        }
+        Ok(asked)
+    }
+
+    /// By a Bearer token, or by the cookie of a page that was served from here.
+    async fn identified(&self) -> Result<Asker, Problem> {
+        let (request, handle) = (&self.request, &self.context.handle);
+        if let Some(token) = bearer(request) {
+            return Ok(self.admins().asker(handle, token, &self.source).await?);
+        }
+        let cookie = self.cookie_name();
+        let Some(cookie) = request.cookie(cookie) else { return Err(Problem::no_token()) };
+        let asker = self.admins().asker(handle, cookie.value(), &self.source).await?;
+        // a cookie is no text that anything else would be good in
+        if asker.session.is_none() {
+            return Err(Problem::no_token());
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            self.must_be_own_page()?;
+        }
+        Ok(asker)
+    }
+
+    /// A change by cookie comes from a page that was served from here, and a login that sets one (CSRF).
+    ///
+    /// # Errors
+    /// It does not say so.
+    pub(super) fn must_be_own_page(&self) -> Result<(), Problem> {
+        let said = |name: &str| self.request.headers().get(name).and_then(|value| value.to_str().ok());
+        let is_same_site = match (said("sec-fetch-site"), said("origin")) {
+            (Some(site), _) => site == "same-origin",
+            (None, Some(origin)) => {
+                let Forwarded { scheme, host, .. } = self.forwarded();
+                host.is_some_and(|host| origin.eq_ignore_ascii_case(&format!("{scheme}://{host}")))
+            }
+            (None, None) => false,
+        };
+        if is_same_site && said(SCRIPT_SAYS) == Some("1") { Ok(()) } else { Err(Problem::cross_site()) }
+    }
+
+    fn forwarded(&self) -> Forwarded {
+        Forwarded::of(&self.request, &self.context.server.settings.trusted_proxies)
+    }
+
+    fn cookie_name(&self) -> &'static str {
+        if self.forwarded().scheme == "https" { SECURE_COOKIE } else { PLAIN_COOKIE }
+    }
+
+    /// The cookie of a session; without one, that it is over.
+    pub(super) fn cookie(&self, secret: Option<&str>) -> Cookie<'static> {
+        let name = self.cookie_name();
+        let age = if secret.is_some() { Duration::seconds(LONGEST_S.into()) } else { Duration::ZERO };
+        Cookie::build(name, secret.unwrap_or_default().to_owned())
+            .path("/")
+            .secure(name == SECURE_COOKIE)
+            .http_only(true)
+            .same_site(SameSite::Strict)
+            .max_age(age)
+            .finish()
+    }
+
+    pub(super) fn admins(&self) -> &Admins {
+        &self.context.server.admins
+    }
+
+    pub(super) fn handle(&self) -> &Handle {
+        &self.context.handle
+    }
+
+    /// Who asks.
+    ///
+    /// # Errors
+    /// Nobody has to, here.
+    pub(super) fn asker(&self) -> Result<&Asker, Problem> {
+        self.asker.as_ref().ok_or_else(Problem::no_token)
+    }
+
+    /// Who asks, as the audit log names them.
+    ///
+    /// # Errors
+    /// As [`asker`](Self::asker).
+    pub(super) fn by(&self) -> Result<By, Problem> {
+        let asker = self.asker()?;
+        Ok(By::new(&asker.who, asker.role, Some(self.source.address.to_string())))
+    }
+
+    /// A parameter of the path.
+    pub(super) fn parameter(&self, name: &str) -> &str {
+        self.request.match_info().get(name).unwrap_or_default()
+    }
+
+    /// The fields of the body: none but these.
+    ///
+    /// # Errors
+    /// The body cannot be read, or has others.
+    pub(super) fn fields(&self, known: &[&str]) -> Result<Map<String, Value>, Problem> {
+        read::of(&self.request, &self.body, &[known])
+    }
+
+    /// The fields of the body, and any others, as App Services takes them.
+    ///
+    /// # Errors
+    /// The body cannot be read.
+    pub(super) fn loose_fields(&self) -> Result<Map<String, Value>, Problem> {
+        Ok(body::fields_of(&self.body)?)
+    }
+
+    /// Writes into the audit log what became of an action, before it is answered.
+    ///
+    /// # Errors
+    /// The action's own; it could not be written.
+    pub(super) async fn audited<T>(
+        &self,
+        what: &str,
+        whom: &str,
+        (before, after): (Option<Value>, Option<Value>),
+        result: Result<T, handle::Error>,
+    ) -> Result<T, Problem> {
+        let outcome = match &result {
+            Ok(_) => Outcome::Done,
+            Err(handle::Error::OutcomeUnknown) => Outcome::Unknown,
+            Err(_) => return Ok(result?),
+        };
+        let mut entry = self.by()?.did(what, Some(whom), outcome);
+        (entry.before, entry.after) = (before, after);
+        self.admins().audit.write(self.handle(), &entry).await?;
+        Ok(result?)
+    }
+}
+
+/// A text in the fields.
+///
+/// # Errors
+/// It is not there, or is none.
+pub(super) fn text<'a>(fields: &'a Map<String, Value>, name: &str) -> Result<&'a str, Problem> {
+    fields.get(name).and_then(Value::as_str).ok_or_else(|| Problem::missing_field(name))
+}
+
+/// A role in the fields.
+///
+/// # Errors
+/// It is none.
+pub(super) fn role(value: &Value) -> Result<Role, Problem> {
+    let role = value.as_str().and_then(Role::named);
+    role.ok_or_else(|| Problem::bad_field("role must be \"read\", \"operate\" or \"owner\""))
+}
+
+/// Where a request comes from. What a trusted proxy says; of a command beside it, which says nothing, its own.
+fn address_of(request: &HttpRequest, context: &Context) -> IpAddr {
+    let told = Forwarded::of(request, &context.server.settings.trusted_proxies).client;
+    told.or_else(|| request.peer_addr().map(|peer| peer.ip())).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
+fn text_of(request: &HttpRequest, name: header::HeaderName) -> String {
+    request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+/// Passwords and tokens go over this machine, over TLS, or where the operator says so.
+fn is_private(request: &HttpRequest, context: &Context) -> Result<(), Problem> {
+    let settings = &context.server.settings;
+    let (peer, scheme) = (request.peer_addr(), Forwarded::of(request, &settings.trusted_proxies).scheme);
+    if may_be_read_by_nobody(peer.map(|peer| peer.ip()), scheme, settings.admin_insecure) {
+        return Ok(());
+    }
+    let detail =
+        "the admin API is served to this machine, over TLS by a proxy in trusted_proxies, or with admin_insecure";
+    Err(Problem::new(StatusCode::FORBIDDEN, "insecure-listener", detail))
+}
+
+fn may_be_read_by_nobody(peer: Option<IpAddr>, scheme: &str, insecure: bool) -> bool {
+    insecure || scheme == "https" || peer.is_some_and(|peer| peer.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S42: passwords of admins are not for the network to read.
+    #[test]
+    fn another_machine_is_answered_over_tls_or_where_the_operator_says_so() {
+        let answered = |peer: &str, scheme, insecure| may_be_read_by_nobody(peer.parse().ok(), scheme, insecure);
+        for near in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert!(answered(near, "http", false), "{near}");
+        }
+        for far in ["192.0.2.1", "10.0.0.7", "2001:db8::1", "0.0.0.0", "unknown"] {
+            assert!(!answered(far, "http", false), "{far}");
+            assert!(answered(far, "https", false) && answered(far, "http", true), "{far}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The table of the admin API's endpoints: each with the role that it needs and what the audit log calls it.
+
+use std::rc::Rc;
+
+use actix_web::http::Method;
+use futures_util::future::{FutureExt as _, LocalBoxFuture};
+
+use super::asked::Asked;
+use super::rule::Rule;
+use crate::admin::Role;
+use crate::http::problem::Answer;
+
+/// What an endpoint does.
+pub(super) type Run = Rc<dyn Fn(Asked) -> LocalBoxFuture<'static, Answer>>;
+
+/// An endpoint and what it does.
+pub(super) struct Row {
+    pub(super) rule: Rule,
+    pub(super) run: Run,
+}
+
+/// A row that everyone may ask for, or those who have this role.
+pub(super) fn row<F, Answered>(
+    what: &'static str,
+    needs: Option<Role>,
+    audited: impl Into<Option<&'static str>>,
+    run: F,
+) -> Row
+where
+    F: Fn(Asked) -> Answered + 'static,
+    Answered: Future<Output = Answer> + 'static,
+{
+    let (method, path) = what.split_once(' ').unwrap_or(("GET", what));
+    let method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::GET);
+    let rule = Rule { method, path, needs, audited: audited.into() };
+    Row { rule, run: Rc::new(move |asked| run(asked).boxed_local()) }
+}

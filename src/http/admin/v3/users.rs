@@ -1,0 +1,163 @@
+//! Users: one, its devices, disabled and enabled, logged out, deleted; and whose an access token is.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use passerby_actors::domain::{Cause, DeviceId, Flags, Refusal, SessionId, UserId, UserState};
+use passerby_actors::handle;
+use serde_json::{Map, Value, json};
+
+use super::apps::must_be_this;
+use crate::admin::Role;
+use crate::http::admin::asked::{Asked, text};
+use crate::http::admin::table::{Row, row};
+use crate::http::problem::{Answer, Problem};
+use crate::http::{Context, identities, json, within_time};
+use crate::provider::ANON_USER;
+use crate::token::TokenError;
+
+pub(super) fn rows() -> Vec<Row> {
+    let (read, operate) = (Some(Role::Read), Some(Role::Operate));
+    vec![
+        row("GET /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}", read, None, get),
+        row("GET /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}/devices", read, None, devices),
+        row("POST /api/admin/v3.0/groups/{group}/apps/{app}/users/verify_token", read, None, verify_token),
+        row("DELETE /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}", operate, "user.delete", delete),
+        row("PUT /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}/logout", operate, "user.logout", log_out),
+        row("PUT /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}/enable", operate, "user.enable", enable),
+        row("PUT /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}/disable", operate, "user.disable", disable),
+    ]
+}
+
+/// A user as App Services shows one to admins.
+pub(super) fn shown(context: &Context, user: &UserState) -> Value {
+    let (tokens, clock) = (&context.server.tokens, context.server.clock());
+    let identity = |kind: &str, id: String, data: Option<Value>| {
+        let mut shown = json!({ "id": id, "provider_type": kind, "provider_id": tokens.provider_id(kind) });
+        if let Some(data) = data {
+            shown["provider_data"] = data;
+        }
+        shown
+    };
+    let was_anonymous = !user.record.flags.has(Flags::BORN_LASTING);
+    let mut data = Map::new();
+    let mut shown = Vec::new();
+    if was_anonymous {
+        shown.push(identity(ANON_USER, user.id.anonymous_identity(), None));
+    }
+    for known in user.identities() {
+        let told = serde_json::from_str::<Map<String, Value>>(&known.data).ok();
+        data.extend(told.clone().into_iter().flatten());
+        shown.push(identity(identities::sdk_type(known), identities::shown_id(known), told.map(Value::from)));
+    }
+    json!({
+        "_id": user.id.to_string(),
+        "identities": shown,
+        "type": "normal",
+        "creation_date": user.created_ms() / 1000,
+        "last_authentication_date": clock.to_wall_s(user.record.last_seen).max(created_s(user)),
+        "disabled": user.record.flags.has(Flags::DISABLED),
+        "data": data,
+    })
+}
+
+fn created_s(user: &UserState) -> i64 {
+    i64::try_from(user.created_ms() / 1000).unwrap_or(i64::MAX)
+}
+
+fn not_found() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "user-not-found", "user not found")
+}
+
+/// The user that the path names.
+fn named(asked: &Asked) -> Result<UserState, Problem> {
+    must_be_this(asked)?;
+    let id = UserId::parse(asked.parameter("user")).map_err(|_| not_found())?;
+    asked.handle().load(&id).ok_or_else(not_found)
+}
+
+async fn get(asked: Asked) -> Answer {
+    Ok(json(StatusCode::OK, &shown(&asked.context, &named(&asked)?)))
+}
+
+/// One for each session: App Services named devices by their sessions' device ids.
+async fn devices(asked: Asked) -> Answer {
+    let user = named(&asked)?;
+    let clock = asked.context.server.clock();
+    let sessions = user.sessions();
+    let sessions = sessions.iter().filter(|session| session.device != DeviceId::default());
+    let device = |session: &passerby_actors::domain::Session| json!({ "_id": session.device.to_string(), "last_used": clock.to_wall_s(session.seen) });
+    Ok(json(StatusCode::OK, &sessions.map(device).collect::<Vec<_>>()))
+}
+
+/// Whose a client's access token is. One that has expired is told so in a text, as there.
+async fn verify_token(asked: Asked) -> Answer {
+    must_be_this(&asked)?;
+    let fields = asked.loose_fields()?;
+    let server = &asked.context.server;
+    let invalid = || Problem::unauthorized("invalid-session", "invalid session");
+    let access = match server.tokens.verify_access(text(&fields, "token")?, server.wall_s()) {
+        Ok(access) => access,
+        Err(TokenError::Expired) => return Ok(json(StatusCode::OK, &"token expired")),
+        Err(_) => return Err(invalid()),
+    };
+    let user = asked.handle().load(&access.user).ok_or_else(invalid)?;
+    let is_its = |number: u32| SessionId::derive(&user.id, number) == access.session;
+    let live = user.sessions().into_iter().find(|session| is_its(session.number) && session.epoch == access.epoch);
+    if live.is_none() || user.record.flags.has(Flags::DISABLED) {
+        return Err(invalid());
+    }
+    let body = json!({
+        "sub": user.id.to_string(),
+        "exp": access.expires_at_s,
+        "iat": access.issued_at_s,
+        "iss": access.session.to_string(),
+        "domain_id": server.tokens.domain_id(),
+        "device_id": access.device.to_string(),
+    });
+    Ok(json(StatusCode::OK, &body))
+}
+
+/// What became of an operation on a user who was there when it began.
+async fn done(
+    asked: &Asked,
+    what: &str,
+    user: &UserId,
+    told: (Option<Value>, Option<Value>),
+    operation: impl Future<Output = Result<(), handle::Error>>,
+) -> Answer {
+    let result = within_time(&asked.context, operation).await;
+    if result == Err(handle::Error::Refused(Refusal::Gone)) {
+        return Err(not_found());
+    }
+    asked.audited(what, &user.to_string(), told, result).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn disabled(on: bool) -> Option<Value> {
+    Some(json!({ "disabled": on }))
+}
+
+async fn delete(asked: Asked) -> Answer {
+    let user = named(&asked)?;
+    let before = json!({ "identities": user.identities().len(), "sessions": user.sessions().len() });
+    let operation = asked.handle().delete(&user.id, Cause::DeletedByAdmin);
+    done(&asked, "user.delete", &user.id, (Some(before), None), operation).await
+}
+
+async fn log_out(asked: Asked) -> Answer {
+    let user = named(&asked)?;
+    let before = json!({ "sessions": user.sessions().len() });
+    done(&asked, "user.logout", &user.id, (Some(before), None), asked.handle().end_all(&user.id)).await
+}
+
+async fn enable(asked: Asked) -> Answer {
+    let user = named(&asked)?;
+    let told = (disabled(user.record.flags.has(Flags::DISABLED)), disabled(false));
+    done(&asked, "user.enable", &user.id, told, asked.handle().enable(&user.id)).await
+}
+
+async fn disable(asked: Asked) -> Answer {
+    let user = named(&asked)?;
+    let told = (disabled(user.record.flags.has(Flags::DISABLED)), disabled(true));
+    done(&asked, "user.disable", &user.id, told, asked.handle().disable(&user.id)).await
+}

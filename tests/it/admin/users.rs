@@ -1,0 +1,138 @@
+//! Users by the admin API of App Services, with the bodies and errors that its scripts know.
+
+use passerby::admin::Role;
+use serde_json::{Value, json};
+
+use super::{PASSWORD, app, ask, create, token};
+use crate::world::{Answer, PROFILE, REFRESH, World};
+
+#[track_caller]
+fn assert_error(answer: &Answer, status: u16, code: &str, text: &str) {
+    let body = answer.json();
+    assert_eq!(
+        (answer.status, &body["error_code"], &body["error"]),
+        (status, &json!(code), &json!(text)),
+        "{answer:?}"
+    );
+}
+
+#[actix_web::test]
+async fn scripts_of_app_services_log_in_and_find_the_one_app() {
+    World::new()
+        .serve(async |server| {
+            create(server, "ada", Role::Owner).await;
+            let login = async |body: Value| {
+                let what = "POST /api/admin/v3.0/auth/providers/local-userpass/login";
+                ask(server, what).body(body.to_string()).send().await
+            };
+            let wrong = login(json!({ "username": "ada", "password": "wrong" })).await;
+            assert_error(&wrong, 401, "InvalidPassword", "invalid username/password");
+            let what = "POST /api/admin/v3.0/auth/providers/mongodb-cloud/login";
+            let wrong = ask(server, what).body(r#"{"username":"abcdefgh","apiKey":"x"}"#).send().await;
+            assert_error(&wrong, 401, "InvalidPassword", "invalid API key");
+            // with a field that core-test sends
+            let session = login(json!({ "username": "ada", "password": PASSWORD, "provider": "userpass" })).await;
+            assert_eq!(session.status, 200, "{session:?}");
+            let session = session.json();
+            let text = |key: &str| session[key].as_str().unwrap().to_owned();
+            for id in ["user_id", "device_id"] {
+                assert_eq!(text(id).len(), 24);
+            }
+            let (access, refresh) = (text("access_token"), text("refresh_token"));
+            let get =
+                async |path: &str| ask(server, &format!("GET /api/admin/v3.0{path}")).bearer(&access).send().await;
+            let providers = ask(server, "GET /api/admin/v3.0/auth/providers").send().await.json();
+            let names: Vec<_> = providers.as_array().unwrap().iter().map(|provider| provider["type"].clone()).collect();
+            assert_eq!(names, ["local-userpass", "mongodb-cloud"]);
+            let profile = get("/auth/profile").await.json();
+            let group = profile["roles"][0]["group_id"].as_str().unwrap().to_owned();
+            assert_eq!((&profile["user_id"], &profile["type"]), (&session["user_id"], &json!("normal")));
+            let apps = get(&format!("/groups/{group}/apps?product=atlas")).await.json();
+            assert_eq!(apps.as_array().unwrap().len(), 1);
+            assert_eq!(apps[0]["client_app_id"], "passerby");
+            let id = apps[0]["_id"].as_str().unwrap();
+            assert_eq!(get(&format!("/groups/{group}/apps/{id}")).await.json()["_id"], apps[0]["_id"]);
+            assert_eq!(get(&format!("/groups/{group}/apps/passerby")).await.json()["error_code"], "AppNotFound");
+            assert_eq!(get("/groups/0123456789abcdef01234567/apps").await.json()["error_code"], "GroupNotFound");
+
+            // an access token is good for half an hour, and a refresh token gives the next
+            let again = async |token: &str, method: &str| {
+                ask(server, &format!("{method} /api/admin/v3.0/auth/session")).bearer(token).send().await
+            };
+            let dead = "invalid session: failed to find refresh token";
+            assert_error(&again(&access, "POST").await, 401, "InvalidSession", dead);
+            server.clock.advance_s(30 * 60);
+            assert_eq!(get("/auth/profile").await.status, 401);
+            let next = again(&refresh, "POST").await;
+            assert_eq!(next.status, 201);
+            let next = next.json()["access_token"].as_str().unwrap().to_owned();
+            let me = async || ask(server, "GET /api/admin/v3.0/auth/profile").bearer(&next).send().await.status;
+            assert_eq!(me().await, 200);
+            assert_eq!(again(&refresh, "DELETE").await.status, 204);
+            assert_eq!(me().await, 401, "the access token goes with its session");
+            assert_eq!(again(&refresh, "POST").await.status, 401);
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn scripts_of_app_services_see_disable_enable_log_out_and_delete_users() {
+    World::new()
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Operate).await;
+            let users = format!("{}/users", app(server));
+            let send = async |what: &str, path: &str, body: &str| {
+                ask(server, &format!("{what} {users}{path}")).bearer(&ada).body(body.to_owned()).send().await
+            };
+            let user = server.log_in().await;
+            let of = |rest: &str| format!("/{}{rest}", user.user);
+            let shown = send("GET", &of(""), "").await.json();
+            let expected = json!({
+                "_id": user.user,
+                "identities": shown["identities"],
+                "type": "normal",
+                "creation_date": shown["creation_date"],
+                "last_authentication_date": shown["last_authentication_date"],
+                "disabled": false,
+                "data": {},
+            });
+            assert_eq!(shown, expected);
+            assert_eq!(shown["identities"][0]["provider_type"], "anon-user");
+            assert_eq!(shown["creation_date"], server.server.wall_s());
+            assert!(shown["last_authentication_date"].as_u64() >= shown["creation_date"].as_u64());
+
+            for (what, path) in [("GET", "/636aba021728b6c1c03db7f9"), ("DELETE", "/x"), ("PUT", "/x/disable")] {
+                assert_error(&send(what, path, "").await, 404, "UserNotFound", "user not found");
+            }
+            let profile = async || server.call(PROFILE).bearer(&user.access).send().await;
+            assert_eq!(send("PUT", &of("/disable"), "").await.status, 204);
+            profile().await.assert_client_error(401, Some("InvalidSession"), "invalid session: user disabled");
+            assert_eq!(send("GET", &of(""), "").await.json()["disabled"], true);
+            assert_eq!(send("PUT", &of("/enable"), "").await.status, 204);
+            assert_eq!(profile().await.status, 200);
+
+            // whose a token is
+            let verify =
+                async |token: &str| send("POST", "/verify_token", &json!({ "token": token }).to_string()).await;
+            let verified = verify(&user.access).await.json();
+            assert_eq!(
+                (&verified["sub"], &verified["domain_id"]),
+                (&json!(user.user), &json!(server.server.tokens.domain_id()))
+            );
+            assert_eq!(verified["exp"].as_u64().unwrap() - verified["iat"].as_u64().unwrap(), 1800);
+            assert_error(&verify("x").await, 401, "InvalidSession", "invalid session");
+            server.clock.advance_s(1800);
+            let late = verify(&user.access).await;
+            assert_eq!((late.status, late.json()), (200, json!("token expired")));
+            let fresh = server.call(REFRESH).bearer(&user.refresh).send().await;
+            let fresh = fresh.json()["access_token"].as_str().unwrap().to_owned();
+            assert!(send("GET", &of("/devices"), "").await.json().is_array());
+            assert_eq!(send("PUT", &of("/logout"), "").await.status, 204);
+            assert_error(&verify(&fresh).await, 401, "InvalidSession", "invalid session");
+
+            let user = server.log_in().await;
+            assert_eq!(send("DELETE", &format!("/{}", user.user), "").await.status, 204);
+            assert!(!server.has_record(&user.user));
+        })
+        .await;
+}
