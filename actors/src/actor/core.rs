@@ -9,8 +9,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Error;
 use super::event;
+use super::job::LastJob;
 use super::messages::Address;
 use crate::domain::{Entropy, IdForm, Operation, Policy, Refusal, UserId, ValueKey};
+use crate::listing::Lists;
 use crate::registry::Directory;
 use crate::store::{Committed, CompletionQueue, Health, Reader, Store, Told, Wakes};
 
@@ -72,6 +74,8 @@ pub type BeforeOperation = Arc<dyn Fn(&UserId, &Operation) + Send + Sync>;
 
 /// What all workers of a server share.
 pub struct Core {
+    // before the store: the last of its threads' parts in the store goes here, and not on such a thread
+    pub(crate) listing: Lists,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) policy: Policy,
     pub(crate) limits: Limits,
@@ -80,6 +84,7 @@ pub struct Core {
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) stats: ActorStats,
     pub(crate) before_operation: Option<BeforeOperation>,
+    pub(crate) last_job: LastJob,
     queues: RwLock<Vec<Option<Arc<CompletionQueue>>>>,
     incarnations: AtomicU64,
     /// When the server started, Unix time in milliseconds.
@@ -99,6 +104,7 @@ impl Core {
     ) -> Arc<Self> {
         let started_ms = store.clock().wall_ms();
         let core = Arc::new(Self {
+            listing: Lists::new(Arc::clone(&store), policy.window_s),
             store,
             policy,
             limits,
@@ -107,6 +113,7 @@ impl Core {
             permits: Arc::new(Semaphore::new(limits.permits)),
             stats: ActorStats::default(),
             before_operation,
+            last_job: LastJob::default(),
             queues: RwLock::default(),
             incarnations: AtomicU64::new(0),
             started_ms,
@@ -160,6 +167,11 @@ impl Core {
     /// How many users are live.
     pub fn live_users(&self) -> usize {
         self.directory.len()
+    }
+
+    /// Whether there is an index of users now: somebody has asked for users a while ago.
+    pub fn has_user_index(&self) -> bool {
+        self.listing.is_there()
     }
 
     /// A permit for one stateful operation.

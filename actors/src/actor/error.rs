@@ -1,6 +1,7 @@
 //! Why an operation was not done.
 
 use crate::domain::Refusal;
+use crate::listing::Unanswered;
 
 /// Why an operation was not done. Only [`Error::Refused`] says that an identity is dead; the rest are the server's trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +39,15 @@ pub enum Error {
     /// A defect of this server, which its log tells of.
     #[error("the server has made a mistake")]
     Internal,
+}
+
+impl From<Unanswered> for Error {
+    fn from(why: Unanswered) -> Self {
+        match why {
+            Unanswered::Busy => Self::Overloaded,
+            Unanswered::Ended => Self::Stopping,
+        }
+    }
 }
 
 impl Error {

@@ -30,17 +30,18 @@ impl Event {
     /// The line for a change, unless no one would see it.
     fn of(change: &Committed) -> Option<Self> {
         let Committed { position, cause, user, changed, note, .. } = change;
+        let nothing = Note::default();
+        let note = note.as_deref().unwrap_or(&nothing);
         let is_seen = if is_of_a_name(*cause) {
             true
-        } else if is_everyday(*cause) {
+        } else if is_quiet(*cause, note.reason) {
             user.is_some() && tracing::enabled!(target: TARGET, Level::DEBUG)
         } else {
             // what was swept has none, and is logged in sum
             user.is_some()
         };
-        let nothing = Note::default();
         is_seen.then(|| {
-            let Note { into, provider, reason, .. } = note.as_deref().unwrap_or(&nothing).clone();
+            let Note { into, provider, reason, .. } = note.clone();
             let gone = changed.iter().any(|changed| changed.gone && Some(changed.id) == *user).then_some(true);
             Self { seq: position.seq, cause: *cause, user: *user, gone, into, provider, reason }
         })
@@ -48,6 +49,7 @@ impl Event {
 
     fn log(self) {
         let Self { seq, cause, user, gone, into, provider, reason } = self;
+        let is_quiet = is_quiet(cause, reason);
         let (user, into, name) = (user.map(display), into.map(display), cause.name());
         let (provider, reason) = (provider.as_deref(), reason.map(Reason::name));
         match cause {
@@ -55,7 +57,7 @@ impl Event {
             cause if is_of_a_name(cause) => {
                 info!(target: TARGET, user, cause = name, provider, seq, "credential changed")
             }
-            cause if is_everyday(cause) => {
+            _ if is_quiet => {
                 debug!(target: TARGET, user, cause = name, gone, provider, reason, seq, "user changed");
             }
             Cause::ReuseDetected => {
@@ -66,19 +68,20 @@ impl Event {
     }
 }
 
-/// What readers do all day.
-fn is_everyday(cause: Cause) -> bool {
-    matches!(
-        cause,
-        Cause::Created
-            | Cause::Refreshed
-            | Cause::LoggedOut
-            | Cause::DeletedByUser
-            | Cause::Expired
-            | Cause::SessionSeen
-            | Cause::Counted
-            | Cause::Edited
-    )
+/// What readers do all day, and what is logged in sum because it happens to many at once.
+fn is_quiet(cause: Cause, reason: Option<Reason>) -> bool {
+    reason == Some(Reason::Bulk)
+        || matches!(
+            cause,
+            Cause::Created
+                | Cause::Refreshed
+                | Cause::LoggedOut
+                | Cause::DeletedByUser
+                | Cause::Expired
+                | Cause::SessionSeen
+                | Cause::Counted
+                | Cause::Edited
+        )
 }
 
 /// What happens to a name and its password.

@@ -114,6 +114,33 @@ impl Extension {
         self.identities.iter().map(|identity| identity.key.clone()).chain(keys).collect()
     }
 
+    /// Shows the provider of each identity in what [`encode`](Self::encode) wrote, and [`API_KEY`] if there are keys, without
+    /// decoding all of it.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn providers(bytes: &[u8], mut see: impl FnMut(&str)) -> Result<(), DecodeError> {
+        let mut input = Reader(bytes);
+        if input.u8()? != FORMAT {
+            return Err(DecodeError);
+        }
+        while !input.0.is_empty() {
+            let tag = input.u16()?;
+            let mut section = Reader(input.bytes()?);
+            match tag {
+                tag::IDENTITIES => {
+                    while !section.0.is_empty() {
+                        see(std::str::from_utf8(section.bytes()?).map_err(|_| DecodeError)?);
+                        let (_external, _linked) = (section.bytes()?, section.u32()?);
+                    }
+                }
+                tag::API_KEYS if !section.0.is_empty() => see(API_KEY),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// A format byte, then sections in ascending order of tag: tag u16, length u32, bytes; all big-endian.
     pub fn encode(&self) -> Box<[u8]> {
         let mut sections: BTreeMap<u16, Box<[u8]>> = self.unknown.clone();

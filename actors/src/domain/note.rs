@@ -33,6 +33,8 @@ pub enum Reason {
     OtherSession,
     /// The account was given back to its owner: the password was reset by e-mail.
     Recovered,
+    /// An administrator changed many users at once.
+    Bulk,
 }
 
 impl Reason {
@@ -43,6 +45,7 @@ impl Reason {
             Self::EndedAll => "ended-all",
             Self::OtherSession => "other-session",
             Self::Recovered => "recovered",
+            Self::Bulk => "bulk",
         }
     }
 }

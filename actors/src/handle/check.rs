@@ -145,7 +145,12 @@ impl Handle {
         match store.touch(user, policy.window_s, policy.touch_granularity_s) {
             Touched::Gone => Err(Refusal::Gone),
             Touched::Recent => Ok(0),
-            Touched::Raised(at) => Ok(returned(record, extended, at, policy)),
+            Touched::Raised(at) => {
+                if record.is_unused() {
+                    self.core().listing.came_back(*user);
+                }
+                Ok(returned(record, extended, at, policy))
+            }
         }
     }
 

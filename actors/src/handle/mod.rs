@@ -6,6 +6,7 @@ mod linking;
 mod own;
 mod read;
 mod socket;
+mod users;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -18,8 +19,10 @@ use actix::{Actor as _, Addr};
 pub use self::check::Live;
 pub use self::own::{Changes, OwnChange};
 pub use self::socket::Attachment;
+pub use self::users::FoundBy;
 pub use crate::actor::{Error, LoggedIn};
 pub use crate::domain::IdForm;
+pub use crate::listing::{MOST_LOOKED_AT, UserCounts, UserFilter, UserPage, UserQuery};
 
 use crate::actor::{Core, LinkerHandle, Proposer, Router, Supervisor, pass_on};
 use crate::domain::{

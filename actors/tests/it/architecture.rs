@@ -9,6 +9,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         &[
             "crate::registry",
             "crate::store",
+            "crate::listing",
             "crate::actor",
             "crate::handle",
             "crate::system",
@@ -17,8 +18,12 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "std::time",
         ],
     ),
-    ("registry", &["crate::store", "crate::actor", "crate::handle", "crate::system", "crate::testkit"]),
-    ("store", &["crate::actor", "crate::handle", "crate::system", "crate::testkit"]),
+    (
+        "registry",
+        &["crate::store", "crate::listing", "crate::actor", "crate::handle", "crate::system", "crate::testkit"],
+    ),
+    ("store", &["crate::listing", "crate::actor", "crate::handle", "crate::system", "crate::testkit"]),
+    ("listing", &["crate::registry", "crate::actor", "crate::handle", "crate::system", "crate::testkit"]),
     ("actor", &["crate::handle", "crate::system", "crate::testkit"]),
     ("handle", &["crate::system", "crate::testkit"]),
     ("system.rs", &["crate::testkit"]),

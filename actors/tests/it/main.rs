@@ -11,6 +11,7 @@
 mod actors;
 mod architecture;
 mod bounds;
+mod bulk;
 mod conformance;
 mod crash;
 mod documents;
@@ -19,6 +20,7 @@ mod failpoints;
 mod failures;
 mod feed;
 mod linking;
+mod listing;
 mod load;
 mod merging;
 mod model;

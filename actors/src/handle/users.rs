@@ -1,0 +1,132 @@
+//! Users listed, counted and found: an operator's questions.
+
+use super::Handle;
+use crate::actor::{Bulk, BulkAction, BulkJob, BulkUnderWay, Error};
+use crate::domain::{Credential, IdentityKey, SessionId, UserId, UserState};
+use crate::listing::{Held, Index, UserCounts, UserFilter, UserPage, UserQuery};
+
+/// By what a user was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FoundBy {
+    /// The user's id.
+    Id,
+    /// The id of a user who became part of this one.
+    Alias,
+    /// The id of the user's anonymous identity.
+    AnonymousIdentity,
+    /// The id of an identity at its provider.
+    Identity,
+    /// The name that the user logs in with.
+    Name,
+    /// The id of a session or an API key.
+    SessionOrKey,
+    /// The e-mail address that a provider tells.
+    Email,
+}
+
+/// How many letters of the user's id the id of an anonymous identity begins with.
+const ID_DIGITS: usize = 24;
+
+impl Handle {
+    async fn ask_listing<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Index) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        Ok(self.core().listing.ask(question).await?)
+    }
+
+    /// One page of users. The first question in a while waits until the index is built: a second or two for ten million users.
+    ///
+    /// # Errors
+    /// `Overloaded`: too many ask. `Stopping`.
+    pub async fn users(&self, query: UserQuery) -> Result<UserPage, Error> {
+        self.ask_listing(move |index| index.page(&query)).await
+    }
+
+    /// How many users there are of each kind.
+    ///
+    /// # Errors
+    /// As [`users`](Self::users).
+    pub async fn user_counts(&self) -> Result<UserCounts, Error> {
+        self.ask_listing(|index| index.counts()).await
+    }
+
+    /// How many users a filter takes, in so far as the index tells: `seen` is left out, and only fewer fit.
+    ///
+    /// # Errors
+    /// As [`users`](Self::users).
+    pub async fn count_users(&self, filter: UserFilter) -> Result<usize, Error> {
+        self.ask_listing(move |index| index.count(&filter)).await
+    }
+
+    /// Users whom a text names outright: by an id, or as an identity or the name at one of these providers. Costs the same however
+    /// many users there are. Each is answered once, by what comes first in [`FoundBy`].
+    pub fn find(&self, text: &str, providers: &[&str]) -> Vec<(UserId, FoundBy)> {
+        let store = &self.core().store;
+        let mut found = Vec::new();
+        if let Ok(id) = UserId::parse(text) {
+            found.extend(store.record(&id).map(|_| (id, FoundBy::Id)));
+            found.extend(store.survivor(&id).map(|survivor| (survivor, FoundBy::Alias)));
+        }
+        // the id of an anonymous identity begins with that of a user in the App Services form
+        if let Some(id) = text.get(..ID_DIGITS).and_then(|digits| UserId::parse(digits).ok())
+            && id.anonymous_identity() == text
+            && store.record(&id).is_some()
+        {
+            found.push((id, FoundBy::AnonymousIdentity));
+        }
+        for provider in providers {
+            let identity = IdentityKey { provider: (*provider).into(), external: text.into() };
+            found.extend(store.resolve(&identity).map(|owner| (owner, FoundBy::Identity)));
+        }
+        found.extend(store.resolve(&Credential::identity(text)).map(|owner| (owner, FoundBy::Name)));
+        let mut seen = Vec::new();
+        found.retain(|(id, _)| {
+            !seen.contains(id) && store.record(id).is_some() && {
+                seen.push(*id);
+                true
+            }
+        });
+        found
+    }
+
+    /// Begins to do this to all users who fit and are there now, at a pace at which others' requests hardly notice it. A dry run only
+    /// counts what would be done. It ends with this process, and is not taken up again after a restart.
+    ///
+    /// # Errors
+    /// [`BulkUnderWay`]: there is one at a time.
+    pub fn begin_bulk(
+        &self,
+        action: BulkAction,
+        filter: UserFilter,
+        is_dry_run: bool,
+    ) -> Result<BulkJob, BulkUnderWay> {
+        self.core().begin_bulk(action, filter, is_dry_run)
+    }
+
+    /// The bulk job that was begun last, as far as it has come.
+    pub fn bulk(&self) -> Option<Bulk> {
+        self.core().last_job.look()
+    }
+
+    /// Lets the bulk job of this number end after the users whose change is under way. Answers whether it was.
+    pub fn stop_bulk(&self, number: u64) -> bool {
+        self.core().last_job.stop(number)
+    }
+
+    /// The first user who has a session or an API key of this id, or an identity with this e-mail address; and which of them it is. The
+    /// first such question reads every user: a few seconds for ten million, for which other lists wait too.
+    ///
+    /// # Errors
+    /// As [`users`](Self::users).
+    pub async fn find_holder(&self, text: &str) -> Result<Option<(UserState, FoundBy)>, Error> {
+        let (held, by) = match SessionId::parse(text) {
+            // an API key's has the same form
+            Ok(id) => (Held::Id(id.0), FoundBy::SessionOrKey),
+            Err(_) if text.contains('@') => (Held::Email(text.into()), FoundBy::Email),
+            Err(_) => return Ok(None),
+        };
+        let found = self.ask_listing(move |index| index.find(&held)).await?;
+        Ok(found.map(|user| (user, by)))
+    }
+}

@@ -1,0 +1,67 @@
+//! What users can be filtered by, and whether one fits.
+
+use std::ops::Range;
+
+use super::order::{Key, first_of};
+use super::word::{DISABLED, DOCUMENT, LASTING, OF_THE_RECORD, OTHER_PROVIDER, Providers, UNUSED, Wanted, of_record};
+use crate::domain::{Extension, Record, ServiceTime, UserId};
+use crate::store::Store;
+
+/// Which users are meant: those of whom all of it is true. The default means all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UserFilter {
+    /// Anonymous users, or accounts.
+    pub anonymous: Option<bool>,
+    /// Users who are disabled, or who are not.
+    pub disabled: Option<bool>,
+    /// Users who were created and never came back, or others.
+    pub unused: Option<bool>,
+    /// Users with a document, or without.
+    pub document: Option<bool>,
+    /// Users with an identity of this provider; of [`API_KEY`](crate::domain::API_KEY), users with a key.
+    pub provider: Option<Box<str>>,
+    /// Users whose ids were given out at this time: Unix time in milliseconds, the end excluded.
+    pub created: Option<Range<u64>>,
+    /// Users who were last seen at this time, the end excluded.
+    pub seen: Option<Range<ServiceTime>>,
+}
+
+impl UserFilter {
+    /// The words of those who may fit; `None` if nobody does.
+    pub(super) fn wanted(&self, providers: &Providers) -> Option<Wanted> {
+        let mut wanted = Wanted::default();
+        let is_account = self.anonymous.map(|anonymous| !anonymous);
+        for (bit, on) in
+            [(LASTING, is_account), (DISABLED, self.disabled), (UNUSED, self.unused), (DOCUMENT, self.document)]
+        {
+            if let Some(on) = on {
+                wanted = wanted.and(bit, on)?;
+            }
+        }
+        if let Some(provider) = &self.provider {
+            wanted = wanted.and(providers.wanted(provider)?, true)?;
+        }
+        Some(wanted)
+    }
+
+    /// The keys of those who may fit.
+    pub(super) fn keys(&self) -> Range<Option<Key>> {
+        let key = |at: Option<u64>| at.map(first_of);
+        let created = self.created.as_ref();
+        key(created.map(|created| created.start))..key(created.map(|created| created.end))
+    }
+
+    /// Whether a user whose word is wanted fits as the user is now.
+    pub(super) fn fits(&self, wanted: Wanted, store: &dyn Store, id: &UserId, record: &Record) -> bool {
+        let (word, mask) = (of_record(record), wanted.mask & OF_THE_RECORD);
+        word & mask == wanted.bits & mask
+            && self.seen.as_ref().is_none_or(|seen| seen.contains(&record.last_seen))
+            && (wanted.mask & OTHER_PROVIDER == 0 || self.has_provider(store, id))
+    }
+
+    fn has_provider(&self, store: &dyn Store, id: &UserId) -> bool {
+        let mut found = false;
+        let see = |name: &str| found |= Some(name) == self.provider.as_deref();
+        store.extension(id).is_some_and(|bytes| Extension::providers(&bytes, see).is_ok()) && found
+    }
+}

@@ -1,0 +1,190 @@
+//! The index itself: built from the store's pages, kept up to date by reading again who changed, and asked for pages and counts.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::filter::UserFilter;
+use super::names::{Held, Names, hint};
+use super::order::{Order, first_of, key};
+use super::word::{DISABLED, DOCUMENT, LASTING, OTHER_PROVIDER, Providers, UNUSED, Wanted, has_document, of_record};
+use crate::domain::{Family, UserId, UserState};
+use crate::store::Store;
+
+/// A page looks at so many users at most: what the index does not tell is read from each.
+pub const MOST_LOOKED_AT: usize = 10_000;
+
+/// So few names are kept whatever the number of users.
+const NAMES_AT_LEAST: usize = 1 << 20;
+
+/// What is asked for a page.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UserQuery {
+    /// Which users.
+    pub filter: UserFilter,
+    /// Those who were created last come first.
+    pub newest_first: bool,
+    /// Users who come after this one, who need not be there any more: [`UserPage::next`] of the page before.
+    pub after: Option<UserId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Users in the order of their ids' creation. Whoever is there from the first page to the last and fits all the time is on exactly
+/// one page.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UserPage {
+    /// The users, as they are now. Those whose deadline has passed are left out.
+    pub users: Vec<UserState>,
+    /// After whom the next page goes on; none if there are no more. There may be more users after a page that is not full: one looks
+    /// at [`MOST_LOOKED_AT`] at most.
+    pub next: Option<UserId>,
+    /// How many users were looked at.
+    pub looked_at: usize,
+}
+
+/// How many users there are of each kind, until they are swept those too whose deadline has passed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UserCounts {
+    /// All.
+    pub users: usize,
+    /// Without an identity.
+    pub anonymous: usize,
+    /// Accounts.
+    pub accounts: usize,
+    /// Disabled.
+    pub disabled: usize,
+    /// Created, and never came back.
+    pub unused: usize,
+    /// With a document.
+    pub documents: usize,
+    /// With an identity of a provider, or an API key, by the provider's name.
+    pub providers: Vec<(Box<str>, usize)>,
+    /// With an identity of a provider that is not among them.
+    pub other_providers: usize,
+}
+
+/// Every user's place and word.
+pub(crate) struct Index {
+    store: Arc<dyn Store>,
+    window_s: u32,
+    order: Order,
+    providers: Providers,
+    /// once somebody has looked for one
+    names: Option<Names>,
+}
+
+impl Index {
+    /// Reads every user, page by page; `None` if `is_ended` says so meanwhile. Who changes meanwhile has to be read again.
+    pub(super) fn build(store: Arc<dyn Store>, window_s: u32, is_ended: &dyn Fn() -> bool) -> Option<Self> {
+        let (mut providers, pages) = (Providers::default(), store.pages());
+        let known = store.users();
+        // before anything is locked; some come while it is read
+        let mut users = Vec::with_capacity(known + known / 16 + 1024);
+        for page in 0..pages {
+            if is_ended() {
+                return None;
+            }
+            let first = users.len();
+            store.see_users(page, &mut |id, record| users.push((*id, of_record(record))));
+            for (id, word) in users[first..].iter_mut().filter(|(_, word)| word & LASTING != 0) {
+                *word |= store.extension(id).map_or(0, |bytes| providers.of_extension(&bytes));
+            }
+        }
+        let mut order = Order::of(users);
+        for page in 0..pages {
+            if store.keys(Family::DOCUMENT) == 0 || is_ended() {
+                break;
+            }
+            let mut owners = Vec::new();
+            store.see_values(page, &mut |key, bytes| {
+                if key.family == Family::DOCUMENT && has_document(bytes) {
+                    owners.extend((*key.key).try_into().map(UserId::from_bytes));
+                }
+            });
+            owners.iter().for_each(|owner| order.raise(owner, DOCUMENT));
+        }
+        Some(Self { store, window_s, order, providers, names: None })
+    }
+
+    /// Reads users again who changed, in whichever way and however often.
+    pub(super) fn read_again(&mut self, mut changed: Vec<UserId>) {
+        changed.sort_unstable_by_key(key);
+        changed.dedup();
+        for id in changed {
+            let word = self.providers.word_of(&*self.store, &id);
+            self.order.set(&id, word);
+            if let Some(names) = &mut self.names
+                && let Some(user) = self.store.load(&id)
+            {
+                names.add(&user);
+            }
+        }
+        // more are of users who are gone than of those who are there: they are read anew when somebody looks for one
+        let most = self.order.tally().count(Wanted::default()).saturating_mul(4) + NAMES_AT_LEAST;
+        self.names.take_if(|names| names.len() > most);
+    }
+
+    /// The first user who has this. The first such question reads every user.
+    pub(crate) fn find(&mut self, held: &Held) -> Option<UserState> {
+        let (store, now) = (&*self.store, self.store.clock().now());
+        let names = self.names.get_or_insert_with(|| Names::build(store));
+        names.hints(held).into_iter().find_map(|(second, end)| {
+            let mut found = None;
+            let ms = u64::from(second) * 1000;
+            let keys = Some(first_of(ms))..Some(first_of(ms + 1000));
+            self.order.walk(Wanted::default(), &keys, (None, false), &mut |id| {
+                if hint(id) == (second, end) {
+                    found =
+                        store.load(id).filter(|user| !user.record.is_expired(now, self.window_s) && held.is_of(user));
+                }
+                if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            found
+        })
+    }
+
+    /// One page.
+    pub(crate) fn page(&self, query: &UserQuery) -> UserPage {
+        let UserQuery { filter, newest_first, after, limit } = query;
+        let (mut page, mut last) = (UserPage::default(), None);
+        let Some(wanted) = filter.wanted(&self.providers) else { return page };
+        let (store, now) = (&*self.store, self.store.clock().now());
+        self.order.walk(wanted, &filter.keys(), (after.as_ref(), *newest_first), &mut |id| {
+            // only one more than there is room for tells that there is a next page
+            if page.users.len() >= *limit || page.looked_at >= MOST_LOOKED_AT {
+                page.next = last;
+                return ControlFlow::Break(());
+            }
+            page.looked_at += 1;
+            last = Some(*id);
+            let fits = store.record(id).is_some_and(|record| {
+                !record.is_expired(now, self.window_s) && filter.fits(wanted, store, id, &record)
+            });
+            if fits {
+                page.users.extend(store.load(id));
+            }
+            ControlFlow::Continue(())
+        });
+        page
+    }
+
+    /// How many users fit, in so far as the index tells: without `seen`, which only fewer fit.
+    pub(crate) fn count(&self, filter: &UserFilter) -> usize {
+        filter.wanted(&self.providers).map_or(0, |wanted| self.order.count(wanted, &filter.keys()))
+    }
+
+    /// How many users there are of each kind.
+    pub(crate) fn counts(&self) -> UserCounts {
+        let count = |bit, on| Wanted::default().and(bit, on).map_or(0, |wanted| self.order.tally().count(wanted));
+        UserCounts {
+            users: self.order.tally().count(Wanted::default()),
+            anonymous: count(LASTING, false),
+            accounts: count(LASTING, true),
+            disabled: count(DISABLED, true),
+            unused: count(UNUSED, true),
+            documents: count(DOCUMENT, true),
+            providers: self.providers.named().map(|(name, bit)| (name.into(), count(bit, true))).collect(),
+            other_providers: count(OTHER_PROVIDER, true),
+        }
+    }
+}

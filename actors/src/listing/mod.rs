@@ -1,0 +1,159 @@
+//! Users in the order of their creation, filtered and counted: an index that is built when somebody asks, kept up to date by the feed,
+//! and let go when nobody has asked for a while. At rest it takes nothing.
+//!
+//! It lives on a thread of its own, which answers what is asked: neither a worker nor the writer waits for it, and nothing is locked
+//! but a queue, for a moment.
+
+mod filter;
+mod inbox;
+mod index;
+mod names;
+mod order;
+mod word;
+
+pub use self::filter::UserFilter;
+pub use self::index::{MOST_LOOKED_AT, UserCounts, UserPage, UserQuery};
+
+pub(crate) use self::inbox::Unanswered;
+pub(crate) use self::index::Index;
+pub(crate) use self::names::Held;
+
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use self::inbox::{Ask, Inbox, Work};
+use crate::domain::UserId;
+use crate::store::Store;
+
+/// The way to the index of one store.
+pub(crate) struct Lists {
+    store: Arc<dyn Store>,
+    window_s: u32,
+    running: Mutex<Option<Running>>,
+}
+
+/// A thread that has the index.
+struct Running {
+    inbox: Arc<Inbox>,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(store: &Arc<dyn Store>, window_s: u32) -> std::io::Result<Self> {
+        let inbox = Arc::new(Inbox::new(store.clock().now()));
+        // before anything is read: whoever changes from now on is read again
+        let reader: Weak<Inbox> = Arc::downgrade(&inbox);
+        store.feed().add(reader);
+        let (for_index, work) = (Arc::clone(store), Arc::clone(&inbox));
+        let thread = std::thread::Builder::new().name("listing".to_owned());
+        let thread = thread.spawn(move || serve(for_index, window_s, &work))?;
+        Ok(Self { inbox, thread })
+    }
+
+    /// Ends the thread and waits for it: it has a part in the store.
+    fn end(self) {
+        self.inbox.close();
+        if self.thread.join().is_err() {
+            tracing::error!("the index of users died");
+        }
+    }
+}
+
+impl Lists {
+    /// Of a store, in which anonymous users expire after so many seconds.
+    pub(crate) fn new(store: Arc<dyn Store>, window_s: u32) -> Self {
+        Self { store, window_s, running: Mutex::new(None) }
+    }
+
+    /// Asks the index, which is built first if it is not there.
+    ///
+    /// # Errors
+    /// See [`Unanswered`].
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Index) -> T + Send + 'static,
+    ) -> Result<T, Unanswered> {
+        let (answer, answered) = oneshot::channel();
+        // whoever asked may have gone away
+        self.send(Box::new(move |index| drop(answer.send(question(index)))))?;
+        answered.await.map_err(|_| Unanswered::Ended)
+    }
+
+    fn send(&self, ask: Ask) -> Result<(), Unanswered> {
+        let mut running = self.running.lock();
+        let ask = match &*running {
+            Some(there) => match there.inbox.ask(ask) {
+                Ok(()) => return Ok(()),
+                Err((_, Unanswered::Busy)) => return Err(Unanswered::Busy),
+                Err((ask, Unanswered::Ended)) => ask,
+            },
+            None => ask,
+        };
+        if let Some(ended) = running.take() {
+            ended.end();
+        }
+        let started = Running::start(&self.store, self.window_s).map_err(|error| {
+            tracing::error!(%error, "there is no thread for the index of users");
+            Unanswered::Ended
+        })?;
+        let sent = started.inbox.ask(ask).map_err(|(_, why)| why);
+        *running = Some(started);
+        sent
+    }
+
+    /// A user came back, of which the feed does not tell.
+    pub(crate) fn came_back(&self, user: UserId) {
+        if let Some(running) = &*self.running.lock() {
+            running.inbox.note(&[user]);
+        }
+    }
+
+    /// Whether there is an index now, or what is left of one.
+    pub(crate) fn is_there(&self) -> bool {
+        self.running.lock().as_ref().is_some_and(|running| !running.thread.is_finished())
+    }
+}
+
+impl Drop for Lists {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.lock().take() {
+            running.end();
+        }
+    }
+}
+
+/// Also a thread that dies takes nothing any more.
+struct Closing<'a>(&'a Inbox);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// The thread's life: builds the index for the first who asks, and ends when nobody has asked for a while.
+fn serve(store: Arc<dyn Store>, window_s: u32, inbox: &Inbox) {
+    let (_closing, mut index) = (Closing(inbox), None);
+    while let Some(Work { asks, changed, is_behind }) = inbox.work(|| store.clock().now()) {
+        if is_behind {
+            tracing::warn!("the index of users fell behind, and is built again when somebody asks");
+            index = None;
+        }
+        if let Some(index) = &mut index {
+            Index::read_again(index, changed);
+            asks.into_iter().for_each(|ask| ask(index));
+        } else if !asks.is_empty() {
+            let began_us = store.clock().monotonic_us();
+            index = Index::build(Arc::clone(&store), window_s, &|| inbox.is_closed());
+            let took_ms = store.clock().monotonic_us().saturating_sub(began_us) / 1000;
+            if index.is_some() {
+                tracing::info!(users = store.users(), took_ms, "the index of users is built");
+            }
+            // who changed while it was built is read again first
+            inbox.put_back(asks);
+        }
+    }
+}
