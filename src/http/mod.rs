@@ -32,6 +32,7 @@ mod socket;
 mod time;
 mod v1;
 mod verify;
+mod whole_user;
 
 pub(crate) use self::auth::{Scope, authenticate, by_bearer, user_of};
 pub(crate) use self::bearer::bearer;

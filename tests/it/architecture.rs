@@ -7,7 +7,7 @@ use std::path::Path;
 /// what describes them, the application.
 const HTTP_ORDER: &[&[&str]] = &[
     &["connection.rs", "fields.rs", "forwarded.rs", "plain.rs", "preconditions.rs", "schemas", "time.rs"],
-    &["context.rs", "identities.rs"],
+    &["context.rs", "identities.rs", "whole_user.rs"],
     &["charge.rs"],
     &["bearer.rs", "body.rs", "meters.rs", "reader"],
     &["endpoint.rs"],

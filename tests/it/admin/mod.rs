@@ -1,6 +1,7 @@
 //! The admin API: who may ask what, and what is written down of it.
 
 mod audit;
+mod lists;
 mod sessions;
 mod users;
 
@@ -55,7 +56,8 @@ pub(crate) fn app(server: &TestServer) -> String {
 fn filled(server: &TestServer, rule: &Rule, user: &str) -> String {
     let tokens = &server.server.tokens;
     let path = rule.path.replace("{group}", tokens.domain_id()).replace("{app}", &tokens.provider_id("app"));
-    let path = path.replace("{user}", user).replace("{name}", "nobody").replace("{id}", "abcdefgh");
+    let path =
+        path.replace("{user}", user).replace("{name}", "nobody").replace("{id}", "abcdefgh").replace("{number}", "1");
     assert!(!path.contains('{'), "{path}");
     format!("{} {path}", rule.method)
 }

@@ -1,9 +1,9 @@
-//! Users: one, its devices, disabled and enabled, logged out, deleted; and whose an access token is.
+//! Users: a page of them, one, its devices, disabled and enabled, logged out, deleted; and whose an access token is.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use passerby_actors::domain::{Cause, DeviceId, Flags, Refusal, SessionId, UserId, UserState};
-use passerby_actors::handle;
+use passerby_actors::handle::{self, UserFilter, UserQuery};
 use serde_json::{Map, Value, json};
 
 use super::apps::must_be_this;
@@ -11,13 +11,18 @@ use crate::admin::Role;
 use crate::http::admin::asked::{Asked, text};
 use crate::http::admin::table::{Row, row};
 use crate::http::problem::{Answer, Problem};
+use crate::http::read::of_query;
 use crate::http::{Context, identities, json, within_time};
 use crate::provider::ANON_USER;
 use crate::token::TokenError;
 
+/// Users of a page.
+const PAGE: usize = 50;
+
 pub(super) fn rows() -> Vec<Row> {
     let (read, operate) = (Some(Role::Read), Some(Role::Operate));
     vec![
+        row("GET /api/admin/v3.0/groups/{group}/apps/{app}/users", read, None, list),
         row("GET /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}", read, None, get),
         row("GET /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}/devices", read, None, devices),
         row("POST /api/admin/v3.0/groups/{group}/apps/{app}/users/verify_token", read, None, verify_token),
@@ -73,6 +78,70 @@ fn named(asked: &Asked) -> Result<UserState, Problem> {
     must_be_this(asked)?;
     let id = UserId::parse(asked.parameter("user")).map_err(|_| not_found())?;
     asked.handle().load(&id).ok_or_else(not_found)
+}
+
+/// At most 50, those who were created first before the others: `after` a user, `desc`ending, with a `status` (`enabled` or
+/// `disabled`), of one of the `provider_types`.
+async fn list(asked: Asked) -> Answer {
+    must_be_this(&asked)?;
+    let query = of_query(&asked.request, &["after", "sort", "desc", "status", "provider_types"])?;
+    let given = |name: &str| query.get(name).and_then(Value::as_str);
+    let bad = |detail: &str| Problem::new(StatusCode::BAD_REQUEST, "bad-query", detail);
+    let after = given("after").map(UserId::parse).transpose().map_err(|_| bad("after must be a user id"))?;
+    if given("sort").is_some_and(|by| by != "_id") {
+        return Err(bad("users are sorted by _id"));
+    }
+    let disabled = match given("status") {
+        None => None,
+        Some("enabled") => Some(false),
+        Some("disabled") => Some(true),
+        Some(_) => return Err(bad("status must be enabled or disabled")),
+    };
+    let newest_first = given("desc") == Some("true");
+    let any = UserFilter { disabled, ..UserFilter::default() };
+    let filters: Vec<_> = match given("provider_types") {
+        None => vec![any],
+        Some(names) => names.split(',').map(|name| of_provider(any.clone(), name)).collect(),
+    };
+    // each provider's first users, of which the first of all are the page
+    let mut users = Vec::new();
+    for filter in filters {
+        users.extend(first(&asked, filter, newest_first, after).await?);
+    }
+    users.sort_by_key(|user| (user.id.created_ms(), user.id));
+    users.dedup_by_key(|user| user.id);
+    if newest_first {
+        users.reverse();
+    }
+    users.truncate(PAGE);
+    Ok(json(StatusCode::OK, &users.iter().map(|user| shown(&asked.context, user)).collect::<Vec<_>>()))
+}
+
+fn of_provider(filter: UserFilter, name: &str) -> UserFilter {
+    // who has linked something is shown with that
+    if name == ANON_USER {
+        return UserFilter { anonymous: Some(true), ..filter };
+    }
+    UserFilter { provider: Some(name.into()), ..filter }
+}
+
+/// One page, however many users have to be looked at for it.
+async fn first(
+    asked: &Asked,
+    filter: UserFilter,
+    newest_first: bool,
+    mut after: Option<UserId>,
+) -> Result<Vec<UserState>, handle::Error> {
+    let mut users = Vec::new();
+    loop {
+        let query = UserQuery { filter: filter.clone(), newest_first, after, limit: PAGE - users.len() };
+        let page = asked.handle().users(query).await?;
+        users.extend(page.users);
+        if users.len() >= PAGE || page.next.is_none() {
+            return Ok(users);
+        }
+        after = page.next;
+    }
 }
 
 async fn get(asked: Asked) -> Answer {

@@ -1,0 +1,176 @@
+//! Lists of users, searches and bulk jobs of the admin API.
+
+use passerby::admin::Role;
+use passerby_actors::domain::{SessionId, UserId};
+use serde_json::{Value, json};
+
+use super::{app, ask, audit, token};
+use crate::world::{Answer, PROFILE, TestServer, World};
+
+async fn get(server: &TestServer, token: &str, path: &str) -> Answer {
+    ask(server, &format!("GET /v1/admin{path}")).bearer(token).send().await
+}
+
+fn ids(answer: &Answer) -> Vec<String> {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let users = answer.json()["users"].clone();
+    users.as_array().unwrap().iter().map(|user| user["user_id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[actix_web::test]
+async fn users_are_listed_page_by_page_with_filters_and_counts() {
+    World::new()
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Operate).await;
+            let mut users = Vec::new();
+            for _ in 0..5 {
+                users.push(server.log_in().await.user);
+                server.clock.advance_s(60);
+            }
+            server.handle().disable(&UserId::parse(&users[1]).unwrap()).await.unwrap();
+
+            let first = get(server, &ada, "/users?limit=3&order=oldest").await;
+            assert_eq!(ids(&first), users[..3]);
+            let next = first.json()["next"].as_str().unwrap().to_owned();
+            let second = get(server, &ada, &format!("/users?limit=3&order=oldest&after={next}")).await;
+            assert_eq!((ids(&second), &second.json()["next"]), (users[3..].to_vec(), &Value::Null));
+            assert_eq!(ids(&get(server, &ada, "/users?limit=1").await), users[4..], "the newest comes first");
+            assert_eq!(ids(&get(server, &ada, "/users?disabled=true").await), users[1..2]);
+            assert_eq!(ids(&get(server, &ada, "/users?anonymous=false").await).len(), 0);
+            let created = first.json()["users"][2]["created"].as_str().unwrap().to_owned();
+            for (field, expected) in [("created", 2), ("seen", 2)] {
+                let until = get(server, &ada, &format!("/users?{field}_until={created}")).await;
+                assert_eq!(ids(&until).len(), expected, "{field}");
+                let from = get(server, &ada, &format!("/users?{field}_from={created}")).await;
+                assert_eq!(ids(&from).len(), 5 - expected, "{field}");
+            }
+            let counts = get(server, &ada, "/users/counts").await.json();
+            let some = ["users", "anonymous", "accounts", "disabled"].map(|name| counts[name].as_u64().unwrap());
+            assert_eq!(some, [5, 5, 0, 1]);
+
+            let one = get(server, &ada, &format!("/users/{}", users[1])).await.json();
+            assert_eq!((&one["disabled"], &one["anonymous"]), (&json!(true), &json!(true)));
+            assert_eq!(one["sessions"].as_array().unwrap().len(), 1);
+            get(server, &ada, "/users/636aba021728b6c1c03db7f9").await.assert_problem(404, "user-not-found");
+            for bad in ["order=best", "after=x", "limit=0", "limit=501", "never=true"] {
+                get(server, &ada, &format!("/users?{bad}")).await.assert_problem(400, "bad-query");
+            }
+            for bad in ["disabled=1", "created_from=yesterday"] {
+                get(server, &ada, &format!("/users?{bad}")).await.assert_problem(400, "bad-field");
+            }
+
+            // and as the scripts of App Services ask
+            let of_scripts = async |query: &str| {
+                let what = format!("GET {}/users{query}", app(server));
+                let answer = ask(server, &what).bearer(&ada).send().await;
+                assert_eq!(answer.status, 200, "{answer:?}");
+                let users = answer.json();
+                users
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|user| user["_id"].as_str().unwrap().to_owned())
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(of_scripts("").await, users);
+            assert_eq!(of_scripts(&format!("?after={}&sort=_id", users[2])).await, users[3..]);
+            assert_eq!(of_scripts("?sort=_id&desc=true").await, users.iter().rev().cloned().collect::<Vec<_>>());
+            assert_eq!(of_scripts("?status=disabled").await, users[1..2]);
+            assert_eq!(of_scripts("?provider_types=anon-user").await, users);
+            assert_eq!(of_scripts("?provider_types=local-userpass,custom-token").await.len(), 0);
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn a_user_is_found_by_whatever_is_pasted() {
+    World::new()
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Read).await;
+            let (user, other) = (server.log_in().await, server.log_in_v1().await);
+            let find = async |text: &str| {
+                let body = json!({ "text": text }).to_string();
+                let answer = ask(server, "POST /v1/admin/users/find").bearer(&ada).body(body).send().await;
+                assert_eq!(answer.status, 200, "{answer:?}");
+                let users = answer.json()["users"].clone();
+                let users = users.as_array().unwrap().iter();
+                let text = |value: &Value| value.as_str().unwrap().to_owned();
+                users.map(|user| (text(&user["user_id"]), text(&user["found_by"]))).collect::<Vec<_>>()
+            };
+            let id = UserId::parse(&user.user).unwrap();
+            for (text, by) in [
+                (user.user.clone(), "user-id"),
+                (format!("  {}\n", user.user), "user-id"),
+                (user.access.clone(), "access-token"),
+                (user.refresh.clone(), "refresh-token"),
+                (id.anonymous_identity(), "identity"),
+                (SessionId::derive(&id, 1).to_string(), "session-or-key"),
+            ] {
+                assert_eq!(find(&text).await, [(user.user.clone(), by.to_owned())], "{by}");
+            }
+            assert_eq!(find(&other.access).await, [(other.user.clone(), "access-token".to_owned())]);
+            // a token whose time is over still says whose it was
+            server.clock.advance_s(1801);
+            assert_eq!(find(&user.access).await.len(), 1);
+            for text in ["nobody", "nobody@example.com", "636aba021728b6c1c03db7f9", "a.b.c"] {
+                assert_eq!(find(text).await, [], "{text}");
+            }
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn a_bulk_job_says_what_it_would_do_does_it_and_is_written_down() {
+    World::new()
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Operate).await;
+            let user = server.log_in().await;
+            server.log_in().await;
+            get(server, &ada, "/bulk").await.assert_problem(404, "no-bulk-job");
+            let begin =
+                async |body: Value| ask(server, "POST /v1/admin/bulk").bearer(&ada).body(body.to_string()).send().await;
+            let done = async |body: Value| {
+                let begun = begin(body).await;
+                assert_eq!(begun.status, 202, "{begun:?}");
+                loop {
+                    let progress = get(server, &ada, "/bulk").await.json();
+                    if progress["state"] != "running" {
+                        assert_eq!((&progress["state"], &progress["error"]), (&json!("done"), &Value::Null));
+                        break progress["users"].clone();
+                    }
+                }
+            };
+            let filter = json!({ "anonymous": true });
+            let users = json!({ "matched": 2, "changed": 2, "removed": 0, "unchanged": 0, "busy": 0 });
+            assert_eq!(done(json!({ "action": "disable", "filter": filter, "dry_run": true })).await, users);
+            assert_eq!(server.call(PROFILE).bearer(&user.access).send().await.status, 200, "a dry run");
+            assert_eq!(done(json!({ "action": "disable", "filter": filter })).await, users);
+            assert_eq!(server.call(PROFILE).bearer(&user.access).send().await.status, 401);
+            let users = json!({ "matched": 2, "changed": 0, "removed": 2, "unchanged": 0, "busy": 0 });
+            assert_eq!(done(json!({ "action": "delete", "filter": {} })).await, users);
+            assert!(!server.has_record(&user.user));
+
+            for (body, code) in [
+                (json!({ "action": "delete" }), "bad-field"),
+                (json!({ "action": "delete", "filter": [] }), "bad-field"),
+                (json!({ "action": "delete", "filter": { "disable": true } }), "bad-field"),
+                (json!({ "action": "explode", "filter": {} }), "bad-field"),
+                (json!({ "action": "delete", "filter": {}, "dry_run": 1 }), "bad-field"),
+            ] {
+                begin(body).await.assert_problem(400, code);
+            }
+            let stop = ask(server, "POST /v1/admin/bulk/1/stop").bearer(&ada).send().await;
+            stop.assert_problem(404, "no-bulk-job");
+
+            // who began it stands in the log before anything is done, and how it ended after it
+            let ends = async || audit(server, &ada, "&what=bulk.end").await;
+            while ends().await.len() < 3 {}
+            let last = &ends().await[0];
+            assert_eq!((&last["who"], &last["whom"]), (&json!("ada"), &json!("3")));
+            assert_eq!(last["after"]["users"]["removed"], 2);
+            let begun = audit(server, &ada, "&what=bulk.begin").await;
+            assert_eq!(begun.len(), 3);
+            assert_eq!(begun[0]["after"], json!({ "action": "delete", "filter": {}, "dry_run": false }));
+        })
+        .await;
+}
