@@ -15,11 +15,16 @@ use super::record::{Role, Who, decode, encode};
 use super::secret::AccessTokens;
 use super::totp::Seal;
 use crate::config::AdminRules;
-use crate::limits::throttle::{Throttle, Tiers};
+use crate::limits::throttle::{Throttle, Throttled, Tier, Tiers};
 use crate::provider::password::{Cost, PasswordError, Passwords, Pool};
 
 /// Entries of each count of attempts: 100 kB in all.
 const THROTTLE_ENTRIES: usize = 1024;
+/// Of refusals that cost a guesser nothing, and each of which is written down: of a wrong key, and for want of a role.
+const REFUSALS: Tiers = {
+    let tier = Tier { free: 100, forgive_s: 36, longest_wait_s: 300 };
+    Tiers { pair: tier, prefix: tier, identity: tier }
+};
 /// Passwords of admins that wait to be hashed.
 const PASSWORDS_WAITING: usize = 32;
 
@@ -47,6 +52,7 @@ pub struct Source {
 pub struct Admins {
     pub(super) passwords: Passwords,
     pub(super) throttle: Throttle,
+    refusals: Throttle,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) access: AccessTokens,
     pub(super) seal: Seal,
@@ -72,12 +78,21 @@ impl Admins {
         Ok(Self {
             passwords: Passwords::start(cost, pool, Arc::clone(&entropy))?,
             throttle: Throttle::new(Tiers::LOGIN, THROTTLE_ENTRIES, &*entropy),
+            refusals: Throttle::new(REFUSALS, THROTTLE_ENTRIES, &*entropy),
             access: AccessTokens::new(&*entropy),
             seal: Seal::new(keys_dir),
             entropy,
             local,
             audit: Audit::new(rules),
         })
+    }
+
+    /// Counts a refusal against whoever causes it.
+    ///
+    /// # Errors
+    /// They caused too many; this one is not to be written down.
+    pub fn count_refusal(&self, handle: &Handle, of: &str, from: &Source) -> Result<(), Throttled> {
+        self.refusals.admit(Some(("refused", of)), from.address, now(handle)).map(drop)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The audit log: who did what, to whom, from where, when, and what became of it. Kept in the store, the newest for so long.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use passerby_actors::domain::{Family, Listing, Rewrite, ValueKey};
@@ -11,8 +13,10 @@ use crate::config::AdminRules;
 
 /// How often a change is tried again when others were faster.
 pub(super) const TRIES: usize = 8;
-/// Entries that are dropped with each that is written, at most: more than one, so that a lowered bound is reached.
-const DROPPED: usize = 8;
+/// Entries that are dropped with each that is written, at most: of many that are written at the same time, one drops for all.
+const DROPPED: usize = 64;
+/// The share of the bound that entries of what was refused have (one part in so many), besides.
+const REFUSED_SHARE: usize = 10;
 /// Entries that are looked at for one page.
 const LOOKED_AT: usize = 20_000;
 const AT_ONCE: usize = 500;
@@ -81,7 +85,14 @@ pub struct Page {
     pub next: Option<Box<[u8]>>,
 }
 
-/// The audit log.
+/// An action that has begun. Until it is told what became of it, its entry says that this is not known.
+pub struct Begun {
+    entry: Entry,
+    key: ValueKey,
+    bytes: Arc<[u8]>,
+}
+
+/// The audit log. What was refused is apart from what was done, with a bound of its own: it drops nothing but its like.
 pub struct Audit {
     written: AtomicU32,
     keep_ms: u64,
@@ -95,21 +106,21 @@ impl Audit {
         Self { written: AtomicU32::new(0), keep_ms, most: rules.audit_max }
     }
 
-    /// What writes an entry, and drops the oldest that are too old or too many.
-    fn changes(&self, handle: &Handle, entry: &Entry) -> Result<Vec<OwnChange>, Fault> {
-        let now_ms = handle.core().store().clock().wall_ms();
-        let count = self.written.fetch_add(1, Ordering::Relaxed);
-        let key = [&now_ms.to_be_bytes()[..], &count.to_be_bytes()].concat();
-        let put = Rewrite::Put(encode(entry)?);
-        let mut changes = vec![OwnChange { key: ValueKey::own(Family::AUDIT, key), seen: None, change: put }];
-        let surplus = (handle.own_count(Family::AUDIT) + 1).saturating_sub(self.most);
-        let oldest = Listing { family: Family::AUDIT, after: None, last_first: false, most: DROPPED };
-        for (place, (key, seen)) in handle.own_values(&oldest).into_iter().enumerate() {
-            if place < surplus || self.is_over(&key.key, now_ms) {
-                changes.push(OwnChange { key, seen: Some(seen), change: Rewrite::Remove });
-            }
+    /// Where entries of this outcome are, and how many may be there.
+    fn log_of(&self, outcome: Outcome) -> (Family, usize) {
+        match outcome {
+            Outcome::Refused => (Family::AUDIT_REFUSED, self.most / REFUSED_SHARE),
+            Outcome::Done | Outcome::Unknown => (Family::AUDIT, self.most),
         }
-        Ok(changes)
+    }
+
+    /// What drops the oldest that are too old, or too many with one more.
+    fn dropping(&self, handle: &Handle, (family, most): (Family, usize), now_ms: u64) -> Vec<OwnChange> {
+        let surplus = (handle.own_count(family) + 1).saturating_sub(most);
+        let oldest = handle.own_values(&Listing { family, after: None, last_first: false, most: DROPPED });
+        let oldest = oldest.into_iter().enumerate();
+        let over = oldest.filter(|(place, (key, _))| *place < surplus || self.is_over(&key.key, now_ms));
+        over.map(|(_, (key, seen))| OwnChange { key, seen: Some(seen), change: Rewrite::Remove }).collect()
     }
 
     fn is_over(&self, key: &[u8], now_ms: u64) -> bool {
@@ -121,12 +132,28 @@ impl Audit {
     /// # Errors
     /// `Moved`: one of them is of a value that is no longer what the caller saw. The core's.
     pub async fn commit(&self, handle: &Handle, changes: &[OwnChange], entry: &Entry) -> Result<(), Fault> {
+        self.put(handle, changes, entry, &encode(entry)?).await.map(drop)
+    }
+
+    async fn put(
+        &self,
+        handle: &Handle,
+        changes: &[OwnChange],
+        entry: &Entry,
+        bytes: &[u8],
+    ) -> Result<ValueKey, Fault> {
+        let now_ms = handle.core().store().clock().wall_ms();
+        let log = self.log_of(entry.outcome);
+        let mut dropped = self.dropping(handle, log, now_ms);
         for _ in 0..TRIES {
-            let all = changes.iter().cloned().chain(self.changes(handle, entry)?).collect();
+            let count = self.written.fetch_add(1, Ordering::Relaxed);
+            let key = ValueKey::own(log.0, [&now_ms.to_be_bytes()[..], &count.to_be_bytes()].concat());
+            let put = OwnChange { key: key.clone(), seen: None, change: Rewrite::Put(bytes.into()) };
+            let all = changes.iter().cloned().chain([put]).chain(std::mem::take(&mut dropped)).collect();
             match handle.change_own(all).await? {
-                Changes::Done => return Ok(()),
+                Changes::Done => return Ok(key),
                 Changes::Moved { change } if change < changes.len() => return Err(Fault::Moved),
-                // an old entry that others dropped meanwhile
+                // another entry dropped the same ones meanwhile: a later one drops what this one leaves
                 Changes::Moved { .. } => {}
             }
         }
@@ -141,39 +168,84 @@ impl Audit {
         self.commit(handle, &[], entry).await
     }
 
+    /// Writes the entry of an action that is about to begin.
+    ///
+    /// # Errors
+    /// The core's.
+    pub async fn begin(&self, handle: &Handle, mut entry: Entry) -> Result<Begun, Fault> {
+        entry.outcome = Outcome::Unknown;
+        let bytes = encode(&entry)?;
+        let key = self.put(handle, &[], &entry, &bytes).await?;
+        Ok(Begun { entry, key, bytes: bytes.into() })
+    }
+
+    /// Writes into its entry what became of an action.
+    ///
+    /// # Errors
+    /// The core's.
+    pub async fn end(&self, handle: &Handle, begun: Begun, outcome: Outcome) -> Result<(), Fault> {
+        let Begun { entry, key, bytes } = begun;
+        let entry = Entry { outcome, ..entry };
+        let change = OwnChange { key, seen: Some(bytes), change: Rewrite::Put(encode(&entry)?) };
+        match handle.change_own(vec![change]).await? {
+            Changes::Done => Ok(()),
+            // so many were written meanwhile that it was dropped
+            Changes::Moved { .. } => self.write(handle, &entry).await,
+        }
+    }
+
     /// The entries that the filter takes, the newest first, from before `cursor` on.
     ///
     /// # Errors
     /// `Unreadable`.
     pub fn page(&self, handle: &Handle, filter: &Filter, cursor: Option<&[u8]>, most: usize) -> Result<Page, Fault> {
         let now_ms = handle.core().store().clock().wall_ms();
-        let (mut entries, mut next, mut looked_at) = (Vec::new(), cursor.map(Box::from), 0);
-        loop {
-            let after: Option<&[u8]> = next.as_deref();
-            let listing = Listing { family: Family::AUDIT, after, last_first: true, most: AT_ONCE };
-            let some = handle.own_values(&listing);
-            let is_last = some.len() < AT_ONCE;
-            for (key, bytes) in some {
-                if self.is_over(&key.key, now_ms) {
-                    return Ok(Page { entries, next: None });
-                }
-                let entry: Entry = decode(&bytes)?;
-                looked_at += 1;
-                if filter.takes(&entry) {
-                    entries.push((at_ms(&key.key), entry));
-                }
-                next = Some(key.key);
-                if entries.len() == most {
-                    return Ok(Page { entries, next });
-                }
+        let newest =
+            |family| Newest { handle, family, after: cursor.map(Box::from), read: VecDeque::new(), has_more: true };
+        let (mut done, mut refused) = (newest(Family::AUDIT), newest(Family::AUDIT_REFUSED));
+        let mut entries = Vec::new();
+        for looked_at in 1.. {
+            let next = if done.first() >= refused.first() { done.next() } else { refused.next() };
+            let Some((key, bytes)) = next else { break };
+            if self.is_over(&key.key, now_ms) {
+                break;
             }
-            if is_last {
-                return Ok(Page { entries, next: None });
+            let entry: Entry = decode(&bytes)?;
+            if filter.takes(&entry) {
+                entries.push((at_ms(&key.key), entry));
             }
-            if looked_at >= LOOKED_AT {
-                return Ok(Page { entries, next });
+            if entries.len() == most || looked_at == LOOKED_AT {
+                return Ok(Page { entries, next: Some(key.key) });
             }
         }
+        Ok(Page { entries, next: None })
+    }
+}
+
+/// The entries of a family, the newest first, read some at a time.
+struct Newest<'a> {
+    handle: &'a Handle,
+    family: Family,
+    after: Option<Box<[u8]>>,
+    read: VecDeque<(ValueKey, Arc<[u8]>)>,
+    has_more: bool,
+}
+
+impl Newest<'_> {
+    /// The key of the next one.
+    fn first(&mut self) -> Option<&[u8]> {
+        if self.read.is_empty() && self.has_more {
+            let listing =
+                Listing { family: self.family, after: self.after.as_deref(), last_first: true, most: AT_ONCE };
+            self.read = self.handle.own_values(&listing).into();
+            self.has_more = self.read.len() == AT_ONCE;
+            self.after = self.read.back().map(|(key, _)| key.key.clone());
+        }
+        self.read.front().map(|(key, _)| &*key.key)
+    }
+
+    fn next(&mut self) -> Option<(ValueKey, Arc<[u8]>)> {
+        self.read.pop_front()
     }
 }
 

@@ -161,7 +161,7 @@ impl Admins {
         self.begin(handle, Who::Admin(name), seen.value.role, of, from).await
     }
 
-    /// Begins a session by an API key.
+    /// Begins a session by an API key. A right one is never held back; wrong ones are counted together, whatever their id.
     ///
     /// # Errors
     /// `Credentials`; `Throttled`.
@@ -172,12 +172,11 @@ impl Admins {
         private: &str,
         from: &Source,
     ) -> Result<(SecretText, Asker), Fault> {
-        let attempt = self.throttle.admit(Some((COUNTED_AS, id)), from.address, now(handle))?;
         let Some(role) = key_role(handle, id, Some(private))? else {
+            self.count_refusal(handle, "a key", from)?;
             self.refused(handle, format!("key:{id}"), from).await?;
             return Err(Fault::Credentials);
         };
-        self.throttle.succeeded(attempt, now(handle));
         let seen = load::<AdminKey>(handle, Family::ADMIN_KEY, id.as_bytes())?.ok_or(Fault::Credentials)?;
         let of = seen.kept(ValueKey::own(Family::ADMIN_KEY, id.as_bytes()));
         self.begin(handle, Who::Key(id.to_owned()), role, of, from).await

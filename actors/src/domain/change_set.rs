@@ -35,15 +35,18 @@ impl Family {
     pub const AUDIT: Self = Self(10);
     /// Number of a deployment, u64 → the deployment.
     pub const DEPLOYMENT: Self = Self(11);
+    /// As [`AUDIT`](Self::AUDIT), of what was refused: strangers cause those.
+    pub const AUDIT_REFUSED: Self = Self(12);
 
     /// The families of the server's own values, which belong to no user and are kept in the order of their keys. What their
     /// bytes mean is known above the core.
-    pub const OWN: [Self; 5] = [Self::ADMIN, Self::ADMIN_KEY, Self::ADMIN_SESSION, Self::AUDIT, Self::DEPLOYMENT];
+    pub const OWN: [Self; 6] =
+        [Self::ADMIN, Self::ADMIN_KEY, Self::ADMIN_SESSION, Self::AUDIT, Self::DEPLOYMENT, Self::AUDIT_REFUSED];
 
     /// Every family with its name in metrics. Users, and names at eight users each, are bounded by `max_users`; a user has
     /// one extension record (of bounded sections), one value of meters and one document at most; documents are bounded in
     /// bytes together; for ids that ended see `Core::bounds`; the server's own are bounded by what writes them.
-    pub const NAMES: [(Self, &'static str); 11] = [
+    pub const NAMES: [(Self, &'static str); 12] = [
         (Self::USER, "users"),
         (Self::EXTENSION, "extensions"),
         (Self::CREDENTIAL, "credentials"),
@@ -55,10 +58,11 @@ impl Family {
         (Self::ADMIN_SESSION, "admin-sessions"),
         (Self::AUDIT, "audit-entries"),
         (Self::DEPLOYMENT, "deployments"),
+        (Self::AUDIT_REFUSED, "audit-refusals"),
     ];
 
     /// Numbers below this are known.
-    pub(crate) const COUNT: usize = 12;
+    pub(crate) const COUNT: usize = 13;
 
     /// Whether its values are the server's own.
     pub fn is_own(self) -> bool {

@@ -14,10 +14,10 @@ use serde_json::{Map, Value};
 
 use super::phase::{Phase, SharedPhase};
 use super::rule::Rule;
-use crate::admin::{Admins, Asker, By, LONGEST_S, Outcome, Role, Source};
+use crate::admin::{Admins, Asker, By, Fault, LONGEST_S, Outcome, Role, Source};
 use crate::http::forwarded::Forwarded;
 use crate::http::problem::Problem;
-use crate::http::{Context, bearer, body, read};
+use crate::http::{Context, bearer, body, read, within_time};
 
 /// The session of a browser over TLS; the prefix binds it to this host.
 const SECURE_COOKIE: &str = "__Host-passerby-admin";
@@ -75,6 +75,7 @@ impl Asked {
             if has < needed {
                 let what = rule.audited.map_or_else(|| format!("{} {}", rule.method, rule.path), str::to_owned);
                 let entry = asked.by()?.did(&what, None, Outcome::Refused);
+                asked.admins().count_refusal(&asked.context.handle, &entry.who, &asked.source).map_err(Fault::from)?;
                 asked.admins().audit.write(&asked.context.handle, &entry).await?;
                 let detail = format!("this needs the role {}, and yours is {}", needed.name(), has.name());
                 return Err(Problem::new(StatusCode::FORBIDDEN, "insufficient-role", detail));
@@ -186,26 +187,37 @@ impl Asked {
         Ok(body::fields_of(&self.body)?)
     }
 
-    /// Writes into the audit log what became of an action, before it is answered.
+    /// Does something with an entry in the audit log before it, which then says what became of it. It goes on to its end when the
+    /// client has gone.
     ///
     /// # Errors
-    /// The action's own; it could not be written.
-    pub(super) async fn audited<T>(
+    /// No entry could be written, and nothing is done. Within: the operation's own.
+    pub(super) async fn audited<T: 'static>(
         &self,
         what: &str,
         whom: &str,
         (before, after): (Option<Value>, Option<Value>),
-        result: Result<T, handle::Error>,
-    ) -> Result<T, Problem> {
-        let outcome = match &result {
-            Ok(_) => Outcome::Done,
-            Err(handle::Error::OutcomeUnknown) => Outcome::Unknown,
-            Err(_) => return Ok(result?),
-        };
-        let mut entry = self.by()?.did(what, Some(whom), outcome);
+        operation: impl Future<Output = Result<T, handle::Error>> + 'static,
+    ) -> Result<Result<T, handle::Error>, Problem> {
+        let mut entry = self.by()?.did(what, Some(whom), Outcome::Unknown);
         (entry.before, entry.after) = (before, after);
-        self.admins().audit.write(self.handle(), &entry).await?;
-        Ok(result?)
+        let context = self.context.clone();
+        let doing = actix_web::rt::spawn(async move {
+            let (audit, handle) = (&context.server.admins.audit, &context.handle);
+            let begun = audit.begin(handle, entry).await?;
+            let result = within_time(&context, operation).await;
+            let outcome = match &result {
+                Ok(_) => Outcome::Done,
+                Err(handle::Error::OutcomeUnknown) => return Ok(result),
+                Err(_) => Outcome::Refused,
+            };
+            if let Err(error) = audit.end(handle, begun, outcome).await {
+                tracing::error!(%error, "an entry of the audit log goes on saying that it is not known what became of an action");
+            }
+            Ok::<_, Fault>(result)
+        });
+        let panicked = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the action ended early");
+        Ok(doing.await.map_err(panicked)??)
     }
 }
 

@@ -1,10 +1,15 @@
 //! The audit log: each action once, for as long as it is kept.
 
-use passerby::admin::{By, Outcome, Role, Who};
+use futures_util::future::join_all;
+use passerby::admin::{By, Entry, Filter, Outcome, Role, Who};
+use passerby_actors::domain::{Flags, UserId};
+use passerby_actors::testkit::until;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use super::{PASSWORD, app, ask, audit, log_in, token};
-use crate::world::World;
+use crate::world::{TestServer, World};
 
 fn told(entries: &[Value]) -> Vec<(String, String, String)> {
     let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or("-").to_owned();
@@ -120,6 +125,132 @@ async fn entries_are_kept_for_so_long_and_so_many() {
             let ada = log_in(server, "ada", PASSWORD).await.json()["token"].as_str().unwrap().to_owned();
             assert_eq!(told(&audit(server, &ada, "").await).len(), 1, "what is over is not shown");
             assert!(server.metric(kept).await < 1000, "and goes");
+        })
+        .await;
+}
+
+fn did(what: &str, outcome: Outcome) -> Entry {
+    By::new(&Who::Local, Role::Owner, None).did(what, None, outcome)
+}
+
+/// The outcomes of all actions of this kind, the newest first.
+fn outcomes(server: &TestServer, what: &str) -> Vec<Outcome> {
+    let filter = Filter { what: Some(what.to_owned()), ..Filter::default() };
+    let page = server.server.admins.audit.page(&server.handle(), &filter, None, 10_000).unwrap();
+    page.entries.into_iter().map(|(_, entry)| entry.outcome).collect()
+}
+
+async fn wrong_key(server: &TestServer, id: &str) -> u16 {
+    let body = json!({ "username": id, "apiKey": "wrong" }).to_string();
+    let login = "POST /api/admin/v3.0/auth/providers/mongodb-cloud/login";
+    ask(server, login).body(body).send().await.status
+}
+
+/// S57.
+#[actix_web::test]
+async fn an_action_has_its_entry_before_it_is_done_and_goes_on_when_its_client_has_gone() {
+    World::new()
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Owner).await;
+            let user = server.log_in().await.user;
+            // the entry passes, and the action is held up
+            let held_up = server.disk.held_up();
+            server.disk.let_pass(Some(1));
+            let mut client = TcpStream::connect(server.admin).await.unwrap();
+            let head = format!("PUT {}/users/{user}/disable HTTP/1.1\r\nHost: localhost\r\n", app(server));
+            let request = format!("{head}Authorization: Bearer {ada}\r\nContent-Length: 0\r\n\r\n");
+            client.write_all(request.as_bytes()).await.unwrap();
+            until("the action is held up", || server.disk.held_up() > held_up).await;
+            assert_eq!(outcomes(server, "user.disable"), [Outcome::Unknown]);
+
+            client.set_zero_linger().unwrap();
+            drop(client);
+            for _ in 0..3 {
+                // by then it is known that the client has gone: the listener has one thread
+                assert_eq!(server.ask_admin("GET /healthz").await.status, 200);
+            }
+            server.disk.let_pass(None);
+            until("it is written down", || outcomes(server, "user.disable") == [Outcome::Done]).await;
+            let state = server.handle().load(&UserId::parse(&user).unwrap()).unwrap();
+            assert!(state.record.flags.has(Flags::DISABLED));
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn entries_written_at_the_same_time_are_all_kept_when_the_log_is_full() {
+    World::new()
+        .set("admin.audit_max", "1000")
+        .serve(async |server| {
+            let (handle, audit) = (server.handle(), &server.server.admins.audit);
+            let write = async |what: &str| audit.write(&handle, &did(what, Outcome::Done)).await;
+            for written in join_all((0..1000).map(|_| write("old"))).await {
+                written.unwrap();
+            }
+            for written in join_all((0..50).map(|_| write("new"))).await {
+                written.unwrap();
+            }
+            assert_eq!(outcomes(server, "new").len(), 50);
+            write("last").await.unwrap();
+            let kept = server.metric(r#"passerby_keys{family="audit-entries"}"#).await;
+            assert_eq!(kept, 1000, "a later one drops what those left");
+            assert_eq!(outcomes(server, "new").len(), 50, "the oldest are dropped");
+        })
+        .await;
+}
+
+/// S57: what was done is not for strangers to push out of the log.
+#[actix_web::test]
+async fn what_is_refused_pushes_nothing_out_of_the_log_that_was_done() {
+    World::new()
+        .set("admin.audit_max", "1000")
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Owner).await;
+            let (handle, audit) = (server.handle(), &server.server.admins.audit);
+            for n in 0..1100 {
+                audit.write(&handle, &did(&format!("refused.{n}"), Outcome::Refused)).await.unwrap();
+            }
+            assert_eq!(server.metric(r#"passerby_keys{family="audit-refusals"}"#).await, 100);
+            assert_eq!(outcomes(server, "refused").len(), 100);
+            assert_eq!(outcomes(server, "refused.1099").len(), 1);
+            assert_eq!((outcomes(server, "admin.create").len(), outcomes(server, "login").len()), (1, 1));
+
+            // and both are in one order
+            server.clock.advance_s(1);
+            audit.write(&handle, &did("later", Outcome::Done)).await.unwrap();
+            let shown = super::audit(server, &ada, "").await;
+            assert_eq!(shown.len(), 103);
+            assert_eq!(shown[0]["what"], "later");
+            assert_eq!((&shown[101]["what"], &shown[102]["what"]), (&json!("login"), &json!("admin.create")));
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn who_is_refused_again_and_again_is_told_to_wait_and_a_right_key_is_never_held_back() {
+    World::new()
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Owner).await;
+            let body = json!({ "name": "k", "role": "read" }).to_string();
+            let key = ask(server, "POST /v1/admin/keys").bearer(&ada).body(body).send().await.json();
+            let text = |name: &str| key[name].as_str().unwrap().to_owned();
+            let refused = async || ask(server, "GET /v1/admin/keys").bearer(&text("token")).send().await;
+            for _ in 0..101 {
+                refused().await.assert_problem(403, "insufficient-role");
+            }
+            refused().await.assert_problem(429, "too-many-attempts");
+            assert_eq!(outcomes(server, "GET /v1/admin/keys").len(), 101, "that one is not written down");
+            assert_eq!(ask(server, "GET /v1/admin/me").bearer(&text("token")).send().await.status, 200);
+
+            // each with an id of its own
+            for n in 0..101 {
+                assert_eq!(wrong_key(server, &format!("key{n:05}")).await, 401);
+            }
+            assert_eq!(wrong_key(server, "another").await, 429);
+            assert_eq!(wrong_key(server, &text("id")).await, 429, "also where there is such a key");
+            let right = json!({ "username": text("id"), "apiKey": text("private_key") }).to_string();
+            let login = "POST /api/admin/v3.0/auth/providers/mongodb-cloud/login";
+            assert_eq!(ask(server, login).body(right).send().await.status, 200);
         })
         .await;
 }

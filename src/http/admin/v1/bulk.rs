@@ -104,11 +104,11 @@ async fn progress(asked: Asked) -> Answer {
 }
 
 async fn stop(asked: Asked) -> Answer {
-    let number = asked.parameter("number");
-    let is_stopped = number.parse().is_ok_and(|number| asked.handle().stop_bulk(number));
-    if !is_stopped {
-        return Err(Problem::new(StatusCode::NOT_FOUND, "no-bulk-job", "no bulk job of this number is under way"));
-    }
-    asked.audited("bulk.stop", number, (None, None), Ok(())).await?;
-    Ok(no_content())
+    let running = asked.handle().bulk().filter(|bulk| bulk.end.is_none()).map(|bulk| bulk.number);
+    let none = || Problem::new(StatusCode::NOT_FOUND, "no-bulk-job", "no bulk job of this number is under way");
+    let number = running.filter(|running| running.to_string() == asked.parameter("number")).ok_or_else(none)?;
+    let handle = asked.handle().clone();
+    let stopping = async move { Ok(handle.stop_bulk(number)) };
+    let is_stopped = asked.audited("bulk.stop", &number.to_string(), (None, None), stopping).await??;
+    if is_stopped { Ok(no_content()) } else { Err(none()) }
 }

@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use passerby_actors::domain::{Cause, DeviceId, Flags, Refusal, SessionId, UserId, UserState};
-use passerby_actors::handle::{self, UserFilter, UserQuery};
+use passerby_actors::handle::{self, Handle, UserFilter, UserQuery};
 use serde_json::{Map, Value, json};
 
 use super::apps::must_be_this;
@@ -12,7 +12,7 @@ use crate::http::admin::asked::{Asked, text};
 use crate::http::admin::table::{Row, row};
 use crate::http::problem::{Answer, Problem};
 use crate::http::read::of_query;
-use crate::http::{Context, identities, json, within_time};
+use crate::http::{Context, identities, json};
 use crate::provider::ANON_USER;
 use crate::token::TokenError;
 
@@ -186,19 +186,19 @@ async fn verify_token(asked: Asked) -> Answer {
     Ok(json(StatusCode::OK, &body))
 }
 
-/// What became of an operation on a user who was there when it began.
-async fn done(
+/// Does something to a user who was there when it began.
+async fn done<Doing: Future<Output = Result<(), handle::Error>> + 'static>(
     asked: &Asked,
     what: &str,
-    user: &UserId,
+    user: UserId,
     told: (Option<Value>, Option<Value>),
-    operation: impl Future<Output = Result<(), handle::Error>>,
+    operation: impl FnOnce(Handle, UserId) -> Doing,
 ) -> Answer {
-    let result = within_time(&asked.context, operation).await;
+    let result = asked.audited(what, &user.to_string(), told, operation(asked.handle().clone(), user)).await?;
     if result == Err(handle::Error::Refused(Refusal::Gone)) {
         return Err(not_found());
     }
-    asked.audited(what, &user.to_string(), told, result).await?;
+    result?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -209,24 +209,27 @@ fn disabled(on: bool) -> Option<Value> {
 async fn delete(asked: Asked) -> Answer {
     let user = named(&asked)?;
     let before = json!({ "identities": user.identities().len(), "sessions": user.sessions().len() });
-    let operation = asked.handle().delete(&user.id, Cause::DeletedByAdmin);
-    done(&asked, "user.delete", &user.id, (Some(before), None), operation).await
+    let operation = |handle: Handle, user| async move { handle.delete(&user, Cause::DeletedByAdmin).await };
+    done(&asked, "user.delete", user.id, (Some(before), None), operation).await
 }
 
 async fn log_out(asked: Asked) -> Answer {
     let user = named(&asked)?;
     let before = json!({ "sessions": user.sessions().len() });
-    done(&asked, "user.logout", &user.id, (Some(before), None), asked.handle().end_all(&user.id)).await
+    let operation = |handle: Handle, user| async move { handle.end_all(&user).await };
+    done(&asked, "user.logout", user.id, (Some(before), None), operation).await
 }
 
 async fn enable(asked: Asked) -> Answer {
     let user = named(&asked)?;
     let told = (disabled(user.record.flags.has(Flags::DISABLED)), disabled(false));
-    done(&asked, "user.enable", &user.id, told, asked.handle().enable(&user.id)).await
+    let operation = |handle: Handle, user| async move { handle.enable(&user).await };
+    done(&asked, "user.enable", user.id, told, operation).await
 }
 
 async fn disable(asked: Asked) -> Answer {
     let user = named(&asked)?;
     let told = (disabled(user.record.flags.has(Flags::DISABLED)), disabled(true));
-    done(&asked, "user.disable", &user.id, told, asked.handle().disable(&user.id)).await
+    let operation = |handle: Handle, user| async move { handle.disable(&user).await };
+    done(&asked, "user.disable", user.id, told, operation).await
 }
