@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use passerby::config::{self, ConfigFile};
 use passerby::deployment::Recipe;
-use passerby::provider::app_folder::AppFolder;
 use passerby::startup::{self, Application, Ports};
 use passerby::telemetry;
 use passerby_actors::testkit::Slow;
@@ -41,7 +40,7 @@ pub(crate) fn serve(folder: &Path) {
     ];
     let nowhere = ConfigFile::IfPresent(folder.join("passerby.toml"));
     let loaded = config::load(&nowhere, &settings, &[]).unwrap();
-    let (recipe, _) = Recipe::read(&loaded, &AppFolder::default(), &[]).unwrap();
+    let (recipe, _) = Recipe::read(&loaded, None, &[]).unwrap();
     let settings = loaded.settings().clone();
     let _last_lines = telemetry::install(&settings.log).unwrap();
     actix_rt::System::new().block_on(async {

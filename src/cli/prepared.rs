@@ -4,7 +4,7 @@ use passerby_actors::domain::API_KEY;
 
 use super::line::SettingsArgs;
 use crate::config::{Loaded, SETTINGS, Settings, SettingsError, SettingsErrors};
-use crate::deployment::Recipe;
+use crate::deployment::{DeployError, MOST_BYTES, Recipe};
 use crate::http::reader::is_plain;
 use crate::provider::app_folder::{self, AppFolder};
 use crate::provider::{ANON_USER, Configured};
@@ -46,6 +46,10 @@ pub(super) fn prepare(
             wrong.extend(loaded.locate(error.into()));
         } else if let Some(read) = app_folder::read(&dir, &mut wrong) {
             let (origin, origins) = (dir.display().to_string(), &read.content.allowed_request_origins);
+            let bytes = read.content.to_json().len();
+            if bytes > MOST_BYTES {
+                wrong.push(SettingsError::of_source(&origin, DeployError::TooLarge(bytes).to_string()));
+            }
             let Some(adopted) = loaded.adopt(&origin, read.app_id(), origins, &mut wrong) else {
                 return Err(wrong);
             };
@@ -56,8 +60,7 @@ pub(super) fn prepare(
     // where these are wrong, what would be said of providers would not be their fault
     let rests_on = ["secrets_file", "outbound", "public_url", "mail"];
     if parts == Parts::All && !wrong.concern(&rests_on) {
-        let read = |folder: &AppFolder| Recipe::read(&loaded, folder, variables);
-        providers = wrong.take(folder.as_ref().map_or_else(|| read(&AppFolder::default()), read));
+        providers = wrong.take(Recipe::read(&loaded, folder.as_ref(), variables));
     }
     let settings = loaded.settings().clone();
     wrong.or(Prepared { loaded, settings, folder, providers })

@@ -91,15 +91,24 @@ impl Signals {
         })
     }
 
-    /// Resolves when the server is to stop. What would otherwise kill it without a word is answered meanwhile.
+    /// Resolves when the server is to stop; a reload that has not come to its end is left then. What would otherwise kill it
+    /// without a word is answered meanwhile.
     async fn until_stop(&mut self, reload: impl AsyncFn()) {
         let Self { terminate, interrupt, quit, hang_up, user: [one, two] } = self;
+        let mut told = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                _ = quit.recv() => {}
+            }
+        };
         loop {
             tokio::select! {
-                _ = terminate.recv() => return,
-                _ = interrupt.recv() => return,
-                _ = quit.recv() => return,
-                _ = hang_up.recv() => reload().await,
+                () = told() => return,
+                _ = hang_up.recv() => tokio::select! {
+                    () = told() => return,
+                    () = reload() => {}
+                },
                 _ = one.recv() => tracing::warn!("SIGUSR1 means nothing to this server"),
                 _ = two.recv() => tracing::warn!("SIGUSR2 means nothing to this server"),
             }
@@ -159,7 +168,10 @@ async fn reload(running: &Running, again: impl Fn() -> Result<Prepared, Settings
         let faults = error.to_string();
         faults.lines().for_each(|fault| tracing::error!(target: OPERATOR, "SIGHUP: {fault}"));
         tracing::error!(target: OPERATOR, "SIGHUP: the app folder is not deployed, and deployment {number} stays in force");
-        others.push(FOLDER);
+        // a restart takes settings that the folder may need, and brings back no store
+        if matches!(error, DeployError::Wrong(_)) {
+            others.push(FOLDER);
+        }
     }
     if others.is_empty() && matches!(deployed, Ok(true)) {
         tracing::warn!(target: OPERATOR, filter, "SIGHUP: log.filter and the app folder were taken; everything else is as it was");
@@ -181,8 +193,23 @@ fn raise_open_files() {
 
 #[cfg(test)]
 mod tests {
-    use super::invitation;
+    use std::future::pending;
+
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::{Signals, invitation};
     use crate::config::{ConfigFile, load};
+
+    #[actix_web::test]
+    async fn a_reload_that_waits_for_the_store_does_not_hold_up_the_end() {
+        let mut signals = Signals::new().unwrap();
+        kill_process(getpid(), Signal::HUP).unwrap();
+        let reload = async || {
+            kill_process(getpid(), Signal::TERM).unwrap();
+            pending().await
+        };
+        signals.until_stop(reload).await;
+    }
 
     #[test]
     fn a_start_says_where_to_look() {

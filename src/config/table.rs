@@ -184,7 +184,7 @@ pub(super) const TABLE: &[Setting] = &[
     setting("app_id", Kind::AppId, Value("passerby"))
         .flag("ID", AND_ADMIN)
         .about("The app id in client paths and tokens; unset, that of the app folder goes before the default."),
-    setting("app_dir", Kind::Path, Unset("none (anon-user is enabled and every other provider is off)"))
+    setting("app_dir", Kind::Path, Unset("none (what was deployed last is served; at first, anon-user is enabled and every other provider is off)"))
         .flag("FOLDER", AND_APP)
         .about("An App Services app folder, with root_config.json and auth/providers.json."),
     setting("secrets_file", Kind::Path, Unset("none (secrets come from the environment alone)"))
@@ -203,7 +203,7 @@ pub(super) const TABLE: &[Setting] = &[
         .flag("CIDRS", AND_DEMO)
         .about("Networks whose X-Forwarded-* headers are believed, read from right to left."),
     setting("allowed_origins", Kind::Origins, Value(""))
-        .about("Origins that browsers may call from, then also with a reader's cookie; empty takes allowed_request_origins of the app folder, else any without cookies."),
+        .about("Origins that browsers may call from, then also with a reader's cookie; empty takes allowed_request_origins of the app that is deployed, else any without cookies."),
     number("workers", (1, 1024), "threads", Unset("one per core")).flag("N", AND_DEMO).about("HTTP workers."),
     number("max_users", (1, 4_000_000_000), "users", Unset("60 % of the memory or the control group's limit, at 72 bytes a user"))
         .flag("N", AND_DEMO)

@@ -5,7 +5,8 @@ use super::recipe::Recipe;
 use crate::provider::app_folder::{AppContent, AppFolder};
 use crate::provider::{ANON_USER, Parts, Providers};
 
-/// What is in force. A request that has begun keeps the one that it began with.
+/// What is in force. A request that is under way when it changes may ask for it more than once, and gets what it would get before
+/// or after.
 pub struct App {
     /// The number of its deployment, from 1; 0 if the store could not take it.
     pub number: u64,

@@ -10,8 +10,8 @@ use super::difference::sentences;
 use super::error::DeployError;
 use super::recipe::Recipe;
 use super::stored::{Deployment, Origin};
-use crate::provider::Parts;
 use crate::provider::app_folder::AppContent;
+use crate::provider::{Parts, PasswordWork};
 use crate::telemetry::OPERATOR;
 
 /// The app in force, and what others are built of.
@@ -41,6 +41,7 @@ impl Deployments {
             (None, None) => Some((Origin::Default, AppContent::default())),
             _ => None,
         };
+        let before = newest.as_ref().map(|newest| newest.app.clone());
         let next = match (new, newest) {
             (Some((origin, app)), newest) => New { by: "serve", origin, folder: digest }.after(newest, handle, app),
             (None, Some(newest)) => {
@@ -53,7 +54,10 @@ impl Deployments {
         let mut app = App::build((&recipe, &parts), next.number, &next.app, &next.label(), None)?;
         let next = Deployment { app: app.content.clone(), ..next };
         match record(handle, &next).await {
-            Ok(()) => next.say("is in force", &app),
+            Ok(()) => {
+                next.say("is in force", &app);
+                before.iter().for_each(|before| next.say_changes(before, &app.content));
+            }
             Err(DeployError::Core(error)) => {
                 app.number = 0;
                 tracing::error!(
@@ -73,7 +77,13 @@ impl Deployments {
         self.app.load()
     }
 
-    /// Deploys the app folder, if it has changed since it was last deployed. Returns what is in force then.
+    /// What works on passwords, once an app had a provider for them; it stays when that is switched off.
+    pub fn password_work(&self) -> Option<&PasswordWork> {
+        self.parts.password_work.get().map(|work| &**work)
+    }
+
+    /// Deploys the app folder, if it has changed since it was last deployed. Returns what is in force from now on, if that is
+    /// not what was in force before.
     ///
     /// # Errors
     /// [`DeployError`].
@@ -83,9 +93,15 @@ impl Deployments {
         folder: &AppContent,
         by: &str,
     ) -> Result<Option<Arc<App>>, DeployError> {
+        let before = self.app().number;
         let (newest, digest) = (self.newest(handle)?, Some(folder.digest()));
-        if newest.as_ref().is_some_and(|newest| newest.folder == digest) {
-            return Ok(None);
+        if let Some(newest) = newest.as_ref().filter(|newest| newest.folder == digest) {
+            // what is in force may be what a start could not store
+            if self.app().number < newest.number {
+                self.adopt(newest)?;
+            }
+            let now = self.app.load_full();
+            return Ok((now.number != before).then_some(now));
         }
         let new = New { by, origin: Origin::Folder, folder: digest };
         self.deploy(handle, new.after(newest, handle, folder.clone())).await.map(Some)
@@ -98,9 +114,7 @@ impl Deployments {
         let next = Deployment { app: app.content.clone(), ..next };
         record(handle, &next).await?;
         next.say("is in force from now on", &app);
-        for sentence in sentences(&before.content, &app.content) {
-            tracing::info!(target: OPERATOR, deployment = next.number, "{sentence}");
-        }
+        next.say_changes(&before.content, &app.content);
         Ok(self.put(app))
     }
 
@@ -113,14 +127,22 @@ impl Deployments {
 
     /// The last deployment. One that was stored although its outcome was not known in time is in force from then on.
     fn newest(&self, handle: &Handle) -> Result<Option<Deployment>, DeployError> {
-        let (newest, now) = (Deployment::newest(handle)?, self.app.load_full());
-        if let Some(newest) = newest.as_ref().filter(|newest| now.number != 0 && newest.number > now.number) {
-            let with = (&self.recipe, &self.parts);
-            let app = App::build(with, newest.number, &newest.app, &newest.label(), Some(&now))?;
-            newest.say("is in force from now on", &app);
-            self.put(app);
+        let (newest, now) = (Deployment::newest(handle)?, self.app().number);
+        if let Some(newest) = newest.as_ref().filter(|newest| now != 0 && newest.number > now) {
+            self.adopt(newest)?;
         }
         Ok(newest)
+    }
+
+    /// Puts a deployment of the store in force.
+    fn adopt(&self, newest: &Deployment) -> Result<(), DeployError> {
+        let before = self.app.load_full();
+        let with = (&self.recipe, &self.parts);
+        let app = App::build(with, newest.number, &newest.app, &newest.label(), Some(&before))?;
+        newest.say("is in force from now on", &app);
+        newest.say_changes(&before.content, &app.content);
+        self.put(app);
+        Ok(())
     }
 }
 
@@ -156,5 +178,12 @@ impl Deployment {
     fn say(&self, what: &str, app: &App) {
         let (providers, origin) = (app.enabled().join(", "), self.origin.name());
         tracing::info!(target: OPERATOR, providers, origin, by = self.by, "deployment {} {what}", self.number);
+    }
+
+    /// How it differs from what was deployed before, a line for each difference.
+    fn say_changes(&self, before: &AppContent, after: &AppContent) {
+        for sentence in sentences(before, after) {
+            tracing::info!(target: OPERATOR, deployment = self.number, "{sentence}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 use crate::config::secrets::Secrets;
@@ -17,6 +18,8 @@ pub struct Recipe {
     environment: Vec<(String, String)>,
     outbound: Outbound,
     mail: Option<Arc<AnyTransport>>,
+    /// Those that a start has read, for the first app.
+    secrets: Mutex<Option<Secrets>>,
 }
 
 impl Recipe {
@@ -31,14 +34,14 @@ impl Recipe {
         self.loaded.is_fixed(KEY).then(|| self.loaded.settings().allowed_origins.as_slice())
     }
 
-    /// Reads what the settings say of it, and the enabled providers of `folder` with that. Nothing is fetched yet. `environment`
-    /// is that of [`crate::config::environment`].
+    /// Reads what the settings say of it, and the enabled providers of `folder` with that; without a folder, those that the
+    /// settings enable by themselves. Nothing is fetched yet. `environment` is that of [`crate::config::environment`].
     ///
     /// # Errors
     /// Names source, key and reason of everything that is wrong with providers, secrets, mail and `outbound.allow`.
     pub fn read(
         loaded: &Loaded,
-        folder: &AppFolder,
+        folder: Option<&AppFolder>,
         environment: &[(String, String)],
     ) -> Result<(Self, Configured), SettingsErrors> {
         Self::read_with(loaded, folder, environment).map_err(|errors| loaded.locate(errors))
@@ -46,7 +49,7 @@ impl Recipe {
 
     fn read_with(
         loaded: &Loaded,
-        folder: &AppFolder,
+        folder: Option<&AppFolder>,
         environment: &[(String, String)],
     ) -> Result<(Self, Configured), SettingsErrors> {
         let settings = loaded.settings();
@@ -55,13 +58,27 @@ impl Recipe {
         let allowed = Allowed::parse(&settings.outbound.allow).map_err(unreachable)?;
         let outbound = Outbound::new(allowed, Arc::new(SystemResolver), system_roots())
             .map_err(|error| SettingsError::of_source("outbound client", error.to_string()))?;
-        let recipe = Self { loaded: loaded.clone(), environment: environment.to_vec(), outbound, mail: None };
+        let recipe = Self {
+            loaded: loaded.clone(),
+            environment: environment.to_vec(),
+            outbound,
+            mail: None,
+            secrets: Mutex::default(),
+        };
         let mut wrong = SettingsErrors::default();
-        let built = wrong.take(recipe.providers(folder, &secrets));
+        let built = folder.map_or_else(
+            || recipe.providers(&AppFolder::default(), &secrets),
+            |folder| recipe.providers(folder, &secrets),
+        );
+        let built = wrong.take(built);
         let mail = wrong.take(mail(settings, &secrets, recipe.outbound.clone()));
         let (Some(providers), Some(mail)) = (built, mail) else { return Err(wrong) };
-        let recipe = Self { mail, ..recipe };
-        wrong.take(recipe.check(&providers));
+        let recipe = Self { mail, secrets: Mutex::new(Some(secrets)), ..recipe };
+        wrong.take(recipe.check_needs(&providers));
+        // without a folder the newest deployment is served, which is not known yet
+        if folder.is_some() {
+            wrong.take(recipe.check_callback(&providers));
+        }
         wrong.or((recipe, providers))
     }
 
@@ -71,9 +88,14 @@ impl Recipe {
     /// Names source, key and reason of everything that is wrong with them and with secrets.
     pub fn configure(&self, folder: &AppFolder) -> Result<Configured, SettingsErrors> {
         let configured = || {
-            let secrets = secrets(self.loaded.settings(), &self.environment)?;
+            // a pipe can be read once
+            let read = self.secrets.lock().take();
+            let secrets = read.map_or_else(|| secrets(self.loaded.settings(), &self.environment), Ok)?;
             let providers = self.providers(folder, &secrets)?;
-            self.check(&providers).map(|()| providers)
+            let mut wrong = SettingsErrors::default();
+            wrong.take(self.check_needs(&providers));
+            wrong.take(self.check_callback(&providers));
+            wrong.or(providers)
         };
         configured().map_err(|errors| self.loaded.locate(errors))
     }
@@ -84,7 +106,7 @@ impl Recipe {
     }
 
     /// Whether the settings have what these providers need.
-    fn check(&self, providers: &Configured) -> Result<(), SettingsErrors> {
+    fn check_needs(&self, providers: &Configured) -> Result<(), SettingsErrors> {
         let (mut wrong, settings) = (SettingsErrors::default(), self.loaded.settings());
         let mut missing =
             |key: &str, reason: &str| wrong.push(SettingsError::of_key(SETTINGS, key, format!("is missing: {reason}")));
@@ -94,6 +116,12 @@ impl Recipe {
         if providers.needs_public_url() && settings.public_url.is_none() {
             missing("public_url", "a provider with redirect_uris has to send browsers back here");
         }
+        wrong.or(())
+    }
+
+    /// Whether the provider that has the shared callback is one of these.
+    fn check_callback(&self, providers: &Configured) -> Result<(), SettingsErrors> {
+        let (mut wrong, settings) = (SettingsErrors::default(), self.loaded.settings());
         let known: Vec<&str> = providers.names_with_issuer().collect();
         if let Some(shared) = settings.auth.shared_callback.as_deref().filter(|name| !known.contains(name)) {
             let known =

@@ -28,4 +28,5 @@ pub use self::anon_user::ANON_USER;
 pub use self::configured::Configured;
 pub use self::kind::{Parts, Rules};
 pub use self::kinds::{is_of_app_services, one_identity_of, rules};
+pub use self::password_work::PasswordWork;
 pub use self::providers::Providers;

@@ -20,6 +20,11 @@ pub struct PasswordWork {
 }
 
 impl PasswordWork {
+    /// What hashes and checks passwords.
+    pub fn passwords(&self) -> &Passwords {
+        &self.passwords
+    }
+
     /// Starts the threads.
     ///
     /// # Errors

@@ -59,14 +59,22 @@ pub enum StartError {
     /// The thread that hashes admins' passwords.
     #[error(transparent)]
     Passwords(#[from] PasswordError),
-    /// What was deployed last does not go together with the settings.
-    #[error(
-        "{0}\nsettings and the newest deployment do not go together: change the settings, or the app folder, which is then deployed"
-    )]
+    /// The app is not in force: what was deployed last may not go together with the settings.
+    #[error("{}{}", .0, advice(.0))]
     Deployment(#[from] DeployError),
     /// The actors.
     #[error(transparent)]
     Actors(#[from] passerby_actors::handle::Error),
+}
+
+/// What can be done about an app that is not in force.
+fn advice(error: &DeployError) -> &'static str {
+    match error {
+        DeployError::Wrong(_) => {
+            "\nsettings and the newest deployment do not go together: change the settings, or the app folder, which is then deployed"
+        }
+        _ => "",
+    }
 }
 
 /// One of the two listeners.

@@ -237,6 +237,71 @@ fn sighup_takes_the_log_filter_and_kills_nothing() {
     process.signal(Signal::QUIT);
     wait_for("draining");
     assert_eq!(process.child.wait().unwrap().code(), Some(0));
+    // a start says the same of a folder that has changed meanwhile
+    std::fs::write(&file, "").unwrap();
+    providers(r#"{"anon-user":{"disabled":true}}"#);
+    let (process, mut log) = logged(&data, &arguments);
+    let mut wait_for = |part: &str| log.find(|line| line.contains(part)).unwrap_or_else(|| panic!("no {part}"));
+    wait_for("deployment 4 is in force");
+    wait_for("anon-user: enabled → disabled");
+    process.stop();
+}
+
+/// The id that clients are built with stands in the folder.
+#[test]
+fn a_start_without_the_folder_that_told_the_app_id_has_to_be_told_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, app) = (folder.path().join("data"), folder.path().join("app"));
+    std::fs::create_dir_all(app.join("auth")).unwrap();
+    std::fs::write(app.join("realm_config.json"), r#"{"app_id":"todo-abcde"}"#).unwrap();
+    std::fs::write(app.join("auth/providers.json"), r#"{"anon-user":{"disabled":true}}"#).unwrap();
+    Process::start(&data, &["--app-dir", app.to_str().unwrap()]).stop();
+    let refused = run(&data, &[["serve"].as_slice(), &FREE_PORTS].concat());
+    assert_eq!(refused.status.code(), Some(64));
+    assert!(words(&refused).contains("belongs to the app id todo-abcde, not passerby"), "{}", words(&refused));
+    let process = Process::start(&data, &["--app-id", "todo-abcde"]);
+    assert_eq!(call(&process.public, "POST", "/v1/sessions", None).status, 403, "as the folder said");
+    process.stop();
+}
+
+/// As `--secrets-file <(decrypt secrets.toml)` of a shell is.
+#[test]
+fn a_start_reads_a_secrets_file_that_can_be_read_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::create_dir_all(path("app/auth")).unwrap();
+    std::fs::write(path("app/realm_config.json"), r#"{"app_id":"passerby"}"#).unwrap();
+    let token = r#"{"config":{"signingAlgorithm":"HS256"},"secret_config":{"signingKeys":["shared"]}}"#;
+    std::fs::write(path("app/auth/providers.json"), format!(r#"{{"custom-token":{token}}}"#)).unwrap();
+    let pipe = path("secrets");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let writer = {
+        let pipe = pipe.clone();
+        std::thread::spawn(move || std::fs::write(pipe, "shared = \"0123456789abcdef0123456789abcdef\"\n").unwrap())
+    };
+    let (app, pipe) = (path("app"), pipe);
+    let arguments = ["--app-dir", app.to_str().unwrap(), "--secrets-file", pipe.to_str().unwrap()];
+    let (process, _log) = logged(&path("data"), &arguments);
+    writer.join().unwrap();
+    assert_eq!(process.stop(), Some(0));
+}
+
+#[test]
+fn an_app_folder_that_is_too_large_to_be_deployed_is_refused_as_any_that_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, app) = (folder.path().join("data"), folder.path().join("app"));
+    std::fs::create_dir_all(app.join("auth")).unwrap();
+    let origins: Vec<_> = (0..10_000).map(|at| format!("https://site-{at}.news.example")).collect();
+    let root = json!({ "app_id": "passerby", "allowed_request_origins": origins });
+    std::fs::write(app.join("realm_config.json"), root.to_string()).unwrap();
+    std::fs::write(app.join("auth/providers.json"), r#"{"anon-user":{}}"#).unwrap();
+    for command in ["serve", "check"] {
+        let refused = run(&data, &[[command, "--app-dir", app.to_str().unwrap()].as_slice(), &FREE_PORTS].concat());
+        let said = words(&refused);
+        assert_eq!(refused.status.code(), Some(64), "{said}");
+        assert!(said.contains("app: the app takes ") && said.contains("262144 are allowed"), "{said}");
+    }
+    assert!(!data.exists(), "and nothing was begun");
 }
 
 #[test]

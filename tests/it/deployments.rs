@@ -175,6 +175,12 @@ async fn a_provider_that_did_not_change_goes_on_as_it_is_and_so_does_what_works_
             deploy(server, &server.handle(), &with(false, false)).await.unwrap();
             assert!(Arc::ptr_eq(&issuer, app().providers.get("oidc-corp").unwrap()) && !goes_on(&userpass));
             assert!(std::ptr::eq(userpass.passwords(), app().providers.userpass().unwrap().passwords()));
+            // a counter that is gone and comes back would seem to have begun anew
+            deploy(server, &server.handle(), &anonymous(true)).await.unwrap();
+            assert!(app().providers.userpass().is_none());
+            for name in ["passwords_turned_away_total", "password_work_wanted_total", "passwords_waiting"] {
+                assert_eq!(server.metric(&format!("passerby_{name}")).await, 0);
+            }
         })
         .await;
 }
@@ -280,6 +286,46 @@ async fn a_start_whose_store_fails_serves_the_folder_and_the_next_one_deploys_it
     world.serve(async |server| assert_eq!(number(server), 3)).await;
 }
 
+/// The start serves what it could not store; whoever takes the folder back since gets what was deployed last.
+#[actix_web::test]
+async fn a_folder_that_is_taken_back_after_a_start_whose_store_failed_is_in_force_again() {
+    let mut world = World::new();
+    world.app = Some(anonymous(true));
+    world.serve(async |server| assert_eq!(number(server), 1)).await;
+    let (before, start) = (world.disk.syncs(), world.start().await);
+    // the next one would be that of a deployment
+    let of_start = world.disk.syncs() - before;
+    start.stop().await;
+    world.app = Some(anonymous(false));
+    world.disk.turn_at_sync(of_start, Mode::SyncsFail);
+    let server = world.start().await;
+    assert_eq!((number(&server), server.call(CREATE).send().await.status), (0, 403));
+    server.heal().await;
+    assert_eq!(deploy(&server, &server.handle(), &anonymous(true)).await.unwrap(), Some(1));
+    assert_eq!((number(&server), server.call(CREATE).send().await.status), (1, 201));
+    server.stop().await;
+}
+
+/// Which providers there are is known when the store is open.
+#[actix_web::test]
+async fn a_start_without_the_folder_finds_the_provider_of_the_shared_callback_in_the_newest_deployment() {
+    let mut world = World::new()
+        .secret("CLIENT", "hidden")
+        .set("public_url", "https://id.news.example")
+        .set("auth.shared_callback", "oauth2-google");
+    let mut app = AppContent::default();
+    let (config, secrets) = (json!({ "clientId": "c", "openId": true }), json!({ "clientSecret": "client" }));
+    app.providers.insert("oauth2-google".to_owned(), json!({ "config": config, "secret_config": secrets }));
+    for folder in [Some(app), None] {
+        world.app = folder;
+        world.serve(async |server| assert!(server.server.app().providers.oidc("oauth2-google").is_some())).await;
+    }
+    world.app = Some(AppContent::default());
+    let admin = startup::start_admin(&world.settings(), None).unwrap();
+    let refused = world.build(world.settings(), admin).await.err().unwrap().to_string();
+    assert!(refused.contains("auth.shared_callback: there is no such provider \"oauth2-google\""), "{refused}");
+}
+
 #[actix_web::test]
 async fn a_deployment_of_a_later_version_is_not_taken_for_another() {
     let world = World::new();
@@ -291,8 +337,9 @@ async fn a_deployment_of_a_later_version_is_not_taken_for_another() {
         })
         .await;
     let admin = startup::start_admin(&world.settings(), None).unwrap();
-    let started = world.build(world.settings(), admin).await.err();
-    assert!(matches!(started, Some(StartError::Deployment(DeployError::Unreadable(Unreadable::Format(2))))));
+    let refused = world.build(world.settings(), admin).await.err().unwrap();
+    assert!(matches!(refused, StartError::Deployment(DeployError::Unreadable(Unreadable::Format(2)))));
+    assert!(!refused.to_string().contains("settings"), "no setting would change it: {refused}");
 }
 
 /// Whoever was told that the outcome was not known finds it in force.
@@ -308,8 +355,9 @@ async fn a_deployment_that_was_stored_unseen_is_in_force_with_the_next_look() {
             let change = Rewrite::Put(bytes.into());
             handle.change_own(vec![OwnChange { key, seen: None, change }]).await.unwrap();
             assert_eq!(number(server), 1);
-            assert_eq!(deploy(server, &handle, &app).await.unwrap(), None, "it is deployed already");
+            assert_eq!(deploy(server, &handle, &app).await.unwrap(), Some(2), "it is deployed already");
             assert_eq!((number(server), server.call(CREATE).send().await.status), (2, 403));
+            assert_eq!(deploy(server, &handle, &app).await.unwrap(), None);
         })
         .await;
 }

@@ -12,7 +12,7 @@ use actix_web::web::Bytes;
 use passerby::config::{self, ConfigFile, Settings};
 use passerby::deployment::Recipe;
 use passerby::http::admin::AdminListener;
-use passerby::provider::app_folder::{AppContent, AppFolder};
+use passerby::provider::app_folder::AppContent;
 use passerby::server::Server;
 use passerby::startup::{self, Application, Ports, StartError};
 use passerby_actors::domain::{SessionId, SessionKind, UserId};
@@ -131,7 +131,7 @@ impl World {
     }
 
     pub(crate) async fn build(&self, settings: Settings, admin: AdminListener) -> Result<Application, StartError> {
-        let (recipe, _) = Recipe::read(&self.loaded(), &AppFolder::default(), &self.settings).unwrap();
+        let (recipe, _) = Recipe::read(&self.loaded(), None, &self.settings).unwrap();
         Application::build(settings, recipe, self.app.as_ref(), self.ports(), admin).await
     }
 

@@ -1,4 +1,4 @@
-//! The server's own values: admins, their keys and sessions, the audit log. Read from memory, changed by compare-and-set.
+//! The server's own values: admins, their keys and sessions, the audit log, deployments. Read from memory, changed by compare-and-set.
 
 use std::sync::Arc;
 

@@ -45,6 +45,8 @@ use super::context::{NO_STORE, allow, options};
 use super::files::page;
 use super::index::of_kind;
 use crate::config::Settings;
+use crate::provider::PasswordWork;
+use crate::provider::password::Passwords;
 use crate::server::Server;
 use crate::telemetry;
 use crate::test_clock::TestClock;
@@ -308,21 +310,23 @@ fn register(registry: &mut Registry, server: &Server) {
     ] {
         registry.register(name, help, ConstCounter::new(count));
     }
-    if let Some(userpass) = server.app().providers.userpass() {
-        let passwords = userpass.passwords();
-        for (name, help, count) in [
-            ("passwords_turned_away", "Passwords not hashed because too many were waiting", passwords.turned_away()),
-            (
-                "password_work_wanted",
-                "Passwords not hashed without a proof of work because many of their network were waiting",
-                server.budgets.busy_count(),
-            ),
-        ] {
-            registry.register(name, help, ConstCounter::new(count));
-        }
-        let waiting = i64::try_from(passwords.waiting()).unwrap_or(i64::MAX);
-        registry.register("passwords_waiting", "Passwords that wait to be hashed", ConstGauge::new(waiting));
+    let passwords = server.deployments.password_work().map(PasswordWork::passwords);
+    for (name, help, count) in [
+        (
+            "passwords_turned_away",
+            "Passwords not hashed because too many were waiting",
+            passwords.map_or(0, Passwords::turned_away),
+        ),
+        (
+            "password_work_wanted",
+            "Passwords not hashed without a proof of work because many of their network were waiting",
+            server.budgets.busy_count(),
+        ),
+    ] {
+        registry.register(name, help, ConstCounter::new(count));
     }
+    let waiting = passwords.map_or(0, |passwords| i64::try_from(passwords.waiting()).unwrap_or(i64::MAX));
+    registry.register("passwords_waiting", "Passwords that wait to be hashed", ConstGauge::new(waiting));
     if let Some(mailer) = &server.mailer {
         let counts = mailer.counts();
         for (name, help, count) in [

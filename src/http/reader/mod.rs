@@ -271,10 +271,15 @@ pub(crate) fn is_own(request: &HttpRequest, context: &Context) -> bool {
 
 /// Whether a page of the site itself or of `allowed_origins` asks: of a socket too, which begins with a GET (S23).
 pub(crate) fn is_from_own_page(request: &HttpRequest, context: &Context) -> bool {
+    is_from_page_of(request, context, &context.server.app().allowed_origins)
+}
+
+/// The same, of origins that the caller has looked up.
+pub(crate) fn is_from_page_of(request: &HttpRequest, context: &Context, allowed: &[String]) -> bool {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let settings = &context.server.settings;
     let origin = header("origin");
-    if origin.is_some_and(|origin| context.server.app().allowed_origins.iter().any(|allowed| allowed == origin)) {
+    if origin.is_some_and(|origin| allowed.iter().any(|allowed| allowed == origin)) {
         return true;
     }
     if let Some(site) = header("sec-fetch-site") {

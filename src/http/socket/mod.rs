@@ -143,7 +143,9 @@ fn since(query: &str) -> Result<Option<u64>, Problem> {
 fn by_ticket(request: &HttpRequest, context: &Context, ticket: &str) -> Result<(UserId, u32), Problem> {
     let server = &context.server;
     let is_page = request.headers().contains_key(header::ORIGIN);
-    if is_page && !server.app().allowed_origins.is_empty() && !reader::is_from_own_page(request, context) {
+    let app = server.app();
+    let allowed = &app.allowed_origins;
+    if is_page && !allowed.is_empty() && !reader::is_from_page_of(request, context, allowed) {
         return Err(Problem::cross_site());
     }
     let refused =

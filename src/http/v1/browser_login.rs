@@ -199,6 +199,10 @@ pub(crate) async fn callback(request: HttpRequest, context: Data<Context>) -> An
     }
     // one that was switched off meanwhile finishes nothing
     let provider = server.app().providers.oidc(&name).cloned().ok_or_else(Problem::unknown_provider)?;
+    if provider.redirect_uri(Some(&redirect_uri)).is_err() {
+        let detail = "the page that this login would come back to is no longer one of the provider's: begin again";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "unknown-login", detail));
+    }
     let (issuer, now_s) = (text(&query, "iss"), server.wall_s());
     let outcome = match (text(&query, "code"), text(&query, "error")) {
         (_, Some(error)) => match provider.check_answer(&pending, issuer, now_s).await {
