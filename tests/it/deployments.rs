@@ -35,6 +35,11 @@ async fn at_once<T>(server: &TestServer, one: impl Future<Output = T>, two: impl
         until("both wait", || server.disk.held_up() > 0 && server.server.store.waiting() > 0).await;
         server.disk.let_pass(None);
     };
+    // together, both might become one group
+    let two = async {
+        until("the first one is held up", || server.disk.held_up() > 0).await;
+        two.await
+    };
     let (one, two, ()) = join3(one, two, release).await;
     (one, two)
 }
