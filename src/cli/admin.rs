@@ -39,6 +39,10 @@ pub(super) fn admin(settings: &Settings, command: &AdminCommand) -> Result<(), F
         }
         AdminCommand::Disable { name } => Wanted::Disable(name.clone()),
     };
+    let creates = matches!(wanted, Wanted::Create(..));
+    if !creates && !settings.data_dir.is_dir() {
+        return Err(Failure::other(format!("there is no folder {}", settings.data_dir.display())));
+    }
     actix_web::rt::System::new().block_on(async {
         match Stopped::open(settings, Ports::system()).await {
             Ok(stopped) => {
@@ -121,7 +125,9 @@ fn show(name: &str, role: &str, disabled: bool) {
 async fn ask(door: &LocalDoor, method: &str, path: &str, body: Option<Value>) -> Result<Value, Failure> {
     let origin = format!("http://{}", door.address);
     let allowed = Allowed::parse(&[&origin]).map_err(|why| {
-        Failure::other(format!("the admin listener is not on this machine's loopback address: {why}"))
+        Failure::other(format!(
+            "the server runs, and its admin listener is not on this machine's loopback address: stop it first ({why})"
+        ))
     })?;
     let client = Outbound::new(allowed, Arc::new(SystemResolver), rustls::RootCertStore::empty());
     let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();

@@ -23,6 +23,20 @@ fn log_in(process: &Process, name: &str, password: &str) -> u16 {
 }
 
 #[test]
+fn a_command_creates_no_folder_to_look_into_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("dta");
+    let reset = with_password(&data, &["admin", "reset-password", "ada", "--password-stdin"], "correct horse battery");
+    for refused in [run(&data, &["admin", "list"]), run(&data, &["admin", "disable", "ada"]), reset] {
+        assert_eq!(
+            (refused.status.code(), words(&refused)),
+            (Some(1), format!("passerby: there is no folder {}\n", data.display()))
+        );
+    }
+    assert!(!data.exists());
+}
+
+#[test]
 fn the_first_admin_is_created_in_the_folder_and_the_next_on_a_server_that_runs() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
