@@ -8,6 +8,7 @@ use super::admins::{Admins, all, load, put, retried, wall_ms};
 use super::audit::By;
 use super::fault::{Fault, MOST_ADMINS, PASSWORD_LENGTH};
 use super::record::{Account, Outcome, Role, Who};
+use super::secret::new_epoch;
 use super::sessions::ending;
 use crate::provider::password::Password;
 
@@ -75,7 +76,15 @@ impl Admins {
         let name = named(name)?;
         let password = self.hashed(password).await?;
         let now_ms = wall_ms(handle);
-        let account = Account { role, password, created_ms: now_ms, password_ms: now_ms, disabled: false, totp: None };
+        let account = Account {
+            role,
+            password,
+            created_ms: now_ms,
+            password_ms: now_ms,
+            disabled: false,
+            epoch: new_epoch(&*self.entropy),
+            totp: None,
+        };
         let mut entry = by.did("admin.create", Some(&name), Outcome::Done);
         entry.after = Some(short(&account));
         retried(async || {
@@ -91,13 +100,16 @@ impl Admins {
         Ok(name)
     }
 
-    /// Changes an admin.
+    /// Changes an admin. The own password and second factor are changed with the current password, and not here.
     ///
     /// # Errors
-    /// `NoAdmin`, `Weak`, `LastOwner`, `Passwords`.
+    /// `OwnAccount`, `NoAdmin`, `Weak`, `LastOwner`, `Passwords`.
     pub async fn change(&self, handle: &Handle, name: &str, change: Change, by: &By) -> Result<(), Fault> {
         let name = name.to_ascii_lowercase();
         let Change { role, disabled, password, without_totp } = change;
+        if by.who == name && (password.is_some() || without_totp) {
+            return Err(Fault::OwnAccount);
+        }
         let password = match password {
             Some(password) => Some(self.hashed(password).await?),
             None => None,
@@ -113,11 +125,15 @@ impl Admins {
             if without_totp {
                 next.totp = None;
             }
+            let is_ending = next.disabled || password.is_some();
+            if is_ending {
+                next.epoch = new_epoch(&*self.entropy);
+            }
             let mut changes = vec![seen.replaced(key_of(&name), &next)?];
             if next.disabled || next.role != Role::Owner {
                 changes.extend(another_owner(handle, &name, &seen.value)?);
             }
-            if next.disabled || password.is_some() {
+            if is_ending {
                 changes.extend(ending(handle, &Who::Admin(name.clone()))?);
             }
             let mut entry = by.did("admin.change", Some(&name), Outcome::Done);

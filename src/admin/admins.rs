@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::audit::{Audit, TRIES};
 use super::fault::Fault;
-use super::record::{Role, Who, decode, encode};
+use super::record::{Moment, Role, Who, decode, encode};
 use super::secret::AccessTokens;
 use super::totp::Seal;
 use crate::config::AdminRules;
@@ -44,8 +44,6 @@ pub struct Asker {
 pub struct Source {
     /// The address.
     pub address: IpAddr,
-    /// The program, as it calls itself.
-    pub agent: String,
 }
 
 /// What looks after admins: their names, sessions and keys, and the log of what they did.
@@ -119,6 +117,11 @@ impl<T> Seen<T> {
     }
 }
 
+/// Whether what is there is still what a change demands.
+pub(super) fn is_current(handle: &Handle, change: &OwnChange) -> bool {
+    handle.own_value(change.key.family, &change.key.key) == change.seen
+}
+
 /// Puts a value where none is.
 pub(super) fn put(key: ValueKey, value: &impl serde::Serialize) -> Result<OwnChange, Fault> {
     Ok(OwnChange { key, seen: None, change: Rewrite::Put(encode(value)?) })
@@ -149,6 +152,10 @@ pub(super) async fn retried<T>(mut attempt: impl AsyncFnMut() -> Result<T, Fault
 
 pub(super) fn now(handle: &Handle) -> ServiceTime {
     handle.core().store().clock().now()
+}
+
+pub(super) fn moment(handle: &Handle) -> Moment {
+    Moment { service: now(handle), wall_ms: wall_ms(handle) }
 }
 
 pub(super) fn wall_ms(handle: &Handle) -> u64 {

@@ -24,6 +24,12 @@ pub enum Fault {
     /// The current password is wrong.
     #[error("the current password is wrong")]
     Password,
+    /// Admins change their own password and second factor with the current password.
+    #[error("your own password and second factor are changed with the current password: at /v1/admin/me")]
+    OwnAccount,
+    /// The own account was changed by others while it was about to be changed; nothing was done.
+    #[error("the account was changed meanwhile: look at it and try again")]
+    Changed,
     /// The code is not one of the secret, or was used.
     #[error("the code is not one of this secret at this time")]
     Code,

@@ -17,7 +17,7 @@ pub use self::admins::{Admins, Asker, Source};
 pub use self::audit::{Audit, Begun, By, Filter, Page};
 pub use self::fault::{Fault, MOST_ADMINS, MOST_KEYS, PASSWORD_LENGTH};
 pub use self::keys::NewKey;
-pub use self::record::{Account, AdminKey, AdminSession, Entry, Outcome, Role, Totp, Who};
+pub use self::record::{Account, AdminKey, AdminSession, Entry, Moment, Outcome, Role, Totp, Who};
 pub use self::secret::{ACCESS_S, SecretText};
 pub use self::sessions::{IDLE_S, LONGEST_S};
 pub use self::totp::TotpSecret;

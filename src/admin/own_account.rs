@@ -4,10 +4,11 @@ use passerby_actors::domain::{Family, ValueKey};
 use passerby_actors::handle::Handle;
 use serde_json::json;
 
-use super::admins::{Admins, Asker, Seen, Source, load, now, retried, wall_ms};
+use super::admins::{Admins, Asker, Seen, Source, is_current, load, now, retried, wall_ms};
 use super::audit::By;
 use super::fault::Fault;
 use super::record::{Account, Outcome, Totp, Who};
+use super::secret::new_epoch;
 use super::sessions::{COUNTED_AS, ending_others};
 use super::totp::TotpSecret;
 use crate::limits::network::Network;
@@ -53,7 +54,7 @@ impl Admins {
     /// Sets another password, given the current one. Every other session of theirs ends.
     ///
     /// # Errors
-    /// `NotAnAdmin`, `Password`, `Weak`, `Throttled`, `Passwords`.
+    /// `NotAnAdmin`, `Password`, `Changed`, `Weak`, `Throttled`, `Passwords`.
     pub async fn set_own_password(
         &self,
         handle: &Handle,
@@ -65,12 +66,17 @@ impl Admins {
         let name = name_of(asker)?;
         let seen = self.proved(handle, name, current, source).await?;
         let (password, password_ms) = (self.hashed(next).await?, wall_ms(handle));
-        let account = Account { password, password_ms, ..seen.value.clone() };
+        let epoch = new_epoch(&*self.entropy);
+        let account = Account { password, password_ms, epoch, ..seen.value.clone() };
         let mut entry = by.did("admin.password", Some(name), Outcome::Done);
         entry.reason = Some("a new password".to_owned());
         retried(async || {
-            let mut changes = vec![seen.replaced(key_of(name), &account)?];
-            changes.extend(ending_others(handle, asker)?);
+            let change = seen.replaced(key_of(name), &account)?;
+            if !is_current(handle, &change) {
+                return Err(Fault::Changed);
+            }
+            let mut changes = vec![change];
+            changes.extend(ending_others(handle, asker, epoch)?);
             self.audit.commit(handle, &changes, &entry).await
         })
         .await
@@ -87,7 +93,7 @@ impl Admins {
     /// Asks for a code at each login from now on, given the password, the secret and a code of it.
     ///
     /// # Errors
-    /// `NotAnAdmin`, `Password`, `Code`, `Seal`, `Throttled`, `Passwords`.
+    /// `NotAnAdmin`, `Password`, `Changed`, `Code`, `Seal`, `Throttled`, `Passwords`.
     pub async fn set_totp(
         &self,
         handle: &Handle,
@@ -109,7 +115,7 @@ impl Admins {
     /// Asks for no code any more, given the password.
     ///
     /// # Errors
-    /// `NotAnAdmin`, `Password`, `Throttled`, `Passwords`.
+    /// `NotAnAdmin`, `Password`, `Changed`, `Throttled`, `Passwords`.
     pub async fn remove_totp(
         &self,
         handle: &Handle,
@@ -135,6 +141,13 @@ impl Admins {
         let short = |totp: &Option<Totp>| Some(json!({ "totp": totp.is_some() }));
         (entry.before, entry.after) = (short(&seen.value.totp), short(&totp));
         let next = Account { totp, ..seen.value.clone() };
-        retried(async || self.audit.commit(handle, &[seen.replaced(key_of(name), &next)?], &entry).await).await
+        let change = seen.replaced(key_of(name), &next)?;
+        retried(async || {
+            if !is_current(handle, &change) {
+                return Err(Fault::Changed);
+            }
+            self.audit.commit(handle, std::slice::from_ref(&change), &entry).await
+        })
+        .await
     }
 }

@@ -79,6 +79,9 @@ pub struct Account {
     pub password_ms: u64,
     /// Whether they are refused.
     pub disabled: bool,
+    /// A random number, another one with every password and every time that they are disabled: sessions begun under an earlier one
+    /// have ended, also one that was just beginning then.
+    pub epoch: u64,
     /// The second factor, if they have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub totp: Option<Totp>,
@@ -131,14 +134,30 @@ impl fmt::Debug for AdminKey {
 pub struct AdminSession {
     /// Whose it is.
     pub of: Who,
+    /// The epoch of the admin's account for which it is good; 0 of a key.
+    pub epoch: u64,
     /// When it began.
-    pub began: ServiceTime,
+    pub began: Moment,
     /// When it was last used, as far as it is written down.
-    pub used: ServiceTime,
-    /// The program that began it.
-    pub agent: String,
-    /// Where it began.
-    pub address: String,
+    pub used: Moment,
+}
+
+/// A time on both clocks. That of service does not count most of a time in which the server was stopped, and the wall clock can be set back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Moment {
+    /// Seconds of service.
+    pub service: ServiceTime,
+    /// Unix time in milliseconds.
+    pub wall_ms: u64,
+}
+
+impl Moment {
+    /// Whether fewer seconds have passed by then, on either clock.
+    pub fn is_within(self, seconds: u32, then: Self) -> bool {
+        then.service < self.service.saturating_add(seconds)
+            && then.wall_ms < self.wall_ms.saturating_add(u64::from(seconds) * 1000)
+    }
 }
 
 /// What became of an action.
@@ -157,7 +176,7 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// Who: a name, `key:` and the id of a key, or `local`. Of a login that failed: the name that was tried.
+    /// Who: a name, `key:` and the id of a key, or `local`. Of a login that failed: `(unknown)`, unless there is such an admin or key.
     pub who: String,
     /// In which role; none before a login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -229,16 +248,17 @@ mod tests {
             created_ms: 1,
             password_ms: 2,
             disabled: false,
+            epoch: 7,
             totp: None,
         };
         is_kept(
             &account,
-            r#"{"role":"owner","password":"$argon2id$","created_ms":1,"password_ms":2,"disabled":false}"#,
+            r#"{"role":"owner","password":"$argon2id$","created_ms":1,"password_ms":2,"disabled":false,"epoch":7}"#,
         );
         let account = Account { totp: Some(Totp { sealed: "c2VhbA==".to_owned(), used: 9 }), ..account };
         is_kept(
             &account,
-            r#"{"role":"owner","password":"$argon2id$","created_ms":1,"password_ms":2,"disabled":false,"totp":{"sealed":"c2VhbA==","used":9}}"#,
+            r#"{"role":"owner","password":"$argon2id$","created_ms":1,"password_ms":2,"disabled":false,"epoch":7,"totp":{"sealed":"c2VhbA==","used":9}}"#,
         );
         let key = AdminKey {
             name: "backup".to_owned(),
@@ -257,12 +277,14 @@ mod tests {
         );
         let session = AdminSession {
             of: Who::Key("abcdefgh".to_owned()),
-            began: 3,
-            used: 4,
-            agent: "curl".to_owned(),
-            address: "127.0.0.1".to_owned(),
+            epoch: 0,
+            began: Moment { service: 3, wall_ms: 5 },
+            used: Moment { service: 4, wall_ms: 6 },
         };
-        is_kept(&session, r#"{"of":{"key":"abcdefgh"},"began":3,"used":4,"agent":"curl","address":"127.0.0.1"}"#);
+        is_kept(
+            &session,
+            r#"{"of":{"key":"abcdefgh"},"epoch":0,"began":{"service":3,"wall_ms":5},"used":{"service":4,"wall_ms":6}}"#,
+        );
         let entry = Entry {
             who: "ada".to_owned(),
             role: Some(Role::Operate),
@@ -294,6 +316,7 @@ mod tests {
             created_ms: 0,
             password_ms: 0,
             disabled: true,
+            epoch: 0,
             totp: None,
         };
         assert_eq!(format!("{account:?}"), "Account { role: Read, disabled: true, .. }");

@@ -61,6 +61,13 @@ pub(super) fn new_id(entropy: &dyn Entropy) -> String {
     bytes.iter().map(|byte| char::from(b'a' + byte % 26)).collect()
 }
 
+/// Another epoch of an account.
+pub(super) fn new_epoch(entropy: &dyn Entropy) -> u64 {
+    let mut bytes = [0; 8];
+    entropy.fill(&mut bytes);
+    u64::from_be_bytes(bytes)
+}
+
 /// Signs access tokens. They end with the process, or with their session.
 pub(super) struct AccessTokens(hmac::Key);
 

@@ -1,13 +1,13 @@
 //! Sessions of admins and of their keys: how they begin, what shows them, how they end.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use passerby_actors::domain::{Family, ServiceTime, ValueKey};
+use passerby_actors::domain::{Family, ValueKey};
 use passerby_actors::handle::{Handle, OwnChange};
 
-use super::admins::{Admins, Asker, Source, all, load, now, put, retried, wall_ms};
+use super::admins::{Admins, Asker, Seen, Source, all, is_current, load, moment, now, put, retried, wall_ms};
 use super::audit::By;
 use super::fault::Fault;
-use super::record::{Account, AdminKey, AdminSession, Outcome, Role, Totp, Who};
+use super::record::{Account, AdminKey, AdminSession, Moment, Outcome, Role, Totp, Who};
 use super::secret::{ACCESS, ID, KEY, LOCAL, SESSION, SecretText, sha256};
 use crate::limits::network::Network;
 use crate::provider::password::{Password, Verdict};
@@ -20,8 +20,8 @@ pub const LONGEST_S: u32 = 7 * 86_400;
 const MOST_OF_ONE: usize = 50;
 /// How old the time of the last use may be that is written down (seconds).
 const USED_GRANULARITY_S: u32 = 600;
-/// Characters of a name or a program that are kept.
-const SHOWN: usize = 64;
+/// Who tried to log in by a name or a key that is not there; no admin can be named so.
+const UNKNOWN: &str = "(unknown)";
 
 /// What the throttle counts attempts under.
 pub(super) const COUNTED_AS: &str = "admin";
@@ -30,8 +30,8 @@ fn key_of(hash: &[u8; 32]) -> ValueKey {
     ValueKey::own(Family::ADMIN_SESSION, *hash)
 }
 
-fn is_live(session: &AdminSession, now: ServiceTime) -> bool {
-    now < session.began.saturating_add(LONGEST_S) && now < session.used.saturating_add(IDLE_S)
+fn is_live(session: &AdminSession, now: Moment) -> bool {
+    session.began.is_within(LONGEST_S, now) && session.used.is_within(IDLE_S, now)
 }
 
 /// What ends all sessions of someone.
@@ -40,12 +40,20 @@ pub(super) fn ending(handle: &Handle, of: &Who) -> Result<Vec<OwnChange>, Fault>
     Ok(sessions.into_iter().filter(|(_, seen)| seen.value.of == *of).map(|(key, seen)| seen.removed(key)).collect())
 }
 
-/// What ends the other sessions of whoever asks.
-pub(super) fn ending_others(handle: &Handle, asker: &Asker) -> Result<Vec<OwnChange>, Fault> {
+/// What ends the other sessions of whoever asks, and takes theirs into another epoch.
+pub(super) fn ending_others(handle: &Handle, asker: &Asker, epoch: u64) -> Result<Vec<OwnChange>, Fault> {
     let own = asker.session.map(|hash| key_of(&hash));
-    let mut changes = ending(handle, &asker.who)?;
-    changes.retain(|change| Some(&change.key) != own.as_ref());
-    Ok(changes)
+    let sessions = all::<AdminSession>(handle, Family::ADMIN_SESSION)?;
+    let theirs = sessions.into_iter().filter(|(_, seen)| seen.value.of == asker.who);
+    let change = |(key, seen): (ValueKey, Seen<AdminSession>)| {
+        if Some(&key) == own.as_ref() {
+            let session = AdminSession { epoch, ..seen.value.clone() };
+            seen.replaced(key, &session)
+        } else {
+            Ok(seen.removed(key))
+        }
+    };
+    theirs.map(change).collect()
 }
 
 impl Admins {
@@ -84,20 +92,21 @@ impl Admins {
 
     async fn of_session(&self, handle: &Handle, hash: [u8; 32]) -> Result<Asker, Fault> {
         let seen = load::<AdminSession>(handle, Family::ADMIN_SESSION, &hash)?.ok_or(Fault::Ended)?;
-        let now = now(handle);
+        let now = moment(handle);
         if !is_live(&seen.value, now) {
             return Err(Fault::Ended);
         }
         let role = match &seen.value.of {
             Who::Admin(name) => {
                 let account = load::<Account>(handle, Family::ADMIN, name.as_bytes())?;
-                account.filter(|seen| !seen.value.disabled).map(|seen| seen.value.role)
+                let is_good = |account: &Account| !account.disabled && account.epoch == seen.value.epoch;
+                account.filter(|account| is_good(&account.value)).map(|seen| seen.value.role)
             }
             Who::Key(id) => key_role(handle, id, None)?,
             Who::Local => None,
         };
         let asker = Asker { who: seen.value.of.clone(), role: role.ok_or(Fault::Ended)?, session: Some(hash) };
-        if now.saturating_sub(seen.value.used) >= USED_GRANULARITY_S {
+        if !seen.value.used.is_within(USED_GRANULARITY_S, now) {
             let used = AdminSession { used: now, ..seen.value.clone() };
             if let Err(error) = handle.change_own(vec![seen.replaced(key_of(&hash), &used)?]).await {
                 tracing::debug!(%error, "the use of an admin's session is not written down: the next use tries again");
@@ -127,6 +136,7 @@ impl Admins {
         let attempt = self.throttle.admit(Some((COUNTED_AS, &name)), from.address, now(handle))?;
         let seen = load::<Account>(handle, Family::ADMIN, name.as_bytes())?;
         let stored = seen.as_ref().map(|seen| seen.value.password.as_str().into());
+        let is_known = seen.is_some();
         // a name that is not known takes as long
         let verdict = match self.passwords.verify(password, stored, Network::of(from.address)).await {
             Ok(verdict) => verdict,
@@ -137,7 +147,7 @@ impl Admins {
         };
         let seen = seen.filter(|seen| matches!(verdict, Verdict::Right { .. }) && !seen.value.disabled);
         let Some(seen) = seen else {
-            self.refused(handle, name, from).await?;
+            self.refused(handle, is_known.then_some(Who::Admin(name)), from).await?;
             return Err(Fault::Credentials);
         };
         let key = ValueKey::own(Family::ADMIN, name.as_bytes());
@@ -150,7 +160,7 @@ impl Admins {
             (Some(totp), Some(code)) => {
                 let secret = self.seal.open(&name, &totp.sealed)?;
                 let Some(used) = secret.step_of(code, wall_ms(handle) / 1000, totp.used) else {
-                    self.refused(handle, name, from).await?;
+                    self.refused(handle, Some(Who::Admin(name)), from).await?;
                     return Err(Fault::Credentials);
                 };
                 let totp = Some(Totp { used, ..totp.clone() });
@@ -158,7 +168,7 @@ impl Admins {
             }
         };
         self.throttle.succeeded(attempt, now(handle));
-        self.begin(handle, Who::Admin(name), seen.value.role, of, from).await
+        self.begin(handle, Who::Admin(name), (seen.value.role, seen.value.epoch), of, from).await
     }
 
     /// Begins a session by an API key. A right one is never held back; wrong ones are counted together, whatever their id.
@@ -174,16 +184,18 @@ impl Admins {
     ) -> Result<(SecretText, Asker), Fault> {
         let Some(role) = key_role(handle, id, Some(private))? else {
             self.count_refusal(handle, "a key", from)?;
-            self.refused(handle, format!("key:{id}"), from).await?;
+            let is_known = handle.own_value(Family::ADMIN_KEY, id.as_bytes()).is_some();
+            self.refused(handle, is_known.then(|| Who::Key(id.to_owned())), from).await?;
             return Err(Fault::Credentials);
         };
         let seen = load::<AdminKey>(handle, Family::ADMIN_KEY, id.as_bytes())?.ok_or(Fault::Credentials)?;
         let of = seen.kept(ValueKey::own(Family::ADMIN_KEY, id.as_bytes()));
-        self.begin(handle, Who::Key(id.to_owned()), role, of, from).await
+        self.begin(handle, Who::Key(id.to_owned()), (role, 0), of, from).await
     }
 
-    async fn refused(&self, handle: &Handle, who: String, from: &Source) -> Result<(), Fault> {
-        let who = who.chars().take(SHOWN).collect();
+    /// What was typed as a name that nobody has is not written down: it can be a password.
+    async fn refused(&self, handle: &Handle, who: Option<Who>, from: &Source) -> Result<(), Fault> {
+        let who = who.map_or_else(|| UNKNOWN.to_owned(), |who| who.to_string());
         let by = By { who, role: None, address: Some(from.address.to_string()) };
         self.audit.write(handle, &by.did("login", None, Outcome::Refused)).await
     }
@@ -193,16 +205,18 @@ impl Admins {
         &self,
         handle: &Handle,
         who: Who,
-        role: Role,
+        (role, epoch): (Role, u64),
         of: OwnChange,
         from: &Source,
     ) -> Result<(SecretText, Asker), Fault> {
         let secret = SecretText::new(SESSION, &*self.entropy);
-        let (hash, began) = (secret.hash(), now(handle));
-        let agent = from.agent.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
-        let session = AdminSession { of: who.clone(), began, used: began, agent, address: from.address.to_string() };
+        let (hash, began) = (secret.hash(), moment(handle));
+        let session = AdminSession { of: who.clone(), epoch, began, used: began };
         let entry = By::new(&who, role, Some(from.address.to_string())).did("login", None, Outcome::Done);
         let begun = retried(async || {
+            if !is_current(handle, &of) {
+                return Err(Fault::Credentials);
+            }
             let mut changes = vec![of.clone(), put(key_of(&hash), &session)?];
             let mut own = Vec::new();
             for (key, seen) in all::<AdminSession>(handle, Family::ADMIN_SESSION)? {
@@ -212,12 +226,16 @@ impl Admins {
                     own.push((key, seen));
                 }
             }
-            own.sort_by_key(|(_, seen)| seen.value.began);
+            own.sort_by_key(|(_, seen)| seen.value.began.service);
             let surplus = (own.len() + 1).saturating_sub(MOST_OF_ONE);
             changes.extend(own.drain(..surplus).map(|(key, seen)| seen.removed(key)));
             self.audit.commit(handle, &changes, &entry).await
         });
-        begun.await?;
+        let begun = begun.await;
+        if begun == Err(Fault::Credentials) {
+            self.refused(handle, Some(who.clone()), from).await?;
+        }
+        begun?;
         Ok((secret, Asker { who, role, session: Some(hash) }))
     }
 

@@ -30,13 +30,9 @@ impl Forwarded {
         if !peer.as_ref().is_some_and(is_trusted) {
             return direct;
         }
-        let hops: Vec<&str> = headers
-            .get_all("x-forwarded-for")
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|v| v.split(','))
-            .collect();
+        let hops = hops(headers);
         // from the right, each hop was named by the one behind it: the first that is not ours is as far as trust goes
-        let client = hops.iter().rev().map(|hop| parse_hop(hop)).find(|hop| !hop.as_ref().is_some_and(is_trusted));
+        let client = hops.into_iter().rev().find(|hop| !hop.as_ref().is_some_and(is_trusted));
         Self {
             client: client.flatten(),
             scheme: match last(headers, "x-forwarded-proto").as_deref() {
@@ -47,6 +43,23 @@ impl Forwarded {
             host: last(headers, "x-forwarded-host").or(direct.host),
         }
     }
+}
+
+/// Whether the client and all that is between are this machine, as far as anybody says: also a proxy that is not trusted, whose word
+/// can make a client far, and none near.
+pub fn is_of_this_machine(request: &HttpRequest) -> bool {
+    is_near(request.peer_addr().map(|peer| peer.ip()), request.headers())
+}
+
+fn is_near(peer: Option<IpAddr>, headers: &HeaderMap) -> bool {
+    let is_here = |address: Option<IpAddr>| address.is_some_and(|address| address.to_canonical().is_loopback());
+    is_here(peer) && hops(headers).into_iter().all(is_here)
+}
+
+/// The addresses that are named on the way, the client's first; none where something else stands.
+fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
+    let values = headers.get_all("x-forwarded-for");
+    values.flat_map(|value| value.to_str().unwrap_or_default().split(',')).map(parse_hop).collect()
 }
 
 /// An address, with or without a port.
@@ -102,6 +115,27 @@ mod tests {
         ];
         for (peer, hops, expected) in cases {
             assert_eq!(client(peer, hops).as_deref(), *expected, "{peer} {hops:?}");
+        }
+    }
+
+    /// S42: whoever says that the client is elsewhere is believed.
+    #[test]
+    fn a_client_is_near_if_nobody_says_that_it_is_not() {
+        let is_near = |peer: &str, hops: &[&'static str]| {
+            let mut map = HeaderMap::new();
+            for hop in hops {
+                map.append(HeaderName::from_static("x-forwarded-for"), HeaderValue::from_static(hop));
+            }
+            is_near(peer.parse().ok(), &map)
+        };
+        for near in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert!(is_near(near, &[]) && is_near(near, &["127.0.0.1", "[::1]:80, ::1"]), "{near}");
+            for hop in ["192.0.2.1", "10.0.0.7, 127.0.0.1", "127.0.0.1, 10.0.0.7", "unknown", ""] {
+                assert!(!is_near(near, &["127.0.0.1", hop]), "{near} {hop}");
+            }
+        }
+        for far in ["192.0.2.1", "10.0.0.7", "2001:db8::1", "0.0.0.0", "unknown"] {
+            assert!(!is_near(far, &[]) && !is_near(far, &["127.0.0.1"]), "{far}");
         }
     }
 

@@ -102,6 +102,8 @@ impl From<Fault> for Problem {
             Fault::Password => (StatusCode::FORBIDDEN, "wrong-password"),
             Fault::Code => (StatusCode::BAD_REQUEST, "wrong-code"),
             Fault::NotAnAdmin => (StatusCode::CONFLICT, "no-account"),
+            Fault::OwnAccount => (StatusCode::CONFLICT, "own-account"),
+            Fault::Changed => (StatusCode::CONFLICT, "account-changed"),
             Fault::Seal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             Fault::Ended => (StatusCode::UNAUTHORIZED, "session-ended"),
             Fault::Name | Fault::KeyName | Fault::Weak | Fault::PastEnd => (StatusCode::BAD_REQUEST, "bad-field"),

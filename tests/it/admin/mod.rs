@@ -2,6 +2,7 @@
 
 mod audit;
 mod lists;
+mod own_account;
 mod sessions;
 mod users;
 

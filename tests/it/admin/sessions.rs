@@ -1,6 +1,9 @@
 //! Logins, sessions, keys and their ends.
 
-use passerby::admin::Role;
+use futures_util::future::join;
+use passerby::admin::{By, Change, Fault, Role, Who};
+use passerby_actors::domain::{Family, Listing, Rewrite};
+use passerby_actors::handle::{Changes, OwnChange};
 use passerby_actors::store::Health;
 use passerby_actors::testkit::faulty::Mode;
 use passerby_actors::testkit::until;
@@ -9,11 +12,11 @@ use serde_json::json;
 use super::{PASSWORD, ask, audit, create, log_in, token};
 use crate::world::{Answer, TestServer, World};
 
-async fn me(server: &TestServer, token: &str) -> u16 {
+pub(super) async fn me(server: &TestServer, token: &str) -> u16 {
     ask(server, "GET /v1/admin/me").bearer(token).send().await.status
 }
 
-async fn with_body(server: &TestServer, what: &str, token: &str, body: serde_json::Value) -> Answer {
+pub(super) async fn with_body(server: &TestServer, what: &str, token: &str, body: serde_json::Value) -> Answer {
     ask(server, what).bearer(token).body(body.to_string()).send().await
 }
 
@@ -39,8 +42,8 @@ async fn guesses_at_an_admins_password_are_throttled_and_the_answer_does_not_tel
             throttled.assert_problem(429, "too-many-attempts");
             assert!(throttled.header("retry-after").unwrap().parse::<u32>().unwrap() >= 1);
             assert_eq!(log_in(server, "ADA", PASSWORD).await.status, 200, "others are not held back");
-            let failed = audit(server, &owner, "&what=login&who=eve").await;
-            assert_eq!(failed.len(), 6, "{failed:?}");
+            let failed = audit(server, &owner, "&what=login&who=(unknown)").await;
+            assert_eq!(failed.len(), 7, "{failed:?}");
             assert!(failed.iter().all(|entry| entry["outcome"] == "refused" && entry["address"] == "127.0.0.1"));
         })
         .await;
@@ -113,6 +116,31 @@ async fn over_tls_the_cookie_is_bound_to_its_host_and_the_browser_comes_by_tls_a
         .await;
 }
 
+/// S42: a proxy on this machine makes no client near.
+#[actix_web::test]
+async fn a_far_client_of_a_proxy_on_this_machine_is_answered_over_tls_alone() {
+    for trusted in ["127.0.0.0/8,10.0.0.0/8", ""] {
+        let world = World::new();
+        let world = if trusted.is_empty() { world } else { world.set("trusted_proxies", trusted) };
+        world
+            .serve(async |server| {
+                create(server, "ada", Role::Owner).await;
+                let body = json!({ "name": "ada", "password": PASSWORD }).to_string();
+                let log_in = async |hops: &str, scheme: &str| {
+                    let call = ask(server, "POST /v1/admin/login").header("x-forwarded-for", hops);
+                    call.header("x-forwarded-proto", scheme).body(body.clone()).send().await
+                };
+                for hops in ["192.0.2.1", "10.0.0.9", "127.0.0.1, 192.0.2.1", "192.0.2.1, 127.0.0.1", "unknown"] {
+                    log_in(hops, "http").await.assert_problem(403, "insecure-listener");
+                    let over_tls = log_in(hops, "https").await;
+                    assert_eq!(over_tls.status, if trusted.is_empty() { 403 } else { 200 }, "{hops}");
+                }
+                assert_eq!(log_in("127.0.0.1", "http").await.status, 200);
+            })
+            .await;
+    }
+}
+
 #[actix_web::test]
 async fn sessions_end_when_they_are_idle_old_or_their_admin_is_refused_and_admins_outlive_a_restart() {
     let world = World::new();
@@ -156,6 +184,29 @@ async fn sessions_end_when_they_are_idle_old_or_their_admin_is_refused_and_admin
     let raised = with_body(&server, "PATCH /v1/admin/admins/bob", &ada, json!({ "role": "owner" })).await;
     assert_eq!(raised.status, 204);
     assert_eq!(ask(&server, "GET /v1/admin/keys").bearer(&bob).send().await.status, 200);
+    server.stop().await;
+}
+
+/// While a server is stopped, its own time stands nearly still.
+#[actix_web::test]
+async fn sessions_end_also_by_the_time_in_which_the_server_was_stopped() {
+    let world = World::new();
+    let server = world.start().await;
+    let ada = token(&server, "ada", Role::Owner).await;
+    server.stop().await;
+    world.clock.jump_wall_s(11 * 3600);
+    let server = world.start().await;
+    assert_eq!(me(&server, &ada).await, 200);
+    server.stop().await;
+    world.clock.jump_wall_s(30 * 86_400);
+    let server = world.start().await;
+    assert_eq!(me(&server, &ada).await, 401);
+    // and by its own when the wall clock was set back
+    let ada = log_in(&server, "ada", PASSWORD).await.json()["token"].as_str().unwrap().to_owned();
+    server.clock.jump_wall_s(-86_400);
+    assert_eq!(me(&server, &ada).await, 200);
+    server.clock.advance_s(12 * 3600);
+    assert_eq!(me(&server, &ada).await, 401);
     server.stop().await;
 }
 
@@ -273,93 +324,107 @@ async fn while_the_store_cannot_write_no_admin_is_refused_and_nothing_is_promise
         .await;
 }
 
+/// S57: a password that was typed as a name would be there for everyone to read.
 #[actix_web::test]
-async fn admins_change_their_password_with_the_current_one_and_their_other_sessions_end() {
+async fn what_was_typed_as_a_name_is_written_down_if_it_is_one_and_else_it_is_not() {
     World::new()
         .serve(async |server| {
-            let ada = token(server, "ada", Role::Read).await;
-            let other = log_in(server, "ada", PASSWORD).await.json()["token"].as_str().unwrap().to_owned();
-            let set = async |token: &str, current: &str, next: &str| {
-                let body = json!({ "current": current, "password": next });
-                with_body(server, "PUT /v1/admin/me/password", token, body).await
-            };
-            set(&ada, "wrong", "another long password").await.assert_problem(403, "wrong-password");
-            set(&ada, PASSWORD, "short").await.assert_problem(400, "bad-field");
-            assert_eq!(set(&ada, PASSWORD, "another long password").await.status, 204);
-            assert_eq!((me(server, &ada).await, me(server, &other).await), (200, 401));
-            log_in(server, "ada", PASSWORD).await.assert_problem(401, "invalid-credential");
-            assert_eq!(log_in(server, "ada", "another long password").await.status, 200);
-            create(server, "bob", Role::Owner).await;
-            let bob = log_in(server, "bob", PASSWORD).await.json()["token"].as_str().unwrap().to_owned();
+            let ada = token(server, "ada", Role::Owner).await;
+            log_in(server, "my own long password", "ada").await.assert_problem(401, "invalid-credential");
+            log_in(server, "Ada", "wrong").await.assert_problem(401, "invalid-credential");
+            let key = json!({ "name": "k", "role": "read" });
             let key =
-                with_body(server, "POST /v1/admin/keys", &bob, json!({ "name": "k", "role": "owner" })).await.json();
-            set(key["token"].as_str().unwrap(), PASSWORD, PASSWORD).await.assert_problem(409, "no-account");
+                with_body(server, "POST /v1/admin/keys", &ada, key).await.json()["id"].as_str().unwrap().to_owned();
+            for id in [&key, "my own long password"] {
+                let body = json!({ "username": id, "apiKey": "wrong" }).to_string();
+                let login = ask(server, "POST /api/admin/v3.0/auth/providers/mongodb-cloud/login").body(body).send();
+                assert_eq!(login.await.status, 401);
+            }
+            let entries = audit(server, &ada, "&what=login").await;
+            let refused = entries.iter().rev().filter(|entry| entry["outcome"] == "refused");
+            let who: Vec<_> = refused.map(|entry| entry["who"].as_str().unwrap().to_owned()).collect();
+            assert_eq!(who, ["(unknown)", "ada", &format!("key:{key}"), "(unknown)"]);
+            assert!(!json!(audit(server, &ada, "").await).to_string().contains("my own long"));
         })
         .await;
 }
 
-/// The code of a secret at a time, computed as an authenticator app does it.
-fn code(secret: &str, unix_s: u64) -> String {
-    let digits = secret.bytes().map(|digit| match digit {
-        b'A'..=b'Z' => digit - b'A',
-        _ => digit - b'2' + 26,
-    });
-    let bits: Vec<u8> = digits.flat_map(|digit| (0..5).rev().map(move |bit| digit >> bit & 1)).collect();
-    let key: Vec<u8> = bits.chunks_exact(8).map(|byte| byte.iter().fold(0, |byte, bit| byte << 1 | bit)).collect();
-    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &key);
-    let tag = aws_lc_rs::hmac::sign(&key, &(unix_s / 30).to_be_bytes());
-    let at = usize::from(tag.as_ref()[19] & 15);
-    let number = u32::from_be_bytes(tag.as_ref()[at..at + 4].try_into().unwrap()) & 0x7fff_ffff;
-    format!("{:06}", number % 1_000_000)
+/// S58: as a login stores it that began before the change and ends after it.
+#[actix_web::test]
+async fn a_session_that_was_beginning_while_its_admin_was_changed_has_ended() {
+    World::new()
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Owner).await;
+            let handle = server.handle();
+            let sessions = || {
+                let all = Listing { family: Family::ADMIN_SESSION, after: None, last_first: false, most: 100 };
+                handle.own_values(&all)
+            };
+            let others = sessions().len();
+            let anew = "another long password";
+            for round in 0..4 {
+                create(server, "bob", Role::Owner).await;
+                let bob = log_in(server, "bob", PASSWORD).await.json()["token"].as_str().unwrap().to_owned();
+                let own = log_in(server, "bob", PASSWORD).await.json()["token"].as_str().unwrap().to_owned();
+                let begun = sessions();
+                assert_eq!(begun.len(), others + 2);
+                let of_bob = "/v1/admin/admins/bob";
+                let patch = async |body| {
+                    let done = with_body(server, &format!("PATCH {of_bob}"), &ada, body).await;
+                    assert_eq!(done.status, 204, "{done:?}");
+                };
+                match round {
+                    0 => patch(json!({ "password": anew })).await,
+                    1 => {
+                        patch(json!({ "disabled": true })).await;
+                        patch(json!({ "disabled": false })).await;
+                    }
+                    2 => {
+                        assert_eq!(ask(server, &format!("DELETE {of_bob}")).bearer(&ada).send().await.status, 204);
+                        create(server, "bob", Role::Owner).await;
+                    }
+                    _ => {
+                        let body = json!({ "current": PASSWORD, "password": anew });
+                        let done = with_body(server, "PUT /v1/admin/me/password", &own, body).await;
+                        assert_eq!(done.status, 204, "{done:?}");
+                        assert_eq!(me(server, &own).await, 200, "the session that asks goes on");
+                    }
+                }
+                let left = sessions();
+                let back = begun.into_iter().filter(|(key, _)| left.iter().all(|(other, _)| other != key));
+                let back =
+                    back.map(|(key, bytes)| OwnChange { key, seen: None, change: Rewrite::Put((*bytes).into()) });
+                let back: Vec<_> = back.collect();
+                assert!(!back.is_empty());
+                assert_eq!(handle.change_own(back).await, Ok(Changes::Done));
+                assert_eq!(me(server, &bob).await, 401, "round {round}");
+                assert_eq!(ask(server, &format!("DELETE {of_bob}")).bearer(&ada).send().await.status, 204);
+            }
+        })
+        .await;
 }
 
 #[actix_web::test]
-async fn a_second_factor_is_asked_for_once_it_was_shown_and_its_codes_work_once() {
-    let world = World::new();
-    let server = world.start().await;
-    let owner = token(&server, "ada", Role::Owner).await;
-    let bob = token(&server, "bob", Role::Operate).await;
-    let begun = ask(&server, "POST /v1/admin/me/totp").bearer(&bob).send().await.json();
-    let secret = begun["secret"].as_str().unwrap().to_owned();
-    assert_eq!(begun["uri"], format!("otpauth://totp/passerby:bob?secret={secret}&issuer=passerby"));
-    let now_code = |server: &TestServer, ahead_s: u64| code(&secret, server.server.wall_s() + ahead_s);
-    let set = async |password: &str, code: &str| {
-        let body = json!({ "password": password, "secret": secret, "code": code });
-        with_body(&server, "PUT /v1/admin/me/totp", &bob, body).await
-    };
-    set("wrong", &now_code(&server, 0)).await.assert_problem(403, "wrong-password");
-    set(PASSWORD, "000000").await.assert_problem(400, "wrong-code");
-    assert_eq!(log_in(&server, "bob", PASSWORD).await.status, 200, "not yet");
-    assert_eq!(set(PASSWORD, &now_code(&server, 0)).await.status, 204);
-    let login = async |server: &TestServer, code: &str| {
-        let body = json!({ "name": "bob", "password": PASSWORD, "code": code }).to_string();
-        ask(server, "POST /v1/admin/login").body(body).send().await
-    };
-    log_in(&server, "bob", PASSWORD).await.assert_problem(401, "code-needed");
-    log_in(&server, "bob", "wrong").await.assert_problem(401, "invalid-credential");
-    login(&server, &now_code(&server, 0)).await.assert_problem(401, "invalid-credential");
-    let next = now_code(&server, 30);
-    assert_eq!(login(&server, &next).await.status, 200);
-    login(&server, &next).await.assert_problem(401, "invalid-credential");
-    server.stop().await;
-    let stored: Vec<u8> = walk(&world.data_dir());
-    assert!(!stored.windows(secret.len()).any(|window| window == secret.as_bytes()), "it is stored sealed");
-
-    let server = world.start().await;
-    server.clock.advance_s(60);
-    assert_eq!(login(&server, &now_code(&server, 0)).await.status, 200, "after a restart, too");
-    let listed = ask(&server, "GET /v1/admin/admins").bearer(&owner).send().await.json();
-    assert_eq!((&listed["admins"][0]["totp"], &listed["admins"][1]["totp"]), (&json!(false), &json!(true)));
-    let taken = with_body(&server, "PATCH /v1/admin/admins/bob", &owner, json!({ "totp": false })).await;
-    assert_eq!(taken.status, 204);
-    assert_eq!(log_in(&server, "bob", PASSWORD).await.status, 200);
-    server.stop().await;
-}
-
-/// What the files below a folder hold.
-fn walk(folder: &std::path::Path) -> Vec<u8> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { std::fs::read(&path).unwrap() }).collect()
+async fn of_two_owners_who_take_the_role_from_each_other_one_stays() {
+    World::new()
+        .serve(async |server| {
+            for (one, other) in [("ada", "bob"), ("bob", "ada")] {
+                let (admins, handle) = (&server.server.admins, server.handle());
+                let by = By::new(&Who::Local, Role::Owner, None);
+                let take = async |name: &str, role| {
+                    let change = Change { role: Some(role), ..Change::default() };
+                    admins.change(&handle, name, change, &by).await
+                };
+                for name in [one, other] {
+                    if take(name, Role::Owner).await == Err(Fault::NoAdmin) {
+                        create(server, name, Role::Owner).await;
+                    }
+                }
+                let both = join(take(one, Role::Read), take(other, Role::Read)).await;
+                assert!(matches!(both, (Ok(()), Err(Fault::LastOwner)) | (Err(Fault::LastOwner), Ok(()))), "{both:?}");
+            }
+        })
+        .await;
 }
 
 /// S56: commands of the folder's owner are let in beside a trusted proxy on the same machine, and nobody else by it.
@@ -371,8 +436,10 @@ async fn the_token_in_the_data_folder_is_good_from_this_machine_alone_and_ends_w
     assert_eq!(door.address, server.admin);
     let near = ask(&server, "GET /v1/admin/me").bearer(&door.token).send().await;
     assert_eq!((near.status, near.json()), (200, json!({ "who": "local", "role": "owner" })));
-    let far = ask(&server, "GET /v1/admin/me").bearer(&door.token).header("x-forwarded-for", "192.0.2.1").send().await;
-    far.assert_problem(401, "session-ended");
+    for hop in ["192.0.2.1", "unknown"] {
+        let far = ask(&server, "GET /v1/admin/me").bearer(&door.token).header("x-forwarded-for", hop);
+        far.header("x-forwarded-proto", "https").send().await.assert_problem(401, "session-ended");
+    }
     server.stop().await;
     assert!(passerby::admin::local::read(&world.data_dir()).is_err());
     let server = world.start().await;
