@@ -10,6 +10,8 @@ use actix_web::http::{StatusCode, header};
 use actix_web::middleware::Next;
 use actix_web::{HttpResponse, web};
 
+use crate::http::body;
+
 /// The names of `admin.hosts`.
 #[derive(Clone)]
 pub(crate) struct AdminHosts(Arc<[String]>);
@@ -34,9 +36,9 @@ impl AdminHosts {
     }
 }
 
-/// Middleware: refuses a request that names a different host. One that names none, as HTTP/1.0 may, comes from no browser.
+/// Middleware: holds a body that nobody reads until its connection is closed, and refuses a request that names a different host. One that names none, as HTTP/1.0 may, comes from no browser.
 pub(crate) async fn check_host(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let mut hosts = request.headers().get_all(header::HOST);
@@ -44,14 +46,17 @@ pub(crate) async fn check_host(
     let takes = |host: &str| request.app_data::<web::Data<AdminHosts>>().is_some_and(|hosts| hosts.takes(host));
     let is_fine = hosts.all(|host| host.to_str().is_ok_and(takes)) && authority.as_deref().is_none_or(takes);
     if is_fine {
-        return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
+        body::hold_what_nobody_reads(&mut request).await?;
+        return next.call(request).await.map(body::release_unread);
     }
+    let payload = request.extract::<web::Payload>().await?;
+    body::leave(request.request(), payload);
     let detail = "the admin listener is called by an address, by a name without a dot, or by one in admin.hosts";
     let response = HttpResponse::build(StatusCode::MISDIRECTED_REQUEST)
         .insert_header(crate::http::NO_STORE)
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .json(serde_json::json!({ "status": "unknown-host", "detail": detail }));
-    Ok(request.into_response(response))
+    Ok(body::release_unread(request.into_response(response)))
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ pub(crate) use self::phase::Phase;
 use self::phase::SharedPhase;
 pub use self::routes::rules;
 pub use self::rule::Rule;
+use super::body;
 use super::context::{NO_STORE, allow, options};
 use super::files::page;
 use super::index::of_kind;
@@ -105,7 +106,8 @@ impl AdminListener {
 /// Adds the routes.
 fn routes(config: &mut web::ServiceConfig) {
     let other = || {
-        web::to(|request: HttpRequest| async move {
+        web::to(|request: HttpRequest, payload: web::Payload| async move {
+            body::leave(&request, payload);
             if *request.method() == Method::OPTIONS {
                 return options("GET");
             }
@@ -129,7 +131,13 @@ fn routes(config: &mut web::ServiceConfig) {
         .default_service(web::to(nowhere));
 }
 
-async fn nowhere(request: HttpRequest, phase: web::Data<SharedPhase>, way: web::Data<Way>) -> HttpResponse {
+async fn nowhere(
+    request: HttpRequest,
+    payload: web::Payload,
+    phase: web::Data<SharedPhase>,
+    way: web::Data<Way>,
+) -> HttpResponse {
+    body::leave(&request, payload);
     if *request.method() == Method::OPTIONS && request.path() == "*" {
         return options("GET");
     }

@@ -13,6 +13,7 @@ use super::phase::SharedPhase;
 use super::rule::Rule;
 use super::table::{Row, Run};
 use super::{answer, v1, v3};
+use crate::http::body;
 use crate::http::context::{allow, options};
 use crate::http::endpoint::ApiError as _;
 use crate::http::problem::Problem;
@@ -51,7 +52,8 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
             }
         }
         config.service(resource.default_service(web::to(
-            move |request: HttpRequest, phase: Data<SharedPhase>, way: Data<Way>| {
+            move |request: HttpRequest, payload: Payload, phase: Data<SharedPhase>, way: Data<Way>| {
+                body::leave(&request, payload);
                 std::future::ready(other_than(&request, &phase, &way, &methods.join(", ")))
             },
         )));
@@ -67,7 +69,10 @@ async fn serve(
     rule: Rc<Rule>,
     run: Run,
 ) -> HttpResponse {
-    let Some(context) = way.context(&phase) else { return answer::not_yet(&request) };
+    let Some(context) = way.context(&phase) else {
+        body::leave(&request, payload);
+        return answer::not_yet(&request);
+    };
     let answered = match Asked::of(request.clone(), payload, context.clone(), &rule).await {
         Ok(asked) => run(asked).await,
         Err(problem) => Err(problem),

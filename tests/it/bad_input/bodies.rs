@@ -48,6 +48,25 @@ async fn a_chunked_body_without_end_is_cut_off() {
                 assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{what} {answer}");
                 assert!(answer.contains("json\r\n"), "{what} {answer}");
             }
+            let login = "POST /v1/admin/login";
+            let of_admins = [
+                (login, "x", long.as_str(), 413),
+                (login, "x", "5\r\n{", 408),
+                (login, "x.example", "5\r\n{", 421),
+                ("GET /v1/admin/me", "x", "5\r\n{", 401),
+                ("PUT /v1/admin/me", "x", "5\r\n{", 405),
+                ("POST /v1/admin/nowhere", "x", "5\r\n{", 404),
+                ("POST /nowhere", "x", "5\r\n{", 404),
+                ("POST /healthz", "x", "5\r\n{", 405),
+                ("GET /healthz", "x", "5\r\n{", 200),
+            ];
+            // at the same time: the server waits a moment for each client to close
+            join_all(of_admins.map(|(what, host, body, status)| async move {
+                let head = head(what, "Transfer-Encoding: chunked").replace("Host: x", &format!("Host: {host}"));
+                let answer = exchange(server.admin, (head + body).into_bytes(), false).await;
+                assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{what} {answer}");
+            }))
+            .await;
         })
         .await;
 }
