@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 
 use passerby_actors::store::Opened;
 use passerby_actors::store::embedded::{self, OpenError};
@@ -10,7 +11,9 @@ use tracing::Level;
 use super::outcome::{EXIT_DATA, EXIT_USAGE, Failure, print};
 use super::prepared::{Prepared, notes, notes_of_providers};
 use crate::config::{Settings, Storage};
-use crate::startup::{self, Listener, Note, Ports};
+use crate::deployment::Deployment;
+use crate::provider::app_folder::AppFolder;
+use crate::startup::{self, Listener, Note, Ports, StartError};
 use crate::token::{KeyError, KeyStore};
 
 /// What was found wrong.
@@ -33,18 +36,14 @@ impl Faults {
 
 /// Checks everything that a start needs, says what it found, and fails with everything that is wrong.
 pub(super) fn check(prepared: &Prepared) -> Result<(), Failure> {
-    let Prepared { settings, folder, providers, .. } = prepared;
+    let Prepared { settings, folder, .. } = prepared;
     let unserved = folder.iter().flat_map(|folder| &folder.unserved);
-    let enabled: Vec<_> = providers.iter().flat_map(|(_, providers)| providers.enabled()).collect();
     let mut faults = Faults::default();
     print("settings and app folder: good\n");
     unserved.for_each(|line| print(&format!("not served: {line}\n")));
-    print(&format!(
-        "providers: {}\n",
-        if enabled.is_empty() { "none is enabled, so no one can log in".to_owned() } else { enabled.join(", ") }
-    ));
-    notes_of_providers(&enabled).iter().chain(&notes(settings)).for_each(say);
+    notes(settings).iter().for_each(say);
     let found = look_at_data(settings, &mut faults);
+    look_at_app(prepared, &found, &mut faults);
     look_at_keys(settings, &found, &mut faults);
     look_at_listeners(settings, &found, &mut faults);
     faults.outcome()
@@ -54,8 +53,8 @@ pub(super) fn check(prepared: &Prepared) -> Result<(), Failure> {
 enum Data {
     /// It has not been begun.
     New,
-    /// It has so many users.
-    Users(usize),
+    /// It has so many users, and this is its last deployment.
+    Users(usize, Option<Arc<[u8]>>),
     /// A running server has it.
     InUse,
     /// It cannot be read.
@@ -91,7 +90,8 @@ fn look_at_data(settings: &Settings, faults: &mut Faults) -> Data {
             faults.add(Failure::other(format!("data: {why}")));
         }
     }
-    let found = match embedded::look(folder, &startup::store_options(settings), &*files, &*clock) {
+    let options = startup::store_options(settings);
+    let (found, newest) = match embedded::look(folder, &options, &*files, &*clock, &Deployment::NEWEST) {
         // settings are checked beside a running server before it is restarted with them
         Err(OpenError::InUse(_)) => {
             print("data: in use by a running server, so not looked at\n");
@@ -109,7 +109,42 @@ fn look_at_data(settings: &Settings, faults: &mut Faults) -> Data {
     }
     print(&format!("data: good, {} users\n", found.users));
     startup::notes_of_data(settings, &found).iter().for_each(say);
-    Data::Users(found.users)
+    Data::Users(found.users, newest.into_iter().next())
+}
+
+/// The app that a start would serve: the folder, unless it is deployed already. What cannot be known is not judged.
+fn look_at_app(prepared: &Prepared, data: &Data, faults: &mut Faults) {
+    let Some((recipe, of_folder)) = &prepared.providers else { return };
+    let folder = prepared.folder.as_ref();
+    let newest = match data {
+        Data::Users(_, Some(bytes)) => match Deployment::of_bytes(bytes) {
+            Ok(newest) => Some(newest),
+            Err(error) => return faults.add(StartError::Deployment(error.into())),
+        },
+        _ => None,
+    };
+    let newest = newest.filter(|newest| newest.stays(folder.map(|folder| &folder.content)));
+    let configured = match (&newest, folder, data) {
+        (Some(newest), ..) => {
+            AppFolder::of(&newest.app, &newest.label()).and_then(|app| recipe.configure(&app)).map(Some)
+        }
+        (None, None, Data::New | Data::Users(..)) => recipe.configure(&AppFolder::default()).map(Some),
+        (None, None, Data::InUse | Data::Unknown) => return print("providers: those of the newest deployment\n"),
+        (None, Some(_), _) => Ok(None),
+    };
+    let configured = match configured {
+        Ok(configured) => configured,
+        Err(wrong) => return faults.add(StartError::Deployment(wrong.into())),
+    };
+    let enabled: Vec<_> = configured.as_ref().unwrap_or(of_folder).enabled().collect();
+    if let Some(newest) = &newest {
+        print(&format!("app: {}\n", newest.label()));
+    }
+    print(&format!(
+        "providers: {}\n",
+        if enabled.is_empty() { "none is enabled, so no one can log in".to_owned() } else { enabled.join(", ") }
+    ));
+    notes_of_providers(&enabled).iter().for_each(say);
 }
 
 /// What `serve` would write into its log.
@@ -127,7 +162,7 @@ fn look_at_keys(settings: &Settings, data: &Data, faults: &mut Faults) {
     let count = keys.list().len();
     match keys.ring() {
         // the first start creates them, but not once users' tokens were signed by them
-        Err(KeyError::NoneSigns(_)) if !matches!(data, Data::InUse | Data::Users(1..)) => {}
+        Err(KeyError::NoneSigns(_)) if !matches!(data, Data::InUse | Data::Users(1.., _)) => {}
         Err(error) => return faults.add(Failure::other(format!("{}: {error}", folder.display()))),
         Ok(_) => {}
     }

@@ -34,23 +34,15 @@ impl Deployments {
         folder: Option<&AppContent>,
     ) -> Result<Self, DeployError> {
         let newest = Deployment::newest(handle)?;
-        let digest = folder.map(AppContent::digest);
-        let has_changed = newest.as_ref().is_none_or(|newest| newest.folder != digest);
-        let new = match (folder, &newest) {
-            (Some(folder), _) if has_changed => Some((Origin::Folder, folder.clone())),
-            (None, None) => Some((Origin::Default, AppContent::default())),
-            _ => None,
-        };
+        if let Some(newest) = newest.as_ref().filter(|newest| newest.stays(folder)) {
+            let app = App::build((&recipe, &parts), newest.number, &newest.app, &newest.label(), None)?;
+            newest.say("is in force", &app);
+            return Ok(Self { recipe, parts, app: ArcSwap::from_pointee(app) });
+        }
         let before = newest.as_ref().map(|newest| newest.app.clone());
-        let next = match (new, newest) {
-            (Some((origin, app)), newest) => New { by: "serve", origin, folder: digest }.after(newest, handle, app),
-            (None, Some(newest)) => {
-                let app = App::build((&recipe, &parts), newest.number, &newest.app, &newest.label(), None)?;
-                newest.say("is in force", &app);
-                return Ok(Self { recipe, parts, app: ArcSwap::from_pointee(app) });
-            }
-            (None, None) => return Err(DeployError::Moved),
-        };
+        let origin = if folder.is_some() { Origin::Folder } else { Origin::Default };
+        let new = New { by: "serve", origin, folder: folder.map(AppContent::digest) };
+        let next = new.after(newest, handle, folder.cloned().unwrap_or_default());
         let mut app = App::build((&recipe, &parts), next.number, &next.app, &next.label(), None)?;
         let next = Deployment { app: app.content.clone(), ..next };
         match record(handle, &next).await {
@@ -171,7 +163,7 @@ async fn record(handle: &Handle, deployment: &Deployment) -> Result<(), DeployEr
 
 impl Deployment {
     /// What it is called in errors.
-    fn label(&self) -> String {
+    pub fn label(&self) -> String {
         format!("deployment {}", self.number)
     }
 

@@ -66,8 +66,23 @@ impl Deployment {
 
     /// The last one.
     pub(super) fn newest(handle: &Handle) -> Result<Option<Self>, Unreadable> {
-        let listing = Listing { family: Family::DEPLOYMENT, after: None, last_first: true, most: 1 };
-        handle.own_values(&listing).first().map(|(_, bytes)| Self::decode(bytes)).transpose()
+        handle.own_values(&Self::NEWEST).first().map(|(_, bytes)| Self::decode(bytes)).transpose()
+    }
+
+    /// Where the last one is among the server's own values.
+    pub const NEWEST: Listing<'static> = Listing { family: Family::DEPLOYMENT, after: None, last_first: true, most: 1 };
+
+    /// One that was found there.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn of_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
+        Self::decode(bytes)
+    }
+
+    /// Whether it stays in force at a start with this folder, if with any: the folder has not changed since it was deployed.
+    pub fn stays(&self, folder: Option<&AppContent>) -> bool {
+        folder.is_none_or(|folder| self.folder == Some(folder.digest()))
     }
 
     /// What puts it into the store, behind the newest that is there, and takes away the oldest beyond what is kept.

@@ -177,14 +177,23 @@ fn a_start_whose_settings_do_not_fit_the_newest_deployment_says_what_is_missing(
     let arguments = ["--app-dir", app.to_str().unwrap(), "--config", file.to_str().unwrap()];
     let (process, _log) = logged(&path("data"), &arguments);
     process.stop();
-    let refused = run(&path("data"), &[["serve"].as_slice(), &FREE_PORTS].concat());
-    assert_eq!(refused.status.code(), Some(64));
-    let said = words(&refused);
-    for part in
-        ["deployment 1: custom-token.secret_config.signingKeys: there is no secret \"shared\"", "do not go together"]
-    {
-        assert!(said.contains(part), "{part} in {said}");
+    for command in ["serve", "check"] {
+        let refused = run(&path("data"), &[[command].as_slice(), &FREE_PORTS].concat());
+        assert_eq!(refused.status.code(), Some(64));
+        let said = words(&refused);
+        for part in [
+            "deployment 1: custom-token.secret_config.signingKeys: there is no secret \"shared\"",
+            "do not go together",
+        ] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
     }
+    let checked = run(&path("data"), &[["check", "--config", file.to_str().unwrap()].as_slice(), &FREE_PORTS].concat());
+    let said = words(&checked);
+    assert!(
+        checked.status.success() && said.contains("app: deployment 1\nproviders: anon-user, custom-token\n"),
+        "{said}"
+    );
 }
 
 /// No signal that tools send kills the server without a drain.

@@ -38,6 +38,27 @@ fn what_is_created_is_its_owners_alone_whatever_the_umask() {
     assert!(line.is_some_and(|line| line.starts_with("warning: ") && line.contains("CURRENT")), "{checked}");
 }
 
+/// A restart takes settings that an app may need. It brings no disk back.
+#[test]
+fn an_app_that_the_store_cannot_take_is_not_said_to_need_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, app, log) = (folder.path().join("data"), folder.path().join("app"), folder.path().join("log"));
+    std::fs::create_dir_all(app.join("auth")).unwrap();
+    std::fs::write(app.join("realm_config.json"), r#"{"app_id":"passerby"}"#).unwrap();
+    let providers = |text: &str| std::fs::write(app.join("auth/providers.json"), text).unwrap();
+    providers(r#"{"anon-user":{}}"#);
+    let keys = folder.path().join("keys");
+    let arguments = ["--app-dir", app.to_str().unwrap(), "--keys-dir", keys.to_str().unwrap()];
+    let process = Process::start_with(&data, &arguments, &[], logging_to(&log));
+    std::fs::remove_dir_all(&data).unwrap();
+    line_of(&log, "removed, moved or replaced");
+    providers(r#"{"anon-user":{"disabled":true}}"#);
+    process.signal(Signal::HUP);
+    line_of(&log, "the app folder is not deployed, and deployment 1 stays in force");
+    line_of(&log, "log.filter was taken; keys and everything else are as they were");
+    process.stop();
+}
+
 /// What the running server holds is in no folder any more: nothing may be acknowledged, no user be called dead, and a
 /// different server may have the path.
 #[test]

@@ -18,7 +18,7 @@ mod snapshot;
 
 pub use error::OpenError;
 pub use options::{Durability, Options};
-pub use recovery::{Inspection, SPOILT_END, inspect, look, salvage};
+pub use recovery::{Inspection, SPOILT_END, Values, inspect, look, salvage};
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! Recovery: from files to the registry, refusing what is damaged; and salvage, for an operator who accepts the loss.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::codec::{self, FrameKind};
 use super::error::OpenError;
@@ -11,7 +12,7 @@ use super::options::{Durability, Options};
 use super::snapshot::{self, Meta};
 use super::{generation, journal};
 use crate::domain::clock::FIRST_SERVICE_TIME;
-use crate::domain::{Clock, ServiceTime};
+use crate::domain::{Clock, Listing, ServiceTime};
 use crate::registry::Registry;
 use crate::store::apply::Effect;
 use crate::store::stats::Opened;
@@ -81,14 +82,26 @@ struct Whole {
     opened: Opened,
 }
 
-/// Reads the folder as a start does, and changes nothing of ours.
+/// The bytes of some of the server's own values.
+pub type Values = Vec<Arc<[u8]>>;
+
+/// Reads the folder as a start does, and changes nothing of ours. Returns what was found, and these of the server's own values.
 ///
 /// # Errors
 /// Those of the start.
-pub fn look(dir: &Path, options: &Options, files: &dyn Files, clock: &dyn Clock) -> Result<Opened, OpenError> {
+pub fn look(
+    dir: &Path,
+    options: &Options,
+    files: &dyn Files,
+    clock: &dyn Clock,
+    own: &Listing<'_>,
+) -> Result<(Opened, Values), OpenError> {
     let _lock = lock(dir, files)?;
-    let found = read(dir, options, files, clock)?;
-    Ok(found.map_or(Opened { fresh: true, ..Opened::default() }, |found| found.opened))
+    let Some(found) = read(dir, options, files, clock)? else {
+        return Ok((Opened { fresh: true, ..Opened::default() }, Vec::new()));
+    };
+    let values = found.registry.own_values(own).into_iter().map(|(_, bytes)| bytes);
+    Ok((found.opened, values.collect()))
 }
 
 /// `None` if the folder has not been begun.
