@@ -55,8 +55,9 @@ impl Core {
             end: None,
         };
         let job = Arc::new(Job { state: watch::Sender::new(bulk), stop: AtomicBool::new(false) });
-        *last = Some(Arc::clone(&job));
         let (core, begun, arbiter) = (Arc::clone(self), BulkJob(Arc::clone(&job)), Arbiter::new());
+        // only now: without a thread there is none that would never end
+        *last = Some(Arc::clone(&job));
         arbiter.spawn_fn(move || drop(actix_rt::spawn(run(core, job))));
         Ok(begun)
     }
@@ -130,7 +131,9 @@ impl Worker {
         loop {
             let query = UserQuery { filter: filter.clone(), newest_first: true, after, limit: PAGE };
             let UserPage { users, next, .. } = self.core.listing.ask(move |index| index.page(&query)).await?;
-            for users in users.chunks(IN_FLIGHT) {
+            // a page on which nobody fits has its rest, too
+            let some = if users.is_empty() { vec![&users[..]] } else { users.chunks(IN_FLIGHT).collect() };
+            for users in some {
                 if self.job.stop.load(Ordering::Relaxed) {
                     return Ok(BulkEnd::Stopped);
                 }
@@ -149,12 +152,12 @@ impl Worker {
         }
     }
 
-    /// Does a few users at once.
+    /// Does a few users at once. Each is looked at again just before, since the page may have been read a while ago.
     async fn some(&self, users: &[UserState], operation: &Operation, is_dry_run: bool) -> Result<(), Error> {
         let (mut sets, mut proposed) = (Sets::new(), SmallVec::<[(UserId, Became); IN_FLIGHT]>::new());
         let mut tally = BulkTally { matched: users.len() as u64, ..BulkTally::default() };
         for user in users {
-            match self.step(user, operation) {
+            match self.step(&user.id, operation) {
                 Step::Settled(became) => tally.add(became),
                 Step::Proposed(_, became) if is_dry_run => tally.add(became),
                 Step::Proposed(set, became) => {
@@ -181,8 +184,7 @@ impl Worker {
     /// A user whom others changed meanwhile.
     async fn again(&self, id: &UserId, operation: &Operation) -> Result<Became, Error> {
         for _ in 1..TRIES {
-            let Some(user) = self.core.store.load(id) else { return Ok(Became::Unchanged) };
-            let (set, became) = match self.step(&user, operation) {
+            let (set, became) = match self.step(id, operation) {
                 Step::Settled(became) => return Ok(became),
                 Step::Proposed(set, became) => (set, became),
             };
@@ -195,7 +197,11 @@ impl Worker {
         Ok(Became::Busy)
     }
 
-    fn step(&self, user: &UserState, operation: &Operation) -> Step {
+    /// What becomes of a user, as the user is now: nothing of one who no longer fits.
+    fn step(&self, id: &UserId, operation: &Operation) -> Step {
+        let Some(user) = self.core.store.load(id).filter(|user| self.job.state.borrow().filter.takes(user)) else {
+            return Step::Settled(Became::Unchanged);
+        };
         if *operation == Operation::EndAll && user.sessions().is_empty() {
             return Step::Settled(Became::Unchanged);
         }

@@ -90,8 +90,8 @@ impl Handle {
         found
     }
 
-    /// Begins to do this to all users who fit and are there now, at a pace at which others' requests hardly notice it. A dry run only
-    /// counts what would be done. It ends with this process, and is not taken up again after a restart.
+    /// Begins to do this to all users who are there now and fit when their turn comes, at a pace at which others' requests hardly
+    /// notice it. A dry run only counts what would be done. It ends with this process, and is not taken up again after a restart.
     ///
     /// # Errors
     /// [`BulkUnderWay`]: there is one at a time.

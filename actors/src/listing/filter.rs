@@ -3,8 +3,10 @@
 use std::ops::Range;
 
 use super::order::{Key, first_of};
-use super::word::{DISABLED, DOCUMENT, LASTING, OF_THE_RECORD, OTHER_PROVIDER, Providers, UNUSED, Wanted, of_record};
-use crate::domain::{Extension, Record, ServiceTime, UserId};
+use super::word::{
+    DISABLED, DOCUMENT, LASTING, OF_THE_RECORD, OTHER_PROVIDER, Providers, UNUSED, Wanted, has_document, of_record,
+};
+use crate::domain::{API_KEY, Extension, Flags, Record, ServiceTime, UserId, UserState};
 use crate::store::Store;
 
 /// Which users are meant: those of whom all of it is true. The default means all.
@@ -57,6 +59,22 @@ impl UserFilter {
         word & mask == wanted.bits & mask
             && self.seen.as_ref().is_none_or(|seen| seen.contains(&record.last_seen))
             && (wanted.mask & OTHER_PROVIDER == 0 || self.has_provider(store, id))
+    }
+
+    /// Whether it takes a user who is in this state. By the record alone an index may tell otherwise of a user who changed meanwhile.
+    pub(crate) fn takes(&self, user: &UserState) -> bool {
+        let is = |wanted: Option<bool>, is: bool| wanted.is_none_or(|wanted| wanted == is);
+        let has_provider = |name: &str| {
+            user.identities().iter().any(|identity| *identity.key.provider == *name)
+                || (name == API_KEY && !user.api_keys().is_empty())
+        };
+        is(self.anonymous, user.record.is_anonymous())
+            && is(self.disabled, user.record.flags.has(Flags::DISABLED))
+            && is(self.unused, user.record.is_unused())
+            && is(self.document, user.document.as_deref().is_some_and(has_document))
+            && self.provider.as_deref().is_none_or(has_provider)
+            && self.created.as_ref().is_none_or(|created| created.contains(&user.id.created_ms()))
+            && self.seen.as_ref().is_none_or(|seen| seen.contains(&user.record.last_seen))
     }
 
     fn has_provider(&self, store: &dyn Store, id: &UserId) -> bool {

@@ -6,7 +6,7 @@ use passerby_actors::handle::{Error, LoggedIn, UserFilter};
 use passerby_actors::testkit::faulty::{Faulty, Mode};
 use passerby_actors::testkit::{Running, World, until};
 
-use crate::linking::{anonymous, log_in};
+use crate::linking::{anonymous, log_in, proof};
 
 const EVERYBODY: UserFilter = UserFilter {
     anonymous: None,
@@ -106,6 +106,31 @@ async fn there_is_one_at_a_time_and_it_can_be_stopped() {
     // what is begun later starts anew
     let bulk = done(&running, BulkAction::Disable, EVERYBODY, false).await;
     assert_eq!((bulk.tally.matched, bulk.end), (900, Some(BulkEnd::Done)));
+    running.close();
+}
+
+/// Whether a user fits is looked at when the user's turn comes, not when the page was read.
+#[actix_rt::test]
+async fn who_no_longer_fits_when_the_turn_comes_is_left_alone() {
+    let (folder, files) = (tempfile::tempdir().unwrap(), Faulty::new());
+    let world = World::over(&folder.path().join("data"), 6, files.clone());
+    let running = world.open();
+    let there = guests(&running, 200).await;
+    let last = there.iter().min_by_key(|guest| (guest.user.created_ms(), guest.user)).unwrap();
+    files.let_pass(Some(0));
+    let anonymous = UserFilter { anonymous: Some(true), ..EVERYBODY };
+    let job = running.handle.begin_bulk(BulkAction::Delete, anonymous, false).unwrap();
+    until("its first group is held up", || files.held_up() == 1).await;
+    let release = async {
+        until("the link waits behind it", || running.store.waiting() == 1).await;
+        files.let_pass(None);
+    };
+    let link = running.linker.link(last.user, last.number, proof("stays"));
+    let (linked, ()) = futures_util::future::join(link, release).await;
+    linked.unwrap();
+    let bulk = job.ended().await;
+    assert_eq!(bulk.tally, BulkTally { matched: 200, removed: 199, unchanged: 1, ..BulkTally::default() });
+    assert!(running.knows(&last.user));
     running.close();
 }
 

@@ -89,7 +89,8 @@ async fn begin(asked: Asked) -> Answer {
 /// Writes into the audit log how a job ended.
 async fn note_end(context: Context, by: By, job: BulkJob) {
     let bulk = job.ended().await;
-    let mut entry = by.did("bulk.end", Some(&bulk.number.to_string()), Outcome::Done);
+    let outcome = if matches!(bulk.end, Some(BulkEnd::Failed(_))) { Outcome::Unknown } else { Outcome::Done };
+    let mut entry = by.did("bulk.end", Some(&bulk.number.to_string()), outcome);
     entry.after = Some(of(&bulk));
     if context.server.admins.audit.write(&context.handle, &entry).await.is_err() {
         tracing::error!(number = bulk.number, "the end of a bulk job could not be written into the audit log");

@@ -113,7 +113,10 @@ async fn find(asked: Asked) -> Answer {
         let user = handle.load(&user).or_else(|| handle.survivor(&user).and_then(|survivor| handle.load(&survivor)));
         found.extend(user.map(|user| (user, by)));
     } else {
-        let by_name = handle.find(wanted, &server.app().providers.names().collect::<Vec<_>>());
+        // also those that are off: their users are still here
+        let app = server.app();
+        let known = app.providers.names().chain(app.content.providers.keys().map(String::as_str));
+        let by_name = handle.find(wanted, &known.collect::<Vec<_>>());
         found.extend(by_name.into_iter().filter_map(|(id, by)| Some((handle.load(&id)?, named(by)))));
     }
     if found.is_empty() {

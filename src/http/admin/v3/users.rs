@@ -1,5 +1,7 @@
 //! Users: a page of them, one, its devices, disabled and enabled, logged out, deleted; and whose an access token is.
 
+use std::collections::BTreeSet;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use passerby_actors::domain::{Cause, DeviceId, Flags, Refusal, SessionId, UserId, UserState};
@@ -18,6 +20,8 @@ use crate::token::TokenError;
 
 /// Users of a page.
 const PAGE: usize = 50;
+/// For so many names of providers at most, users are listed at once: each is a question to the index.
+const MOST_PROVIDERS: usize = 16;
 
 pub(super) fn rows() -> Vec<Row> {
     let (read, operate) = (Some(Role::Read), Some(Role::Operate));
@@ -101,7 +105,13 @@ async fn list(asked: Asked) -> Answer {
     let any = UserFilter { disabled, ..UserFilter::default() };
     let filters: Vec<_> = match given("provider_types") {
         None => vec![any],
-        Some(names) => names.split(',').map(|name| of_provider(any.clone(), name)).collect(),
+        Some(names) => {
+            let names: BTreeSet<&str> = names.split(',').collect();
+            if names.len() > MOST_PROVIDERS {
+                return Err(bad("provider_types has too many names"));
+            }
+            names.into_iter().map(|name| of_provider(any.clone(), name)).collect()
+        }
     };
     // each provider's first users, of which the first of all are the page
     let mut users = Vec::new();
@@ -118,7 +128,7 @@ async fn list(asked: Asked) -> Answer {
 }
 
 fn of_provider(filter: UserFilter, name: &str) -> UserFilter {
-    // who has linked something is shown with that
+    // the index knows of no anonymous identities: every anonymous user has one
     if name == ANON_USER {
         return UserFilter { anonymous: Some(true), ..filter };
     }
