@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use passerby_actors::domain::{Entropy, Family, Listing, Rewrite, ServiceTime, ValueKey};
 use passerby_actors::handle::{Error, Handle, OwnChange};
@@ -51,6 +52,7 @@ pub struct Admins {
     pub(super) passwords: Passwords,
     pub(super) throttle: Throttle,
     refusals: Throttle,
+    pub(super) tokens_refused: AtomicU64,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) access: AccessTokens,
     pub(super) seal: Seal,
@@ -76,6 +78,7 @@ impl Admins {
         Ok(Self {
             passwords: Passwords::start(cost, pool, Arc::clone(&entropy))?,
             throttle: Throttle::new(Tiers::LOGIN, THROTTLE_ENTRIES, &*entropy),
+            tokens_refused: AtomicU64::new(0),
             refusals: Throttle::new(REFUSALS, THROTTLE_ENTRIES, &*entropy),
             access: AccessTokens::new(&*entropy),
             seal: Seal::new(keys_dir),

@@ -18,7 +18,7 @@ const DROPPED: usize = 64;
 /// The share of the bound that entries of what was refused have (one part in so many), besides.
 const REFUSED_SHARE: usize = 10;
 /// Entries that are looked at for one page.
-const LOOKED_AT: usize = 20_000;
+const LOOKED_AT: usize = 5000;
 const AT_ONCE: usize = 500;
 
 const DAY_MS: u64 = 86_400_000;
@@ -192,6 +192,41 @@ impl Audit {
             // so many were written meanwhile that it was dropped
             Changes::Moved { .. } => self.write(handle, &entry).await,
         }
+    }
+
+    /// A page, after others had their turn: for reading many pages.
+    ///
+    /// # Errors
+    /// As [`page`](Self::page).
+    pub async fn next_page(
+        &self,
+        handle: &Handle,
+        filter: &Filter,
+        cursor: Option<&[u8]>,
+        most: usize,
+    ) -> Result<Page, Fault> {
+        tokio::task::yield_now().await;
+        self.page(handle, filter, cursor, most)
+    }
+
+    /// Drops what is too old or too many.
+    ///
+    /// # Errors
+    /// The core's.
+    pub async fn drop_old(&self, handle: &Handle) -> Result<(), Fault> {
+        let now_ms = handle.core().store().clock().wall_ms();
+        for outcome in [Outcome::Done, Outcome::Refused] {
+            let (family, most) = self.log_of(outcome);
+            loop {
+                let dropped = self.dropping(handle, (family, most + 1), now_ms);
+                if dropped.is_empty() {
+                    break;
+                }
+                // what others dropped meanwhile is not there the next time
+                handle.change_own(dropped).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The entries that the filter takes, the newest first, from before `cursor` on.

@@ -14,6 +14,9 @@ use super::totp::TotpSecret;
 use crate::limits::network::Network;
 use crate::provider::password::{Password, Verdict};
 
+/// What the audit log calls a change of the second factor.
+const TOTP: &str = "admin.totp";
+
 /// Whose own account it is.
 ///
 /// # Errors
@@ -34,6 +37,7 @@ impl Admins {
         name: &str,
         password: Password,
         source: &Source,
+        (what, by): (&str, &By),
     ) -> Result<Seen<Account>, Fault> {
         let attempt = self.throttle.admit(Some((COUNTED_AS, name)), source.address, now(handle))?;
         let seen = load::<Account>(handle, Family::ADMIN, name.as_bytes())?.ok_or(Fault::Ended)?;
@@ -43,12 +47,21 @@ impl Admins {
                 self.throttle.succeeded(attempt, now(handle));
                 Ok(seen)
             }
-            Ok(Verdict::Wrong) => Err(Fault::Password),
+            Ok(Verdict::Wrong) => {
+                self.note_refusal(handle, name, (what, by), "a wrong password").await?;
+                Err(Fault::Password)
+            }
             Err(error) => {
                 self.throttle.withdraw(attempt);
                 Err(error.into())
             }
         }
+    }
+
+    async fn note_refusal(&self, handle: &Handle, name: &str, (what, by): (&str, &By), why: &str) -> Result<(), Fault> {
+        let mut entry = by.did(what, Some(name), Outcome::Refused);
+        entry.reason = Some(why.to_owned());
+        self.audit.write(handle, &entry).await
     }
 
     /// Sets another password, given the current one. Every other session of theirs ends.
@@ -64,7 +77,7 @@ impl Admins {
         by: &By,
     ) -> Result<(), Fault> {
         let name = name_of(asker)?;
-        let seen = self.proved(handle, name, current, source).await?;
+        let seen = self.proved(handle, name, current, source, ("admin.password", by)).await?;
         let (password, password_ms) = (self.hashed(next).await?, wall_ms(handle));
         let epoch = new_epoch(&*self.entropy);
         let account = Account { password, password_ms, epoch, ..seen.value.clone() };
@@ -104,9 +117,12 @@ impl Admins {
         by: &By,
     ) -> Result<(), Fault> {
         let name = name_of(asker)?;
-        let seen = self.proved(handle, name, password, source).await?;
+        let seen = self.proved(handle, name, password, source, (TOTP, by)).await?;
         let secret = TotpSecret::parse(secret).ok_or(Fault::Code)?;
-        let used = secret.step_of(code, wall_ms(handle) / 1000, 0).ok_or(Fault::Code)?;
+        let Some(used) = secret.step_of(code, wall_ms(handle) / 1000, 0) else {
+            self.note_refusal(handle, name, (TOTP, by), "a wrong code").await?;
+            return Err(Fault::Code);
+        };
         let sealed = self.seal.close(name, &secret, &*self.entropy)?;
         let totp = Some(Totp { sealed, used });
         self.change_totp(handle, name, &seen, totp, by).await
@@ -125,7 +141,7 @@ impl Admins {
         by: &By,
     ) -> Result<(), Fault> {
         let name = name_of(asker)?;
-        let seen = self.proved(handle, name, password, source).await?;
+        let seen = self.proved(handle, name, password, source, (TOTP, by)).await?;
         self.change_totp(handle, name, &seen, None, by).await
     }
 
@@ -137,7 +153,7 @@ impl Admins {
         totp: Option<Totp>,
         by: &By,
     ) -> Result<(), Fault> {
-        let mut entry = by.did("admin.totp", Some(name), Outcome::Done);
+        let mut entry = by.did(TOTP, Some(name), Outcome::Done);
         let short = |totp: &Option<Totp>| Some(json!({ "totp": totp.is_some() }));
         (entry.before, entry.after) = (short(&seen.value.totp), short(&totp));
         let next = Account { totp, ..seen.value.clone() };

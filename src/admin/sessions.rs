@@ -1,5 +1,7 @@
 //! Sessions of admins and of their keys: how they begin, what shows them, how they end.
 
+use std::sync::atomic::Ordering;
+
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use passerby_actors::domain::{Family, ValueKey};
 use passerby_actors::handle::{Handle, OwnChange};
@@ -62,6 +64,19 @@ impl Admins {
     /// # Errors
     /// `Ended`: it is nothing that is good here.
     pub async fn asker(&self, handle: &Handle, token: &str, from: &Source) -> Result<Asker, Fault> {
+        let asker = self.whose(handle, token, from).await;
+        if asker == Err(Fault::Ended) {
+            self.tokens_refused.fetch_add(1, Ordering::Relaxed);
+        }
+        asker
+    }
+
+    /// How many texts were shown that were not good.
+    pub fn tokens_refused(&self) -> u64 {
+        self.tokens_refused.load(Ordering::Relaxed)
+    }
+
+    async fn whose(&self, handle: &Handle, token: &str, from: &Source) -> Result<Asker, Fault> {
         if token.starts_with(LOCAL) {
             let is_ours = |hash: [u8; 32]| verify_slices_are_equal(&hash, &sha256(token)).is_ok();
             let is_local = from.address.to_canonical().is_loopback() && self.local.is_some_and(is_ours);
@@ -147,7 +162,7 @@ impl Admins {
         };
         let seen = seen.filter(|seen| matches!(verdict, Verdict::Right { .. }) && !seen.value.disabled);
         let Some(seen) = seen else {
-            self.refused(handle, is_known.then_some(Who::Admin(name)), from).await?;
+            self.refused(handle, is_known.then_some(Who::Admin(name)), None, from).await?;
             return Err(Fault::Credentials);
         };
         let key = ValueKey::own(Family::ADMIN, name.as_bytes());
@@ -155,12 +170,15 @@ impl Admins {
             (None, _) => seen.kept(key),
             (Some(_), None) => {
                 self.throttle.withdraw(attempt);
+                let why = Some("a right password without a code");
+                self.refused(handle, Some(Who::Admin(name)), why, from).await?;
                 return Err(Fault::CodeNeeded);
             }
             (Some(totp), Some(code)) => {
                 let secret = self.seal.open(&name, &totp.sealed)?;
                 let Some(used) = secret.step_of(code, wall_ms(handle) / 1000, totp.used) else {
-                    self.refused(handle, Some(Who::Admin(name)), from).await?;
+                    self.refused(handle, Some(Who::Admin(name)), Some("a right password with a wrong code"), from)
+                        .await?;
                     return Err(Fault::Credentials);
                 };
                 let totp = Some(Totp { used, ..totp.clone() });
@@ -185,7 +203,7 @@ impl Admins {
         let Some(role) = key_role(handle, id, Some(private))? else {
             self.count_refusal(handle, "a key", from)?;
             let is_known = handle.own_value(Family::ADMIN_KEY, id.as_bytes()).is_some();
-            self.refused(handle, is_known.then(|| Who::Key(id.to_owned())), from).await?;
+            self.refused(handle, is_known.then(|| Who::Key(id.to_owned())), None, from).await?;
             return Err(Fault::Credentials);
         };
         let seen = load::<AdminKey>(handle, Family::ADMIN_KEY, id.as_bytes())?.ok_or(Fault::Credentials)?;
@@ -194,10 +212,12 @@ impl Admins {
     }
 
     /// What was typed as a name that nobody has is not written down: it can be a password.
-    async fn refused(&self, handle: &Handle, who: Option<Who>, from: &Source) -> Result<(), Fault> {
+    async fn refused(&self, handle: &Handle, who: Option<Who>, why: Option<&str>, from: &Source) -> Result<(), Fault> {
         let who = who.map_or_else(|| UNKNOWN.to_owned(), |who| who.to_string());
         let by = By { who, role: None, address: Some(from.address.to_string()) };
-        self.audit.write(handle, &by.did("login", None, Outcome::Refused)).await
+        let mut entry = by.did("login", None, Outcome::Refused);
+        entry.reason = why.map(str::to_owned);
+        self.audit.write(handle, &entry).await
     }
 
     /// `of`: demands that the account or key is still as it was when it was checked.
@@ -233,7 +253,7 @@ impl Admins {
         });
         let begun = begun.await;
         if begun == Err(Fault::Credentials) {
-            self.refused(handle, Some(who.clone()), from).await?;
+            self.refused(handle, Some(who.clone()), Some("it was changed meanwhile"), from).await?;
         }
         begun?;
         Ok((secret, Asker { who, role, session: Some(hash) }))

@@ -1,7 +1,7 @@
 //! A server whose listeners are bound, from its parts to its end.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use passerby_actors::actor::{Core, JanitorHandle, Limits, LinkerHandle};
 use passerby_actors::handle::Handle;
@@ -33,6 +33,7 @@ use crate::server::Server;
 use crate::test_clock::TestClock;
 use crate::token::{ACCESS_TTL_S, KeyStore, KeyWatch, Tokens};
 
+const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);
 /// Entries of the verified-token cache: about 20 MB when full.
 const TOKEN_CACHE_ENTRIES: usize = 131_072;
 
@@ -167,6 +168,7 @@ impl Application {
             shed: Histogram::default(),
         });
 
+        actix_web::rt::spawn(drop_old_entries(Arc::downgrade(&server)));
         let listen = server.settings.listen;
         let (public, address) = listener::bind(&server).map_err(|error| StartError::Listen {
             listener: Listener::Public,
@@ -228,5 +230,17 @@ impl Application {
         self.admin.stop().await;
         tracing::info!("stopped");
         ended.map_err(std::io::Error::other)?
+    }
+}
+
+/// Keeps the audit log to its retention, from the start on and every hour, while the server is there.
+async fn drop_old_entries(server: Weak<Server>) {
+    while let Some(server) = server.upgrade().filter(|server| !*server.stopping.borrow()) {
+        let handle = Handle::new(Arc::clone(&server.core), Arc::clone(&server.linker));
+        if let Err(error) = server.admins.audit.drop_old(&handle).await {
+            tracing::warn!(%error, "old entries of the audit log are not dropped yet");
+        }
+        drop((handle, server));
+        tokio::time::sleep(HOUR).await;
     }
 }

@@ -283,6 +283,11 @@ fn register(registry: &mut Registry, server: &Server) {
             server.connections.refused(),
         ),
         (
+            "admin_tokens_refused",
+            "Tokens, keys and cookies shown to the admin API that were not good",
+            server.admins.tokens_refused(),
+        ),
+        (
             "log_lines_dropped",
             "Log lines dropped because their reader was too slow, and events that came faster than they could be logged",
             unread + server.core.stats().unlogged.load(Ordering::Relaxed),

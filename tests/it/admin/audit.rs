@@ -1,8 +1,9 @@
 //! The audit log: each action once, for as long as it is kept.
 
 use futures_util::future::join_all;
+use futures_util::poll;
 use passerby::admin::{By, Entry, Filter, Outcome, Role, Who};
-use passerby_actors::domain::{Flags, UserId};
+use passerby_actors::domain::{Family, Flags, UserId};
 use passerby_actors::testkit::until;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
@@ -253,4 +254,73 @@ async fn who_is_refused_again_and_again_is_told_to_wait_and_a_right_key_is_never
             assert_eq!(ask(server, login).body(right).send().await.status, 200);
         })
         .await;
+}
+
+#[actix_web::test]
+async fn each_refusal_of_a_password_or_a_code_is_written_down_and_each_token_that_is_not_good_is_counted() {
+    World::new()
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Owner).await;
+            let send =
+                async |what: &str, body: Value| ask(server, what).bearer(&ada).body(body.to_string()).send().await;
+            let wrong = json!({ "current": "wrong", "password": "another long password" });
+            send("PUT /v1/admin/me/password", wrong).await.assert_problem(403, "wrong-password");
+            let secret = send("POST /v1/admin/me/totp", json!({})).await.json()["secret"].as_str().unwrap().to_owned();
+            let shown = |password: &str, code: &str| json!({ "password": password, "secret": secret, "code": code });
+            let code = |ahead_s: u64| super::own_account::code(&secret, server.server.wall_s() + ahead_s);
+            send("PUT /v1/admin/me/totp", shown("wrong", &code(0))).await.assert_problem(403, "wrong-password");
+            send("PUT /v1/admin/me/totp", shown(PASSWORD, "000000")).await.assert_problem(400, "wrong-code");
+            assert_eq!(send("PUT /v1/admin/me/totp", shown(PASSWORD, &code(0))).await.status, 204);
+            log_in(server, "ada", PASSWORD).await.assert_problem(401, "code-needed");
+            let login = json!({ "name": "ada", "password": PASSWORD, "code": "000000" });
+            send("POST /v1/admin/login", login).await.assert_problem(401, "invalid-credential");
+
+            let entries = audit(server, &ada, "").await;
+            let refused = entries.iter().rev().filter(|entry| entry["outcome"] == "refused");
+            let told: Vec<_> = refused.map(|e| (e["what"].as_str().unwrap(), e["reason"].as_str().unwrap())).collect();
+            let expected = [
+                ("admin.password", "a wrong password"),
+                ("admin.totp", "a wrong password"),
+                ("admin.totp", "a wrong code"),
+                ("login", "a right password without a code"),
+                ("login", "a right password with a wrong code"),
+            ];
+            assert_eq!(told, expected);
+
+            let user = server.log_in().await;
+            for token in ["pbs_AAAA", "pbk_AAAA", "x", &user.access] {
+                ask(server, "GET /v1/admin/me").bearer(token).send().await.assert_problem(401, "session-ended");
+            }
+            assert_eq!(server.metric("passerby_admin_tokens_refused_total").await, 4);
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn an_export_lets_others_have_their_turn_before_each_page() {
+    World::new()
+        .serve(async |server| {
+            let (handle, filter) = (server.handle(), Filter::default());
+            let mut page = std::pin::pin!(server.server.admins.audit.next_page(&handle, &filter, None, 500));
+            assert!(poll!(page.as_mut()).is_pending());
+            assert!(page.await.is_ok());
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn entries_that_are_too_old_go_at_a_start_also_when_nothing_is_written() {
+    let world = World::new().set("admin.audit_days", "30");
+    let server = world.start().await;
+    for outcome in [Outcome::Done, Outcome::Refused] {
+        for _ in 0..100 {
+            server.server.admins.audit.write(&server.handle(), &did("test", outcome)).await.unwrap();
+        }
+    }
+    server.clock.advance_s(30 * 86_400);
+    server.stop().await;
+    let server = world.start().await;
+    let kept = || [Family::AUDIT, Family::AUDIT_REFUSED].map(|family| server.handle().own_count(family));
+    until("they are gone", || kept() == [0, 0]).await;
+    server.stop().await;
 }

@@ -108,7 +108,7 @@ async fn owners_change_their_own_password_and_second_factor_with_the_current_pas
 }
 
 /// The code of a secret at a time, computed as an authenticator app does it.
-fn code(secret: &str, unix_s: u64) -> String {
+pub(super) fn code(secret: &str, unix_s: u64) -> String {
     let digits = secret.bytes().map(|digit| match digit {
         b'A'..=b'Z' => digit - b'A',
         _ => digit - b'2' + 26,

@@ -71,7 +71,7 @@ async fn export(asked: Asked) -> Answer {
             Some(Some(cursor)) => Some(cursor),
             Some(None) => return None,
         };
-        let page = asked.admins().audit.page(asked.handle(), &filter, cursor.as_deref(), LARGEST_PAGE);
+        let page = asked.admins().audit.next_page(asked.handle(), &filter, cursor.as_deref(), LARGEST_PAGE).await;
         // the connection then breaks off: half a log does not look like a whole one
         let page = match page {
             Ok(page) => page,
