@@ -192,3 +192,17 @@ impl From<AdminRole> for Role {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing is sent to there: that the address is this machine's is more than a command can know.
+    #[actix_web::test]
+    async fn a_listener_that_is_not_on_loopback_is_not_asked_and_the_command_says_what_to_do() {
+        let door = LocalDoor { address: "192.0.2.1:8081".parse().unwrap(), token: "pbl_x".to_owned() };
+        let asked = ask(&door, "GET", "/v1/admin/admins", None).await;
+        let Err(failure) = asked else { panic!("it was asked") };
+        assert!(failure.text.contains("stop it first") && !failure.text.contains("pbl_x"), "{}", failure.text);
+    }
+}
