@@ -20,7 +20,7 @@ pub struct UserFilter {
     pub unused: Option<bool>,
     /// Users with a document, or without.
     pub document: Option<bool>,
-    /// Users with an identity of this provider; of [`API_KEY`](crate::domain::API_KEY), users with a key.
+    /// Users with an identity of this provider; of [`API_KEY`], users with a key.
     pub provider: Option<Box<str>>,
     /// Users whose ids were given out at this time: Unix time in milliseconds, the end excluded.
     pub created: Option<Range<u64>>,
