@@ -126,10 +126,10 @@ impl Running {
     }
 }
 
-/// How many values there are, of whatever family.
+/// How many values there are, of whatever family but the server's own.
 pub fn values(store: &dyn Store) -> usize {
-    let of_users = [Family::USER, Family::EXTENSION];
-    Family::NAMES.iter().filter(|(family, _)| !of_users.contains(family)).map(|(family, _)| store.keys(*family)).sum()
+    let is_value = |family: Family| ![Family::USER, Family::EXTENSION].contains(&family) && !family.is_own();
+    Family::NAMES.iter().filter(|(family, _)| is_value(*family)).map(|(family, _)| store.keys(*family)).sum()
 }
 
 /// Waits for a condition that a different thread brings about; the bound is for a broken program, not for a slow one.
