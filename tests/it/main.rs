@@ -20,6 +20,7 @@ mod deployments;
 mod documents;
 mod failing;
 mod fields;
+mod keys;
 mod meters;
 mod metrics;
 mod openapi;
