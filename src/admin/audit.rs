@@ -179,11 +179,14 @@ impl Audit {
         Ok(Begun { entry, key, bytes: bytes.into() })
     }
 
-    /// Writes into its entry what became of an action.
-    ///
-    /// # Errors
-    /// The core's.
-    pub async fn end(&self, handle: &Handle, begun: Begun, outcome: Outcome) -> Result<(), Fault> {
+    /// Writes into its entry what became of an action. A failure is logged: the action is over all the same.
+    pub async fn end(&self, handle: &Handle, begun: Begun, outcome: Outcome) {
+        if let Err(error) = self.try_end(handle, begun, outcome).await {
+            tracing::error!(%error, "an entry of the audit log goes on saying that it is not known what became of an action");
+        }
+    }
+
+    async fn try_end(&self, handle: &Handle, begun: Begun, outcome: Outcome) -> Result<(), Fault> {
         let Begun { entry, key, bytes } = begun;
         let entry = Entry { outcome, ..entry };
         let change = OwnChange { key, seen: Some(bytes), change: Rewrite::Put(encode(&entry)?) };

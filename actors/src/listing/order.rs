@@ -21,7 +21,7 @@ pub(super) fn key(id: &UserId) -> Key {
     (id.created_ms(), *id)
 }
 
-/// Keys before all and after all others of a moment (Unix time in milliseconds).
+/// The key before all of a moment (Unix time in milliseconds).
 pub(super) fn first_of(created_ms: u64) -> Key {
     (created_ms, UserId::from_bytes([0; 16]))
 }

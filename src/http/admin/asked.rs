@@ -210,9 +210,7 @@ impl Asked {
                 Err(handle::Error::OutcomeUnknown) => return Ok(result),
                 Err(_) => Outcome::Refused,
             };
-            if let Err(error) = audit.end(handle, begun, outcome).await {
-                tracing::error!(%error, "an entry of the audit log goes on saying that it is not known what became of an action");
-            }
+            audit.end(handle, begun, outcome).await;
             Ok::<_, Fault>(result)
         });
         let panicked = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the action ended early");

@@ -170,6 +170,7 @@ async fn a_bulk_job_says_what_it_would_do_does_it_and_is_written_down() {
             assert_eq!(last["after"]["users"]["removed"], 2);
             let begun = audit(server, &ada, "&what=bulk.begin").await;
             assert_eq!(begun.len(), 3);
+            assert!(begun.iter().all(|entry| entry["outcome"] == "done"), "{begun:?}");
             assert_eq!(begun[0]["after"], json!({ "action": "delete", "filter": {}, "dry_run": false }));
         })
         .await;

@@ -68,7 +68,6 @@ async fn begin(asked: Asked) -> Answer {
         return Err(Problem::bad_field(format!("{unknown:?} is no field of a filter: it has {}", FIELDS.join(", "))));
     }
     let filter = filter(of_users, asked.context.server.clock())?;
-    // written first: whatever is done to users has an entry before it
     let mut entry = asked.by()?.did("bulk.begin", None, Outcome::Done);
     entry.after = Some(json!({ "action": action.name(), "filter": of_users, "dry_run": is_dry_run }));
     let under_way = |BulkUnderWay(number)| {
@@ -78,12 +77,18 @@ async fn begin(asked: Asked) -> Answer {
     if let Some(running) = asked.handle().bulk().filter(|bulk| bulk.end.is_none()) {
         return Err(under_way(BulkUnderWay(running.number)));
     }
-    asked.admins().audit.write(asked.handle(), &entry).await?;
-    let by = asked.by()?;
-    let job = asked.handle().begin_bulk(action, filter, is_dry_run).map_err(under_way)?;
-    let answer = json(StatusCode::ACCEPTED, &of(&job.look()));
-    actix_rt::spawn(note_end(asked.context.clone(), by, job));
-    Ok(answer)
+    // written first: whatever is done to users has an entry before it
+    let (audit, by) = (&asked.admins().audit, asked.by()?);
+    let begun = audit.begin(asked.handle(), entry).await?;
+    let job = asked.handle().begin_bulk(action, filter, is_dry_run).map_err(under_way);
+    let outcome = if job.is_ok() { Outcome::Done } else { Outcome::Refused };
+    let answer = job.map(|job| {
+        let answer = json(StatusCode::ACCEPTED, &of(&job.look()));
+        actix_rt::spawn(note_end(asked.context.clone(), by, job));
+        answer
+    });
+    audit.end(asked.handle(), begun, outcome).await;
+    answer
 }
 
 /// Writes into the audit log how a job ended.
