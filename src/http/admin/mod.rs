@@ -11,6 +11,7 @@ mod table;
 mod test_clock;
 mod v1;
 mod v3;
+mod whom;
 
 use std::io;
 use std::net::SocketAddr;

@@ -2,6 +2,7 @@
 
 mod audit;
 mod lists;
+mod one_user;
 mod own_account;
 mod sessions;
 mod users;
@@ -59,6 +60,7 @@ fn filled(server: &TestServer, rule: &Rule, user: &str) -> String {
     let path = rule.path.replace("{group}", tokens.domain_id()).replace("{app}", &tokens.provider_id("app"));
     let path =
         path.replace("{user}", user).replace("{name}", "nobody").replace("{id}", "abcdefgh").replace("{number}", "1");
+    let path = path.replace("{session}", "636aba021728b6c1c03db7f9");
     assert!(!path.contains('{'), "{path}");
     format!("{} {path}", rule.method)
 }

@@ -4,9 +4,11 @@ mod admins;
 mod audit;
 mod bulk;
 mod keys;
+mod one_user;
 mod own;
 mod session;
 mod shown;
+mod user_actions;
 mod user_filter;
 mod users;
 
@@ -14,7 +16,16 @@ use super::table::Row;
 
 /// The endpoints.
 pub(super) fn rows() -> Vec<Row> {
-    let groups =
-        [session::rows(), own::rows(), admins::rows(), keys::rows(), audit::rows(), users::rows(), bulk::rows()];
+    let groups = [
+        session::rows(),
+        own::rows(),
+        admins::rows(),
+        keys::rows(),
+        audit::rows(),
+        users::rows(),
+        one_user::rows(),
+        user_actions::rows(),
+        bulk::rows(),
+    ];
     groups.into_iter().flatten().collect()
 }

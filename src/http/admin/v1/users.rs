@@ -1,4 +1,4 @@
-//! Users: listed and counted, found by anything that names them, and one with all that is kept.
+//! Users: listed and counted, and found by anything that names them.
 
 use actix_web::http::StatusCode;
 use passerby_actors::domain::{Flags, UserId, UserState};
@@ -12,7 +12,7 @@ use crate::http::admin::table::{Row, row};
 use crate::http::problem::{Answer, Problem};
 use crate::http::read::of_query;
 use crate::http::time::created;
-use crate::http::{Context, json, rfc3339, whole_user};
+use crate::http::{Context, json, rfc3339};
 
 /// Users of a page: without a word, and at most.
 const PAGE: usize = 50;
@@ -24,12 +24,11 @@ pub(super) fn rows() -> Vec<Row> {
         row("GET /v1/admin/users", read, None, list),
         row("GET /v1/admin/users/counts", read, None, counts),
         row("POST /v1/admin/users/find", read, None, find),
-        row("GET /v1/admin/users/{user}", read, None, one),
     ]
 }
 
 /// A user as lists show one.
-fn shown(context: &Context, user: &UserState) -> Value {
+pub(super) fn shown(context: &Context, user: &UserState) -> Value {
     let (clock, policy) = (context.server.clock(), context.server.core.policy());
     let providers: Vec<_> = user.identities().iter().map(|identity| &*identity.key.provider).collect();
     json!({
@@ -142,17 +141,4 @@ fn whose(context: &Context, text: &str) -> Option<(UserId, &'static str)> {
     // as a browser shows it, or with its name before it
     let value = text.split_once('=').map_or(text, |(_, value)| value);
     tokens.verify_cookie(value).or_else(|| tokens.verify_cookie(text)).map(|cookie| (cookie.user, "cookie"))
-}
-
-/// All that is kept about a user.
-async fn one(asked: Asked) -> Answer {
-    let missing = || Problem::new(StatusCode::NOT_FOUND, "user-not-found", "user not found");
-    let id = UserId::parse(asked.parameter("user")).map_err(|_| missing())?;
-    let user = asked.handle().load(&id).ok_or_else(missing)?;
-    let mut shown = shown(&asked.context, &user);
-    let whole = whole_user::of(&asked.context.server, &user);
-    if let (Value::Object(shown), Value::Object(whole)) = (&mut shown, whole) {
-        shown.extend(whole);
-    }
-    Ok(json(StatusCode::OK, &shown))
 }

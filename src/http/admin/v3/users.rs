@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use passerby_actors::domain::{Cause, DeviceId, Flags, Refusal, SessionId, UserId, UserState};
+use passerby_actors::domain::{Cause, DeviceId, Flags, SessionId, UserId, UserState};
 use passerby_actors::handle::{self, Handle, UserFilter, UserQuery};
 use serde_json::{Map, Value, json};
 
@@ -12,6 +12,7 @@ use super::apps::must_be_this;
 use crate::admin::Role;
 use crate::http::admin::asked::{Asked, text};
 use crate::http::admin::table::{Row, row};
+use crate::http::admin::whom;
 use crate::http::problem::{Answer, Problem};
 use crate::http::read::of_query;
 use crate::http::{Context, identities, json};
@@ -73,15 +74,10 @@ fn created_s(user: &UserState) -> i64 {
     i64::try_from(user.created_ms() / 1000).unwrap_or(i64::MAX)
 }
 
-fn not_found() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "user-not-found", "user not found")
-}
-
 /// The user that the path names.
 fn named(asked: &Asked) -> Result<UserState, Problem> {
     must_be_this(asked)?;
-    let id = UserId::parse(asked.parameter("user")).map_err(|_| not_found())?;
-    asked.handle().load(&id).ok_or_else(not_found)
+    whom::named(asked)
 }
 
 /// At most 50, those who were created first before the others: `after` a user, `desc`ending, with a `status` (`enabled` or
@@ -204,11 +200,7 @@ async fn done<Doing: Future<Output = Result<(), handle::Error>> + 'static>(
     told: (Option<Value>, Option<Value>),
     operation: impl FnOnce(Handle, UserId) -> Doing,
 ) -> Answer {
-    let result = asked.audited(what, &user.to_string(), told, operation(asked.handle().clone(), user)).await?;
-    if result == Err(handle::Error::Refused(Refusal::Gone)) {
-        return Err(not_found());
-    }
-    result?;
+    whom::done(asked, what, user, told, operation).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
