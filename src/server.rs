@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::Guard;
+use parking_lot::RwLock;
 use passerby_actors::actor::{Core, JanitorHandle, LinkerHandle, LoggedIn};
 use passerby_actors::domain::{
     DeviceId, Document, Entropy, MergePolicy, MeterMerge, ServiceClock, SessionKind, UserId,
@@ -17,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::admin::Admins;
 use crate::codes::OneTimeCodes;
-use crate::config::Settings;
+use crate::config::{Settings, Shown};
 use crate::deployment::{App, Deployments};
 use crate::left::Left;
 use crate::limits::budget::Budgets;
@@ -32,6 +33,8 @@ use crate::token::{AccessClaims, RefreshClaims, Tokens};
 pub struct Server {
     /// What the operator set.
     pub settings: Settings,
+    /// The same with where each comes from; of it, `log.filter` may change.
+    pub configuration: RwLock<Vec<Shown>>,
     /// What is in force of the app, and what takes its place.
     pub deployments: Deployments,
     /// Mints and checks tokens.
@@ -78,6 +81,12 @@ impl Server {
     /// What is in force of the app. What must not change under a request takes it once.
     pub fn app(&self) -> Guard<Arc<App>> {
         self.deployments.app()
+    }
+
+    /// A setting of this name has another value from now on.
+    pub fn note_setting(&self, shown: Shown) {
+        let mut configuration = self.configuration.write();
+        configuration.iter_mut().filter(|known| known.name == shown.name).for_each(|known| *known = shown.clone());
     }
 
     /// The clock by which everything ends.

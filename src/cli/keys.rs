@@ -38,13 +38,12 @@ pub(super) fn keys(
                 print(&format!("{id}  {purpose:<8} {algorithm:<6} {state:<10} created {created}\n"));
             }
         }
+        KeysCommand::Publish { usage } => {
+            let key = store.publish(of(*usage), &*ports.entropy, now_s).map_err(Failure::other)?;
+            print(&format!("{} verifies from the next start on, and signs after the next `keys rotate`\n", key.id));
+        }
         KeysCommand::Rotate { usage } => {
-            let usage = match usage {
-                KeyUse::Access => crate::token::KeyUse::Access,
-                KeyUse::Refresh => crate::token::KeyUse::Refresh,
-                KeyUse::Cookie => crate::token::KeyUse::Cookie,
-            };
-            let key = store.rotate(usage, &*ports.entropy, now_s).map_err(Failure::other)?;
+            let key = store.rotate(of(*usage), &*ports.entropy, now_s).map_err(Failure::other)?;
             print(&format!("{} signs from the next start on; the one before verifies until it is retired\n", key.id));
         }
         KeysCommand::Retire { id, yes } => {
@@ -76,6 +75,14 @@ pub(super) fn keys(
     Ok(())
 }
 
+fn of(usage: KeyUse) -> crate::token::KeyUse {
+    match usage {
+        KeyUse::Access => crate::token::KeyUse::Access,
+        KeyUse::Refresh => crate::token::KeyUse::Refresh,
+        KeyUse::Cookie => crate::token::KeyUse::Cookie,
+    }
+}
+
 /// Says what rests on a key before it goes. Which session a refresh token was signed under is not recorded, so every
 /// session that may have been is counted.
 fn retire(settings: &Settings, store: &mut KeyStore, id: KeyId, yes: bool) -> Result<(), Failure> {
@@ -86,6 +93,7 @@ fn retire(settings: &Settings, store: &mut KeyStore, id: KeyId, yes: bool) -> Re
     }
     if !yes {
         let loss = match key.purpose {
+            _ if key.state == KeyState::Published => "no session ends; it has signed nothing".to_owned(),
             crate::token::KeyUse::Access => {
                 "no session ends; access tokens under it are refreshed by their clients".to_owned()
             }

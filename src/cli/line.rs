@@ -182,7 +182,13 @@ pub enum Command {
 pub enum KeysCommand {
     /// List the keys
     List,
-    /// Create a new key, with which tokens are signed from now on
+    /// Create the next key, which verifies from now on and signs after the next rotation
+    Publish {
+        /// Of which use
+        #[arg(default_value = "access", value_name = "USE")]
+        usage: KeyUse,
+    },
+    /// Let the published key sign from now on, or a new one
     Rotate {
         /// Of which use
         #[arg(default_value = "access", value_name = "USE")]

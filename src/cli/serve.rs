@@ -156,8 +156,12 @@ async fn reload(running: &Running, again: impl Fn() -> Result<Prepared, Settings
         }
     };
     let filter = &read.settings.log.filter;
-    if let Err(error) = logging.refilter(filter) {
-        tracing::error!(target: OPERATOR, error, "SIGHUP: log.filter could not be taken");
+    match logging.refilter(filter) {
+        Ok(()) => {
+            let shown = read.loaded.shown().into_iter().find(|shown| shown.name == RELOADED);
+            shown.into_iter().for_each(|shown| running.server.note_setting(shown));
+        }
+        Err(error) => tracing::error!(target: OPERATOR, error, "SIGHUP: log.filter could not be taken"),
     }
     let mut others: Vec<_> = running.differences(&read).into_iter().filter(|key| *key != RELOADED).collect();
     // a different folder, or one of a different app, is for the next start

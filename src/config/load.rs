@@ -58,13 +58,13 @@ pub enum FolderAppId<'a> {
 #[derive(Debug, Clone)]
 pub struct Loaded {
     layers: Layers,
-    merged: Value,
+    pub(super) merged: Value,
     settings: Settings,
-    provider_tables: ProviderTables,
-    meters: Meters,
-    source: Option<Source>,
+    pub(super) provider_tables: ProviderTables,
+    pub(super) meters: Meters,
+    pub(super) source: Option<Source>,
     /// The app folder of which something was adopted.
-    adopted: Option<String>,
+    pub(super) adopted: Option<String>,
 }
 
 impl Loaded {
@@ -430,7 +430,7 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && one.port() != 0 && (a == b || has_all_of(a, b) || has_all_of(b, a))
 }
 
-fn find<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
+pub(super) fn find<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
     key.split('.').try_fold(value, |value, part| match &value.kind {
         ValueKind::Table(table) => table.get(part),
         _ => None,

@@ -7,11 +7,12 @@ use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _, ZonedDateTime};
 use passerby_actors::domain::{MAX_ITEMS, MAX_METERS, MeterMerge, Period};
+use serde_json::Value;
 use url::Url;
 
 use super::kind::{described, seconds_in};
 use super::suggest::no_such;
-use super::tables::{Explained, key};
+use super::tables::{Explained, InTable, key, toml};
 use super::{SettingsError, SettingsErrors};
 
 /// From when to when an allowance lasts.
@@ -81,27 +82,18 @@ pub(super) const EXPLAINED: &[Explained] = &[
 
 /// One table as lines of TOML.
 pub(super) fn effective((name, rule): (&String, &MeterRule)) -> String {
-    let (window, rolling) = match rule.window {
-        Window::Day => ("day", None),
-        Window::Week => ("week", None),
-        Window::Month => ("month", None),
-        Window::Rolling(seconds) => ("rolling", Some(seconds)),
+    let lines = rule.options().into_iter().map(|(key, value)| format!("{key} = {}\n", toml(&value)));
+    std::iter::once(format!("[meter.{name}]\n")).chain(lines).collect()
+}
+
+/// Each option of one table.
+pub(super) fn values((name, rule): (&String, &MeterRule)) -> Vec<InTable> {
+    let of_option = |(option, value)| InTable {
+        key: format!("meter.{name}.{option}"),
+        value,
+        explained: EXPLAINED.iter().find(|of| of.key == format!("meter.NAME.{option}")),
     };
-    let rolling = rolling.map(|seconds| format!("rolling = {seconds}\n")).unwrap_or_default();
-    let merge = if rule.merge == MeterMerge::Max { "max" } else { "sum" };
-    let text =
-        |key: &str, value: &Option<String>| value.as_ref().map(|it| format!("{key} = {it:?}\n")).unwrap_or_default();
-    let accounts = match rule.accounts {
-        OfAccounts::Same => String::new(),
-        OfAccounts::Limit(limit) => format!("accounts = {limit}\n"),
-        OfAccounts::Free => "accounts = \"free\"\n".to_owned(),
-    };
-    let lifted = [accounts, text("entitlement", &rule.entitlement), text("page", &rule.page)].concat();
-    let zone = rule.time_zone.iana_name().unwrap_or("UTC");
-    format!(
-        "[meter.{name}]\nlimit = {}\n{lifted}window = \"{window}\"\n{rolling}time_zone = \"{zone}\"\nonce = {}\nmerge = \"{merge}\"\n",
-        rule.limit, rule.once
-    )
+    rule.options().into_iter().map(of_option).collect()
 }
 
 /// Reads the value of the key `meter` in the file `origin`.
@@ -250,6 +242,34 @@ fn is_page(text: &str) -> bool {
 }
 
 impl MeterRule {
+    /// What holds of it, under the keys that it has in `passerby.toml`; `rolling` in seconds.
+    pub fn options(&self) -> Vec<(&'static str, Value)> {
+        let (window, rolling) = match self.window {
+            Window::Day => ("day", None),
+            Window::Week => ("week", None),
+            Window::Month => ("month", None),
+            Window::Rolling(seconds) => ("rolling", Some(seconds)),
+        };
+        let accounts = match self.accounts {
+            OfAccounts::Same => None,
+            OfAccounts::Limit(limit) => Some(Value::from(limit)),
+            OfAccounts::Free => Some(Value::from("free")),
+        };
+        let text = |text: &Option<String>| text.as_deref().map(Value::from);
+        let options = [
+            ("limit", Some(Value::from(self.limit))),
+            ("accounts", accounts),
+            ("entitlement", text(&self.entitlement)),
+            ("page", text(&self.page)),
+            ("window", Some(Value::from(window))),
+            ("rolling", rolling.map(Value::from)),
+            ("time_zone", Some(Value::from(self.time_zone.iana_name().unwrap_or("UTC")))),
+            ("once", Some(Value::from(self.once))),
+            ("merge", Some(Value::from(if self.merge == MeterMerge::Max { "max" } else { "sum" }))),
+        ];
+        options.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+    }
+
     /// The period of this moment (Unix time in seconds); for a rolling one, that which would begin now.
     pub fn period(&self, now: i64) -> Period {
         let rolling = |seconds: u32| Period { start: now, end: now.saturating_add(seconds.into()) };

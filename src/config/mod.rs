@@ -7,6 +7,7 @@ mod memory;
 mod meters;
 mod place;
 pub mod secrets;
+mod shown;
 mod suggest;
 mod table;
 mod tables;
@@ -29,6 +30,7 @@ pub use self::load::{
 };
 pub use self::memory::{default_data_bytes, default_max_users};
 pub use self::meters::{MeterRule, OfAccounts, Window};
+pub use self::shown::{SetBy, Shown};
 pub(crate) use self::suggest::did_you_mean;
 pub use self::table::{Flag, explain, flags};
 pub use self::tables::ProviderTables;

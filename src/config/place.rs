@@ -56,6 +56,12 @@ impl Source {
         (before.matches('\n').count() + 1, before[line_begin..].chars().count() + 1)
     }
 
+    /// The file with the line in which a key stands, as far as the file has it.
+    pub(super) fn name_of(&self, key: &str) -> String {
+        let byte = DeTable::parse(&self.text).ok().and_then(|document| find(document.get_ref(), key));
+        byte.map_or_else(|| self.name.clone(), |byte| format!("{}:{}", self.name, self.place(byte).0))
+    }
+
     /// Says of each error about this file where it is, as exactly as the file has its key.
     pub(super) fn locate(&self, errors: &mut SettingsErrors) {
         let Ok(document) = DeTable::parse(&self.text) else { return };

@@ -27,9 +27,16 @@ pub struct ProviderTables {
 /// One key of a table of `passerby.toml`: what it does, its range and what holds without it.
 pub(super) struct Explained {
     pub(super) key: &'static str,
-    about: &'static str,
-    range: &'static str,
-    default: &'static str,
+    pub(super) about: &'static str,
+    pub(super) range: &'static str,
+    pub(super) default: &'static str,
+}
+
+/// A value of a table of `passerby.toml`.
+pub(super) struct InTable {
+    pub(super) key: String,
+    pub(super) value: Value,
+    pub(super) explained: Option<&'static Explained>,
 }
 
 pub(super) const fn key(key: &'static str, range: &'static str, default: &'static str) -> Explained {
@@ -211,15 +218,35 @@ impl ProviderTables {
     /// The tables as lines of TOML with their source.
     pub(super) fn effective(&self) -> String {
         let mut out = String::new();
-        for name in names() {
-            if let Some(table) = self.single(name) {
-                self.lines(&format!("provider.{name}"), table, &mut out);
-            }
-            for (one, table) in self.several(name) {
-                self.lines(&format!("provider.{name}.{}", bare(one)), table, &mut out);
-            }
+        for (_, key, table) in self.tables() {
+            self.lines(&key, table, &mut out);
         }
         out
+    }
+
+    /// Each option of each table. Of secrets, the tables have the names alone.
+    pub(super) fn values(&self) -> Vec<InTable> {
+        let of_table = |(explained, key, table): (String, String, &Map<String, Value>)| {
+            let of_option = |(option, value): (&String, &Value)| InTable {
+                key: format!("{key}.{option}"),
+                value: value.clone(),
+                explained: EXPLAINED.iter().find(|of| of.key == format!("{explained}.{option}")),
+            };
+            table.iter().map(of_option).collect::<Vec<_>>()
+        };
+        self.tables().into_iter().flat_map(of_table).collect()
+    }
+
+    /// Each table under what its options are explained under and its key.
+    fn tables(&self) -> Vec<(String, String, &Map<String, Value>)> {
+        let of_name = |name: &'static str| {
+            let key = format!("provider.{name}");
+            let single = self.single(name).map(|table| (key.clone(), key.clone(), table));
+            let several = self.several(name);
+            let several = several.map(move |(one, table)| (format!("{key}.NAME"), format!("{key}.{}", bare(one)), table));
+            single.into_iter().chain(several)
+        };
+        names().into_iter().flat_map(of_name).collect()
     }
 
     fn lines(&self, key: &str, table: &Map<String, Value>, out: &mut String) {
@@ -241,7 +268,7 @@ fn bare(key: &str) -> String {
 }
 
 /// JSON's texts, numbers and words are TOML's too.
-fn toml(value: &Value) -> String {
+pub(super) fn toml(value: &Value) -> String {
     match value {
         Value::Array(items) => format!("[{}]", items.iter().map(toml).collect::<Vec<_>>().join(", ")),
         Value::Object(table) => {

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 use crate::config::secrets::Secrets;
-use crate::config::{Loaded, SETTINGS, Settings, SettingsError, SettingsErrors};
+use crate::config::{Loaded, SETTINGS, Settings, SettingsError, SettingsErrors, Shown};
 use crate::mail::{AnyTransport, Plan, Smtp, Webhook};
 use crate::outbound::{Allowed, Outbound, SystemResolver, system_roots};
 use crate::provider::Configured;
@@ -26,6 +26,11 @@ impl Recipe {
     /// What sends mails, if anything does.
     pub fn mail(&self) -> Option<&Arc<AnyTransport>> {
         self.mail.as_ref()
+    }
+
+    /// The settings of the start, and where each comes from.
+    pub fn configuration(&self) -> Vec<Shown> {
+        self.loaded.shown()
     }
 
     /// The origins that the settings list, beside the app: these are in force then, and not the app's.

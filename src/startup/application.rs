@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
 
+use parking_lot::RwLock;
 use passerby_actors::actor::{Core, JanitorHandle, Limits, LinkerHandle};
 use passerby_actors::handle::Handle;
 use passerby_actors::histogram::Histogram;
@@ -120,6 +121,7 @@ impl Application {
             password_work: OnceLock::new(),
         };
         let handle = Handle::new(Arc::clone(&core), Arc::clone(&linker));
+        let configuration = RwLock::new(recipe.configuration());
         let deployments = Deployments::start(&handle, recipe, parts, folder).await?;
         let entropy = ports.entropy;
         // what is in memory has no folder that a command could look into
@@ -146,6 +148,7 @@ impl Application {
         let connections = Places::new(most, of_network(settings.budget.connections.map_or(quarter, u64::from)));
         let server = Arc::new(Server {
             settings,
+            configuration,
             deployments,
             tokens,
             keys: key_watch,

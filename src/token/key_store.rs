@@ -116,13 +116,32 @@ impl KeyStore {
         self.keys.iter().map(|(key, state)| info(key, *state)).collect()
     }
 
-    /// Creates a new key, which signs from now on; the old one still verifies.
+    /// Lets the published key of this use sign from now on, or a new one if there is none; the old one still verifies.
     ///
     /// # Errors
     /// No key of this use to take over from, or a folder that cannot be written.
     pub fn rotate(&mut self, purpose: KeyUse, entropy: &dyn Entropy, now_s: u64) -> Result<KeyInfo, KeyError> {
         let algorithm = self.signing(purpose).ok_or(KeyError::NoneSigns(purpose))?.algorithm;
-        self.add_signing(purpose, algorithm, entropy, now_s)
+        let Some(next) = self.published(purpose) else {
+            return self.add_signing(purpose, algorithm, entropy, now_s);
+        };
+        let key = Arc::clone(&self.keys[next].0);
+        self.write(&key, KeyState::Signing)?;
+        self.keys[next].1 = KeyState::Signing;
+        self.write_settled()?;
+        Ok(info(&key, KeyState::Signing))
+    }
+
+    /// Creates the next key of this use, which verifies from now on and signs after the next rotation.
+    ///
+    /// # Errors
+    /// There is one already, no key of this use to take over from, or a folder that cannot be written.
+    pub fn publish(&mut self, purpose: KeyUse, entropy: &dyn Entropy, now_s: u64) -> Result<KeyInfo, KeyError> {
+        let algorithm = self.signing(purpose).ok_or(KeyError::NoneSigns(purpose))?.algorithm;
+        if let Some(next) = self.published(purpose) {
+            return Err(KeyError::AlreadyPublished(self.keys[next].0.id));
+        }
+        self.add(purpose, algorithm, KeyState::Published, entropy, now_s)
     }
 
     /// Takes a key away: what it signed is no longer good.
@@ -177,9 +196,7 @@ impl KeyStore {
         }
         let added = new.len();
         self.keys.extend(new);
-        for (key, state) in self.settle() {
-            self.write(&key, state)?;
-        }
+        self.write_settled()?;
         Ok(added)
     }
 
@@ -203,6 +220,11 @@ impl KeyStore {
         self.keys.iter().find(signs).map(|(key, _)| &**key)
     }
 
+    /// The place of the key of this use that signs after the next rotation.
+    fn published(&self, purpose: KeyUse) -> Option<usize> {
+        self.keys.iter().rposition(|(key, state)| key.purpose == purpose && *state == KeyState::Published)
+    }
+
     fn add_signing(
         &mut self,
         purpose: KeyUse,
@@ -210,21 +232,36 @@ impl KeyStore {
         entropy: &dyn Entropy,
         now_s: u64,
     ) -> Result<KeyInfo, KeyError> {
-        // younger than the one before, even if the wall clock went back: the newest signs
-        let created_s = self.signing(purpose).map_or(now_s, |key| now_s.max(key.created_s + 1));
+        self.add(purpose, algorithm, KeyState::Signing, entropy, now_s)
+    }
+
+    fn add(
+        &mut self,
+        purpose: KeyUse,
+        algorithm: Algorithm,
+        state: KeyState,
+        entropy: &dyn Entropy,
+        now_s: u64,
+    ) -> Result<KeyInfo, KeyError> {
+        // younger than those before, even if the wall clock went back: the newest signs
+        let newest_s = self.keys.iter().filter(|(key, _)| key.purpose == purpose).map(|(key, _)| key.created_s).max();
+        let created_s = newest_s.map_or(now_s, |newest_s| now_s.max(newest_s + 1));
         let key = Arc::new(Key::generate(purpose, algorithm, entropy, created_s)?);
-        let created = info(&key, KeyState::Signing);
+        let created = info(&key, state);
         self.make_dir()?;
         // the new key first: a crash in between leaves two that sign, and the newer one is taken
-        self.write(&key, KeyState::Signing)?;
-        self.keys.push((key, KeyState::Signing));
-        for (key, state) in self.settle() {
-            self.write(&key, state)?;
-        }
+        self.write(&key, state)?;
+        self.keys.push((key, state));
+        self.write_settled()?;
         Ok(created)
     }
 
-    /// Leaves one signing key for each use, the newest. Returns those whose state now differs from their file.
+    fn write_settled(&mut self) -> Result<(), KeyError> {
+        self.settle().iter().try_for_each(|(key, state)| self.write(key, *state))
+    }
+
+    /// Leaves one signing key for each use, the newest; those that are younger and do not sign are published. Returns those whose
+    /// state now differs from their file.
     fn settle(&mut self) -> Vec<(Arc<Key>, KeyState)> {
         self.keys.sort_by_key(|(key, _)| (key.created_s, key.id));
         let mut changed = Vec::new();
@@ -233,6 +270,13 @@ impl KeyStore {
             for (key, state) in signing.filter(|(_, state)| *state == KeyState::Signing).skip(1) {
                 *state = KeyState::Verifying;
                 changed.push((Arc::clone(key), *state));
+            }
+            let signs = |(key, state): &(Arc<Key>, KeyState)| key.purpose == purpose && *state == KeyState::Signing;
+            let signing = self.keys.iter().position(signs).unwrap_or(self.keys.len());
+            for (place, (_, state)) in self.keys.iter_mut().enumerate().filter(|(_, (key, _))| key.purpose == purpose) {
+                if *state != KeyState::Signing {
+                    *state = if place > signing { KeyState::Published } else { KeyState::Verifying };
+                }
             }
         }
         changed

@@ -1,4 +1,5 @@
-//! Looks whether the signing keys that this server works with are still where its next start would look for them.
+//! The signing keys of a running server: looks whether they are still where its next start would look for them, and changes them
+//! there and in the server together.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -6,8 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
+use super::Tokens;
 use super::key_store::{KeyInfo, KeyStore, key_path};
-use super::keys::{KeyState, KeyUse};
+use super::keys::{KeyError, KeyState, KeyUse};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -16,7 +20,7 @@ const EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct KeyWatch {
     dir: PathBuf,
-    held: Vec<KeyInfo>,
+    held: Mutex<Vec<KeyInfo>>,
     missing: AtomicBool,
 }
 
@@ -26,7 +30,7 @@ impl KeyWatch {
     /// # Errors
     /// There is no thread.
     pub fn start(dir: &Path, keys: &KeyStore) -> std::io::Result<Arc<Self>> {
-        let watch = Arc::new(Self { dir: dir.to_owned(), held: keys.list(), missing: AtomicBool::new(false) });
+        let watch = Arc::new(Self { dir: dir.to_owned(), held: Mutex::new(keys.list()), missing: AtomicBool::new(false) });
         let watched = Arc::downgrade(&watch);
         std::thread::Builder::new().name("key-watch".to_owned()).spawn(move || {
             while let Some(watch) = watched.upgrade() {
@@ -45,7 +49,33 @@ impl KeyWatch {
 
     /// Whether the next start will find other keys than this one did, or none that it takes.
     pub fn has_changed(&self) -> bool {
-        !KeyStore::load(&self.dir).is_ok_and(|found| found.list() == self.held)
+        !KeyStore::load(&self.dir).is_ok_and(|found| found.list() == *self.held.lock())
+    }
+
+    /// All that this server works with, oldest first.
+    pub fn keys(&self) -> Vec<KeyInfo> {
+        self.held.lock().clone()
+    }
+
+    /// Changes the keys in their folder, and then those that `tokens` works with.
+    ///
+    /// # Errors
+    /// `Moved`: the folder has others than this server. What `change` or reading the folder says; the server then goes on with the
+    /// keys that it had.
+    pub fn change<T>(
+        &self,
+        tokens: &Tokens,
+        change: impl FnOnce(&mut KeyStore) -> Result<T, KeyError>,
+    ) -> Result<T, KeyError> {
+        let mut held = self.held.lock();
+        let mut store = KeyStore::load(&self.dir)?;
+        if store.list() != *held {
+            return Err(KeyError::Moved);
+        }
+        let changed = change(&mut store)?;
+        tokens.replace_keys(store.ring()?);
+        *held = store.list();
+        Ok(changed)
     }
 
     /// Says once that keys are gone, and once that they are back.
@@ -71,7 +101,8 @@ impl KeyWatch {
         };
         // one of access tokens may be retired while the server runs: clients refresh them
         let matters = |key: &&KeyInfo| key.purpose != KeyUse::Access || key.state == KeyState::Signing;
-        if self.held.iter().filter(matters).all(is_there) {
+        let held = self.held.lock();
+        if held.iter().filter(matters).all(is_there) {
             return None;
         }
         let found = match KeyStore::load(&self.dir) {
@@ -79,7 +110,7 @@ impl KeyWatch {
             Err(error) => return Some(format!("the signing keys cannot be read any more ({error})")),
         };
         let is_gone = |key: &&KeyInfo| key.purpose != KeyUse::Access && found.iter().all(|found| found.id != key.id);
-        if let Some(key) = self.held.iter().find(is_gone) {
+        if let Some(key) = held.iter().find(is_gone) {
             return Some(format!(
                 "the signing key {} ({}) was removed under the running server",
                 key.id,

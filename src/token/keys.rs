@@ -113,6 +113,10 @@ pub enum KeyState {
     Signing,
     /// It verifies what it once signed.
     Verifying,
+    /// It verifies, and will sign after the next rotation: others can know it before. In its file it is one that verifies, and it is
+    /// younger than the one that signs, which no other is.
+    #[serde(skip_deserializing, rename = "verifying")]
+    Published,
 }
 
 impl KeyState {
@@ -121,6 +125,7 @@ impl KeyState {
         match self {
             Self::Signing => "signing",
             Self::Verifying => "verifying",
+            Self::Published => "published",
         }
     }
 }
@@ -182,6 +187,12 @@ pub enum KeyError {
     /// There is no such key.
     #[error("there is no key {0}")]
     Unknown(KeyId),
+    /// The next key of this use is there already.
+    #[error("key {0} is published already: rotate, and it signs")]
+    AlreadyPublished(KeyId),
+    /// The folder has other keys than the running server.
+    #[error("the folder of the keys has others than this server works with, which it takes at its next start")]
+    Moved,
     /// The key that signs cannot be removed.
     #[error("key {0} is the one that signs: rotate first, then retire it")]
     StillSigns(KeyId),

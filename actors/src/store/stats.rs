@@ -21,6 +21,12 @@ pub struct Stats {
     pub generations: AtomicU64,
     /// Generations that could not be completed.
     pub generation_failures: AtomicU64,
+    /// The number of the generation that a start would read; 0 where there is no such thing.
+    pub generation: AtomicU64,
+    /// When it was completed, Unix time in milliseconds; 0 if not since the store was opened.
+    pub generation_completed_ms: AtomicU64,
+    /// Bytes in its snapshot.
+    pub snapshot_bytes: AtomicU64,
     /// Bytes in the current journal.
     pub journal_bytes: AtomicU64,
     /// How long a map was held for a page of a snapshot.

@@ -1,10 +1,12 @@
 //! The admin API: who may ask what, and what is written down of it.
 
 mod audit;
+mod configuration;
 mod lists;
 mod one_user;
 mod own_account;
 mod sessions;
+mod signing_keys;
 mod users;
 
 use passerby::admin::{By, Role, Who};

@@ -89,6 +89,10 @@ impl JournalLog {
         let named = Named::look(&*files, &dir);
         let journal_at = (recovered.journal_path.clone(), files.identity(&recovered.journal_path));
         shared.stats.journal_bytes.store(recovered.journal_bytes, Ordering::Relaxed);
+        shared.stats.snapshot_bytes.store(recovered.snapshot_bytes, Ordering::Relaxed);
+        if let Ok(Some(named)) = generation::current(&*files, &dir) {
+            shared.stats.generation.store(named, Ordering::Relaxed);
+        }
         Self {
             files,
             dir,
@@ -274,7 +278,11 @@ impl JournalLog {
                 self.end_snapshotter();
                 self.named = Named::look(&*self.files, &self.dir);
                 self.snapshot_bytes = snapshot_bytes;
-                self.shared.stats.generations.fetch_add(1, Ordering::Relaxed);
+                let stats = &self.shared.stats;
+                stats.snapshot_bytes.store(snapshot_bytes, Ordering::Relaxed);
+                stats.generation.store(self.highest_generation, Ordering::Relaxed);
+                stats.generation_completed_ms.store(self.shared.clock.wall_ms(), Ordering::Relaxed);
+                stats.generations.fetch_add(1, Ordering::Relaxed);
                 if let Some(journal) = self.journal_in_waiting.take() {
                     self.go_over_to(journal);
                     self.shared.failing.store(false, Ordering::Release);

@@ -3,11 +3,14 @@
 mod admins;
 mod audit;
 mod bulk;
+mod configuration;
 mod keys;
 mod one_user;
 mod own;
 mod session;
 mod shown;
+mod signing_keys;
+mod store;
 mod user_actions;
 mod user_filter;
 mod users;
@@ -26,6 +29,9 @@ pub(super) fn rows() -> Vec<Row> {
         one_user::rows(),
         user_actions::rows(),
         bulk::rows(),
+        configuration::rows(),
+        store::rows(),
+        signing_keys::rows(),
     ];
     groups.into_iter().flatten().collect()
 }
