@@ -28,8 +28,7 @@ async fn each_setting_is_shown_with_where_it_comes_from_and_no_secret() {
         .secret("HOOK", "whsec_aGlkZGVuLWhpZGRlbi1oaWRkZW4taGlkZGVuLWhpZA==")
         .secret("CORP", "hidden-too")
         .set("budget.create", "7");
-    let content = json!({ "allowed_request_origins": ["https://news.example"] });
-    world.app = Some(serde_json::from_value(content).unwrap());
+    world.app.get_or_insert_default().allowed_request_origins = vec!["https://news.example".to_owned()];
     world
         .serve(async |server| {
             let ada = token(server, "ada", Role::Read).await;
