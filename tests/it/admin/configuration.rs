@@ -25,7 +25,7 @@ async fn each_setting_is_shown_with_where_it_comes_from_and_no_secret() {
              [provider.oidc.corp]\nissuer = \"https://issuer.example\"\nclient_id = \"here\"\nclient_secret = \"corp\"\n\
              [meter.articles]\nlimit = 5\n",
         )
-        .secret("HOOK", "whsec_aGlkZGVuLWhpZGRlbi1oaWRkZW4taGlkZGVuLWhpZA==")
+        .secret("HOOK", "whsec_aGlkZGVuLWhpZGRlbi1oaWRkZW4taGlkZGVuLWhpZGRlbi1oaWRkZW4=")
         .secret("CORP", "hidden-too")
         .set("budget.create", "7");
     world.app.get_or_insert_default().allowed_request_origins = vec!["https://news.example".to_owned()];
