@@ -243,7 +243,8 @@ impl ProviderTables {
             let key = format!("provider.{name}");
             let single = self.single(name).map(|table| (key.clone(), key.clone(), table));
             let several = self.several(name);
-            let several = several.map(move |(one, table)| (format!("{key}.NAME"), format!("{key}.{}", bare(one)), table));
+            let several =
+                several.map(move |(one, table)| (format!("{key}.NAME"), format!("{key}.{}", bare(one)), table));
             single.into_iter().chain(several)
         };
         names().into_iter().flat_map(of_name).collect()

@@ -30,7 +30,8 @@ impl KeyWatch {
     /// # Errors
     /// There is no thread.
     pub fn start(dir: &Path, keys: &KeyStore) -> std::io::Result<Arc<Self>> {
-        let watch = Arc::new(Self { dir: dir.to_owned(), held: Mutex::new(keys.list()), missing: AtomicBool::new(false) });
+        let watch =
+            Arc::new(Self { dir: dir.to_owned(), held: Mutex::new(keys.list()), missing: AtomicBool::new(false) });
         let watched = Arc::downgrade(&watch);
         std::thread::Builder::new().name("key-watch".to_owned()).spawn(move || {
             while let Some(watch) = watched.upgrade() {

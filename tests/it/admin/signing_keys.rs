@@ -74,8 +74,12 @@ async fn a_key_is_published_before_it_signs_and_retired_when_nothing_rests_on_it
             let entries = audit(server, &owner, "&what=signing-key").await;
             let told: Vec<_> = entries.iter().map(|entry| (&entry["what"], &entry["outcome"])).collect();
             let entry = |what: &str, outcome: &str| (json!(format!("signing-key.{what}")), json!(outcome));
-            let expected =
-                [entry("retire", "done"), entry("rotate", "done"), entry("publish", "refused"), entry("publish", "done")];
+            let expected = [
+                entry("retire", "done"),
+                entry("rotate", "done"),
+                entry("publish", "refused"),
+                entry("publish", "done"),
+            ];
             assert_eq!(told, expected.iter().map(|(what, outcome)| (what, outcome)).collect::<Vec<_>>());
         })
         .await;
