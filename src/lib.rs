@@ -21,6 +21,7 @@ pub mod provider;
 
 pub mod admin;
 pub mod deployment;
+pub mod stats;
 
 pub mod server;
 

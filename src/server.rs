@@ -14,7 +14,7 @@ use passerby_actors::handle::Live;
 use passerby_actors::histogram::Histogram;
 use passerby_actors::store::{Health, Store};
 use serde_json::value::RawValue;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::admin::Admins;
 use crate::codes::OneTimeCodes;
@@ -26,6 +26,7 @@ use crate::limits::data_work::DataWork;
 use crate::limits::places::Places;
 use crate::limits::proof_of_work::Challenges;
 use crate::mail::Mailer;
+use crate::stats::{Stats, Tally};
 use crate::token::KeyWatch;
 use crate::token::{AccessClaims, RefreshClaims, Tokens};
 
@@ -71,6 +72,10 @@ pub struct Server {
     pub sockets: Arc<Places>,
     /// Open connections of the public listener.
     pub connections: Arc<Places>,
+    /// What happened lately.
+    pub stats: Stats,
+    /// Places for streams of events to admins.
+    pub event_streams: Arc<Semaphore>,
     /// Responses by class of status: 1xx at 0.
     pub responses: [AtomicU64; 5],
     /// How long requests took that were answered 503.
@@ -160,6 +165,44 @@ impl Server {
     /// Whether anything may be called dead: only while the store can write is a 401 a fact.
     pub fn may_refuse(&self) -> bool {
         self.store.health() == Health::Writable
+    }
+
+    /// Takes the figures as they are into those of this minute and this day.
+    pub fn look_at_figures(&self) {
+        let number = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let (actors, links, sweep) = (self.core.stats(), self.linker.stats(), self.janitor.stats());
+        let (refusals, walls) = (self.stats.refusals.counts(), self.stats.walls());
+        let new = number(&actors.logins);
+        let tally = |[all, anonymous]: &[AtomicU64; 2]| {
+            let kinds = [
+                ("new", new),
+                ("returning", number(all)),
+                ("came_back", number(&actors.came_back)),
+                ("active_anonymous", new + number(anonymous)),
+                ("converted", number(&links.converted) + number(&links.merges)),
+                ("expired", number(&sweep.expired) + number(&sweep.given_up)),
+                ("logins", new + number(&links.logins)),
+                ("checks", number(&actors.checks)),
+                ("meter_walls", walls.values().sum()),
+                ("refusals", refusals.values().sum()),
+            ];
+            let kinds = kinds.into_iter().map(|(name, number)| (name.to_owned(), number)).collect();
+            Tally { kinds, refusals: refusals.clone(), walls: walls.clone() }
+        };
+        self.stats.look(self.wall_s(), tally(&actors.returned), tally(&actors.returned_that_day));
+    }
+
+    /// Counts an answer by its code, if it refuses what was asked for, or puts it off.
+    pub(crate) fn count_refusal(&self, status: u16, code: Option<&'static str>) {
+        if matches!(status, 401 | 403 | 429 | 503 | 507) {
+            let of_status = match status {
+                401 => "unauthorized",
+                403 => "forbidden",
+                429 => "too-many-requests",
+                _ => "unavailable",
+            };
+            self.stats.refusals.count(code.unwrap_or(of_status));
+        }
     }
 
     pub(crate) fn count_response(&self, status: u16, took_us: u64) {

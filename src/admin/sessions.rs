@@ -105,22 +105,20 @@ impl Admins {
         self.of_session(handle, hash).await
     }
 
-    async fn of_session(&self, handle: &Handle, hash: [u8; 32]) -> Result<Asker, Fault> {
-        let seen = load::<AdminSession>(handle, Family::ADMIN_SESSION, &hash)?.ok_or(Fault::Ended)?;
-        let now = moment(handle);
-        if !is_live(&seen.value, now) {
-            return Err(Fault::Ended);
+    /// Whether someone who asked may still do so, without this being a use of the session.
+    pub fn is_still(&self, handle: &Handle, asker: &Asker) -> bool {
+        match (&asker.session, &asker.who) {
+            (Some(hash), _) => session_role(handle, hash, moment(handle)).is_ok(),
+            (None, Who::Key(id)) => matches!(key_role(handle, id, None), Ok(Some(_))),
+            (None, Who::Local) => true,
+            (None, Who::Admin(_)) => false,
         }
-        let role = match &seen.value.of {
-            Who::Admin(name) => {
-                let account = load::<Account>(handle, Family::ADMIN, name.as_bytes())?;
-                let is_good = |account: &Account| !account.disabled && account.epoch == seen.value.epoch;
-                account.filter(|account| is_good(&account.value)).map(|seen| seen.value.role)
-            }
-            Who::Key(id) => key_role(handle, id, None)?,
-            Who::Local => None,
-        };
-        let asker = Asker { who: seen.value.of.clone(), role: role.ok_or(Fault::Ended)?, session: Some(hash) };
+    }
+
+    async fn of_session(&self, handle: &Handle, hash: [u8; 32]) -> Result<Asker, Fault> {
+        let now = moment(handle);
+        let (seen, role) = session_role(handle, &hash, now)?;
+        let asker = Asker { who: seen.value.of.clone(), role, session: Some(hash) };
         if !seen.value.used.is_within(USED_GRANULARITY_S, now) {
             let used = AdminSession { used: now, ..seen.value.clone() };
             if let Err(error) = handle.change_own(vec![seen.replaced(key_of(&hash), &used)?]).await {
@@ -272,6 +270,24 @@ impl Admins {
         })
         .await
     }
+}
+
+/// A session that lives, and what it may do.
+fn session_role(handle: &Handle, hash: &[u8; 32], now: Moment) -> Result<(Seen<AdminSession>, Role), Fault> {
+    let seen = load::<AdminSession>(handle, Family::ADMIN_SESSION, hash)?.ok_or(Fault::Ended)?;
+    if !is_live(&seen.value, now) {
+        return Err(Fault::Ended);
+    }
+    let role = match &seen.value.of {
+        Who::Admin(name) => {
+            let account = load::<Account>(handle, Family::ADMIN, name.as_bytes())?;
+            let is_good = |account: &Account| !account.disabled && account.epoch == seen.value.epoch;
+            account.filter(|account| is_good(&account.value)).map(|seen| seen.value.role)
+        }
+        Who::Key(id) => key_role(handle, id, None)?,
+        Who::Local => None,
+    };
+    Ok((seen, role.ok_or(Fault::Ended)?))
 }
 
 /// The id and the private part of a key's text.

@@ -147,6 +147,9 @@ pub(crate) async fn used(context: &Context, user: &UserId, wish: Use<'_>) -> Res
         }
     }
     let reading = within_time(context, context.handle.count(user, count(context, rule, limit, wish))).await?;
+    if !reading.allowed && wish.amount > 0 {
+        context.server.stats.hit_wall(wish.meter);
+    }
     Ok(Some(view(wish.meter, Allowance::Limited(limit), &reading)))
 }
 

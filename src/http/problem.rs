@@ -178,8 +178,15 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "bad-preflight", "this origin may not do this")
     }
 
-    /// The answer to a request.
+    /// The answer to a request, which is counted if it is a refusal.
     pub(crate) fn respond(self, context: &Context) -> HttpResponse {
+        let problem = self.told_now(&context.server);
+        context.server.count_refusal(problem.status, Some(problem.code));
+        problem.response(context)
+    }
+
+    /// The answer to a request.
+    pub(crate) fn response(self, context: &Context) -> HttpResponse {
         let problem = self.told_now(&context.server);
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = json(status, &problem);

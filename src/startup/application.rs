@@ -7,7 +7,7 @@ use parking_lot::RwLock;
 use passerby_actors::actor::{Core, JanitorHandle, Limits, LinkerHandle};
 use passerby_actors::handle::Handle;
 use passerby_actors::histogram::Histogram;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::error::{Listener, StartError};
 use super::opening::open_store;
@@ -31,10 +31,19 @@ use crate::provider::Parts;
 use crate::provider::app_folder::AppContent;
 use crate::provider::password::Cost;
 use crate::server::Server;
+use crate::stats::Stats;
 use crate::test_clock::TestClock;
 use crate::token::{ACCESS_TTL_S, KeyStore, KeyWatch, Tokens};
 
 const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);
+/// How often figures are looked at: what happens within so long of a minute's end may be counted in the next.
+const LOOK: std::time::Duration = std::time::Duration::from_secs(5);
+/// How often they are stored: in looks.
+const LOOKS_OF_SAVE: u32 = 60;
+/// How long the end waits for that.
+const SAVE: std::time::Duration = std::time::Duration::from_secs(2);
+/// Streams of events to admins that may be open.
+const MOST_EVENT_STREAMS: usize = 16;
 /// Entries of the verified-token cache: about 20 MB when full.
 const TOKEN_CACHE_ENTRIES: usize = 131_072;
 
@@ -123,6 +132,7 @@ impl Application {
         let handle = Handle::new(Arc::clone(&core), Arc::clone(&linker));
         let configuration = RwLock::new(recipe.configuration());
         let deployments = Deployments::start(&handle, recipe, parts, folder).await?;
+        let stats = Stats::start(&handle, settings.meters.keys());
         let entropy = ports.entropy;
         // what is in memory has no folder that a command could look into
         let token = match settings.storage {
@@ -167,11 +177,14 @@ impl Application {
             stopping: watch::Sender::new(false),
             sockets,
             connections,
+            stats,
+            event_streams: Arc::new(Semaphore::new(MOST_EVENT_STREAMS)),
             responses: Default::default(),
             shed: Histogram::default(),
         });
 
         actix_web::rt::spawn(drop_old_entries(Arc::downgrade(&server)));
+        actix_web::rt::spawn(keep_stats(Arc::downgrade(&server)));
         let listen = server.settings.listen;
         let (public, address) = listener::bind(&server).map_err(|error| StartError::Listen {
             listener: Listener::Public,
@@ -228,11 +241,31 @@ impl Application {
             Some(ended) => ended,
             None => running.await,
         };
+        self.server.look_at_figures();
+        match tokio::time::timeout(SAVE, self.server.stats.save(&self.handle)).await {
+            Ok(Ok(())) => {}
+            _ => tracing::warn!("the statistics of the last minutes could not be stored"),
+        }
         self.server.store.stop();
         drop(self.logging.await);
         self.admin.stop().await;
         tracing::info!("stopped");
         ended.map_err(std::io::Error::other)?
+    }
+}
+
+/// Looks at the figures of the last minutes and days, and stores them now and then.
+async fn keep_stats(server: Weak<Server>) {
+    for look in 1_u32.. {
+        tokio::time::sleep(LOOK).await;
+        let Some(server) = server.upgrade().filter(|server| !*server.stopping.borrow()) else { break };
+        server.look_at_figures();
+        if look % LOOKS_OF_SAVE == 0 {
+            let handle = Handle::new(Arc::clone(&server.core), Arc::clone(&server.linker));
+            if let Err(error) = server.stats.save(&handle).await {
+                tracing::debug!(%error, "the statistics are not stored yet");
+            }
+        }
     }
 }
 

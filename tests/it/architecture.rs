@@ -29,7 +29,7 @@ const ORDER: &[&[&str]] = &[
     &["limits", "mail", "telemetry.rs"],
     &["codes"],
     &["provider"],
-    &["admin", "deployment"],
+    &["admin", "deployment", "stats"],
     &["server.rs"],
     &["http"],
     &["startup"],

@@ -64,6 +64,14 @@ pub struct ActorStats {
     pub unlogged: Arc<AtomicU64>,
     /// Genuine tokens and cookies of users who were never here.
     pub strangers: AtomicU64,
+    /// Checks of sessions.
+    pub checks: AtomicU64,
+    /// Uses after which a user was last active less than `touch_granularity` ago, and was not before: all, and of anonymous users.
+    pub returned: [AtomicU64; 2],
+    /// Those of them that were the first of their user on a day (UTC).
+    pub returned_that_day: [AtomicU64; 2],
+    /// Users who were created, and came back for the first time.
+    pub came_back: AtomicU64,
 }
 
 /// How often the log says that users of a different server come here (milliseconds).
@@ -164,6 +172,11 @@ impl Core {
         &self.stats
     }
 
+    /// When the server started, Unix time in milliseconds.
+    pub fn started_ms(&self) -> u64 {
+        self.started_ms
+    }
+
     /// How many users are live.
     pub fn live_users(&self) -> usize {
         self.directory.len()
@@ -200,6 +213,11 @@ impl Core {
     /// A refusal as the caller may pass it on: while the store cannot write, nobody is called dead.
     pub(crate) fn refuse(&self, refusal: Refusal) -> Error {
         self.writable().err().unwrap_or(Error::Refused(refusal))
+    }
+
+    /// Whether this is a user without an account.
+    pub(crate) fn is_anonymous(&self, user: &UserId) -> bool {
+        self.store.record(user).is_some_and(|record| record.is_anonymous())
     }
 
     /// A user's document as it is stored, to be read by [`Document::view`](crate::domain::Document::view).

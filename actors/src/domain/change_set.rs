@@ -37,16 +37,25 @@ impl Family {
     pub const DEPLOYMENT: Self = Self(11);
     /// As [`AUDIT`](Self::AUDIT), of what was refused: strangers cause those.
     pub const AUDIT_REFUSED: Self = Self(12);
+    /// Days since 1970, u32 → what happened on that day.
+    pub const STATS: Self = Self(14);
 
     /// The families of the server's own values, which belong to no user and are kept in the order of their keys. What their
     /// bytes mean is known above the core.
-    pub const OWN: [Self; 6] =
-        [Self::ADMIN, Self::ADMIN_KEY, Self::ADMIN_SESSION, Self::AUDIT, Self::DEPLOYMENT, Self::AUDIT_REFUSED];
+    pub const OWN: [Self; 7] = [
+        Self::ADMIN,
+        Self::ADMIN_KEY,
+        Self::ADMIN_SESSION,
+        Self::AUDIT,
+        Self::DEPLOYMENT,
+        Self::AUDIT_REFUSED,
+        Self::STATS,
+    ];
 
     /// Every family with its name in metrics. Users, and names at eight users each, are bounded by `max_users`; a user has
     /// one extension record (of bounded sections), one value of meters and one document at most; documents are bounded in
     /// bytes together; for ids that ended see `Core::bounds`; the server's own are bounded by what writes them.
-    pub const NAMES: [(Self, &'static str); 12] = [
+    pub const NAMES: [(Self, &'static str); 13] = [
         (Self::USER, "users"),
         (Self::EXTENSION, "extensions"),
         (Self::CREDENTIAL, "credentials"),
@@ -59,10 +68,11 @@ impl Family {
         (Self::AUDIT, "audit-entries"),
         (Self::DEPLOYMENT, "deployments"),
         (Self::AUDIT_REFUSED, "audit-refusals"),
+        (Self::STATS, "days"),
     ];
 
     /// Numbers below this are known.
-    pub(crate) const COUNT: usize = 13;
+    pub(crate) const COUNT: usize = 15;
 
     /// Whether its values are the server's own.
     pub fn is_own(self) -> bool {
@@ -173,7 +183,8 @@ pub enum Cause {
 }
 
 impl Cause {
-    const ALL: [Self; 27] = [
+    /// Every cause.
+    pub const ALL: [Self; 27] = [
         Self::Created,
         Self::Refreshed,
         Self::Linked,

@@ -1,5 +1,7 @@
 //! Whether a session is live: the path of every request that brings a token. It enters no mailbox and waits for nothing.
 
+use std::sync::atomic::Ordering;
+
 use super::Handle;
 use crate::actor::{CREDENTIAL_COSTS, Error, event};
 use crate::domain::{
@@ -59,6 +61,7 @@ impl Handle {
     /// # Errors
     /// `Refused`: the user is gone or disabled, or the session has ended. While the store cannot write: `NotWritable`.
     pub fn check(&self, user: &UserId, session: &SessionId, epoch: Option<u8>) -> Result<Live, Error> {
+        self.core().stats.checks.fetch_add(1, Ordering::Relaxed);
         self.live_session(user, session, epoch).map_err(|refusal| {
             event::denied(user, refusal);
             if refusal == Refusal::Gone {
@@ -146,11 +149,27 @@ impl Handle {
             Touched::Gone => Err(Refusal::Gone),
             Touched::Recent => Ok(0),
             Touched::Raised(at) => {
+                self.count_return(record, at);
                 if record.is_unused() {
                     self.core().listing.came_back(*user);
                 }
                 Ok(returned(record, extended, at, policy))
             }
+        }
+    }
+
+    /// Counts a use after a while, at most one an hour of a user where nothing else is set.
+    fn count_return(&self, before: &Record, at: ServiceTime) {
+        let (stats, clock) = (&self.core().stats, self.core().store.clock());
+        let day = |time| clock.to_wall_s(time).div_euclid(86_400);
+        let is_first_of_day = day(before.last_seen) < day(at);
+        let of_whom = 1 + usize::from(before.is_anonymous());
+        let that_day = &stats.returned_that_day[..if is_first_of_day { of_whom } else { 0 }];
+        for count in stats.returned[..of_whom].iter().chain(that_day) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        if before.is_unused() {
+            stats.came_back.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -98,6 +98,7 @@ pub(crate) struct Registry {
     /// How many keys of each known family are among the values, by its number.
     keys: [AtomicUsize; Family::COUNT],
     document_bytes: AtomicUsize,
+    accounts: AtomicUsize,
 }
 
 impl Registry {
@@ -119,6 +120,7 @@ impl Registry {
             own: Own::default(),
             keys: Default::default(),
             document_bytes: AtomicUsize::new(0),
+            accounts: AtomicUsize::new(0),
         }
     }
 
@@ -224,6 +226,11 @@ impl Registry {
         }
     }
 
+    /// How many of the users are accounts.
+    pub(crate) fn accounts(&self) -> usize {
+        self.accounts.load(Ordering::Relaxed)
+    }
+
     /// How many identities and API keys have an owner.
     pub(crate) fn identities(&self) -> usize {
         self.identities.len()
@@ -265,14 +272,23 @@ impl Registry {
         match self.users.map(&id).entry(id) {
             Entry::Occupied(mut entry) => {
                 with_it();
-                record.last_seen = record.last_seen.max(entry.get().last_seen.load(Ordering::Relaxed));
+                let before = entry.get().record();
+                record.last_seen = record.last_seen.max(before.last_seen);
                 entry.insert(Slot::new(&record));
+                self.count_account(&before, AtomicUsize::fetch_sub);
             }
             Entry::Vacant(entry) => {
                 with_it();
                 entry.insert(Slot::new(&record));
                 self.users.len.fetch_add(1, Ordering::Relaxed);
             }
+        }
+        self.count_account(&record, AtomicUsize::fetch_add);
+    }
+
+    fn count_account(&self, record: &Record, change: fn(&AtomicUsize, usize, Ordering) -> usize) {
+        if !record.is_anonymous() {
+            change(&self.accounts, 1, Ordering::Relaxed);
         }
     }
 
@@ -282,7 +298,7 @@ impl Registry {
         // also of an absent user: a snapshot may have copied the extension record before the user went
         self.remove_extension(id);
         if let Entry::Occupied(entry) = entry {
-            entry.remove();
+            self.count_account(&entry.remove().record(), AtomicUsize::fetch_sub);
             self.users.len.fetch_sub(1, Ordering::Relaxed);
             self.ended.lock().note(*id);
         }

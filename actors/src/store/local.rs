@@ -118,6 +118,10 @@ impl Store for LocalStore {
         self.shared.registry.own_values(listing)
     }
 
+    fn accounts(&self) -> usize {
+        self.shared.registry.accounts()
+    }
+
     fn identities(&self) -> usize {
         self.shared.registry.identities()
     }

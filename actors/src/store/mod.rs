@@ -92,6 +92,9 @@ pub trait Store: View + Send + Sync + 'static {
         self.keys(Family::USER)
     }
 
+    /// How many of the users are accounts.
+    fn accounts(&self) -> usize;
+
     /// How many identities and API keys have an owner.
     fn identities(&self) -> usize;
 

@@ -187,6 +187,10 @@ impl Store for Outside {
         listed.map(|(key, value)| (key.clone(), Arc::clone(value))).collect()
     }
 
+    fn accounts(&self) -> usize {
+        self.kept.lock().users.values().filter(|record| !record.is_anonymous()).count()
+    }
+
     fn identities(&self) -> usize {
         self.kept.lock().extensions().map(|(_, extension)| extension.claims().len()).sum()
     }

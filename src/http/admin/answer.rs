@@ -46,7 +46,7 @@ pub(super) fn finish(answered: Answer, request: &HttpRequest, context: &Context)
     let response = match answered {
         Ok(response) => response,
         Err(problem) if is_v3 => in_form_of_app_services(problem, request, context),
-        Err(problem) => problem.respond(context),
+        Err(problem) => problem.response(context),
     };
     dress(response, Forwarded::of(request, &context.server.settings.trusted_proxies).scheme == "https")
 }

@@ -369,6 +369,13 @@ fn register(registry: &mut Registry, server: &Server) {
     gauge("sockets_limit", "Limit on open sockets", None, server.sockets.most());
     gauge("connections", "Open connections of the public listener", None, server.connections.count());
     gauge("connections_limit", "Limit on open connections of the public listener", None, server.connections.most());
+    gauge(
+        "user_index",
+        "1 if there is an index of users for the admin API's lists",
+        None,
+        u64::from(server.core.has_user_index()),
+    );
+    gauge("accounts", "Users who are accounts", None, server.store.accounts() as u64);
     gauge("live_users", "Users with a session actor", None, server.core.live_users() as u64);
     gauge(
         "commits_waiting",

@@ -90,6 +90,7 @@ impl ApiError for ClientError {
         if self.status == StatusCode::SERVICE_UNAVAILABLE && self.retry_after_s.is_none() {
             self.retry_after_s = Some(retry_after_s(server));
         }
+        server.count_refusal(self.status.as_u16(), self.code);
         let id = DeviceId(server.random_id()).to_string();
         let (domain, app) = (server.tokens.domain_id(), &server.settings.app_id);
         let link = format!("{}/groups/{domain}/apps/{app}/logs?co_id={id}", origin(request, context, "http"));

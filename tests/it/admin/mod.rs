@@ -2,8 +2,10 @@
 
 mod audit;
 mod configuration;
+mod events;
 mod lists;
 mod one_user;
+mod overview;
 mod own_account;
 mod sessions;
 mod signing_keys;
@@ -111,6 +113,10 @@ async fn every_endpoint_needs_its_role_and_a_key_of_the_role_read_can_change_not
                 for (role, key) in &keys {
                     // what operators and owners may change is changed in the other tests
                     if *role >= needed && needed > Role::Read && rule.audited.is_some() {
+                        continue;
+                    }
+                    // it has no end, and is read in a test of its own
+                    if rule.path.ends_with("/events") {
                         continue;
                     }
                     let answer = ask(server, &what).bearer(key).send().await;

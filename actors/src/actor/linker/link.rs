@@ -24,10 +24,13 @@ impl Ask for Link {
     async fn done(self, work: &Work, permit: OwnedSemaphorePermit) -> Result<LoggedIn, Error> {
         let Self { user, session, proof } = self;
         let operation = Operation::Link { identity: proof.identity.clone(), data: proof.data.clone(), session };
-        let mut new = false;
+        let (mut new, mut converts) = (false, false);
         let propose = || match work.core().store.resolve(&proof.identity) {
             Some(owner) if owner != user => Err(Error::Refused(Refusal::IdentityInUse)),
-            _ => work.proposal_by(&proof, &user, &operation).inspect(|(set, _)| new = set.is_some()),
+            _ => {
+                converts = work.core().is_anonymous(&user);
+                work.proposal_by(&proof, &user, &operation).inspect(|(set, _)| new = set.is_some())
+            }
         };
         let reply = work.until_done(permit, propose).await.inspect_err(|error| {
             if *error == Error::Refused(Refusal::IdentityInUse) {
@@ -36,7 +39,7 @@ impl Ask for Link {
         })?;
         let Reply::Linked { session, .. } = reply else { return Err(Error::of_another("link")) };
         if new {
-            work.stats.links.fetch_add(1, Ordering::Relaxed);
+            work.count_link(converts);
         }
         Ok(LoggedIn::new(user, &session))
     }

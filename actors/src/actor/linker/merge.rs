@@ -54,7 +54,7 @@ impl Ask for Merge {
     async fn done(self, work: &Work, permit: OwnedSemaphorePermit) -> Result<Joined, Error> {
         let Self { user, session, proof, opens, policy } = self;
         let operation = Operation::Link { identity: proof.identity.clone(), data: proof.data.clone(), session };
-        let (mut seen_owner, mut new) = (None, false);
+        let (mut seen_owner, mut new, mut converts) = (None, false, false);
         let propose = || {
             let store = &work.core().store;
             let owner = store.resolve(&proof.identity).filter(|owner| *owner != user);
@@ -68,6 +68,7 @@ impl Ask for Merge {
                 return Err(Error::Refused(Refusal::IdentityInUse));
             }
             let Some(owner) = owner else {
+                converts = work.core().is_anonymous(&user);
                 let (set, reply) = work.proposal_by(&proof, &user, &operation)?;
                 new = set.is_some();
                 let Reply::Linked { session, .. } = reply else { return Err(Error::of_another("link")) };
@@ -85,9 +86,7 @@ impl Ask for Merge {
         };
         let joined = work.until_done(permit, propose).await?;
         match &joined {
-            Joined::Linked(_) if new => {
-                work.stats.links.fetch_add(1, Ordering::Relaxed);
-            }
+            Joined::Linked(_) if new => work.count_link(converts),
             Joined::Linked(_) => {}
             Joined::Merged(_, conflicts) => {
                 work.left_out.borrow_mut().add(user, work.core().store.clock().now(), conflicts);

@@ -14,7 +14,7 @@ mod proof;
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use actix::prelude::*;
@@ -50,6 +50,8 @@ pub struct LinkStats {
     pub logins: AtomicU64,
     /// Anonymous users who became part of an account.
     pub merges: AtomicU64,
+    /// Anonymous users who became accounts.
+    pub converted: AtomicU64,
     /// Links and merges whose answer was given again.
     pub repeats: AtomicU64,
     /// Changes of credentials: registrations, confirmations, requested e-mails, passwords.
@@ -98,6 +100,12 @@ impl<T: Ask> Handler<Asked<T>> for Linker {
 impl Work {
     fn core(&self) -> &Core {
         self.proposer.core()
+    }
+
+    /// Counts a link, and whether an anonymous user became an account by it.
+    fn count_link(&self, converts: bool) {
+        self.stats.links.fetch_add(1, Ordering::Relaxed);
+        self.stats.converted.fetch_add(u64::from(converts), Ordering::Relaxed);
     }
 
     /// Proposes a set until it is done or `propose` returns something else. While nothing can be stored, nothing is read either.

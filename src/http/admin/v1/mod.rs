@@ -4,8 +4,10 @@ mod admins;
 mod audit;
 mod bulk;
 mod configuration;
+mod events;
 mod keys;
 mod one_user;
+mod overview;
 mod own;
 mod session;
 mod shown;
@@ -29,6 +31,8 @@ pub(super) fn rows() -> Vec<Row> {
         one_user::rows(),
         user_actions::rows(),
         bulk::rows(),
+        overview::rows(),
+        events::rows(),
         configuration::rows(),
         store::rows(),
         signing_keys::rows(),
