@@ -2,10 +2,10 @@
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use aws_lc_rs::digest::{SHA256, digest};
-use passerby_actors::domain::{Count, MeterOperation, Reading, UserId, UserState};
+use passerby_actors::domain::{Count, MAX_ITEMS, MeterOperation, Reading, UserId, UserState};
 use passerby_actors::handle;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::context::{Context, within_time};
@@ -34,7 +34,7 @@ pub(crate) struct MeterView {
     /// Used in this period.
     #[schema(example = 2)]
     used: u32,
-    /// Allowed in a period; null if the meter is lifted for the user.
+    /// Allowed in this period, with what the operator granted; null if the meter is lifted for the user.
     #[schema(required = true, example = 5)]
     limit: Option<u32>,
     /// What is left; null if the meter is lifted for the user.
@@ -99,7 +99,7 @@ fn fingerprint(text: &[u8]) -> u64 {
 
 fn view(name: &str, allowance: Allowance, reading: &Reading) -> MeterView {
     let (limit, lifted) = match allowance {
-        Allowance::Limited(limit) => (Some(limit), None),
+        Allowance::Limited(limit) => (Some(limit.saturating_add(reading.granted)), None),
         Allowance::Lifted(by) => (None, Some(by)),
     };
     MeterView {
@@ -156,18 +156,24 @@ pub(crate) async fn used(context: &Context, user: &UserId, wish: Use<'_>) -> Res
 /// What a meter says to a reader who is not stored yet: nothing is used. `None` if there is no such meter.
 pub(crate) fn unused(context: &Context, meter: &str) -> Option<MeterView> {
     let rule = context.server.settings.meters.get(meter)?;
-    let reading = Reading { used: 0, allowed: true, resets: rule.period(context.server.clock().wall_s()).end };
+    let resets = rule.period(context.server.clock().wall_s()).end;
+    let reading = Reading { used: 0, allowed: true, resets, granted: 0 };
     Some(view(meter, Allowance::Limited(rule.limit), &reading))
 }
 
 /// What a meter says to a user, without a use.
 fn look(context: &Context, meter: &str, rule: &MeterRule, user: &UserState) -> Option<MeterView> {
+    looked_at(context, meter, rule, user).map(|(view, _)| view)
+}
+
+/// The same with what was granted.
+fn looked_at(context: &Context, meter: &str, rule: &MeterRule, user: &UserState) -> Option<(MeterView, u32)> {
     let allowance = allowance(rule, user, context.server.clock().wall_s());
     let limit = if let Allowance::Limited(limit) = allowance { limit } else { rule.limit };
     let wish = Use { meter, amount: 0, item: None, operation: None };
     // a look has no name that another use could have
     let (_, reading) = user.meters().count(&count(context, rule, limit, wish)).ok()?;
-    Some(view(meter, allowance, &reading))
+    Some((view(meter, allowance, &reading), reading.granted))
 }
 
 /// All meters of a user, without using any.
@@ -175,6 +181,81 @@ pub(crate) fn all(context: &Context, user: &UserId) -> Vec<MeterView> {
     let Some(user) = context.handle.load(user) else { return Vec::new() };
     let meters = context.server.settings.meters.iter();
     meters.filter_map(|(name, rule)| look(context, name, rule, &user)).collect()
+}
+
+/// The meters of a user as admins see them: those that are configured, and what is kept of others.
+pub(crate) fn of_admin(context: &Context, user: &UserState) -> Vec<Value> {
+    let configured = &context.server.settings.meters;
+    let mut meters: Vec<_> =
+        configured.iter().filter_map(|(name, rule)| Some(admin_view(&looked_at(context, name, rule, user)?))).collect();
+    let kept = user.meters();
+    let others = kept.kept().filter(|(name, ..)| !configured.contains_key(*name));
+    meters.extend(others.map(|(name, period, used, _)| {
+        json!({ "name": name, "configured": false, "used": used, "granted": 0, "limit": null, "left": null, "resets": rfc3339(period.end) })
+    }));
+    meters
+}
+
+fn admin_view((view, granted): &(MeterView, u32)) -> Value {
+    json!({
+        "name": view.name,
+        "configured": true,
+        "used": view.used,
+        "granted": granted,
+        "limit": view.limit.map(|limit| limit.saturating_sub(*granted)),
+        "left": view.remaining,
+        "lifted": view.lifted,
+        "resets": view.resets,
+    })
+}
+
+/// What an admin does to a meter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Adjustment {
+    /// Allows so many uses more in the period that runs.
+    Grant(u32),
+    /// Forgets what is used, and what was granted.
+    Reset,
+}
+
+/// Why a meter is not adjusted.
+#[derive(Debug)]
+pub(crate) enum NotAdjusted {
+    /// There is no such meter.
+    NoSuchMeter,
+    /// It tells items apart, and may not allow more than this.
+    TooMuch(usize),
+}
+
+/// What adjusts a meter, and the meter as it is before.
+///
+/// # Errors
+/// See [`NotAdjusted`].
+pub(crate) fn adjusting(
+    context: &Context,
+    user: &UserState,
+    meter: &str,
+    adjustment: Adjustment,
+) -> Result<(Count, Value), NotAdjusted> {
+    let rule = context.server.settings.meters.get(meter).ok_or(NotAdjusted::NoSuchMeter)?;
+    let before = looked_at(context, meter, rule, user).ok_or(NotAdjusted::NoSuchMeter)?;
+    let amount = if let Adjustment::Grant(amount) = adjustment { amount } else { 0 };
+    let allowed = u64::from(before.0.limit.unwrap_or(rule.limit)) + u64::from(amount);
+    if rule.once && amount > 0 && allowed > MAX_ITEMS as u64 {
+        return Err(NotAdjusted::TooMuch(MAX_ITEMS));
+    }
+    let limit = if let Allowance::Limited(limit) = allowance(rule, user, context.server.clock().wall_s()) {
+        limit
+    } else {
+        rule.limit
+    };
+    Ok((count(context, rule, limit, Use { meter, amount, item: None, operation: None }), admin_view(&before)))
+}
+
+/// What a meter says to an admin.
+pub(crate) fn admin_look(context: &Context, user: &UserState, meter: &str) -> Option<Value> {
+    let rule = context.server.settings.meters.get(meter)?;
+    Some(admin_view(&looked_at(context, meter, rule, user)?))
 }
 
 /// Where a visitor is sent whose allowance of a meter is used up.

@@ -199,7 +199,9 @@ impl Worker {
 
     /// What becomes of a user, as the user is now: nothing of one who no longer fits.
     fn step(&self, id: &UserId, operation: &Operation) -> Step {
-        let Some(user) = self.core.store.load(id).filter(|user| self.job.state.borrow().filter.takes(user)) else {
+        let wall_ms = self.core.store.clock().wall_ms();
+        let fits = |user: &UserState| self.job.state.borrow().filter.takes(user, wall_ms);
+        let Some(user) = self.core.store.load(id).filter(fits) else {
             return Step::Settled(Became::Unchanged);
         };
         if *operation == Operation::EndAll && user.sessions().is_empty() {

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::error::Error;
-use crate::domain::{Cause, Operation};
+use crate::domain::{Cause, Operation, Suspension};
 use crate::listing::UserFilter;
 
 /// What is done to each user.
@@ -37,7 +37,7 @@ impl BulkAction {
     pub(super) fn operation(self) -> Operation {
         match self {
             Self::EndSessions => Operation::EndAll,
-            Self::Disable => Operation::Disable,
+            Self::Disable => Operation::Disable(Suspension::default()),
             Self::Enable => Operation::Enable,
             Self::Delete => Operation::Delete { cause: Cause::DeletedByAdmin },
         }

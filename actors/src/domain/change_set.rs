@@ -180,11 +180,13 @@ pub enum Cause {
     GivenUp = 26,
     /// A value of the server's own changed: an admin, a key of one, an entry of the audit log, a deployment.
     Administered = 27,
+    /// An administrator granted more of a meter, or reset it.
+    MeterAdjusted = 28,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Created,
         Self::Refreshed,
         Self::Linked,
@@ -212,6 +214,7 @@ impl Cause {
         Self::Edited,
         Self::GivenUp,
         Self::Administered,
+        Self::MeterAdjusted,
     ];
 
     /// The cause with this number; `None` for an unknown one.
@@ -221,7 +224,7 @@ impl Cause {
 
     /// Whether it changes a user's record, and so its version: meters and documents have no part in that.
     pub fn is_of_the_record(self) -> bool {
-        !matches!(self, Self::Counted | Self::Edited | Self::Administered)
+        !matches!(self, Self::Counted | Self::Edited | Self::Administered | Self::MeterAdjusted)
     }
 
     /// The name in logs and metrics.
@@ -254,6 +257,7 @@ impl Cause {
             Self::Edited => "edited",
             Self::GivenUp => "given-up",
             Self::Administered => "administered",
+            Self::MeterAdjusted => "meter-adjusted",
         }
     }
 }

@@ -6,6 +6,7 @@ use super::bytes::{DecodeError, Reader};
 use super::clock::ServiceTime;
 use super::ids::{DeviceId, UserId};
 use super::session::Sessions;
+use super::suspension::Suspension;
 
 /// The one table of section tags. A number is never given twice; sections with unknown tags are kept as they are.
 pub mod tag {
@@ -29,6 +30,8 @@ pub mod tag {
     pub const SESSIONS_REPLACED: u16 = 9;
     /// The upper halves of counters of refresh tokens, by the session's number.
     pub const ROTATIONS: u16 = 10;
+    /// [`super::Suspension`] of a user who is disabled, if something was said.
+    pub const SUSPENSION: u16 = 11;
 }
 
 const FORMAT: u8 = 1;
@@ -103,6 +106,8 @@ pub struct Extension {
     pub api_keys: Vec<ApiKey>,
     /// Ids of users who became part of this one, in merge order.
     pub aliases: Vec<Alias>,
+    /// What was said when the user was disabled, if something was.
+    pub suspension: Option<Suspension>,
     /// Sections that this version does not know, kept byte for byte.
     pub unknown: BTreeMap<u16, Box<[u8]>>,
 }
@@ -172,6 +177,9 @@ impl Extension {
             let entry = |alias: &Alias| [&alias.id.as_bytes()[..], &alias.merged.to_be_bytes()].concat();
             sections.insert(tag::ALIASES, self.aliases.iter().flat_map(entry).collect());
         }
+        if let Some(suspension) = &self.suspension {
+            sections.insert(tag::SUSPENSION, suspension.encode());
+        }
         if let Some(ms) = self.created_ms {
             sections.insert(tag::CREATED, Box::new(ms.to_be_bytes()));
         }
@@ -220,6 +228,7 @@ impl Extension {
                 tag::SESSION_METHODS => extension.known_sessions(|sessions| sessions.decode_methods(section))?,
                 tag::SESSIONS_REPLACED => extension.known_sessions(|sessions| sessions.decode_replaced(section))?,
                 tag::ROTATIONS => extension.known_sessions(|sessions| sessions.decode_rotations(section))?,
+                tag::SUSPENSION => extension.suspension = Some(Suspension::decode(section)?),
                 _ => {
                     extension.unknown.insert(tag, section.into());
                 }

@@ -14,8 +14,11 @@ const LATE_S: i64 = 3600;
 /// Meters of one user.
 pub const MAX_METERS: usize = 16;
 
-const FORMAT: u8 = 2;
-/// Without the results of operations.
+/// With what was granted; written where something was.
+const FORMAT: u8 = 3;
+/// Without that.
+const FORMAT_2: u8 = 2;
+/// Without what operations asked for, too.
 const FORMAT_1: u8 = 1;
 
 /// When an allowance begins and ends: Unix time in seconds, the end excluded.
@@ -71,6 +74,8 @@ pub struct Reading {
     pub allowed: bool,
     /// When a new period begins, Unix time in seconds.
     pub resets: i64,
+    /// Allowed in this period beyond the limit.
+    pub granted: u32,
 }
 
 /// How two users' uses of a meter in the same period become one.
@@ -88,6 +93,8 @@ pub enum MeterMerge {
 struct Meter {
     period: Period,
     used: u32,
+    /// Allowed beyond the limit.
+    granted: u32,
     items: Vec<u64>,
     /// Each with what was used after it.
     operations: VecDeque<(MeterOperation, u32)>,
@@ -114,28 +121,23 @@ impl Meters {
     /// # Errors
     /// [`OtherUse`], which changes nothing.
     pub fn count(&self, count: &Count) -> Result<(Option<Self>, Reading), OtherUse> {
-        let known = self.0.get(&count.meter).filter(|meter| {
-            let runs = count.now < meter.period.end;
-            let is_late = (1..=LATE_S).contains(&meter.period.start.saturating_sub(count.now));
-            if count.rolls { runs } else { meter.period == count.period || is_late }
-        });
-        let fresh = Meter { period: count.period, used: 0, items: Vec::new(), operations: VecDeque::new() };
-        let mut meter = known.cloned().unwrap_or(fresh);
-        let resets = meter.period.end;
+        let mut meter = self.current(count);
+        let (resets, granted) = (meter.period.end, meter.granted);
+        let limit = count.limit.saturating_add(granted);
         let asked = count.operation;
         let first = asked.and_then(|asked| meter.operations.iter().find(|(known, _)| known.name == asked.name));
         if let Some((known, used)) = first {
             if known.asks != 0 && asked.is_some_and(|asked| asked.asks != known.asks) {
                 return Err(OtherUse);
             }
-            return Ok((None, Reading { used: *used, allowed: true, resets }));
+            return Ok((None, Reading { used: *used, allowed: true, resets, granted }));
         }
         let repeated = count.item.is_some_and(|item| meter.items.contains(&item));
         // four billion uses in a period are as many as all of them
         let would = meter.used.saturating_add(count.amount);
-        if repeated || count.amount == 0 || would > count.limit {
-            let allowed = repeated || (count.amount == 0 && meter.used < count.limit);
-            return Ok((None, Reading { used: meter.used, allowed, resets }));
+        if repeated || count.amount == 0 || would > limit {
+            let allowed = repeated || (count.amount == 0 && meter.used < limit);
+            return Ok((None, Reading { used: meter.used, allowed, resets, granted }));
         }
         meter.used = would;
         if let Some(item) = count.item.filter(|_| meter.items.len() < MAX_ITEMS) {
@@ -147,6 +149,22 @@ impl Meters {
                 meter.operations.pop_front();
             }
         }
+        Ok((Some(self.with(count, meter)), Reading { used: would, allowed: true, resets, granted }))
+    }
+
+    /// The meter in the period that runs.
+    fn current(&self, count: &Count) -> Meter {
+        let known = self.0.get(&count.meter).filter(|meter| {
+            let runs = count.now < meter.period.end;
+            let is_late = (1..=LATE_S).contains(&meter.period.start.saturating_sub(count.now));
+            if count.rolls { runs } else { meter.period == count.period || is_late }
+        });
+        let fresh = Meter { period: count.period, used: 0, granted: 0, items: Vec::new(), operations: VecDeque::new() };
+        known.cloned().unwrap_or(fresh)
+    }
+
+    /// With this as the meter.
+    fn with(&self, count: &Count, meter: Meter) -> Self {
         let mut next = self.clone();
         // what is over is not kept; a configuration that names ever new meters makes no value grow
         next.0.retain(|name, meter| *name == count.meter || count.now < meter.period.end);
@@ -154,7 +172,25 @@ impl Meters {
             next.0.pop_first();
         }
         next.0.insert(count.meter.clone(), meter);
-        Ok((Some(next), Reading { used: would, allowed: true, resets }))
+        next
+    }
+
+    /// With `amount` more allowed in the period that runs, and what the meter then says.
+    #[must_use]
+    pub fn granted(&self, count: &Count) -> (Self, Reading) {
+        let mut meter = self.current(count);
+        meter.granted = meter.granted.saturating_add(count.amount);
+        let (used, granted, resets) = (meter.used, meter.granted, meter.period.end);
+        let allowed = used < count.limit.saturating_add(granted);
+        (self.with(count, meter), Reading { used, allowed, resets, granted })
+    }
+
+    /// As if the meter was never used and nothing was granted, and what it then says.
+    #[must_use]
+    pub fn reset(&self, count: &Count) -> (Self, Reading) {
+        let mut next = self.clone();
+        next.0.remove(&count.meter);
+        (next, Reading { used: 0, allowed: count.limit > 0, resets: count.period.end, granted: 0 })
     }
 
     /// Joined with the uses of a different user at `now` (Unix time in seconds). A meter that only one of them has is kept as it is. Of two
@@ -172,6 +208,10 @@ impl Meters {
                     ours.used = match rule(name) {
                         MeterMerge::Sum => ours.used.saturating_add(theirs.used).saturating_sub(twice),
                         MeterMerge::Max => ours.used.max(theirs.used),
+                    };
+                    ours.granted = match rule(name) {
+                        MeterMerge::Sum => ours.granted.saturating_add(theirs.granted),
+                        MeterMerge::Max => ours.granted.max(theirs.granted),
                     };
                     let new: Vec<u64> =
                         theirs.items.iter().filter(|item| !ours.items.contains(item)).copied().collect();
@@ -191,23 +231,32 @@ impl Meters {
         merged
     }
 
+    /// Whether nothing is kept of any.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Each meter that something is kept of: its name, when its period begins and ends, what is used, and how many items are told apart.
     pub fn kept(&self) -> impl Iterator<Item = (&str, Period, u32, usize)> {
         self.0.iter().map(|(name, meter)| (&**name, meter.period, meter.used, meter.items.len()))
     }
 
-    /// Format u8, then meters: name, start i64, end i64, used u32, items u64, operations (name u64, asks u32, used u32); texts and lists behind
-    /// their length u32.
+    /// Format u8, then meters: name, start i64, end i64, used u32, granted u32 (from format 3 on), items u64, operations (name u64, asks u32,
+    /// used u32); texts and lists behind their length u32.
     pub fn encode(&self) -> Box<[u8]> {
         // bounded by the constants above
         let length = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).to_be_bytes();
-        let mut out = vec![FORMAT];
+        let has_grants = self.0.values().any(|meter| meter.granted > 0);
+        let mut out = vec![if has_grants { FORMAT } else { FORMAT_2 }];
         for (name, meter) in &self.0 {
             out.extend(length(name.len()));
             out.extend(name.as_bytes());
             out.extend(meter.period.start.to_be_bytes());
             out.extend(meter.period.end.to_be_bytes());
             out.extend(meter.used.to_be_bytes());
+            if has_grants {
+                out.extend(meter.granted.to_be_bytes());
+            }
             out.extend(length(meter.items.len()));
             meter.items.iter().for_each(|item| out.extend(item.to_be_bytes()));
             out.extend(length(meter.operations.len()));
@@ -227,7 +276,7 @@ impl Meters {
     pub fn decode(bytes: &[u8]) -> Result<Self, UnreadableMeters> {
         let mut input = Reader(bytes);
         let format = input.u8()?;
-        if ![FORMAT, FORMAT_1].contains(&format) {
+        if ![FORMAT, FORMAT_2, FORMAT_1].contains(&format) {
             return Err(UnreadableMeters);
         }
         let mut meters = BTreeMap::new();
@@ -236,6 +285,7 @@ impl Meters {
             let signed = |input: &mut Reader<'_>| input.u64().map(u64::cast_signed);
             let period = Period { start: signed(&mut input)?, end: signed(&mut input)? };
             let used = input.u32()?;
+            let granted = if format == FORMAT { input.u32()? } else { 0 };
             let n = input.u32()?;
             let items = (0..n).map(|_| input.u64()).collect::<Result<_, Short>>()?;
             let n = input.u32()?;
@@ -245,7 +295,7 @@ impl Meters {
                 Ok((MeterOperation { name, asks }, used))
             };
             let operations = (0..n).map(operation).collect::<Result<_, Short>>()?;
-            meters.insert(name, Meter { period, used, items, operations });
+            meters.insert(name, Meter { period, used, granted, items, operations });
         }
         Ok(Self(meters))
     }

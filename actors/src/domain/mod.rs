@@ -14,6 +14,7 @@ pub mod operation;
 pub mod policy;
 pub mod record;
 pub mod session;
+pub mod suspension;
 pub mod user;
 
 pub use change_set::{Cause, ChangeSet, Family, Listing, Op, Outcome, Rewrite, ValueKey};
@@ -32,4 +33,5 @@ pub use operation::{Operation, Refusal, Reply};
 pub use policy::{MAX_ANONYMOUS_SESSIONS, MAX_API_KEYS, MAX_IDENTITIES, Policy};
 pub use record::{Flags, LAZY_S, Record, SessionKind, Touched};
 pub use session::{LoginMethod, Opening, Predecessor, Session, Sessions};
+pub use suspension::Suspension;
 pub use user::{Decision, UserState};

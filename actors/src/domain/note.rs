@@ -22,7 +22,7 @@ pub struct Note {
     pub edit: Option<DocumentEdit>,
 }
 
-/// Why sessions ended that nobody logged out of.
+/// Why sessions ended that nobody logged out of, or a user was enabled whom nobody enabled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// An administrator ended one.
@@ -35,6 +35,8 @@ pub enum Reason {
     Recovered,
     /// An administrator changed many users at once.
     Bulk,
+    /// The time until which the user was disabled has passed.
+    SuspensionOver,
 }
 
 impl Reason {
@@ -46,6 +48,7 @@ impl Reason {
             Self::OtherSession => "other-session",
             Self::Recovered => "recovered",
             Self::Bulk => "bulk",
+            Self::SuspensionOver => "suspension-over",
         }
     }
 }

@@ -8,6 +8,7 @@ use super::ids::DeviceId;
 use super::meter::{Count, OtherUse, Reading};
 use super::record::SessionKind;
 use super::session::{LoginMethod, Session};
+use super::suspension::Suspension;
 
 /// What can be done to a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,10 +46,15 @@ pub enum Operation {
         /// [`Cause::DeletedByUser`] or [`Cause::DeletedByAdmin`].
         cause: Cause,
     },
-    /// Suspends the user: sessions stay, every token is refused.
-    Disable,
+    /// Suspends the user: sessions stay, every token is refused. What was said before is replaced.
+    Disable(Suspension),
     /// Lifts the suspension.
     Enable,
+    /// Lifts the suspension if its time has passed.
+    Lift {
+        /// Unix time in milliseconds.
+        wall_ms: u64,
+    },
     /// Begins a second session of the same user.
     OpenSession {
         /// Its kind.
@@ -104,6 +110,10 @@ pub enum Operation {
     },
     /// Counts a use of a meter.
     Count(Count),
+    /// Allows `amount` more uses of a meter, in the period that runs.
+    Grant(Count),
+    /// Forgets what is used of a meter, and what was granted.
+    Reset(Count),
     /// Changes the document.
     Edit(Edit),
 }

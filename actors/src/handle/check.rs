@@ -11,6 +11,8 @@ use crate::domain::{
 
 /// The number of the session that an anonymous user is created with.
 const FIRST_SESSION: u32 = 1;
+/// Of what is written about the user and about no session.
+pub(super) const NO_SESSION: u32 = 0;
 
 /// A live session, as a token check finds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +96,11 @@ impl Handle {
             return Err(Refusal::Gone);
         }
         if record.flags.has(Flags::DISABLED) {
-            return Err(Refusal::Disabled);
+            let wall_ms = store.clock().wall_ms();
+            if !self.is_suspension_over(user, wall_ms) {
+                return Err(Refusal::Disabled);
+            }
+            self.note(*user, NO_SESSION, Operation::Lift { wall_ms });
         }
         match record.flags.kind() {
             Some(kind) if record.is_anonymous() => {
@@ -126,7 +132,7 @@ impl Handle {
         let found = found.and_then(|s| state.session(s.number, now, policy));
         let found = found.filter(|s| epoch.is_none_or(|epoch| epoch == s.epoch)).ok_or(Refusal::SessionEnded)?;
         if now.saturating_sub(found.seen) >= policy.seen_granularity_s() {
-            self.note_seen(*user, found.number);
+            self.note(*user, found.number, Operation::Seen { session: found.number });
         }
         let returned = self.touch(user, &state.record, Some(&state), now)?;
         let Session { number, kind, method, started, epoch, .. } = found;
@@ -173,14 +179,14 @@ impl Handle {
         }
     }
 
-    /// Writes that a session is in use. No caller waits for it, and if it fails the next check does it.
-    fn note_seen(&self, user: UserId, session: u32) {
+    /// Writes that a session is in use, or that a suspension is over. No caller waits for it, and if it fails the next check does it.
+    pub(super) fn note(&self, user: UserId, session: u32, operation: Operation) {
         if !self.worker.noting.borrow_mut().insert((user, session)) {
             return;
         }
         let handle = self.clone();
         actix_rt::spawn(async move {
-            drop(handle.worker.router.perform(&user, Operation::Seen { session }).await);
+            drop(handle.worker.router.perform(&user, operation).await);
             handle.worker.noting.borrow_mut().remove(&(user, session));
         });
     }

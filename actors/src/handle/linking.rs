@@ -1,15 +1,27 @@
 //! Identities: the operations of the linker.
 
 use super::Handle;
+use super::check::NO_SESSION;
 use crate::actor::{Error, Joined, LoggedIn, Preview, Proof};
-use crate::domain::{Conflicts, DeviceId, IdForm, IdentityKey, MergePolicy, Session, SessionId, SessionKind, UserId};
+use crate::domain::{
+    Conflicts, DeviceId, IdForm, IdentityKey, MergePolicy, Operation, Session, SessionId, SessionKind, UserId,
+};
 
 impl Handle {
+    /// Lifts the suspension of whoever has the identity, if its time has passed.
+    async fn lift_owner(&self, identity: &IdentityKey) -> Result<(), Error> {
+        match self.owner(identity) {
+            Some(owner) => self.lift(&owner).await,
+            None => Ok(()),
+        }
+    }
+
     /// As [`LinkerHandle::link`](crate::actor::LinkerHandle::link).
     ///
     /// # Errors
     /// Those of the linker.
     pub async fn link(&self, user: UserId, session: u32, proof: Proof) -> Result<LoggedIn, Error> {
+        self.lift(&user).await?;
         self.worker.linker.link(user, session, proof).await
     }
 
@@ -25,6 +37,8 @@ impl Handle {
         opens: (SessionKind, DeviceId),
         policy: MergePolicy,
     ) -> Result<Joined, Error> {
+        self.lift(&user).await?;
+        self.lift_owner(&proof.identity).await?;
         self.worker.linker.merge(user, session, proof, opens, policy).await
     }
 
@@ -38,6 +52,7 @@ impl Handle {
         proof: Proof,
         opens: (SessionKind, DeviceId),
     ) -> Result<(LoggedIn, Conflicts), Error> {
+        self.lift_owner(&proof.identity).await?;
         self.worker.linker.repeat_merge(source, proof, opens).await
     }
 
@@ -54,6 +69,11 @@ impl Handle {
     /// # Errors
     /// Those of the linker.
     pub fn preview(&self, user: &UserId, session: u32, proof: &Proof, policy: &MergePolicy) -> Result<Preview, Error> {
+        // the next one finds it lifted
+        let wall_ms = self.core().store.clock().wall_ms();
+        if let Some(owner) = self.owner(&proof.identity).filter(|owner| self.is_suspension_over(owner, wall_ms)) {
+            self.note(owner, NO_SESSION, Operation::Lift { wall_ms });
+        }
         self.worker.linker.preview(user, session, proof, policy)
     }
 
@@ -62,6 +82,7 @@ impl Handle {
     /// # Errors
     /// Those of the linker.
     pub async fn unlink(&self, user: UserId, identity: IdentityKey) -> Result<(), Error> {
+        self.lift(&user).await?;
         self.worker.linker.unlink(user, identity).await
     }
 
@@ -76,6 +97,7 @@ impl Handle {
         device: DeviceId,
         form: IdForm,
     ) -> Result<LoggedIn, Error> {
+        self.lift_owner(&proof.identity).await?;
         self.worker.linker.log_in(proof, kind, device, form).await
     }
 }

@@ -26,8 +26,8 @@ pub use crate::listing::{MOST_LOOKED_AT, UserCounts, UserFilter, UserPage, UserQ
 
 use crate::actor::{Core, LinkerHandle, Proposer, Router, Supervisor, pass_on};
 use crate::domain::{
-    ApiKey, Cause, Change, Count, Decision, DeviceId, Edit, Edited, Expected, Operation, OperationId, Reading, Refusal,
-    Reply, Session, SessionKind, UserId,
+    ApiKey, Cause, Change, Count, Decision, DeviceId, Edit, Edited, Expected, Flags, Operation, OperationId, Reading,
+    Refusal, Reply, Session, SessionKind, Suspension, UserId,
 };
 use crate::store::{Completions, Health};
 
@@ -42,7 +42,7 @@ struct Worker {
     number: usize,
     supervisor: Addr<Supervisor>,
     linker: Arc<LinkerHandle>,
-    /// Sessions whose use is being written: one note each, however many checks there are meanwhile.
+    /// Sessions whose use is being written, and users whose suspension is over: one note each, however many checks there are meanwhile.
     noting: RefCell<HashSet<(UserId, u32)>>,
 }
 
@@ -71,7 +71,27 @@ impl Handle {
     }
 
     async fn perform(&self, user: &UserId, operation: Operation) -> Result<Reply, Error> {
+        self.lift(user).await?;
         self.worker.router.perform(user, operation).await
+    }
+
+    /// Lifts the suspension of a user if its time has passed: whatever is done next finds it lifted.
+    async fn lift(&self, user: &UserId) -> Result<(), Error> {
+        let wall_ms = self.core().store.clock().wall_ms();
+        if !self.is_suspension_over(user, wall_ms) {
+            return Ok(());
+        }
+        match self.worker.router.perform(user, Operation::Lift { wall_ms }).await {
+            // what comes next finds that out for itself
+            Ok(_) | Err(Error::Refused(_)) => Ok(()),
+            Err(other) => Err(other),
+        }
+    }
+
+    fn is_suspension_over(&self, user: &UserId, wall_ms: u64) -> bool {
+        let store = &self.core().store;
+        store.record(user).is_some_and(|record| record.flags.has(Flags::DISABLED))
+            && store.load(user).is_some_and(|state| !state.is_disabled(wall_ms))
     }
 
     /// Rotates the refresh token of a `/v1` session. Answers the counter of the token to hand out.
@@ -113,7 +133,15 @@ impl Handle {
     /// # Errors
     /// `Refused`: gone.
     pub async fn disable(&self, user: &UserId) -> Result<(), Error> {
-        self.perform(user, Operation::Disable).await.map(drop)
+        self.suspend(user, Suspension::default()).await
+    }
+
+    /// The same until a time, for a reason: see [`Suspension`]. What was said before is replaced.
+    ///
+    /// # Errors
+    /// `Refused`: gone.
+    pub async fn suspend(&self, user: &UserId, suspension: Suspension) -> Result<(), Error> {
+        self.perform(user, Operation::Disable(suspension)).await.map(drop)
     }
 
     /// Undoes [`disable`](Self::disable).
@@ -181,6 +209,28 @@ impl Handle {
         match self.perform(user, operation).await? {
             Reply::Counted(reading) => Ok(reading),
             _ => Err(Error::of_another("count")),
+        }
+    }
+
+    /// Allows `amount` more uses of a meter in the period that runs. Durable when answered.
+    ///
+    /// # Errors
+    /// `Refused`: gone.
+    pub async fn grant(&self, user: &UserId, count: Count) -> Result<Reading, Error> {
+        match self.perform(user, Operation::Grant(count)).await? {
+            Reply::Counted(reading) => Ok(reading),
+            _ => Err(Error::of_another("grant")),
+        }
+    }
+
+    /// Forgets what is used of a meter, and what was granted. Durable when answered.
+    ///
+    /// # Errors
+    /// `Refused`: gone.
+    pub async fn reset_meter(&self, user: &UserId, count: Count) -> Result<Reading, Error> {
+        match self.perform(user, Operation::Reset(count)).await? {
+            Reply::Counted(reading) => Ok(reading),
+            _ => Err(Error::of_another("reset a meter")),
         }
     }
 

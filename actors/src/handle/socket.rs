@@ -22,6 +22,7 @@ impl Handle {
     /// # Errors
     /// `Refused`: gone or disabled, or the session has ended. `TooManySockets`.
     pub async fn attach(&self, user: &UserId, session: u32, since: Option<u64>) -> Result<Attachment, Error> {
+        self.lift(user).await?;
         let (hello, inbox, socket, live) = self.worker.router.attach(user, session, since).await?;
         Ok(Attachment { hello, inbox, socket, _live: live })
     }

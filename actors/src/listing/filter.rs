@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use super::order::{Key, first_of};
 use super::word::{
-    DISABLED, DOCUMENT, LASTING, OF_THE_RECORD, OTHER_PROVIDER, Providers, UNUSED, Wanted, has_document, of_record,
+    DISABLED, DOCUMENT, LASTING, OF_THE_RECORD, OTHER_PROVIDER, Providers, UNUSED, Wanted, has_document, of_record_at,
 };
-use crate::domain::{API_KEY, Extension, Flags, Record, ServiceTime, UserId, UserState};
+use crate::domain::{API_KEY, Extension, Record, ServiceTime, UserId, UserState};
 use crate::store::Store;
 
 /// Which users are meant: those of whom all of it is true. The default means all.
@@ -55,21 +55,22 @@ impl UserFilter {
 
     /// Whether a user whose word is wanted fits as the user is now.
     pub(super) fn fits(&self, wanted: Wanted, store: &dyn Store, id: &UserId, record: &Record) -> bool {
-        let (word, mask) = (of_record(record), wanted.mask & OF_THE_RECORD);
+        let (word, _) = of_record_at(store, id, record, store.clock().wall_ms());
+        let mask = wanted.mask & OF_THE_RECORD;
         word & mask == wanted.bits & mask
             && self.seen.as_ref().is_none_or(|seen| seen.contains(&record.last_seen))
             && (wanted.mask & OTHER_PROVIDER == 0 || self.has_provider(store, id))
     }
 
-    /// Whether it takes a user who is in this state. By the record alone an index may tell otherwise of a user who changed meanwhile.
-    pub(crate) fn takes(&self, user: &UserState) -> bool {
+    /// Whether it takes a user who is in this state, at this Unix time in milliseconds. By the record alone an index may tell otherwise of a user who changed meanwhile.
+    pub(crate) fn takes(&self, user: &UserState, wall_ms: u64) -> bool {
         let is = |wanted: Option<bool>, is: bool| wanted.is_none_or(|wanted| wanted == is);
         let has_provider = |name: &str| {
             user.identities().iter().any(|identity| *identity.key.provider == *name)
                 || (name == API_KEY && !user.api_keys().is_empty())
         };
         is(self.anonymous, user.record.is_anonymous())
-            && is(self.disabled, user.record.flags.has(Flags::DISABLED))
+            && is(self.disabled, user.is_disabled(wall_ms))
             && is(self.unused, user.record.is_unused())
             && is(self.document, user.document.as_deref().is_some_and(has_document))
             && self.provider.as_deref().is_none_or(has_provider)

@@ -143,7 +143,7 @@ impl Reader for Inbox {
         for change in changes {
             match change.cause {
                 // of what the index tells, these change nothing
-                Cause::SessionSeen | Cause::Counted => {}
+                Cause::SessionSeen | Cause::Counted | Cause::MeterAdjusted => {}
                 // the document's user, whose record stays as it is
                 Cause::Edited => users.extend(change.user),
                 _ => users.extend(change.changed.iter().map(|changed| changed.id)),

@@ -1,12 +1,15 @@
 //! The index itself: built from the store's pages, kept up to date by reading again who changed, and asked for pages and counts.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::filter::UserFilter;
 use super::names::{Held, Names, hint};
 use super::order::{Order, first_of, key};
-use super::word::{DISABLED, DOCUMENT, LASTING, OTHER_PROVIDER, Providers, UNUSED, Wanted, has_document, of_record};
+use super::word::{
+    DISABLED, DOCUMENT, LASTING, OTHER_PROVIDER, Providers, UNUSED, Wanted, has_document, of_record, of_record_at,
+};
 use crate::domain::{Family, UserId, UserState};
 use crate::store::Store;
 
@@ -69,6 +72,8 @@ pub(crate) struct Index {
     window_s: u32,
     order: Order,
     providers: Providers,
+    /// Who is enabled by itself, by the Unix time in milliseconds from which on; perhaps sooner or not at all.
+    suspended: BTreeSet<(u64, UserId)>,
     /// once somebody has looked for one
     names: Option<Names>,
 }
@@ -76,7 +81,8 @@ pub(crate) struct Index {
 impl Index {
     /// Reads every user, page by page; `None` if `is_ended` says so meanwhile. Who changes meanwhile has to be read again.
     pub(super) fn build(store: Arc<dyn Store>, window_s: u32, is_ended: &dyn Fn() -> bool) -> Option<Self> {
-        let (mut providers, pages) = (Providers::default(), store.pages());
+        let (mut providers, pages, wall_ms) = (Providers::default(), store.pages(), store.clock().wall_ms());
+        let mut suspended = BTreeSet::new();
         let known = store.users();
         // before anything is locked; some come while it is read
         let mut users = Vec::with_capacity(known + known / 16 + 1024);
@@ -86,6 +92,12 @@ impl Index {
             }
             let first = users.len();
             store.see_users(page, &mut |id, record| users.push((*id, of_record(record))));
+            for (id, word) in users[first..].iter_mut().filter(|(_, word)| word & DISABLED != 0) {
+                let Some(record) = store.record(id) else { continue };
+                let (now, over_ms) = of_record_at(&*store, id, &record, wall_ms);
+                *word = now;
+                suspended.extend(over_ms.map(|over_ms| (over_ms, *id)));
+            }
             for (id, word) in users[first..].iter_mut().filter(|(_, word)| word & LASTING != 0) {
                 *word |= store.extension(id).map_or(0, |bytes| providers.of_extension(&bytes));
             }
@@ -103,16 +115,23 @@ impl Index {
             });
             owners.iter().for_each(|owner| order.raise(owner, DOCUMENT));
         }
-        Some(Self { store, window_s, order, providers, names: None })
+        Some(Self { store, window_s, order, providers, suspended, names: None })
     }
 
-    /// Reads users again who changed, in whichever way and however often.
+    /// Reads users again who changed, in whichever way and however often, and those whose suspension is over.
     pub(super) fn read_again(&mut self, mut changed: Vec<UserId>) {
+        let wall_ms = self.store.clock().wall_ms();
+        while self.suspended.first().is_some_and(|(over_ms, _)| *over_ms <= wall_ms) {
+            changed.extend(self.suspended.pop_first().map(|(_, id)| id));
+        }
         changed.sort_unstable_by_key(key);
         changed.dedup();
         for id in changed {
             let word = self.providers.word_of(&*self.store, &id);
-            self.order.set(&id, word);
+            if let Some(over_ms) = word.and_then(|(_, over_ms)| over_ms) {
+                self.suspended.insert((over_ms, id));
+            }
+            self.order.set(&id, word.map(|(word, _)| word));
             if let Some(names) = &mut self.names
                 && let Some(user) = self.store.load(&id)
             {

@@ -32,6 +32,20 @@ pub(super) fn of_record(record: &Record) -> Word {
         | bit(record.is_unused(), UNUSED)
 }
 
+/// The same at this Unix time in milliseconds: a suspension may be over that is not lifted yet. And when one will be that is not.
+pub(super) fn of_record_at(store: &dyn Store, id: &UserId, record: &Record, wall_ms: u64) -> (Word, Option<u64>) {
+    let word = of_record(record);
+    if word & DISABLED == 0 {
+        return (word, None);
+    }
+    let extension = store.extension(id).and_then(|bytes| Extension::decode(&bytes).ok());
+    match extension.and_then(|extension| extension.suspension) {
+        Some(said) if said.is_over(wall_ms) => (word & !DISABLED, None),
+        Some(said) => (word, said.until_ms),
+        None => (word, None),
+    }
+}
+
 /// Whether the bytes are those of a document that is there: of one that is not, the version is kept.
 pub(super) fn has_document(bytes: &[u8]) -> bool {
     Document::view(bytes).is_ok_and(|document| document.json.is_some())
@@ -77,10 +91,10 @@ impl Providers {
         read.map_or(0, |()| word)
     }
 
-    /// A user's word, read from the store; none if the user is not there.
-    pub(super) fn word_of(&mut self, store: &dyn Store, id: &UserId) -> Option<Word> {
+    /// A user's word, read from the store, and when a suspension will be over; none if the user is not there.
+    pub(super) fn word_of(&mut self, store: &dyn Store, id: &UserId) -> Option<(Word, Option<u64>)> {
         let record = store.record(id)?;
-        let mut word = of_record(&record);
+        let (mut word, over_ms) = of_record_at(store, id, &record, store.clock().wall_ms());
         if !record.is_anonymous() {
             word |= store.extension(id).map_or(0, |bytes| self.of_extension(&bytes));
         }
@@ -88,7 +102,7 @@ impl Providers {
         if has_documents && store.value(&ValueKey::document(id)).is_some_and(|bytes| has_document(&bytes)) {
             word |= DOCUMENT;
         }
-        Some(word)
+        Some((word, over_ms))
     }
 }
 

@@ -110,7 +110,7 @@ async fn a_panic_in_a_session_actor_takes_nothing_with_it() {
     let deadly = Arc::new(AtomicBool::new(false));
     let armed = Arc::clone(&deadly);
     world.before_operation = Some(Arc::new(move |_, operation| {
-        assert!(!(armed.load(Ordering::SeqCst) && *operation == Operation::Disable), "injected");
+        assert!(!(armed.load(Ordering::SeqCst) && matches!(operation, Operation::Disable(_))), "injected");
     }));
     let running = world.open();
     let (victim, bystander) = (login(&running).await, login(&running).await);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use passerby_actors::actor::Proof;
 use passerby_actors::domain::{
     API_KEY, ApiKey, Cause, Change, Credential, DeviceId, Document, Expected, Flags, IdentityKey, SessionId,
-    SessionKind, UserId, UserState,
+    SessionKind, Suspension, UserId, UserState,
 };
 use passerby_actors::handle::{
     Error, FoundBy, Handle, IdForm, LoggedIn, MOST_LOOKED_AT, UserCounts, UserFilter, UserPage, UserQuery,
@@ -298,6 +298,41 @@ async fn who_was_answered_sees_the_change_in_the_next_list() {
     assert_eq!(count(unused).await, 0, "a use that nothing writes");
     running.handle.disable(&user.user).await.unwrap();
     assert_eq!(count(disabled).await, 1);
+    running.close();
+}
+
+/// Nobody asks for the user, and nothing is written: the list knows the time.
+#[actix_rt::test]
+async fn whose_suspension_is_over_is_in_no_list_of_disabled_users() {
+    let world = World::new(23);
+    let running = world.open();
+    let (early, late) = (anonymous(&running, SessionKind::V1).await, anonymous(&running, SessionKind::V1).await);
+    let is_disabled = async |on: bool| {
+        let filter = UserFilter { disabled: Some(on), ..UserFilter::default() };
+        let query = UserQuery { filter: filter.clone(), limit: 10, ..UserQuery::default() };
+        let users = running.handle.users(query).await.unwrap().users;
+        assert_eq!(running.handle.count_users(filter).await, Ok(users.len()));
+        users.into_iter().map(|user| user.id).collect::<Vec<_>>()
+    };
+    let from_now = |s: u64| Some(running.store.clock().wall_ms() + s * 1000);
+    let suspend = async |user, s| {
+        let suspension = Suspension { until_ms: from_now(s), reason: "".into() };
+        running.handle.suspend(user, suspension).await.unwrap();
+    };
+    suspend(&early.user, 100).await;
+    // known when the index is built, and while it is there
+    assert_eq!(is_disabled(true).await, [early.user]);
+    suspend(&late.user, 200).await;
+    assert_eq!(is_disabled(true).await.len(), 2);
+    world.clock.advance_s(100);
+    assert_eq!((is_disabled(true).await, is_disabled(false).await), (vec![late.user], vec![early.user]));
+    assert_eq!(running.handle.user_counts().await.unwrap().disabled, 1);
+    world.clock.advance_s(100);
+    assert_eq!(is_disabled(true).await, []);
+    assert!(running.handle.load(&late.user).unwrap().record.flags.has(Flags::DISABLED), "nothing was written");
+    running.handle.check(&late.user, &late.session, None).unwrap();
+    let is_lifted = || !running.handle.load(&late.user).unwrap().record.flags.has(Flags::DISABLED);
+    until("it is written", is_lifted).await;
     running.close();
 }
 

@@ -9,6 +9,7 @@ mod overview;
 mod own_account;
 mod sessions;
 mod signing_keys;
+mod suspended;
 mod users;
 
 use passerby::admin::{By, Role, Who};
@@ -64,7 +65,7 @@ fn filled(server: &TestServer, rule: &Rule, user: &str) -> String {
     let path = rule.path.replace("{group}", tokens.domain_id()).replace("{app}", &tokens.provider_id("app"));
     let path =
         path.replace("{user}", user).replace("{name}", "nobody").replace("{id}", "abcdefgh").replace("{number}", "1");
-    let path = path.replace("{session}", "636aba021728b6c1c03db7f9");
+    let path = path.replace("{session}", "636aba021728b6c1c03db7f9").replace("{meter}", "articles");
     assert!(!path.contains('{'), "{path}");
     format!("{} {path}", rule.method)
 }

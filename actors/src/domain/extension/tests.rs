@@ -29,6 +29,7 @@ fn before() -> Extension {
         created_ms: Some(1),
         api_keys: vec![ApiKey { id: DeviceId([6; 12]), hash: [7; 32], created: 12, disabled: true, name: "k".into() }],
         aliases: vec![Alias { id: UserId::from_bytes([8; 16]), merged: 13 }],
+        suspension: None,
         unknown: BTreeMap::from([(900, vec![1, 2].into())]),
     }
 }
@@ -54,6 +55,24 @@ fn the_bytes_are_as_they_always_were() {
     assert_eq!(Extension::decode(golden), Ok(before()), "sections of later versions are kept too");
     let without_seen = Extension::decode(&golden[..169]).unwrap();
     assert_eq!(without_seen.sessions.unwrap().list[0].seen, 7, "before it was written, only the start is known");
+}
+
+#[test]
+fn the_bytes_of_what_was_said_of_a_disabled_user_are_as_they_always_were() {
+    let of = |until_ms, reason: &str| Extension {
+        suspension: Some(Suspension { until_ms, reason: reason.into() }),
+        ..Extension::default()
+    };
+    for (extension, section) in [
+        (of(Some(259), "é"), &[0, 0, 0, 0, 0, 0, 1, 3, 0, 0, 0, 2, 0xc3, 0xa9][..]),
+        (of(None, "x"), &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, b'x']),
+    ] {
+        let length = u8::try_from(section.len()).unwrap();
+        let golden = [&[1, 0, 11, 0, 0, 0, length][..], section].concat();
+        assert_eq!(*extension.encode(), *golden);
+        assert_eq!(Extension::decode(&golden), Ok(extension));
+        assert_eq!(Extension::decode(&golden[..golden.len() - 1]), Err(DecodeError));
+    }
 }
 
 /// A session with all its fields, and one that an earlier version began.

@@ -65,8 +65,8 @@ fn a_rolling_period_begins_with_the_first_use() {
     let rolling = |now| Count { rolls: true, period: Period { start: now, end: now + 100 }, ..count(now) };
     assert_eq!(meters.count(&rolling(1000)).unwrap().1.resets, 1100);
     assert_eq!(used(&mut meters, &rolling(1000)), (1, true));
-    assert_eq!(meters.count(&rolling(1099)).unwrap().1, Reading { used: 2, allowed: true, resets: 1100 });
-    assert_eq!(meters.count(&rolling(1100)).unwrap().1, Reading { used: 1, allowed: true, resets: 1200 });
+    assert_eq!(meters.count(&rolling(1099)).unwrap().1, Reading { used: 2, allowed: true, resets: 1100, granted: 0 });
+    assert_eq!(meters.count(&rolling(1100)).unwrap().1, Reading { used: 1, allowed: true, resets: 1200, granted: 0 });
 }
 
 /// A count that was decided on before midnight, and comes after one from after it.
@@ -98,7 +98,7 @@ fn merged_rolling_meters_are_one_until_the_later_end() {
     for (one, other) in [(&account, &guest), (&guest, &account)] {
         let merged = one.merged(other, 1090, |_| MeterMerge::Sum);
         let look = Count { amount: 0, ..rolling(1090, 9) };
-        assert_eq!(merged.count(&look).unwrap().1, Reading { used: 6, allowed: true, resets: 1150 });
+        assert_eq!(merged.count(&look).unwrap().1, Reading { used: 6, allowed: true, resets: 1150, granted: 0 });
         for (operation, result) in [(1, 5), (2, 1)] {
             let repeat = Count { operation: Some(MeterOperation { name: operation, asks: 1 }), ..rolling(1090, 9) };
             assert_eq!(merged.count(&repeat).unwrap().1.used, result, "both sides' repeats are known");
@@ -128,6 +128,39 @@ fn merged_meters_sum_or_keep_the_larger_and_count_an_item_once() {
     used(&mut newer, &later);
     assert_eq!(a.merged(&newer, 2500, |_| MeterMerge::Sum), newer);
     assert_eq!(newer.merged(&a, 2500, |_| MeterMerge::Sum), newer);
+}
+
+#[test]
+fn what_is_granted_is_allowed_until_the_period_ends_and_a_reset_begins_anew() {
+    let mut meters = Meters::default();
+    used(&mut meters, &Count { amount: 3, ..count(1500) });
+    assert_eq!(used(&mut meters, &count(1500)), (3, false));
+    let (granted, reading) = meters.granted(&Count { amount: 2, ..count(1500) });
+    assert_eq!(reading, Reading { used: 3, allowed: true, resets: 2000, granted: 2 });
+    meters = granted;
+    assert_eq!(
+        (1..=3).map(|_| used(&mut meters, &count(1500))).collect::<Vec<_>>(),
+        [(4, true), (5, true), (5, false)]
+    );
+    let sum = meters.merged(&meters, 1500, |_| MeterMerge::Sum);
+    let look = |meters: &Meters| meters.count(&Count { amount: 0, ..count(1500) }).unwrap().1;
+    assert_eq!((look(&sum).used, look(&sum).granted), (10, 4), "of two grants both count");
+    assert_eq!(look(&meters.merged(&meters, 1500, |_| MeterMerge::Max)).granted, 2);
+    let next = Count { period: Period { start: 2000, end: 3000 }, amount: 0, ..count(2000) };
+    assert_eq!(meters.count(&next).unwrap().1, Reading { used: 0, allowed: true, resets: 3000, granted: 0 });
+    let (reset, reading) = meters.reset(&count(1500));
+    assert_eq!((reset.is_empty(), reading), (true, Reading { used: 0, allowed: true, resets: 2000, granted: 0 }));
+}
+
+#[test]
+fn the_bytes_with_grants_are_as_they_always_were() {
+    let (meters, _) = Meters::default().granted(&Count { meter: "m".into(), amount: 258, ..count(1500) });
+    let golden: &[u8] = &[
+        3, 0, 0, 0, 1, b'm', 0, 0, 0, 0, 0, 0, 3, 232, 0, 0, 0, 0, 0, 0, 7, 208, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0,
+        0, 0, 0,
+    ];
+    assert_eq!(&*meters.encode(), golden);
+    assert_eq!(Meters::decode(golden).as_ref(), Ok(&meters));
 }
 
 #[test]

@@ -17,6 +17,8 @@ use super::ids::UserId;
 use super::operation::{Operation, Refusal, Reply};
 use super::policy::Policy;
 use super::record::{Flags, Record};
+use super::session::Sessions;
+use super::suspension::Suspension;
 
 /// A user as loaded from the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,8 +76,10 @@ impl UserState {
             Operation::Recover => Ok(self.recovered()),
             Operation::Seen { session } => self.seen(*session, now, policy),
             Operation::Delete { cause } => Ok(Decision::Remove { cause: *cause, reply: Reply::Done }),
-            Operation::Disable => Ok(self.disabled(true, Cause::Disabled)),
-            Operation::Enable => Ok(self.disabled(false, Cause::Enabled)),
+            Operation::Disable(suspension) => Ok(self.disabled(Some(suspension))),
+            Operation::Enable => Ok(self.disabled(None)),
+            Operation::Lift { wall_ms } if self.is_disabled(*wall_ms) => Ok(Decision::Keep(Reply::Done)),
+            Operation::Lift { .. } => Ok(self.disabled(None)),
             Operation::OpenSession { kind, device, beside } => self.open(*kind, *device, *beside, now, policy),
             Operation::LogIn { identity, data, method, kind, device } => {
                 self.log_in(identity, data, *method, (*kind, *device), now, policy)
@@ -83,6 +87,8 @@ impl UserState {
             Operation::Link { identity, data, session } => self.link(identity, data, *session, now, policy),
             Operation::Unlink { identity } => self.unlink(identity),
             Operation::Count(count) => self.count(count),
+            Operation::Grant(count) => Ok(self.adjusted(self.meters().granted(count))),
+            Operation::Reset(count) => Ok(self.adjusted(self.meters().reset(count))),
             Operation::Edit(edit) => self.edit(edit, now, policy),
             Operation::CreateKey { key } => self.create_key(key),
             Operation::SetKey { id, disabled } => self.set_key(*id, *disabled),
@@ -90,12 +96,30 @@ impl UserState {
         }
     }
 
-    fn disabled(&self, on: bool, cause: Cause) -> Decision {
-        if self.record.flags.has(Flags::DISABLED) == on {
+    /// Whether the user is suspended at this Unix time in milliseconds: not if the time of the suspension has passed.
+    pub fn is_disabled(&self, wall_ms: u64) -> bool {
+        self.record.flags.has(Flags::DISABLED) && !self.suspension().is_some_and(|said| said.is_over(wall_ms))
+    }
+
+    /// What was said when the user was suspended, if something was.
+    pub fn suspension(&self) -> Option<&Suspension> {
+        self.extension.as_ref().and_then(|extension| extension.suspension.as_ref())
+    }
+
+    fn disabled(&self, suspension: Option<&Suspension>) -> Decision {
+        let said = suspension.filter(|said| **said != Suspension::default());
+        let on = suspension.is_some();
+        if self.record.flags.has(Flags::DISABLED) == on && self.suspension() == said {
             return Decision::Keep(Reply::Done);
         }
         let mut next = self.clone();
+        if said.is_some() && next.extension.is_none() {
+            next = self.with_sessions(Sessions { highest: self.highest_session(), list: self.sessions() });
+        }
+        if let Some(extension) = &mut next.extension {
+            extension.suspension = said.cloned();
+        }
         next.record.flags = next.record.flags.with(Flags::DISABLED, on);
-        Decision::Replace { next, cause, reply: Reply::Done }
+        Decision::Replace { next, cause: if on { Cause::Disabled } else { Cause::Enabled }, reply: Reply::Done }
     }
 }

@@ -116,6 +116,7 @@ fn note(operation: &Operation, decision: &Decision) -> Option<Note> {
         (Operation::EndAll, _) => because(Reason::EndedAll),
         (Operation::EndOthers { .. }, _) => because(Reason::OtherSession),
         (Operation::Recover, _) => because(Reason::Recovered),
+        (Operation::Lift { .. }, _) => because(Reason::SuspensionOver),
         _ => None,
     }
 }

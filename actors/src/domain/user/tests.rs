@@ -208,9 +208,30 @@ fn a_lasting_accounts_session_ends_by_age_and_its_user_does_not() {
 #[test]
 fn disabling_suspends_and_enabling_undoes_it() {
     let before = user(SessionKind::V1);
-    let disabled = next(before.decide(&Operation::Disable, 200, &POLICY));
+    let disabled = next(before.decide(&Operation::Disable(Suspension::default()), 200, &POLICY));
     assert_eq!(disabled.decide(&Operation::Rotate { session: 1, counter: 0 }, 200, &POLICY), Err(Refusal::Disabled));
     assert_eq!(next(disabled.decide(&Operation::Enable, 200, &POLICY)), before);
-    assert_eq!(disabled.decide(&Operation::Disable, 200, &POLICY), Ok(Decision::Keep(Reply::Done)));
+    assert_eq!(
+        disabled.decide(&Operation::Disable(Suspension::default()), 200, &POLICY),
+        Ok(Decision::Keep(Reply::Done))
+    );
     assert_eq!(disabled.decide(&Operation::Enable, 1100, &POLICY), Err(Refusal::Gone), "inactivity still counts");
+}
+
+#[test]
+fn a_suspension_is_over_when_its_time_has_passed_and_is_then_lifted() {
+    let before = user(SessionKind::V1);
+    let said = Suspension { until_ms: Some(5000), reason: "spam".into() };
+    let disabled = next(before.decide(&Operation::Disable(said.clone()), 200, &POLICY));
+    assert_eq!((disabled.suspension(), disabled.sessions()), (Some(&said), before.sessions()));
+    assert!(disabled.is_disabled(4999) && !disabled.is_disabled(5000));
+    let lift = |user: &UserState, wall_ms| user.decide(&Operation::Lift { wall_ms }, 200, &POLICY);
+    assert_eq!(lift(&disabled, 4999), Ok(Decision::Keep(Reply::Done)));
+    let lifted = next(lift(&disabled, 5000));
+    assert!(!lifted.record.flags.has(Flags::DISABLED) && lifted.suspension().is_none());
+    assert_eq!(lift(&lifted, 9000), Ok(Decision::Keep(Reply::Done)));
+    // what is said later replaces it
+    let for_good = next(disabled.decide(&Operation::Disable(Suspension::default()), 200, &POLICY));
+    assert!(for_good.is_disabled(u64::MAX) && for_good.suspension().is_none());
+    assert_eq!(lift(&for_good, u64::MAX), Ok(Decision::Keep(Reply::Done)));
 }

@@ -6,7 +6,7 @@ use super::{Decision, UserState};
 use crate::domain::change_set::Cause;
 use crate::domain::clock::ServiceTime;
 use crate::domain::document::{Document, Edit};
-use crate::domain::meter::{Count, Meters};
+use crate::domain::meter::{Count, Meters, Reading};
 use crate::domain::operation::{Refusal, Reply};
 use crate::domain::policy::Policy;
 use crate::domain::record::Flags;
@@ -35,6 +35,16 @@ impl UserState {
                 Decision::Replace { next, cause: Cause::Counted, reply: Reply::Counted(reading) }
             }
         })
+    }
+
+    /// With meters that an administrator changed.
+    pub(super) fn adjusted(&self, (meters, reading): (Meters, Reading)) -> Decision {
+        let reply = Reply::Counted(reading);
+        if meters == self.meters() {
+            return Decision::Keep(reply);
+        }
+        let meters = (!meters.is_empty()).then(|| Arc::from(meters.encode()));
+        Decision::Replace { next: Self { meters, ..self.clone() }, cause: Cause::MeterAdjusted, reply }
     }
 
     pub(super) fn edit(&self, edit: &Edit, now: ServiceTime, policy: &Policy) -> Result<Decision, Refusal> {

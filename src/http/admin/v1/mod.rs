@@ -15,6 +15,7 @@ mod signing_keys;
 mod store;
 mod user_actions;
 mod user_filter;
+mod user_meters;
 mod users;
 
 use super::table::Row;
@@ -30,6 +31,7 @@ pub(super) fn rows() -> Vec<Row> {
         users::rows(),
         one_user::rows(),
         user_actions::rows(),
+        user_meters::rows(),
         bulk::rows(),
         overview::rows(),
         events::rows(),

@@ -1,18 +1,21 @@
 //! What is done to one user: disabled and enabled, sessions ended, deleted.
 
 use actix_web::http::StatusCode;
-use passerby_actors::domain::{Cause, Flags, Session, SessionId, UserState};
+use passerby_actors::domain::{Cause, Session, SessionId, Suspension, UserState};
 use passerby_actors::handle::Handle;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::shown::no_content;
 use crate::admin::Role;
 use crate::http::Context;
-use crate::http::admin::asked::Asked;
+use crate::http::admin::asked::{Asked, text};
 use crate::http::admin::table::{Row, row};
-use crate::http::admin::whom;
+use crate::http::admin::whom::{self, said, suspension_of};
 use crate::http::json;
 use crate::http::problem::{Answer, Problem};
+
+/// Characters of a reason.
+const LONGEST_REASON: usize = 200;
 
 pub(super) fn rows() -> Vec<Row> {
     let operate = Some(Role::Operate);
@@ -39,15 +42,27 @@ async fn delete(asked: Asked) -> Answer {
     Ok(no_content())
 }
 
-fn is_disabled(user: &UserState) -> Option<Value> {
-    Some(json!({ "disabled": user.record.flags.has(Flags::DISABLED) }))
-}
-
+/// `until` (RFC 3339), from when on the user is enabled again, and `reason`. What was said before is replaced.
 async fn disable(asked: Asked) -> Answer {
-    asked.fields(&[])?;
+    let fields = asked.fields(&["until", "reason"])?;
     let user = whom::named(&asked)?;
-    let told = (is_disabled(&user), Some(json!({ "disabled": true })));
-    let operation = |handle: Handle, user| async move { handle.disable(&user).await };
+    let until_ms = match fields.get("until") {
+        None => None,
+        Some(until) => {
+            let time = until.as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+            let until_ms = time.and_then(|time| u64::try_from(time.as_millisecond()).ok());
+            let is_later = |until_ms: &u64| *until_ms > asked.context.server.clock().wall_ms();
+            let bad = || Problem::bad_field("until must be a time to come, such as \"2027-01-31T00:00:00Z\"");
+            Some(until_ms.filter(is_later).ok_or_else(bad)?)
+        }
+    };
+    let reason = fields.get("reason").map(|_| text(&fields, "reason")).transpose()?.unwrap_or_default().trim();
+    if reason.chars().count() > LONGEST_REASON || reason.chars().any(char::is_control) {
+        return Err(Problem::bad_field("reason must be a text of one line with at most 200 characters"));
+    }
+    let suspension = Suspension { until_ms, reason: reason.into() };
+    let told = (Some(suspension_of(&asked.context, &user)), Some(said(Some(&suspension))));
+    let operation = |handle: Handle, user| async move { handle.suspend(&user, suspension).await };
     whom::done(&asked, "user.disable", user.id, told, operation).await?;
     Ok(no_content())
 }
@@ -55,7 +70,7 @@ async fn disable(asked: Asked) -> Answer {
 async fn enable(asked: Asked) -> Answer {
     asked.fields(&[])?;
     let user = whom::named(&asked)?;
-    let told = (is_disabled(&user), Some(json!({ "disabled": false })));
+    let told = (Some(suspension_of(&asked.context, &user)), Some(json!({ "disabled": false })));
     let operation = |handle: Handle, user| async move { handle.enable(&user).await };
     whom::done(&asked, "user.enable", user.id, told, operation).await?;
     Ok(no_content())

@@ -1,7 +1,7 @@
 //! Users: listed and counted, and found by anything that names them.
 
 use actix_web::http::StatusCode;
-use passerby_actors::domain::{Flags, UserId, UserState};
+use passerby_actors::domain::{UserId, UserState};
 use passerby_actors::handle::{FoundBy, UserCounts, UserQuery};
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ pub(super) fn shown(context: &Context, user: &UserState) -> Value {
     json!({
         "user_id": user.id.to_string(),
         "anonymous": user.record.is_anonymous(),
-        "disabled": user.record.flags.has(Flags::DISABLED),
+        "disabled": user.is_disabled(clock.wall_ms()),
         "never_came_back": user.record.is_unused(),
         "created": created(user),
         "last_seen": rfc3339(clock.to_wall_s(user.record.last_seen)).max(created(user)),

@@ -12,7 +12,7 @@ use super::apps::must_be_this;
 use crate::admin::Role;
 use crate::http::admin::asked::{Asked, text};
 use crate::http::admin::table::{Row, row};
-use crate::http::admin::whom;
+use crate::http::admin::whom::{self, suspension_of};
 use crate::http::problem::{Answer, Problem};
 use crate::http::read::of_query;
 use crate::http::{Context, identities, json};
@@ -65,7 +65,7 @@ pub(super) fn shown(context: &Context, user: &UserState) -> Value {
         "type": "normal",
         "creation_date": user.created_ms() / 1000,
         "last_authentication_date": clock.to_wall_s(user.record.last_seen).max(created_s(user)),
-        "disabled": user.record.flags.has(Flags::DISABLED),
+        "disabled": user.is_disabled(clock.wall_ms()),
         "data": data,
     })
 }
@@ -178,7 +178,7 @@ async fn verify_token(asked: Asked) -> Answer {
     let user = asked.handle().load(&access.user).ok_or_else(invalid)?;
     let is_its = |number: u32| SessionId::derive(&user.id, number) == access.session;
     let live = user.sessions().into_iter().find(|session| is_its(session.number) && session.epoch == access.epoch);
-    if live.is_none() || user.record.flags.has(Flags::DISABLED) {
+    if live.is_none() || user.is_disabled(server.clock().wall_ms()) {
         return Err(invalid());
     }
     let body = json!({
@@ -204,10 +204,6 @@ async fn done<Doing: Future<Output = Result<(), handle::Error>> + 'static>(
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn disabled(on: bool) -> Option<Value> {
-    Some(json!({ "disabled": on }))
-}
-
 async fn delete(asked: Asked) -> Answer {
     let user = named(&asked)?;
     let before = json!({ "identities": user.identities().len(), "sessions": user.sessions().len() });
@@ -224,14 +220,14 @@ async fn log_out(asked: Asked) -> Answer {
 
 async fn enable(asked: Asked) -> Answer {
     let user = named(&asked)?;
-    let told = (disabled(user.record.flags.has(Flags::DISABLED)), disabled(false));
+    let told = (Some(suspension_of(&asked.context, &user)), Some(json!({ "disabled": false })));
     let operation = |handle: Handle, user| async move { handle.enable(&user).await };
     done(&asked, "user.enable", user.id, told, operation).await
 }
 
 async fn disable(asked: Asked) -> Answer {
     let user = named(&asked)?;
-    let told = (disabled(user.record.flags.has(Flags::DISABLED)), disabled(true));
+    let told = (Some(suspension_of(&asked.context, &user)), Some(json!({ "disabled": true })));
     let operation = |handle: Handle, user| async move { handle.disable(&user).await };
     done(&asked, "user.disable", user.id, told, operation).await
 }
