@@ -16,6 +16,7 @@ pub mod limits;
 pub mod mail;
 
 pub mod codes;
+pub mod tls;
 
 pub mod provider;
 

@@ -15,6 +15,8 @@ const FILE: &str = "admin.token";
 
 /// How a command on the same machine reaches the server.
 pub struct LocalDoor {
+    /// `https` or `http`.
+    pub scheme: &'static str,
     /// The admin listener.
     pub address: SocketAddr,
     /// The token.
@@ -32,13 +34,14 @@ impl LocalToken {
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn write(folder: &Path, address: SocketAddr, entropy: &dyn Entropy) -> io::Result<Self> {
+    pub fn write(folder: &Path, door: (&'static str, SocketAddr), entropy: &dyn Entropy) -> io::Result<Self> {
+        let (scheme, address) = door;
         let (path, secret) = (folder.join(FILE), SecretText::new(LOCAL, entropy));
         let new = path.with_extension("new");
         // of a start that was cut short
         drop(std::fs::remove_file(&new));
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        file.write_all(format!("{address}\n{}\n", secret.text()).as_bytes())?;
+        file.write_all(format!("{scheme}://{address}\n{}\n", secret.text()).as_bytes())?;
         std::fs::rename(&new, &path)?;
         Ok(Self { path, hash: secret.hash() })
     }
@@ -61,13 +64,15 @@ impl Drop for LocalToken {
 /// It is not there, or not what a server writes.
 pub fn read(folder: &Path) -> io::Result<LocalDoor> {
     let text = std::fs::read_to_string(folder.join(FILE))?;
-    let door = text.split_once('\n').and_then(|(address, token)| {
+    let door = text.split_once('\n').and_then(|(origin, token)| {
+        let (scheme, address) = origin.split_once("://")?;
+        let scheme = if scheme == "https" { "https" } else { "http" };
         let mut address: SocketAddr = address.parse().ok()?;
         if address.ip().is_unspecified() {
             let ip = if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
             address.set_ip(ip);
         }
-        Some(LocalDoor { address, token: token.trim_end().to_owned() })
+        Some(LocalDoor { scheme, address, token: token.trim_end().to_owned() })
     });
     door.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }

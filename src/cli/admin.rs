@@ -1,19 +1,16 @@
 //! `passerby admin`: looks after admins, of a server that runs by its admin API, and of one that is stopped in its data folder.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
-use std::sync::Arc;
 
-use hyper::Request;
 use passerby_actors::store::embedded::OpenError;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::api::Api;
 use super::line::{AdminCommand, AdminRole};
 use super::outcome::{Failure, print};
-use crate::admin::local::{self, LocalDoor};
 use crate::admin::{By, Change, Fault, Role, Who};
 use crate::config::{Settings, Storage};
-use crate::outbound::{Allowed, Outbound, SystemResolver};
 use crate::provider::password::Password;
 use crate::startup::{Ports, StartError, Stopped};
 
@@ -86,32 +83,27 @@ async fn in_folder(Stopped { handle, admins, .. }: &Stopped, wanted: Wanted) -> 
 
 /// On a server that runs.
 async fn by_api(settings: &Settings, wanted: Wanted) -> Result<(), Failure> {
-    let door = local::read(&settings.data_dir).map_err(|error| {
-        Failure::other(format!(
-            "a server has {}, and its admin.token cannot be read: {error}",
-            settings.data_dir.display()
-        ))
-    })?;
+    let api = Api::of(settings)?;
     let of = |name: &str| format!("/v1/admin/admins/{name}");
     match wanted {
         Wanted::Create(name, role, password) => {
             let body = json!({ "name": name, "role": role, "password": password });
-            ask(&door, "POST", "/v1/admin/admins", Some(body)).await?;
+            api.ask("POST", "/v1/admin/admins", Some(body)).await?;
             print(&format!("{} is created with the role {}\n", name.to_ascii_lowercase(), role.name()));
         }
         Wanted::List => {
-            let answer = ask(&door, "GET", "/v1/admin/admins", None).await?;
+            let answer = api.ask("GET", "/v1/admin/admins", None).await?;
             for admin in answer["admins"].as_array().into_iter().flatten() {
                 let text = |key: &str| admin[key].as_str().unwrap_or_default();
                 show(text("name"), text("role"), admin["disabled"] == true);
             }
         }
         Wanted::ResetPassword(name, password) => {
-            ask(&door, "PATCH", &of(&name), Some(json!({ "password": password, "totp": false }))).await?;
+            api.ask("PATCH", &of(&name), Some(json!({ "password": password, "totp": false }))).await?;
             print(&format!("{name} has a new password, and neither a session nor a second factor any more\n"));
         }
         Wanted::Disable(name) => {
-            ask(&door, "PATCH", &of(&name), Some(json!({ "disabled": true }))).await?;
+            api.ask("PATCH", &of(&name), Some(json!({ "disabled": true }))).await?;
             print(&format!("{name} is disabled\n"));
         }
     }
@@ -120,32 +112,6 @@ async fn by_api(settings: &Settings, wanted: Wanted) -> Result<(), Failure> {
 
 fn show(name: &str, role: &str, disabled: bool) {
     print(&format!("{name:<24} {role:<8}{}\n", if disabled { " disabled" } else { "" }));
-}
-
-async fn ask(door: &LocalDoor, method: &str, path: &str, body: Option<Value>) -> Result<Value, Failure> {
-    let origin = format!("http://{}", door.address);
-    let allowed = Allowed::parse(&[&origin]).map_err(|why| {
-        Failure::other(format!(
-            "the server runs, and its admin listener is not on this machine's loopback address: stop it first ({why})"
-        ))
-    })?;
-    let client = Outbound::new(allowed, Arc::new(SystemResolver), rustls::RootCertStore::empty());
-    let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
-    let request = Request::builder()
-        .method(method)
-        .uri(format!("{origin}{path}"))
-        .header("authorization", format!("Bearer {}", door.token))
-        .header("content-type", "application/json")
-        .body(body)
-        .map_err(|_| Failure::usage("this name cannot be one of an admin"))?;
-    let answer = client.map_err(Failure::other)?.send(request).await.map_err(Failure::other)?;
-    let (status, body) = (answer.status(), answer.into_body());
-    let told: Value = serde_json::from_slice(&body).unwrap_or_default();
-    if status.is_success() {
-        return Ok(told);
-    }
-    let detail = told["detail"].as_str().map_or_else(|| status.to_string(), str::to_owned);
-    Err(Failure::other(detail))
 }
 
 /// Typed twice and not shown, or the first line of standard input.
@@ -190,19 +156,5 @@ impl From<AdminRole> for Role {
             AdminRole::Operate => Self::Operate,
             AdminRole::Owner => Self::Owner,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Nothing is sent to there: that the address is this machine's is more than a command can know.
-    #[actix_web::test]
-    async fn a_listener_that_is_not_on_loopback_is_not_asked_and_the_command_says_what_to_do() {
-        let door = LocalDoor { address: "192.0.2.1:8081".parse().unwrap(), token: "pbl_x".to_owned() };
-        let asked = ask(&door, "GET", "/v1/admin/admins", None).await;
-        let Err(failure) = asked else { panic!("it was asked") };
-        assert!(failure.text.contains("stop it first") && !failure.text.contains("pbl_x"), "{}", failure.text);
     }
 }

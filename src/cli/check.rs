@@ -14,6 +14,7 @@ use crate::config::{Settings, Storage};
 use crate::deployment::Deployment;
 use crate::provider::app_folder::AppFolder;
 use crate::startup::{self, Listener, Note, Ports, StartError};
+use crate::tls;
 use crate::token::{KeyError, KeyStore};
 
 /// What was found wrong.
@@ -42,6 +43,7 @@ pub(super) fn check(prepared: &Prepared) -> Result<(), Failure> {
     print("settings and app folder: good\n");
     unserved.for_each(|line| print(&format!("not served: {line}\n")));
     notes(settings).iter().for_each(say);
+    tls::faults(settings).into_iter().for_each(|fault| faults.add(StartError::Tls(fault)));
     let found = look_at_data(settings, &mut faults);
     look_at_app(prepared, &found, &mut faults);
     look_at_keys(settings, &found, &mut faults);

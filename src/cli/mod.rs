@@ -1,6 +1,7 @@
 //! The command line: what can be typed (`line`), and what each command does.
 
 mod admin;
+mod api;
 mod check;
 mod demo;
 mod keys;

@@ -43,6 +43,7 @@ impl From<StartError> for Failure {
             | StartError::NoApp { .. }
             | StartError::NotForTests(_)
             | StartError::ForTestsAlone(_)
+            | StartError::Tls(_)
             | StartError::Deployment(DeployError::Wrong(_) | DeployError::TooLarge(_)) => Self::usage(error),
             StartError::Deployment(DeployError::Unreadable(_)) => Self { code: EXIT_DATA, text: error.to_string() },
             other => Self::other(other),

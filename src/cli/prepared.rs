@@ -9,6 +9,7 @@ use crate::http::reader::is_plain;
 use crate::provider::app_folder::{self, AppFolder};
 use crate::provider::{ANON_USER, Configured};
 use crate::startup::Note;
+use crate::tls;
 
 /// How much of the configuration a command needs: the others do without the app folder, or without the secrets of providers.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -89,9 +90,17 @@ pub(super) fn notes(settings: &Settings) -> Vec<Note> {
         notes.push(Note::warning(format!("--test: {FOR_TESTS}")));
     }
     if settings.public_url.is_none() && !settings.listen.ip().is_loopback() {
-        notes.push(Note::warning("without public_url, clients are told the Host that they asked for, over plain HTTP"));
+        let how = if settings.tls.is_on() { "" } else { ", over plain HTTP" };
+        notes.push(Note::warning(format!("without public_url, clients are told the Host that they asked for{how}")));
+    }
+    for key in tls::open_keys(settings) {
+        let text = format!("{} is the key of a certificate, and every user of this machine may read it", key.display());
+        notes.push(Note::warning(text));
     }
     match settings.public_url.as_deref() {
+        Some(url) if url.starts_with("http://") && settings.tls.is_on() => {
+            notes.push(Note::warning("public_url is not https, and tls.cert makes the public listener https"));
+        }
         Some(url) if is_plain(url) => {
             notes.push(Note::info("readers' cookies are for plain HTTP on this machine: without Secure and __Host-"));
         }

@@ -15,12 +15,17 @@ use crate::server::Server;
 use crate::startup::{self, Application, Listener, Note, Ports};
 use crate::telemetry::{self, Logging, OPERATOR};
 use crate::test_clock::TestClock;
+use crate::tls::{self, Tls};
 
 pub(super) fn serve(prepared: Prepared, again: impl Fn() -> Result<Prepared, SettingsErrors>) -> Result<(), Failure> {
     let Prepared { loaded, settings, folder, providers } = prepared;
     let Some((recipe, _)) = providers else { return Err(Failure::other("the providers were not read")) };
     if settings.test && !(settings.listen.ip().is_loopback() && settings.admin_listen.ip().is_loopback()) {
         return Err(Failure::usage("--test is for this machine alone: let both listeners have loopback addresses"));
+    }
+    let wrong: Vec<_> = tls::faults(&settings).iter().map(ToString::to_string).collect();
+    if !wrong.is_empty() {
+        return Err(Failure::usage(wrong.join("\n")));
     }
     let logging = telemetry::install(&settings.log).map_err(Failure::usage)?;
     raise_open_files();
@@ -44,14 +49,19 @@ pub(super) fn serve(prepared: Prepared, again: impl Fn() -> Result<Prepared, Set
     actix_web::rt::System::new().block_on(async {
         let mut signals = Signals::new().map_err(Failure::other)?;
         let admin = startup::start_admin(&settings, test_clock)?;
-        print(&format!("admin on http://{}\n", admin.address()));
+        print(&format!("admin on {}://{}\n", settings.admin.tls.scheme(), admin.address()));
         let folder = folder.as_ref().map(|folder| &folder.content);
         let application = Application::build(settings, recipe, folder, ports, admin).await?;
         notes_of_providers(&application.server().app().enabled()).iter().for_each(Note::log);
-        let running =
-            Running { loaded, server: Arc::clone(application.server()), handle: application.handle().clone() };
+        let running = Running {
+            loaded,
+            server: Arc::clone(application.server()),
+            handle: application.handle().clone(),
+            certificates: application.certificates(),
+        };
         let (address, settings) = (application.address(), &application.server().settings);
-        print(&format!("listening on http://{address}\n{}", invitation(settings, address)));
+        let scheme = settings.tls.scheme();
+        print(&format!("listening on {scheme}://{address}\n{}", invitation(settings, address)));
         let stop = signals.until_stop(async || reload(&running, &again, &logging).await);
         application.run_until(stop).await.map_err(Failure::other)
     })
@@ -67,7 +77,7 @@ fn invitation(settings: &Settings, address: SocketAddr) -> String {
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    let near = || format!("http://{}", SocketAddr::new(ip, address.port()));
+    let near = || format!("{}://{}", settings.tls.scheme(), SocketAddr::new(ip, address.port()));
     format!("open {}/ in a browser\n", settings.public_url.clone().unwrap_or_else(near))
 }
 
@@ -121,6 +131,7 @@ struct Running {
     loaded: Loaded,
     server: Arc<Server>,
     handle: Handle,
+    certificates: Vec<Arc<Tls>>,
 }
 
 impl Running {
@@ -147,6 +158,7 @@ impl Running {
 async fn reload(running: &Running, again: impl Fn() -> Result<Prepared, SettingsErrors>, logging: &Logging) {
     const RELOADED: &str = "log.filter";
     const FOLDER: &str = "app folder";
+    running.certificates.iter().for_each(|tls| tls.reload());
     let read = match again() {
         Ok(read) => read,
         Err(wrong) => {

@@ -412,6 +412,15 @@ fn check_together(settings: &Settings, merged: &Value, wrong: &mut SettingsError
         );
         blame("expiry.touch_granularity", "expiry.window", reason);
     }
+    for (files, [cert, key]) in
+        [(&settings.tls, ["tls.cert", "tls.key"]), (&settings.admin.tls, ["admin.tls.cert", "admin.tls.key"])]
+    {
+        match (&files.cert, &files.key) {
+            (Some(_), None) => blame(key, cert, format!("is needed with {cert}")),
+            (None, Some(_)) => blame(cert, key, format!("is needed with {key}")),
+            _ => {}
+        }
+    }
     if settings.admin_listen == settings.listen && settings.listen.port() != 0 {
         blame("admin_listen", "listen", format!("{} is the public listener's address", settings.listen));
     } else if overlap(settings.admin_listen, settings.listen) {

@@ -22,7 +22,7 @@ use ipnet::IpNet;
 use passerby_actors::domain::{IdForm, KeyRule, Policy};
 use serde::{Deserialize, Deserializer};
 
-pub use self::admin::AdminRules;
+pub use self::admin::{AdminRules, TlsFiles};
 pub use self::kind::{canonical_origin, seconds_in, valid_app_id};
 pub use self::load::{
     CONFIG_ENV, ConfigFile, DEFAULT_FILE, FolderAppId, Loaded, PASSPHRASE_ENV, SECRET_ENV_PREFIX, SETTINGS,
@@ -48,6 +48,9 @@ pub struct Settings {
     pub admin: AdminRules,
     /// Whether the admin API is served to other machines without TLS.
     pub admin_insecure: bool,
+    /// TLS of the public listener.
+    #[serde(default)]
+    pub tls: TlsFiles,
     /// Folder of journal and snapshots.
     pub data_dir: PathBuf,
     /// Where users are kept.

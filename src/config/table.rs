@@ -172,6 +172,13 @@ pub(super) const TABLE: &[Setting] = &[
     setting("admin_insecure", Kind::Flag, Value("false"))
         .flag("TRUE|FALSE", AND_DEMO)
         .about("Whether the admin API is served to other machines without TLS; passwords and tokens can then be read on the way."),
+    setting("admin.tls.cert", Kind::Path, Unset("none (the admin listener speaks HTTP without TLS)"))
+        .about("A certificate in PEM for the admin listener, with those between it and an authority behind it; taken again when the file changes."),
+    setting("admin.tls.key", Kind::Path, Unset("none"))
+        .about("The private key of admin.tls.cert, in PEM without a passphrase."),
+    setting("tls.cert", Kind::Path, Unset("none (the public listener speaks HTTP without TLS)"))
+        .about("A certificate in PEM for the public listener, with those between it and an authority behind it; taken again when the file changes."),
+    setting("tls.key", Kind::Path, Unset("none")).about("The private key of tls.cert, in PEM without a passphrase."),
     setting("data_dir", Kind::Path, Value("./data"))
         .flag("FOLDER", AND_FOLDERS)
         .about("Folder of the journal and the snapshots."),

@@ -16,7 +16,7 @@ use super::connection::Endless;
 use super::context::{Context, WasHead, options};
 use super::cors::{self, Permission};
 use super::problem::Problem;
-use super::{app_services, body, demo, index, openapi, script, socket, v1, verify};
+use super::{app_services, body, demo, forwarded, index, openapi, script, socket, v1, verify};
 use crate::server::Server;
 
 /// The application of the public listener, for one worker.
@@ -100,6 +100,10 @@ async fn around(
     let answered = if is_head { without_body(answered) } else { answered };
     let mut response = body::release_unread(answered);
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if context.server.settings.demands_tls() {
+        let (name, value) = forwarded::STAY_ON_TLS;
+        response.headers_mut().insert(name, value);
+    }
     if asks_for_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // actix-http ends the connection after it and does not say so: the next request of a proxy's would be lost
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);

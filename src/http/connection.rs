@@ -10,6 +10,9 @@ use futures_util::task::AtomicWaker;
 #[derive(Clone, Default)]
 pub(crate) struct Endless(Arc<Shared>);
 
+/// Stands with a connection that came over TLS of this server's own.
+pub(crate) struct OverTls;
+
 #[derive(Default)]
 struct Shared {
     is_on: AtomicBool,

@@ -3,8 +3,14 @@
 use std::net::IpAddr;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
+
+use super::connection::OverTls;
+
+/// Tells a browser to come by TLS again (RFC 6797).
+pub const STAY_ON_TLS: (HeaderName, HeaderValue) =
+    (header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
 
 /// Where a request came from and where its client thinks it went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,13 +26,20 @@ pub struct Forwarded {
 impl Forwarded {
     /// Reads a request.
     pub fn of(request: &HttpRequest, trusted: &[IpNet]) -> Self {
-        Self::read(request.peer_addr().map(|peer| peer.ip()), request.headers(), trusted)
+        let scheme = if request.conn_data::<OverTls>().is_some() { "https" } else { "http" };
+        Self::read(request.peer_addr().map(|peer| peer.ip()), scheme, request.headers(), trusted)
     }
 
-    fn read(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+    /// Whether a browser should come by TLS again: on `localhost` that would hold for every other port, too.
+    pub fn should_stay_on_tls(&self) -> bool {
+        let name = self.host.as_deref().and_then(|host| host.split(':').next());
+        self.scheme == "https" && name != Some("localhost")
+    }
+
+    fn read(peer: Option<IpAddr>, scheme: &'static str, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
         let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
         let peer = peer.map(|address| address.to_canonical());
-        let direct = Self { client: peer, scheme: "http", host: last(headers, "host") };
+        let direct = Self { client: peer, scheme, host: last(headers, "host") };
         if !peer.as_ref().is_some_and(is_trusted) {
             return direct;
         }
@@ -38,6 +51,8 @@ impl Forwarded {
             scheme: match last(headers, "x-forwarded-proto").as_deref() {
                 // Traefik calls a WebSocket's scheme so
                 Some("https" | "wss") => "https",
+                // however the proxy came here
+                Some("http" | "ws") => "http",
                 _ => direct.scheme,
             },
             host: last(headers, "x-forwarded-host").or(direct.host),
@@ -80,8 +95,6 @@ fn last(headers: &HeaderMap, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::{HeaderName, HeaderValue};
-
     use super::*;
 
     fn read(peer: &str, headers: &[(&'static str, &'static str)]) -> Forwarded {
@@ -90,7 +103,7 @@ mod tests {
             map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let trusted = ["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
-        Forwarded::read(Some(peer.parse().unwrap()), &map, &trusted)
+        Forwarded::read(Some(peer.parse().unwrap()), "http", &map, &trusted)
     }
 
     fn client(peer: &str, hops: &[&'static str]) -> Option<String> {
@@ -147,5 +160,22 @@ mod tests {
         let from_proxy = read("10.0.0.1", &headers);
         assert_eq!((from_proxy.scheme, from_proxy.host.as_deref()), ("https", Some("news.example")));
         assert_eq!(read("10.0.0.1", &[("host", "a\"b")]).host, None);
+    }
+
+    #[test]
+    fn over_tls_of_our_own_the_scheme_is_https_unless_a_trusted_proxy_says_that_the_client_came_without() {
+        let scheme = |peer: &str, told: Option<&'static str>| {
+            let mut map = HeaderMap::new();
+            if let Some(told) = told {
+                map.append(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static(told));
+            }
+            let trusted = ["10.0.0.0/8".parse().unwrap()];
+            Forwarded::read(Some(peer.parse().unwrap()), "https", &map, &trusted).scheme
+        };
+        for told in [None, Some("https"), Some("http"), Some("ws")] {
+            assert_eq!(scheme("192.0.2.1", told), "https", "{told:?}");
+        }
+        assert_eq!([None, Some("https"), Some("wss")].map(|told| scheme("10.0.0.1", told)), ["https"; 3]);
+        assert_eq!([Some("http"), Some("ws")].map(|told| scheme("10.0.0.1", told)), ["http"; 2]);
     }
 }

@@ -27,27 +27,20 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::app::public_app;
 use super::connection::Endless;
+use super::stream::{self, Stream};
 use crate::config::{Http, Settings};
 use crate::limits::network::Network;
 use crate::limits::places::Place;
 use crate::server::Server;
-
-/// Connections that the system keeps until they are accepted.
-const BACKLOG: u32 = 2048;
+use crate::tls::Tls;
 
 /// Binds the public listener, and says where. It accepts once the result is awaited.
 ///
 /// # Errors
 /// The address cannot be bound.
-pub fn bind(server: &Arc<Server>) -> io::Result<(Listener, SocketAddr)> {
+pub fn bind(server: &Arc<Server>, tls: Option<&Arc<Tls>>) -> io::Result<(Listener, SocketAddr)> {
     let settings = &server.settings;
-    let socket = match settings.listen {
-        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4(),
-        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6(),
-    }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(settings.listen)?;
-    let socket = socket.listen(BACKLOG)?.into_std()?;
+    let socket = stream::listen(settings.listen)?;
     let bound = socket.local_addr()?;
 
     let mut listener = Listener::build()
@@ -58,7 +51,7 @@ pub fn bind(server: &Arc<Server>) -> io::Result<(Listener, SocketAddr)> {
         listener = listener.workers(workers);
     }
     let drain = listener.graceful_shutdown_signal();
-    let server = Arc::clone(server);
+    let (server, tls) = (Arc::clone(server), tls.cloned());
     let listener = listener.listen("public", socket, move || {
         let http = &server.settings.http;
         let limits = Limits::of(http);
@@ -76,11 +69,12 @@ pub fn bind(server: &Arc<Server>) -> io::Result<(Listener, SocketAddr)> {
             .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(Duration::from_secs(1))
             .local_addr(bound)
-            .on_connect_ext(|stream: &Impatient<TcpStream>, extensions| {
-                extensions.insert(stream.endless.clone());
+            .on_connect_ext(|connection: &Impatient<Stream>, extensions| {
+                extensions.insert(connection.endless.clone());
+                connection.stream.mark(extensions);
             })
             .h1(map_config(app, |()| AppConfig::default()));
-        let server = Arc::clone(&server);
+        let (server, tls) = (Arc::clone(&server), tls.clone());
         fn_service(move |stream: TcpStream| {
             let peer = stream.peer_addr().ok();
             let place = match server
@@ -94,10 +88,7 @@ pub fn bind(server: &Arc<Server>) -> io::Result<(Listener, SocketAddr)> {
                     return std::future::ready(Err(DispatchError::Io(io::ErrorKind::ConnectionRefused.into())));
                 }
             };
-            // a socket's small frames would otherwise each wait for the client to acknowledge the one before
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "a connection keeps Nagle's algorithm");
-            }
+            let stream = Stream::new(stream, tls.as_deref());
             std::future::ready(Ok((Impatient::new(stream, limits, Some(place)), peer)))
         })
         .and_then(service)
@@ -129,7 +120,7 @@ fn kept_back(files: u64) -> u64 {
 /// How long what a client owes may take.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
-    /// The first head, from the connection's begin.
+    /// The first head, from the connection's begin, with the handshake of TLS.
     head: Duration,
     /// A later head; a body and the answer; an answer that is to be read.
     patience: Duration,
@@ -177,6 +168,8 @@ struct Impatient<S> {
     timer: Option<Pin<Box<Sleep>>>,
     /// Whether the timer has not yet run out.
     is_running: bool,
+    /// Whether what was sealed of an answer waits for the client to take it, as under TLS.
+    is_flushing: bool,
     /// Given back with the connection.
     _place: Option<Place>,
 }
@@ -194,6 +187,7 @@ impl<S> Impatient<S> {
             since: Mark::now(),
             timer: None,
             is_running: false,
+            is_flushing: false,
             _place: place,
         }
     }
@@ -283,6 +277,16 @@ impl<S: AsyncWrite + Unpin> Impatient<S> {
     }
 }
 
+impl<S> Impatient<S> {
+    /// Nothing of an answer is taken at the moment.
+    fn wait_to_be_read<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if self.phase != Phase::Owed {
+            self.enter(Phase::Owed);
+        }
+        if self.is_late(cx) { Poll::Ready(Err(stalled())) } else { Poll::Pending }
+    }
+}
+
 fn stalled() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the client stalled")
 }
@@ -290,12 +294,7 @@ fn stalled() -> io::Error {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.stream).poll_write(cx, bytes) {
-            Poll::Pending => {
-                if self.phase != Phase::Owed {
-                    self.enter(Phase::Owed);
-                }
-                if self.is_late(cx) { Poll::Ready(Err(stalled())) } else { Poll::Pending }
-            }
+            Poll::Pending => self.wait_to_be_read(cx),
             written => {
                 self.enter(Phase::Rest);
                 written
@@ -304,7 +303,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        match Pin::new(&mut self.stream).poll_flush(cx) {
+            Poll::Pending => {
+                self.is_flushing = true;
+                self.wait_to_be_read(cx)
+            }
+            flushed => {
+                if std::mem::take(&mut self.is_flushing) {
+                    self.enter(Phase::Rest);
+                }
+                flushed
+            }
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -29,6 +29,7 @@ pub(crate) mod reader;
 mod schemas;
 mod script;
 mod socket;
+mod stream;
 mod time;
 mod v1;
 mod verify;

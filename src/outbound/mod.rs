@@ -178,13 +178,24 @@ impl Outbound {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self {
+        Ok(Self::with_tls(allowed, resolver, tls))
+    }
+
+    /// A client that judges certificates in a way of its own.
+    pub fn with_tls(allowed: Allowed, resolver: Arc<dyn Resolver>, tls: ClientConfig) -> Self {
+        Self {
             allowed: Arc::new(allowed),
             resolver,
             tls: TlsConnector::from(Arc::new(tls)),
             max_time: MAX_TIME,
             max_body: MAX_BODY,
-        })
+        }
+    }
+
+    /// With other bounds than [`MAX_TIME`] and [`MAX_BODY`].
+    #[must_use]
+    pub fn bounded(self, max_time: Duration, max_body: usize) -> Self {
+        Self { max_time, max_body, ..self }
     }
 
     /// Checks what can be known of a URL before it is fetched, so that a wrong one is refused at start.

@@ -33,6 +33,7 @@ use crate::provider::password::Cost;
 use crate::server::Server;
 use crate::stats::Stats;
 use crate::test_clock::TestClock;
+use crate::tls::Tls;
 use crate::token::{ACCESS_TTL_S, KeyStore, KeyWatch, Tokens};
 
 const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);
@@ -55,6 +56,7 @@ pub struct Application {
     server: Arc<Server>,
     public: actix_web::dev::Server,
     address: SocketAddr,
+    tls: Option<Arc<Tls>>,
     admin: AdminListener,
     /// This thread's way into the core.
     handle: Handle,
@@ -67,10 +69,11 @@ pub struct Application {
 /// Binds the admin listener, on which `/readyz` says that the store is being read. With a clock for tests it also moves that.
 ///
 /// # Errors
-/// The address cannot be bound.
+/// The address cannot be bound, or its certificate cannot be served.
 pub fn start_admin(settings: &Settings, test_clock: Option<Arc<TestClock>>) -> Result<AdminListener, StartError> {
     let address = settings.admin_listen;
-    AdminListener::start(settings, test_clock).map_err(|error| StartError::Listen {
+    let tls = Tls::start("admin.tls", &settings.admin.tls)?;
+    AdminListener::start(settings, test_clock, tls).map_err(|error| StartError::Listen {
         listener: Listener::Admin,
         address,
         error,
@@ -90,6 +93,7 @@ impl Application {
         admin: AdminListener,
     ) -> Result<Self, StartError> {
         let max_users = store_options(&settings).max_users;
+        let tls = Tls::start("tls", &settings.tls)?;
         let store = open_store(&settings, &ports).await?;
         let opened = store.opened();
         let keys = KeyStore::open_or_create(
@@ -136,7 +140,10 @@ impl Application {
         let entropy = ports.entropy;
         // what is in memory has no folder that a command could look into
         let token = match settings.storage {
-            Storage::Disk => Some(LocalToken::write(&settings.data_dir, admin.address(), &*entropy)?),
+            Storage::Disk => {
+                let door = (settings.admin.tls.scheme(), admin.address());
+                Some(LocalToken::write(&settings.data_dir, door, &*entropy)?)
+            }
             Storage::Memory => None,
         };
         let local = token.as_ref().map(LocalToken::hash);
@@ -186,13 +193,13 @@ impl Application {
         actix_web::rt::spawn(drop_old_entries(Arc::downgrade(&server)));
         actix_web::rt::spawn(keep_stats(Arc::downgrade(&server)));
         let listen = server.settings.listen;
-        let (public, address) = listener::bind(&server).map_err(|error| StartError::Listen {
+        let (public, address) = listener::bind(&server, tls.as_ref()).map_err(|error| StartError::Listen {
             listener: Listener::Public,
             address: listen,
             error,
         })?;
         admin.enter(Phase::Serving(Arc::clone(&server)));
-        Ok(Self { server, public, address, admin, handle, logging, _token: token })
+        Ok(Self { server, public, address, tls, admin, handle, logging, _token: token })
     }
 
     /// The public listener's address.
@@ -203,6 +210,11 @@ impl Application {
     /// The admin listener's address.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.address()
+    }
+
+    /// The certificates of both listeners.
+    pub fn certificates(&self) -> Vec<Arc<Tls>> {
+        [&self.tls, self.admin.tls()].into_iter().flatten().cloned().collect()
     }
 
     /// This thread's way into the core.

@@ -8,6 +8,7 @@ use passerby_actors::store::embedded::OpenError;
 use crate::config::Settings;
 use crate::deployment::DeployError;
 use crate::provider::password::PasswordError;
+use crate::tls::TlsError;
 use crate::token::KeyError;
 
 /// Why a server did not start.
@@ -43,6 +44,9 @@ pub enum StartError {
     /// The keys.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// The certificate of a listener.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// An address.
     #[error("the {} listener cannot have {address}: {}", listener.name(), why_not(*listener, error))]
     Listen {

@@ -6,7 +6,8 @@ use std::path::Path;
 /// The rooms of `src/http/`, from the ground up, each of which imports only rooms that stand before it: what every API needs, the APIs,
 /// what describes them, the application.
 const HTTP_ORDER: &[&[&str]] = &[
-    &["connection.rs", "fields.rs", "forwarded.rs", "plain.rs", "preconditions.rs", "schemas", "time.rs"],
+    &["connection.rs", "fields.rs", "plain.rs", "preconditions.rs", "schemas", "time.rs"],
+    &["forwarded.rs", "stream.rs"],
     &["context.rs", "identities.rs", "whole_user.rs"],
     &["charge.rs"],
     &["bearer.rs", "body.rs", "meters.rs", "reader"],
@@ -27,7 +28,7 @@ const ORDER: &[&[&str]] = &[
     &["allocator.rs", "left.rs", "outbound", "test_clock.rs", "token"],
     &["config"],
     &["limits", "mail", "telemetry.rs"],
-    &["codes"],
+    &["codes", "tls"],
     &["provider"],
     &["admin", "deployment", "stats"],
     &["server.rs"],

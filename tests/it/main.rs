@@ -27,6 +27,7 @@ mod openapi;
 mod process;
 mod readers;
 mod secrets;
+mod tls;
 mod upgrade;
 mod v1;
 mod work;

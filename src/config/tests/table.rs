@@ -9,7 +9,8 @@ fn nothing_set_gives_the_defaults() {
     let expected = Settings {
         listen: "127.0.0.1:8080".parse().unwrap(),
         admin_listen: "127.0.0.1:8081".parse().unwrap(),
-        admin: AdminRules { hosts: vec![], audit_days: 400, audit_max: 100_000 },
+        admin: AdminRules { hosts: vec![], audit_days: 400, audit_max: 100_000, tls: TlsFiles::default() },
+        tls: TlsFiles::default(),
         admin_insecure: false,
         data_dir: "./data".into(),
         storage: Storage::Disk,
@@ -114,6 +115,8 @@ fn table_and_settings_agree() {
         ("http", fields::<Http>("http.")),
         ("drain", fields::<Drain>("drain.")),
         ("admin", fields::<AdminRules>("admin.")),
+        ("admin.tls", fields::<TlsFiles>("admin.tls.")),
+        ("tls", fields::<TlsFiles>("tls.")),
         ("log", fields::<Log>("log.")),
     ] {
         assert!(of_struct.remove(section), "{section}");
@@ -140,8 +143,17 @@ fn every_key_is_accepted_from_the_environment_and_explained_with_its_actual_defa
             Fallback::Unset(_) if setting.key == "cookie.domain" => "a.example",
             Fallback::Unset(_) => "7",
         };
-        let loaded = load_all("", &[(&setting.env(), sample)], &[]).unwrap();
-        let line = format!("# environment variable {}\n", setting.env());
+        let env = setting.env();
+        // a certificate and its key go together
+        let beside = TABLE.iter().map(Setting::env).filter(|other| {
+            let section = setting.key.strip_suffix("tls.cert").or(setting.key.strip_suffix("tls.key"));
+            let begin = |section: &str| format!("PASSERBY_{}TLS_", section.replace('.', "_").to_uppercase());
+            section.is_some_and(|section| other.starts_with(&begin(section)))
+        });
+        let beside: Vec<_> = beside.collect();
+        let variables: Vec<_> = beside.iter().map(String::as_str).chain([&*env]).map(|env| (env, sample)).collect();
+        let loaded = load_all("", &variables, &[]).unwrap();
+        let line = format!("# environment variable {env}\n");
         assert!(loaded.effective().contains(&line), "{}", setting.key);
         assert!(text.contains(&format!("\n{}\n    {}\n", setting.key, setting.about)), "{}", setting.key);
         assert!(setting.about.ends_with('.') && !setting.about.contains(". "), "{}: one sentence", setting.key);

@@ -111,6 +111,9 @@ fn a_wrong_file_is_refused_in_one_line() {
             "expiry.touch_granularity: 3600 s is more than 1/24 of expiry.window (43200 s): at most 1800 s",
         ),
         ("admin_listen = \"127.0.0.1:8080\"", "admin_listen: 127.0.0.1:8080 is the public listener's address"),
+        ("[tls]\ncert = \"c.pem\"", "tls.key: is needed with tls.cert"),
+        ("[admin.tls]\nkey = \"k.pem\"", "admin.tls.cert: is needed with admin.tls.key"),
+        ("tls.cert = \"\"", "tls.cert: expected a path, found \"\""),
         (
             "[log]\nfilter = \"passerby=loud\"",
             "log.filter: \"passerby=loud\" is not a filter: error parsing level filter: expected one of \"off\", \

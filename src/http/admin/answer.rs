@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::admin::Fault;
 use crate::http::context::{self, origin};
-use crate::http::forwarded::Forwarded;
+use crate::http::forwarded::{Forwarded, STAY_ON_TLS};
 use crate::http::problem::{Answer, Problem};
 use crate::http::{Context, NO_STORE};
 
@@ -48,17 +48,18 @@ pub(super) fn finish(answered: Answer, request: &HttpRequest, context: &Context)
         Err(problem) if is_v3 => in_form_of_app_services(problem, request, context),
         Err(problem) => problem.response(context),
     };
-    dress(response, Forwarded::of(request, &context.server.settings.trusted_proxies).scheme == "https")
+    dress(response, Forwarded::of(request, &context.server.settings.trusted_proxies).should_stay_on_tls())
 }
 
-/// Nothing is kept by a cache or taken for something else; over TLS the browser comes by TLS again (RFC 6797).
-fn dress(mut response: HttpResponse, is_secure: bool) -> HttpResponse {
+/// Nothing is kept by a cache or taken for something else; over TLS the browser comes by TLS again.
+fn dress(mut response: HttpResponse, stays_on_tls: bool) -> HttpResponse {
     let headers = response.headers_mut();
     let (name, value) = NO_STORE;
     headers.insert(name, value);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if is_secure {
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    if stays_on_tls {
+        let (name, value) = STAY_ON_TLS;
+        headers.insert(name, value);
     }
     response
 }

@@ -251,7 +251,6 @@ fn is_private(request: &HttpRequest, context: &Context) -> Result<(), Problem> {
     if settings.admin_insecure || is_secure || is_of_this_machine(request) {
         return Ok(());
     }
-    let detail =
-        "the admin API is served to this machine, over TLS by a proxy in trusted_proxies, or with admin_insecure";
+    let detail = "the admin API is served to this machine, over TLS (admin.tls, or a proxy in trusted_proxies), or with admin_insecure";
     Err(Problem::new(StatusCode::FORBIDDEN, "insecure-listener", detail))
 }

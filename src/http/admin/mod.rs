@@ -4,6 +4,7 @@ mod answer;
 mod asked;
 mod exposition;
 mod host;
+mod listener;
 mod phase;
 mod routes;
 mod rule;
@@ -13,17 +14,11 @@ mod v1;
 mod v3;
 mod whom;
 
-use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use actix_web::dev::ServerHandle;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, StatusCode};
-use actix_web::middleware::from_fn;
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
-use parking_lot::RwLock;
+use actix_web::{HttpRequest, HttpResponse, web};
 use passerby_actors::actor::{Bound, Fullness};
 use passerby_actors::domain::Family;
 use passerby_actors::histogram::{self, Histogram};
@@ -37,7 +32,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use self::asked::Way;
 use self::exposition::{Form, as_text};
-use self::host::{AdminHosts, check_host};
+pub use self::listener::AdminListener;
 pub(crate) use self::phase::Phase;
 use self::phase::SharedPhase;
 pub use self::routes::rules;
@@ -46,63 +41,10 @@ use super::body;
 use super::context::{NO_STORE, allow, options};
 use super::files::page;
 use super::index::of_kind;
-use crate::config::Settings;
 use crate::provider::PasswordWork;
 use crate::provider::password::Passwords;
 use crate::server::Server;
 use crate::telemetry;
-use crate::test_clock::TestClock;
-
-/// The listener for operators, while it runs.
-pub struct AdminListener {
-    phase: SharedPhase,
-    handle: ServerHandle,
-    address: SocketAddr,
-}
-
-impl AdminListener {
-    /// Binds it; `/readyz` says that the store is being read. With a clock for tests it also moves that.
-    ///
-    /// # Errors
-    /// The address cannot be bound.
-    pub fn start(settings: &Settings, test_clock: Option<Arc<TestClock>>) -> io::Result<Self> {
-        let phase: SharedPhase = Arc::new(RwLock::new(Phase::Recovering));
-        let shared = web::Data::new(Arc::clone(&phase));
-        let hosts = web::Data::new(AdminHosts::new(&settings.admin.hosts));
-        let app = move || {
-            let clock = test_clock.clone();
-            App::new()
-                .app_data(shared.clone())
-                .app_data(hosts.clone())
-                .app_data(web::Data::new(Way::default()))
-                .wrap(from_fn(check_host))
-                .configure(|routes| test_clock::routes(routes, clock))
-                .configure(routes::routes)
-                .configure(routes)
-        };
-        let server = HttpServer::new(app).workers(1).disable_signals().bind(settings.admin_listen)?;
-        let address = server.addrs().first().copied().unwrap_or(settings.admin_listen);
-        let running = server.run();
-        let handle = running.handle();
-        actix_web::rt::spawn(running);
-        Ok(Self { phase, handle, address })
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// From now on it answers as in this phase.
-    pub(crate) fn enter(&self, phase: Phase) {
-        *self.phase.write() = phase;
-    }
-
-    /// Ends it.
-    pub(crate) async fn stop(&self) {
-        self.handle.stop(false).await;
-    }
-}
 
 /// Adds the routes.
 fn routes(config: &mut web::ServiceConfig) {

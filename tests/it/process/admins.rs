@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 
-fn with_password(data: &Path, arguments: &[&str], password: &str) -> Output {
+pub(super) fn with_password(data: &Path, arguments: &[&str], password: &str) -> Output {
     let mut command = passerby();
     command.args(arguments).arg("--data-dir").arg(data);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

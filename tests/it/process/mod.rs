@@ -6,6 +6,7 @@ mod keys;
 mod kills;
 mod lines;
 mod stalls;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -81,10 +82,10 @@ impl Process {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut address = |prefix: &str| {
             let line = lines.next().expect("a line before the end").unwrap();
-            line.strip_prefix(prefix).unwrap_or_else(|| panic!("{line}")).to_owned()
+            let origin = line.strip_prefix(prefix).unwrap_or_else(|| panic!("{line}"));
+            origin.split_once("://").unwrap_or_else(|| panic!("{line}")).1.to_owned()
         };
-        let admin = address("admin on http://");
-        let public = address("listening on http://");
+        let (admin, public) = (address("admin on "), address("listening on "));
         Self { child, public, admin, _life }
     }
 

@@ -1,0 +1,136 @@
+//! The admin API as commands ask it: by the file in the data folder of a server on this machine, or by an address and a token.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Request;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use serde_json::Value;
+
+use super::outcome::Failure;
+use crate::admin::local::{self, LocalDoor};
+use crate::config::Settings;
+use crate::outbound::{Allowed, Outbound, SystemResolver};
+
+/// How long an answer may take, and how long it may be: lists and exports are larger than what a server fetches.
+const MAX_TIME: Duration = Duration::from_secs(120);
+const MAX_BODY: usize = 256 << 20;
+
+/// A way to a server's admin API.
+pub(super) struct Api {
+    origin: String,
+    token: String,
+    client: Outbound,
+}
+
+impl Api {
+    /// That of the server which has the data folder of these settings.
+    pub(super) fn of(settings: &Settings) -> Result<Self, Failure> {
+        let folder = settings.data_dir.display();
+        let door = local::read(&settings.data_dir).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Failure::other(format!("no server runs with the data folder {folder}")),
+            _ => Failure::other(format!("the admin.token in {folder} cannot be read: {error}")),
+        })?;
+        Self::local(door)
+    }
+
+    /// That of a server on this machine.
+    pub(super) fn local(door: LocalDoor) -> Result<Self, Failure> {
+        let origin = format!("{}://{}", door.scheme, door.address);
+        if !door.address.ip().is_loopback() {
+            let why = "its admin listener is not on this machine's loopback address";
+            return Err(Failure::other(format!("the server runs, and {why}: stop it first ({})", door.address)));
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(Failure::other)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(OnThisMachine(provider)))
+            .with_no_client_auth();
+        let allowed = Allowed::parse(&[&origin]).map_err(Failure::other)?;
+        let client = Outbound::with_tls(allowed, Arc::new(SystemResolver), tls).bounded(MAX_TIME, MAX_BODY);
+        Ok(Self { origin, token: door.token, client })
+    }
+
+    /// Asks for something, and reads what is told.
+    pub(super) async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Failure> {
+        let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.origin))
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("content-type", "application/json")
+            .body(body)
+            .map_err(|_| Failure::usage("this cannot be a part of an address"))?;
+        let answer = self.client.send(request).await.map_err(Failure::other)?;
+        let (status, body) = (answer.status(), answer.into_body());
+        let told: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if status.is_success() {
+            return Ok(told);
+        }
+        let detail = told["detail"].as_str().map_or_else(|| status.to_string(), str::to_owned);
+        Err(Failure::other(detail))
+    }
+}
+
+/// Takes any certificate. It is for a server's public name, and not for the loopback address at which a command finds it; and the
+/// file that names the address says who is there, as it does without TLS.
+#[derive(Debug)]
+struct OnThisMachine(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for OnThisMachine {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// That the address is this machine's is more than a command can know.
+    #[test]
+    fn a_listener_that_is_not_on_loopback_is_not_asked_and_the_command_says_what_to_do() {
+        for scheme in ["http", "https"] {
+            let address = "192.0.2.1:8081".parse().unwrap();
+            let Err(failure) = Api::local(LocalDoor { scheme, address, token: "pbl_x".to_owned() }) else {
+                panic!("it would be asked")
+            };
+            assert!(failure.text.contains("stop it first") && !failure.text.contains("pbl_x"), "{}", failure.text);
+        }
+    }
+}
