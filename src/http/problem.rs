@@ -316,6 +316,7 @@ fn of_refusal(refusal: Refusal) -> (StatusCode, &'static str) {
         Refusal::Anonymous => (StatusCode::FORBIDDEN, "anonymous"),
         Refusal::NoSuchIdentity => (StatusCode::NOT_FOUND, "no-such-identity"),
         Refusal::NoSuchKey => (StatusCode::NOT_FOUND, "no-such-key"),
+        Refusal::UserExists => (StatusCode::CONFLICT, "user-exists"),
         Refusal::IdentityInUse => (StatusCode::CONFLICT, "identity-in-use"),
         Refusal::TooManyIdentities => (StatusCode::CONFLICT, "too-many-identities"),
         Refusal::LastIdentity => (StatusCode::CONFLICT, "last-identity"),

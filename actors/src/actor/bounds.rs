@@ -68,7 +68,15 @@ impl Core {
     /// # Errors
     /// `Capacity`.
     pub(crate) fn room_for_user(&self) -> Result<(), Error> {
-        if self.store.users() < self.limits.max_users { Ok(()) } else { Err(Error::Capacity) }
+        self.room_for_users(1)
+    }
+
+    /// Whether so many users may be created together.
+    ///
+    /// # Errors
+    /// `Capacity`.
+    pub(crate) fn room_for_users(&self, users: usize) -> Result<(), Error> {
+        if self.store.users() + users <= self.limits.max_users { Ok(()) } else { Err(Error::Capacity) }
     }
 
     /// Whether another lazy id may be kept that ended. While none may, no reader of a lazy cookie is created.

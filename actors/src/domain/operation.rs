@@ -163,6 +163,9 @@ pub enum Refusal {
     /// The user is deleted, expired, or never was.
     #[error("the user is gone")]
     Gone,
+    /// There is a user with this id, or was.
+    #[error("there is a user with this id, or was")]
+    UserExists,
     /// The user lives, but this session is over.
     #[error("the session has ended")]
     SessionEnded,

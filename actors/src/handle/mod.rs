@@ -1,5 +1,6 @@
 //! The one door to the core: an async function for each operation, with its permit, its retry and its errors.
 
+mod by_hand;
 mod check;
 mod create;
 mod linking;
@@ -16,6 +17,7 @@ use std::sync::atomic::Ordering;
 
 use actix::{Actor as _, Addr};
 
+pub use self::by_hand::{NewName, NewUser};
 pub use self::check::Live;
 pub use self::own::{Changes, OwnChange};
 pub use self::socket::Attachment;

@@ -2,6 +2,7 @@
 
 mod answer;
 mod asked;
+mod created;
 mod exposition;
 mod host;
 mod listener;

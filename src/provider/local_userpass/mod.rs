@@ -5,6 +5,7 @@
 //! answers are *uniform*: neither their content nor their time tells whether a name is known. What a uniform request
 //! does is therefore done after it was answered, unless nothing is mailed (then logging in would tell anyway).
 
+mod by_hand;
 mod config;
 mod kind;
 
@@ -185,6 +186,16 @@ impl LocalUserpass {
         Ok(self.linker.change_credential(Credential::identity(name), change, ends).await?)
     }
 
+    /// Whether it can be a name here.
+    fn check_name(&self, name: &str) -> Result<(), UserpassError> {
+        if !self.confirms_automatically() {
+            return MailAddress::parse(name).map(drop).map_err(|_| UserpassError::Name);
+        }
+        let plain = name.trim() == name && !name.chars().any(char::is_control);
+        let fits = !name.is_empty() && name.chars().count() <= LONGEST_NAME && plain;
+        if fits { Ok(()) } else { Err(UserpassError::Name) }
+    }
+
     /// Registers a name with a password; an e-mail to confirm the address follows where addresses are confirmed. Returns whether that may
     /// have stored something: not for a name that is taken, where the answer may not tell.
     ///
@@ -199,11 +210,8 @@ impl LocalUserpass {
     ) -> Result<bool, UserpassError> {
         password.check()?;
         let name = &*self.kept(name);
+        self.check_name(name)?;
         let Confirmation::Mail(link) = &self.config.confirmation else {
-            let plain = name.trim() == name && !name.chars().any(char::is_control);
-            if name.is_empty() || name.chars().count() > LONGEST_NAME || !plain {
-                return Err(UserpassError::Name);
-            }
             let password = self.work.passwords.hash(password, Network::of(client)).await?.into();
             let change = CredentialChange::Register { name: name.into(), password, confirm: None, over_pending: false };
             return match self.change(name, change, Ends::Nothing).await {
@@ -211,7 +219,6 @@ impl LocalUserpass {
                 other => other.map(|_| true),
             };
         };
-        MailAddress::parse(name).map_err(|_| UserpassError::Name)?;
         self.admit_mail(MailKind::Known, name, client)?;
         let password = self.work.passwords.hash(password, Network::of(client)).await?.into();
         let (code, token) = self.token(CodeKind::Confirm);

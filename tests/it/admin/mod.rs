@@ -1,6 +1,7 @@
 //! The admin API: who may ask what, and what is written down of it.
 
 mod audit;
+mod by_hand;
 mod configuration;
 mod events;
 mod lists;

@@ -14,7 +14,14 @@ use crate::world::{Answer, CREATE, PROFILE, TestServer, VIEW, World, client};
 /// A request about a user, by someone with this token.
 pub(crate) async fn send(server: &TestServer, token: &str, what: &str, body: Value) -> Answer {
     let (method, path) = what.split_once(' ').unwrap();
-    ask(server, &format!("{method} /v1/admin/users/{path}")).bearer(token).body(body.to_string()).send().await
+    ask(
+        server,
+        &format!("{method} /v1/admin/users{}{path}", if path.is_empty() || path.starts_with('/') { "" } else { "/" }),
+    )
+    .bearer(token)
+    .body(body.to_string())
+    .send()
+    .await
 }
 
 /// The users found by a text.

@@ -6,6 +6,7 @@ mod bulk;
 mod configuration;
 mod events;
 mod keys;
+mod new_users;
 mod one_user;
 mod overview;
 mod own;
@@ -29,6 +30,7 @@ pub(super) fn rows() -> Vec<Row> {
         keys::rows(),
         audit::rows(),
         users::rows(),
+        new_users::rows(),
         one_user::rows(),
         user_actions::rows(),
         user_meters::rows(),

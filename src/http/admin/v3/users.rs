@@ -4,19 +4,21 @@ use std::collections::BTreeSet;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use passerby_actors::domain::{Cause, DeviceId, Flags, SessionId, UserId, UserState};
-use passerby_actors::handle::{self, Handle, UserFilter, UserQuery};
+use passerby_actors::domain::{Cause, DeviceId, Flags, IdForm, SessionId, UserId, UserState};
+use passerby_actors::handle::{self, Handle, NewUser, UserFilter, UserQuery};
 use serde_json::{Map, Value, json};
 
 use super::apps::must_be_this;
 use crate::admin::Role;
 use crate::http::admin::asked::{Asked, text};
+use crate::http::admin::created;
 use crate::http::admin::table::{Row, row};
 use crate::http::admin::whom::{self, suspension_of};
 use crate::http::problem::{Answer, Problem};
 use crate::http::read::of_query;
 use crate::http::{Context, identities, json};
 use crate::provider::ANON_USER;
+use crate::provider::password::Password;
 use crate::token::TokenError;
 
 /// Users of a page.
@@ -28,6 +30,7 @@ pub(super) fn rows() -> Vec<Row> {
     let (read, operate) = (Some(Role::Read), Some(Role::Operate));
     vec![
         row("GET /api/admin/v3.0/groups/{group}/apps/{app}/users", read, None, list),
+        row("POST /api/admin/v3.0/groups/{group}/apps/{app}/users", operate, "user.create", create),
         row("GET /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}", read, None, get),
         row("GET /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}/devices", read, None, devices),
         row("POST /api/admin/v3.0/groups/{group}/apps/{app}/users/verify_token", read, None, verify_token),
@@ -148,6 +151,19 @@ async fn first(
         }
         after = page.next;
     }
+}
+
+/// An account with `email` and `password`, which counts as confirmed.
+async fn create(asked: Asked) -> Answer {
+    must_be_this(&asked)?;
+    let fields = asked.loose_fields()?;
+    let (email, password) = (text(&fields, "email")?, Password::new(text(&fields, "password")?.to_owned()));
+    let name = created::name(&asked, email, password).await?;
+    let id = asked.handle().new_user_id(IdForm::Object);
+    let told = json!({ "anonymous": false, "session": false, "data": false });
+    created::create(&asked, vec![NewUser { id, name: Some(name), data: None, opens: false }], told).await?;
+    let user = asked.handle().load(&id).ok_or_else(whom::not_found)?;
+    Ok(json(StatusCode::CREATED, &shown(&asked.context, &user)))
 }
 
 async fn get(asked: Asked) -> Answer {

@@ -1,0 +1,52 @@
+//! Creating users by hand: what both faces of the API share.
+
+use actix_web::http::StatusCode;
+use passerby_actors::actor::LoggedIn;
+use passerby_actors::domain::{CredentialRefusal, Refusal, UserId};
+use passerby_actors::handle::{self, NewName, NewUser};
+use serde_json::Value;
+
+use super::asked::Asked;
+use crate::http::problem::Problem;
+use crate::provider::local_userpass::UserpassError;
+use crate::provider::password::Password;
+
+fn name_taken() -> Problem {
+    Problem::new(StatusCode::CONFLICT, "account-name-in-use", "name already in use")
+}
+
+/// A name with its password, as it can be stored.
+///
+/// # Errors
+/// Nobody logs in by name and password here; one of them will not do, or the name is taken.
+pub(super) async fn name(asked: &Asked, name: &str, password: Password) -> Result<NewName, Problem> {
+    let app = asked.context.server.app();
+    let off = || Problem::new(StatusCode::CONFLICT, "provider-disabled", "local-userpass is switched off");
+    let userpass = app.providers.userpass().cloned().ok_or_else(off)?;
+    userpass.by_hand(name, password).await.map_err(|error| match error {
+        UserpassError::Core(handle::Error::Refused(Refusal::Credential(CredentialRefusal::Taken))) => name_taken(),
+        other => other.into(),
+    })
+}
+
+/// Creates all of these users or none, with an entry in the audit log.
+///
+/// # Errors
+/// An id or a name is taken; the core's.
+pub(super) async fn create(asked: &Asked, users: Vec<NewUser>, told: Value) -> Result<Vec<LoggedIn>, Problem> {
+    let ids: Vec<UserId> = users.iter().map(|user| user.id).collect();
+    let whom = ids.first().map(UserId::to_string).unwrap_or_default();
+    let handle = asked.handle().clone();
+    let operation = async move { handle.create_by_hand(users).await };
+    match asked.audited("user.create", &whom, (None, Some(told)), operation).await? {
+        Err(handle::Error::Refused(Refusal::UserExists)) => {
+            let handle = asked.handle();
+            let taken = ids.iter().find(|id| handle.exists(id) || handle.survivor(id).is_some());
+            let which = taken.map_or_else(|| "an id".to_owned(), |id| format!("the id {id}"));
+            let detail = format!("{which} is taken, or was, and no user was created");
+            Err(Problem::new(StatusCode::CONFLICT, "user-exists", detail))
+        }
+        Err(handle::Error::Refused(Refusal::Credential(CredentialRefusal::Taken))) => Err(name_taken()),
+        other => Ok(other?),
+    }
+}

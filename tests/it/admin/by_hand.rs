@@ -1,0 +1,129 @@
+//! Users whom an operator creates, one by one and many at once.
+
+use passerby::admin::Role;
+use serde_json::{Value, json};
+
+use super::one_user::send;
+use super::{app, ask, audit, token};
+use crate::accounts;
+use crate::world::{CREATE, ROTATE, VIEW, World};
+
+const ID: &str = "0190a5b0-0000-7000-8000-000000000001";
+
+#[actix_web::test]
+async fn users_are_created_by_hand_with_fixed_ids_all_of_a_batch_or_none() {
+    World::new()
+        .set("max_users", "1002")
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Operate).await;
+            let post = async |what: &str, body: Value| send(server, &ada, &format!("POST {what}"), body).await;
+            let body = json!({ "user_id": ID, "data": { "theme": "dark" }, "session": true });
+            let created = post("", body.clone()).await;
+            assert_eq!(created.status, 201, "{created:?}");
+            let tokens = created.tokens();
+            let user = created.json();
+            assert_eq!(
+                (&user["user_id"], &user["anonymous"], &user["data"]["theme"]),
+                (&json!(ID), &json!(true), &json!("dark"))
+            );
+            assert_eq!(server.call(VIEW).bearer(&tokens.access).send().await.json()["user_id"], ID);
+            assert_eq!(server.call(ROTATE).bearer(&tokens.refresh).send().await.status, 200);
+            assert_eq!(server.call("GET /v1/data").bearer(&tokens.access).send().await.json()["theme"], "dark");
+            post("", body).await.assert_problem(409, "user-exists");
+
+            // one id that is taken: nobody of the batch
+            let other = "636aba021728b6c1c03db7f9";
+            let both = json!({ "users": [{ "user_id": other }, { "user_id": ID }] });
+            let refused = post("/batch", both).await;
+            refused.assert_problem(409, "user-exists");
+            assert!(refused.text().contains(ID) && !server.has_record(other));
+            let batch =
+                post("/batch", json!({ "users": [{ "user_id": other, "data": {} }, {}], "session": true })).await;
+            assert_eq!(batch.status, 201, "{batch:?}");
+            let users = batch.json()["users"].as_array().unwrap().clone();
+            assert_eq!((users.len(), &users[0]["user_id"]), (2, &json!(other)));
+            let access = users[1]["access_token"].as_str().unwrap();
+            assert_eq!(server.call(VIEW).bearer(access).send().await.json()["user_id"], users[1]["user_id"]);
+
+            post("/batch", json!({ "count": 1000 })).await.assert_come_again(60..=60);
+            let many = post("/batch", json!({ "count": 900 })).await;
+            assert_eq!((many.status, many.json()["users"].as_array().unwrap().len()), (201, 900));
+            assert_eq!(server.server.store.users(), 903);
+
+            for (what, body, status, code) in [
+                ("", json!({ "user_id": "x" }), 400, "bad-field"),
+                ("", json!({ "data": [] }), 400, "bad-field"),
+                ("", json!({ "session": 1 }), 400, "bad-field"),
+                ("", json!({ "name": "x" }), 422, "unknown-field"),
+                ("", json!({ "email": "a@example.com", "password": PASSWORD }), 409, "provider-disabled"),
+                ("/batch", json!({}), 400, "bad-field"),
+                ("/batch", json!({ "count": 0 }), 400, "bad-field"),
+                ("/batch", json!({ "count": 1001 }), 400, "bad-field"),
+                ("/batch", json!({ "count": 1, "users": [{}] }), 400, "bad-field"),
+                ("/batch", json!({ "users": [{ "email": "x" }] }), 400, "bad-field"),
+                ("/batch", json!({ "users": [7] }), 400, "bad-field"),
+                (
+                    "/batch",
+                    json!({ "users": [{ "user_id": ID.replace('1', "2") }, { "user_id": ID.replace('1', "2") }] }),
+                    400,
+                    "bad-field",
+                ),
+            ] {
+                post(what, body).await.assert_problem(status, code);
+            }
+            let entries = audit(server, &ada, "&what=user.create").await;
+            let done = entries.iter().filter(|entry| entry["outcome"] == "done").count();
+            assert_eq!((done, &entries[0]["after"]), (3, &json!({ "users": 900, "session": false })));
+        })
+        .await;
+}
+
+const PASSWORD: &str = "a password of ten";
+
+#[actix_web::test]
+async fn an_account_is_created_by_hand_and_by_scripts_and_logs_in_with_its_password() {
+    accounts::world()
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Operate).await;
+            let log_in = async |email: &str| {
+                let body = json!({ "provider": "local-userpass", "email": email, "password": PASSWORD });
+                server.call(CREATE).body(body.to_string()).send().await
+            };
+            let body = json!({ "email": "eve@example.com", "password": PASSWORD, "user_id": ID });
+            let created = send(server, &ada, "POST ", body.clone()).await;
+            assert_eq!(created.status, 201, "{created:?}");
+            let user = created.json();
+            assert_eq!(
+                (&user["anonymous"], &user["sessions"], &user["user_id"]),
+                (&json!(false), &json!([]), &json!(ID))
+            );
+            assert!(user.get("access_token").is_none() && !created.text().contains(PASSWORD));
+            assert_eq!(log_in("eve@example.com").await.tokens().user, ID);
+            send(server, &ada, "POST ", body).await.assert_problem(409, "account-name-in-use");
+            for (field, value, code) in [
+                ("password", json!("short"), "bad-password"),
+                ("email", json!(" x"), "bad-name"),
+                ("password", json!(null), "bad-field"),
+            ] {
+                let mut body = json!({ "email": "new@example.com", "password": PASSWORD });
+                body[field] = value;
+                send(server, &ada, "POST ", body).await.assert_problem(400, code);
+            }
+
+            let what = format!("POST {}/users", app(server));
+            let by_script = async |email: &str| {
+                let body = json!({ "email": email, "password": PASSWORD }).to_string();
+                ask(server, &what).bearer(&ada).body(body).send().await
+            };
+            let created = by_script("frank@example.com").await;
+            assert_eq!(created.status, 201, "{created:?}");
+            let user = created.json();
+            assert_eq!((&user["type"], &user["data"]["email"]), (&json!("normal"), &json!("frank@example.com")));
+            assert_eq!(user["identities"][0]["provider_type"], "local-userpass");
+            assert_eq!(log_in("frank@example.com").await.tokens().user, user["_id"].as_str().unwrap());
+            let again = by_script("frank@example.com").await;
+            assert_eq!((again.status, &again.json()["error_code"]), (409, &json!("AccountNameInUse")));
+            assert!(!audit(server, &ada, "").await.iter().any(|entry| entry.to_string().contains(PASSWORD)));
+        })
+        .await;
+}
