@@ -1,15 +1,12 @@
-//! Calls of a handle: as many as possible (closed loop), or at a rate whatever the answers take (open loop).
+//! Calls of a handle: as many as possible (closed loop).
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use passerby_actors::domain::{Clock, SessionId, SessionKind, UserId};
 use passerby_actors::handle::{Handle, IdForm};
 use passerby_actors::system::SystemClock;
 use passerby_actors::testkit::mix;
-use passerby_benches::Pacer;
 use passerby_benches::random::zipf;
 
 use crate::ask::Call;
@@ -77,46 +74,4 @@ pub(crate) async fn closed_loop(handle: &Handle, call: Call, ms: u64) -> (f64, V
         }
     }
     (calls.get() as f64 / clock.monotonic_us() as f64 * 1e6, created.into_inner())
-}
-
-/// What became of the logins of an open loop.
-#[derive(Default)]
-pub(crate) struct Logins {
-    /// From the intended time to the answer (microseconds).
-    pub(crate) took_us: Vec<u64>,
-    pub(crate) shed: u64,
-}
-
-/// Logs in at `rate` a second until `until` is over.
-pub(crate) async fn open_loop<T>(handle: &Handle, rate: f64, until: impl Future<Output = T>) -> (Logins, T) {
-    let (pacer, mut arrivals) = Pacer::start(rate);
-    let pacer = Rc::new(pacer);
-    let logins = Rc::<RefCell<Logins>>::default();
-    let under_way = Rc::<Cell<u64>>::default();
-    let receive = async {
-        while let Some(numbers) = arrivals.recv().await {
-            for n in numbers {
-                let (handle, pacer) = (handle.clone(), Rc::clone(&pacer));
-                let (logins, under_way) = (Rc::clone(&logins), Rc::clone(&under_way));
-                under_way.set(under_way.get() + 1);
-                actix_rt::spawn(async move {
-                    match handle.login(KIND, IdForm::Object).await {
-                        Ok(_) => logins.borrow_mut().took_us.push(pacer.since_due_us(n)),
-                        Err(_) => logins.borrow_mut().shed += 1,
-                    }
-                    under_way.set(under_way.get() - 1);
-                });
-            }
-        }
-    };
-    let disturb = async {
-        let done = until.await;
-        pacer.stop();
-        done
-    };
-    let ((), done) = futures_util::future::join(receive, disturb).await;
-    while under_way.get() > 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    (logins.take(), done)
 }

@@ -18,7 +18,7 @@ use passerby_actors::store::embedded::files::Disk;
 use passerby_actors::store::embedded::{Durability, Options};
 use passerby_actors::store::{self, Completions, Config, Outcomes, Store};
 use passerby_actors::system::{SystemClock, SystemEntropy};
-use passerby_benches::{quantile, resident_bytes};
+use passerby_benches::{logins, quantile, resident_bytes};
 use serde_json::{Value, json};
 
 use crate::ask::{Ask, Disturbance, Latency, Line, Opened, Opening, Pause, Pauses, Peaks, Swept, disk_use};
@@ -305,7 +305,7 @@ impl Server {
             }
             (self.clock.monotonic_us() - *begin_us.borrow()) / 1000
         };
-        let (mut logins, disturbed_ms) = load::open_loop(&self.handle, rate, disturb).await;
+        let (mut logins, disturbed_ms) = logins::open_loop(&self.handle, rate, disturb).await;
         Latency {
             logins: logins.took_us.len() as u64,
             shed: logins.shed,

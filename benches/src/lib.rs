@@ -1,6 +1,6 @@
 //! What the benches share: how one begins and ends (`Arguments`, `Bench`), the processes that are measured (`Process`),
-//! what is sent to them (`work`) and by whom (`client`), the clock of an open loop (`Pacer`), and figures beside their
-//! targets (`Report`).
+//! what is sent to them (`work`) and by whom (`client`), the clock of an open loop (`Pacer`), logins in one (`logins`), and
+//! figures beside their targets (`Report`).
 //!
 //! All of it is behind the feature `kit`, with what it depends on. The benches turn it on as a development dependency, so
 //! that a plain `cargo build` of the workspace builds none of it.
@@ -9,6 +9,7 @@
 
 mod bench;
 pub mod client;
+pub mod logins;
 mod pace;
 mod process;
 pub mod progress;
