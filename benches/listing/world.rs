@@ -24,8 +24,10 @@ use passerby_benches::progress;
 
 /// How many users the other world has.
 pub(crate) const FEW: u64 = 10_000;
-/// Of the accounts, each has an identity of one of these.
-pub(crate) const PROVIDERS: [&str; 3] = ["local-userpass", "oidc-google", "custom-token"];
+/// Of the accounts, three have an identity of this one.
+pub(crate) const RARE: &str = "oidc-rare";
+/// And each of the others of one of the rest.
+pub(crate) const PROVIDERS: [&str; 4] = ["local-userpass", "oidc-google", "custom-token", RARE];
 const KIND: SessionKind = SessionKind::V1;
 /// Sets in one commit.
 const BATCH: usize = 4096;
@@ -52,14 +54,14 @@ impl Clock for JumpingClock {
     }
 }
 
-/// One of the providers.
-pub(crate) fn of_provider(number: u64) -> &'static str {
-    PROVIDERS[(number % 3) as usize]
-}
-
 /// The id of an account at its provider.
 pub(crate) fn external(number: u64) -> String {
     format!("subject-{number}")
+}
+
+/// The e-mail address of an account.
+pub(crate) fn email(number: u64) -> String {
+    format!("reader-{number}@example.com")
 }
 
 /// One of the days in which users were created.
@@ -70,6 +72,11 @@ pub(crate) fn day(number: u64) -> Range<u64> {
 /// One of the ten hours in which users were seen last.
 pub(crate) fn hour(number: u32) -> Range<ServiceTime> {
     NOW - (number + 1) * 3600..NOW - number * 3600
+}
+
+/// One of the seconds in them.
+pub(crate) fn second(number: u32) -> Range<ServiceTime> {
+    NOW - number - 1..NOW - number
 }
 
 /// A core over users of all kinds.
@@ -125,9 +132,16 @@ impl World {
         }
     }
 
-    /// When the first so many users were created.
-    pub(crate) fn created_of_first(&self, users: u64) -> Range<u64> {
-        0..self.created_ms(users)
+    /// When users of these numbers were created.
+    pub(crate) fn created_of(&self, numbers: Range<u64>) -> Range<u64> {
+        self.created_ms(numbers.start)..self.created_ms(numbers.end)
+    }
+
+    /// The provider of an account.
+    fn provider(&self, number: u64) -> &'static str {
+        // each at the end of a third
+        let is_rare = (number + 5).is_multiple_of(self.users / 15 * 5);
+        if is_rare { RARE } else { PROVIDERS[(number % 3) as usize] }
     }
 
     /// Every fifth is an account; half of the others never came back; every twentieth is disabled, every tenth has a document.
@@ -140,7 +154,7 @@ impl World {
         let mut ops = Vec::with_capacity(3);
         let mut extension = None;
         if number.is_multiple_of(5) {
-            let key = IdentityKey { provider: of_provider(number).into(), external: external(number).into() };
+            let key = IdentityKey { provider: self.provider(number).into(), external: external(number).into() };
             ops.push(Op::Claim { identity: key.clone(), user: id });
             let session = Session {
                 number: 1,
@@ -154,7 +168,8 @@ impl World {
                 anonymous_at_start: false,
                 replaces: None,
             };
-            let identities = vec![Identity { key, linked: seen, data: r#"{"email":"a@example.com"}"#.into() }];
+            let data = format!(r#"{{"email":"{}"}}"#, email(number)).into();
+            let identities = vec![Identity { key, linked: seen, data }];
             let sessions = Some(Sessions { highest: 1, list: vec![session] });
             extension = Some(Extension { sessions, identities, ..Extension::default() }.encode());
             record.flags = Flags(Flags::LASTING | Flags::EXTENDED);

@@ -92,6 +92,13 @@ pub struct Begun {
     bytes: Arc<[u8]>,
 }
 
+impl Begun {
+    /// Says in the entry what is known of the action by now. It is written at the end.
+    pub fn tell(&mut self, after: serde_json::Value) {
+        self.entry.after = Some(after);
+    }
+}
+
 /// The audit log. What was refused is apart from what was done, with a bound of its own: it drops nothing but its like.
 pub struct Audit {
     written: AtomicU32,

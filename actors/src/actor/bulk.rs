@@ -63,8 +63,18 @@ impl Core {
     }
 }
 
+/// Ends the thread that it is on, also when the job dies.
+struct LastOfThread;
+
+impl Drop for LastOfThread {
+    fn drop(&mut self) {
+        Arbiter::current().stop();
+    }
+}
+
 /// The job's life, on an arbiter that ends with it.
 async fn run(core: Arc<Core>, job: Arc<Job>) {
+    let _last = LastOfThread;
     let completions = Rc::<Completions>::default();
     actix_rt::spawn(Rc::clone(&completions).run(drop));
     let Bulk { number, action, is_dry_run, .. } = job.state.borrow().clone();
@@ -86,7 +96,6 @@ async fn run(core: Arc<Core>, job: Arc<Job>) {
         "a bulk job has ended"
     );
     worker.end(end);
-    Arbiter::current().stop();
 }
 
 /// A user's change.
@@ -126,7 +135,7 @@ impl Worker {
         let Bulk { action, filter, is_dry_run, .. } = self.job.state.borrow().clone();
         let (for_count, operation) = (filter.clone(), action.operation());
         let about = self.core.listing.ask(move |index| index.count(&for_count)).await?;
-        self.job.state.send_modify(|state| state.about = Some(about as u64));
+        self.job.state.send_modify(|state| state.about = about.map(|about| about as u64));
         let mut after = None;
         loop {
             let query = UserQuery { filter: filter.clone(), newest_first: true, after, limit: PAGE };

@@ -85,7 +85,7 @@ pub struct Bulk {
     pub began_ms: u64,
     /// When it ended.
     pub ended_ms: Option<u64>,
-    /// How many users there were to do when it began, in so far as the index tells; none until that is known.
+    /// How many users there were to do when it began; none until that is known, or if it is not.
     pub about: Option<u64>,
     /// What became of them.
     pub tally: BulkTally,

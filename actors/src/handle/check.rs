@@ -156,8 +156,8 @@ impl Handle {
             Touched::Recent => Ok(0),
             Touched::Raised(at) => {
                 self.count_return(record, at);
-                if record.is_unused() {
-                    self.core().listing.came_back(*user);
+                if at != record.last_seen {
+                    self.core().listing.note_seen(*user);
                 }
                 Ok(returned(record, extended, at, policy))
             }

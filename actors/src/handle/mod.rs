@@ -24,7 +24,7 @@ pub use self::socket::Attachment;
 pub use self::users::FoundBy;
 pub use crate::actor::{Error, LoggedIn};
 pub use crate::domain::IdForm;
-pub use crate::listing::{MOST_LOOKED_AT, UserCounts, UserFilter, UserPage, UserQuery};
+pub use crate::listing::{MOST_LOOKED_AT, MOST_READ, UserCounts, UserFilter, UserPage, UserQuery};
 
 use crate::actor::{Core, LinkerHandle, Proposer, Router, Supervisor, pass_on};
 use crate::domain::{

@@ -1,5 +1,7 @@
 //! Users listed, counted and found: an operator's questions.
 
+use std::task::Poll;
+
 use super::Handle;
 use crate::actor::{Bulk, BulkAction, BulkJob, BulkUnderWay, Error};
 use crate::domain::{Credential, IdentityKey, SessionId, UserId, UserState};
@@ -51,11 +53,12 @@ impl Handle {
         self.ask_listing(|index| index.counts()).await
     }
 
-    /// How many users a filter takes, in so far as the index tells: `seen` is left out, and only fewer fit.
+    /// How many users a filter takes, until they are swept those too whose deadline has passed. `None` where that is not known: of a
+    /// provider that came when there were a dozen others.
     ///
     /// # Errors
     /// As [`users`](Self::users).
-    pub async fn count_users(&self, filter: UserFilter) -> Result<usize, Error> {
+    pub async fn count_users(&self, filter: UserFilter) -> Result<Option<usize>, Error> {
         self.ask_listing(move |index| index.count(&filter)).await
     }
 
@@ -115,7 +118,7 @@ impl Handle {
     }
 
     /// The first user who has a session or an API key of this id, or an identity with this e-mail address; and which of them it is. The
-    /// first such question reads every user: a few seconds for ten million, for which other lists wait too.
+    /// first such question reads every user: a few seconds for ten million, while other lists are answered.
     ///
     /// # Errors
     /// As [`users`](Self::users).
@@ -126,7 +129,11 @@ impl Handle {
             Err(_) if text.contains('@') => (Held::Email(text.into()), FoundBy::Email),
             Err(_) => return Ok(None),
         };
-        let found = self.ask_listing(move |index| index.find(&held)).await?;
-        Ok(found.map(|user| (user, by)))
+        loop {
+            let held = held.clone();
+            if let Poll::Ready(found) = self.ask_listing(move |index| index.find(&held)).await? {
+                return Ok(found.map(|user| (user, by)));
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::order::{Key, first_of};
+use super::order::{Sought, first_of};
 use super::word::{
     DISABLED, DOCUMENT, LASTING, OF_THE_RECORD, OTHER_PROVIDER, Providers, UNUSED, Wanted, has_document, of_record_at,
 };
@@ -29,8 +29,8 @@ pub struct UserFilter {
 }
 
 impl UserFilter {
-    /// The words of those who may fit; `None` if nobody does.
-    pub(super) fn wanted(&self, providers: &Providers) -> Option<Wanted> {
+    /// Those who may fit; `None` if nobody does.
+    pub(super) fn sought(&self, providers: &Providers) -> Option<Sought> {
         let mut wanted = Wanted::default();
         let is_account = self.anonymous.map(|anonymous| !anonymous);
         for (bit, on) in
@@ -43,14 +43,9 @@ impl UserFilter {
         if let Some(provider) = &self.provider {
             wanted = wanted.and(providers.wanted(provider)?, true)?;
         }
-        Some(wanted)
-    }
-
-    /// The keys of those who may fit.
-    pub(super) fn keys(&self) -> Range<Option<Key>> {
-        let key = |at: Option<u64>| at.map(first_of);
         let created = self.created.as_ref();
-        key(created.map(|created| created.start))..key(created.map(|created| created.end))
+        let keys = created.map(|created| first_of(created.start))..created.map(|created| first_of(created.end));
+        Some(Sought { wanted, keys, seen: self.seen.clone() })
     }
 
     /// Whether a user whose word is wanted fits as the user is now.

@@ -3,18 +3,22 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::task::Poll;
 
 use super::filter::UserFilter;
 use super::names::{Held, Names, hint};
-use super::order::{Order, first_of, key};
+use super::order::{Order, Sought, first_of, key};
 use super::word::{
-    DISABLED, DOCUMENT, LASTING, OTHER_PROVIDER, Providers, UNUSED, Wanted, has_document, of_record, of_record_at,
+    DISABLED, DOCUMENT, Known, LASTING, OTHER_PROVIDER, Providers, UNUSED, Wanted, has_document, of_record,
+    of_record_at,
 };
 use crate::domain::{Family, UserId, UserState};
 use crate::store::Store;
 
-/// A page looks at so many users at most: what the index does not tell is read from each.
-pub const MOST_LOOKED_AT: usize = 10_000;
+/// A page reads so many users at most: whoever fits by what the index tells may have expired.
+pub const MOST_READ: usize = 10_000;
+/// And for when they were seen last, it looks at about so many in the index.
+pub const MOST_LOOKED_AT: usize = 1 << 16;
 
 /// So few names are kept whatever the number of users.
 const NAMES_AT_LEAST: usize = 1 << 20;
@@ -38,10 +42,10 @@ pub struct UserQuery {
 pub struct UserPage {
     /// The users, as they are now. Those whose deadline has passed are left out.
     pub users: Vec<UserState>,
-    /// After whom the next page goes on; none if there are no more. There may be more users after a page that is not full: one looks
-    /// at [`MOST_LOOKED_AT`] at most.
+    /// After whom the next page goes on; none if there are no more. There may be more users after a page that is not full, or empty: one
+    /// reads [`MOST_READ`] users at most, and for when they were seen last looks at about [`MOST_LOOKED_AT`].
     pub next: Option<UserId>,
-    /// How many users were looked at.
+    /// How many users were looked at: read, or in the index for when they were seen last.
     pub looked_at: usize,
 }
 
@@ -66,7 +70,7 @@ pub struct UserCounts {
     pub other_providers: usize,
 }
 
-/// Every user's place and word.
+/// Every user's place, and what a filter asks for.
 pub(crate) struct Index {
     store: Arc<dyn Store>,
     window_s: u32,
@@ -91,15 +95,17 @@ impl Index {
                 return None;
             }
             let first = users.len();
-            store.see_users(page, &mut |id, record| users.push((*id, of_record(record))));
-            for (id, word) in users[first..].iter_mut().filter(|(_, word)| word & DISABLED != 0) {
+            store.see_users(page, &mut |id, record| {
+                users.push((*id, Known { word: of_record(record), seen: record.last_seen }));
+            });
+            for (id, known) in users[first..].iter_mut().filter(|(_, known)| known.word & DISABLED != 0) {
                 let Some(record) = store.record(id) else { continue };
-                let (now, over_ms) = of_record_at(&*store, id, &record, wall_ms);
-                *word = now;
+                let (word, over_ms) = of_record_at(&*store, id, &record, wall_ms);
+                known.word = word;
                 suspended.extend(over_ms.map(|over_ms| (over_ms, *id)));
             }
-            for (id, word) in users[first..].iter_mut().filter(|(_, word)| word & LASTING != 0) {
-                *word |= store.extension(id).map_or(0, |bytes| providers.of_extension(&bytes));
+            for (id, known) in users[first..].iter_mut().filter(|(_, known)| known.word & LASTING != 0) {
+                known.word |= store.extension(id).map_or(0, |bytes| providers.of_extension(&bytes));
             }
         }
         let mut order = Order::of(users);
@@ -127,11 +133,11 @@ impl Index {
         changed.sort_unstable_by_key(key);
         changed.dedup();
         for id in changed {
-            let word = self.providers.word_of(&*self.store, &id);
-            if let Some(over_ms) = word.and_then(|(_, over_ms)| over_ms) {
+            let known = self.providers.known_of(&*self.store, &id);
+            if let Some(over_ms) = known.and_then(|(_, over_ms)| over_ms) {
                 self.suspended.insert((over_ms, id));
             }
-            self.order.set(&id, word.map(|(word, _)| word));
+            self.order.set(&id, known.map(|(known, _)| known));
             if let Some(names) = &mut self.names
                 && let Some(user) = self.store.load(&id)
             {
@@ -143,15 +149,20 @@ impl Index {
         self.names.take_if(|names| names.len() > most);
     }
 
-    /// The first user who has this. The first such question reads every user.
-    pub(crate) fn find(&mut self, held: &Held) -> Option<UserState> {
+    /// The first user who has this. The first such question has to be asked again and again, while it is pending: each time it reads
+    /// some users, until all are read, and others may ask in between.
+    pub(crate) fn find(&mut self, held: &Held) -> Poll<Option<UserState>> {
         let (store, now) = (&*self.store, self.store.clock().now());
-        let names = self.names.get_or_insert_with(|| Names::build(store));
-        names.hints(held).into_iter().find_map(|(second, end)| {
+        let names = self.names.get_or_insert_with(|| Names::of(store.users()));
+        if !names.read_some(store) {
+            return Poll::Pending;
+        }
+        let found = names.hints(held).find_map(|(second, end)| {
             let mut found = None;
             let ms = u64::from(second) * 1000;
             let keys = Some(first_of(ms))..Some(first_of(ms + 1000));
-            self.order.walk(Wanted::default(), &keys, (None, false), &mut |id| {
+            let sought = Sought { keys, ..Sought::default() };
+            self.order.walk(&sought, (None, false), usize::MAX, &mut |id| {
                 if hint(id) == (second, end) {
                     found =
                         store.load(id).filter(|user| !user.record.is_expired(now, self.window_s) && held.is_of(user));
@@ -159,37 +170,41 @@ impl Index {
                 if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
             found
-        })
+        });
+        Poll::Ready(found)
     }
 
     /// One page.
     pub(crate) fn page(&self, query: &UserQuery) -> UserPage {
         let UserQuery { filter, newest_first, after, limit } = query;
-        let (mut page, mut last) = (UserPage::default(), None);
-        let Some(wanted) = filter.wanted(&self.providers) else { return page };
+        let (mut page, mut read, mut last) = (UserPage::default(), 0, None);
+        let Some(sought) = filter.sought(&self.providers) else { return page };
         let (store, now) = (&*self.store, self.store.clock().now());
-        self.order.walk(wanted, &filter.keys(), (after.as_ref(), *newest_first), &mut |id| {
+        let walked = self.order.walk(&sought, (after.as_ref(), *newest_first), MOST_LOOKED_AT, &mut |id| {
             // only one more than there is room for tells that there is a next page
-            if page.users.len() >= *limit || page.looked_at >= MOST_LOOKED_AT {
+            if page.users.len() >= *limit || read >= MOST_READ {
                 page.next = last;
                 return ControlFlow::Break(());
             }
-            page.looked_at += 1;
+            read += 1;
             last = Some(*id);
             let fits = store.record(id).is_some_and(|record| {
-                !record.is_expired(now, self.window_s) && filter.fits(wanted, store, id, &record)
+                !record.is_expired(now, self.window_s) && filter.fits(sought.wanted, store, id, &record)
             });
             if fits {
                 page.users.extend(store.load(id));
             }
             ControlFlow::Continue(())
         });
+        page.looked_at = read.max(walked.looked_at);
+        page.next = page.next.or(walked.goes_on_after);
         page
     }
 
-    /// How many users fit, in so far as the index tells: without `seen`, which only fewer fit.
-    pub(crate) fn count(&self, filter: &UserFilter) -> usize {
-        filter.wanted(&self.providers).map_or(0, |wanted| self.order.count(wanted, &filter.keys()))
+    /// How many users fit, until they are swept those too whose deadline has passed; `None` if the index does not tell.
+    pub(crate) fn count(&self, filter: &UserFilter) -> Option<usize> {
+        let Some(sought) = filter.sought(&self.providers) else { return Some(0) };
+        (sought.wanted.mask & OTHER_PROVIDER == 0).then(|| self.order.count(&sought))
     }
 
     /// How many users there are of each kind.

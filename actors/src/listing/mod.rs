@@ -12,7 +12,7 @@ mod order;
 mod word;
 
 pub use self::filter::UserFilter;
-pub use self::index::{MOST_LOOKED_AT, UserCounts, UserPage, UserQuery};
+pub use self::index::{MOST_LOOKED_AT, MOST_READ, UserCounts, UserPage, UserQuery};
 
 pub(crate) use self::inbox::Unanswered;
 pub(crate) use self::index::Index;
@@ -32,7 +32,14 @@ use crate::store::Store;
 pub(crate) struct Lists {
     store: Arc<dyn Store>,
     window_s: u32,
-    running: Mutex<Option<Running>>,
+    threads: Mutex<Threads>,
+}
+
+#[derive(Default)]
+struct Threads {
+    running: Option<Running>,
+    /// Those that were closed and are not known to have ended: each has a part in the store.
+    ending: Vec<JoinHandle<()>>,
 }
 
 /// A thread that has the index.
@@ -52,20 +59,30 @@ impl Running {
         let thread = thread.spawn(move || serve(for_index, window_s, &work))?;
         Ok(Self { inbox, thread })
     }
+}
 
-    /// Ends the thread and waits for it: it has a part in the store.
-    fn end(self) {
-        self.inbox.close();
-        if self.thread.join().is_err() {
-            tracing::error!("the index of users died");
+impl Threads {
+    /// Lets the index go, without waiting for that.
+    fn close(&mut self) {
+        if let Some(Running { inbox, thread }) = self.running.take() {
+            inbox.close();
+            self.ending.push(thread);
         }
+        let ended = self.ending.extract_if(.., |thread| thread.is_finished());
+        ended.for_each(join);
+    }
+}
+
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("the index of users died");
     }
 }
 
 impl Lists {
     /// Of a store, in which anonymous users expire after so many seconds.
     pub(crate) fn new(store: Arc<dyn Store>, window_s: u32) -> Self {
-        Self { store, window_s, running: Mutex::new(None) }
+        Self { store, window_s, threads: Mutex::default() }
     }
 
     /// Asks the index, which is built first if it is not there.
@@ -83,8 +100,8 @@ impl Lists {
     }
 
     fn send(&self, ask: Ask) -> Result<(), Unanswered> {
-        let mut running = self.running.lock();
-        let ask = match &*running {
+        let mut threads = self.threads.lock();
+        let ask = match &threads.running {
             Some(there) => match there.inbox.ask(ask) {
                 Ok(()) => return Ok(()),
                 Err((_, Unanswered::Busy)) => return Err(Unanswered::Busy),
@@ -92,36 +109,37 @@ impl Lists {
             },
             None => ask,
         };
-        if let Some(ended) = running.take() {
-            ended.end();
-        }
+        threads.close();
         let started = Running::start(&self.store, self.window_s).map_err(|error| {
             tracing::error!(%error, "there is no thread for the index of users");
             Unanswered::Ended
         })?;
         let sent = started.inbox.ask(ask).map_err(|(_, why)| why);
-        *running = Some(started);
+        threads.running = Some(started);
         sent
     }
 
-    /// A user came back, of which the feed does not tell.
-    pub(crate) fn came_back(&self, user: UserId) {
-        if let Some(running) = &*self.running.lock() {
+    /// A user was seen again, of which the feed does not tell.
+    pub(crate) fn note_seen(&self, user: UserId) {
+        if let Some(running) = &self.threads.lock().running {
             running.inbox.note(&[user]);
         }
     }
 
     /// Whether there is an index now, or what is left of one.
     pub(crate) fn is_there(&self) -> bool {
-        self.running.lock().as_ref().is_some_and(|running| !running.thread.is_finished())
+        let threads = self.threads.lock();
+        let running = threads.running.as_ref().map(|running| &running.thread);
+        running.into_iter().chain(&threads.ending).any(|thread| !thread.is_finished())
     }
 }
 
 impl Drop for Lists {
+    /// Waits for the threads, so that none of them is the last to let go of the store.
     fn drop(&mut self) {
-        if let Some(running) = self.running.lock().take() {
-            running.end();
-        }
+        let mut threads = self.threads.lock();
+        threads.close();
+        threads.ending.drain(..).for_each(join);
     }
 }
 
@@ -136,14 +154,14 @@ impl Drop for Closing<'_> {
 
 /// The thread's life: builds the index for the first who asks, and ends when nobody has asked for a while.
 fn serve(store: Arc<dyn Store>, window_s: u32, inbox: &Inbox) {
-    let (_closing, mut index) = (Closing(inbox), None);
+    let (_closing, mut index) = (Closing(inbox), None::<Index>);
     while let Some(Work { asks, changed, is_behind }) = inbox.work(|| store.clock().now()) {
         if is_behind {
             tracing::warn!("the index of users fell behind, and is built again when somebody asks");
             index = None;
         }
         if let Some(index) = &mut index {
-            Index::read_again(index, changed);
+            index.read_again(changed);
             asks.into_iter().for_each(|ask| ask(index));
         } else if !asks.is_empty() {
             let began_us = store.clock().monotonic_us();

@@ -3,7 +3,6 @@
 //! A session's id is a hash of its user and number and cannot be turned round, so the first search reads every user. What it leaves
 //! takes 12 bytes for each name, tells the few users who may have one, and goes with the index.
 
-use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
@@ -23,8 +22,10 @@ pub(crate) enum Held {
 /// What a name is found by: its fingerprint, then of its user the second of creation and the end of the id.
 type Entry = (u32, u32, u32);
 
-/// So many entries may wait to be sorted in.
-const MOST_NEW: usize = 16_384;
+/// So many entries, more or less, share a bucket, in which each is looked at.
+const BUCKET: usize = 1024;
+/// At least so many users are read at a time.
+const AT_ONCE: usize = 32_768;
 
 /// The second in which a user was created, and the end of the id.
 pub(super) fn hint(id: &UserId) -> (u32, u32) {
@@ -44,73 +45,93 @@ fn of_email(email: &str) -> u32 {
 
 /// The names of all users, and of some who are gone.
 pub(super) struct Names {
-    sorted: Vec<Entry>,
-    /// those that came since
-    new: BTreeSet<Entry>,
+    /// by their fingerprints
+    buckets: Box<[Vec<Entry>]>,
+    len: usize,
+    /// of the store: the first that is not read
+    page: usize,
 }
 
 impl Names {
-    /// Reads every user, page by page.
-    pub(super) fn build(store: &dyn Store) -> Self {
-        let known = store.users();
-        let mut sorted = Vec::with_capacity(known + known / 16 + 1024);
-        for page in 0..store.pages() {
-            let mut others = Vec::new();
-            store.see_users(page, &mut |id, record| match one_session(id, record) {
-                Some(session) => {
-                    let (second, end) = hint(id);
-                    sorted.push((of_id(&session.0), second, end));
+    /// Of about so many users, none of whom is read.
+    pub(super) fn of(users: usize) -> Self {
+        let buckets = users / BUCKET + 1;
+        let room = users / buckets * 9 / 8;
+        Self { buckets: (0..buckets).map(|_| Vec::with_capacity(room)).collect(), len: 0, page: 0 }
+    }
+
+    /// Reads some users, if not all are read. Answers whether all are.
+    pub(super) fn read_some(&mut self, store: &dyn Store) -> bool {
+        let (pages, mut users) = (store.pages(), Vec::with_capacity(AT_ONCE * 2));
+        while self.page < pages && users.len() < AT_ONCE {
+            // hashed when nothing is locked any more
+            store.see_users(self.page, &mut |id, record| users.push((*id, one_session(record))));
+            self.page += 1;
+        }
+        for (id, session) in users {
+            match session {
+                Some(number) => self.put(entry(of_id(&SessionId::derive(&id, number).0), &id), false),
+                None => {
+                    let user = store.load(&id);
+                    user.iter().for_each(|user| names_of(user, &mut |name| self.put(entry(name, &id), false)));
                 }
-                None => others.push(*id),
-            });
-            for user in others.iter().filter_map(|id| store.load(id)) {
-                names_of(&user, &mut |entry| sorted.push(entry));
             }
         }
-        sorted.sort_unstable();
-        Self { sorted, new: BTreeSet::new() }
+        self.page == pages
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.sorted.len() + self.new.len()
+        self.len
     }
 
     /// Adds what a user has by now.
     pub(super) fn add(&mut self, user: &UserState) {
-        names_of(user, &mut |entry| {
-            if self.sorted.binary_search(&entry).is_err() {
-                self.new.insert(entry);
-            }
-        });
-        if self.new.len() > MOST_NEW {
-            self.sorted.extend(std::mem::take(&mut self.new));
-            // two runs that are sorted, which this merges
-            self.sorted.sort();
+        names_of(user, &mut |name| self.put(entry(name, &user.id), true));
+    }
+
+    /// Puts an entry, if need be after a look at whether it is there. One that is there twice does no harm.
+    fn put(&mut self, entry: Entry, may_be_there: bool) {
+        let bucket = bucket(entry.0, self.buckets.len());
+        let Some(bucket) = self.buckets.get_mut(bucket) else { return };
+        if may_be_there && bucket.contains(&entry) {
+            return;
         }
+        if bucket.len() == bucket.capacity() {
+            // doubled, all of them together would take twice what they need
+            bucket.reserve_exact(bucket.len() / 8 + 8);
+        }
+        bucket.push(entry);
+        self.len += 1;
     }
 
     /// Where those stand who may have it: the second of creation and the end of the id.
-    pub(super) fn hints(&self, held: &Held) -> Vec<(u32, u32)> {
+    pub(super) fn hints(&self, held: &Held) -> impl Iterator<Item = (u32, u32)> {
         let wanted = match held {
             Held::Id(id) => of_id(id),
             Held::Email(email) => of_email(email),
         };
-        let from = self.sorted.partition_point(|(name, ..)| *name < wanted);
-        let sorted = self.sorted[from..].iter().take_while(|(name, ..)| *name == wanted);
-        let new = self.new.range((wanted, 0, 0)..=(wanted, u32::MAX, u32::MAX));
-        sorted.chain(new).map(|(_, second, end)| (*second, *end)).collect()
+        let bucket = self.buckets.get(bucket(wanted, self.buckets.len())).into_iter().flatten();
+        bucket.filter(move |(name, ..)| *name == wanted).map(|(_, second, end)| (*second, *end))
     }
 }
 
-/// The one session of most users, which the record tells.
-fn one_session(id: &UserId, record: &Record) -> Option<SessionId> {
-    record.flags.kind().map(|_| SessionId::derive(id, record.session_no.into()))
+/// The bucket of a fingerprint, of so many.
+fn bucket(name: u32, buckets: usize) -> usize {
+    ((u64::from(name) * buckets as u64) >> 32) as usize
 }
 
-fn names_of(user: &UserState, see: &mut dyn FnMut(Entry)) {
-    let (second, end) = hint(&user.id);
-    let mut see = |name: u32| see((name, second, end));
+fn entry(name: u32, id: &UserId) -> Entry {
+    let (second, end) = hint(id);
+    (name, second, end)
+}
+
+/// The number of the one session of most users, which the record tells.
+fn one_session(record: &Record) -> Option<u32> {
+    record.flags.kind().map(|_| record.session_no.into())
+}
+
+fn names_of(user: &UserState, see: &mut dyn FnMut(u32)) {
     user.sessions().iter().for_each(|session| see(of_id(&SessionId::derive(&user.id, session.number).0)));
     user.api_keys().iter().for_each(|key| see(of_id(&key.id.0)));
     user.identities().iter().filter_map(|identity| email(&identity.data)).for_each(|email| see(of_email(&email)));

@@ -2,11 +2,19 @@
 
 use smallvec::SmallVec;
 
-use crate::domain::{Document, Extension, Family, Flags, Record, UserId, ValueKey};
+use crate::domain::{Document, Extension, Family, Flags, Record, ServiceTime, UserId, ValueKey};
 use crate::store::Store;
 
 /// What is true of a user, one bit each. The providers of its identities have those from [`FIRST_PROVIDER`] on.
 pub(super) type Word = u16;
+
+/// What is known of a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) word: Word,
+    /// When it was seen last.
+    pub(super) seen: ServiceTime,
+}
 
 /// A real account.
 pub(super) const LASTING: Word = 1;
@@ -91,8 +99,8 @@ impl Providers {
         read.map_or(0, |()| word)
     }
 
-    /// A user's word, read from the store, and when a suspension will be over; none if the user is not there.
-    pub(super) fn word_of(&mut self, store: &dyn Store, id: &UserId) -> Option<(Word, Option<u64>)> {
+    /// What is known of a user, read from the store, and when a suspension will be over; none if the user is not there.
+    pub(super) fn known_of(&mut self, store: &dyn Store, id: &UserId) -> Option<(Known, Option<u64>)> {
         let record = store.record(id)?;
         let (mut word, over_ms) = of_record_at(store, id, &record, store.clock().wall_ms());
         if !record.is_anonymous() {
@@ -102,7 +110,7 @@ impl Providers {
         if has_documents && store.value(&ValueKey::document(id)).is_some_and(|bytes| has_document(&bytes)) {
             word |= DOCUMENT;
         }
-        Some((word, over_ms))
+        Some((Known { word, seen: record.last_seen }, over_ms))
     }
 }
 

@@ -44,6 +44,11 @@ async fn users_are_listed_page_by_page_with_filters_and_counts() {
                 let from = get(server, &ada, &format!("/users?{field}_from={created}")).await;
                 assert_eq!(ids(&from).len(), 5 - expected, "{field}");
             }
+            for (filter, expected) in [("", 5), ("disabled=true&", 1), ("anonymous=false&", 0)] {
+                let page = get(server, &ada, &format!("/users?{filter}limit=1&count=true")).await.json();
+                assert_eq!(page["count"], expected, "{filter}");
+            }
+            assert_eq!(first.json().get("count"), None);
             let counts = get(server, &ada, "/users/counts").await.json();
             let some = ["users", "anonymous", "accounts", "disabled"].map(|name| counts[name].as_u64().unwrap());
             assert_eq!(some, [5, 5, 0, 1]);
@@ -52,7 +57,7 @@ async fn users_are_listed_page_by_page_with_filters_and_counts() {
             assert_eq!((&one["disabled"], &one["anonymous"]), (&json!(true), &json!(true)));
             assert_eq!(one["sessions"].as_array().unwrap().len(), 1);
             get(server, &ada, "/users/636aba021728b6c1c03db7f9").await.assert_problem(404, "user-not-found");
-            for bad in ["order=best", "after=x", "limit=0", "limit=501", "never=true"] {
+            for bad in ["order=best", "after=x", "limit=0", "limit=501", "never=true", "count=1"] {
                 get(server, &ada, &format!("/users?{bad}")).await.assert_problem(400, "bad-query");
             }
             for bad in ["disabled=1", "created_from=yesterday"] {
@@ -171,7 +176,8 @@ async fn a_bulk_job_says_what_it_would_do_does_it_and_is_written_down() {
             let begun = audit(server, &ada, "&what=bulk.begin").await;
             assert_eq!(begun.len(), 3);
             assert!(begun.iter().all(|entry| entry["outcome"] == "done"), "{begun:?}");
-            assert_eq!(begun[0]["after"], json!({ "action": "delete", "filter": {}, "dry_run": false }));
+            let after = json!({ "action": "delete", "filter": {}, "dry_run": false, "number": 3 });
+            assert_eq!(begun[0]["after"], after);
         })
         .await;
 }

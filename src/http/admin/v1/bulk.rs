@@ -69,7 +69,8 @@ async fn begin(asked: Asked) -> Answer {
     }
     let filter = filter(of_users, asked.context.server.clock())?;
     let mut entry = asked.by()?.did("bulk.begin", None, Outcome::Done);
-    entry.after = Some(json!({ "action": action.name(), "filter": of_users, "dry_run": is_dry_run }));
+    let mut after = json!({ "action": action.name(), "filter": of_users, "dry_run": is_dry_run });
+    entry.after = Some(after.clone());
     let under_way = |BulkUnderWay(number)| {
         let detail = format!("bulk job {number} is under way, and there is one at a time");
         Problem::new(StatusCode::CONFLICT, "bulk-under-way", detail)
@@ -79,11 +80,14 @@ async fn begin(asked: Asked) -> Answer {
     }
     // written first: whatever is done to users has an entry before it
     let (audit, by) = (&asked.admins().audit, asked.by()?);
-    let begun = audit.begin(asked.handle(), entry).await?;
+    let mut begun = audit.begin(asked.handle(), entry).await?;
     let job = asked.handle().begin_bulk(action, filter, is_dry_run).map_err(under_way);
     let outcome = if job.is_ok() { Outcome::Done } else { Outcome::Refused };
     let answer = job.map(|job| {
-        let answer = json(StatusCode::ACCEPTED, &of(&job.look()));
+        let bulk = job.look();
+        after["number"] = bulk.number.into();
+        begun.tell(after);
+        let answer = json(StatusCode::ACCEPTED, &of(&bulk));
         actix_rt::spawn(note_end(asked.context.clone(), by, job));
         answer
     });

@@ -44,9 +44,10 @@ pub(super) fn shown(context: &Context, user: &UserState) -> Value {
     })
 }
 
-/// The filter's fields, `order` (`newest` or `oldest` first), `after` (`next` of the page before) and `limit`.
+/// The filter's fields, `order` (`newest` or `oldest` first), `after` (`next` of the page before) and `limit`; with `count=true` also
+/// how many users the filter takes.
 async fn list(asked: Asked) -> Answer {
-    let known: Vec<_> = FIELDS.into_iter().chain(["order", "after", "limit"]).collect();
+    let known: Vec<_> = FIELDS.into_iter().chain(["order", "after", "limit", "count"]).collect();
     let query = of_query(&asked.request, &known)?;
     let given = |name: &str| query.get(name).and_then(Value::as_str);
     let newest_first = match given("order") {
@@ -60,11 +61,21 @@ async fn list(asked: Asked) -> Answer {
         Some(Ok(limit @ 1..=LARGEST_PAGE)) => limit,
         Some(_) => return Err(bad("limit must be a number from 1 to 500")),
     };
+    let is_counted = match given("count") {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(bad("count must be true or false")),
+    };
     let filter = filter(&query, asked.context.server.clock())?;
+    let count = if is_counted { Some(asked.handle().count_users(filter.clone()).await?) } else { None };
     let page = asked.handle().users(UserQuery { filter, newest_first, after, limit }).await?;
     let users: Vec<_> = page.users.iter().map(|user| shown(&asked.context, user)).collect();
     let next = page.next.map(|next| next.to_string());
-    Ok(json(StatusCode::OK, &json!({ "users": users, "next": next, "looked_at": page.looked_at })))
+    let mut shown = json!({ "users": users, "next": next, "looked_at": page.looked_at });
+    if let Some(count) = count {
+        shown["count"] = count.into();
+    }
+    Ok(json(StatusCode::OK, &shown))
 }
 
 fn bad(detail: &str) -> Problem {
