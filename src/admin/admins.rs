@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use parking_lot::Mutex;
 use passerby_actors::domain::{Entropy, Family, Listing, Rewrite, ServiceTime, ValueKey};
 use passerby_actors::handle::{Error, Handle, OwnChange};
 use serde::de::DeserializeOwned;
@@ -56,6 +57,8 @@ pub struct Admins {
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) access: AccessTokens,
     pub(super) seal: Seal,
+    /// Held while blocks of networks are put in force.
+    pub(super) enforcing: Mutex<()>,
     /// SHA-256 of the token in the data folder.
     pub(super) local: Option<[u8; 32]>,
     /// What they did.
@@ -82,6 +85,7 @@ impl Admins {
             refusals: Throttle::new(REFUSALS, THROTTLE_ENTRIES, &*entropy),
             access: AccessTokens::new(&*entropy),
             seal: Seal::new(keys_dir),
+            enforcing: Mutex::default(),
             entropy,
             local,
             audit: Audit::new(rules),

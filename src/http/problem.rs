@@ -14,7 +14,7 @@ use super::context::{Context, NO_STORE, json, retry_after_s};
 use super::endpoint::ApiError;
 use super::fields::Refused;
 use crate::codes::Full;
-use crate::limits::budget::OverBudget;
+use crate::limits::budget::{OverBudget, Why};
 use crate::limits::places::NoPlace;
 use crate::limits::throttle::Throttled;
 use crate::provider::identity::IdentityError;
@@ -259,6 +259,9 @@ impl From<NoPlace> for Problem {
 
 impl From<OverBudget> for Problem {
     fn from(error: OverBudget) -> Self {
+        if error.why == Why::Blocked {
+            return Self::new(StatusCode::FORBIDDEN, "network-blocked", error.to_string());
+        }
         let retry_after_s = Some(u16::try_from(error.retry_after_s).unwrap_or(u16::MAX));
         Self { retry_after_s, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "over-budget", error.to_string()) }
     }

@@ -203,7 +203,7 @@ impl Passed {
             ("x-passerby-reason" = String, description = "`meter`."),
             ("x-passerby-meter-page" = Option<String>, description = "The meter's page (`meter.NAME.page`)."),
             ("x-passerby-meter-resets" = String, description = "When a new period begins (RFC 3339).")))),
-    extensions(("x-problems" = json!("body bad-query no-forwarded-uri no-such-meter:400 no-reader invalid-token wrong-token token-expired session-ended user-disabled cross-site idempotency-key-reused over-budget write"))))]
+    extensions(("x-problems" = json!("body bad-query no-forwarded-uri no-such-meter:400 no-reader invalid-token wrong-token token-expired session-ended user-disabled cross-site network-blocked idempotency-key-reused over-budget write"))))]
 pub(crate) async fn verify(request: HttpRequest, context: web::Data<Context>, payload: web::Payload) -> HttpResponse {
     let wish = async {
         if !matches!(request.method().as_str(), "GET" | "HEAD") {
@@ -307,6 +307,9 @@ async fn by_cookie(request: &HttpRequest, context: &Context, wish: &Wish) -> Res
         // as no login does where anonymous users are switched off
         Found::Lazy(_) | Found::Nobody if !wish.creates || !context.server.app().providers.anon_user_enabled => {
             Err(Problem::no_reader())
+        }
+        Found::Lazy(_) | Found::Nobody if let Err(blocked) = context.server.budgets.admit(client(request, context)) => {
+            Err(blocked.into())
         }
         Found::Lazy(cookie) if !Visitor::of(request).may_become_reader => {
             metered(context, wish, None, Passed::lazily(cookie.user).response(context, wish)).await

@@ -7,6 +7,8 @@
 //! that neither a flood from everywhere takes the memory nor one prefix of it the budget of all others. An address of this
 //! machine has no budget of its own: it is a proxy that does not say who is behind it, and its clients must not share one (S36).
 
+mod level;
+
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -14,15 +16,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use governor::clock::Clock as GovernorClock;
-use governor::middleware::{NoOpMiddleware, StateInformationMiddleware};
-use governor::state::keyed::DashMapStateStore;
+use governor::clock::Clock as _;
+use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{NotUntil, Quota, RateLimiter};
+use ipnet::IpNet;
 use parking_lot::Mutex;
 use passerby_actors::domain::{Clock, UserId};
 use passerby_actors::handle;
 
+use self::level::{Level, Monotonic};
+use super::blocks::Blocks;
 use super::network::{Network, WORTH};
 use super::proof_of_work::MOST_DOUBLINGS;
 use super::share::Share;
@@ -30,8 +34,6 @@ use crate::config::BudgetRules;
 
 /// Prefixes with a budget of their own, about 64 bytes each.
 const MOST_PREFIXES: usize = 1 << 18;
-/// Budgets that the rest share.
-const SHARED: u64 = 1 << 14;
 
 /// What a budget is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,11 +55,13 @@ pub enum Why {
     Busy,
     /// Too many of the users who were created and never came back are the network's.
     Share,
+    /// An admin has blocked the network, or one that it is part of.
+    Blocked,
 }
 
 /// Come back after this long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{}: come back in {retry_after_s} s", .why.text())]
+#[error("{}{}", .why.text(), .why.advice(*.retry_after_s))]
 pub struct OverBudget {
     /// Why.
     pub why: Why,
@@ -66,11 +70,16 @@ pub struct OverBudget {
 }
 
 impl Why {
+    fn advice(self, retry_after_s: u32) -> String {
+        if self == Self::Blocked { String::new() } else { format!(": come back in {retry_after_s} s") }
+    }
+
     fn text(self) -> &'static str {
         match self {
             Self::TooMany => "too many of these",
             Self::Share => "too many users of this network were created and never came back",
             Self::Busy => "too many passwords are waiting to be hashed",
+            Self::Blocked => "this network is blocked",
         }
     }
 }
@@ -78,51 +87,23 @@ impl Why {
 impl OverBudget {
     /// Passwords are waiting, of which there is room for about a second's work.
     pub const BUSY: Self = Self { why: Why::Busy, retry_after_s: 1 };
+    /// Until the block ends or is lifted, which is told to nobody.
+    pub const BLOCKED: Self = Self { why: Why::Blocked, retry_after_s: 3600 };
     /// Some come back, and the others are forgotten in time.
     pub const SHARE: Self = Self { why: Why::Share, retry_after_s: 3600 };
 }
 
-/// The clock that budgets fill up by.
-#[derive(Clone)]
-struct Monotonic(Arc<dyn Clock>);
-
-impl GovernorClock for Monotonic {
-    type Instant = Duration;
-
-    fn now(&self) -> Duration {
-        Duration::from_micros(self.0.monotonic_us())
-    }
-}
-
-/// Whose budget it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Key {
-    Of(Network),
-    Shared(u64),
-}
-
-impl Key {
-    /// Which of the shared budgets a network has.
-    fn shared(network: &Network) -> Self {
-        // FNV-1a: an attacker who knows which networks fall together gains what they could have with one
-        let hash = network
-            .as_bytes()
-            .iter()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
-        Self::Shared(hash % SHARED)
-    }
-}
-
-type ByPrefix = RateLimiter<Key, DashMapStateStore<Key>, Monotonic, StateInformationMiddleware>;
 type OfAll = RateLimiter<NotKeyed, InMemoryState, Monotonic, NoOpMiddleware<Duration>>;
 
-/// The budgets of all networks of one width.
-struct Level {
-    limiter: ByPrefix,
-    most: usize,
-    /// When those that are full again were last forgotten (microseconds).
-    swept_us: AtomicU64,
-    burst: u32,
+/// What a network has spent of one of its budgets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Of which: as it is called in the settings.
+    pub name: &'static str,
+    /// How many may be at once.
+    pub burst: u32,
+    /// How many of these are left.
+    pub left: u32,
 }
 
 struct Budget {
@@ -136,15 +117,8 @@ impl Budget {
     fn new(a_minute: u32, burst: u32, all_a_second: u32, clock: &Monotonic, most: usize) -> Self {
         let level = |worth: u32| {
             let times = |number: u32| at_least_one(number.saturating_mul(worth));
-            let quota = Quota::per_minute(times(a_minute)).allow_burst(times(burst));
-            let limiter: ByPrefix = RateLimiter::<_, _, _, NoOpMiddleware<Duration>>::new(
-                quota,
-                DashMapStateStore::default(),
-                clock.clone(),
-            )
-            .with_middleware();
             let most = if worth == 1 { most } else { most.div_ceil(2) };
-            Level { limiter, most, swept_us: AtomicU64::new(0), burst: times(burst).get() }
+            Level::new(times(a_minute), times(burst), clock, most)
         };
         let all_a_second = at_least_one(all_a_second);
         let all = Quota::per_second(all_a_second).allow_burst(at_least_one(all_a_second.get().saturating_mul(10)));
@@ -162,10 +136,9 @@ impl Budget {
         let mut most_taken = 0;
         for (place, network) in network.and_wider() {
             let level = &self.levels[place];
-            let left = level.limiter.check_key(&level.key(network, self.clock.now()));
-            let left = left.map_err(|not_until| self.refuse(&not_until))?.remaining_burst_capacity();
-            let taken = u64::from(level.burst.saturating_sub(1).saturating_sub(left));
-            most_taken = most_taken.max(taken * u64::from(parts) / u64::from(level.burst));
+            let left = level.spend(network).map_err(|not_until| self.refuse(&not_until))?;
+            let taken = u64::from(level.burst().saturating_sub(1).saturating_sub(left));
+            most_taken = most_taken.max(taken * u64::from(parts) / u64::from(level.burst()));
         }
         self.spend_of_all()?;
         Ok(u32::try_from(most_taken).unwrap_or(parts))
@@ -185,24 +158,7 @@ impl Budget {
 
     /// How many networks have a budget of their own now.
     fn held(&self) -> usize {
-        self.levels.iter().map(|level| level.limiter.len()).sum()
-    }
-}
-
-impl Level {
-    /// Whose budget a network has. Where there are too many, those with their whole budget again are forgotten, at most once a
-    /// second; if that does not help, budgets are shared.
-    fn key(&self, network: Network, now: Duration) -> Key {
-        if self.limiter.len() < self.most {
-            return Key::Of(network);
-        }
-        let now_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
-        let swept_us = self.swept_us.load(Ordering::Relaxed);
-        let due = now_us.saturating_sub(swept_us) >= 1_000_000;
-        if due && self.swept_us.compare_exchange(swept_us, now_us, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            self.limiter.retain_recent();
-        }
-        if self.limiter.len() < self.most { Key::Of(network) } else { Key::shared(&network) }
+        self.levels.iter().map(Level::held).sum()
     }
 }
 
@@ -220,6 +176,7 @@ pub struct Budgets {
     clock: Monotonic,
     /// Users who were created and never came back, and bytes of documents, by the network that created or wrote them.
     shares: Option<(Share, Share)>,
+    blocks: Blocks,
     /// How often a password had to wait for a proof of work.
     busy: AtomicU64,
     /// Readers of lazy cookies who are being created: one request of each has paid.
@@ -261,6 +218,7 @@ impl Budgets {
             work,
             clock,
             shares: None,
+            blocks: Blocks::default(),
             busy: AtomicU64::new(0),
             creating: Mutex::default(),
         }
@@ -271,6 +229,9 @@ impl Budgets {
     /// # Errors
     /// [`OverBudget`] says when there is one again.
     pub fn spend(&self, what: Spend, client: IpAddr) -> Result<(), OverBudget> {
+        if what != Spend::BadToken {
+            self.admit(client)?;
+        }
         if !self.on {
             return Ok(());
         }
@@ -288,6 +249,64 @@ impl Budgets {
             self.add_users(network, 1);
         }
         Ok(())
+    }
+
+    /// Lets strangers in who come from a network that is not blocked, whether or not budgets are in force.
+    ///
+    /// # Errors
+    /// It is blocked.
+    pub fn admit(&self, client: IpAddr) -> Result<(), OverBudget> {
+        let is_blocked = self.blocks.refuse(client, || self.clock.0.wall_ms());
+        if is_blocked { Err(OverBudget::BLOCKED) } else { Ok(()) }
+    }
+
+    /// The networks that are blocked.
+    pub fn blocks(&self) -> &Blocks {
+        &self.blocks
+    }
+
+    fn all(&self) -> [(&'static str, &Budget); 4] {
+        let Self { create, link, bad_tokens, work, .. } = self;
+        [("create", create), ("link", link), ("bad_tokens", bad_tokens), ("work", work)]
+    }
+
+    /// What a network has spent of each budget.
+    pub fn standing(&self, network: Network) -> [Standing; 4] {
+        self.all().map(|(name, budget)| {
+            let level = &budget.levels[network.place()];
+            Standing { name, burst: level.burst(), left: level.left(network) }
+        })
+    }
+
+    /// The networks that have spent the largest part of one of their budgets, the largest first.
+    pub fn spenders(&self, most: usize) -> Vec<Network> {
+        let mut found: Vec<(Network, u32)> = Vec::new();
+        let keep_largest = |found: &mut Vec<(Network, u32)>| {
+            found.sort_by_key(|(_, spent)| std::cmp::Reverse(*spent));
+            let mut known = HashSet::new();
+            found.retain(|(network, _)| known.insert(*network));
+            found.truncate(most);
+        };
+        for level in self.all().iter().flat_map(|(_, budget)| &budget.levels) {
+            level.spenders(|network, spent| {
+                found.push((network, spent));
+                // so many wait, and not all
+                if found.len() >= most.saturating_mul(8).max(4096) {
+                    keep_largest(&mut found);
+                }
+            });
+        }
+        keep_largest(&mut found);
+        found.into_iter().map(|(network, _)| network).collect()
+    }
+
+    /// Gives whole budgets back: to this network, to those in it, and to the wider ones that it is part of.
+    pub fn give_back(&self, net: &IpNet) {
+        let is_meant = |network: Network| {
+            let other = network.prefix();
+            net.contains(&other) || other.contains(net)
+        };
+        self.all().iter().flat_map(|(_, budget)| &budget.levels).for_each(|level| level.give_back(is_meant));
     }
 
     /// Bounds the share of each network in users who never came back and in bytes of documents.
@@ -396,6 +415,7 @@ impl Budgets {
     /// # Errors
     /// [`OverBudget`]: the hard limit.
     pub fn challenge(&self, client: IpAddr) -> Result<u32, OverBudget> {
+        self.admit(client)?;
         if !self.on {
             return Ok(0);
         }

@@ -1,5 +1,6 @@
 //! What strangers may do, how much of it a network may have, and how guessing is slowed down.
 
+pub mod blocks;
 pub mod budget;
 pub mod data_work;
 pub mod fair_queue;

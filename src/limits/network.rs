@@ -1,7 +1,9 @@
 //! What counts as one network: an IPv4 address, or the /64 of an IPv6 one, in which everyone has as many
 //! addresses as they like (S35). And what such a network is part of: the owner of one /64 may have a whole /48.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
 
 /// An IPv4 address or an IPv6 /64; or a wider one that it is part of, an IPv4 /24, an IPv6 /56 or /48.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,6 +64,34 @@ impl Network {
         self.and_wider().last().map_or(self, |(_, block)| block)
     }
 
+    /// Its place in [`WORTH`].
+    pub fn place(self) -> usize {
+        match self.0[0] {
+            V6_56 => 1,
+            V4_24 | V6_48 => 2,
+            _ => 0,
+        }
+    }
+
+    /// The addresses that it has.
+    pub fn prefix(self) -> IpNet {
+        let [kind, bytes @ ..] = self.0;
+        let length = match kind {
+            V4 => 32,
+            V4_24 => 24,
+            V6_56 => 56,
+            V6_48 => 48,
+            _ => 64,
+        };
+        let address = if matches!(kind, V4 | V4_24) {
+            let [a, b, c, d, ..] = bytes;
+            IpAddr::from(Ipv4Addr::new(a, b, c, d))
+        } else {
+            IpAddr::from(Ipv6Addr::from(u128::from(u64::from_be_bytes(bytes)) << 64))
+        };
+        IpNet::new(address, length).unwrap_or_else(|_| address.into())
+    }
+
     /// Kind and address or prefix.
     pub fn as_bytes(&self) -> &[u8; 9] {
         &self.0
@@ -96,6 +126,14 @@ mod tests {
         assert_eq!(middle("192.0.2.1"), None);
         assert_eq!(middle("2001:db8:1:200::"), middle("2001:db8:1:2ff::"));
         assert_ne!(middle("2001:db8:1:200::"), middle("2001:db8:1:300::"));
+        for (address, prefixes) in [
+            ("192.0.2.7", &["192.0.2.7/32", "192.0.2.0/24"][..]),
+            ("2001:db8:1:203:4::5", &["2001:db8:1:203::/64", "2001:db8:1:200::/56", "2001:db8:1::/48"]),
+        ] {
+            let wider: Vec<_> = of(address).unwrap().and_wider().collect();
+            assert_eq!(wider.iter().map(|(_, network)| network.prefix().to_string()).collect::<Vec<_>>(), prefixes);
+            assert!(wider.iter().all(|(place, network)| network.place() == *place));
+        }
         for nameless in ["0.0.0.0", "::", "127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "::ffff:0.0.0.0"] {
             assert_eq!(of(nameless), None, "{nameless}");
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::RwLock;
 use passerby_actors::actor::{Core, JanitorHandle, Limits, LinkerHandle};
+use passerby_actors::domain::Family;
 use passerby_actors::handle::Handle;
 use passerby_actors::histogram::Histogram;
 use tokio::sync::{Semaphore, watch};
@@ -153,6 +154,7 @@ impl Application {
         };
         let budgets = Budgets::new(&settings.budget, settings.limits, Arc::clone(&ports.clock))
             .sharing(share(max_users), share(core.policy().documents_bytes));
+        admins.enforce_blocks(&handle, budgets.blocks());
         let data_work = DataWork::new(&settings.data, settings.limits, Arc::clone(&ports.clock));
         let challenges = Challenges::new(&*entropy);
         let of_network = |most: u64| settings.limits.then_some(most);
@@ -266,27 +268,35 @@ impl Application {
     }
 }
 
-/// Looks at the figures of the last minutes and days, and stores them now and then.
+/// Looks at the figures of the last minutes and days, and stores them now and then; and whether the networks that are blocked are those
+/// that are stored.
 async fn keep_stats(server: Weak<Server>) {
     for look in 1_u32.. {
         tokio::time::sleep(LOOK).await;
         let Some(server) = server.upgrade().filter(|server| !*server.stopping.borrow()) else { break };
         server.look_at_figures();
-        if look % LOOKS_OF_SAVE == 0 {
-            let handle = Handle::new(Arc::clone(&server.core), Arc::clone(&server.linker));
-            if let Err(error) = server.stats.save(&handle).await {
-                tracing::debug!(%error, "the statistics are not stored yet");
-            }
+        let handle = Handle::new(Arc::clone(&server.core), Arc::clone(&server.linker));
+        // one that was stored although its outcome was not known in time
+        if handle.own_count(Family::NETWORK) != server.budgets.blocks().count() {
+            server.admins.enforce_blocks(&handle, server.budgets.blocks());
+        }
+        if look % LOOKS_OF_SAVE == 0
+            && let Err(error) = server.stats.save(&handle).await
+        {
+            tracing::debug!(%error, "the statistics are not stored yet");
         }
     }
 }
 
-/// Keeps the audit log to its retention, from the start on and every hour, while the server is there.
+/// Keeps the audit log to its retention, and drops blocks that have ended, from the start on and every hour, while the server is there.
 async fn drop_old_entries(server: Weak<Server>) {
     while let Some(server) = server.upgrade().filter(|server| !*server.stopping.borrow()) {
         let handle = Handle::new(Arc::clone(&server.core), Arc::clone(&server.linker));
         if let Err(error) = server.admins.audit.drop_old(&handle).await {
             tracing::warn!(%error, "old entries of the audit log are not dropped yet");
+        }
+        if let Err(error) = server.admins.drop_ended_blocks(&handle).await {
+            tracing::warn!(%error, "blocks of networks that have ended are not dropped yet");
         }
         drop((handle, server));
         tokio::time::sleep(HOUR).await;

@@ -39,10 +39,12 @@ impl Family {
     pub const AUDIT_REFUSED: Self = Self(12);
     /// Days since 1970, u32 → what happened on that day.
     pub const STATS: Self = Self(14);
+    /// A network, as text → its block.
+    pub const NETWORK: Self = Self(15);
 
     /// The families of the server's own values, which belong to no user and are kept in the order of their keys. What their
     /// bytes mean is known above the core.
-    pub const OWN: [Self; 7] = [
+    pub const OWN: [Self; 8] = [
         Self::ADMIN,
         Self::ADMIN_KEY,
         Self::ADMIN_SESSION,
@@ -50,12 +52,13 @@ impl Family {
         Self::DEPLOYMENT,
         Self::AUDIT_REFUSED,
         Self::STATS,
+        Self::NETWORK,
     ];
 
     /// Every family with its name in metrics. Users, and names at eight users each, are bounded by `max_users`; a user has
     /// one extension record (of bounded sections), one value of meters and one document at most; documents are bounded in
     /// bytes together; for ids that ended see `Core::bounds`; the server's own are bounded by what writes them.
-    pub const NAMES: [(Self, &'static str); 13] = [
+    pub const NAMES: [(Self, &'static str); 14] = [
         (Self::USER, "users"),
         (Self::EXTENSION, "extensions"),
         (Self::CREDENTIAL, "credentials"),
@@ -69,10 +72,11 @@ impl Family {
         (Self::DEPLOYMENT, "deployments"),
         (Self::AUDIT_REFUSED, "audit-refusals"),
         (Self::STATS, "days"),
+        (Self::NETWORK, "network-blocks"),
     ];
 
     /// Numbers below this are known.
-    pub(crate) const COUNT: usize = 15;
+    pub(crate) const COUNT: usize = 16;
 
     /// Whether its values are the server's own.
     pub fn is_own(self) -> bool {

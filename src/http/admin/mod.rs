@@ -227,6 +227,11 @@ fn register(registry: &mut Registry, server: &Server) {
             server.connections.refused(),
         ),
         (
+            "network_blocked",
+            "Newcomers and logins refused because an admin has blocked their network",
+            server.budgets.blocks().refused(),
+        ),
+        (
             "admin_tokens_refused",
             "Tokens, keys and cookies shown to the admin API that were not good",
             server.admins.tokens_refused(),

@@ -13,7 +13,7 @@ use crate::http::context::{json, origin};
 use crate::http::endpoint::ApiError;
 use crate::http::problem::KEY_SESSION;
 use crate::http::{Context, NO_STORE, bearer, came_back, retry_after_s};
-use crate::limits::budget::OverBudget;
+use crate::limits::budget::{OverBudget, Why};
 use crate::limits::throttle::Throttled;
 
 /// Carries the same id as an error's `link`.
@@ -131,6 +131,9 @@ impl From<Throttled> for ClientError {
 
 impl From<OverBudget> for ClientError {
     fn from(error: OverBudget) -> Self {
+        if error.why == Why::Blocked {
+            return Self::new(StatusCode::FORBIDDEN, "NetworkBlocked", error.to_string());
+        }
         Self::throttled(error.to_string(), error.retry_after_s)
     }
 }

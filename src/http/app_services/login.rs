@@ -48,7 +48,7 @@ pub(crate) struct LoginBody {
         ("link" = Option<bool>, Query, description = "`true`: link the identity to the user of the access token.")),
     request_body(content = Option<AppServicesLoginRequest>, description = "The provider's credentials and `options.device`. All of it is optional for `anon-user`; fields that are not known are ignored."),
     responses((status = 200, body = LoginBody, description = "The tokens of the session. After a link `refresh_token` may be left out: the old one stays valid.")),
-    extensions(("x-problems" = json!("LoginNeeded BadRequest AppNotFound AuthProviderNotFound AuthError KeySession CredentialRefused IdentityInUse InvalidPassword UserDisabled InvalidParameter body InvalidSession Unauthorized TooManyRequests ServiceUnavailable"))))]
+    extensions(("x-problems" = json!("LoginNeeded BadRequest AppNotFound AuthProviderNotFound AuthError KeySession CredentialRefused IdentityInUse InvalidPassword UserDisabled InvalidParameter body InvalidSession Unauthorized NetworkBlocked TooManyRequests ServiceUnavailable"))))]
 pub(crate) async fn login(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
     let (request, context) = (&request, &**context);
     let object = body::read_object(request, context, payload).await?;

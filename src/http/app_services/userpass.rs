@@ -106,7 +106,7 @@ fn tells(context: &Context) -> local_userpass::Answer {
     params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder say otherwise.", example = "passerby")),
     request_body(content = AppServicesCredentials, description = "The name and its password."),
     responses((status = 201, description = "The name is registered.")),
-    extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable AccountNameInUse"))))]
+    extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported NetworkBlocked TooManyRequests ServiceUnavailable AccountNameInUse"))))]
 pub(crate) async fn register_user(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
     let (body, userpass) = asked(&request, &context, payload, Costs::Hashing).await?;
     let credential = (text(&body, "email")?, password(&body)?);
@@ -123,7 +123,7 @@ pub(crate) async fn register_user(request: HttpRequest, context: Data<Context>, 
     params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder say otherwise.", example = "passerby")),
     request_body(content = AppServicesMailToken, description = "What the link in the e-mail holds."),
     responses((status = 204, description = "The address is confirmed.")),
-    extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserpassTokenInvalid"))))]
+    extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported NetworkBlocked TooManyRequests ServiceUnavailable UserpassTokenInvalid"))))]
 pub(crate) async fn confirm(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
     let (body, userpass) = asked(&request, &context, payload, Costs::Mail).await?;
     userpass.confirm(text(&body, "tokenId")?, text(&body, "token")?, client(&request, &context)).await?;
@@ -135,7 +135,7 @@ pub(crate) async fn confirm(request: HttpRequest, context: Data<Context>, payloa
     params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder say otherwise.", example = "passerby")),
     request_body(content = AppServicesAddress, description = "The address."),
     responses((status = 204, description = "The e-mail is being sent.")),
-    extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserNotFound UserAlreadyConfirmed"))))]
+    extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported NetworkBlocked TooManyRequests ServiceUnavailable UserNotFound UserAlreadyConfirmed"))))]
 pub(crate) async fn send_confirmation(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
     let (body, userpass) = asked(&request, &context, payload, Costs::Mail).await?;
     resend_confirmation(&request, &context, &userpass, text(&body, "email")?).await
@@ -170,7 +170,7 @@ fn address(email: &str) -> String {
     params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder say otherwise.", example = "passerby")),
     request_body(content = AppServicesAddress, description = "The address."),
     responses((status = 204, description = "The e-mail is being sent.")),
-    extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserNotFound UserAlreadyConfirmed"))))]
+    extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported NetworkBlocked TooManyRequests ServiceUnavailable UserNotFound UserAlreadyConfirmed"))))]
 pub(crate) async fn call_confirmation(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
     let (body, userpass) = asked(&request, &context, payload, Costs::Mail).await?;
     let email = text(&body, "email")?;
@@ -188,7 +188,7 @@ pub(crate) async fn call_confirmation(request: HttpRequest, context: Data<Contex
     params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder say otherwise.", example = "passerby")),
     request_body(content = AppServicesReset, description = "What the link in the e-mail holds, and the new password."),
     responses((status = 204, description = "The password is set.")),
-    extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserpassTokenInvalid"))))]
+    extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported NetworkBlocked TooManyRequests ServiceUnavailable UserpassTokenInvalid"))))]
 pub(crate) async fn reset(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
     let (body, userpass) = asked(&request, &context, payload, Costs::Hashing).await?;
     let (id, token) = (text(&body, "tokenId")?, text(&body, "token")?);
@@ -201,7 +201,7 @@ pub(crate) async fn reset(request: HttpRequest, context: Data<Context>, payload:
     params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder say otherwise.", example = "passerby")),
     request_body(content = AppServicesAddress, description = "The address."),
     responses((status = 204, description = "The e-mail is being sent.")),
-    extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserNotFound"))))]
+    extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported NetworkBlocked TooManyRequests ServiceUnavailable UserNotFound"))))]
 pub(crate) async fn send_reset(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
     let (body, userpass) = asked(&request, &context, payload, Costs::Mail).await?;
     match userpass.ask_for_reset(text(&body, "email")?, client(&request, &context), tells(&context)).await {
@@ -216,7 +216,7 @@ pub(crate) async fn send_reset(request: HttpRequest, context: Data<Context>, pay
 #[utoipa::path(post, path = "/api/client/v2.0/app/{app}/auth/providers/local-userpass/reset/call", tag = "App Services", operation_id = "appServicesCallReset",
     params(("app" = String, Path, description = "The app id, `passerby` unless the settings or the app folder say otherwise.", example = "passerby")),
     request_body(content = AppServicesResetCall, description = "The name."),
-    extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported TooManyRequests ServiceUnavailable UserNotFound"))))]
+    extensions(("x-problems" = json!("BadRequest body AppNotFound Unsupported NetworkBlocked TooManyRequests ServiceUnavailable UserNotFound"))))]
 pub(crate) async fn call_reset(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
     let (body, _) = asked(&request, &context, payload, Costs::Mail).await?;
     let email = address(text(&body, "email")?);

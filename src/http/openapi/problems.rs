@@ -38,7 +38,7 @@ pub(super) const GROUPS: &[(&str, &str)] = &[
     ("write", "too-many-changes not-writable outcome-unknown overloaded busy quarantined stopping"),
     (
         "credential",
-        "bad-field unknown-provider bad-credential invalid-credential provider-disabled work-needed challenge-expired too-many-attempts provider-unavailable overloaded",
+        "network-blocked bad-field unknown-provider bad-credential invalid-credential provider-disabled work-needed challenge-expired too-many-attempts provider-unavailable overloaded",
     ),
     ("appsession", "AuthError Unauthorized InvalidSession TooManyRequests ServiceUnavailable"),
     ("apprefresh", "AuthError Unauthorized InvalidSession TooManyRequests ServiceUnavailable"),
@@ -89,6 +89,8 @@ pub(super) const PROBLEMS: &[Kind] = &[
     kind(403, "fresh-login-needed").means("The session is too old for this: log in again."),
     kind(403, "insufficient-scope")
         .means("An API key began the session: it may use the account's data and nothing else. Log in in another way."),
+    kind(403, "network-blocked")
+        .means("The operator has blocked this network for newcomers and logins; whoever has a session goes on."),
     kind(403, "no-public-url").means("This server has no `public_url` to which an issuer could send browsers back."),
     kind(403, "provider-disabled").means("The provider is switched off."),
     kind(403, "user-disabled").means("The user was disabled by the operator."),
@@ -167,6 +169,7 @@ pub(super) const CLIENT_ERRORS: &[Kind] = &[
     kind(401, "UserDisabled").means("The user was disabled by the operator."),
     kind(403, "KeySession").code(Some("AuthError")).means("An API key began the session, which may not do this."),
     kind(403, "LoginNeeded").code(Some("AuthError")).means("The session is too old for this: log in again."),
+    kind(403, "NetworkBlocked").means("The operator has blocked this network for newcomers and logins."),
     kind(404, "APIKeyNotFound").means("The user does not have this API key."),
     kind(404, "AppNotFound").code(None).means("A different app is served here."),
     kind(404, "AuthProviderNotFound").means("No provider has this name."),

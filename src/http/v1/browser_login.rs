@@ -114,7 +114,7 @@ fn go_to(status: StatusCode, url: &str) -> Result<HttpResponse, Problem> {
         ("code_challenge" = String, Query, description = "The SHA-256 of the page's secret in base64url. The secret is 43 to 128 characters of `A-Z a-z 0-9 - . _ ~`.", example = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
         ("redirect_uri" = Option<String>, Query, description = "Where the browser comes back to: one of the provider's list, byte for byte. May be left out if there is only one.", example = "https://news.example/back")),
     responses((status = 302, description = "To the issuer.", headers(("location" = String, description = "The issuer's page."), ("set-cookie" = String, description = "Binds this login to the browser.")))),
-    extensions(("x-problems" = json!("unknown-provider provider-disabled over-budget bad-query bad-code-challenge bad-redirect-uri no-public-url provider-unavailable overloaded internal"))))]
+    extensions(("x-problems" = json!("unknown-provider provider-disabled network-blocked over-budget bad-query bad-code-challenge bad-redirect-uri no-public-url provider-unavailable overloaded internal"))))]
 pub(crate) async fn begin(request: HttpRequest, context: Data<Context>) -> Answer {
     let server = &context.server;
     let name = request.match_info().get("provider").unwrap_or_default();

@@ -23,7 +23,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 /// `solution`, with `counter` and `derivedKey`. The more of them a network asks for, the harder they are.
 #[utoipa::path(get, path = "/v1/challenge", tag = "Sessions", operation_id = "getChallenge",
     responses((status = 200, body = WorkChallenge, description = "The challenge.")),
-    extensions(("x-problems" = json!("over-budget internal"))))]
+    extensions(("x-problems" = json!("network-blocked over-budget internal"))))]
 pub(crate) async fn challenge(request: HttpRequest, context: Data<Context>) -> Answer {
     let server = &context.server;
     let client = client(&request, &context);
@@ -74,8 +74,8 @@ pub(super) fn prove_work(
     body: &Map<String, Value>,
 ) -> Result<(), Problem> {
     let server = &context.server;
-    if over.why == Why::Share {
-        // no work creates room
+    if matches!(over.why, Why::Share | Why::Blocked) {
+        // no work creates room, or lifts a block
         return Err(over.into());
     }
     let Some(proof) = body.get("altcha") else { return Err(work_needed(over, None)) };

@@ -87,7 +87,7 @@ fn accepted() -> HttpResponse {
 #[utoipa::path(post, path = "/v1/registrations", tag = "Passwords", operation_id = "register",
     request_body(content = Registration, description = "The address and its password."),
     responses((status = 202, description = "Anything else follows by e-mail.")),
-    extensions(("x-problems" = json!("object bad-field provider-disabled work-needed challenge-expired over-budget too-many-attempts overloaded write bad-name bad-password"))))]
+    extensions(("x-problems" = json!("object bad-field provider-disabled network-blocked work-needed challenge-expired over-budget too-many-attempts overloaded write bad-name bad-password"))))]
 pub(crate) async fn register(request: HttpRequest, context: Data<Context>, payload: Payload) -> Answer {
     let (body, userpass) = asked(&request, &context, payload, &["email", "password"]).await?;
     let credential = (text(&body, "email")?, password(&body, "password")?);

@@ -55,6 +55,51 @@ fn a_prefix_has_a_burst_and_then_its_rate() {
     assert_eq!(budgets.refused(), [9, 0, 0, 0]);
 }
 
+/// What an operator sees of a budget takes nothing from it, and what is given back is whole.
+#[test]
+fn what_is_left_is_shown_and_given_back() {
+    let (budgets, clock) = budgets(&rules(), 1000);
+    let network = Network::of(v4(1)).unwrap();
+    let left = || budgets.standing(network).map(|standing| (standing.burst, standing.left));
+    let untouched = [(3, 3), (1, 1), (1, 1), (14, 14)];
+    assert_eq!(left(), untouched);
+    assert_eq!((budgets.held(), budgets.spenders(9)), (0, vec![]), "to look is no use");
+    assert_eq!(budgets.spend(Spend::Create, v4(1)), Ok(()));
+    assert_eq!(budgets.spend(Spend::Create, v4(1)), Ok(()));
+    assert_eq!((left()[0], left()[0]), ((3, 1), (3, 1)));
+    assert_eq!(budgets.spend(Spend::Link, v4(0x300)), Ok(()));
+    let spenders = budgets.spenders(3);
+    assert_eq!(spenders[0], Network::of(v4(0x300)).unwrap(), "all of it is the most");
+    assert_eq!((spenders[1], spenders.len(), budgets.spenders(1).len()), (network, 3, 1));
+    clock.advance_s(10);
+    assert_eq!(left()[0], (3, 2), "one is there again");
+    assert_eq!(budgets.spend(Spend::Create, v4(1)), Ok(()));
+    assert_eq!(budgets.spend(Spend::Create, v4(1)), Ok(()));
+    assert_eq!((left()[0], budgets.spend(Spend::Create, v4(1)).is_err()), ((3, 0), true));
+    assert_eq!(budgets.spend(Spend::Link, v4(0x300)), Ok(()));
+    budgets.give_back(&network.prefix());
+    assert_eq!(left(), untouched);
+    assert_eq!(budgets.standing(network.block())[0].left, 48, "of the wider one, too");
+    assert_eq!(budgets.standing(Network::of(v4(0x300)).unwrap())[1].left, 0, "and of no other");
+    assert_eq!(budgets.spend(Spend::Create, v4(1)), Ok(()));
+}
+
+/// A network that is blocked gets neither users nor challenges, also where no budgets are in force.
+#[test]
+fn a_network_that_is_blocked_gets_nothing_of_what_strangers_may_do() {
+    let clock = ManualClock::new();
+    let budgets = Budgets::new(&rules(), false, clock.clone());
+    budgets.blocks().put([(Network::of(v4(1)).unwrap().prefix(), Some(clock.wall_ms() + 10_000))]);
+    for what in [Spend::Create, Spend::Link] {
+        assert_eq!(budgets.spend(what, v4(1)), Err(OverBudget::BLOCKED));
+        assert_eq!(budgets.spend(what, v4(2)), Ok(()));
+    }
+    assert_eq!(budgets.challenge(v4(1)), Err(OverBudget::BLOCKED));
+    assert_eq!(budgets.spend(Spend::BadToken, v4(1)), Ok(()), "known users have tokens that are too old");
+    clock.advance_s(10);
+    assert_eq!(budgets.spend(Spend::Create, v4(1)), Ok(()), "its time is over");
+}
+
 /// S35: the work rises with use, to a hard limit, and falls again with time.
 #[test]
 fn challenges_get_harder_the_more_a_network_asks_for() {
@@ -111,13 +156,13 @@ fn memory_is_bounded_however_many_prefixes_come_and_known_ones_keep_their_budget
     let known = v4(0);
     assert!(budgets.spend(Spend::Create, known).is_ok());
     let passed = (1..1_000_000).filter(|n| budgets.spend(Spend::Create, v4(*n)).is_ok()).count();
-    let held = budgets.create.levels[0].limiter.len();
-    assert!(held <= 1000 + SHARED as usize, "{held}");
-    assert!(budgets.held() <= 2000 + 3 * SHARED as usize, "{}", budgets.held());
+    let held = budgets.create.levels[0].held();
+    assert!(held <= 1000 + level::SHARED as usize, "{held}");
+    assert!(budgets.held() <= 2000 + 3 * level::SHARED as usize, "{}", budgets.held());
     assert!(passed <= 3 * held, "{passed}: the crowd shares what few would have");
     clock.advance_s(3600);
     assert!(budgets.spend(Spend::Create, known).is_ok());
-    assert!(budgets.create.levels[0].limiter.len() <= 1000, "those who came once are forgotten");
+    assert!(budgets.create.levels[0].held() <= 1000, "those who came once are forgotten");
 }
 
 /// A page and its thirty pictures are one reader.

@@ -5,6 +5,7 @@ mod by_hand;
 mod configuration;
 mod events;
 mod lists;
+mod networks;
 mod one_user;
 mod overview;
 mod own_account;

@@ -282,7 +282,7 @@ impl JournalLog {
                 stats.snapshot_bytes.store(snapshot_bytes, Ordering::Relaxed);
                 stats.generation.store(self.highest_generation, Ordering::Relaxed);
                 stats.generation_completed_ms.store(self.shared.clock.wall_ms(), Ordering::Relaxed);
-                stats.generations.fetch_add(1, Ordering::Relaxed);
+                stats.generations.fetch_add(1, Ordering::Release);
                 if let Some(journal) = self.journal_in_waiting.take() {
                     self.go_over_to(journal);
                     self.shared.failing.store(false, Ordering::Release);

@@ -6,6 +6,7 @@ mod bulk;
 mod configuration;
 mod events;
 mod keys;
+mod networks;
 mod new_users;
 mod one_user;
 mod overview;
@@ -40,6 +41,7 @@ pub(super) fn rows() -> Vec<Row> {
         configuration::rows(),
         store::rows(),
         signing_keys::rows(),
+        networks::rows(),
     ];
     groups.into_iter().flatten().collect()
 }

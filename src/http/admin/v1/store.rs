@@ -33,6 +33,8 @@ async fn store(asked: Asked) -> Answer {
     let bounds: Vec<_> = server.core.bounds().iter().map(|bound| {
         json!({ "name": bound.name, "used": bound.used, "limit": bound.most, "percent": bound.percent(), "when_full": bound.then })
     }).collect();
+    // what belongs to it is there before it is counted
+    let completed = stats.generations.load(Ordering::Acquire);
     let completed_ms = number(&stats.generation_completed_ms);
     let body = json!({
         "health": health,
@@ -61,7 +63,7 @@ async fn store(asked: Asked) -> Answer {
         "generations": {
             "current": number(&stats.generation),
             "snapshot_bytes": number(&stats.snapshot_bytes),
-            "completed": number(&stats.generations),
+            "completed": completed,
             "failed": number(&stats.generation_failures),
             "last_completed": (completed_ms > 0).then(|| time(completed_ms)),
         },
