@@ -66,6 +66,9 @@ pub enum Fault {
     /// There is no such key.
     #[error("there is no key with this id")]
     NoKey,
+    /// There is no such session, or it is of another.
+    #[error("there is no session with this id")]
+    NoSession,
     /// Nobody could look after the admins any more.
     #[error("the last owner who is enabled stays an owner")]
     LastOwner,

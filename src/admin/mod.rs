@@ -10,6 +10,7 @@ mod networks;
 mod own_account;
 mod record;
 mod secret;
+mod session_list;
 mod sessions;
 mod totp;
 
@@ -21,5 +22,6 @@ pub use self::keys::NewKey;
 pub use self::networks::NetworkBlock;
 pub use self::record::{Account, AdminKey, AdminSession, Entry, Moment, Outcome, Role, Totp, Who};
 pub use self::secret::{ACCESS_S, SecretText};
+pub use self::session_list::Listed;
 pub use self::sessions::{IDLE_S, LONGEST_S};
 pub use self::totp::TotpSecret;

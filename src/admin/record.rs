@@ -140,6 +140,9 @@ pub struct AdminSession {
     pub began: Moment,
     /// When it was last used, as far as it is written down.
     pub used: Moment,
+    /// From which address it began; none of one that began before that was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 /// A time on both clocks. That of service does not count most of a time in which the server was stopped, and the wall clock can be set back.
@@ -280,10 +283,16 @@ mod tests {
             epoch: 0,
             began: Moment { service: 3, wall_ms: 5 },
             used: Moment { service: 4, wall_ms: 6 },
+            address: None,
         };
         is_kept(
             &session,
             r#"{"of":{"key":"abcdefgh"},"epoch":0,"began":{"service":3,"wall_ms":5},"used":{"service":4,"wall_ms":6}}"#,
+        );
+        let session = AdminSession { of: Who::Admin("ada".to_owned()), address: Some("::1".to_owned()), ..session };
+        is_kept(
+            &session,
+            r#"{"of":{"admin":"ada"},"epoch":0,"began":{"service":3,"wall_ms":5},"used":{"service":4,"wall_ms":6},"address":"::1"}"#,
         );
         let entry = Entry {
             who: "ada".to_owned(),

@@ -32,7 +32,7 @@ fn key_of(hash: &[u8; 32]) -> ValueKey {
     ValueKey::own(Family::ADMIN_SESSION, *hash)
 }
 
-fn is_live(session: &AdminSession, now: Moment) -> bool {
+pub(super) fn is_live(session: &AdminSession, now: Moment) -> bool {
     session.began.is_within(LONGEST_S, now) && session.used.is_within(IDLE_S, now)
 }
 
@@ -229,7 +229,8 @@ impl Admins {
     ) -> Result<(SecretText, Asker), Fault> {
         let secret = SecretText::new(SESSION, &*self.entropy);
         let (hash, began) = (secret.hash(), moment(handle));
-        let session = AdminSession { of: who.clone(), epoch, began, used: began };
+        let address = Some(from.address.to_string());
+        let session = AdminSession { of: who.clone(), epoch, began, used: began, address };
         let entry = By::new(&who, role, Some(from.address.to_string())).did("login", None, Outcome::Done);
         let begun = retried(async || {
             if !is_current(handle, &of) {

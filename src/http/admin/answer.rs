@@ -112,6 +112,7 @@ impl From<Fault> for Problem {
             Fault::LastOwner => (StatusCode::CONFLICT, "last-owner"),
             Fault::TooMany => (StatusCode::CONFLICT, "too-many"),
             Fault::NoAdmin => (StatusCode::NOT_FOUND, "no-such-admin"),
+            Fault::NoSession => (StatusCode::NOT_FOUND, "no-such-session"),
             Fault::NoKey => (StatusCode::NOT_FOUND, "no-such-key"),
             Fault::Passwords(_) | Fault::Moved => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             Fault::Unreadable => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),

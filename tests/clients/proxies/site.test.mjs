@@ -2,6 +2,8 @@
 // know its readers.
 
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { after, before, describe, test } from "node:test";
 
@@ -277,6 +279,27 @@ for (const name of PROXIES) {
         assert.equal(await storedUsers(server), stored);
       });
     }
+
+    test("refuses a disabled reader and lets it in again", async () => {
+      const { visitor, user } = await newReader(front);
+      const token = (await readFile(join(server.home, "data", "admin.token"), "utf8")).trim();
+      const operate = async (what, body) => {
+        const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+        const init = { method: "POST", headers, body: JSON.stringify(body) };
+        const { status } = await fetch(`${server.adminUrl}/v1/admin/users/${user}/${what}`, init);
+        assert.equal(status, 204);
+      };
+      await operate("disable", { reason: "copies everything" });
+      site.requests.length = 0;
+      const refused = await visitor.visit("/page");
+      assert.deepEqual([refused.status, site.requests], [403, []]);
+      assert.ok(!JSON.stringify(refused).includes("copies"));
+      if (name === "nginx") assert.equal(refused.headers["x-passerby-reason"], "user-disabled");
+      await operate("enable", {});
+      const back = await visitor.visit("/page");
+      assertReader(back, user);
+      assert.equal(back.headers["x-passerby-reason"], undefined);
+    });
 
     test("lets no one ask for the check from outside, so that an image on a foreign page counts nothing", async () => {
       const { visitor } = await newReader(front);

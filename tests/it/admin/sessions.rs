@@ -446,3 +446,43 @@ async fn the_token_in_the_data_folder_is_good_from_this_machine_alone_and_ends_w
     ask(&server, "GET /v1/admin/me").bearer(&door.token).send().await.assert_problem(401, "session-ended");
     server.stop().await;
 }
+
+/// S11, of admins.
+#[actix_web::test]
+async fn admins_see_and_end_their_own_sessions_and_owners_everybodys() {
+    World::new()
+        .serve(async |server| {
+            let (ada, bob) = (token(server, "ada", Role::Owner).await, token(server, "bob", Role::Read).await);
+            server.clock.advance_s(60);
+            let other = log_in(server, "bob", PASSWORD).await.json()["token"].as_str().unwrap().to_owned();
+            let list = async |token: &str, path: &str| {
+                let answer = ask(server, &format!("GET /v1/admin/{path}")).bearer(token).send().await;
+                assert_eq!(answer.status, 200, "{answer:?}");
+                answer.json()["sessions"].as_array().unwrap().clone()
+            };
+            let end = async |token: &str, path: &str, id: &serde_json::Value| {
+                let what = format!("DELETE /v1/admin/{path}/{}", id.as_str().unwrap());
+                ask(server, &what).bearer(token).send().await
+            };
+            let own = list(&bob, "me/sessions").await;
+            let facts: Vec<_> = own.iter().map(|one| (&one["who"], &one["mine"], &one["current"])).collect();
+            let (who, yes, no) = (json!("bob"), json!(true), json!(false));
+            assert_eq!(facts, [(&who, &yes, &no), (&who, &yes, &yes)], "the one that was used last comes first");
+            assert_eq!((&own[0]["address"], &own[0]["ends"]), (&json!("127.0.0.1"), &json!("2023-11-15T10:14:20Z")));
+            let all = list(&ada, "sessions").await;
+            assert_eq!((all.len(), all.iter().filter(|one| one["mine"] == true).count()), (3, 1));
+            let of_ada = &all.iter().find(|one| one["who"] == "ada").unwrap()["id"];
+            end(&bob, "me/sessions", of_ada).await.assert_problem(404, "no-such-session");
+
+            assert_eq!(end(&bob, "me/sessions", &own[0]["id"]).await.status, 204);
+            ask(server, "GET /v1/admin/me").bearer(&other).send().await.assert_problem(401, "session-ended");
+            end(&bob, "me/sessions", &own[0]["id"]).await.assert_problem(404, "no-such-session");
+            assert_eq!(end(&ada, "sessions", &own[1]["id"]).await.status, 204);
+            ask(server, "GET /v1/admin/me").bearer(&bob).send().await.assert_problem(401, "session-ended");
+            let entries = audit(server, &ada, "&what=admin.end-session").await;
+            let told: Vec<_> =
+                entries.iter().map(|entry| (&entry["who"], &entry["whom"], &entry["before"]["session"])).collect();
+            assert_eq!(told, [(&json!("ada"), &who, &own[1]["id"]), (&who, &who, &own[0]["id"])]);
+        })
+        .await;
+}

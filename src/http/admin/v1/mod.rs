@@ -12,6 +12,7 @@ mod one_user;
 mod overview;
 mod own;
 mod session;
+mod sessions;
 mod shown;
 mod signing_keys;
 mod store;
@@ -26,6 +27,7 @@ use super::table::Row;
 pub(super) fn rows() -> Vec<Row> {
     let groups = [
         session::rows(),
+        sessions::rows(),
         own::rows(),
         admins::rows(),
         keys::rows(),
