@@ -57,8 +57,8 @@ pub struct Admins {
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) access: AccessTokens,
     pub(super) seal: Seal,
-    /// Held while blocks of networks are put in force.
-    pub(super) enforcing: Mutex<()>,
+    /// How many blocks of networks were stored when they were put in force last; held while they are.
+    pub(super) enforced: Mutex<usize>,
     /// SHA-256 of the token in the data folder.
     pub(super) local: Option<[u8; 32]>,
     /// What they did.
@@ -85,7 +85,7 @@ impl Admins {
             refusals: Throttle::new(REFUSALS, THROTTLE_ENTRIES, &*entropy),
             access: AccessTokens::new(&*entropy),
             seal: Seal::new(keys_dir),
-            enforcing: Mutex::default(),
+            enforced: Mutex::default(),
             entropy,
             local,
             audit: Audit::new(rules),

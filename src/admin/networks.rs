@@ -1,5 +1,7 @@
 //! Networks that admins have blocked: kept in the store, each with who did it and until when.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use passerby_actors::domain::{Family, Listing, ValueKey};
 use passerby_actors::handle::Handle;
@@ -43,21 +45,30 @@ impl Admins {
     /// Each network that is blocked, also those whose end has come. What a later version wrote is left out.
     pub fn blocks(&self, handle: &Handle) -> Vec<(IpNet, NetworkBlock)> {
         let listing = Listing { family: Family::NETWORK, after: None, last_first: false, most: usize::MAX };
-        let read = |(key, bytes): (ValueKey, std::sync::Arc<[u8]>)| {
-            let net = std::str::from_utf8(&key.key).ok().and_then(|text| text.parse().ok());
-            let block = net.zip(decode(&bytes).ok());
-            if block.is_none() {
-                tracing::error!("a network that a later version has blocked is not blocked by this one");
-            }
-            block
+        let read = |(key, bytes): (ValueKey, Arc<[u8]>)| {
+            let net = std::str::from_utf8(&key.key).ok()?.parse().ok()?;
+            Some((net, decode(&bytes).ok()?))
         };
         handle.own_values(&listing).into_iter().filter_map(read).collect()
     }
 
     /// Puts what is stored in force. Of two at once, both of whose changes are stored, the one that looks later does it last.
     pub fn enforce_blocks(&self, handle: &Handle, blocks: &Blocks) {
-        let _one_at_a_time = self.enforcing.lock();
-        blocks.put(self.blocks(handle).into_iter().map(|(net, block)| (net, block.until_ms)));
+        let mut enforced = self.enforced.lock();
+        *enforced = handle.own_count(Family::NETWORK);
+        let stored = self.blocks(handle);
+        if stored.len() < *enforced {
+            tracing::error!("some networks were blocked by a later version, and are not blocked by this one");
+        }
+        blocks.put(stored.into_iter().map(|(net, block)| (net, block.until_ms)));
+    }
+
+    /// The same if there are more or fewer than when that was done last: one may be stored although its outcome was not known in time.
+    pub fn enforce_other_blocks(&self, handle: &Handle, blocks: &Blocks) {
+        let enforced = *self.enforced.lock();
+        if handle.own_count(Family::NETWORK) != enforced {
+            self.enforce_blocks(handle, blocks);
+        }
     }
 
     /// Blocks a network, or blocks it anew.

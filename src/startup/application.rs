@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::RwLock;
 use passerby_actors::actor::{Core, JanitorHandle, Limits, LinkerHandle};
-use passerby_actors::domain::Family;
 use passerby_actors::handle::Handle;
 use passerby_actors::histogram::Histogram;
 use tokio::sync::{Semaphore, watch};
@@ -276,10 +275,7 @@ async fn keep_stats(server: Weak<Server>) {
         let Some(server) = server.upgrade().filter(|server| !*server.stopping.borrow()) else { break };
         server.look_at_figures();
         let handle = Handle::new(Arc::clone(&server.core), Arc::clone(&server.linker));
-        // one that was stored although its outcome was not known in time
-        if handle.own_count(Family::NETWORK) != server.budgets.blocks().count() {
-            server.admins.enforce_blocks(&handle, server.budgets.blocks());
-        }
+        server.admins.enforce_other_blocks(&handle, server.budgets.blocks());
         if look % LOOKS_OF_SAVE == 0
             && let Err(error) = server.stats.save(&handle).await
         {

@@ -111,6 +111,7 @@ async fn a_stream_ends_with_the_session_and_there_are_so_many() {
         open_ones.push(open(&server, &bob, "").await);
     }
     ask(&server, "GET /v1/admin/events").bearer(&bob).send().await.assert_problem(429, "too-many-streams");
+    assert_eq!(ask(&server, "HEAD /v1/admin/events").bearer(&bob).send().await.status, 200, "it opens no stream");
     let mut last = open_ones.pop().unwrap();
     drop(open_ones);
     // whose client has gone is noticed when something is to be told

@@ -162,6 +162,11 @@ async fn what_a_network_has_spent_is_shown_and_given_back() {
             assert_eq!(lifted["lifted"], false, "there was no block");
             let one = networks(server, &ada, "?network=192.0.2.7").await;
             assert_eq!(one["networks"][0]["budget"]["create"]["spent"], 0);
+            let wider = networks(server, &ada, "?network=192.0.2.0/24").await;
+            assert_eq!(
+                (&wider["networks"][0]["network"], &wider["networks"][1]),
+                (&json!("192.0.2.0/24"), &Value::Null)
+            );
             let user = from(server, "192.0.2.7", LOGIN).await;
             assert_eq!(user.status, 200);
             assert_eq!(server.call(REFRESH).bearer(&user.tokens().refresh).send().await.status, 201);

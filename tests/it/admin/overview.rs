@@ -5,6 +5,7 @@ use passerby_actors::domain::{Family, ValueKey};
 use serde_json::{Value, json};
 
 use super::{ask, token};
+use crate::accounts;
 use crate::world::{CREATE, PROFILE, TestServer, World};
 
 async fn get(server: &TestServer, token: &str, path: &str) -> Value {
@@ -87,6 +88,33 @@ async fn what_happens_is_counted_by_the_minute_and_by_the_day_over_a_restart() {
     assert_eq!(last::<2>(&get(&server, &ada, "overview").await, "month", "new"), [2, 1]);
     assert_eq!(get(&server, &ada, "meters").await["meters"][0]["walls"], json!({ "hour": 0, "month": 2 }));
     server.stop().await;
+}
+
+#[actix_web::test]
+async fn who_becomes_an_account_is_counted_once() {
+    accounts::world()
+        .serve(async |server| {
+            let ada = key(server).await;
+            // two become accounts: one links, one becomes part of an account that was there
+            let (links, merges) = (server.log_in_v1().await, server.log_in_v1().await);
+            let account = accounts::log_in_as(server, "bob").await;
+            let join = async |token: &str, subject: &str| {
+                let body =
+                    json!({ "provider": "custom-token", "token": accounts::jwt(subject), "on_conflict": "merge" });
+                let answer = server.call("POST /v1/user/identities").bearer(token).body(body.to_string()).send().await;
+                assert!(matches!(answer.status, 200 | 201), "{answer:?}");
+            };
+            join(&links.access, "carol").await;
+            join(&merges.access, "bob").await;
+            let overview = get(server, &ada, "overview").await;
+            assert_eq!((last(&overview, "hour", "converted"), last(&overview, "hour", "new")), ([2], [2]));
+            assert_eq!(last::<1>(&overview, "hour", "logins"), [3], "and one by an identity");
+            let now = &overview["now"];
+            assert_eq!((&now["users"], &now["accounts"], &now["anonymous"]), (&json!(2), &json!(2), &json!(0)));
+            assert_eq!(server.call("DELETE /v1/user").bearer(&account.access).send().await.status, 204);
+            assert_eq!(server.metric("passerby_accounts").await, 1);
+        })
+        .await;
 }
 
 #[actix_web::test]

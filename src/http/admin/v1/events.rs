@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::web::Bytes;
 use futures_util::stream::{self, Stream};
 use passerby_actors::domain::{Cause, Note, UserId};
@@ -118,6 +118,14 @@ fn id(Position { seq, index }: Position) -> String {
 /// lower role, or the server stops.
 async fn events(asked: Asked) -> Answer {
     let wanted = Wanted::of(&of_query(&asked.request, &["type", "user", "provider"])?)?;
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")))
+        // nginx would hold events back
+        .insert_header(("x-accel-buffering", "no"));
+    if *asked.request.method() == Method::HEAD {
+        return Ok(response.finish());
+    }
     let server = &asked.context.server;
     let Ok(place) = Arc::clone(&server.event_streams).try_acquire_owned() else {
         return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-streams", TOO_MANY));
@@ -129,11 +137,7 @@ async fn events(asked: Asked) -> Answer {
         let _place = &place;
         context.server.admins.is_still(&context.handle, &asker)
     };
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")))
-        // nginx would hold events back
-        .insert_header(("x-accel-buffering", "no"))
-        .streaming(told(follower, stopping, may_see, KEEP_ALIVE)))
+    Ok(response.streaming(told(follower, stopping, may_see, KEEP_ALIVE)))
 }
 
 /// The text of a stream of events.

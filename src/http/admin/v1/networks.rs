@@ -1,7 +1,5 @@
 //! Networks: what they have spent of their budgets, which are blocked, and both taken back.
 
-use std::net::IpAddr;
-
 use actix_web::http::StatusCode;
 use ipnet::IpNet;
 use serde_json::{Map, Value, json};
@@ -63,8 +61,7 @@ fn of_network(server: &Server, network: Network, blocks: &[(IpNet, NetworkBlock)
     })
 }
 
-/// Those that have spent the most, up to `limit`; or with `network` that one, and the wider ones that it is part of. And all that are
-/// blocked.
+/// Those that have spent the most, up to `limit`; or with `network` those with a budget that it is part of. And all that are blocked.
 async fn networks(asked: Asked) -> Answer {
     let query = of_query(&asked.request, &["network", "limit"])?;
     let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "bad-query", detail);
@@ -77,8 +74,9 @@ async fn networks(asked: Asked) -> Answer {
     let shown: Vec<Network> = match query.get("network").and_then(Value::as_str) {
         None => server.budgets.spenders(limit),
         Some(text) => {
-            let address: IpAddr = parse(text).map_err(bad)?.addr();
-            Network::of(address).into_iter().flat_map(Network::and_wider).map(|(_, network)| network).collect()
+            let net = parse(text).map_err(bad)?;
+            let networks = Network::of(net.addr()).into_iter().flat_map(Network::and_wider);
+            networks.map(|(_, network)| network).filter(|network| network.prefix().contains(&net)).collect()
         }
     };
     let blocks = blocks(&asked);
