@@ -1,6 +1,6 @@
 //! `passerby admin`: looks after admins, of a server that runs by its admin API, and of one that is stopped in its data folder.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Write as _};
 
 use passerby_actors::store::embedded::OpenError;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
@@ -9,6 +9,7 @@ use serde_json::json;
 use super::api::Api;
 use super::line::{AdminCommand, AdminRole};
 use super::outcome::{Failure, print};
+use super::terminal::first_line;
 use crate::admin::{By, Change, Fault, Role, Who};
 use crate::config::{Settings, Storage};
 use crate::provider::password::Password;
@@ -124,14 +125,6 @@ fn password(from_stdin: bool) -> Result<String, Failure> {
     }
     let (one, other) = (typed("Password: ")?, typed("Again: ")?);
     if one == other { Ok(one) } else { Err(Failure::usage("the two passwords are not the same")) }
-}
-
-fn first_line() -> std::io::Result<String> {
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line)?;
-    let end = line.trim_end_matches(['\r', '\n']).len();
-    line.truncate(end);
-    Ok(line)
 }
 
 fn typed(prompt: &str) -> Result<String, Failure> {

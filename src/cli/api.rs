@@ -12,9 +12,10 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use serde_json::Value;
 
 use super::outcome::Failure;
+use super::terminal::clean;
 use crate::admin::local::{self, LocalDoor};
 use crate::config::Settings;
-use crate::outbound::{Allowed, Outbound, SystemResolver};
+use crate::outbound::{Allowed, Outbound, SystemResolver, allowed_origin, system_roots};
 
 /// How long an answer may take, and how long it may be: lists and exports are larger than what a server fetches.
 const MAX_TIME: Duration = Duration::from_secs(120);
@@ -57,8 +58,26 @@ impl Api {
         Ok(Self { origin, token: door.token, client })
     }
 
-    /// Asks for something, and reads what is told.
+    /// That of a server at this address, with the token of a session or an API key.
+    pub(super) fn at(server: &str, token: String) -> Result<Self, Failure> {
+        let origin = allowed_origin(server).map_err(|why| Failure::usage(format!("--server: {why}")))?;
+        let allowed = Allowed::parse(&[&origin]).map_err(Failure::usage)?;
+        let client = Outbound::new(allowed, Arc::new(SystemResolver), system_roots()).map_err(Failure::other)?;
+        Ok(Self { origin, token, client: client.bounded(MAX_TIME, MAX_BODY) })
+    }
+
+    /// Asks for something, and reads what is told; null where nothing is.
     pub(super) async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Failure> {
+        let told = self.ask_bytes(method, path, body).await?;
+        if told.is_empty() {
+            return Ok(Value::Null);
+        }
+        let is_none = |_| Failure::other(format!("{} answers something that is not JSON", self.origin));
+        serde_json::from_slice(&told).map_err(is_none)
+    }
+
+    /// The same, whatever is told.
+    pub(super) async fn ask_bytes(&self, method: &str, path: &str, body: Option<Value>) -> Result<Vec<u8>, Failure> {
         let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
         let request = Request::builder()
             .method(method)
@@ -66,14 +85,14 @@ impl Api {
             .header("authorization", format!("Bearer {}", self.token))
             .header("content-type", "application/json")
             .body(body)
-            .map_err(|_| Failure::usage("this cannot be a part of an address"))?;
+            .map_err(|_| Failure::usage("this can be neither a part of an address nor a token"))?;
         let answer = self.client.send(request).await.map_err(Failure::other)?;
         let (status, body) = (answer.status(), answer.into_body());
-        let told: Value = serde_json::from_slice(&body).unwrap_or_default();
         if status.is_success() {
-            return Ok(told);
+            return Ok(body);
         }
-        let detail = told["detail"].as_str().map_or_else(|| status.to_string(), str::to_owned);
+        let told: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let detail = told["detail"].as_str().map_or_else(|| status.to_string(), clean);
         Err(Failure::other(detail))
     }
 }

@@ -7,7 +7,13 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, ValueHint};
 
+use super::audit::AuditCommand;
+use super::meters::MetersCommand;
+use super::networks::NetworksCommand;
 use super::outcome::EXIT_USAGE;
+use super::remote::Remote;
+use super::sessions::SessionsCommand;
+use super::users::UsersCommand;
 use crate::config::{self, CONFIG_ENV, ConfigFile, DEFAULT_FILE, Flag, Loaded, SettingsError, SettingsErrors};
 
 /// What is said in the help of every command.
@@ -114,7 +120,8 @@ pub(super) fn command() -> clap::Command {
         command.args(flags().filter(|flag| flag.used_by.contains(&used_by)).map(|flag| arg(&flag)))
     };
     let mut command = with_flags(Line::command(), SERVE);
-    for name in [SERVE, "recover", "keys", "admin", "config", "check", "demo"] {
+    let local = [SERVE, "recover", "keys", "admin", "config", "check", "demo"];
+    for name in local.iter().chain(config::REMOTE) {
         command = command.mut_subcommand(name, |command| {
             with_flags(command, name).mut_subcommands(|command| with_flags(command, name))
         });
@@ -149,6 +156,57 @@ pub enum Command {
         /// What to do with them.
         #[command(subcommand)]
         command: AdminCommand,
+    },
+    /// List, find and show users, and act on them, of a server that runs
+    Users {
+        /// Which server.
+        #[command(flatten)]
+        remote: Remote,
+        /// What to do with them.
+        #[command(subcommand)]
+        command: UsersCommand,
+    },
+    /// List and end sessions of a user
+    Sessions {
+        /// Which server.
+        #[command(flatten)]
+        remote: Remote,
+        /// What to do with them.
+        #[command(subcommand)]
+        command: SessionsCommand,
+    },
+    /// Show meters, grant more of them and reset them
+    Meters {
+        /// Which server.
+        #[command(flatten)]
+        remote: Remote,
+        /// What to do with them.
+        #[command(subcommand)]
+        command: MetersCommand,
+    },
+    /// Show what networks have spent of their budgets, block them and lift that
+    Networks {
+        /// Which server.
+        #[command(flatten)]
+        remote: Remote,
+        /// What to do with them.
+        #[command(subcommand)]
+        command: NetworksCommand,
+    },
+    /// Show what admins did
+    Audit {
+        /// Which server.
+        #[command(flatten)]
+        remote: Remote,
+        /// What to do with the log.
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+    /// Show what happens, in numbers
+    Stats {
+        /// Which server.
+        #[command(flatten)]
+        remote: Remote,
     },
     /// Print the settings in force and where each comes from
     Config {

@@ -5,14 +5,21 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::admin::admin;
+use super::audit::audit;
 use super::check::check;
 use super::demo;
 use super::keys::keys;
 use super::line::{self, Cli, Command};
+use super::meters::meters;
+use super::networks::networks;
 use super::outcome::{Failure, complain, print, print_bytes};
 use super::prepared::{self, Parts};
 use super::recover::recover;
+use super::remote::Remote;
 use super::serve::serve;
+use super::sessions::sessions;
+use super::stats::stats;
+use super::users::users;
 use crate::config;
 
 /// The life of the process: arguments, settings, command, exit code.
@@ -64,6 +71,7 @@ fn run(cli: &Cli, environment: &[(OsString, OsString)]) -> Result<(), Failure> {
     };
     let variables = config::environment(environment.iter().cloned()).map_err(Failure::usage)?;
     let prepare = |parts| prepared::prepare(&settings, &variables, parts).map_err(Failure::usage);
+    let open = |remote: &Remote| remote.open(&variables, || Ok(prepare(Parts::Settings)?.settings));
     match cli.action() {
         Command::Serve { test } => {
             let mut prepared = prepare(Parts::All)?;
@@ -82,8 +90,18 @@ fn run(cli: &Cli, environment: &[(OsString, OsString)]) -> Result<(), Failure> {
         Command::Recover { accept_loss } => recover(&prepare(Parts::Settings)?.settings, *accept_loss),
         Command::Keys { command } => keys(&prepare(Parts::Settings)?.settings, command, environment),
         Command::Admin { command } => admin(&prepare(Parts::Folder)?.settings, command),
+        Command::Users { remote, command } => asking(users(&open(remote)?, remote, command)),
+        Command::Sessions { remote, command } => asking(sessions(&open(remote)?, remote, command)),
+        Command::Meters { remote, command } => asking(meters(&open(remote)?, remote, command)),
+        Command::Networks { remote, command } => asking(networks(&open(remote)?, remote, command)),
+        Command::Audit { remote, command } => asking(audit(&open(remote)?, remote, command)),
+        Command::Stats { remote } => asking(stats(&open(remote)?, remote)),
         Command::Completions { .. } | Command::Man { .. } => Ok(()),
     }
+}
+
+fn asking(doing: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    actix_web::rt::System::new().block_on(doing)
 }
 
 fn manual(dir: Option<&Path>) -> Result<(), Failure> {

@@ -21,11 +21,13 @@ pub const SETTINGS: &str = "settings";
 
 /// The file that is read if it exists and no other is named.
 pub const DEFAULT_FILE: &str = "passerby.toml";
-/// Names the settings file, as the flag `--config` does, which goes before it. With [`PASSPHRASE_ENV`] and those of
-/// [`SECRET_ENV_PREFIX`] these are the `PASSERBY_` variables that are no settings.
+/// Names the settings file, as the flag `--config` does, which goes before it. With [`PASSPHRASE_ENV`], [`ADMIN_TOKEN_ENV`] and
+/// those of [`SECRET_ENV_PREFIX`] these are the `PASSERBY_` variables that are no settings.
 pub const CONFIG_ENV: &str = "PASSERBY_CONFIG";
 /// Holds the passphrase of `keys export` and `keys import`.
 pub const PASSPHRASE_ENV: &str = "PASSERBY_PASSPHRASE";
+/// Holds the token by which commands ask the admin API of another machine.
+pub const ADMIN_TOKEN_ENV: &str = "PASSERBY_ADMIN_TOKEN";
 /// Begins the variables that hold secrets of providers: `my-key` is read from `PASSERBY_SECRET_MY_KEY`.
 pub const SECRET_ENV_PREFIX: &str = "PASSERBY_SECRET_";
 
@@ -204,7 +206,8 @@ pub fn read(
     let mut reading = Reading { layers: Layers::default(), wrong };
     reading.add_built_in();
     let (provider_tables, meters, source) = reading.add_file(file);
-    let is_setting = |name: &str| name != PASSPHRASE_ENV && name != CONFIG_ENV && !name.starts_with(SECRET_ENV_PREFIX);
+    const OTHERS: [&str; 3] = [PASSPHRASE_ENV, CONFIG_ENV, ADMIN_TOKEN_ENV];
+    let is_setting = |name: &str| !OTHERS.contains(&name) && !name.starts_with(SECRET_ENV_PREFIX);
     for (name, text) in environment.iter().filter(|(name, _)| is_setting(name)) {
         match TABLE.iter().find(|setting| setting.env() == *name) {
             Some(setting) => {

@@ -25,14 +25,14 @@ use serde::{Deserialize, Deserializer};
 pub use self::admin::{AdminRules, TlsFiles};
 pub use self::kind::{canonical_origin, seconds_in, valid_app_id};
 pub use self::load::{
-    CONFIG_ENV, ConfigFile, DEFAULT_FILE, FolderAppId, Loaded, PASSPHRASE_ENV, SECRET_ENV_PREFIX, SETTINGS,
-    environment, load, read,
+    ADMIN_TOKEN_ENV, CONFIG_ENV, ConfigFile, DEFAULT_FILE, FolderAppId, Loaded, PASSPHRASE_ENV, SECRET_ENV_PREFIX,
+    SETTINGS, environment, load, read,
 };
 pub use self::memory::{default_data_bytes, default_max_users};
 pub use self::meters::{MeterRule, OfAccounts, Window};
 pub use self::shown::{SetBy, Shown};
 pub(crate) use self::suggest::did_you_mean;
-pub use self::table::{Flag, explain, flags};
+pub use self::table::{Flag, REMOTE, explain, flags};
 pub use self::tables::ProviderTables;
 pub use self::wrong::{SettingsError, SettingsErrors};
 

@@ -81,6 +81,11 @@ fn a_wrong_line_exits_with_64_and_help_with_0() {
         ("passerby keys", 64, "Usage: passerby keys"),
         ("passerby keys rotate session", 64, "possible values: access, refresh, cookie"),
         ("passerby keys retire", 64, "<ID>"),
+        ("passerby users", 64, "Usage: passerby users"),
+        ("passerby users show", 64, "<USER>"),
+        ("passerby users list --limit 0", 64, "0 is not in 1..=500"),
+        ("passerby users list --anonymous --accounts", 64, "cannot be used with"),
+        ("passerby meters grant u m -1", 64, "unexpected argument '-1'"),
         ("passerby admin create", 64, "<NAME>"),
         ("passerby admin create ada --role root", 64, "possible values: read, operate, owner"),
         ("passerby --workers", 64, "a value is required for '--workers <N>'"),
@@ -113,6 +118,8 @@ fn a_flag_that_a_command_does_not_use_is_neither_offered_nor_taken() {
         ("passerby admin create --help", "--data-dir", "--listen"),
         ("passerby demo --help", "--listen", "--data-dir"),
         ("passerby man --help", "--dir", "--config"),
+        ("passerby users list --help", "--data-dir", "--keys-dir"),
+        ("passerby audit export --help", "--server", "--listen"),
     ] {
         let help = parsed(line).unwrap_err().text;
         assert!(help.contains(offered) && !help.contains(not_offered), "{line}: {help}");
@@ -164,7 +171,7 @@ fn completions_and_manual_know_every_command_and_flag() {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     for shell in clap_complete::Shell::value_variants() {
         let text = text(completions(*shell));
-        for word in ["recover", "rotate", "admin-listen", "accept-loss"] {
+        for word in ["recover", "rotate", "admin-listen", "accept-loss", "never-came-back", "grant"] {
             assert!(text.contains(word), "{shell}: {word}");
         }
     }

@@ -5,6 +5,8 @@ mod folders;
 mod keys;
 mod kills;
 mod lines;
+mod pages;
+mod remote;
 mod stalls;
 mod tls;
 

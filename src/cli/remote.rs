@@ -1,0 +1,110 @@
+//! What all commands over the admin API have in common: which server, and in which form its answer is printed.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+use serde_json::Value;
+
+use super::api::Api;
+use super::outcome::{Failure, print};
+use crate::config::secrets::read_private;
+use crate::config::{ADMIN_TOKEN_ENV, Settings};
+
+/// Which server is asked, and how its answer is printed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct Remote {
+    /// Address of the admin listener [default: the server that has the data folder of this machine, with no password asked]
+    #[arg(long, global = true, value_name = "URL", value_hint = ValueHint::Url, help_heading = "Server")]
+    server: Option<String>,
+    /// File whose first line is the token of a session or an API key, of mode 0600 [default: the variable PASSERBY_ADMIN_TOKEN]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Server")]
+    token_file: Option<PathBuf>,
+    /// Print the API's answer as it is, in JSON
+    #[arg(long, global = true, help_heading = "Server")]
+    pub(super) json: bool,
+}
+
+impl Remote {
+    /// The way to the server.
+    pub(super) fn open(
+        &self,
+        variables: &[(String, String)],
+        settings: impl FnOnce() -> Result<Settings, Failure>,
+    ) -> Result<Api, Failure> {
+        let Some(server) = &self.server else {
+            if self.token_file.is_some() {
+                return Err(Failure::usage("--token-file is for --server; a server of this machine lets its owner in"));
+            }
+            return Api::of(&settings()?);
+        };
+        let token = match &self.token_file {
+            Some(file) => read_private(file).map_err(Failure::usage)?.lines().next().unwrap_or_default().to_owned(),
+            None => {
+                let given = variables.iter().find(|(name, _)| name == ADMIN_TOKEN_ENV);
+                let missing =
+                    || Failure::usage(format!("--server needs a token: --token-file FILE, or {ADMIN_TOKEN_ENV}"));
+                given.map(|(_, token)| token.clone()).ok_or_else(missing)?
+            }
+        };
+        Api::at(server, token)
+    }
+
+    /// Prints an answer: as it is, or as people read it.
+    pub(super) fn show(&self, answer: &Value, for_people: impl FnOnce(&Value)) {
+        if !self.json {
+            for_people(answer);
+        } else if !answer.is_null() {
+            print(&format!("{answer}\n"));
+        }
+    }
+}
+
+/// A text as a segment of a path or a value of a query.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // a String takes whatever is written
+            let _written = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+/// A path with those of these that are given behind it.
+pub(super) fn with_query(path: &str, given: &[(&str, Option<String>)]) -> String {
+    let pairs = given.iter().filter_map(|(name, value)| Some(format!("{name}={}", escaped(value.as_deref()?))));
+    let query = pairs.collect::<Vec<_>>().join("&");
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+}
+
+/// A text of an answer; nothing where it is not one.
+pub(super) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_default()
+}
+
+/// A number of an answer.
+pub(super) fn number(value: &Value, name: &str) -> String {
+    value[name].as_u64().map(|number| number.to_string()).unwrap_or_default()
+}
+
+/// The items of a list.
+pub(super) fn items<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    value[name].as_array().into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_typed_is_one_segment_or_one_value() {
+        assert_eq!(escaped("a/b?c=d&e f%ü"), "a%2Fb%3Fc%3Dd%26e%20f%25%C3%BC");
+        let given = [("who", Some("a&b".to_owned())), ("what", None), ("limit", Some("5".to_owned()))];
+        assert_eq!(with_query("/x", &given), "/x?who=a%26b&limit=5");
+        assert_eq!(with_query("/x", &[("who", None)]), "/x");
+    }
+}
