@@ -22,7 +22,9 @@ use parking_lot::Mutex;
 pub(crate) use self::directory::{Directory, Lease};
 use self::maps::{ById, CLASSES, MAX_ENTRIES_PER_MAP, MIN_MAPS, Maps};
 use self::own::Own;
-use crate::domain::{Alias, Extension, Family, IdentityKey, Listing, Record, ServiceTime, Touched, UserId, ValueKey};
+use crate::domain::{
+    Alias, Extension, Family, Flags, IdentityKey, Listing, Record, ServiceTime, Touched, UserId, ValueKey,
+};
 
 /// A record as it lies in the registry: 16 bytes, of which `last_seen` can be raised under a shared lock.
 struct Slot {
@@ -141,8 +143,11 @@ impl Registry {
 
     /// A user's record and extension record, of the same commit.
     pub(crate) fn records(&self, id: &UserId) -> Option<(Record, Option<Arc<[u8]>>)> {
-        // the extension record is read and written under its user's lock, so that the two belong together
-        self.users.with(id, |slot| (slot.record(), self.extensions.with(id, Arc::clone)))
+        self.users.with(id, |slot| {
+            // read and written under its user's lock, so that the two belong together; most users have none, and are not looked for
+            let (record, of_id) = (slot.record(), || self.extensions.with(id, Arc::clone));
+            (record, if record.flags.has(Flags::EXTENDED) { of_id() } else { None })
+        })
     }
 
     /// A user's extension record, as it is stored.
