@@ -2,6 +2,7 @@
 
 mod answer;
 mod asked;
+mod console;
 mod created;
 mod exposition;
 mod host;
@@ -40,8 +41,6 @@ pub use self::routes::rules;
 pub use self::rule::Rule;
 use super::body;
 use super::context::{NO_STORE, allow, options};
-use super::files::page;
-use super::index::of_kind;
 use crate::provider::PasswordWork;
 use crate::provider::password::Passwords;
 use crate::server::Server;
@@ -67,12 +66,8 @@ fn routes(config: &mut web::ServiceConfig) {
     let health = web::resource("/healthz").get(healthz).route(head().to(healthz)).default_service(other());
     let ready = web::resource("/readyz").get(readyz).route(head().to(readyz)).default_service(other());
     let figures = web::resource("/metrics").get(metrics).route(head().to(metrics)).default_service(other());
-    config
-        .service(web::resource("/").get(index).route(head().to(index)).default_service(other()))
-        .service(health)
-        .service(ready)
-        .service(figures)
-        .default_service(web::to(nowhere));
+    console::routes(config, other);
+    config.service(health).service(ready).service(figures).default_service(web::to(nowhere));
 }
 
 async fn nowhere(
@@ -87,22 +82,6 @@ async fn nowhere(
     }
     let of_the_api = routes::not_found(&request, &phase, &way);
     of_the_api.unwrap_or_else(|| status(StatusCode::NOT_FOUND, "not-found"))
-}
-
-/// What is here, for those who open the printed address in a browser.
-async fn index(request: HttpRequest, phase: web::Data<SharedPhase>) -> HttpResponse {
-    let now = match &*phase.read() {
-        Phase::Recovering => "recovering",
-        Phase::Serving(_) => "serving",
-        Phase::Draining(_) => "draining",
-    };
-    let links =
-        serde_json::json!({ "status": now, "health": "/healthz", "readiness": "/readyz", "metrics": "/metrics" });
-    let html = || page("Passerby: for operators", &include_str!("index.html").replace("{now}", now));
-    let mut response = of_kind(request.headers(), &links, "", html);
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
-    response
 }
 
 fn status(code: StatusCode, status: &str) -> HttpResponse {

@@ -116,6 +116,18 @@ class Tab {
     await this.#page.locator(selector).fill(text);
   }
 
+  /** Types into what has the keyboard. */
+  async keys(text) {
+    await this.#page.bringToFront();
+    await this.#page.keyboard.type(text);
+  }
+
+  /** Chooses an option of a `<select>` by its value. */
+  async choose(selector, value) {
+    await this.#page.waitForSelector(selector);
+    await this.#page.select(selector, value);
+  }
+
   /** Presses keys, one after the other. */
   async press(...keys) {
     await this.#page.bringToFront();
@@ -142,6 +154,11 @@ class Tab {
   async show(width, scheme) {
     await this.#page.setViewport({ width, height: 800 });
     await this.#page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+  }
+
+  /** Cookies that the page's address gets. */
+  cookies() {
+    return this.#page.browserContext().cookies();
   }
 
   /** What a function returns in the page. */
