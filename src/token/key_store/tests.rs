@@ -95,6 +95,33 @@ fn rotation_and_retirement_survive_a_restart() {
     assert_eq!(store.list().len(), 3);
 }
 
+/// S29: others can know a key before it signs. What an earlier version reads in its file is a key that verifies.
+#[test]
+fn a_published_key_verifies_and_signs_after_the_next_rotation() {
+    let folder = Folder::new();
+    let mut store = folder.open(Algorithm::EdDSA, false).unwrap();
+    let old = store.signing(KeyUse::Access).unwrap().id;
+    // the wall clock has gone back
+    let next = store.publish(KeyUse::Access, &folder.entropy, NOW - 100).unwrap();
+    assert_eq!((next.state, next.algorithm), (KeyState::Published, Algorithm::EdDSA));
+    let again = store.publish(KeyUse::Access, &folder.entropy, NOW);
+    assert!(matches!(again, Err(KeyError::AlreadyPublished(id)) if id == next.id));
+    let file = fs::read_to_string(store.path(next.id)).unwrap();
+    assert!(file.contains("\"state\": \"verifying\""), "{file}");
+    let mut store = folder.open(Algorithm::EdDSA, true).unwrap();
+    assert_eq!(store.signing(KeyUse::Access).unwrap().id, old);
+    let of = |state| (Algorithm::EdDSA, state);
+    assert_eq!(states(&store, KeyUse::Access), [KeyState::Signing, KeyState::Published].map(of));
+    assert_eq!(store.rotate(KeyUse::Access, &folder.entropy, NOW).unwrap().id, next.id);
+    let opened = folder.open(Algorithm::EdDSA, true).unwrap();
+    assert_eq!(states(&opened, KeyUse::Access), [KeyState::Verifying, KeyState::Signing].map(of));
+    // one that was published is not the next any more once a younger one signs
+    store.publish(KeyUse::Access, &folder.entropy, NOW).unwrap();
+    let changed = folder.open(Algorithm::ES256, true).unwrap();
+    assert!(states(&changed, KeyUse::Access)[..3].iter().all(|(_, state)| *state == KeyState::Verifying));
+    assert_eq!(KeyStore::load(&folder.dir()).unwrap().list(), changed.list());
+}
+
 #[test]
 fn of_two_signing_keys_the_newer_signs() {
     let folder = Folder::new();

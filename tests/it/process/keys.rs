@@ -73,6 +73,9 @@ fn keys_are_listed_rotated_retired_exported_and_imported() {
         assert!(words(&refused).contains("is the one that signs: rotate first"), "{}", words(&refused));
         assert_eq!(refused.status.code(), Some(1));
     }
+    assert!(words(&run(&data, &["keys", "publish"])).contains("signs after the next `keys rotate`"));
+    assert!(words(&run(&data, &["keys", "list"])).contains("published"));
+    assert!(words(&run(&data, &["keys", "publish"])).contains("is published already"));
     assert!(run(&data, &["keys", "rotate"]).status.success());
     assert!(run(&data, &["keys", "rotate", "refresh"]).status.success());
     let process = Process::start(&data, &[]);
