@@ -6,6 +6,7 @@ mod create;
 mod linking;
 mod own;
 mod read;
+mod registrations;
 mod socket;
 mod users;
 
@@ -20,6 +21,7 @@ use actix::{Actor as _, Addr};
 pub use self::by_hand::{NewName, NewUser};
 pub use self::check::Live;
 pub use self::own::{Changes, OwnChange};
+pub use self::registrations::Registration;
 pub use self::socket::Attachment;
 pub use self::users::FoundBy;
 pub use crate::actor::{Error, LoggedIn};

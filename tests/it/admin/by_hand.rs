@@ -1,12 +1,14 @@
 //! Users whom an operator creates, one by one and many at once.
 
 use passerby::admin::Role;
+use passerby_actors::actor::Ends;
+use passerby_actors::domain::{Credential, CredentialChange, MailToken};
 use serde_json::{Value, json};
 
 use super::one_user::send;
 use super::{app, ask, audit, token};
 use crate::accounts;
-use crate::world::{CREATE, ROTATE, VIEW, World};
+use crate::world::{CREATE, ROTATE, TestServer, VIEW, World};
 
 const ID: &str = "0190a5b0-0000-7000-8000-000000000001";
 
@@ -124,6 +126,67 @@ async fn an_account_is_created_by_hand_and_by_scripts_and_logs_in_with_its_passw
             let again = by_script("frank@example.com").await;
             assert_eq!((again.status, &again.json()["error_code"]), (409, &json!("AccountNameInUse")));
             assert!(!audit(server, &ada, "").await.iter().any(|entry| entry.to_string().contains(PASSWORD)));
+        })
+        .await;
+}
+
+/// A name that waits for its confirmation.
+async fn register(server: &TestServer, name: &str) {
+    let confirm = Some(MailToken { hash: [7; 32], expires: u32::MAX });
+    let change =
+        CredentialChange::Register { name: name.into(), password: "$argon2id$".into(), confirm, over_pending: false };
+    server.server.linker.change_credential(Credential::identity(name), change, Ends::Nothing).await.unwrap();
+}
+
+#[actix_web::test]
+async fn scripts_list_confirm_and_forget_registrations() {
+    accounts::world()
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Operate).await;
+            let registrations = format!("{}/user_registrations", app(server));
+            let call = async |what: &str, path: &str| {
+                ask(server, &format!("{what} {registrations}/{path}")).bearer(&ada).send().await
+            };
+            let waiting = async |query: &str| {
+                let answer = call("GET", &format!("pending_users{query}")).await;
+                assert_eq!(answer.status, 200, "{answer:?}");
+                answer.json().as_array().unwrap().clone()
+            };
+            assert_eq!(waiting("").await, [] as [Value; 0]);
+            for n in 0..60 {
+                register(server, &format!("{n}+x@example.com")).await;
+            }
+            let first = waiting("").await;
+            let rest = waiting(&format!("?after={}", first[49]["_id"].as_str().unwrap())).await;
+            assert_eq!((first.len(), rest.len()), (50, 10));
+            let names: std::collections::BTreeSet<_> =
+                first.iter().chain(&rest).map(|one| one["login_ids"][0]["id"].as_str().unwrap()).collect();
+            assert_eq!(names.len(), 60, "each once");
+            assert_eq!(first[0].as_object().unwrap().len(), 4);
+
+            assert_eq!(call("POST", "by_email/1%2Bx%40example.com/confirm").await.status, 204);
+            let known =
+                |name: &str| server.server.linker.credential(&Credential::identity(name)).map(|(known, _)| known);
+            assert!(known("1+x@example.com").unwrap().confirmed);
+            assert_eq!(call("DELETE", "by_email/2%2Bx@example.com").await.status, 204);
+            assert!(known("2+x@example.com").is_none());
+            let first = waiting("").await;
+            let rest = waiting(&format!("?after={}", first[49]["_id"].as_str().unwrap())).await;
+            assert_eq!((first.len(), rest.len()), (50, 8));
+            for (what, path, status, code) in [
+                ("POST", "by_email/1%2Bx%40example.com/confirm", 400, "UserAlreadyConfirmed"),
+                ("DELETE", "by_email/1%2Bx%40example.com", 400, "UserAlreadyConfirmed"),
+                ("POST", "by_email/nobody/confirm", 404, "UserNotFound"),
+                ("DELETE", "by_email/nobody", 404, "UserNotFound"),
+                ("POST", "by_email/nobody/send_confirm", 404, "UserNotFound"),
+                ("POST", "by_email/1%2Bx%40example.com/run_confirm", 501, "NotImplemented"),
+            ] {
+                let answer = call(what, path).await;
+                assert_eq!((answer.status, &answer.json()["error_code"]), (status, &json!(code)), "{what} {path}");
+            }
+            let whats: Vec<_> =
+                audit(server, &ada, "&what=registration").await.iter().map(|entry| entry["outcome"].clone()).collect();
+            assert_eq!(whats.iter().filter(|outcome| **outcome == "done").count(), 3, "{whats:?}");
         })
         .await;
 }

@@ -1,7 +1,8 @@
 //! Lists of users, searches and bulk jobs of the admin API.
 
 use passerby::admin::Role;
-use passerby_actors::domain::{SessionId, UserId};
+use passerby_actors::actor::Proof;
+use passerby_actors::domain::{DeviceId, IdForm, IdentityKey, SessionId, SessionKind, UserId};
 use serde_json::{Value, json};
 
 use super::{app, ask, audit, token};
@@ -178,6 +179,75 @@ async fn a_bulk_job_says_what_it_would_do_does_it_and_is_written_down() {
             assert!(begun.iter().all(|entry| entry["outcome"] == "done"), "{begun:?}");
             let after = json!({ "action": "delete", "filter": {}, "dry_run": false, "number": 3 });
             assert_eq!(begun[0]["after"], after);
+        })
+        .await;
+}
+
+/// Users of providers that App Services did not know are shown to its scripts as of `custom-token`, and found as such.
+#[actix_web::test]
+async fn scripts_find_users_by_the_provider_that_they_are_shown() {
+    crate::accounts::world()
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Read).await;
+            let of_token = crate::accounts::log_in_as(server, "carol").await.user;
+            let identity = IdentityKey { provider: "accounts.example".into(), external: "x".into() };
+            let proof = Proof::new(identity, "{}".into());
+            let kind = (SessionKind::V1, DeviceId::default(), IdForm::Object);
+            let of_issuer = server.handle().log_in(proof, kind.0, kind.1, kind.2).await.unwrap().user.to_string();
+            server.log_in().await;
+            let what = format!("GET {}/users?provider_types=custom-token", app(server));
+            let users = ask(server, &what).bearer(&ada).send().await.json();
+            let users: Vec<_> = users.as_array().unwrap().iter().map(|user| user["_id"].as_str().unwrap()).collect();
+            assert_eq!(users.len(), 2, "{users:?}");
+            assert!(users.contains(&&*of_token) && users.contains(&&*of_issuer));
+            get(server, &ada, "/users?provider=anon-user").await.assert_problem(400, "bad-field");
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn a_second_bulk_job_is_refused_while_one_is_under_way_and_that_one_can_be_stopped() {
+    World::new()
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Operate).await;
+            let post = async |path: &str, body: Value| {
+                ask(server, &format!("POST /v1/admin/{path}")).bearer(&ada).body(body.to_string()).send().await
+            };
+            for _ in 0..3 {
+                assert_eq!(post("users/batch", json!({ "count": 1000 })).await.status, 201);
+            }
+            // one that ends before it is stopped is begun again
+            for action in ["disable", "enable"].into_iter().cycle().take(20) {
+                let begun = post("bulk", json!({ "action": action, "filter": {} })).await;
+                assert_eq!(begun.status, 202, "{begun:?}");
+                let number = begun.json()["number"].as_u64().unwrap();
+                // nothing more is written until the second one is refused
+                server.disk.let_pass(Some(0));
+                let progress = get(server, &ada, "/bulk").await.json();
+                // and what is under way is not the last of it
+                let running = progress["state"] == "running" && progress["users"]["matched"].as_u64() < Some(2000);
+                let second = post("bulk", json!({ "action": "delete", "filter": {}, "dry_run": true }));
+                if running {
+                    second.await.assert_problem(409, "bulk-under-way");
+                }
+                server.disk.let_pass(None);
+                let stopped = post(&format!("bulk/{number}/stop"), json!({})).await;
+                let end = loop {
+                    let state = get(server, &ada, "/bulk").await.json()["state"].as_str().unwrap().to_owned();
+                    if state != "running" {
+                        break state;
+                    }
+                };
+                if running && stopped.status == 204 && end == "stopped" {
+                    let entries = audit(server, &ada, "&what=bulk.stop").await;
+                    assert_eq!(
+                        (&entries[0]["outcome"], &entries[0]["whom"]),
+                        (&json!("done"), &json!(number.to_string()))
+                    );
+                    return;
+                }
+            }
+            panic!("no job was met while it ran");
         })
         .await;
 }

@@ -67,7 +67,10 @@ fn filled(server: &TestServer, rule: &Rule, user: &str) -> String {
     let path = rule.path.replace("{group}", tokens.domain_id()).replace("{app}", &tokens.provider_id("app"));
     let path =
         path.replace("{user}", user).replace("{name}", "nobody").replace("{id}", "abcdefgh").replace("{number}", "1");
-    let path = path.replace("{session}", "636aba021728b6c1c03db7f9").replace("{meter}", "articles");
+    let path = path
+        .replace("{session}", "636aba021728b6c1c03db7f9")
+        .replace("{meter}", "articles")
+        .replace("{email}", "a@example.com");
     assert!(!path.contains('{'), "{path}");
     format!("{} {path}", rule.method)
 }

@@ -7,6 +7,7 @@ use passerby_actors::handle::UserFilter;
 use serde_json::{Map, Value};
 
 use crate::http::problem::Problem;
+use crate::provider::ANON_USER;
 
 /// The fields of a filter.
 pub(super) const FIELDS: [&str; 9] = [
@@ -28,6 +29,11 @@ pub(super) const FIELDS: [&str; 9] = [
 pub(super) fn filter(fields: &Map<String, Value>, clock: &ServiceClock) -> Result<UserFilter, Problem> {
     let provider = match fields.get("provider") {
         None => None,
+        Some(Value::String(name)) if name == ANON_USER => {
+            return Err(Problem::bad_field(
+                "provider is one of accounts: anonymous users are those with \"anonymous\": true",
+            ));
+        }
         Some(Value::String(name)) => Some(name.as_str().into()),
         Some(_) => return Err(Problem::bad_field("provider must be a text")),
     };

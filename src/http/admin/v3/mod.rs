@@ -2,11 +2,12 @@
 
 mod apps;
 mod auth;
+mod registrations;
 mod users;
 
 use super::table::Row;
 
 /// The endpoints.
 pub(super) fn rows() -> Vec<Row> {
-    [auth::rows(), apps::rows(), users::rows()].into_iter().flatten().collect()
+    [auth::rows(), apps::rows(), users::rows(), registrations::rows()].into_iter().flatten().collect()
 }

@@ -17,14 +17,18 @@ use crate::http::admin::whom::{self, suspension_of};
 use crate::http::problem::{Answer, Problem};
 use crate::http::read::of_query;
 use crate::http::{Context, identities, json};
-use crate::provider::ANON_USER;
+use crate::provider::custom_token::CUSTOM_TOKEN;
 use crate::provider::password::Password;
+use crate::provider::{ANON_USER, is_of_app_services};
 use crate::token::TokenError;
 
 /// Users of a page.
 const PAGE: usize = 50;
 /// For so many names of providers at most, users are listed at once: each is a question to the index.
 const MOST_PROVIDERS: usize = 16;
+
+/// Questions to the index for one page. Each looks at thousands of users, of whom so many in a row are hardly ever to be swept.
+const MOST_QUESTIONS: usize = 200;
 
 pub(super) fn rows() -> Vec<Row> {
     let (read, operate) = (Some(Role::Read), Some(Role::Operate));
@@ -109,7 +113,14 @@ async fn list(asked: Asked) -> Answer {
             if names.len() > MOST_PROVIDERS {
                 return Err(bad("provider_types has too many names"));
             }
-            names.into_iter().map(|name| of_provider(any.clone(), name)).collect()
+            let mut filters: Vec<_> = names.iter().map(|name| of_provider(any.clone(), name)).collect();
+            if names.contains(CUSTOM_TOKEN) {
+                // as which App Services shows every provider that it did not know
+                let others = asked.handle().user_counts().await?.providers;
+                let others = others.iter().filter(|(name, _)| !is_of_app_services(name));
+                filters.extend(others.map(|(name, _)| of_provider(any.clone(), name)));
+            }
+            filters
         }
     };
     // each provider's first users, of which the first of all are the page
@@ -134,7 +145,7 @@ fn of_provider(filter: UserFilter, name: &str) -> UserFilter {
     UserFilter { provider: Some(name.into()), ..filter }
 }
 
-/// One page, however many users have to be looked at for it.
+/// One page, although many users may have to be looked at for it.
 async fn first(
     asked: &Asked,
     filter: UserFilter,
@@ -142,7 +153,7 @@ async fn first(
     mut after: Option<UserId>,
 ) -> Result<Vec<UserState>, handle::Error> {
     let mut users = Vec::new();
-    loop {
+    for _ in 0..MOST_QUESTIONS {
         let query = UserQuery { filter: filter.clone(), newest_first, after, limit: PAGE - users.len() };
         let page = asked.handle().users(query).await?;
         users.extend(page.users);
@@ -151,6 +162,7 @@ async fn first(
         }
         after = page.next;
     }
+    Err(handle::Error::Overloaded)
 }
 
 /// An account with `email` and `password`, which counts as confirmed.
