@@ -151,8 +151,8 @@ async fn finds(few: &World, many: &World, is_smoke: bool, report: &mut Report) -
         }
         // a call takes about as long as the clock can tell
         let [of_few, of_many] = took.map(|took| took.iter().sum::<u64>() as f64 / rounds as f64);
-        report.figure(format!("finding a user by an {by}"), of_many, "µs");
-        report.targeted(format!("by an {by}: ÷ 10 000 users"), of_many / of_few, "", AtMost(3.0), Weight::Speed);
+        report.figure(format!("finding a user by {by}"), of_many, "µs");
+        report.targeted(format!("by {by}: ÷ 10 000 users"), of_many / of_few, "", AtMost(3.0), Weight::Speed);
     }
     // the first search reads every user, and keeps what it found until the index is let go
     let before = resident();
@@ -180,8 +180,8 @@ async fn finds(few: &World, many: &World, is_smoke: bool, report: &mut Report) -
             }
         }
         let [of_few, of_many] = took.map(|mut took| quantile(&mut took, 0.5) as f64);
-        report.figure(format!("finding a user by an {by}"), of_many, "µs");
-        report.targeted(format!("by an {by}: ÷ 10 000 users"), of_many / of_few, "", AtMost(3.0), Weight::Speed);
+        report.figure(format!("finding a user by {by}"), of_many, "µs");
+        report.targeted(format!("by {by}: ÷ 10 000 users"), of_many / of_few, "", AtMost(3.0), Weight::Speed);
     }
     wrong
 }

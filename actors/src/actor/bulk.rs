@@ -68,7 +68,10 @@ struct LastOfThread;
 
 impl Drop for LastOfThread {
     fn drop(&mut self) {
-        Arbiter::current().stop();
+        // none if the whole system ends
+        if let Some(arbiter) = Arbiter::try_current() {
+            arbiter.stop();
+        }
     }
 }
 
