@@ -166,7 +166,7 @@ pub enum Command {
         #[command(subcommand)]
         command: UsersCommand,
     },
-    /// List and end sessions of a user
+    /// List and end sessions of a user, and of admins
     Sessions {
         /// Which server.
         #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `passerby sessions`: the sessions of a user, and the end of one.
+//! `passerby sessions`: the sessions of a user and of admins, and the end of one.
 
 use clap::Subcommand;
 use serde_json::Value;
@@ -17,6 +17,16 @@ pub enum SessionsCommand {
         /// The user's id
         user: String,
     },
+    /// List the sessions of all admins and API keys
+    Admins,
+    /// End a session of an admin or an API key
+    EndAdmin {
+        /// The session's id, as in the list
+        session: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// End one session; with its last one an anonymous user is gone
     End {
         /// The user's id
@@ -29,11 +39,29 @@ pub enum SessionsCommand {
     },
 }
 
+fn list_of_admins(answer: &Value) {
+    let mut table = Table::new(["SESSION", "WHO", "BEGAN", "LAST USED", "ENDS", "FROM"]);
+    for session in items(answer, "sessions") {
+        let row = ["id", "who", "began", "last_used", "ends", "address"];
+        table.row(row.map(|name| text(session, name).into()));
+    }
+    table.print();
+}
+
 pub(super) async fn sessions(api: &Api, remote: &Remote, command: &SessionsCommand) -> Result<(), Failure> {
     match command {
         SessionsCommand::List { user } => {
             let answer = api.ask("GET", &format!("/v1/admin/users/{}", escaped(user)), None).await?;
             remote.show(&answer["sessions"], |_| list(&answer));
+        }
+        SessionsCommand::Admins => {
+            let answer = api.ask("GET", "/v1/admin/sessions", None).await?;
+            remote.show(&answer, list_of_admins);
+        }
+        SessionsCommand::EndAdmin { session, yes } => {
+            confirm(&format!("The admin's session {session} ends"), *yes)?;
+            let answer = api.ask("DELETE", &format!("/v1/admin/sessions/{}", escaped(session)), None).await?;
+            remote.show(&answer, |_| print(&format!("{session} is ended\n")));
         }
         SessionsCommand::End { user, session, yes } => {
             confirm(

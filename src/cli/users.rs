@@ -132,8 +132,11 @@ pub(super) async fn users(api: &Api, remote: &Remote, command: &UsersCommand) ->
                 text => text.to_owned(),
             };
             let answer = api.ask("POST", &format!("{USERS}/find"), Some(json!({ "text": text }))).await?;
-            remote.show(&answer, |answer| list(answer, true));
-            if items(&answer, "users").next().is_none() {
+            let is_found = items(&answer, "users").next().is_some();
+            if is_found || remote.json {
+                remote.show(&answer, |answer| list(answer, true));
+            }
+            if !is_found {
                 return Err(Failure::other("no user is found by this"));
             }
         }

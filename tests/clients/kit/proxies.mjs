@@ -34,7 +34,7 @@ const accepts = (port) =>
 let certificate;
 
 /** A new certificate for all of HOSTS; and one file of both for HAProxy. */
-function testCertificate() {
+export function testCertificate() {
   certificate ??= (async () => {
     const home = await newHome("certificate");
     const [cert, key, both] = ["cert.pem", "key.pem", "both.pem"].map((name) => join(home, name));

@@ -152,7 +152,7 @@ export class Server {
     const announced = new Promise((resolve, reject) => {
       let adminUrl = null;
       createInterface({ input: child.stdout }).on("line", (line) => {
-        const [, name, origin] = /^(admin|listening) on (http:\/\/\S+)$/.exec(line) ?? [];
+        const [, name, origin] = /^(admin|listening) on (https?:\/\/\S+)$/.exec(line) ?? [];
         if (name === "admin") adminUrl = origin;
         if (name !== "listening") return;
         // Whoever watches the start asks the admin listener, so it has to be there first.
@@ -174,7 +174,8 @@ export class Server {
       // A client holds on to its base URL, so a restart has to come back on the very same port.
       this.#listen = new URL(url).host;
       this.#admin = new URL(adminUrl).host;
-      description ??= await describe(url);
+      // which is the same without TLS
+      if (url.startsWith("http:")) description ??= await describe(url);
     } catch (error) {
       child.kill("SIGKILL");
       throw error;

@@ -13,7 +13,7 @@ pub(super) fn with_password(data: &Path, arguments: &[&str], password: &str) -> 
     child.wait_with_output().unwrap()
 }
 
-fn log_in(process: &Process, name: &str, password: &str) -> u16 {
+pub(super) fn log_in(process: &Process, name: &str, password: &str) -> u16 {
     let body = serde_json::json!({ "name": name, "password": password }).to_string();
     let mut client = Client::connect(&process.admin).unwrap();
     let head =

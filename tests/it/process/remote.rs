@@ -67,6 +67,7 @@ fn users_are_listed_found_shown_disabled_and_deleted_without_a_password() {
     assert!(here.says("users count").lines().any(|line| line.split_whitespace().eq(["anonymous", "2"])));
 
     assert_eq!(here.json(&format!("users find {ada}"))["users"][0]["found_by"], "user-id");
+    assert_eq!(here.fails("users find nobody"), (Some(1), "passerby: no user is found by this\n".to_owned()));
     assert_eq!(here.fails("users find eyJhbGciOiJ9").0, Some(64), "a token is no argument");
     let (code, said) = here.fails("users show 01a22edf-1fb8-7b27-a0a4-c37fbfd8f82c");
     assert!(code == Some(1) && said.starts_with("passerby: ") && said.lines().count() == 1, "{said}");
@@ -149,6 +150,19 @@ fn users_are_created_by_hand_and_networks_blocked() {
     here.says("networks lift 192.0.2.0/24");
     assert_eq!(here.json("networks list")["blocked"], Value::Array(Vec::new()));
     assert_eq!(here.fails("networks block nonsense --yes").0, Some(1));
+}
+
+#[test]
+fn sessions_of_admins_are_listed_and_ended() {
+    let here = Here::new();
+    let data = here.folder.path().join("data");
+    admins::with_password(&data, &["admin", "create", "ada", "--password-stdin"], "correct horse battery");
+    assert_eq!(admins::log_in(&here.server, "ada", "correct horse battery"), 200);
+    assert!(here.says("sessions admins").contains("ada"));
+    let session = text(&here.json("sessions admins")["sessions"][0], "id");
+    assert_eq!(here.fails(&format!("sessions end-admin {session}")).0, Some(64), "nobody can be asked");
+    assert_eq!(here.says(&format!("sessions end-admin {session} --yes")), format!("{session} is ended\n"));
+    assert_eq!(here.json("sessions admins")["sessions"], Value::Array(Vec::new()));
 }
 
 #[test]
