@@ -40,7 +40,7 @@ pub(crate) fn serve(folder: &Path) {
     ];
     let nowhere = ConfigFile::IfPresent(folder.join("passerby.toml"));
     let loaded = config::load(&nowhere, &settings, &[]).unwrap();
-    let (recipe, _) = Recipe::read(&loaded, None, &[]).unwrap();
+    let (recipe, _) = Recipe::read(&loaded, None, &[], &Arc::default()).unwrap();
     let settings = loaded.settings().clone();
     let _last_lines = telemetry::install(&settings.log).unwrap();
     actix_rt::System::new().block_on(async {

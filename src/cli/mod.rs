@@ -2,6 +2,7 @@
 
 mod admin;
 mod api;
+mod app_watch;
 mod audit;
 mod bulk;
 mod check;

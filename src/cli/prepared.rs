@@ -1,8 +1,11 @@
 //! The configuration as far as a command needs it, and what an operator should know of it.
 
+use std::sync::Arc;
+
 use passerby_actors::domain::API_KEY;
 
 use super::line::SettingsArgs;
+use crate::config::secrets::Pipes;
 use crate::config::{Loaded, SETTINGS, Settings, SettingsError, SettingsErrors};
 use crate::deployment::{DeployError, MOST_BYTES, Recipe};
 use crate::http::reader::is_plain;
@@ -35,6 +38,7 @@ pub(super) fn prepare(
     settings: &SettingsArgs,
     variables: &[(String, String)],
     parts: Parts,
+    pipes: &Arc<Pipes>,
 ) -> Result<Prepared, SettingsErrors> {
     let mut wrong = SettingsErrors::default();
     let Some(mut loaded) = settings.read(variables, &mut wrong) else { return Err(wrong) };
@@ -61,7 +65,7 @@ pub(super) fn prepare(
     // where these are wrong, what would be said of providers would not be their fault
     let rests_on = ["secrets_file", "outbound", "public_url", "mail"];
     if parts == Parts::All && !wrong.concern(&rests_on) {
-        providers = wrong.take(Recipe::read(&loaded, folder.as_ref(), variables));
+        providers = wrong.take(Recipe::read(&loaded, folder.as_ref(), variables, pipes));
     }
     let settings = loaded.settings().clone();
     wrong.or(Prepared { loaded, settings, folder, providers })

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::admin::admin;
 use super::audit::audit;
@@ -70,17 +71,18 @@ fn run(cli: &Cli, environment: &[(OsString, OsString)]) -> Result<(), Failure> {
         _ => None,
     };
     let variables = config::environment(environment.iter().cloned()).map_err(Failure::usage)?;
-    let prepare = |parts| prepared::prepare(&settings, &variables, parts).map_err(Failure::usage);
+    let pipes = Arc::default();
+    let prepare = |parts| prepared::prepare(&settings, &variables, parts, &pipes).map_err(Failure::usage);
     let open = |remote: &Remote| remote.open(&variables, || Ok(prepare(Parts::Settings)?.settings));
     match cli.action() {
         Command::Serve { test } => {
             let mut prepared = prepare(Parts::All)?;
             prepared.settings.test = *test;
-            serve(prepared, || prepared::prepare(&settings, &variables, Parts::All))
+            serve(prepared, || prepared::prepare(&settings, &variables, Parts::All, &pipes))
         }
         Command::Demo { trial } => {
             let prepared = demo::of(prepare(Parts::All)?, *trial)?;
-            serve(prepared, || prepared::prepare(&settings, &variables, Parts::All))
+            serve(prepared, || prepared::prepare(&settings, &variables, Parts::All, &pipes))
         }
         Command::Check => check(&prepare(Parts::All)?),
         Command::Config { .. } => {

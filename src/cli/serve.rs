@@ -1,12 +1,15 @@
 //! `passerby serve`: runs until a signal ends it, and reads the configuration again at SIGHUP.
 
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use passerby_actors::handle::Handle;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 
+use super::app_watch::{AppWatch, LOOK};
 use super::outcome::{Failure, complain, print};
 use super::prepared::{FOR_TESTS, Prepared, notes, notes_of_providers};
 use crate::config::{Loaded, Settings, SettingsErrors};
@@ -54,6 +57,8 @@ pub(super) fn serve(prepared: Prepared, again: impl Fn() -> Result<Prepared, Set
         let application = Application::build(settings, recipe, folder, ports, admin).await?;
         notes_of_providers(&application.server().app().enabled()).iter().for_each(Note::log);
         let running = Running {
+            watch: loaded.settings().app_dir.clone().map(AppWatch::new),
+            is_told: Cell::default(),
             loaded,
             server: Arc::clone(application.server()),
             handle: application.handle().clone(),
@@ -62,7 +67,8 @@ pub(super) fn serve(prepared: Prepared, again: impl Fn() -> Result<Prepared, Set
         let (address, settings) = (application.address(), &application.server().settings);
         let scheme = settings.tls.scheme();
         print(&format!("listening on {scheme}://{address}\n{}", invitation(settings, address)));
-        let stop = signals.until_stop(async || reload(&running, &again, &logging).await);
+        let stop = signals
+            .until_stop(async || reload(&running, &again, &logging).await, async || look(&running, &again).await);
         application.run_until(stop).await.map_err(Failure::other)
     })
 }
@@ -101,9 +107,11 @@ impl Signals {
         })
     }
 
-    /// Resolves when the server is to stop; a reload that has not come to its end is left then. What would otherwise kill it
-    /// without a word is answered meanwhile.
-    async fn until_stop(&mut self, reload: impl AsyncFn()) {
+    /// Resolves when the server is to stop; a reload that has not come to its end is left then. Every [`LOOK`] it looks at the app
+    /// folder. What would otherwise kill it without a word is answered meanwhile.
+    async fn until_stop(&mut self, reload: impl AsyncFn(), look: impl AsyncFn()) {
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let Self { terminate, interrupt, quit, hang_up, user: [one, two] } = self;
         let mut told = async || {
             tokio::select! {
@@ -119,6 +127,10 @@ impl Signals {
                     () = told() => return,
                     () = reload() => {}
                 },
+                _ = looks.tick() => tokio::select! {
+                    () = told() => return,
+                    () = look() => {}
+                },
                 _ = one.recv() => tracing::warn!("SIGUSR1 means nothing to this server"),
                 _ = two.recv() => tracing::warn!("SIGUSR2 means nothing to this server"),
             }
@@ -132,6 +144,10 @@ struct Running {
     server: Arc<Server>,
     handle: Handle,
     certificates: Vec<Arc<Tls>>,
+    /// The app folder, if there is one.
+    watch: Option<AppWatch>,
+    /// Whether it was said that the store cannot take the app folder.
+    is_told: Cell<bool>,
 }
 
 impl Running {
@@ -145,13 +161,51 @@ impl Running {
     }
 
     /// Deploys the app folder if it has changed. Returns whether it did.
-    async fn deploy(&self, read: &Prepared) -> Result<bool, DeployError> {
+    async fn deploy(&self, read: &Prepared, by: &str) -> Result<bool, DeployError> {
         let Some(folder) = &read.folder else { return Ok(false) };
-        let deployed = self.server.deployments.deploy_folder(&self.handle, &folder.content, "SIGHUP").await?;
+        let deployed = self.server.deployments.deploy_folder(&self.handle, &folder.content, by).await?;
         let app = deployed.as_ref();
         app.and_then(|app| notes_of_providers(&app.enabled())).iter().for_each(Note::log);
         Ok(deployed.is_some())
     }
+
+    /// Says why the app folder is not deployed. `by` stands before each fault.
+    fn refuse_folder(&self, by: &str, faults: &str) {
+        let number = self.server.app().number;
+        faults.lines().for_each(|fault| tracing::error!(target: OPERATOR, "{by}: {fault}"));
+        tracing::error!(target: OPERATOR, "{by}: the app folder is not deployed, and deployment {number} stays in force");
+    }
+}
+
+/// Deploys the app folder when it has changed. What is wrong with it is said once.
+async fn look(running: &Running, again: impl Fn() -> Result<Prepared, SettingsErrors>) {
+    const BY: &str = "app folder";
+    let Some(watch) = running.watch.as_ref().filter(|watch| watch.has_changed()) else { return };
+    watch.take();
+    let read = match again() {
+        Ok(read) => read,
+        Err(wrong) => return running.refuse_folder(BY, &wrong.to_string()),
+    };
+    if running.differences(&read).iter().any(|key| is_other_app(key)) {
+        let faults = "it is of another app, or app_dir has changed, which needs a restart";
+        return running.refuse_folder(BY, faults);
+    }
+    match running.deploy(&read, "serve").await {
+        Ok(_) => running.is_told.set(false),
+        // it is tried until the store can take it
+        Err(DeployError::Core(error)) => {
+            watch.forget();
+            if !running.is_told.replace(true) {
+                running.refuse_folder(BY, &error.to_string());
+            }
+        }
+        Err(error) => running.refuse_folder(BY, &error.to_string()),
+    }
+}
+
+/// Whether such a setting makes the app folder one of another app, or another folder.
+fn is_other_app(key: &str) -> bool {
+    matches!(key, "app_dir" | "app_id")
 }
 
 /// SIGHUP: reads the configuration again, and takes of it what can be taken while the server runs.
@@ -159,6 +213,7 @@ async fn reload(running: &Running, again: impl Fn() -> Result<Prepared, Settings
     const RELOADED: &str = "log.filter";
     const FOLDER: &str = "app folder";
     running.certificates.iter().for_each(|tls| tls.reload());
+    running.watch.iter().for_each(AppWatch::take);
     let read = match again() {
         Ok(read) => read,
         Err(wrong) => {
@@ -177,13 +232,10 @@ async fn reload(running: &Running, again: impl Fn() -> Result<Prepared, Settings
     }
     let mut others: Vec<_> = running.differences(&read).into_iter().filter(|key| *key != RELOADED).collect();
     // a different folder, or one of a different app, is for the next start
-    let is_same_app = !others.iter().any(|key| matches!(*key, "app_dir" | "app_id"));
-    let deployed = if is_same_app { running.deploy(&read).await } else { Ok(false) };
+    let is_same_app = !others.iter().any(|key| is_other_app(key));
+    let deployed = if is_same_app { running.deploy(&read, "SIGHUP").await } else { Ok(false) };
     if let Err(error) = &deployed {
-        let number = running.server.app().number;
-        let faults = error.to_string();
-        faults.lines().for_each(|fault| tracing::error!(target: OPERATOR, "SIGHUP: {fault}"));
-        tracing::error!(target: OPERATOR, "SIGHUP: the app folder is not deployed, and deployment {number} stays in force");
+        running.refuse_folder("SIGHUP", &error.to_string());
         // a restart takes settings that the folder may need, and brings back no store
         if matches!(error, DeployError::Wrong(_)) {
             others.push(FOLDER);
@@ -224,7 +276,7 @@ mod tests {
             kill_process(getpid(), Signal::TERM).unwrap();
             pending().await
         };
-        signals.until_stop(reload).await;
+        signals.until_stop(reload, async || {}).await;
     }
 
     #[test]

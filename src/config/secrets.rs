@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+use zeroize::Zeroizing;
 
 use super::load::SECRET_ENV_PREFIX;
 use super::wrong::SettingsError;
@@ -31,6 +34,23 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// What was read of pipes: it can be read once. Everything else is read again.
+#[derive(Default)]
+pub struct Pipes(Mutex<BTreeMap<PathBuf, Zeroizing<String>>>);
+
+impl Pipes {
+    /// The text of a pipe, read the first time.
+    fn text(&self, path: &Path) -> Result<String, String> {
+        let mut read = self.0.lock();
+        if let Some(text) = read.get(path) {
+            return Ok(text.as_str().to_owned());
+        }
+        let text = read_private(path)?;
+        read.insert(path.to_owned(), Zeroizing::new(text.clone()));
+        Ok(text)
+    }
+}
+
 /// All secrets.
 #[derive(Debug, Clone, Default)]
 pub struct Secrets {
@@ -50,8 +70,9 @@ impl Secrets {
         environment: &[(String, String)],
         file: Option<&Path>,
         app_dir: Option<&Path>,
+        pipes: &Pipes,
     ) -> Result<Self, SettingsError> {
-        let mut by_variable = file.map_or_else(|| Ok(BTreeMap::new()), |path| read(path, app_dir))?;
+        let mut by_variable = file.map_or_else(|| Ok(BTreeMap::new()), |path| read(path, app_dir, pipes))?;
         for (name, text) in environment.iter().filter(|(name, _)| name.starts_with(SECRET_ENV_PREFIX)) {
             if text.is_empty() {
                 return Err(SettingsError::of_source(format!("environment variable {name}"), "is empty"));
@@ -98,14 +119,21 @@ pub(crate) fn read_private(path: &Path) -> Result<String, String> {
     Ok(text)
 }
 
-fn read(path: &Path, app_dir: Option<&Path>) -> Result<BTreeMap<String, Secret>, SettingsError> {
+fn read(path: &Path, app_dir: Option<&Path>, pipes: &Pipes) -> Result<BTreeMap<String, Secret>, SettingsError> {
     let name = path.display().to_string();
     let unreadable = |error: std::io::Error| SettingsError::of_source(&name, format!("cannot be read: {error}"));
-    let real = path.canonicalize().map_err(unreadable)?;
-    if app_dir.and_then(|folder| folder.canonicalize().ok()).is_some_and(|folder| real.starts_with(folder)) {
-        return Err(SettingsError::of_source(&name, "is in the app folder, where secrets must not be"));
-    }
-    let text = read_private(&real).map_err(|reason| SettingsError::of_source(&name, reason))?;
+    let wrong = |reason: String| SettingsError::of_source(&name, reason);
+    let text = if path.metadata().map_err(unreadable)?.is_file() {
+        let real = path.canonicalize().map_err(unreadable)?;
+        if app_dir.and_then(|folder| folder.canonicalize().ok()).is_some_and(|folder| real.starts_with(folder)) {
+            return Err(wrong("is in the app folder, where secrets must not be".to_owned()));
+        }
+        read_private(&real)
+    } else {
+        // such as the shell's <(…), which has no path of its own
+        pipes.text(path)
+    };
+    let text = text.map_err(wrong)?;
     // the parser's own message shows the line, which may hold a secret
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
         let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);

@@ -1,9 +1,9 @@
 //! The app that a running server serves: what was deployed, and what is built of it.
 
-use super::error::DeployError;
+use super::error::{DeployError, MOST_BYTES};
 use super::recipe::Recipe;
 use crate::provider::app_folder::{AppContent, AppFolder};
-use crate::provider::{ANON_USER, Parts, Providers};
+use crate::provider::{ANON_USER, Configured, Parts, Providers};
 
 /// What is in force. A request that is under way when it changes may ask for it more than once, and gets what it would get before
 /// or after.
@@ -16,6 +16,12 @@ pub struct App {
     pub providers: Providers,
     /// Origins that browsers may call from, in the form they send; empty allows any.
     pub allowed_origins: Vec<String>,
+    /// Whether the settings list them, and not what was deployed.
+    pub origins_are_fixed: bool,
+    /// How long a session of a lasting account lives, in seconds.
+    pub session_lifetime_s: u32,
+    /// Whether the settings say so, and not what was deployed.
+    pub is_lifetime_fixed: bool,
 }
 
 impl App {
@@ -27,11 +33,40 @@ impl App {
         origin: &str,
         before: Option<&Self>,
     ) -> Result<Self, DeployError> {
+        let (read, configured) = Self::check(recipe, content, origin)?;
+        let providers = Providers::build(&configured, parts, before.map(|before| &before.providers))?;
+        let fixed = recipe.fixed_origins();
+        let allowed_origins = fixed.unwrap_or(&read.content.allowed_request_origins).to_vec();
+        Ok(Self {
+            number,
+            session_lifetime_s: recipe.session_lifetime_s(read.content.refresh_token_expiration_s),
+            is_lifetime_fixed: recipe.is_lifetime_fixed(),
+            content: read.content,
+            providers,
+            allowed_origins,
+            origins_are_fixed: fixed.is_some(),
+        })
+    }
+
+    /// Reads what would be deployed, and builds nothing of it.
+    pub(super) fn check(
+        recipe: &Recipe,
+        content: &AppContent,
+        origin: &str,
+    ) -> Result<(AppFolder, Configured), DeployError> {
+        let length = content.to_json().len();
+        if length > MOST_BYTES {
+            return Err(DeployError::TooLarge(length));
+        }
         let read = AppFolder::of(content, origin)?;
         let configured = recipe.configure(&read)?;
-        let providers = Providers::build(&configured, parts, before.map(|before| &before.providers))?;
-        let allowed_origins = recipe.fixed_origins().unwrap_or(&read.content.allowed_request_origins).to_vec();
-        Ok(Self { number, content: read.content, providers, allowed_origins })
+        Ok((read, configured))
+    }
+
+    /// The names of the providers that the settings enable, and not what was deployed.
+    pub fn of_the_settings(&self) -> impl Iterator<Item = &str> {
+        let is_deployed = |name: &str| self.content.providers.get(name).is_some_and(|of| of["disabled"] == false);
+        self.providers.names().filter(move |name| !is_deployed(name))
     }
 
     /// The names of the enabled providers.

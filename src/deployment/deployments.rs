@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
-use passerby_actors::handle::{Changes, Handle};
+use passerby_actors::handle::{Changes, Handle, OwnChange};
 
 use super::app::App;
 use super::difference::sentences;
@@ -37,15 +37,16 @@ impl Deployments {
         if let Some(newest) = newest.as_ref().filter(|newest| newest.stays(folder)) {
             let app = App::build((&recipe, &parts), newest.number, &newest.app, &newest.label(), None)?;
             newest.say("is in force", &app);
-            return Ok(Self { recipe, parts, app: ArcSwap::from_pointee(app) });
+            return Ok(Self::with(handle, (recipe, parts), app));
         }
         let before = newest.as_ref().map(|newest| newest.app.clone());
         let origin = if folder.is_some() { Origin::Folder } else { Origin::Default };
-        let new = New { by: "serve", origin, folder: folder.map(AppContent::digest) };
-        let next = new.after(newest, handle, folder.cloned().unwrap_or_default());
+        let how = How { by: "serve", origin, name: None };
+        let digest = folder.map(AppContent::digest);
+        let next = how.after(newest, handle, folder.cloned().unwrap_or_default(), digest);
         let mut app = App::build((&recipe, &parts), next.number, &next.app, &next.label(), None)?;
         let next = Deployment { app: app.content.clone(), ..next };
-        match record(handle, &next).await {
+        match record(handle, &next, None).await {
             Ok(()) => {
                 next.say("is in force", &app);
                 before.iter().for_each(|before| next.say_changes(before, &app.content));
@@ -61,7 +62,12 @@ impl Deployments {
             }
             Err(other) => return Err(other),
         }
-        Ok(Self { recipe, parts, app: ArcSwap::from_pointee(app) })
+        Ok(Self::with(handle, (recipe, parts), app))
+    }
+
+    fn with(handle: &Handle, (recipe, parts): (Recipe, Parts), app: App) -> Self {
+        handle.core().set_session_lifetime(app.session_lifetime_s);
+        Self { recipe, parts, app: ArcSwap::from_pointee(app) }
     }
 
     /// What is in force.
@@ -90,74 +96,101 @@ impl Deployments {
         if let Some(newest) = newest.as_ref().filter(|newest| newest.folder == digest) {
             // what is in force may be what a start could not store
             if self.app().number < newest.number {
-                self.adopt(newest)?;
+                self.adopt(handle, newest)?;
             }
             let now = self.app.load_full();
             return Ok((now.number != before).then_some(now));
         }
-        let new = New { by, origin: Origin::Folder, folder: digest };
-        self.deploy(handle, new.after(newest, handle, folder.clone())).await.map(Some)
+        let how = How { by, origin: Origin::Folder, name: None };
+        self.deploy(handle, how.after(newest, handle, folder.clone(), digest), None).await?;
+        Ok(Some(self.app.load_full()))
     }
 
-    /// Stores it, and puts it in force: requests that begin from now on find it.
-    async fn deploy(&self, handle: &Handle, next: Deployment) -> Result<Arc<App>, DeployError> {
+    /// The app as it would be deployed: every provider has its name and type, and origins are in the form that browsers send.
+    ///
+    /// # Errors
+    /// `Wrong` and `TooLarge`, as a deployment would be.
+    pub fn check(&self, app: &AppContent) -> Result<AppContent, DeployError> {
+        App::check(&self.recipe, app, "app").map(|(read, _)| read.content)
+    }
+
+    /// Stores it together with another change, and puts it in force: requests that begin from now on find it.
+    pub(super) async fn deploy(
+        &self,
+        handle: &Handle,
+        next: Deployment,
+        also: Option<OwnChange>,
+    ) -> Result<Deployment, DeployError> {
         let before = self.app.load_full();
         let app = App::build((&self.recipe, &self.parts), next.number, &next.app, &next.label(), Some(&before))?;
         let next = Deployment { app: app.content.clone(), ..next };
-        record(handle, &next).await?;
+        record(handle, &next, also).await?;
         next.say("is in force from now on", &app);
         next.say_changes(&before.content, &app.content);
-        Ok(self.put(app))
+        self.put(handle, app);
+        Ok(next)
     }
 
     /// Of two that are put at once the later one stays.
-    fn put(&self, app: App) -> Arc<App> {
+    fn put(&self, handle: &Handle, app: App) {
         let app = Arc::new(app);
         self.app.rcu(|current| Arc::clone(if current.number < app.number { &app } else { current }));
-        app
+        handle.core().set_session_lifetime(self.app().session_lifetime_s);
     }
 
     /// The last deployment. One that was stored although its outcome was not known in time is in force from then on.
-    fn newest(&self, handle: &Handle) -> Result<Option<Deployment>, DeployError> {
+    pub(super) fn newest(&self, handle: &Handle) -> Result<Option<Deployment>, DeployError> {
         let (newest, now) = (Deployment::newest(handle)?, self.app().number);
         if let Some(newest) = newest.as_ref().filter(|newest| now != 0 && newest.number > now) {
-            self.adopt(newest)?;
+            self.adopt(handle, newest)?;
         }
         Ok(newest)
     }
 
     /// Puts a deployment of the store in force.
-    fn adopt(&self, newest: &Deployment) -> Result<(), DeployError> {
+    fn adopt(&self, handle: &Handle, newest: &Deployment) -> Result<(), DeployError> {
         let before = self.app.load_full();
-        let with = (&self.recipe, &self.parts);
-        let app = App::build(with, newest.number, &newest.app, &newest.label(), Some(&before))?;
+        let app = App::build((&self.recipe, &self.parts), newest.number, &newest.app, &newest.label(), Some(&before))?;
         newest.say("is in force from now on", &app);
         newest.say_changes(&before.content, &app.content);
-        self.put(app);
+        self.put(handle, app);
         Ok(())
     }
 }
 
-/// What a new deployment has besides its app.
-struct New<'a> {
-    by: &'a str,
-    origin: Origin,
-    folder: Option<String>,
+/// Who deploys, and how.
+#[derive(Debug, Clone)]
+pub struct How<'a> {
+    /// Who.
+    pub by: &'a str,
+    /// From where the app comes.
+    pub origin: Origin,
+    /// What the deployment is called, if anything.
+    pub name: Option<String>,
 }
 
-impl New<'_> {
-    fn after(self, newest: Option<Deployment>, handle: &Handle, app: AppContent) -> Deployment {
+impl How<'_> {
+    /// The deployment behind the last one. `folder` is the digest of the app folder, if the app comes from there.
+    pub(super) fn after(
+        self,
+        newest: Option<Deployment>,
+        handle: &Handle,
+        app: AppContent,
+        folder: Option<String>,
+    ) -> Deployment {
+        let Self { by, origin, name } = self;
         let number = newest.as_ref().map_or(1, |newest| newest.number + 1);
         let at_ms = handle.core().store().clock().wall_ms();
-        let folder = self.folder.or_else(|| newest?.folder);
-        Deployment { number, at_ms, by: self.by.to_owned(), origin: self.origin, folder, app }
+        let folder = folder.or_else(|| newest?.folder);
+        Deployment { number, at_ms, by: by.to_owned(), origin, name, folder, app }
     }
 }
 
-async fn record(handle: &Handle, deployment: &Deployment) -> Result<(), DeployError> {
-    match handle.change_own(deployment.changes(handle)?).await? {
+async fn record(handle: &Handle, deployment: &Deployment, also: Option<OwnChange>) -> Result<(), DeployError> {
+    let changes = deployment.changes(handle)?.into_iter().chain(also).collect();
+    match handle.change_own(changes).await? {
         Changes::Done => Ok(()),
-        Changes::Moved { .. } => Err(DeployError::Moved),
+        Changes::Moved { .. } => Err(DeployError::Moved(None)),
     }
 }
 

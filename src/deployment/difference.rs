@@ -1,8 +1,8 @@
-//! What differs between two apps, in sentences.
+//! What differs between two apps: in sentences, and line by line.
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::provider::app_folder::AppContent;
 
@@ -32,6 +32,8 @@ pub fn sentences(before: &AppContent, after: &AppContent) -> Vec<String> {
         let only = these.iter().filter(|origin| !those.contains(origin));
         found.extend(only.map(|origin| format!("allowed_request_origins: {origin} {what}")));
     }
+    let expiration = |app: &AppContent| json!(app.refresh_token_expiration_s);
+    options("refresh_token_expiration_s", &expiration(before), &expiration(after), &mut found);
     let custom = |app: &AppContent| app.custom_user_data.clone().map_or(Value::Null, Value::Object);
     options("custom_user_data", &custom(before), &custom(after), &mut found);
     found
@@ -67,6 +69,83 @@ fn shown(value: &Value) -> String {
     }
 }
 
+/// A line of an app's JSON, and whether it is in both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Where it is.
+    pub of: Side,
+    /// Without its end.
+    pub text: String,
+}
+
+/// In which of two apps a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// In the one before alone.
+    Before,
+    /// In both.
+    Both,
+    /// In the one after alone.
+    After,
+}
+
+/// Beyond so many pairs of lines that may be the same, none are looked for.
+const MOST_PAIRS: usize = 4_000_000;
+
+/// Both apps' JSON line by line: what is gone stands before what is new in its place.
+pub fn lines(before: &AppContent, after: &AppContent) -> Vec<Line> {
+    let pretty = |app: &AppContent| format!("{:#}", json!(app));
+    let (old, new) = (pretty(before), pretty(after));
+    let (old, new): (Vec<_>, Vec<_>) = (old.lines().collect(), new.lines().collect());
+    let begin = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
+    let (old_rest, new_rest) = (&old[begin..], &new[begin..]);
+    let end = old_rest.iter().rev().zip(new_rest.iter().rev()).take_while(|(old, new)| old == new).count();
+    let (old_middle, new_middle) = (&old_rest[..old_rest.len() - end], &new_rest[..new_rest.len() - end]);
+    let mut found = Vec::new();
+    let mut add = |of, texts: &[&str]| {
+        found.extend(texts.iter().map(|text| Line { of, text: (*text).to_owned() }));
+    };
+    add(Side::Both, &old[..begin]);
+    middle(old_middle, new_middle, &mut add);
+    add(Side::Both, &old_rest[old_middle.len()..]);
+    found
+}
+
+/// By a longest common subsequence of lines.
+fn middle(old: &[&str], new: &[&str], add: &mut impl FnMut(Side, &[&str])) {
+    let width = new.len() + 1;
+    if (old.len() + 1).saturating_mul(width) > MOST_PAIRS {
+        add(Side::Before, old);
+        return add(Side::After, new);
+    }
+    // how long it is from each pair of places on
+    let mut longest = vec![0_u32; (old.len() + 1) * width];
+    for i in (0..old.len()).rev() {
+        for j in (0..new.len()).rev() {
+            longest[i * width + j] = if old[i] == new[j] {
+                longest[(i + 1) * width + j + 1] + 1
+            } else {
+                longest[(i + 1) * width + j].max(longest[i * width + j + 1])
+            };
+        }
+    }
+    let (mut i, mut j) = (0, 0);
+    while i < old.len() && j < new.len() {
+        if old[i] == new[j] {
+            add(Side::Both, &old[i..=i]);
+            (i, j) = (i + 1, j + 1);
+        } else if longest[(i + 1) * width + j] >= longest[i * width + j + 1] {
+            add(Side::Before, &old[i..=i]);
+            i += 1;
+        } else {
+            add(Side::After, &new[j..=j]);
+            j += 1;
+        }
+    }
+    add(Side::Before, &old[i..]);
+    add(Side::After, &new[j..]);
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -91,6 +170,7 @@ mod tests {
                 "local-userpass": { "disabled": false, "config": { "autoConfirm": false, "emailConfirmationUrl": "x".repeat(100) } },
             },
             "allowed_request_origins": ["https://b.example", "https://c.example"],
+            "refresh_token_expiration_s": 3600,
             "custom_user_data": { "enabled": false },
         }));
         let long = format!("\"{}…", "x".repeat(79));
@@ -105,9 +185,34 @@ mod tests {
                 "local-userpass.config.resetPasswordUrl: \"https://a.example\" → none",
                 "allowed_request_origins: https://c.example added",
                 "allowed_request_origins: https://a.example removed",
+                "refresh_token_expiration_s: none → 3600",
                 "custom_user_data.enabled: none → false",
             ]
         );
         assert!(sentences(&after, &after).is_empty());
+    }
+
+    #[test]
+    fn lines_say_what_is_gone_and_what_is_new_and_keep_the_order_of_both() {
+        let (before, mut after) = (AppContent::default(), AppContent::default());
+        after.set_enabled("anon-user", false);
+        after.set_enabled("api-key", true);
+        let found = lines(&before, &after);
+        let of = |sides: [Side; 2]| {
+            let texts = found.iter().filter(|line| sides.contains(&line.of)).map(|line| format!("{}\n", line.text));
+            serde_json::from_str::<AppContent>(&texts.collect::<String>()).unwrap()
+        };
+        assert_eq!(of([Side::Before, Side::Both]), before);
+        assert_eq!(of([Side::After, Side::Both]), after);
+        let gone: Vec<_> = found.iter().filter(|line| line.of == Side::Before).map(|line| line.text.trim()).collect();
+        assert_eq!(gone, ["\"disabled\": false,"]);
+        assert!(lines(&after, &after).iter().all(|line| line.of == Side::Both));
+        // too much to compare: all of it is said
+        let many = |letter: &str| {
+            let origins = (0..3000).map(|at| format!("https://{letter}{at}.example"));
+            AppContent { allowed_request_origins: origins.collect(), ..AppContent::default() }
+        };
+        let found = lines(&many("a"), &many("b"));
+        assert_eq!(found.iter().filter(|line| line.of == Side::After).count(), 3000);
     }
 }

@@ -12,11 +12,22 @@ pub const MOST_BYTES: usize = 256 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     /// A later version wrote it.
-    #[error("a deployment in the data folder has the format {0}, which a later version wrote: start that")]
+    #[error("a deployment or draft in the data folder has the format {0}, which a later version wrote: start that")]
     Format(u8),
     /// It is damaged.
-    #[error("a deployment in the data folder cannot be read: {0}")]
+    #[error("a deployment or draft in the data folder cannot be read: {0}")]
     Json(#[from] serde_json::Error),
+}
+
+/// A change of the draft, or a deployment, that was made meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The draft's revision, or the number of the deployment.
+    pub number: u64,
+    /// Who.
+    pub by: String,
+    /// When: Unix time in milliseconds.
+    pub at_ms: u64,
 }
 
 /// Why an app is not deployed. What was in force stays in force.
@@ -28,9 +39,15 @@ pub enum DeployError {
     /// It is longer than a deployment may be.
     #[error("the app takes {0} bytes of JSON, and {MOST_BYTES} are allowed")]
     TooLarge(usize),
-    /// Somebody else has deployed since this was begun.
-    #[error("somebody else has deployed meanwhile: look at what is in force now, and deploy again")]
-    Moved,
+    /// Somebody else has deployed since this was begun: the last deployment, where it is known.
+    #[error("{} meanwhile: look at the difference from what is in force now, and deploy again", deployed(.0.as_ref()))]
+    Moved(Option<Change>),
+    /// The draft is not the one that was looked at: its last change; none if it is gone.
+    #[error("the draft is not as you saw it: {}", moved(.0.as_ref()))]
+    DraftMoved(Option<Change>),
+    /// No such deployment is kept.
+    #[error("there is no deployment {0}")]
+    NoSuch(u64),
     /// What the store has cannot be read.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
@@ -40,4 +57,18 @@ pub enum DeployError {
     /// The store.
     #[error(transparent)]
     Core(#[from] handle::Error),
+}
+
+fn deployed(last: Option<&Change>) -> String {
+    match last {
+        Some(last) => format!("{} has deployed {}", last.by, last.number),
+        None => "somebody else has deployed".to_owned(),
+    }
+}
+
+fn moved(change: Option<&Change>) -> String {
+    match change {
+        Some(change) => format!("{} has changed it since", change.by),
+        None => "it has been deployed or thrown away".to_owned(),
+    }
 }

@@ -4,13 +4,15 @@
 mod app;
 mod deployments;
 mod difference;
+mod draft;
 mod error;
 mod recipe;
 mod stored;
 
 pub use self::app::App;
-pub use self::deployments::Deployments;
-pub use self::difference::sentences;
-pub use self::error::{DeployError, MOST_BYTES, Unreadable};
+pub use self::deployments::{Deployments, How};
+pub use self::difference::{Line, Side, lines, sentences};
+pub use self::draft::Draft;
+pub use self::error::{Change, DeployError, MOST_BYTES, Unreadable};
 pub use self::recipe::Recipe;
 pub use self::stored::{Deployment, MOST_KEPT, Origin};

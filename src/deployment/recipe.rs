@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
-use crate::config::secrets::Secrets;
+use crate::config::secrets::{Pipes, Secrets};
 use crate::config::{Loaded, SETTINGS, Settings, SettingsError, SettingsErrors, Shown};
 use crate::mail::{AnyTransport, Plan, Smtp, Webhook};
 use crate::outbound::{Allowed, Outbound, SystemResolver, system_roots};
@@ -18,8 +17,7 @@ pub struct Recipe {
     environment: Vec<(String, String)>,
     outbound: Outbound,
     mail: Option<Arc<AnyTransport>>,
-    /// Those that a start has read, for the first app.
-    secrets: Mutex<Option<Secrets>>,
+    pipes: Arc<Pipes>,
 }
 
 impl Recipe {
@@ -39,8 +37,20 @@ impl Recipe {
         self.loaded.is_fixed(KEY).then(|| self.loaded.settings().allowed_origins.as_slice())
     }
 
+    /// How long a session of a lasting account lives, in seconds. Where the settings say it, beside the app, they are in force.
+    pub fn session_lifetime_s(&self, deployed: Option<u32>) -> u32 {
+        let of_settings = self.loaded.settings().session.lifetime_s;
+        deployed.filter(|_| !self.is_lifetime_fixed()).unwrap_or(of_settings)
+    }
+
+    /// Whether the settings say how long a session of a lasting account lives.
+    pub fn is_lifetime_fixed(&self) -> bool {
+        self.loaded.is_fixed("session.lifetime")
+    }
+
     /// Reads what the settings say of it, and the enabled providers of `folder` with that; without a folder, those that the
-    /// settings enable by themselves. Nothing is fetched yet. `environment` is that of [`crate::config::environment`].
+    /// settings enable by themselves. Nothing is fetched yet. `environment` is that of [`crate::config::environment`],
+    /// and `pipes` keeps what can be read once.
     ///
     /// # Errors
     /// Names source, key and reason of everything that is wrong with providers, secrets, mail and `outbound.allow`.
@@ -48,17 +58,19 @@ impl Recipe {
         loaded: &Loaded,
         folder: Option<&AppFolder>,
         environment: &[(String, String)],
+        pipes: &Arc<Pipes>,
     ) -> Result<(Self, Configured), SettingsErrors> {
-        Self::read_with(loaded, folder, environment).map_err(|errors| loaded.locate(errors))
+        Self::read_with(loaded, folder, environment, pipes).map_err(|errors| loaded.locate(errors))
     }
 
     fn read_with(
         loaded: &Loaded,
         folder: Option<&AppFolder>,
         environment: &[(String, String)],
+        pipes: &Arc<Pipes>,
     ) -> Result<(Self, Configured), SettingsErrors> {
         let settings = loaded.settings();
-        let secrets = secrets(settings, environment)?;
+        let secrets = secrets(settings, environment, pipes)?;
         let unreachable = |reason: String| SettingsError::of_key(SETTINGS, "outbound.allow", reason);
         let allowed = Allowed::parse(&settings.outbound.allow).map_err(unreachable)?;
         let outbound = Outbound::new(allowed, Arc::new(SystemResolver), system_roots())
@@ -68,7 +80,7 @@ impl Recipe {
             environment: environment.to_vec(),
             outbound,
             mail: None,
-            secrets: Mutex::default(),
+            pipes: Arc::clone(pipes),
         };
         let mut wrong = SettingsErrors::default();
         let built = folder.map_or_else(
@@ -78,7 +90,7 @@ impl Recipe {
         let built = wrong.take(built);
         let mail = wrong.take(mail(settings, &secrets, recipe.outbound.clone()));
         let (Some(providers), Some(mail)) = (built, mail) else { return Err(wrong) };
-        let recipe = Self { mail, secrets: Mutex::new(Some(secrets)), ..recipe };
+        let recipe = Self { mail, ..recipe };
         wrong.take(recipe.check_needs(&providers));
         // without a folder the newest deployment is served, which is not known yet
         if folder.is_some() {
@@ -93,9 +105,7 @@ impl Recipe {
     /// Names source, key and reason of everything that is wrong with them and with secrets.
     pub fn configure(&self, folder: &AppFolder) -> Result<Configured, SettingsErrors> {
         let configured = || {
-            // a pipe can be read once
-            let read = self.secrets.lock().take();
-            let secrets = read.map_or_else(|| secrets(self.loaded.settings(), &self.environment), Ok)?;
+            let secrets = secrets(self.loaded.settings(), &self.environment, &self.pipes)?;
             let providers = self.providers(folder, &secrets)?;
             let mut wrong = SettingsErrors::default();
             wrong.take(self.check_needs(&providers));
@@ -138,9 +148,9 @@ impl Recipe {
     }
 }
 
-fn secrets(settings: &Settings, environment: &[(String, String)]) -> Result<Secrets, SettingsError> {
+fn secrets(settings: &Settings, environment: &[(String, String)], pipes: &Pipes) -> Result<Secrets, SettingsError> {
     let secrets_file = settings.secrets_file.as_deref();
-    let secrets = Secrets::load(environment, secrets_file, settings.app_dir.as_deref());
+    let secrets = Secrets::load(environment, secrets_file, settings.app_dir.as_deref(), pipes);
     // about the file as a whole: what names it may be what is wrong
     secrets.map_err(|error| match secrets_file.map(|file| file.display().to_string()) {
         Some(file) if error.origin == file && error.key.is_none() => {

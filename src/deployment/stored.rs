@@ -2,6 +2,7 @@
 
 use passerby_actors::domain::{Family, Listing, Rewrite, ValueKey};
 use passerby_actors::handle::{Handle, OwnChange};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::{DeployError, MOST_BYTES, Unreadable};
@@ -24,6 +25,9 @@ pub struct Deployment {
     pub by: String,
     /// From where it came.
     pub origin: Origin,
+    /// What it is called, in words of whoever deployed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The digest that the app folder had when it was last deployed, then or before.
     pub folder: Option<String>,
     /// What.
@@ -38,35 +42,31 @@ pub enum Origin {
     Default,
     /// From the app folder.
     Folder,
+    /// From a page that is served on the admin listener.
+    Console,
+    /// From the admin API.
+    Api,
+    /// From the deployment of this number.
+    Redeploy(u64),
 }
 
 impl Origin {
     /// In words.
-    pub fn name(self) -> &'static str {
+    pub fn name(self) -> String {
         match self {
-            Self::Default => "the defaults",
-            Self::Folder => "the app folder",
+            Self::Default => "the defaults".to_owned(),
+            Self::Folder => "the app folder".to_owned(),
+            Self::Console => "the console".to_owned(),
+            Self::Api => "the admin API".to_owned(),
+            Self::Redeploy(number) => format!("deployment {number}"),
         }
     }
 }
 
 impl Deployment {
-    fn encode(&self) -> Result<Box<[u8]>, Unreadable> {
-        let mut bytes = vec![FORMAT];
-        serde_json::to_writer(&mut bytes, self)?;
-        Ok(bytes.into())
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        match bytes.split_first() {
-            Some((&FORMAT, json)) => Ok(serde_json::from_slice(json)?),
-            other => Err(Unreadable::Format(other.map_or(0, |(format, _)| *format))),
-        }
-    }
-
     /// The last one.
     pub(super) fn newest(handle: &Handle) -> Result<Option<Self>, Unreadable> {
-        handle.own_values(&Self::NEWEST).first().map(|(_, bytes)| Self::decode(bytes)).transpose()
+        handle.own_values(&Self::NEWEST).first().map(|(_, bytes)| decode(bytes)).transpose()
     }
 
     /// Where the last one is among the server's own values.
@@ -77,7 +77,7 @@ impl Deployment {
     /// # Errors
     /// [`Unreadable`].
     pub fn of_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
-        Self::decode(bytes)
+        decode(bytes)
     }
 
     /// Whether it stays in force at a start with this folder, if with any: the folder has not changed since it was deployed.
@@ -85,19 +85,47 @@ impl Deployment {
         folder.is_none_or(|folder| self.folder == Some(folder.digest()))
     }
 
+    /// The one of this number, if it is kept.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn of_number(handle: &Handle, number: u64) -> Result<Option<Self>, Unreadable> {
+        handle.own_value(Family::DEPLOYMENT, &number.to_be_bytes()).map(|bytes| decode(&bytes)).transpose()
+    }
+
+    /// All that are kept, the newest first.
+    pub(super) fn kept(handle: &Handle) -> Result<Vec<Self>, Unreadable> {
+        let listing = Listing { family: Family::DEPLOYMENT, after: None, last_first: true, most: MOST_KEPT };
+        handle.own_values(&listing).iter().map(|(_, bytes)| decode(bytes)).collect()
+    }
+
     /// What puts it into the store, behind the newest that is there, and takes away the oldest beyond what is kept.
     pub(super) fn changes(&self, handle: &Handle) -> Result<Vec<OwnChange>, DeployError> {
-        let bytes = self.app.to_json().len();
-        if bytes > MOST_BYTES {
-            return Err(DeployError::TooLarge(bytes));
-        }
-        let change = Rewrite::Put(self.encode()?);
+        let change = Rewrite::Put(encode(self, &self.app)?);
         let new = OwnChange { key: key(self.number), seen: None, change };
         let beyond = (handle.own_count(Family::DEPLOYMENT) + 1).saturating_sub(MOST_KEPT);
         let oldest = Listing { family: Family::DEPLOYMENT, after: None, last_first: false, most: beyond };
         let oldest = handle.own_values(&oldest).into_iter();
         let gone = oldest.map(|(key, bytes)| OwnChange { key, seen: Some(bytes), change: Rewrite::Remove });
         Ok([new].into_iter().chain(gone).collect())
+    }
+}
+
+/// Deployments and drafts are stored alike.
+pub(super) fn encode(value: &impl Serialize, app: &AppContent) -> Result<Box<[u8]>, DeployError> {
+    let length = app.to_json().len();
+    if length > MOST_BYTES {
+        return Err(DeployError::TooLarge(length));
+    }
+    let mut bytes = vec![FORMAT];
+    serde_json::to_writer(&mut bytes, value).map_err(Unreadable::Json)?;
+    Ok(bytes.into())
+}
+
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
+    match bytes.split_first() {
+        Some((&FORMAT, json)) => Ok(serde_json::from_slice(json)?),
+        other => Err(Unreadable::Format(other.map_or(0, |(format, _)| *format))),
     }
 }
 
@@ -116,7 +144,8 @@ mod tests {
         let mut app = AppContent::default();
         app.allowed_request_origins.push("https://news.example".to_owned());
         let (by, folder) = ("serve".to_owned(), Some(app.digest()));
-        let deployment = Deployment { number: 7, at_ms: 1_800_000_000_123, by, origin: Origin::Folder, folder, app };
+        let deployment =
+            Deployment { number: 7, at_ms: 1_800_000_000_123, by, origin: Origin::Folder, name: None, folder, app };
         let golden = concat!(
             "\u{1}",
             r#"{"number":7,"at_ms":1800000000123,"by":"serve","origin":"folder","#,
@@ -124,11 +153,11 @@ mod tests {
             r#""app":{"providers":{"anon-user":{"disabled":false,"name":"anon-user","type":"anon-user"}},"#,
             r#""allowed_request_origins":["https://news.example"]}}"#
         );
-        let bytes = deployment.encode().unwrap();
+        let bytes = encode(&deployment, &deployment.app).unwrap();
         assert_eq!(std::str::from_utf8(&bytes).unwrap(), golden);
-        assert_eq!(Deployment::decode(golden.as_bytes()).unwrap(), deployment);
-        assert!(matches!(Deployment::decode(b"\x02{}"), Err(Unreadable::Format(2))));
-        assert!(matches!(Deployment::decode(b""), Err(Unreadable::Format(0))));
-        assert!(matches!(Deployment::decode(b"\x01{}"), Err(Unreadable::Json(_))));
+        assert_eq!(decode::<Deployment>(golden.as_bytes()).unwrap(), deployment);
+        assert!(matches!(decode::<Deployment>(b"\x02{}"), Err(Unreadable::Format(2))));
+        assert!(matches!(decode::<Deployment>(b""), Err(Unreadable::Format(0))));
+        assert!(matches!(decode::<Deployment>(b"\x01{}"), Err(Unreadable::Json(_))));
     }
 }

@@ -83,10 +83,10 @@ pub(crate) fn retry_after_s(server: &Server) -> u16 {
 }
 
 /// Waits for an operation as long as `http.request_timeout` allows; it goes on beyond that.
-pub(crate) async fn within_time<T>(
+pub(crate) async fn within_time<T, E: From<handle::Error>>(
     context: &Context,
-    operation: impl Future<Output = Result<T, handle::Error>>,
-) -> Result<T, handle::Error> {
+    operation: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     let limit = context.server.settings.http.request_timeout;
-    stall::within(limit, operation).await.unwrap_or(Err(handle::Error::OutcomeUnknown))
+    stall::within(limit, operation).await.unwrap_or_else(|_| Err(handle::Error::OutcomeUnknown.into()))
 }

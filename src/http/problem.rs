@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use passerby_actors::domain::{CredentialRefusal, DocumentRefusal, Refusal};
 use passerby_actors::handle;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::bearer::NoToken;
@@ -48,6 +49,18 @@ pub(crate) struct Problem {
     code: &'static str,
     #[serde(skip)]
     retry_after_s: Option<u16>,
+    /// What else of it programs need (RFC 9457 §3.2).
+    #[serde(skip)]
+    more: Map<String, Value>,
+}
+
+/// What is sent of a problem.
+#[derive(Serialize)]
+struct Sent<'a> {
+    #[serde(flatten)]
+    problem: &'a Problem,
+    #[serde(flatten)]
+    more: &'a Map<String, Value>,
 }
 
 impl Problem {
@@ -59,7 +72,14 @@ impl Problem {
             detail: detail.into(),
             code,
             retry_after_s: None,
+            more: Map::new(),
         }
+    }
+
+    /// The same with one more member.
+    pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
+        self.more.insert(name.to_owned(), value);
+        self
     }
 
     /// The same status and waiting time with a different code.
@@ -87,8 +107,8 @@ impl Problem {
 
     /// The same as a 403, for proxies that support no other refusal.
     pub(crate) fn forbidden(self) -> Self {
-        let Self { kind, code, detail, retry_after_s, .. } = self;
-        Self { kind, retry_after_s, ..Self::new(StatusCode::FORBIDDEN, code, detail) }
+        let Self { kind, code, detail, retry_after_s, more, .. } = self;
+        Self { kind, retry_after_s, more, ..Self::new(StatusCode::FORBIDDEN, code, detail) }
     }
 
     /// The status of the answer.
@@ -189,7 +209,7 @@ impl Problem {
     pub(crate) fn response(self, context: &Context) -> HttpResponse {
         let problem = self.told_now(&context.server);
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = json(status, &problem);
+        let mut response = json(status, &Sent { problem: &problem, more: &problem.more });
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
         if let Some(seconds) = problem.retry_after_s {

@@ -8,7 +8,7 @@ use crate::server::Server;
 
 /// All that is held about a user. Passwords, keys and tokens are held as hashes or not at all, and are not in it.
 pub(crate) fn of(server: &Server, user: &UserState) -> Value {
-    let (clock, policy) = (server.clock(), server.core.policy());
+    let (clock, policy) = (server.clock(), &server.core.policy());
     let shown = |t: ServiceTime| rfc3339(clock.to_wall_s(t));
     let parsed = |text: &str| serde_json::from_str(text).unwrap_or(Value::Null);
     let identities = user.identities().iter().map(|identity| {

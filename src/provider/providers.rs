@@ -61,6 +61,11 @@ impl Providers {
         self.identity.get(name).map(|built| &built.provider)
     }
 
+    /// What an enabled provider was built from; it names secrets, and holds none.
+    pub fn settings_of(&self, name: &str) -> Option<&Map<String, Value>> {
+        self.identity.get(name).map(|built| &built.content)
+    }
+
     /// The enabled OpenID Connect provider of this name.
     pub fn oidc(&self, name: &str) -> Option<&Arc<Oidc>> {
         self.oidc.get(name)

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::kind::Build;
 use super::*;
 use crate::config::SettingsErrors;
-use crate::config::secrets::Secrets;
+use crate::config::secrets::{Pipes, Secrets};
 use crate::outbound::testing::{Script, client};
 
 fn object(value: Value) -> Map<String, Value> {
@@ -24,7 +24,7 @@ fn build(folder: Value, toml: &str) -> Result<Configured, String> {
         ("PASSERBY_SECRET_SHARED".to_owned(), "0123456789abcdef0123456789abcdef".to_owned()),
         ("PASSERBY_SECRET_CLIENT".to_owned(), "hidden".to_owned()),
     ];
-    let secrets = Secrets::load(&environment, None, None).unwrap();
+    let secrets = Secrets::load(&environment, None, None, &Pipes::default()).unwrap();
     let built = (|| {
         let mut wrong = SettingsErrors::default();
         let folder = app_folder::read(&app, &mut wrong).unwrap_or_default();

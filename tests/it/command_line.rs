@@ -290,8 +290,12 @@ fn a_start_reads_a_secrets_file_that_can_be_read_once() {
     };
     let (app, pipe) = (path("app"), pipe);
     let arguments = ["--app-dir", app.to_str().unwrap(), "--secrets-file", pipe.to_str().unwrap()];
-    let (process, _log) = logged(&path("data"), &arguments);
+    let (process, mut log) = logged(&path("data"), &arguments);
     writer.join().unwrap();
+    // and goes on with what it read
+    std::fs::write(path("app/auth/providers.json"), format!(r#"{{"anon-user":{{}},"custom-token":{token}}}"#)).unwrap();
+    process.signal(Signal::HUP);
+    assert!(log.by_ref().any(|line| line.contains("deployment 2 is in force from now on")));
     assert_eq!(process.stop(), Some(0));
 }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use futures_util::future::{join, join_all, join3};
-use passerby::deployment::{DeployError, Deployment, MOST_KEPT, Origin, Unreadable};
+use passerby::deployment::{DeployError, Deployment, How, MOST_KEPT, Origin, Unreadable};
 use passerby::provider::app_folder::AppContent;
 use passerby::startup::{self, StartError};
 use passerby_actors::domain::{Family, Rewrite, ValueKey};
@@ -26,6 +26,10 @@ fn anonymous(enabled: bool) -> AppContent {
 async fn deploy(server: &TestServer, handle: &Handle, app: &AppContent) -> Result<Option<u64>, DeployError> {
     let deployed = server.server.deployments.deploy_folder(handle, app, "a test").await;
     deployed.map(|app| app.map(|app| app.number))
+}
+
+fn by(who: &str) -> How<'_> {
+    How { by: who, origin: Origin::Api, name: None }
 }
 
 /// Both, of which neither sees what becomes of the other: the disk is held up until both wait for it.
@@ -233,7 +237,7 @@ async fn of_two_who_deploy_at_once_one_is_told_that_the_other_was_faster() {
             other.set_enabled("api-key", true);
             let (one, two) = (anonymous(false), other);
             let both = at_once(server, deploy(server, &handle, &one), deploy(server, &handle, &two)).await;
-            assert!(matches!(both, (Ok(Some(2)), Err(DeployError::Moved))), "{both:?}");
+            assert!(matches!(both, (Ok(Some(2)), Err(DeployError::Moved(_)))), "{both:?}");
             assert_eq!(number(server), 2);
         })
         .await;
@@ -347,6 +351,74 @@ async fn a_deployment_of_a_later_version_is_not_taken_for_another() {
     assert!(!refused.to_string().contains("settings"), "no setting would change it: {refused}");
 }
 
+#[actix_web::test]
+async fn a_draft_waits_and_whoever_did_not_see_its_last_change_is_told_who_made_it() {
+    let world = World::new();
+    world
+        .serve(async |server| {
+            let (handle, deployments) = (server.handle(), &server.server.deployments);
+            let change =
+                async |by: &str, seen, enabled| deployments.change_draft(&handle, by, seen, anonymous(enabled)).await;
+            assert_eq!(change("ada", 0, false).await.unwrap().revision, 1);
+            let moved = change("bob", 0, true).await.unwrap_err();
+            assert_eq!(moved.to_string(), "the draft is not as you saw it: ada has changed it since");
+            let both = at_once(server, change("ada", 1, false), change("bob", 1, true)).await;
+            assert_eq!(both.0.unwrap().revision, 2);
+            assert!(matches!(both.1, Err(DeployError::DraftMoved(Some(draft))) if draft.by == "ada"));
+            assert_eq!((number(server), server.call(CREATE).send().await.status), (1, 201), "it waits");
+        })
+        .await;
+    world
+        .serve(async |server| {
+            let (handle, deployments) = (server.handle(), &server.server.deployments);
+            assert_eq!(deployments.draft(&handle).unwrap().unwrap().revision, 2, "a restart keeps it");
+            let old = deployments.deploy_draft(&handle, by("bob"), 1).await;
+            assert!(matches!(old, Err(DeployError::DraftMoved(Some(_)))));
+            assert_eq!(deployments.deploy_draft(&handle, by("bob"), 2).await.unwrap().number, 2);
+            assert_eq!(deployments.draft(&handle).unwrap(), None);
+            server.call(CREATE).send().await.assert_problem(403, "provider-disabled");
+            deployments.change_draft(&handle, "bob", 0, anonymous(false)).await.unwrap();
+            deployments.discard_draft(&handle, 1).await.unwrap();
+            assert_eq!(deployments.draft(&handle).unwrap(), None);
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn a_draft_does_not_undo_what_was_deployed_beside_it() {
+    World::new()
+        .serve(async |server| {
+            let (handle, deployments) = (server.handle(), &server.server.deployments);
+            deployments.change_draft(&handle, "ada", 0, anonymous(true)).await.unwrap();
+            deploy(server, &handle, &anonymous(false)).await.unwrap();
+            let deployed = deployments.deploy_draft(&handle, by("ada"), 1).await;
+            assert!(matches!(deployed, Err(DeployError::Moved(Some(last))) if last.by == "a test"));
+            assert_eq!(number(server), 2);
+            // whoever changes it again has seen what is in force
+            deployments.change_draft(&handle, "ada", 1, anonymous(true)).await.unwrap();
+            assert_eq!(deployments.deploy_draft(&handle, by("ada"), 2).await.unwrap().number, 3);
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn an_older_deployment_is_deployed_again_under_a_number_of_its_own() {
+    World::new()
+        .serve(async |server| {
+            let (handle, deployments) = (server.handle(), &server.server.deployments);
+            deployments.deploy_app(&handle, by("ada"), 1, anonymous(false)).await.unwrap();
+            let stale = deployments.deploy_app(&handle, by("bob"), 1, anonymous(false)).await;
+            assert!(matches!(stale, Err(DeployError::Moved(Some(_)))));
+            server.call(CREATE).send().await.assert_problem(403, "provider-disabled");
+            assert_eq!(deployments.redeploy(&handle, by("ada"), 1).await.unwrap().number, 3);
+            assert_eq!(server.call(CREATE).send().await.status, 201);
+            assert!(matches!(deployments.redeploy(&handle, by("ada"), 9).await, Err(DeployError::NoSuch(9))));
+            let origins: Vec<_> = deployments.list(&handle).unwrap().iter().map(|one| one.origin).collect();
+            assert_eq!(origins, [Origin::Redeploy(1), Origin::Api, Origin::Default]);
+        })
+        .await;
+}
+
 /// Whoever was told that the outcome was not known finds it in force.
 #[actix_web::test]
 async fn a_deployment_that_was_stored_unseen_is_in_force_with_the_next_look() {
@@ -354,7 +426,8 @@ async fn a_deployment_that_was_stored_unseen_is_in_force_with_the_next_look() {
         .serve(async |server| {
             let (handle, app) = (server.handle(), anonymous(false));
             let (by, folder) = ("a test".to_owned(), Some(app.digest()));
-            let deployment = Deployment { number: 2, at_ms: 0, by, origin: Origin::Folder, folder, app: app.clone() };
+            let (origin, name) = (Origin::Folder, None);
+            let deployment = Deployment { number: 2, at_ms: 0, by, origin, name, folder, app: app.clone() };
             let bytes = [&[1], serde_json::to_vec(&deployment).unwrap().as_slice()].concat();
             let key = ValueKey::own(Family::DEPLOYMENT, 2_u64.to_be_bytes());
             let change = Rewrite::Put(bytes.into());

@@ -14,6 +14,7 @@ mod admin;
 mod app_services;
 mod architecture;
 mod bad_input;
+mod browser_login;
 mod command_line;
 mod data;
 mod deployments;

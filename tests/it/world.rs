@@ -131,7 +131,7 @@ impl World {
     }
 
     pub(crate) async fn build(&self, settings: Settings, admin: AdminListener) -> Result<Application, StartError> {
-        let (recipe, _) = Recipe::read(&self.loaded(), None, &self.settings).unwrap();
+        let (recipe, _) = Recipe::read(&self.loaded(), None, &self.settings, &Arc::default()).unwrap();
         Application::build(settings, recipe, self.app.as_ref(), self.ports(), admin).await
     }
 
@@ -357,13 +357,20 @@ impl Answer {
     /// An error of `/v1` with this status and code, in its exact shape (RFC 9457).
     #[track_caller]
     pub(crate) fn assert_problem(&self, status: u16, code: &str) {
+        self.assert_problem_with(status, code, &[]);
+    }
+
+    /// The same with these members besides.
+    #[track_caller]
+    pub(crate) fn assert_problem_with(&self, status: u16, code: &str, more: &[&str]) {
         let body = self.json_as("application/problem+json");
         assert_eq!((self.status, body["code"].as_str()), (status, Some(code)), "{self:?}");
         assert_eq!(body["type"], format!("urn:passerby:problem:{code}"));
         assert_eq!(body["status"], status);
         assert_eq!(body["title"].as_str(), StatusCode::from_u16(status).unwrap().canonical_reason());
         assert!(!body["detail"].as_str().unwrap().is_empty());
-        assert_eq!(body.as_object().unwrap().len(), 5, "{body}");
+        assert!(more.iter().all(|member| !body[member].is_null()), "{body}");
+        assert_eq!(body.as_object().unwrap().len(), 5 + more.len(), "{body}");
         assert_eq!(self.header("cache-control"), Some("no-store"));
         assert_eq!(self.header("x-content-type-options"), Some("nosniff"));
         let challenge = match (status, code) {

@@ -119,7 +119,7 @@ impl Core {
             bound(
                 "documents",
                 store.document_bytes(),
-                self.policy.documents_bytes,
+                self.policy().documents_bytes,
                 "documents do not grow, and those that would are answered 507",
             ),
         ]

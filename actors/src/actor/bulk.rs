@@ -221,7 +221,7 @@ impl Worker {
         }
         let now = self.core.store.clock().now();
         // whoever has expired meanwhile is refused
-        let Ok(decision) = user.decide(operation, now, &self.core.policy) else {
+        let Ok(decision) = user.decide(operation, now, &self.core.policy()) else {
             return Step::Settled(Became::Unchanged);
         };
         match user.change(operation, &decision, now) {

@@ -1,6 +1,6 @@
 //! What all workers of a server share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -85,7 +85,9 @@ pub struct Core {
     // before the store: the last of its threads' parts in the store goes here, and not on such a thread
     pub(crate) listing: Lists,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) policy: Policy,
+    policy: Policy,
+    /// That of the policy, until another one is set.
+    session_lifetime_s: AtomicU32,
     pub(crate) limits: Limits,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) directory: Directory<Address>,
@@ -114,6 +116,7 @@ impl Core {
         let core = Arc::new(Self {
             listing: Lists::new(Arc::clone(&store), policy.window_s),
             store,
+            session_lifetime_s: AtomicU32::new(policy.session_lifetime_s),
             policy,
             limits,
             entropy,
@@ -162,9 +165,14 @@ impl Core {
         &self.store
     }
 
-    /// The rules.
-    pub fn policy(&self) -> &Policy {
-        &self.policy
+    /// The rules as they are now.
+    pub fn policy(&self) -> Policy {
+        Policy { session_lifetime_s: self.session_lifetime_s.load(Ordering::Relaxed), ..self.policy }
+    }
+
+    /// From now on sessions of lasting accounts live so long (seconds, from their beginning), also those that are there.
+    pub fn set_session_lifetime(&self, seconds: u32) {
+        self.session_lifetime_s.store(seconds, Ordering::Relaxed);
     }
 
     /// Figures.

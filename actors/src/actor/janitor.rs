@@ -148,7 +148,7 @@ impl Sweep {
 
     /// Gives up users who were created and never came back, if room is short and the operator allows it. Returns how many.
     async fn relieve(&self, max_us: u64) -> usize {
-        let policy = &self.core.policy;
+        let policy = &self.core.policy();
         if policy.unused_s == 0 {
             return 0;
         }
@@ -181,8 +181,8 @@ impl Sweep {
         youngest: ServiceTime,
     ) -> Option<Vec<(UserId, ServiceTime)>> {
         let store = &self.core.store;
-        let width = (self.core.policy.window_s / u32::try_from(AGES).unwrap_or(u32::MAX)).max(1);
-        let oldest = youngest.saturating_sub(self.core.policy.window_s);
+        let width = (self.core.policy().window_s / u32::try_from(AGES).unwrap_or(u32::MAX)).max(1);
+        let oldest = youngest.saturating_sub(self.core.policy().window_s);
         // users who are older than possible count in the first
         let age = |made: ServiceTime| (made.saturating_sub(oldest) / width) as usize;
         let may_go = |record: &Record| record.is_unused() && record.session_started <= youngest;
@@ -292,7 +292,7 @@ impl Sweep {
     fn look_at_next_page(&self) -> (Vec<UserId>, Vec<Seen>, u64) {
         let (store, mut place) = (&self.core.store, self.place.get());
         let clock = store.clock();
-        let (before_us, now, window_s) = (clock.monotonic_us(), clock.now(), self.core.policy.window_s);
+        let (before_us, now, window_s) = (clock.monotonic_us(), clock.now(), self.core.policy().window_s);
         let (mut expired, mut given_up) = (Vec::new(), Vec::new());
         store.see_users(place.next_page, &mut |id, record| {
             if record.deadline(window_s).is_some_and(|deadline| now >= deadline.saturating_add(GRACE_S)) {
@@ -358,7 +358,7 @@ impl Sweep {
 
     async fn propose(&self, users: &[UserId]) -> usize {
         let now = self.core.store.clock().now();
-        let cutoff = now.saturating_sub(self.core.policy.window_s).saturating_sub(GRACE_S);
+        let cutoff = now.saturating_sub(self.core.policy().window_s).saturating_sub(GRACE_S);
         let expire = |&id: &UserId| ChangeSet::new(Cause::Expired, now, vec![Op::Expire { id, cutoff }]);
         let expired = self.done(users.iter().map(expire).collect()).await;
         self.stats.expired.fetch_add(expired as u64, Ordering::Relaxed);

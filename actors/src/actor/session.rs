@@ -109,7 +109,7 @@ impl Session {
                 sockets.end_all(cause);
             }
             Some(user) => {
-                let (now, policy) = (self.core.store.clock().now(), &self.core.policy);
+                let (now, policy) = (self.core.store.clock().now(), &self.core.policy());
                 sockets.tell_merged(&user);
                 // the sockets are told first of what is in flight, change by change
                 self.behind |= self.edits_in_flight > 0;
@@ -147,7 +147,7 @@ impl Session {
 
     fn attach(&mut self, attach: &Attach) -> Attached {
         let user = self.current().ok_or(Refusal::Gone)?;
-        let (now, policy) = (self.core.store.clock().now(), self.core.policy);
+        let (now, policy) = (self.core.store.clock().now(), self.core.policy());
         if user.record.flags.has(Flags::DISABLED) {
             return Err(Refusal::Disabled.into());
         }
@@ -190,7 +190,7 @@ impl Session {
             let mut set = None;
             let verdict = match state.take() {
                 None => Err(Refusal::Gone),
-                Some(user) => match user.decide(&waiting.operation, now, &core.policy) {
+                Some(user) => match user.decide(&waiting.operation, now, &core.policy()) {
                     Err(refusal) => {
                         state = Some(user);
                         Err(refusal)

@@ -37,6 +37,8 @@ impl Family {
     pub const DEPLOYMENT: Self = Self(11);
     /// As [`AUDIT`](Self::AUDIT), of what was refused: strangers cause those.
     pub const AUDIT_REFUSED: Self = Self(12);
+    /// No bytes → what is to be deployed next.
+    pub const DRAFT: Self = Self(13);
     /// Days since 1970, u32 → what happened on that day.
     pub const STATS: Self = Self(14);
     /// A network, as text → its block.
@@ -44,13 +46,14 @@ impl Family {
 
     /// The families of the server's own values, which belong to no user and are kept in the order of their keys. What their
     /// bytes mean is known above the core.
-    pub const OWN: [Self; 8] = [
+    pub const OWN: [Self; 9] = [
         Self::ADMIN,
         Self::ADMIN_KEY,
         Self::ADMIN_SESSION,
         Self::AUDIT,
         Self::DEPLOYMENT,
         Self::AUDIT_REFUSED,
+        Self::DRAFT,
         Self::STATS,
         Self::NETWORK,
     ];
@@ -58,7 +61,7 @@ impl Family {
     /// Every family with its name in metrics. Users, and names at eight users each, are bounded by `max_users`; a user has
     /// one extension record (of bounded sections), one value of meters and one document at most; documents are bounded in
     /// bytes together; for ids that ended see `Core::bounds`; the server's own are bounded by what writes them.
-    pub const NAMES: [(Self, &'static str); 14] = [
+    pub const NAMES: [(Self, &'static str); 15] = [
         (Self::USER, "users"),
         (Self::EXTENSION, "extensions"),
         (Self::CREDENTIAL, "credentials"),
@@ -71,6 +74,7 @@ impl Family {
         (Self::AUDIT, "audit-entries"),
         (Self::DEPLOYMENT, "deployments"),
         (Self::AUDIT_REFUSED, "audit-refusals"),
+        (Self::DRAFT, "drafts"),
         (Self::STATS, "days"),
         (Self::NETWORK, "network-blocks"),
     ];

@@ -22,7 +22,7 @@ pub use clock::{Clock, Entropy, ServiceClock, ServiceTime};
 pub use credential::{Credential, CredentialChange, CredentialRefusal, LOCAL_USERPASS, MAIL_TOKEN_S, MailToken};
 pub use document::{
     Change, Conflict, Conflicts, Delta, Document, DocumentRefusal, Edit, Edited, Expected, KeyRule, Losses, NoPatch,
-    OperationId, Patch, Shape, has_more_members, inexact_number, losses,
+    OperationId, Patch, Shape, has_more_members, inexact_number, losses, merge_patch,
 };
 pub use extension::{API_KEY, Alias, ApiKey, Extension, Identity, IdentityKey};
 pub use ids::{DeviceId, IdForm, SessionId, UserId};

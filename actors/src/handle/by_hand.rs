@@ -91,7 +91,7 @@ impl Handle {
     /// A user as it begins, and what else has to hold and be stored for its name.
     fn state_of(&self, new: NewUser, ops: &mut Vec<Op>) -> Result<(UserState, Session), Error> {
         let core = self.core();
-        let (now, policy) = (core.store.clock().now(), &core.policy);
+        let (now, policy) = (core.store.clock().now(), &core.policy());
         let NewUser { id, name, data, opens } = new;
         let kind = SessionKind::V1;
         let is_account = name.is_some();

@@ -79,7 +79,7 @@ impl Handle {
     /// # Errors
     /// `Refused`: there is none, or its user is disabled. While the store cannot write: `NotWritable`.
     pub fn successor(&self, user: &UserId, ended: &SessionId, within_s: u32) -> Result<Live, Error> {
-        let (store, policy) = (&self.core().store, &self.core().policy);
+        let (store, policy) = (&self.core().store, &self.core().policy());
         let survivor = || store.survivor(user).and_then(|survivor| store.load(&survivor));
         let state = store.load(user).or_else(survivor).ok_or_else(|| self.core().refuse(Refusal::Gone))?;
         let session = state.successor(user, ended, store.clock().now(), within_s, policy);
@@ -89,7 +89,7 @@ impl Handle {
     }
 
     pub(super) fn live_session(&self, user: &UserId, session: &SessionId, epoch: Option<u8>) -> Result<Live, Refusal> {
-        let (store, policy) = (&self.core().store, &self.core().policy);
+        let (store, policy) = (&self.core().store, &self.core().policy());
         let now = store.clock().now();
         let record = store.record(user).ok_or(Refusal::Gone)?;
         if record.is_expired(now, policy.window_s) {
@@ -126,7 +126,7 @@ impl Handle {
         epoch: Option<u8>,
         now: ServiceTime,
     ) -> Result<Live, Refusal> {
-        let (store, policy) = (&self.core().store, &self.core().policy);
+        let (store, policy) = (&self.core().store, &self.core().policy());
         let state = store.load(user).ok_or(Refusal::Gone)?;
         let found = state.sessions().into_iter().find(|s| SessionId::derive(user, s.number) == *session);
         let found = found.and_then(|s| state.session(s.number, now, policy));
@@ -147,7 +147,7 @@ impl Handle {
         extended: Option<&UserState>,
         now: ServiceTime,
     ) -> Result<usize, Refusal> {
-        let (store, policy) = (&self.core().store, &self.core().policy);
+        let (store, policy) = (&self.core().store, &self.core().policy());
         if now.saturating_sub(record.last_seen) < policy.touch_granularity_s {
             return Ok(0);
         }

@@ -206,7 +206,7 @@ impl Handle {
         if core.store.health() != Health::Writable
             && let Some(state) = core.store.load(user)
             && let Ok(Decision::Keep(Reply::Counted(reading))) =
-                state.decide(&operation, core.store.clock().now(), &core.policy)
+                state.decide(&operation, core.store.clock().now(), &core.policy())
         {
             return Ok(reading);
         }
@@ -267,7 +267,7 @@ impl Handle {
         origin: Option<u64>,
         may_grow: bool,
     ) -> Result<Edited, Error> {
-        let (store, policy) = (&self.core().store, &self.core().policy);
+        let (store, policy) = (&self.core().store, &self.core().policy());
         let may_grow = may_grow && store.document_bytes() < policy.documents_bytes;
         let operation = operation.map(|name| OperationId::new(name, &change));
         let edit = Edit { change, expected, operation, origin, may_grow };

@@ -8,7 +8,7 @@ use crate::domain::{IdentityKey, UserId, UserState};
 impl Handle {
     /// A user with all that is kept about them, if they live.
     pub fn load(&self, user: &UserId) -> Option<UserState> {
-        let (store, policy) = (&self.core().store, &self.core().policy);
+        let (store, policy) = (&self.core().store, &self.core().policy());
         store.load(user).filter(|state| !state.record.is_expired(store.clock().now(), policy.window_s))
     }
 

@@ -20,11 +20,11 @@ fn a_secret_comes_from_the_environment_or_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(folder.path(), 0o600, "jwt-key = \"of the file\"\nother = \"\"\"\nline\nline\"\"\"\n");
     let environment = pairs(&[("PASSERBY_SECRET_JWT_KEY", "of the environment"), ("PASSERBY_LISTEN", "x")]);
-    let secrets = Secrets::load(&environment, Some(&path), None).unwrap();
+    let secrets = Secrets::load(&environment, Some(&path), None, &Pipes::default()).unwrap();
     assert_eq!(secrets.get("jwt-key").unwrap().expose(), "of the environment");
     assert_eq!(secrets.get("JWT_Key").unwrap().expose(), "of the environment");
     assert_eq!(secrets.get("other").unwrap().expose(), "line\nline");
-    let none = Secrets::load(&[], None, None).unwrap();
+    let none = Secrets::load(&[], None, None, &Pipes::default()).unwrap();
     assert_eq!(
         none.get("jwt-key").unwrap_err(),
         r#"there is no secret "jwt-key": set PASSERBY_SECRET_JWT_KEY or put it into the secrets file"#
@@ -38,12 +38,12 @@ fn a_file_that_others_may_use_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for mode in [0o640, 0o604, 0o610, 0o602, 0o666] {
         let path = file(folder.path(), mode, "a = \"b\"");
-        let error = Secrets::load(&[], Some(&path), None).unwrap_err();
+        let error = Secrets::load(&[], Some(&path), None, &Pipes::default()).unwrap_err();
         assert!(error.reason.contains(&format!("(mode {mode:04o})")), "{error}");
     }
     for mode in [0o600, 0o400] {
         let path = file(folder.path(), mode, "a = \"b\"");
-        Secrets::load(&[], Some(&path), None).unwrap();
+        Secrets::load(&[], Some(&path), None, &Pipes::default()).unwrap();
         std::fs::remove_file(path).unwrap();
     }
 }
@@ -57,10 +57,10 @@ fn a_file_in_the_app_folder_is_refused() {
         (path.clone(), folder.path().to_owned()),
         (folder.path().join("auth/../secrets.toml"), folder.path().join("auth/..")),
     ] {
-        let error = Secrets::load(&[], Some(&path), Some(&app_dir)).unwrap_err();
+        let error = Secrets::load(&[], Some(&path), Some(&app_dir), &Pipes::default()).unwrap_err();
         assert_eq!(error.reason, "is in the app folder, where secrets must not be");
     }
-    Secrets::load(&[], Some(&path), Some(&folder.path().join("auth"))).unwrap();
+    Secrets::load(&[], Some(&path), Some(&folder.path().join("auth")), &Pipes::default()).unwrap();
 }
 
 #[test]
@@ -76,10 +76,12 @@ fn errors_show_nothing_of_a_secret() {
         ("A = \"hidden\"\na = \"hidden\"", "is there twice"),
     ] {
         let path = file(folder.path(), 0o600, text);
-        let error = Secrets::load(&[], Some(&path), None).unwrap_err().to_string();
+        let error = Secrets::load(&[], Some(&path), None, &Pipes::default()).unwrap_err().to_string();
         assert!(error.contains(expected) && !error.contains("hidden"), "{error}");
     }
     let nowhere = folder.path().join("nowhere");
-    assert!(Secrets::load(&[], Some(&nowhere), None).unwrap_err().reason.starts_with("cannot be read"));
-    assert!(Secrets::load(&pairs(&[("PASSERBY_SECRET_X", "")]), None, None).is_err());
+    assert!(
+        Secrets::load(&[], Some(&nowhere), None, &Pipes::default()).unwrap_err().reason.starts_with("cannot be read")
+    );
+    assert!(Secrets::load(&pairs(&[("PASSERBY_SECRET_X", "")]), None, None, &Pipes::default()).is_err());
 }

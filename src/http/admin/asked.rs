@@ -165,6 +165,11 @@ impl Asked {
         Ok(By::new(&asker.who, asker.role, Some(self.source.address.to_string())))
     }
 
+    /// Whether a page asks that is served here.
+    pub(super) fn is_by_cookie(&self) -> bool {
+        bearer(&self.request).is_none()
+    }
+
     /// A parameter of the path.
     pub(super) fn parameter(&self, name: &str) -> &str {
         self.request.match_info().get(name).unwrap_or_default()
@@ -186,18 +191,26 @@ impl Asked {
         Ok(body::fields_of(&self.body)?)
     }
 
+    /// The body, which may be any JSON.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(super) fn value(&self) -> Result<Value, Problem> {
+        Ok(body::json(&self.body)?)
+    }
+
     /// Does something with an entry in the audit log before it, which then says what became of it. It goes on to its end when the
     /// client has gone.
     ///
     /// # Errors
     /// No entry could be written, and nothing is done. Within: the operation's own.
-    pub(super) async fn audited<T: 'static>(
+    pub(super) async fn audited<T: 'static, E: Doubt + 'static>(
         &self,
         what: &str,
         whom: &str,
         (before, after): (Option<Value>, Option<Value>),
-        operation: impl Future<Output = Result<T, handle::Error>> + 'static,
-    ) -> Result<Result<T, handle::Error>, Problem> {
+        operation: impl Future<Output = Result<T, E>> + 'static,
+    ) -> Result<Result<T, E>, Problem> {
         let mut entry = self.by()?.did(what, Some(whom), Outcome::Unknown);
         (entry.before, entry.after) = (before, after);
         let context = self.context.clone();
@@ -207,7 +220,7 @@ impl Asked {
             let result = within_time(&context, operation).await;
             let outcome = match &result {
                 Ok(_) => Outcome::Done,
-                Err(handle::Error::OutcomeUnknown) => return Ok(result),
+                Err(error) if error.is_unknown() => return Ok(result),
                 Err(_) => Outcome::Refused,
             };
             audit.end(handle, begun, outcome).await;
@@ -215,6 +228,18 @@ impl Asked {
         });
         let panicked = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the action ended early");
         Ok(doing.await.map_err(panicked)??)
+    }
+}
+
+/// Why an action was not done, or may have been.
+pub(super) trait Doubt: From<handle::Error> {
+    /// Whether it may have been done all the same.
+    fn is_unknown(&self) -> bool;
+}
+
+impl Doubt for handle::Error {
+    fn is_unknown(&self) -> bool {
+        *self == Self::OutcomeUnknown
     }
 }
 

@@ -4,6 +4,7 @@ mod answer;
 mod asked;
 mod console;
 mod created;
+mod deploying;
 mod exposition;
 mod host;
 mod listener;

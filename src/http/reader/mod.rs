@@ -202,7 +202,7 @@ pub(crate) fn set_session(
     session: &LoggedIn,
     lasting: bool,
 ) {
-    let (now, policy) = (context.server.clock().now(), context.server.core.policy());
+    let (now, policy) = (context.server.clock().now(), &context.server.core.policy());
     let age_s = if lasting { policy.session_lifetime_s } else { policy.window_s };
     let cookie = ReaderCookie { kind: CookieKind::Session, user: session.user, session: session.number, issued: now };
     set(response, request, context, &cookie, age_s.min(LONGEST_AGE_S));

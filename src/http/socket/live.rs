@@ -203,7 +203,7 @@ impl Socket {
     /// Checks whether the session still lives and whether its end is near, and pings the client.
     async fn look(&mut self, warned: &mut bool, attachment: &mut Attachment, out: &mut Out) -> Result<(), End> {
         if let Some(live) = self.session(attachment, out).await? {
-            let (clock, policy) = (self.context.server.clock(), self.context.server.core.policy());
+            let (clock, policy) = (self.context.server.clock(), &self.context.server.core.policy());
             let end = live.started.saturating_add(policy.session_lifetime_s);
             if !*warned && !live.record.is_anonymous() && clock.now().saturating_add(EXPIRING_S) >= end {
                 *warned = true;

@@ -61,7 +61,7 @@ pub(crate) struct SessionView {
     extensions(("x-problems" = json!("session"))))]
 pub(crate) async fn session(request: HttpRequest, context: Data<Context>) -> Answer {
     let live = authenticate(&request, &context, Scope::Data)?;
-    let (clock, policy) = (context.server.clock(), context.server.core.policy());
+    let (clock, policy) = (context.server.clock(), &context.server.core.policy());
     let user = user_of(&context, &live)?;
     let shown = |t: ServiceTime| rfc3339(clock.to_wall_s(t));
     let view = SessionView {

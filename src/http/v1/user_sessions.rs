@@ -60,7 +60,7 @@ pub(crate) struct SessionList {
 pub(crate) async fn list_sessions(request: HttpRequest, context: Data<Context>) -> Answer {
     let live = authenticate(&request, &context, Scope::Account)?;
     let user = user_of(&context, &live)?;
-    let (clock, policy) = (context.server.clock(), context.server.core.policy());
+    let (clock, policy) = (context.server.clock(), &context.server.core.policy());
     let now = clock.now();
     let alive = user.sessions().into_iter().filter(|session| user.session(session.number, now, policy).is_some());
     let sessions = alive.map(|session| SessionEntry {

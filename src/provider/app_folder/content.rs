@@ -16,6 +16,9 @@ pub struct AppContent {
     pub providers: BTreeMap<String, Value>,
     /// Origins that browsers may call from, in the form they send; empty allows any.
     pub allowed_request_origins: Vec<String>,
+    /// How long a session of a lasting account lives, in seconds; none leaves it to `session.lifetime`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token_expiration_s: Option<u32>,
     /// `auth/custom_user_data.json`, of which nothing is served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom_user_data: Option<Map<String, Value>>,
@@ -32,7 +35,12 @@ impl Default for AppContent {
 impl AppContent {
     /// Everything is off.
     pub(super) fn nothing() -> Self {
-        Self { providers: BTreeMap::new(), allowed_request_origins: Vec::new(), custom_user_data: None }
+        Self {
+            providers: BTreeMap::new(),
+            allowed_request_origins: Vec::new(),
+            refresh_token_expiration_s: None,
+            custom_user_data: None,
+        }
     }
 
     /// Enables or disables a provider, which has no other options if it is not there yet.

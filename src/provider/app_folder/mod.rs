@@ -10,21 +10,31 @@
 
 mod content;
 mod document;
+mod state;
 #[cfg(test)]
 mod tests;
 mod unique;
 mod unserved;
+mod write;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
 pub use self::content::AppContent;
 use self::document::{Document, OLD_PROVIDERS, PROVIDERS, ROOTS, SINGLE_FILE, names};
+pub use self::state::{FolderState, state};
+pub use self::write::{WriteError, write};
 use crate::config::{FolderAppId, SettingsError, SettingsErrors, canonical_origin, did_you_mean};
 use crate::provider::anon_user::{self, ANON_USER};
 use crate::provider::kinds::{is_of_app_services, kind_of, names_of_app_services};
+
+/// How long a session of a lasting account may live, in seconds: half an hour to 180 days, as App Services allowed.
+const EXPIRATION_S: RangeInclusive<u32> = 1800..=15_552_000;
+/// Where it stands in the app's own file; exports of App Services do not have it.
+const EXPIRATION: &str = "refresh_token_expiration_s";
 
 /// What an app folder says. Its providers are checked when they are created.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +89,8 @@ impl AppFolder {
                 .map_err(|reason| SettingsError::of_key(origin, "allowed_request_origins", reason));
             read.content.allowed_request_origins.extend(wrong.take(found));
         }
+        read.content.refresh_token_expiration_s =
+            wrong.take(checked_expiration(content.refresh_token_expiration_s, origin)).flatten();
         read.content.custom_user_data.clone_from(&content.custom_user_data);
         wrong.or(read)
     }
@@ -144,6 +156,17 @@ impl AppFolder {
     }
 }
 
+/// How long a session of a lasting account lives, if it may be so long.
+fn checked_expiration(seconds: Option<u32>, origin: &str) -> Result<Option<u32>, SettingsError> {
+    match seconds {
+        Some(other) if !EXPIRATION_S.contains(&other) => {
+            let reason = format!("expected {} to {} seconds, found {other}", EXPIRATION_S.start(), EXPIRATION_S.end());
+            Err(SettingsError::of_key(origin, EXPIRATION, reason))
+        }
+        seconds => Ok(seconds),
+    }
+}
+
 /// Why it is not an app folder at all, if it is not.
 pub fn why_none(folder: &Path) -> Option<String> {
     if folder.is_dir() {
@@ -178,6 +201,13 @@ pub fn read(folder: &Path, wrong: &mut SettingsErrors) -> Option<AppFolder> {
     wrong.extend(of_app);
     if let Some(root) = &root {
         read.content.allowed_request_origins = root.origins(wrong);
+        let seconds = root.content.get(EXPIRATION).map(|value| {
+            let seconds = value.as_u64().and_then(|seconds| u32::try_from(seconds).ok());
+            let reason = || format!("expected a number of seconds, found {value}");
+            seconds.ok_or_else(|| SettingsError::of_key(&root.file, EXPIRATION, reason()))
+        });
+        let seconds = wrong.take(seconds.transpose()).flatten();
+        read.content.refresh_token_expiration_s = wrong.take(checked_expiration(seconds, &root.file)).flatten();
         if let Some(reason) = root.is_single_file() {
             wrong.push(SettingsError::of_source(&root.file, reason));
             return Some(read);

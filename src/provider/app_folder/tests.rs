@@ -275,3 +275,38 @@ fn a_folder_without_its_files_is_refused() {
     std::fs::write(&nowhere, "{}").unwrap();
     assert!(faults(&nowhere).contains("is a file, and not a folder: the first exports of Stitch (2017)"));
 }
+
+#[test]
+fn what_is_written_is_read_back_and_what_else_is_there_stays() {
+    let custom = r#"{"enabled":false,"database_name":"app"}"#;
+    let exported = folder(&[
+        ("realm_config.json", r#"{"app_id":"todo-abcde","allowed_request_origins":["https://A.example/"]}"#),
+        ("auth/providers.json", r#"{"anon-user":{"disabled":true},"custom-token":{"config":{"audience":"x"}}}"#),
+        ("auth/custom_user_data.json", custom),
+    ]);
+    let content = AppContent { refresh_token_expiration_s: Some(3600), ..good(exported.path()).content };
+    let new = tempfile::tempdir().unwrap();
+    let new = new.path().join("app");
+    write(&content, "todo-abcde", &new).unwrap();
+    let read = good(&new);
+    assert_eq!((&read.content, read.app_id.as_deref()), (&content, Some("todo-abcde")));
+    assert!(read.unserved.is_empty(), "{:?}", read.unserved);
+
+    let root = r#"{"name":"Todo","environment":"qa","security":{"allowed_request_origins":["https://b.example"]}}"#;
+    let old = folder(&[
+        ("root_config.json", root),
+        ("functions/f.js", "exports = 1"),
+        ("auth/providers.json", "{}"),
+        ("auth/custom_user_data.json", r#"{"enabled":true}"#),
+    ]);
+    write(&AppContent::default(), "todo-abcde", old.path()).unwrap();
+    assert_eq!(good(old.path()).content, AppContent::default());
+    let text = |name: &str| std::fs::read_to_string(old.path().join(name)).unwrap();
+    assert!(text("root_config.json").contains("\"environment\": \"qa\"") && text("root_config.json").contains("Todo"));
+    assert_eq!(text("functions/f.js"), "exports = 1");
+
+    let broken = folder(&[("root_config.json", "{")]);
+    let error = write(&content, "todo-abcde", broken.path()).unwrap_err();
+    assert!(error.to_string().contains("is not valid JSON"), "{error}");
+    assert_eq!(std::fs::read_to_string(broken.path().join("root_config.json")).unwrap(), "{");
+}

@@ -12,7 +12,7 @@ use super::document::{Document, OLD_PROVIDERS, PROVIDERS, ROOTS, names};
 /// Files in the root that do not matter here.
 const OTHERS: [&str; 4] = ["package.json", "package-lock.json", "tsconfig.json", "jsconfig.json"];
 const SECRETS: &str = "secrets.json";
-const CUSTOM_USER_DATA: &str = "auth/custom_user_data.json";
+pub(super) const CUSTOM_USER_DATA: &str = "auth/custom_user_data.json";
 
 /// The lines about a folder, whose own file is `root`.
 pub(super) fn find(folder: &Path, root: Option<&Document>) -> Vec<String> {

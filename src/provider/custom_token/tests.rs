@@ -9,6 +9,7 @@ use super::super::fetched::{MAX_AGE_S, REFRESH_INTERVAL_S};
 use super::super::jwt::LEEWAY_S;
 use super::super::testing::{Signer, asked};
 use super::*;
+use crate::config::secrets::Pipes;
 use crate::outbound::testing::{Script, Server, client, json as json_answer};
 
 const NOW: u64 = 1_800_000_000;
@@ -17,7 +18,7 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 fn secrets(pairs: &[(&str, &str)]) -> Secrets {
     let environment: Vec<_> =
         pairs.iter().map(|(name, text)| (format!("PASSERBY_SECRET_{name}"), (*text).to_owned())).collect();
-    Secrets::load(&environment, None, None).unwrap()
+    Secrets::load(&environment, None, None, &Pipes::default()).unwrap()
 }
 
 fn read(content: &Value, secrets: &Secrets) -> Result<CustomTokenConfig, SettingsErrors> {

@@ -1,8 +1,10 @@
 //! The admin API: who may ask what, and what is written down of it.
 
+mod app_configuration;
 mod audit;
 mod by_hand;
 mod configuration;
+mod deploying;
 mod events;
 mod lists;
 mod networks;
@@ -71,6 +73,8 @@ fn filled(server: &TestServer, rule: &Rule, user: &str) -> String {
         .replace("{session}", "636aba021728b6c1c03db7f9")
         .replace("{meter}", "articles")
         .replace("{email}", "a@example.com");
+    let nothing = "0".repeat(24);
+    let path = ["{provider}", "{draft}", "{deployment}"].iter().fold(path, |path, name| path.replace(name, &nothing));
     assert!(!path.contains('{'), "{path}");
     format!("{} {path}", rule.method)
 }

@@ -82,7 +82,7 @@ impl LinkerHandle {
         let store = &self.core.store;
         let now = store.clock().now();
         let state = store.load(user).ok_or(Refusal::Gone)?;
-        let session = state.successor(user, ended, now, REPEAT_S, &self.core.policy).ok_or(Refusal::Gone)?;
+        let session = state.successor(user, ended, now, REPEAT_S, &self.core.policy()).ok_or(Refusal::Gone)?;
         let linked = session.replaces.map(|replaced| replaced.at);
         let mut identities = state.identities().iter();
         if !identities.any(|known| known.key == proof.identity && Some(known.linked) == linked) {

@@ -77,10 +77,10 @@ impl Ask for Merge {
             let demand = demand(work.core(), &proof)?;
             let now = store.clock().now();
             let source = store.load(&user).ok_or(Refusal::Gone)?;
-            source.session(session, now, &work.core().policy).ok_or(Refusal::SessionEnded)?;
+            source.session(session, now, &work.core().policy()).ok_or(Refusal::SessionEnded)?;
             let target = store.load(&owner).ok_or(Error::Busy)?;
             let opening = merging(&user, session, opens, now);
-            let merged = policy.merge(&source, &target, opening, now, store.clock().wall_s(), &work.core().policy)?;
+            let merged = policy.merge(&source, &target, opening, now, store.clock().wall_s(), &work.core().policy())?;
             let (set, logged_in, conflicts) = merged_set(&proof, demand, &source, &target, merged, now);
             Ok((Some(set), Joined::Merged(logged_in, conflicts)))
         };
@@ -200,7 +200,7 @@ impl LinkerHandle {
     /// # Errors
     /// `Refused`, as the link itself.
     pub fn preview(&self, user: &UserId, session: u32, proof: &Proof, policy: &MergePolicy) -> Result<Preview, Error> {
-        let (store, rules) = (&self.core.store, &self.core.policy);
+        let (store, rules) = (&self.core.store, &self.core.policy());
         let now = store.clock().now();
         let state = store.load(user).ok_or(Refusal::Gone)?;
         match store.resolve(&proof.identity).filter(|owner| owner != user) {

@@ -122,7 +122,7 @@ impl Work {
     /// What an operation on a user proposes, and what it answers once that is done.
     fn proposal(&self, user: &UserId, operation: &Operation) -> Result<(Option<ChangeSet>, Reply), Error> {
         let store = &self.core().store;
-        let (now, policy) = (store.clock().now(), &self.core().policy);
+        let (now, policy) = (store.clock().now(), &self.core().policy());
         let state = store.load(user).ok_or(Refusal::Gone)?;
         let decision = state.decide(operation, now, policy)?;
         Ok((state.change(operation, &decision, now), decision.into_reply()))

@@ -178,7 +178,7 @@ impl Router {
         let propose = || {
             let now = core.store.clock().now();
             let state = core.store.load(user).ok_or_else(|| core.refuse(Refusal::Gone))?;
-            let decision = state.decide(operation, now, &core.policy).map_err(|refusal| core.refuse(refusal))?;
+            let decision = state.decide(operation, now, &core.policy()).map_err(|refusal| core.refuse(refusal))?;
             Ok((state.change(operation, &decision, now), decision.into_reply()))
         };
         self.proposer.until_done(DIRECT_TRIES, permit, propose).await

@@ -28,6 +28,7 @@ pub use self::kept::UnreadableDocument;
 pub use self::merge::{Conflict, Conflicts, KeyRule, MAX_CONFLICT_BYTES, MAX_CONFLICTS};
 pub use self::patch::{NoPatch, Patch};
 pub use self::refusal::{DocumentRefusal, MAX_DEPTH};
+pub use self::value::merge as merge_patch;
 
 use self::delta::{Outcome, difference};
 use self::kept::{Kept, parsed, text};

@@ -8,7 +8,7 @@ use super::refusal::DocumentRefusal;
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// Applies a merge patch (RFC 7396): null removes, objects are merged, all else replaces the old value.
-pub(super) fn merge(data: &mut Map<String, Value>, patch: &Map<String, Value>) {
+pub fn merge(data: &mut Map<String, Value>, patch: &Map<String, Value>) {
     for (key, value) in patch {
         match value {
             Value::Null => drop(data.remove(key)),

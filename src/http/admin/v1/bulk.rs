@@ -2,6 +2,7 @@
 
 use actix_web::http::StatusCode;
 use passerby_actors::actor::{Bulk, BulkAction, BulkEnd, BulkJob, BulkTally, BulkUnderWay};
+use passerby_actors::handle::Error;
 use serde_json::{Value, json};
 
 use super::shown::{no_content, time};
@@ -118,7 +119,7 @@ async fn stop(asked: Asked) -> Answer {
     let none = || Problem::new(StatusCode::NOT_FOUND, "no-bulk-job", "no bulk job of this number is under way");
     let number = running.filter(|running| running.to_string() == asked.parameter("number")).ok_or_else(none)?;
     let handle = asked.handle().clone();
-    let stopping = async move { Ok(handle.stop_bulk(number)) };
+    let stopping = async move { Ok::<_, Error>(handle.stop_bulk(number)) };
     let is_stopped = asked.audited("bulk.stop", &number.to_string(), (None, None), stopping).await??;
     if is_stopped { Ok(no_content()) } else { Err(none()) }
 }

@@ -1,9 +1,13 @@
 //! `/v1/admin`: what App Services never had.
 
 mod admins;
+mod app;
 mod audit;
 mod bulk;
 mod configuration;
+mod deployed;
+mod deployments;
+mod draft;
 mod events;
 mod keys;
 mod networks;
@@ -11,6 +15,8 @@ mod new_users;
 mod one_user;
 mod overview;
 mod own;
+mod provider_options;
+mod providers;
 mod session;
 mod sessions;
 mod shown;
@@ -44,6 +50,9 @@ pub(super) fn rows() -> Vec<Row> {
         store::rows(),
         signing_keys::rows(),
         networks::rows(),
+        app::rows(),
+        draft::rows(),
+        deployments::rows(),
     ];
     groups.into_iter().flatten().collect()
 }

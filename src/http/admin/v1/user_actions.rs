@@ -31,7 +31,7 @@ pub(super) fn rows() -> Vec<Row> {
 /// The sessions that have not ended by their age.
 fn live(context: &Context, user: &UserState) -> impl Iterator<Item = Session> {
     let (now, policy) = (context.server.clock().now(), context.server.core.policy());
-    user.sessions().into_iter().filter(move |session| user.session(session.number, now, policy).is_some())
+    user.sessions().into_iter().filter(move |session| user.session(session.number, now, &policy).is_some())
 }
 
 async fn delete(asked: Asked) -> Answer {

@@ -29,7 +29,7 @@ pub(super) fn rows() -> Vec<Row> {
 
 /// A user as lists show one.
 pub(super) fn shown(context: &Context, user: &UserState) -> Value {
-    let (clock, policy) = (context.server.clock(), context.server.core.policy());
+    let (clock, policy) = (context.server.clock(), &context.server.core.policy());
     let providers: Vec<_> = user.identities().iter().map(|identity| &*identity.key.provider).collect();
     json!({
         "user_id": user.id.to_string(),

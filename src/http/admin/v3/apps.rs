@@ -36,7 +36,7 @@ fn app(asked: &Asked) -> Value {
     })
 }
 
-fn app_id(asked: &Asked) -> String {
+pub(super) fn app_id(asked: &Asked) -> String {
     asked.context.server.tokens.provider_id("app")
 }
 

@@ -2,6 +2,9 @@
 
 mod apps;
 mod auth;
+mod auth_providers;
+mod configuration;
+mod drafts;
 mod registrations;
 mod users;
 
@@ -9,5 +12,8 @@ use super::table::Row;
 
 /// The endpoints.
 pub(super) fn rows() -> Vec<Row> {
-    [auth::rows(), apps::rows(), users::rows(), registrations::rows()].into_iter().flatten().collect()
+    [auth::rows(), apps::rows(), users::rows(), registrations::rows(), auth_providers::rows(), drafts::rows()]
+        .into_iter()
+        .flatten()
+        .collect()
 }

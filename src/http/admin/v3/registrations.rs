@@ -109,7 +109,11 @@ async fn send_confirm(asked: Asked) -> Answer {
     let address = asked.source.address;
     let mailing = {
         let name = name.clone();
-        async move { Ok(userpass.resend_confirmation(&name, address, local_userpass::Answer::Documented).await) }
+        async move {
+            Ok::<_, passerby_actors::handle::Error>(
+                userpass.resend_confirmation(&name, address, local_userpass::Answer::Documented).await,
+            )
+        }
     };
     match asked.audited("registration.mail", &name, (None, None), mailing).await?? {
         Err(local_userpass::UserpassError::Core(error)) => Err(refused(error)),

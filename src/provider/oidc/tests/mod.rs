@@ -19,7 +19,7 @@ use super::super::metadata::FieldSettings;
 use super::super::testing::{Signer, asked};
 use super::*;
 use crate::config::SettingsErrors;
-use crate::config::secrets::Secrets;
+use crate::config::secrets::{Pipes, Secrets};
 use crate::outbound::testing::{Answer, Received, Script, Server, answer, client, json as json_answer};
 
 const NOW: u64 = 1_800_000_000;
@@ -137,7 +137,7 @@ impl World {
 }
 
 fn secrets() -> Secrets {
-    Secrets::load(&[("PASSERBY_SECRET_OIDC".to_owned(), "s3cret:/".to_owned())], None, None).unwrap()
+    Secrets::load(&[("PASSERBY_SECRET_OIDC".to_owned(), "s3cret:/".to_owned())], None, None, &Pipes::default()).unwrap()
 }
 
 fn query(url: &str) -> HashMap<String, String> {

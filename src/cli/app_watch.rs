@@ -1,0 +1,79 @@
+//! The app folder while a server runs: whether it has changed since it was taken.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::provider::app_folder::{FolderState, state};
+
+/// How long from one look to the next. A change is taken when two looks find the same: whoever writes it may not be done.
+pub(super) const LOOK: Duration = Duration::from_secs(2);
+
+/// A folder that is looked at now and then.
+pub(super) struct AppWatch {
+    dir: PathBuf,
+    /// As it was when it was taken; none before.
+    taken: RefCell<Option<FolderState>>,
+    /// As it was at the last look.
+    last: RefCell<FolderState>,
+}
+
+impl AppWatch {
+    pub(super) fn new(dir: PathBuf) -> Self {
+        Self { dir, taken: RefCell::default(), last: RefCell::default() }
+    }
+
+    /// Whether it has changed since it was taken, and not any more since the last look.
+    pub(super) fn has_changed(&self) -> bool {
+        let now = state(&self.dir);
+        let is_still = self.last.replace(now.clone()) == now;
+        is_still && *self.taken.borrow() != Some(now)
+    }
+
+    /// As it is now it is taken, whatever becomes of that.
+    pub(super) fn take(&self) {
+        *self.taken.borrow_mut() = Some(state(&self.dir));
+    }
+
+    /// What was taken is tried again.
+    pub(super) fn forget(&self) {
+        *self.taken.borrow_mut() = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_taken_once_and_not_before_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let watch = AppWatch::new(folder.path().to_owned());
+        for (name, text) in [
+            ("auth/providers.json", "{}"),
+            ("auth/providers.json", "{ }"),
+            ("auth/custom_user_data.json", "{}"),
+            (".mdb/meta.json", "{}"),
+            ("realm_config.json", "{}"),
+            ("auth_providers/api-key.json", "{}"),
+        ] {
+            put(name, text);
+            assert!(!watch.has_changed(), "{name} may be written still");
+            assert!(watch.has_changed(), "{name}");
+            watch.take();
+            assert!(!watch.has_changed(), "{name} is taken");
+        }
+        put("functions/hello.js", "");
+        assert!(!watch.has_changed(), "it is not read");
+        watch.forget();
+        assert!(watch.has_changed());
+        std::fs::remove_file(folder.path().join("auth/providers.json")).unwrap();
+        assert!(!watch.has_changed());
+        assert!(watch.has_changed(), "it is gone");
+    }
+}

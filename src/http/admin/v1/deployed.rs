@@ -1,0 +1,99 @@
+//! What drafts, deployments and what is pushed have in common: how a deployment and a difference are shown, and the fields that
+//! name one.
+
+use actix_web::http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::shown::time;
+use crate::deployment::{DeployError, Deployment, Line, Origin, Side, lines, sentences};
+use crate::http::admin::asked::Asked;
+use crate::http::problem::Problem;
+use crate::provider::app_folder::AppContent;
+
+/// Characters of a deployment's name.
+const LONGEST_NAME: usize = 200;
+
+/// A deployment as lists show one.
+pub(super) fn deployment(asked: &Asked, of: &Deployment) -> Value {
+    let (origin, again) = match of.origin {
+        Origin::Default => ("default", None),
+        Origin::Folder => ("folder", None),
+        Origin::Console => ("console", None),
+        Origin::Api => ("api", None),
+        Origin::Redeploy(number) => ("redeploy", Some(number)),
+    };
+    let mut shown = json!({
+        "number": of.number,
+        "at": time(of.at_ms),
+        "by": of.by,
+        "origin": origin,
+        "name": of.name,
+        "in_force": of.number == asked.context.server.app().number,
+    });
+    if let Some(again) = again {
+        shown["redeploy_of"] = json!(again);
+    }
+    shown
+}
+
+/// The name that a deployment is to have.
+///
+/// # Errors
+/// It is none.
+pub(super) fn name(fields: &Map<String, Value>) -> Result<Option<String>, Problem> {
+    match fields.get("name") {
+        None => Ok(None),
+        Some(Value::String(name)) if name.chars().count() <= LONGEST_NAME && !name.contains(char::is_control) => {
+            Ok(Some(name.trim().to_owned()).filter(|name| !name.is_empty()))
+        }
+        Some(_) => Err(Problem::bad_field(format!("name must be a text of {LONGEST_NAME} characters at most"))),
+    }
+}
+
+/// What is in force, and its deployment; none if the store could not take it.
+pub(super) fn now_and(asked: &Asked) -> Result<(AppContent, Option<Deployment>), DeployError> {
+    let app = asked.context.server.app();
+    Ok((app.content.clone(), Deployment::of_number(asked.handle(), app.number)?))
+}
+
+/// The deployment of this number.
+///
+/// # Errors
+/// There is none.
+pub(super) fn as_number(asked: &Asked, number: &str) -> Result<Deployment, Problem> {
+    let found = number.parse().map_or(Ok(None), |number| Deployment::of_number(asked.handle(), number));
+    let missing =
+        || Problem::new(StatusCode::NOT_FOUND, "deployment-not-found", "there is no deployment of this number");
+    found.map_err(DeployError::from)?.ok_or_else(missing)
+}
+
+/// What in it differs, in sentences and line by line.
+pub(super) fn difference(before: &AppContent, after: &AppContent) -> Map<String, Value> {
+    let line = |Line { of, text }: Line| {
+        let side = match of {
+            Side::Before => "before",
+            Side::Both => "both",
+            Side::After => "after",
+        };
+        json!({ "side": side, "text": text })
+    };
+    let lines: Vec<_> = lines(before, after).into_iter().map(line).collect();
+    Map::from_iter([("changes".to_owned(), json!(sentences(before, after))), ("lines".to_owned(), Value::from(lines))])
+}
+
+/// An app in the form of an app folder's JSON.
+///
+/// # Errors
+/// It has another form.
+pub(super) fn read(app: Value) -> Result<AppContent, Problem> {
+    serde_json::from_value(app).map_err(|error| Problem::bad_field(format!("app: {error}")))
+}
+
+/// A whole number in the fields.
+///
+/// # Errors
+/// It is none.
+pub(super) fn number(fields: &Map<String, Value>, name: &str) -> Result<Option<u64>, Problem> {
+    let wrong = || Problem::bad_field(format!("{name} must be a whole number from 0 on"));
+    fields.get(name).map(|value| value.as_u64().ok_or_else(wrong)).transpose()
+}
