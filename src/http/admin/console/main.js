@@ -14,6 +14,10 @@ const PAGES = [
   ["users", "users"],
   ["users/:user", "user", "users"],
   ["meters", "meters"],
+  ["authentication", "authentication"],
+  ["authentication/:provider", "provider", "authentication"],
+  ["deployments", "deployments"],
+  ["deployments/:number", "deployment", "deployments"],
   ["networks", "networks"],
   ["keys", "keys"],
   ["audit", "audit"],
@@ -25,6 +29,7 @@ const PAGES = [
 const GROUPS = [
   [t.nav.groups.now, ["overview", "live"]],
   [t.nav.groups.people, ["users", "meters"]],
+  [t.nav.groups.app, ["authentication", "deployments"]],
   [t.nav.groups.server, ["networks", "keys", "settings"]],
   [t.nav.groups.admins, ["admins", "audit"]],
 ];
@@ -112,12 +117,7 @@ async function showPage({ isFirst = false } = {}) {
 
 /** Asks what is deployed, and shows whether a draft waits. */
 async function refreshApp() {
-  try {
-    session.app = await get("/v1/admin/app");
-  } catch (error) {
-    if (error.status !== 404) throw error;
-    session.app = null;
-  }
+  session.app = await get("/v1/admin/app");
   frame?.showDraft();
   document.dispatchEvent(new CustomEvent("app"));
   return session.app;

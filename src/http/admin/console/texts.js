@@ -145,6 +145,7 @@ export const t = {
     willBeOn: "enabled in the draft",
     willBeOff: "disabled in the draft",
     editOf: (title) => `Edit ${title}`,
+    viewOf: (title) => `View ${title}`,
     app: "App",
     appId: "App id",
     inForce: "In force",
@@ -649,6 +650,6 @@ export const t = {
     origins: { default: "default", file: "file", "app-folder": "app folder", deployment: "deployment", environment: "environment", flag: "flag" },
     store: "Store",
     storeAbout: "Where the data is, and how the last start went.",
-    storeNames: { health: "Health", storage: "Storage", keys: "Keys by family", identities: "Identities", aliases: "Aliases", document_bytes: "Documents", bounds: "Bounds", service_time_s: "Service time (s)", recovery: "The last start", journal: "Journal", generations: "Generations" },
+    storeNames: { health: "Health", storage: "Storage", keys: "Keys by family", identities: "Identities", aliases: "Aliases", document_bytes: "Documents", bounds: "Bounds", recovery: "The last start", journal: "Journal", generations: "Generations" },
   },
 };

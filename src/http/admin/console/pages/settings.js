@@ -21,9 +21,18 @@ export async function render({ root, signal }) {
   const loadStore = async () => {
     try {
       const it = await get("/v1/admin/store", { signal });
-      store.replaceChildren(card(t.settings.store, { about: t.settings.storeAbout }, facts(Object.entries(it).filter(([, value]) => typeof value !== "object" || value === null).map(([name, value]) => [t.settings.storeNames[name] ?? name, ofStore(name, value)])), Object.entries(it).filter(([, value]) => value !== null && typeof value === "object").map(([name, value]) => h("details", null, h("summary", null, t.settings.storeNames[name] ?? name), json(value)))));
+      const known = Object.entries(t.settings.storeNames).filter(([name]) => it[name] !== undefined);
+      const isGroup = ([name]) => it[name] !== null && typeof it[name] === "object";
+      store.replaceChildren(
+        card(
+          t.settings.store,
+          { about: t.settings.storeAbout },
+          facts(known.filter((one) => !isGroup(one)).map(([name, label]) => [label, ofStore(name, it[name])])),
+          h("div", { class: "groups" }, known.filter(isGroup).map(([name, label]) => h("details", null, h("summary", null, label), json(it[name])))),
+        ),
+      );
     } catch (error) {
-      if (!signal.aborted && error.status !== 404) store.replaceChildren(errorNote(error, loadStore));
+      if (!signal.aborted) store.replaceChildren(errorNote(error, loadStore));
     }
   };
   const load = async () => {

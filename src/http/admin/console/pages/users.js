@@ -41,7 +41,7 @@ const COLUMNS = [
     kind: "main",
     cell: (user) => h("a", { href: `#/users/${user.user_id}`, class: "id" }, user.user_id),
   },
-  { title: t.users.kind, cell: badgesOf },
+  { title: t.users.kind, kind: "kinds", cell: badgesOf },
   { title: t.users.providers, cell: ({ providers }) => (providers.length > 0 ? providers.join(", ") : h("span", { class: "soft" }, t.none)) },
   { title: t.users.created, cell: ({ created }) => time(created) },
   { title: t.users.lastSeen, cell: ({ last_seen }) => ago(last_seen) },

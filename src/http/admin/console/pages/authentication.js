@@ -1,0 +1,135 @@
+// The ways to log in, in the order of the original console, and what goes with them.
+
+import { h } from "../dom.js";
+import { duration } from "../format.js";
+import { icon } from "../icons.js";
+import { save } from "../draft.js";
+import { ask } from "../dialogs.js";
+import { session } from "../session.js";
+import { t } from "../texts.js";
+import { badge, button, card, errorNote, facts, field, input, pageHead, skeleton, table, toast } from "../ui.js";
+
+export const title = () => t.authentication.title;
+
+export function stateOf(provider) {
+  const shown = provider.enabled ? badge(t.on, "good") : badge(t.off);
+  const draft = provider.draft;
+  if (!draft) return shown;
+  const says = draft.enabled === provider.enabled ? t.authentication.edited : draft.enabled ? t.authentication.willBeOn : t.authentication.willBeOff;
+  return [shown, " ", badge(says, "accent")];
+}
+
+function providers(app) {
+  return table({
+    caption: t.authentication.providers,
+    rows: app.providers,
+    columns: [
+      {
+        title: t.authentication.provider,
+        kind: "main",
+        cell: (provider) => [
+          h("a", { href: `#/authentication/${encodeURIComponent(provider.name)}`, class: "strong" }, provider.title),
+          h("div", { class: "soft" }, h("code", null, provider.name), provider.origin === "settings" && [" · ", t.authentication.fromSettings]),
+        ],
+      },
+      { title: t.authentication.state, cell: stateOf },
+      {
+        title: t.unseen.actions,
+        kind: "end",
+        cell: (provider) => h(
+          "a",
+          { class: "button small", href: `#/authentication/${encodeURIComponent(provider.name)}`, "aria-label": provider.editable ? t.authentication.editOf(provider.title) : t.authentication.viewOf(provider.title) },
+          provider.editable ? t.edit : t.view,
+        ),
+      },
+    ],
+  });
+}
+
+export async function render({ root, signal, refreshApp }) {
+  const place = h("div", null, skeleton(8));
+  root.append(pageHead(t.authentication.title, t.authentication.about), place);
+
+  const editOrigins = (app) => {
+    const text = h("textarea", { rows: "6", name: "origins", spellcheck: "false" }, app.allowed_request_origins.join("\n"));
+    return ask({
+      title: t.authentication.origins,
+      fields: field(t.authentication.originsLabel, text, { help: t.authentication.originsHelp }),
+      action: t.save,
+      run: async () => {
+        const origins = text.value.split(/\s+/).filter(Boolean);
+        if (await save({ allowed_request_origins: origins }, { refreshApp })) toast(t.draft.saved);
+      },
+    });
+  };
+  const editExpiration = (app) => {
+    const days = input({ name: "seconds", type: "number", min: "1800", max: "15552000", step: "1", value: app.refresh_token_expiration_s ?? "" });
+    return ask({
+      title: t.authentication.expiration,
+      fields: field(t.authentication.expirationLabel, days, { help: t.authentication.expirationHelp }),
+      action: t.save,
+      run: async () => {
+        const seconds = days.value === "" ? null : Number(days.value);
+        if (await save({ refresh_token_expiration_s: seconds }, { refreshApp })) toast(t.draft.saved);
+      },
+    });
+  };
+
+  const draw = (app) => {
+    const { deployment } = app;
+    place.replaceChildren(
+      card(t.authentication.providers, { about: t.authentication.providersAbout }, providers(app)),
+      card(
+        t.authentication.app,
+        {},
+        facts([
+          [t.authentication.appId, h("code", null, app.client_app_id)],
+          deployment && [
+            t.authentication.inForce,
+            h("a", { href: `#/deployments/${deployment.number}` }, t.deployments.number(deployment.number)),
+          ],
+          [
+            t.authentication.origins,
+            h(
+              "div",
+              { class: "with-action" },
+              app.allowed_request_origins.length > 0
+                ? h("ul", { class: "plain" }, app.allowed_request_origins.map((origin) => h("li", null, h("code", null, origin))))
+                : h("span", { class: "soft" }, t.authentication.noOrigins),
+              button(t.edit, { kind: "small", needs: "owner", locked: app.origins_editable === false ? app.origins_locked_because : undefined, press: () => editOrigins(app), "aria-label": t.authentication.editOf(t.authentication.origins) }),
+            ),
+          ],
+          [
+            t.authentication.expiration,
+            h(
+              "div",
+              { class: "with-action" },
+              app.refresh_token_expiration_s === null
+                ? h("span", { class: "soft" }, t.authentication.noExpiration)
+                : h("span", null, duration(app.refresh_token_expiration_s)),
+              button(t.edit, { kind: "small", needs: "owner", locked: app.session_lifetime_editable === false ? t.authentication.lifetimeLocked : undefined, press: () => editExpiration(app), "aria-label": t.authentication.editOf(t.authentication.expiration) }),
+            ),
+          ],
+        ]),
+      ),
+      h("p", { class: "soft hint" }, icon("deployments"), t.authentication.hint),
+    );
+  };
+
+  const load = async () => {
+    try {
+      draw(await refreshApp());
+    } catch (error) {
+      if (!signal.aborted) place.replaceChildren(errorNote(error, load));
+    }
+  };
+  await load();
+  // somebody may change the draft, also in the dialog that deploys it
+  let last = JSON.stringify(session.app);
+  const follow = () => {
+    const now = JSON.stringify(session.app);
+    if (now !== last && session.app) draw(session.app);
+    last = now;
+  };
+  document.addEventListener("app", follow, { signal });
+}
