@@ -31,7 +31,9 @@ describe("logging in", { timeout: SUITE_DEADLINE }, () => {
     const again = await fetch(`${server.adminUrl}/`, { headers: { accept: "text/html", "if-none-match": page.headers.get("etag") } });
     assert.equal(again.status, 304);
     const json = await fetch(`${server.adminUrl}/`);
-    assert.deepEqual(Object.keys(await json.json()).sort(), ["health", "metrics", "readiness", "status"]);
+    const told = await json.json();
+    assert.deepEqual(Object.keys(told).sort(), ["deployment", "health", "metrics", "readiness", "status"]);
+    assert.deepEqual([told.status, told.deployment], ["serving", 1]);
     assert.equal((await fetch(`${server.url}/console/main.js`)).status, 404, "not on the public listener");
   });
 

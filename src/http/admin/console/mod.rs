@@ -84,12 +84,18 @@ async fn index(request: HttpRequest, phase: web::Data<SharedPhase>) -> HttpRespo
     let mut response = if accepts.contains("text/html") {
         dressed(Served::new(PAGE, Bytes::from_static(INDEX)).answer(&request))
     } else {
-        let now = match &*phase.read() {
-            Phase::Recovering => "recovering",
-            Phase::Serving(_) => "serving",
-            Phase::Draining(_) => "draining",
+        let (now, deployment) = match &*phase.read() {
+            Phase::Recovering => ("recovering", None),
+            Phase::Serving(server) => ("serving", Some(server.app().number)),
+            Phase::Draining(server) => ("draining", Some(server.app().number)),
         };
-        let links = json!({ "status": now, "health": "/healthz", "readiness": "/readyz", "metrics": "/metrics" });
+        let links = json!({
+            "status": now,
+            "deployment": deployment,
+            "health": "/healthz",
+            "readiness": "/readyz",
+            "metrics": "/metrics",
+        });
         of_kind(request.headers(), &links, "", String::new)
     };
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
