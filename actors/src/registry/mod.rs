@@ -171,14 +171,16 @@ impl Registry {
     ) -> Touched {
         self.users
             .with(id, |slot| {
-                let (now, record) = (now(), slot.record());
+                let (record, now) = (slot.record(), now());
                 if record.is_expired(now, window_s) {
                     Touched::Gone
                 } else if now.saturating_sub(record.last_seen) < granularity_s {
                     Touched::Recent
                 } else {
-                    slot.last_seen.fetch_max(now, Ordering::Relaxed);
-                    Touched::Raised(now)
+                    // of two at once the first has raised it
+                    let before = slot.last_seen.fetch_max(now, Ordering::Relaxed);
+                    let is_first = now.saturating_sub(before) >= granularity_s.max(1);
+                    if is_first { Touched::Raised(now) } else { Touched::Recent }
                 }
             })
             .unwrap_or(Touched::Gone)

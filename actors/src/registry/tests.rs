@@ -52,6 +52,21 @@ fn a_touch_raises_and_never_revives() {
 }
 
 #[test]
+fn of_two_touches_at_the_same_time_one_raises() {
+    let registry = Registry::new(1);
+    let id = UserId::from_bytes([1; 16]);
+    registry.put_user(id, Record::new(100, SessionKind::V1), || {});
+    // the other one comes when this one has looked at the record, and has not raised it yet
+    let other = std::cell::Cell::new(None);
+    let now = || {
+        other.set(Some(registry.touch(&id, || 110, 100, 10)));
+        110
+    };
+    assert_eq!(registry.touch(&id, now, 100, 10), Touched::Recent);
+    assert_eq!(other.get(), Some(Touched::Raised(110)));
+}
+
+#[test]
 fn an_entry_leaves_the_directory_only_without_leases() {
     let directory = Directory::<u8>::default();
     let id = UserId::from_bytes([1; 16]);
