@@ -164,7 +164,7 @@ async fn the_admin_listener_answers_json_to_everything_else() {
             assert_eq!(refused.header("allow"), Some("GET, HEAD, OPTIONS"));
             let page = call(&client(), server.admin, "GET /").header("accept", "text/html").send().await;
             assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
-            assert!(page.text().contains("<b>serving</b>"), "{page:?}");
+            assert!(page.text().contains("<title>Passerby console</title>"), "{page:?}");
             let options = server.ask_admin("OPTIONS /metrics").await;
             assert_eq!((options.status, options.header("allow")), (204, Some("GET, HEAD, OPTIONS")));
             // and the public one has none of it
