@@ -8,9 +8,11 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::audit::AuditCommand;
+use super::deployments::DeploymentsCommand;
 use super::meters::MetersCommand;
 use super::networks::NetworksCommand;
 use super::outcome::EXIT_USAGE;
+use super::providers::ProvidersCommand;
 use super::remote::Remote;
 use super::sessions::SessionsCommand;
 use super::users::UsersCommand;
@@ -192,6 +194,60 @@ pub enum Command {
         /// What to do with them.
         #[command(subcommand)]
         command: NetworksCommand,
+    },
+    /// List the ways to log in, enable and disable them
+    Providers {
+        /// Which server.
+        #[command(flatten)]
+        remote: Remote,
+        /// What to do with them.
+        #[command(subcommand)]
+        command: ProvidersCommand,
+    },
+    /// List what was deployed, and deploy it again
+    Deployments {
+        /// Which server.
+        #[command(flatten)]
+        remote: Remote,
+        /// What to do with them.
+        #[command(subcommand)]
+        command: DeploymentsCommand,
+    },
+    /// Deploy an app folder on a server that runs, after showing what it changes
+    Push {
+        /// Which server.
+        #[command(flatten)]
+        remote: Remote,
+        /// The app folder
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+        /// What the deployment is called
+        #[arg(long, value_name = "TEXT")]
+        name: Option<String>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Write what is in force on a server into an app folder
+    Pull {
+        /// Which server.
+        #[command(flatten)]
+        remote: Remote,
+        /// The app folder; other files in it stay
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+        /// As it was deployed under this number
+        #[arg(long, value_name = "NUMBER")]
+        deployment: Option<u64>,
+    },
+    /// Show what an app folder would change on a server; the exit code is 1 if something differs
+    Diff {
+        /// Which server.
+        #[command(flatten)]
+        remote: Remote,
+        /// The app folder
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
     },
     /// Show what admins did
     Audit {

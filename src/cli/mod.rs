@@ -2,17 +2,20 @@
 
 mod admin;
 mod api;
+mod app;
 mod app_watch;
 mod audit;
 mod bulk;
 mod check;
 mod demo;
+mod deployments;
 mod keys;
 mod line;
 mod meters;
 mod networks;
 mod outcome;
 mod prepared;
+mod providers;
 mod recover;
 mod remote;
 mod run;
@@ -26,10 +29,12 @@ mod users;
 
 pub use self::audit::{AuditCommand, AuditFilter};
 pub use self::bulk::Whom;
+pub use self::deployments::DeploymentsCommand;
 pub use self::line::{AdminCommand, AdminRole, Cli, Command, Exit, KeyFile, KeyUse, KeysCommand, SettingsArgs, parse};
 pub use self::meters::MetersCommand;
 pub use self::networks::NetworksCommand;
 pub use self::outcome::EXIT_USAGE;
+pub use self::providers::ProvidersCommand;
 pub use self::remote::Remote;
 pub use self::run::main;
 pub use self::sessions::SessionsCommand;

@@ -6,15 +6,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::admin::admin;
+use super::app::{diff, pull, push};
 use super::audit::audit;
 use super::check::check;
 use super::demo;
+use super::deployments::deployments;
 use super::keys::keys;
 use super::line::{self, Cli, Command};
 use super::meters::meters;
 use super::networks::networks;
 use super::outcome::{Failure, complain, print, print_bytes};
 use super::prepared::{self, Parts};
+use super::providers::providers;
 use super::recover::recover;
 use super::remote::Remote;
 use super::serve::serve;
@@ -96,6 +99,11 @@ fn run(cli: &Cli, environment: &[(OsString, OsString)]) -> Result<(), Failure> {
         Command::Sessions { remote, command } => asking(sessions(&open(remote)?, remote, command)),
         Command::Meters { remote, command } => asking(meters(&open(remote)?, remote, command)),
         Command::Networks { remote, command } => asking(networks(&open(remote)?, remote, command)),
+        Command::Providers { remote, command } => asking(providers(&open(remote)?, remote, command)),
+        Command::Deployments { remote, command } => asking(deployments(&open(remote)?, remote, command)),
+        Command::Push { remote, dir, name, yes } => asking(push(&open(remote)?, remote, dir, (name.as_deref(), *yes))),
+        Command::Pull { remote, dir, deployment } => asking(pull(&open(remote)?, remote, dir, *deployment)),
+        Command::Diff { remote, dir } => asking(diff(&open(remote)?, remote, dir)),
         Command::Audit { remote, command } => asking(audit(&open(remote)?, remote, command)),
         Command::Stats { remote } => asking(stats(&open(remote)?, remote)),
         Command::Completions { .. } | Command::Man { .. } => Ok(()),

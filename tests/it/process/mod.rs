@@ -6,6 +6,7 @@ mod keys;
 mod kills;
 mod lines;
 mod pages;
+mod pushing;
 mod remote;
 mod stalls;
 mod tls;
