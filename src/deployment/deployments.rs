@@ -1,6 +1,7 @@
 //! Which app is in force: what a start takes, and what takes its place while the server runs.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::{ArcSwap, Guard};
 use passerby_actors::handle::{Changes, Handle, OwnChange};
@@ -19,6 +20,8 @@ pub struct Deployments {
     recipe: Recipe,
     parts: Parts,
     app: ArcSwap<App>,
+    /// The highest revision of a draft that was seen: a new one goes on from there, so that whoever saw one that has ended is told.
+    pub(super) revisions: AtomicU64,
 }
 
 impl Deployments {
@@ -67,7 +70,7 @@ impl Deployments {
 
     fn with(handle: &Handle, (recipe, parts): (Recipe, Parts), app: App) -> Self {
         handle.core().set_session_lifetime(app.session_lifetime_s);
-        Self { recipe, parts, app: ArcSwap::from_pointee(app) }
+        Self { recipe, parts, app: ArcSwap::from_pointee(app), revisions: AtomicU64::new(0) }
     }
 
     /// What is in force.

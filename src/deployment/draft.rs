@@ -2,6 +2,7 @@
 //! that it saw.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use passerby_actors::domain::{Family, Rewrite, ValueKey};
 use passerby_actors::handle::{Changes, Handle, OwnChange};
@@ -16,7 +17,7 @@ use crate::provider::app_folder::AppContent;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Draft {
-    /// From 1; each change makes it one more.
+    /// From 1; each change makes it one more, and so does a new draft, until the server stops.
     pub revision: u64,
     /// The number of the deployment that was in force at its last change.
     pub base: u64,
@@ -82,10 +83,12 @@ impl Deployments {
         let at_ms = handle.core().store().clock().wall_ms();
         let begun_ms = stored.as_ref().map_or(at_ms, |stored| stored.draft.begun_ms);
         let base = self.app().number;
-        let draft = Draft { revision: seen + 1, base, begun_ms, at_ms, by: by.to_owned(), app };
+        let revision = self.revisions.load(Ordering::Relaxed).max(seen) + 1;
+        let draft = Draft { revision, base, begun_ms, at_ms, by: by.to_owned(), app };
         let seen = stored.map(|stored| stored.bytes);
         let change = Rewrite::Put(encode(&draft, &draft.app)?);
         self.put_draft(handle, OwnChange { key: key(), seen, change }).await?;
+        self.revisions.fetch_max(revision, Ordering::Relaxed);
         Ok(draft)
     }
 
@@ -97,6 +100,7 @@ impl Deployments {
         let stored = Self::stored(handle)?;
         check_revision(stored.as_ref().map(|stored| &stored.draft), seen)?;
         let Some(stored) = stored else { return Ok(()) };
+        self.revisions.fetch_max(stored.draft.revision, Ordering::Relaxed);
         self.put_draft(handle, OwnChange { key: key(), seen: Some(stored.bytes), change: Rewrite::Remove }).await
     }
 
@@ -117,6 +121,7 @@ impl Deployments {
         let Some(Stored { draft, bytes }) = stored else { return Err(DeployError::DraftMoved(None)) };
         let newest = self.newest(handle)?;
         check_base(newest.as_ref(), draft.base)?;
+        self.revisions.fetch_max(draft.revision, Ordering::Relaxed);
         let ended = OwnChange { key: key(), seen: Some(bytes), change: Rewrite::Remove };
         self.deploy(handle, how.after(newest, handle, draft.app, None), Some(ended)).await
     }

@@ -377,8 +377,9 @@ async fn a_draft_waits_and_whoever_did_not_see_its_last_change_is_told_who_made_
             assert_eq!(deployments.deploy_draft(&handle, by("bob"), 2).await.unwrap().number, 2);
             assert_eq!(deployments.draft(&handle).unwrap(), None);
             server.call(CREATE).send().await.assert_problem(403, "provider-disabled");
-            deployments.change_draft(&handle, "bob", 0, anonymous(false)).await.unwrap();
-            deployments.discard_draft(&handle, 1).await.unwrap();
+            let next = deployments.change_draft(&handle, "bob", 0, anonymous(false)).await.unwrap();
+            assert_eq!(next.revision, 3, "whoever saw one that is over has not seen this one");
+            deployments.discard_draft(&handle, 3).await.unwrap();
             assert_eq!(deployments.draft(&handle).unwrap(), None);
         })
         .await;

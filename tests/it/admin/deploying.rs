@@ -145,8 +145,8 @@ async fn toggling_by_the_api_loses_no_request() {
             let is_over = Cell::new(false);
             let toggling = async {
                 for at in 0..10 {
-                    ada.drafts(0, anonymous(at % 2 == 1)).await;
-                    ada.does("POST draft/deploy", json!({ "revision": 1 }), 201).await;
+                    let draft = ada.drafts(0, anonymous(at % 2 == 1)).await;
+                    ada.does("POST draft/deploy", json!({ "revision": draft["revision"] }), 201).await;
                     assert_eq!(server.call(CREATE).send().await.status, if at % 2 == 1 { 201 } else { 403 });
                 }
                 is_over.set(true);
@@ -206,6 +206,10 @@ async fn of_two_owners_with_one_draft_the_second_is_told_who_moved_it_and_when()
             ada.does("DELETE draft?revision=3", Value::Null, 204).await;
             bob.asks("POST draft/deploy", json!({ "revision": 3 })).await.assert_problem(409, "draft-moved");
             assert_eq!(bob.gets("app").await["draft"], Value::Null);
+            // a new draft is none that bob has seen
+            assert_eq!(ada.drafts(0, anonymous(false)).await["revision"], 4);
+            let unseen = bob.asks("POST draft/deploy", json!({ "revision": 3 })).await;
+            unseen.assert_problem_with(409, "draft-moved", &["revision", "by", "at"]);
         })
         .await;
 }
