@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use passerby_actors::actor::{Core, JanitorHandle, Limits, LinkerHandle};
@@ -36,20 +37,20 @@ use crate::test_clock::TestClock;
 use crate::tls::Tls;
 use crate::token::{ACCESS_TTL_S, KeyStore, KeyWatch, Tokens};
 
-const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_secs(3600);
 /// How often figures are looked at: what happens within so long of a minute's end may be counted in the next.
-const LOOK: std::time::Duration = std::time::Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(5);
 /// How often they are stored: in looks.
 const LOOKS_OF_SAVE: u32 = 60;
 /// How long the end waits for that.
-const SAVE: std::time::Duration = std::time::Duration::from_secs(2);
+const SAVE: Duration = Duration::from_secs(2);
 /// Streams of events to admins that may be open.
 const MOST_EVENT_STREAMS: usize = 16;
 /// Entries of the verified-token cache: about 20 MB when full.
 const TOKEN_CACHE_ENTRIES: usize = 131_072;
 
 /// How long the end waits for e-mails that are being delivered.
-const MAIL_DRAIN: std::time::Duration = std::time::Duration::from_secs(5);
+const MAIL_DRAIN: Duration = Duration::from_secs(5);
 
 /// A server whose listeners are bound.
 pub struct Application {
@@ -191,8 +192,8 @@ impl Application {
             shed: Histogram::default(),
         });
 
-        actix_web::rt::spawn(drop_old_entries(Arc::downgrade(&server)));
-        actix_web::rt::spawn(keep_stats(Arc::downgrade(&server)));
+        actix_web::rt::spawn(drop_old_entries(Arc::downgrade(&server), handle.clone(), server.stopping.subscribe()));
+        actix_web::rt::spawn(keep_stats(Arc::downgrade(&server), handle.clone(), server.stopping.subscribe()));
         let listen = server.settings.listen;
         let (public, address) = listener::bind(&server, tls.as_ref()).map_err(|error| StartError::Listen {
             listener: Listener::Public,
@@ -267,14 +268,20 @@ impl Application {
     }
 }
 
+/// Waits for this long, or until the server stops: whether it goes on.
+async fn goes_on_after(pause: Duration, stopping: &mut watch::Receiver<bool>) -> bool {
+    tokio::time::timeout(pause, stopping.wait_for(|stopping| *stopping)).await.is_err()
+}
+
 /// Looks at the figures of the last minutes and days, and stores them now and then; and whether the networks that are blocked are those
 /// that are stored.
-async fn keep_stats(server: Weak<Server>) {
+async fn keep_stats(server: Weak<Server>, handle: Handle, mut stopping: watch::Receiver<bool>) {
     for look in 1_u32.. {
-        tokio::time::sleep(LOOK).await;
-        let Some(server) = server.upgrade().filter(|server| !*server.stopping.borrow()) else { break };
+        if !goes_on_after(LOOK, &mut stopping).await {
+            break;
+        }
+        let Some(server) = server.upgrade() else { break };
         server.look_at_figures();
-        let handle = Handle::new(Arc::clone(&server.core), Arc::clone(&server.linker));
         server.admins.enforce_other_blocks(&handle, server.budgets.blocks());
         if look % LOOKS_OF_SAVE == 0
             && let Err(error) = server.stats.save(&handle).await
@@ -285,16 +292,17 @@ async fn keep_stats(server: Weak<Server>) {
 }
 
 /// Keeps the audit log to its retention, and drops blocks that have ended, from the start on and every hour, while the server is there.
-async fn drop_old_entries(server: Weak<Server>) {
-    while let Some(server) = server.upgrade().filter(|server| !*server.stopping.borrow()) {
-        let handle = Handle::new(Arc::clone(&server.core), Arc::clone(&server.linker));
+async fn drop_old_entries(server: Weak<Server>, handle: Handle, mut stopping: watch::Receiver<bool>) {
+    while let Some(server) = server.upgrade() {
         if let Err(error) = server.admins.audit.drop_old(&handle).await {
             tracing::warn!(%error, "old entries of the audit log are not dropped yet");
         }
         if let Err(error) = server.admins.drop_ended_blocks(&handle).await {
             tracing::warn!(%error, "blocks of networks that have ended are not dropped yet");
         }
-        drop((handle, server));
-        tokio::time::sleep(HOUR).await;
+        drop(server);
+        if !goes_on_after(HOUR, &mut stopping).await {
+            break;
+        }
     }
 }

@@ -261,11 +261,19 @@ impl Core {
         self.incarnations.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Adds a worker by its queue and answers its number.
+    /// Adds a worker by its queue and answers its number, which may be that of a worker who is gone.
     pub(crate) fn add_worker(&self, queue: Arc<CompletionQueue>) -> usize {
         let mut queues = self.queues.write();
-        queues.push(Some(queue));
-        queues.len() - 1
+        match queues.iter().position(Option::is_none) {
+            Some(free) => {
+                queues[free] = Some(queue);
+                free
+            }
+            None => {
+                queues.push(Some(queue));
+                queues.len() - 1
+            }
+        }
     }
 
     /// Forgets a worker and the actors that went with it: they are activated again elsewhere.

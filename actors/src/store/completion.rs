@@ -172,24 +172,31 @@ impl Completions {
         (reply, Waiter { completions: Rc::clone(self), slot, sets, done: false })
     }
 
-    /// Hands results to their waiters for as long as it is polled, and what live users are told to `tell`.
-    pub async fn run(self: Rc<Self>, tell: impl Fn(Told)) {
+    /// Hands results to their waiters, and what live users are told to `tell`. Ends when nobody holds this any more.
+    pub fn run(self: Rc<Self>, tell: impl Fn(Told)) -> impl Future<Output = ()> {
+        let this = Rc::downgrade(&self);
+        drop(self);
         let mut taken = Vec::new();
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        std::future::poll_fn(|context| {
-            self.tick(&mut ticks, context);
-            self.queue.waker.register(context.waker());
-            std::mem::swap(&mut taken, &mut *self.queue.completions.lock());
+        let mut ticks = None;
+        std::future::poll_fn(move |context| {
+            // the next tick finds that out
+            let Some(this) = this.upgrade() else { return Poll::Ready(()) };
+            let ticks = ticks.get_or_insert_with(|| {
+                let mut ticks = interval(TICK);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                ticks
+            });
+            this.tick(ticks, context);
+            this.queue.waker.register(context.waker());
+            std::mem::swap(&mut taken, &mut *this.queue.completions.lock());
             for completion in taken.drain(..) {
                 match completion {
-                    Completion::Outcomes(slot, outcomes) => self.complete(slot, outcomes),
+                    Completion::Outcomes(slot, outcomes) => this.complete(slot, outcomes),
                     Completion::Told(told) => tell(*told),
                 }
             }
-            Poll::<()>::Pending
+            Poll::Pending
         })
-        .await;
     }
 
     fn tick(&self, ticks: &mut Interval, context: &mut Context<'_>) {

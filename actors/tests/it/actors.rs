@@ -286,3 +286,21 @@ async fn a_thousand_logouts_race_with_writes_in_flight_and_nobody_comes_back() {
     running.close();
     assert_eq!(world.open().store.users(), 0, "nor after a restart");
 }
+
+#[actix_rt::test]
+async fn a_worker_who_is_gone_leaves_nothing_that_runs() {
+    let mut world = World::new(1);
+    world.limits.idle_ms = 4;
+    let running = world.open();
+    let held = || Arc::strong_count(&running.core);
+    let before = held();
+    for _ in 0..20 {
+        let worker = Handle::new(Arc::clone(&running.core), Arc::clone(&running.linker));
+        let user = worker.login(SessionKind::V1, IdForm::TimeOrdered).await.unwrap();
+        worker.open_session(&user.user, SessionKind::Cookie, DeviceId::default(), None).await.unwrap();
+        assert!(held() > before);
+    }
+    until("all that ran for the workers has ended", || held() == before).await;
+    assert_eq!(running.core.live_users(), 0);
+    login(&running).await;
+}

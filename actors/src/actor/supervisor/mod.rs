@@ -54,7 +54,14 @@ impl Actor for Supervisor {
 
     fn started(&mut self, context: &mut Self::Context) {
         let every = Duration::from_millis((self.core.limits.idle_ms / LOOKS_PER_IDLE_TIME).max(1));
-        context.run_interval(every, |supervisor, _| supervisor.look_for_idle());
+        context.run_interval(every, |supervisor, context| {
+            // the interval alone would keep the supervisor of a worker who is gone
+            if context.connected() {
+                supervisor.look_for_idle();
+            } else {
+                context.stop();
+            }
+        });
     }
 }
 
