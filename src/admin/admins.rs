@@ -57,8 +57,8 @@ pub struct Admins {
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) access: AccessTokens,
     pub(super) seal: Seal,
-    /// How many blocks of networks were stored when they were put in force last; held while they are.
-    pub(super) enforced: Mutex<usize>,
+    /// A digest of the blocks of networks that were put in force last; held while they are.
+    pub(super) enforced: Mutex<u64>,
     /// SHA-256 of the token in the data folder.
     pub(super) local: Option<[u8; 32]>,
     /// What they did.

@@ -1,5 +1,6 @@
 //! Networks that admins have blocked: kept in the store, each with who did it and until when.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -41,32 +42,49 @@ fn key_of(net: &IpNet) -> ValueKey {
     ValueKey::own(Family::NETWORK, net.to_string().as_bytes())
 }
 
+type Stored = Vec<(ValueKey, Arc<[u8]>)>;
+
+fn stored(handle: &Handle) -> Stored {
+    handle.own_values(&Listing { family: Family::NETWORK, after: None, last_first: false, most: usize::MAX })
+}
+
+fn read(stored: &Stored) -> Vec<(IpNet, NetworkBlock)> {
+    let read = |(key, bytes): &(ValueKey, Arc<[u8]>)| {
+        let net = std::str::from_utf8(&key.key).ok()?.parse().ok()?;
+        Some((net, decode(bytes).ok()?))
+    };
+    stored.iter().filter_map(read).collect()
+}
+
+/// Tells what is stored from what was stored, without reading it.
+fn digest(stored: &Stored) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    stored.iter().for_each(|(key, bytes)| (&*key.key, &**bytes).hash(&mut hasher));
+    hasher.finish()
+}
+
 impl Admins {
     /// Each network that is blocked, also those whose end has come. What a later version wrote is left out.
     pub fn blocks(&self, handle: &Handle) -> Vec<(IpNet, NetworkBlock)> {
-        let listing = Listing { family: Family::NETWORK, after: None, last_first: false, most: usize::MAX };
-        let read = |(key, bytes): (ValueKey, Arc<[u8]>)| {
-            let net = std::str::from_utf8(&key.key).ok()?.parse().ok()?;
-            Some((net, decode(&bytes).ok()?))
-        };
-        handle.own_values(&listing).into_iter().filter_map(read).collect()
+        read(&stored(handle))
     }
 
     /// Puts what is stored in force. Of two at once, both of whose changes are stored, the one that looks later does it last.
     pub fn enforce_blocks(&self, handle: &Handle, blocks: &Blocks) {
         let mut enforced = self.enforced.lock();
-        *enforced = handle.own_count(Family::NETWORK);
-        let stored = self.blocks(handle);
-        if stored.len() < *enforced {
+        let stored = stored(handle);
+        *enforced = digest(&stored);
+        let known = read(&stored);
+        if known.len() < stored.len() {
             tracing::error!("some networks were blocked by a later version, and are not blocked by this one");
         }
-        blocks.put(stored.into_iter().map(|(net, block)| (net, block.until_ms)));
+        blocks.put(known.into_iter().map(|(net, block)| (net, block.until_ms)));
     }
 
-    /// The same if there are more or fewer than when that was done last: one may be stored although its outcome was not known in time.
+    /// The same if others are stored than when that was done last: a change may be stored although its outcome was not known in time.
     pub fn enforce_other_blocks(&self, handle: &Handle, blocks: &Blocks) {
         let enforced = *self.enforced.lock();
-        if handle.own_count(Family::NETWORK) != enforced {
+        if digest(&stored(handle)) != enforced {
             self.enforce_blocks(handle, blocks);
         }
     }

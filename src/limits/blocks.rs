@@ -15,6 +15,8 @@ pub const MOST_BLOCKS: usize = 10_000;
 const WIDEST: [u8; 2] = [8, 16];
 /// What counts as one network of IPv6, in which everyone has as many addresses as they like.
 const ONE_V6: u8 = 64;
+/// The length of the prefix of IPv4 addresses that are written as IPv6 (RFC 4291, section 2.5.5.2).
+const MAPPED: u8 = 96;
 
 /// The networks, each with when its block ends (Unix time in milliseconds); none is never.
 type Table = HashMap<IpNet, Option<u64>>;
@@ -88,6 +90,10 @@ pub fn parse(text: &str) -> Result<IpNet, String> {
     let net = match (text.parse::<IpNet>(), text.parse::<IpAddr>()) {
         (_, Ok(address)) => one(address),
         (Ok(IpNet::V4(net)), _) => Ipv4Net::new(net.addr(), net.prefix_len()).unwrap_or(net).trunc().into(),
+        (Ok(IpNet::V6(net)), _) if net.prefix_len() >= MAPPED && net.addr().to_ipv4_mapped().is_some() => {
+            let address = net.addr().to_canonical();
+            IpNet::new(address, net.prefix_len() - MAPPED).unwrap_or(address.into()).trunc()
+        }
         (Ok(IpNet::V6(net)), _) => Ipv6Net::new(net.addr(), net.prefix_len().min(ONE_V6)).unwrap_or(net).trunc().into(),
         _ => return Err("network must be an address or a prefix, such as 192.0.2.0/24".to_owned()),
     };
@@ -149,6 +155,8 @@ mod tests {
             ("192.0.2.7", "192.0.2.7/32"),
             ("192.0.2.7/24", "192.0.2.0/24"),
             ("::ffff:192.0.2.7", "192.0.2.7/32"),
+            ("::ffff:192.0.2.7/128", "192.0.2.7/32"),
+            ("::ffff:192.0.2.0/120", "192.0.2.0/24"),
             ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
             ("2001:db8:1:2:3::/80", "2001:db8:1:2::/64"),
             ("2001:db8::/32", "2001:db8::/32"),
@@ -169,6 +177,9 @@ mod tests {
             "0.0.0.0",
             "127.0.0.0/8",
             "::/64",
+            "::ffff:0:0/96",
+            "::ffff:127.0.0.0/104",
+            "::ffff:192.0.2.0/95",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

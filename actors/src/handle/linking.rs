@@ -1,11 +1,8 @@
 //! Identities: the operations of the linker.
 
 use super::Handle;
-use super::check::NO_SESSION;
 use crate::actor::{Error, Joined, LoggedIn, Preview, Proof};
-use crate::domain::{
-    Conflicts, DeviceId, IdForm, IdentityKey, MergePolicy, Operation, Session, SessionId, SessionKind, UserId,
-};
+use crate::domain::{Conflicts, DeviceId, IdForm, IdentityKey, MergePolicy, Session, SessionId, SessionKind, UserId};
 
 impl Handle {
     /// Lifts the suspension of whoever has the identity, if its time has passed.
@@ -69,11 +66,6 @@ impl Handle {
     /// # Errors
     /// Those of the linker.
     pub fn preview(&self, user: &UserId, session: u32, proof: &Proof, policy: &MergePolicy) -> Result<Preview, Error> {
-        // the next one finds it lifted
-        let wall_ms = self.core().store.clock().wall_ms();
-        if let Some(owner) = self.owner(&proof.identity).filter(|owner| self.is_suspension_over(owner, wall_ms)) {
-            self.note(owner, NO_SESSION, Operation::Lift { wall_ms });
-        }
         self.worker.linker.preview(user, session, proof, policy)
     }
 

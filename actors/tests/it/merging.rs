@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use passerby_actors::actor::{Joined, Preview, Push};
-use passerby_actors::domain::{Cause, MergePolicy, Refusal, SessionKind, UserId};
+use passerby_actors::domain::{Cause, Clock as _, MergePolicy, Refusal, SessionKind, Suspension, UserId};
 use passerby_actors::handle::Error;
 use passerby_actors::testkit::{Random, World};
 
@@ -39,6 +39,27 @@ async fn beyond_256_merges_the_oldest_alias_is_forgotten() {
         }
     }
     assert_eq!(told, guests[251..]);
+    running.store.stop();
+}
+
+/// Nothing has lifted it yet, and nothing has to: a look changes nothing.
+#[actix_rt::test]
+async fn a_look_at_a_merge_takes_suspensions_that_are_over_for_lifted() {
+    let world = World::new(7);
+    let running = world.open();
+    let linker = linker(&running);
+    let account = log_in(&linker, "a").await.unwrap();
+    let guest = anonymous(&running, SessionKind::V1).await;
+    let until_ms = Some(world.clock.wall_ms() + 60_000);
+    for user in [account.user, guest.user] {
+        running.handle.suspend(&user, Suspension { until_ms, reason: "a flood".into() }).await.unwrap();
+    }
+    let look = || running.handle.preview(&guest.user, guest.number, &proof("a"), &MergePolicy::default());
+    assert!(matches!(look(), Ok(Preview::Owned { merged, .. }) if merged.as_ref().err() == Some(&Refusal::Disabled)));
+    world.clock.advance_s(60);
+    let first = look();
+    assert!(matches!(first, Ok(Preview::Owned { merged: Ok(_), .. })), "{first:?}");
+    assert!(!running.handle.load(&account.user).unwrap().is_disabled(world.clock.wall_ms()));
     running.store.stop();
 }
 

@@ -1,6 +1,6 @@
 //! Networks by the admin API: their budgets, blocks, and what goes on all the same.
 
-use passerby::admin::Role;
+use passerby::admin::{By, NetworkBlock, Role};
 use passerby_actors::domain::{Clock as _, Family};
 use serde_json::{Value, json};
 
@@ -138,6 +138,27 @@ async fn a_block_ends_by_itself_and_what_cannot_be_one_is_refused() {
         answer.assert_problem(400, "bad-query");
     }
     server.stop().await;
+}
+
+#[actix_web::test]
+async fn a_change_whose_outcome_was_not_known_in_time_is_in_force_soon() {
+    world()
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Operate).await;
+            let until =
+                jiff::Timestamp::from_millisecond(i64::try_from(server.clock.wall_ms()).unwrap() + 60_000).unwrap();
+            post(server, &ada, "block", json!({ "network": "192.0.2.7", "until": until.to_string() })).await;
+            // anew and without an end, stored behind the back of whoever asked
+            let by = By { who: "ada".to_owned(), role: None, address: None };
+            let block = NetworkBlock { until_ms: None, reason: None, by: "ada".to_owned(), at_ms: 1 };
+            let (admins, handle) = (&server.server.admins, server.handle());
+            admins.block(&handle, "192.0.2.7/32".parse().unwrap(), &block, &by).await.unwrap();
+            server.clock.advance_s(60);
+            assert_eq!(from(server, "192.0.2.7", CREATE).await.status, 201, "the first end is still in force");
+            admins.enforce_other_blocks(&handle, server.server.budgets.blocks());
+            from(server, "192.0.2.7", CREATE).await.assert_problem(403, "network-blocked");
+        })
+        .await;
 }
 
 #[actix_web::test]

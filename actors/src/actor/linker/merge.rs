@@ -201,8 +201,8 @@ impl LinkerHandle {
     /// `Refused`, as the link itself.
     pub fn preview(&self, user: &UserId, session: u32, proof: &Proof, policy: &MergePolicy) -> Result<Preview, Error> {
         let (store, rules) = (&self.core.store, &self.core.policy());
-        let now = store.clock().now();
-        let state = store.load(user).ok_or(Refusal::Gone)?;
+        let (now, wall_ms) = (store.clock().now(), store.clock().wall_ms());
+        let state = store.load(user).ok_or(Refusal::Gone)?.at(wall_ms);
         match store.resolve(&proof.identity).filter(|owner| owner != user) {
             None => {
                 let (identity, data) = (proof.identity.clone(), proof.data.clone());
@@ -210,7 +210,7 @@ impl LinkerHandle {
                 Ok(if matches!(decision, Decision::Keep(_)) { Preview::Unchanged } else { Preview::Linked })
             }
             Some(owner) => {
-                let target = store.load(&owner).ok_or(Error::Busy)?;
+                let target = store.load(&owner).ok_or(Error::Busy)?.at(wall_ms);
                 let opening = merging(user, session, (SessionKind::V1, DeviceId::default()), now);
                 let merged = policy.merge(&state, &target, opening, now, store.clock().wall_s(), rules);
                 Ok(Preview::Owned { owner, merged: merged.map(Box::new) })

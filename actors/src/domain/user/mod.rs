@@ -106,6 +106,14 @@ impl UserState {
         self.extension.as_ref().and_then(|extension| extension.suspension.as_ref())
     }
 
+    /// The user at this Unix time in milliseconds: without a suspension whose time has passed.
+    pub fn at(self, wall_ms: u64) -> Self {
+        match self.disabled(None) {
+            Decision::Replace { next, .. } if !self.is_disabled(wall_ms) => next,
+            _ => self,
+        }
+    }
+
     fn disabled(&self, suspension: Option<&Suspension>) -> Decision {
         let said = suspension.filter(|said| **said != Suspension::default());
         let on = suspension.is_some();
