@@ -119,7 +119,7 @@ fn look_at_app(prepared: &Prepared, data: &Data, faults: &mut Faults) {
     let Some((recipe, of_folder)) = &prepared.providers else { return };
     let folder = prepared.folder.as_ref();
     let newest = match data {
-        Data::Users(_, Some(bytes)) => match Deployment::of_bytes(bytes) {
+        Data::Users(_, Some(bytes)) => match Deployment::of_bytes(bytes, recipe) {
             Ok(newest) => Some(newest),
             Err(error) => return faults.add(StartError::Deployment(error.into())),
         },

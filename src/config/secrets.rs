@@ -85,14 +85,38 @@ impl Secrets {
     /// The secret of this name.
     ///
     /// # Errors
-    /// In words, where it would be looked for.
+    /// In words, where it would be looked for. What may be a secret that was written in the place of its name is not repeated.
     pub fn get(&self, name: &str) -> Result<&Secret, String> {
-        let variable = variable(name)
-            .ok_or_else(|| format!("{name:?} cannot be a secret's name: expected 1 to 64 of A-Z a-z 0-9 _ -"))?;
-        self.by_variable
-            .get(&variable)
-            .ok_or_else(|| format!("there is no secret {name:?}: set {variable} or put it into the secrets file"))
+        let variable =
+            variable(name).ok_or("this cannot be a secret's name, which is 1 to 64 of A-Z a-z 0-9 _ -".to_owned())?;
+        self.by_variable.get(&variable).ok_or_else(|| {
+            if reads_like_a_name(name) {
+                format!("there is no secret {name:?}: set {variable} or put it into the secrets file")
+            } else {
+                format!("there is no secret of this name: set {SECRET_ENV_PREFIX}NAME or put it into the secrets file")
+            }
+        })
     }
+
+    /// Whether there is a secret of this name.
+    pub fn has(&self, name: &str) -> bool {
+        variable(name).is_some_and(|variable| self.by_variable.contains_key(&variable))
+    }
+}
+
+/// Whether a text is words, as names are, and not what a machine drew at random.
+fn reads_like_a_name(text: &str) -> bool {
+    const LONGEST: usize = 31;
+    const LONGEST_WORD: usize = 14;
+    const LONGEST_NUMBER: usize = 4;
+    let is_word = |word: &str| {
+        let letters = word.trim_end_matches(|c: char| c.is_ascii_digit());
+        let is_one_case = |is: fn(&u8) -> bool| letters.bytes().all(|byte| is(&byte));
+        (1..=LONGEST_WORD).contains(&letters.len())
+            && word.len() - letters.len() <= LONGEST_NUMBER
+            && (is_one_case(u8::is_ascii_lowercase) || is_one_case(u8::is_ascii_uppercase))
+    };
+    text.len() <= LONGEST && text.split(['-', '_']).all(is_word)
 }
 
 /// The environment variable for a secret's name, if it is one.

@@ -132,10 +132,27 @@ const WHOLE: &[&str] = &["serve", "check", "config"];
 const AND_DEMO: &[&str] = &["serve", "check", "config", "demo"];
 const AND_KEYS: &[&str] = &["serve", "check", "config", "keys"];
 const AND_FOLDERS: &[&str] = &[
-    "serve", "check", "config", "keys", "recover", "admin", "users", "sessions", "meters", "networks", "audit", "stats",
+    "serve",
+    "check",
+    "config",
+    "keys",
+    "recover",
+    "admin",
+    "users",
+    "sessions",
+    "meters",
+    "networks",
+    "providers",
+    "deployments",
+    "push",
+    "pull",
+    "diff",
+    "audit",
+    "stats",
 ];
 /// The commands that ask a server which runs, and find it by its data folder.
-pub const REMOTE: &[&str] = &["users", "sessions", "meters", "networks", "audit", "stats"];
+pub const REMOTE: &[&str] =
+    &["users", "sessions", "meters", "networks", "providers", "deployments", "push", "pull", "diff", "audit", "stats"];
 /// The commands that open the data folder, which is one app's.
 const AND_APP: &[&str] = &["serve", "check", "config", "admin"];
 const AND_ADMIN: &[&str] = &["serve", "check", "config", "demo", "admin"];

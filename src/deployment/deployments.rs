@@ -17,7 +17,7 @@ use crate::telemetry::OPERATOR;
 
 /// The app in force, and what others are built of.
 pub struct Deployments {
-    recipe: Recipe,
+    pub(super) recipe: Recipe,
     parts: Parts,
     app: ArcSwap<App>,
     /// The highest revision of a draft that was seen: a new one goes on from there, so that whoever saw one that has ended is told.
@@ -36,7 +36,7 @@ impl Deployments {
         parts: Parts,
         folder: Option<&AppContent>,
     ) -> Result<Self, DeployError> {
-        let newest = Deployment::newest(handle)?;
+        let newest = Deployment::newest(handle, &recipe)?;
         if let Some(newest) = newest.as_ref().filter(|newest| newest.stays(folder)) {
             let app = App::build((&recipe, &parts), newest.number, &newest.app, &newest.label(), None)?;
             newest.say("is in force", &app);
@@ -143,7 +143,7 @@ impl Deployments {
 
     /// The last deployment. One that was stored although its outcome was not known in time is in force from then on.
     pub(super) fn newest(&self, handle: &Handle) -> Result<Option<Deployment>, DeployError> {
-        let (newest, now) = (Deployment::newest(handle)?, self.app().number);
+        let (newest, now) = (Deployment::newest(handle, &self.recipe)?, self.app().number);
         if let Some(newest) = newest.as_ref().filter(|newest| now != 0 && newest.number > now) {
             self.adopt(handle, newest)?;
         }

@@ -42,9 +42,10 @@ fn key() -> ValueKey {
 }
 
 impl Deployments {
-    fn stored(handle: &Handle) -> Result<Option<Stored>, Unreadable> {
+    fn stored(&self, handle: &Handle) -> Result<Option<Stored>, Unreadable> {
         let Some(bytes) = handle.own_value(Family::DRAFT, &[]) else { return Ok(None) };
-        decode(&bytes).map(|draft| Some(Stored { draft, bytes }))
+        let draft: Draft = decode(&bytes)?;
+        Ok(Some(Stored { draft: Draft { app: self.recipe.seen(draft.app), ..draft }, bytes }))
     }
 
     /// The draft, if there is one.
@@ -52,7 +53,7 @@ impl Deployments {
     /// # Errors
     /// `Unreadable`.
     pub fn draft(&self, handle: &Handle) -> Result<Option<Draft>, DeployError> {
-        Ok(Self::stored(handle)?.map(|stored| stored.draft))
+        Ok(self.stored(handle)?.map(|stored| stored.draft))
     }
 
     /// The draft of this revision; none of revision 0.
@@ -77,7 +78,7 @@ impl Deployments {
         seen: u64,
         app: AppContent,
     ) -> Result<Draft, DeployError> {
-        let stored = Self::stored(handle)?;
+        let stored = self.stored(handle)?;
         check_revision(stored.as_ref().map(|stored| &stored.draft), seen)?;
         let app = self.check(&app)?;
         let at_ms = handle.core().store().clock().wall_ms();
@@ -97,7 +98,7 @@ impl Deployments {
     /// # Errors
     /// `DraftMoved`, also where there is none; the store.
     pub async fn discard_draft(&self, handle: &Handle, seen: u64) -> Result<(), DeployError> {
-        let stored = Self::stored(handle)?;
+        let stored = self.stored(handle)?;
         check_revision(stored.as_ref().map(|stored| &stored.draft), seen)?;
         let Some(stored) = stored else { return Ok(()) };
         self.revisions.fetch_max(stored.draft.revision, Ordering::Relaxed);
@@ -116,7 +117,7 @@ impl Deployments {
     /// # Errors
     /// `DraftMoved`; `Moved`, if something else was deployed since the draft was changed last; all others of a deployment.
     pub async fn deploy_draft(&self, handle: &Handle, how: How<'_>, seen: u64) -> Result<Deployment, DeployError> {
-        let stored = Self::stored(handle)?;
+        let stored = self.stored(handle)?;
         check_revision(stored.as_ref().map(|stored| &stored.draft), seen)?;
         let Some(Stored { draft, bytes }) = stored else { return Err(DeployError::DraftMoved(None)) };
         let newest = self.newest(handle)?;
@@ -147,9 +148,17 @@ impl Deployments {
     /// # Errors
     /// `NoSuch`; all others of a deployment.
     pub async fn redeploy(&self, handle: &Handle, how: How<'_>, number: u64) -> Result<Deployment, DeployError> {
-        let again = Deployment::of_number(handle, number)?.ok_or(DeployError::NoSuch(number))?;
+        let again = self.of_number(handle, number)?.ok_or(DeployError::NoSuch(number))?;
         let how = How { origin: Origin::Redeploy(number), ..how };
         self.deploy(handle, how.after(self.newest(handle)?, handle, again.app, None), None).await
+    }
+
+    /// The deployment of this number, if it is kept.
+    ///
+    /// # Errors
+    /// `Unreadable`.
+    pub fn of_number(&self, handle: &Handle, number: u64) -> Result<Option<Deployment>, DeployError> {
+        Ok(Deployment::of_number(handle, &self.recipe, number)?)
     }
 
     /// The deployments that are kept, the newest first.
@@ -158,7 +167,7 @@ impl Deployments {
     /// `Unreadable`; all that a deployment may have, if the newest is not in force yet.
     pub fn list(&self, handle: &Handle) -> Result<Vec<Deployment>, DeployError> {
         self.newest(handle)?;
-        Ok(Deployment::kept(handle)?)
+        Ok(Deployment::kept(handle, &self.recipe)?)
     }
 }
 

@@ -8,8 +8,8 @@ use crate::config::secrets::{Pipes, Secrets};
 use crate::config::{Loaded, SETTINGS, Settings, SettingsError, SettingsErrors, Shown};
 use crate::mail::{AnyTransport, Plan, Smtp, Webhook};
 use crate::outbound::{Allowed, Outbound, SystemResolver, system_roots};
-use crate::provider::Configured;
-use crate::provider::app_folder::AppFolder;
+use crate::provider::app_folder::{AppContent, AppFolder};
+use crate::provider::{Configured, without_literals};
 
 /// What an app's providers are configured by, from the start of a server to its end. Of it, the secrets file alone is read again.
 pub struct Recipe {
@@ -113,6 +113,14 @@ impl Recipe {
             wrong.or(providers)
         };
         configured().map_err(|errors| self.loaded.locate(errors))
+    }
+
+    /// An app of the store as it may be seen: an earlier version did not refuse secrets in providers that are off.
+    pub fn seen(&self, app: AppContent) -> AppContent {
+        without_literals(app, || {
+            // where they cannot be read none is known
+            secrets(self.loaded.settings(), &self.environment, &self.pipes).unwrap_or_default()
+        })
     }
 
     fn providers(&self, folder: &AppFolder, secrets: &Secrets) -> Result<Configured, SettingsErrors> {

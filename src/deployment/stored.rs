@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::{DeployError, MOST_BYTES, Unreadable};
+use super::recipe::Recipe;
 use crate::provider::app_folder::AppContent;
 
 /// How many deployments are kept: the oldest go.
@@ -65,8 +66,8 @@ impl Origin {
 
 impl Deployment {
     /// The last one.
-    pub(super) fn newest(handle: &Handle) -> Result<Option<Self>, Unreadable> {
-        handle.own_values(&Self::NEWEST).first().map(|(_, bytes)| decode(bytes)).transpose()
+    pub(super) fn newest(handle: &Handle, recipe: &Recipe) -> Result<Option<Self>, Unreadable> {
+        handle.own_values(&Self::NEWEST).first().map(|(_, bytes)| Self::of_bytes(bytes, recipe)).transpose()
     }
 
     /// Where the last one is among the server's own values.
@@ -76,8 +77,9 @@ impl Deployment {
     ///
     /// # Errors
     /// [`Unreadable`].
-    pub fn of_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
-        decode(bytes)
+    pub fn of_bytes(bytes: &[u8], recipe: &Recipe) -> Result<Self, Unreadable> {
+        let stored: Self = decode(bytes)?;
+        Ok(Self { app: recipe.seen(stored.app), ..stored })
     }
 
     /// Whether it stays in force at a start with this folder, if with any: the folder has not changed since it was deployed.
@@ -86,17 +88,15 @@ impl Deployment {
     }
 
     /// The one of this number, if it is kept.
-    ///
-    /// # Errors
-    /// [`Unreadable`].
-    pub fn of_number(handle: &Handle, number: u64) -> Result<Option<Self>, Unreadable> {
-        handle.own_value(Family::DEPLOYMENT, &number.to_be_bytes()).map(|bytes| decode(&bytes)).transpose()
+    pub(super) fn of_number(handle: &Handle, recipe: &Recipe, number: u64) -> Result<Option<Self>, Unreadable> {
+        let found = handle.own_value(Family::DEPLOYMENT, &number.to_be_bytes());
+        found.map(|bytes| Self::of_bytes(&bytes, recipe)).transpose()
     }
 
     /// All that are kept, the newest first.
-    pub(super) fn kept(handle: &Handle) -> Result<Vec<Self>, Unreadable> {
+    pub(super) fn kept(handle: &Handle, recipe: &Recipe) -> Result<Vec<Self>, Unreadable> {
         let listing = Listing { family: Family::DEPLOYMENT, after: None, last_first: true, most: MOST_KEPT };
-        handle.own_values(&listing).iter().map(|(_, bytes)| decode(bytes)).collect()
+        handle.own_values(&listing).iter().map(|(_, bytes)| Self::of_bytes(bytes, recipe)).collect()
     }
 
     /// What puts it into the store, behind the newest that is there, and takes away the oldest beyond what is kept.

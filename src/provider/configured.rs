@@ -8,6 +8,7 @@ use super::anon_user::ANON_USER;
 use super::app_folder::AppFolder;
 use super::kind::{Given, Kind, Plan};
 use super::kinds::{KINDS, kind_of};
+use super::switched_off;
 use crate::config::secrets::Secrets;
 use crate::config::{ProviderTables, SettingsError, SettingsErrors};
 use crate::outbound::Outbound;
@@ -59,6 +60,13 @@ impl Configured {
                     read.add(kind, &given, &mut wrong);
                 }
                 None => wrong.push(SettingsError::of_key(file, name, "there is no such provider")),
+            }
+        }
+        let off = folder.content.providers.iter().filter(|(name, _)| !folder.identity.contains_key(*name));
+        for (name, provider) in off.filter_map(|(name, provider)| Some((name, provider.as_object()?))) {
+            for path in switched_off::literals(provider, secrets) {
+                let key = format!("{name}.{path}");
+                wrong.push(SettingsError::of_key(folder.file_of(name), key, switched_off::REASON));
             }
         }
         let file = tables.origin.as_str();

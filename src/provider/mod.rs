@@ -18,6 +18,7 @@ mod options;
 pub mod password;
 mod password_work;
 mod providers;
+mod switched_off;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -30,3 +31,4 @@ pub use self::kind::{Parts, Rules};
 pub use self::kinds::{is_of_app_services, one_identity_of, rules};
 pub use self::password_work::PasswordWork;
 pub use self::providers::Providers;
+pub use self::switched_off::without_literals;

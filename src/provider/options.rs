@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 
 use crate::config::{SettingsError, SettingsErrors, did_you_mean};
 
+/// The object of a provider in which secrets are named.
+pub(super) const SECRET_CONFIG: &str = "secret_config";
+
 /// A fault was found and is kept for [`Options::finish`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Told;
@@ -69,6 +72,11 @@ impl<'a> Options<'a> {
         }
     }
 
+    /// What was found, in words; not where it may be a secret that was written in the place of its name.
+    fn found(&self, value: &Value) -> String {
+        if self.path.ends_with(SECRET_CONFIG) { "something else".to_owned() } else { value.to_string() }
+    }
+
     fn get(&self, key: &str) -> Option<&'a Value> {
         self.content?.get(key).filter(|value| !value.is_null())
     }
@@ -78,6 +86,7 @@ impl<'a> Options<'a> {
         let content = match self.get(key) {
             None => None,
             Some(Value::Object(content)) => Some(content),
+            Some(_) if key == SECRET_CONFIG => return Err(self.wrong(key, "expected an object with names of secrets")),
             Some(other) => return Err(self.wrong(key, format!("expected an object, found {other}"))),
         };
         let section = self.inside(format!("{}.{key}", self.path), content);
@@ -103,7 +112,7 @@ impl<'a> Options<'a> {
         match self.get(key) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
-            Some(other) => Err(self.wrong(key, format!("expected a text, found {other}"))),
+            Some(other) => Err(self.wrong(key, format!("expected a text, found {}", self.found(other)))),
         }
     }
 
@@ -117,7 +126,7 @@ impl<'a> Options<'a> {
         match self.get(key) {
             None => Ok(false),
             Some(Value::Bool(flag)) => Ok(*flag),
-            Some(other) => Err(self.wrong(key, format!("expected true or false, found {other}"))),
+            Some(other) => Err(self.wrong(key, format!("expected true or false, found {}", self.found(other)))),
         }
     }
 
@@ -125,7 +134,7 @@ impl<'a> Options<'a> {
     pub(super) fn texts(&self, key: &str) -> Result<Vec<&'a str>, Told> {
         all(self.list(key)?.iter().map(|item| match item {
             Value::String(text) if !text.is_empty() => Ok(text.as_str()),
-            other => Err(self.wrong(key, format!("expected a list of texts, found {other} in it"))),
+            other => Err(self.wrong(key, format!("expected a list of texts, found {} in it", self.found(other)))),
         }))
     }
 
@@ -141,7 +150,7 @@ impl<'a> Options<'a> {
     pub(super) fn value<T: DeserializeOwned>(&self, key: &str, expected: &str) -> Result<Option<T>, Told> {
         let Some(found) = self.get(key) else { return Ok(None) };
         let read = serde_json::from_value(found.clone());
-        read.map(Some).map_err(|_| self.wrong(key, format!("expected {expected}, found {found}")))
+        read.map(Some).map_err(|_| self.wrong(key, format!("expected {expected}, found {}", self.found(found))))
     }
 
     fn list(&self, key: &str) -> Result<&'a [Value], Told> {
@@ -149,7 +158,7 @@ impl<'a> Options<'a> {
             None => Ok(&[]),
             Some(list) if is_template(list) => Ok(&[]),
             Some(Value::Array(items)) => Ok(items),
-            Some(other) => Err(self.wrong(key, format!("expected a list, found {other}"))),
+            Some(other) => Err(self.wrong(key, format!("expected a list, found {}", self.found(other)))),
         }
     }
 }

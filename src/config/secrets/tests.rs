@@ -30,7 +30,26 @@ fn a_secret_comes_from_the_environment_or_the_file() {
         r#"there is no secret "jwt-key": set PASSERBY_SECRET_JWT_KEY or put it into the secrets file"#
     );
     assert!(none.get("a b").unwrap_err().contains("cannot be a secret's name"));
+    assert!(none.get("JWT_KEY2").unwrap_err().contains("\"JWT_KEY2\""));
     assert!(!format!("{secrets:?}").contains("of the"), "{secrets:?}");
+}
+
+#[test]
+fn a_secret_in_the_place_of_its_name_is_not_repeated() {
+    let none = Secrets::default();
+    for literal in [
+        "0123456789abcdef0123456789abcdef",
+        "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",
+        "d-aB3dEf",
+        "abcdefghijklmnop",
+        "one-two-three-four-five-six-seven-eight",
+        "with a space",
+        "-----BEGIN PRIVATE KEY-----",
+    ] {
+        let error = none.get(literal).unwrap_err();
+        assert!(!error.to_lowercase().contains(&literal.to_lowercase()), "{error}");
+        assert!(error.contains("secret"), "{error}");
+    }
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub struct AppFolder {
     pub identity: BTreeMap<String, Map<String, Value>>,
     /// What is in the folder and not served: a line each, with the file and what to do.
     pub unserved: Vec<String>,
-    /// The file of each of `identity`, for errors.
+    /// The file of each provider, for errors.
     files: BTreeMap<String, String>,
     /// Whether a file that may tell the app id is wrong.
     is_unreadable: bool,
@@ -140,6 +140,7 @@ impl AppFolder {
             options.entry(label).or_insert(value);
         }
         self.content.providers.insert(key.to_owned(), Value::Object(options.clone()));
+        self.files.insert(key.to_owned(), file.to_owned());
         if key == ANON_USER {
             for option in options.keys().filter(|option| !anon_user::OPTIONS.contains(&option.as_str())) {
                 let reason = "there is no such option, anon-user has only name, type and disabled";
@@ -148,7 +149,6 @@ impl AppFolder {
             self.anon_user_enabled = !disabled;
         } else if proves && !disabled {
             self.identity.insert(key.to_owned(), options);
-            self.files.insert(key.to_owned(), file.to_owned());
         } else if !disabled {
             let reason = "is enabled, but this server does not have that provider: set \"disabled\" to true";
             wrong(key, reason.to_owned());

@@ -432,7 +432,7 @@ fn what_cannot_be_honoured_is_refused_with_file_key_and_reason() {
         ),
         (hs(json!([])), "secret_config.signingKeys: expected the names of 1 to 3 secrets, found 0"),
         (hs(json!(["K", "K", "K", "K"])), "secret_config.signingKeys: expected the names of 1 to 3 secrets, found 4"),
-        (hs(json!("K")), "secret_config.signingKeys: expected a list, found \"K\""),
+        (hs(json!("K")), "secret_config.signingKeys: expected a list, found something else"),
         (
             hs(json!(["none"])),
             "secret_config.signingKeys: there is no secret \"none\": set PASSERBY_SECRET_NONE or put it into the secrets file",

@@ -7,6 +7,7 @@ mod configuration;
 mod deploying;
 mod events;
 mod lists;
+mod literal_secrets;
 mod networks;
 mod one_user;
 mod overview;

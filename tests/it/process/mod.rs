@@ -1,6 +1,7 @@
 //! The binary itself, as a process: kills under load, the drain, exit codes and the commands.
 
 mod admins;
+mod app_folder;
 mod folders;
 mod keys;
 mod kills;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::deployed::{as_number, deployment, difference, name, now_and, number, read};
 use super::{draft, providers};
 use crate::admin::Role;
-use crate::deployment::{DeployError, Deployment, Deployments, How};
+use crate::deployment::{Deployments, How};
 use crate::http::admin::asked::Asked;
 use crate::http::admin::deploying::{SET_BY_FILE, change};
 use crate::http::admin::table::{Row, row};
@@ -29,7 +29,7 @@ pub(super) fn rows() -> Vec<Row> {
 async fn app(asked: Asked) -> Answer {
     let server = &asked.context.server;
     let (app, drafted) = (server.app(), server.deployments.draft(asked.handle())?);
-    let in_force = Deployment::of_number(asked.handle(), app.number).map_err(DeployError::from)?;
+    let in_force = server.deployments.of_number(asked.handle(), app.number)?;
     let mut shown = json!({
         "deployment": in_force.map(|of| deployment(&asked, &of)),
         "client_app_id": server.settings.app_id,

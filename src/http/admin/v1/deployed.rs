@@ -53,7 +53,7 @@ pub(super) fn name(fields: &Map<String, Value>) -> Result<Option<String>, Proble
 /// What is in force, and its deployment; none if the store could not take it.
 pub(super) fn now_and(asked: &Asked) -> Result<(AppContent, Option<Deployment>), DeployError> {
     let app = asked.context.server.app();
-    Ok((app.content.clone(), Deployment::of_number(asked.handle(), app.number)?))
+    Ok((app.content.clone(), asked.context.server.deployments.of_number(asked.handle(), app.number)?))
 }
 
 /// The deployment of this number.
@@ -61,10 +61,11 @@ pub(super) fn now_and(asked: &Asked) -> Result<(AppContent, Option<Deployment>),
 /// # Errors
 /// There is none.
 pub(super) fn as_number(asked: &Asked, number: &str) -> Result<Deployment, Problem> {
-    let found = number.parse().map_or(Ok(None), |number| Deployment::of_number(asked.handle(), number));
+    let deployments = &asked.context.server.deployments;
+    let found = number.parse().map_or(Ok(None), |number| deployments.of_number(asked.handle(), number));
     let missing =
         || Problem::new(StatusCode::NOT_FOUND, "deployment-not-found", "there is no deployment of this number");
-    found.map_err(DeployError::from)?.ok_or_else(missing)
+    found?.ok_or_else(missing)
 }
 
 /// What in it differs, in sentences and line by line.
