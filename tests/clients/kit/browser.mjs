@@ -156,6 +156,30 @@ class Tab {
     await this.#page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
   }
 
+  /**
+   * Meets each request from now on: it is answered with what `decide(request)` gives ({ status, body }), fails where that is `null`,
+   * and goes on where it is `undefined`, after a promise of it.
+   */
+  async meet(decide) {
+    await this.#page.setRequestInterception(true);
+    this.#page.on("request", async (request) => {
+      const answer = await decide({ method: request.method(), path: new URL(request.url()).pathname });
+      const done = answer === null ? request.abort("connectionrefused") : answer ? request.respond(answer) : request.continue();
+      // the page may be gone by then
+      await done.catch(() => {});
+    });
+  }
+
+  /** Goes to the page before, as by the browser's button. */
+  async back() {
+    await this.#page.evaluate(() => history.back());
+  }
+
+  /** Lives in this time zone from the next page on. */
+  async live(timeZone) {
+    await this.#page.emulateTimezone(timeZone);
+  }
+
   /** Cookies that the page's address gets. */
   cookies() {
     return this.#page.browserContext().cookies();

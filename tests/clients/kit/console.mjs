@@ -6,6 +6,8 @@ import { createRequire } from "node:module";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
+import { call } from "./server.mjs";
+
 export const PASSWORD = "correct horse battery";
 /** Admins, as role and name. */
 export const ADMINS = { owner: "ada", operate: "olga", read: "rob" };
@@ -26,6 +28,13 @@ function create(server, name, role) {
 export async function withAdmins(server) {
   for (const [role, name] of Object.entries(ADMINS)) await create(server, name, role);
   return server;
+}
+
+/** A program's token of an admin, for what a test does beside the browser. */
+export async function tokenOf(server, role = "owner") {
+  const { status, body } = await call(server.adminUrl, "POST", "/v1/admin/login", undefined, { name: ADMINS[role], password: PASSWORD });
+  assert.equal(status, 200, JSON.stringify(body));
+  return body.token;
 }
 
 /** An element that a screen reader calls by this name. */
@@ -93,6 +102,11 @@ export class Console {
   /** The text of the dialog on top. */
   async dialog() {
     return this.#tab.read(inDialog(".content"));
+  }
+
+  /** Has the console look at once whether somebody else changed something, as when one comes back to its tab. */
+  async look() {
+    await this.#tab.evaluate(() => void document.dispatchEvent(new Event("visibilitychange")));
   }
 
   /** What has the keyboard. */

@@ -2,7 +2,11 @@
 
 import { pause } from "./dom.js";
 
+/** The first wait before another try; each is twice as long as the one before, up to the longest. */
 const RETRY_MS = 1000;
+const LONGEST_RETRY_MS = 15_000;
+/** Says that nobody did anything: what a page asks by itself is no use of the session. */
+const UNATTENDED = { "x-passerby-unattended": "1" };
 
 /** An answer that is not what was asked for. */
 export class ApiError extends Error {
@@ -25,7 +29,16 @@ function wait(why) {
   told.dispatchEvent(new CustomEvent("waiting", { detail: why }));
 }
 
-async function ask(method, path, body, signal) {
+/** The error of an answer; where it says that the session is over, everybody hears it. */
+export function refused(response, parsed) {
+  const error = new ApiError(response.status, parsed, Number(response.headers.get("retry-after")) || undefined);
+  if (response.status === 401 && (error.code === "session-ended" || error.code === "no-token")) {
+    told.dispatchEvent(new CustomEvent("ended"));
+  }
+  return error;
+}
+
+async function ask(method, path, body, { signal, unattended } = {}) {
   const response = await fetch(path, {
     method,
     signal,
@@ -34,6 +47,7 @@ async function ask(method, path, body, signal) {
     headers: {
       accept: "application/json",
       ...(method === "GET" ? {} : { "x-passerby-admin": "1" }),
+      ...(unattended ? UNATTENDED : {}),
       ...(body === undefined ? {} : { "content-type": "application/json" }),
     },
     body: body === undefined ? undefined : JSON.stringify(body),
@@ -46,33 +60,37 @@ async function ask(method, path, body, signal) {
     // a proxy's page
   }
   if (response.ok) return parsed;
-  const error = new ApiError(response.status, parsed, Number(response.headers.get("retry-after")) || undefined);
-  if (response.status === 401 && (error.code === "session-ended" || error.code === "no-token")) {
-    told.dispatchEvent(new CustomEvent("ended"));
-  }
-  throw error;
+  throw refused(response, parsed);
 }
 
+/** Whether a proxy says that it does not reach the server. */
+export const isProxys = (status) => status === 502 || status === 504;
+
 const why = (error) => {
-  if (error instanceof ApiError) return error.code === "recovering" ? "recovering" : error.status === 503 ? "busy" : null;
-  return error instanceof TypeError ? "unreachable" : null;
+  if (error instanceof TypeError) return "unreachable";
+  if (!(error instanceof ApiError)) return null;
+  if (error.code === "recovering") return "recovering";
+  return error.status === 503 ? "busy" : isProxys(error.status) ? "unreachable" : null;
 };
 
-/** Reads. While the server reads its data, is busy or cannot be reached, it waits and asks again. */
-export async function get(path, { signal, query } = {}) {
+/**
+ * Reads. While the server reads its data, is busy or cannot be reached, it waits and asks again, unless it asks `once`. `unattended`:
+ * the page asks by itself, and this is no use of the session.
+ */
+export async function get(path, { signal, query, once, unattended } = {}) {
   const given = Object.entries(query ?? {}).filter(([, value]) => value !== undefined && value !== null && value !== "");
   const whole = given.length === 0 ? path : `${path}?${new URLSearchParams(given)}`;
-  for (;;) {
+  for (let wait_ms = RETRY_MS; ; wait_ms = Math.min(2 * wait_ms, LONGEST_RETRY_MS)) {
     try {
-      const answer = await ask("GET", whole, undefined, signal);
+      const answer = await ask("GET", whole, undefined, { signal, unattended });
       wait(null);
       return answer;
     } catch (error) {
       signal?.throwIfAborted();
       const reason = why(error);
       wait(reason);
-      if (reason === null) throw error;
-      await pause((error.retryAfter ?? 0) * 1000 || RETRY_MS, signal);
+      if (reason === null || once) throw error;
+      await pause((error.retryAfter ?? 0) * 1000 || wait_ms, signal);
     }
   }
 }
@@ -80,7 +98,7 @@ export async function get(path, { signal, query } = {}) {
 /** Changes something, or asks with a body. Never tried again by itself. */
 export async function send(method, path, body, { signal } = {}) {
   try {
-    const answer = await ask(method, path, body, signal);
+    const answer = await ask(method, path, body, { signal });
     wait(null);
     return answer;
   } catch (error) {

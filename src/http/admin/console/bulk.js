@@ -2,7 +2,7 @@
 
 import { get, send } from "./api.js";
 import { doing, open } from "./dialogs.js";
-import { h, pause } from "./dom.js";
+import { h, pause, replace } from "./dom.js";
 import { number } from "./format.js";
 import { icon } from "./icons.js";
 import { t } from "./texts.js";
@@ -21,11 +21,17 @@ export function inWords(filter) {
   return parts.length === 0 ? t.bulk.everybody : t.bulk.usersWho(parts);
 }
 
-async function ended(number, signal) {
-  for (;;) {
-    const job = await get("/v1/admin/bulk", { signal });
-    if (job.number !== number || job.state !== "running") return job;
+/**
+ * A job when it has ended; `null` where another one was begun meanwhile, since the server tells of the last one alone. `look` is given
+ * each answer on the way.
+ */
+async function endOf(begun, { signal, look }) {
+  for (let job = begun; ; ) {
+    if (job.number !== begun.number) return null;
+    look?.(job);
+    if (job.state !== "running") return job;
     await pause(LOOK_MS, signal);
+    job = await get("/v1/admin/bulk", { signal, unattended: true });
   }
 }
 
@@ -34,6 +40,7 @@ export async function beginBulk({ filter, begun }) {
   const action = select(ACTIONS.map((name) => [name, t.bulk.actions[name]]), "end-sessions", { name: "action" });
   const told = h("div", { class: "counted", "aria-live": "polite" });
   const alone = new AbortController();
+  /** What was counted: it is begun as it was counted. */
   let ready = null;
   const body = (dry_run) => ({ action: action.value, filter: bodyOf(filter), dry_run });
   let go;
@@ -49,9 +56,11 @@ export async function beginBulk({ filter, begun }) {
   });
   const count = async () => {
     told.replaceChildren(h("p", { class: "soft" }, h("span", { class: "spinner" }), " ", t.bulk.counting));
+    action.disabled = true;
     try {
-      const job = await send("POST", "/v1/admin/bulk", body(true));
-      const { state, users, error } = await ended(job.number, alone.signal);
+      const job = await endOf(await send("POST", "/v1/admin/bulk", body(true)), { signal: alone.signal });
+      if (job === null) throw new Error(t.bulk.otherCount);
+      const { state, users, error } = job;
       if (state !== "done") throw new Error(error ?? t.bulk.stopped);
       ready = users.changed + users.removed > 0 ? users : null;
       told.replaceChildren(
@@ -63,6 +72,8 @@ export async function beginBulk({ filter, begun }) {
     } catch (error) {
       told.replaceChildren();
       throw error;
+    } finally {
+      action.disabled = false;
     }
   };
   const started = await open({
@@ -70,18 +81,16 @@ export async function beginBulk({ filter, begun }) {
     content: [h("p", null, t.bulk.takes, " ", h("strong", null, inWords(filter)), "."), field(t.bulk.action, action), told],
     focus: () => action,
     actions: (close, dialog) => {
-      go = button(t.bulk.count, {
-        kind: "primary",
-        needs: "operate",
-        press: doing(dialog, async () => {
-          if (!ready) {
-            await count();
-            dialog.querySelector(".cancel").focus();
-            return;
-          }
-          close(await send("POST", "/v1/admin/bulk", body(false)));
-        }),
-      });
+      const counting = doing(
+        dialog,
+        async () => {
+          await count();
+          dialog.querySelector(".cancel").focus();
+        },
+        { mayLeave: true },
+      );
+      const beginning = doing(dialog, async () => close(await send("POST", "/v1/admin/bulk", body(false))));
+      go = button(t.bulk.count, { kind: "primary", needs: "operate", press: (event) => (ready ? beginning : counting)(event) });
       return go;
     },
   });
@@ -89,25 +98,23 @@ export async function beginBulk({ filter, begun }) {
   if (started) begun(started);
 }
 
-/** Shows the job that runs, with how far it is and a way to stop it. Returns what looks again. */
+/** Shows the job that runs, with how far it is and a way to stop it. Returns what follows one that was begun. */
 export function bulkPanel(place, { signal, ended: whenEnded }) {
   const bar = h("progress", { "aria-label": t.bulk.progress });
   const figures = h("p", { class: "soft" });
   const head = h("strong");
   const live = h("p", { class: "unseen", role: "status" });
-  const stop = button(t.bulk.stop, { needs: "operate" });
   let job = null;
-  stop.addEventListener("click", async () => {
-    if (job === null || stop.getAttribute("aria-disabled")) return;
-    try {
+  const stop = button(t.bulk.stop, {
+    needs: "operate",
+    press: async () => {
       await send("POST", `/v1/admin/bulk/${job.number}/stop`);
       toast(t.bulk.stopping);
-    } catch (error) {
-      place.append(errorNote(error));
-    }
+    },
   });
   const panel = h("section", { class: "card job", "aria-label": t.bulk.progress }, h("div", { class: "job-head" }, icon("bolt"), head, stop), bar, figures, live);
-  const draw = () => {
+  const draw = (now) => {
+    job = now;
     const { users, about, action, state } = job;
     const done = users.changed + users.removed + users.unchanged + users.busy;
     head.textContent = t.bulk.running(action);
@@ -115,37 +122,31 @@ export function bulkPanel(place, { signal, ended: whenEnded }) {
     if (state === "running") bar.value = done;
     figures.textContent = t.bulk.figures(number(done), number(Math.max(about, users.matched)), users);
   };
+  const resultOf = ({ state, action, users, error }) =>
+    note(state === "done" ? "good" : "warn", h("p", null, h("strong", null, t.bulk.endedAs[state](action)), " ", t.bulk.result(users)), error && h("p", null, error));
+  let turn = 0;
+  const follow = async (begun) => {
+    const own = (turn += 1);
+    const show = (content) => own === turn && replace(place, content);
+    show(panel);
+    live.textContent = t.bulk.running(begun.action);
+    try {
+      const end = await endOf(begun, { signal, look: draw });
+      show(end === null ? note("warn", h("p", null, t.bulk.otherJob(begun.number))) : resultOf(end));
+      whenEnded();
+    } catch (error) {
+      if (!signal.aborted) show(errorNote(error, () => follow(begun)));
+    }
+  };
   const watch = async () => {
     try {
-      job = await get("/v1/admin/bulk", { signal });
-      if (job.state !== "running" || job.dry_run) return;
-      place.replaceChildren(panel);
-      live.textContent = t.bulk.running(job.action);
-      while (job.state === "running") {
-        draw();
-        await pause(LOOK_MS, signal);
-        job = await get("/v1/admin/bulk", { signal });
-      }
+      const last = await get("/v1/admin/bulk", { signal });
+      if (last.state === "running" && !last.dry_run) follow(last);
     } catch (error) {
       // no job since the start
-      if (signal.aborted || error.status === 404) return;
-      place.replaceChildren(errorNote(error, watch));
-      return;
+      if (!signal.aborted && error.status !== 404) replace(place, errorNote(error, watch));
     }
-    place.replaceChildren(
-      note(job.state === "done" ? "good" : "warn", h("p", null, h("strong", null, t.bulk.endedAs[job.state](job.action)), " ", t.bulk.result(job.users)), job.error && h("p", null, job.error)),
-    );
-    whenEnded();
   };
   watch();
-  return async (started) => {
-    await watch(started);
-    // a short job is over before it is looked at
-    if (place.childElementCount === 0) {
-      job = await get("/v1/admin/bulk", { signal });
-      if (job.dry_run) return;
-      place.replaceChildren(note(job.state === "done" ? "good" : "warn", h("p", null, h("strong", null, t.bulk.endedAs[job.state](job.action)), " ", t.bulk.result(job.users))));
-      whenEnded();
-    }
-  };
+  return follow;
 }

@@ -7,7 +7,11 @@ import { t } from "./texts.js";
 const [WIDTH, HEIGHT] = [240, 56];
 const PAD = 3;
 
-const SHORT = { hour: new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" }), day: new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" }) };
+const SHORT = {
+  hour: new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" }),
+  // the server counts by the day in UTC
+  day: new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" }),
+};
 
 /** When a step of a series begins, in words. */
 export const stepLabel = ({ from, step_s }, at) => (step_s >= 86_400 ? SHORT.day : SHORT.hour).format(new Date(new Date(from).getTime() + at * step_s * 1000));

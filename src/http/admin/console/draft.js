@@ -9,16 +9,29 @@ import { t } from "./texts.js";
 import { button, difference, errorNote, field, input, note, skeleton, toast } from "./ui.js";
 
 const isMoved = (error) => error.status === 409 && error.code === "draft-moved";
-const whoMoved = ({ body }) => t.draft.moved(body.by ?? t.draft.someone, body.at ? agoText(body.at) : t.justNow);
+/** Something else was deployed since. */
+export const isBehind = (error) => error.status === 409 && error.code === "deployment-moved";
+const when = (at) => (at ? agoText(at) : t.justNow);
+const whoMoved = ({ body }) => t.draft.moved(body.by ?? t.draft.someone, when(body.at));
+export const whoDeployed = ({ body }) => t.draft.overtaken(body.by ?? t.draft.someone, body.number, when(body.at));
+
+/** Hears of the draft as it is now; where the server cannot say, the next look does. */
+async function heard(refreshApp) {
+  try {
+    await refreshApp();
+  } catch {
+    // what was done is done
+  }
+}
 
 /**
- * Saves a change of the app into the draft: a JSON merge patch. Where another admin's draft came first, asks. Resolves to whether
- * it was saved.
+ * Saves a change of the app into the draft: `patchOn(app)` is a JSON merge patch on an app, and `app` what the change was made on. Where
+ * the draft was changed since, asks. Resolves to whether it was saved.
  */
-export async function save(patch, { refreshApp }) {
-  const put = (revision) => send("PATCH", "/v1/admin/draft", { revision, app: patch });
+export async function save(patchOn, { app, refreshApp }) {
+  const put = (now) => send("PATCH", "/v1/admin/draft", { revision: now.draft?.revision ?? 0, app: patchOn(now) });
   try {
-    await put(session.app?.draft?.revision ?? 0);
+    await put(app);
   } catch (error) {
     if (!isMoved(error)) throw error;
     const choice = await open({
@@ -29,40 +42,60 @@ export async function save(patch, { refreshApp }) {
         button(t.draft.onTop, {
           kind: "primary",
           press: doing(dialog, async () => {
-            const { draft } = await refreshApp();
-            await put(draft?.revision ?? 0);
+            await put(await refreshApp());
             close("saved");
           }),
         }),
       ],
     });
-    await refreshApp();
+    await heard(refreshApp);
     return choice === "saved" ? true : choice === "reload" ? "reload" : false;
   }
-  await refreshApp();
+  await heard(refreshApp);
   return true;
 }
 
 /** Shows what the draft would change, and deploys or discards it. */
 export async function review({ refreshApp }) {
-  let revision = null;
   const place = h("div", { class: "review", "aria-live": "polite" }, skeleton(5));
   const name = input({ maxlength: "100", placeholder: t.draft.namePlaceholder });
-  const load = async () => {
+  /** What is shown: the draft's revision, and the deployment that its difference is from. */
+  let seen = null;
+  const load = async (...before) => {
+    seen = null;
     try {
-      const diff = await get("/v1/admin/draft/diff");
-      revision = diff.revision;
+      const [diff] = await Promise.all([get("/v1/admin/draft/diff", { once: true }), heard(refreshApp)]);
+      seen = diff;
       const draft = session.app?.draft;
+      const isOfThis = draft?.revision === diff.revision;
       place.replaceChildren(
-        draft ? h("p", { class: "soft" }, t.draft.savedBy(draft.by, agoText(draft.at))) : "",
+        ...before,
+        isOfThis && before.length === 0 && draft.base !== diff.deployment ? note("warn", h("p", null, t.draft.behind)) : "",
+        isOfThis ? h("p", { class: "soft" }, t.draft.savedBy(draft.by, agoText(draft.at))) : "",
         h("ul", { class: "sentences" }, diff.changes.map((text) => h("li", null, text))),
         difference(diff.lines),
       );
     } catch (error) {
-      place.replaceChildren(error.status === 404 ? note("info", h("p", null, t.draft.gone)) : errorNote(error, load));
+      place.replaceChildren(error.status === 404 ? note("info", h("p", null, t.draft.gone)) : errorNote(error, () => load()));
     }
   };
   const loading = load();
+  /** Shows the difference as it is now, and says why. */
+  const reload = (says) => load(note("warn", h("p", null, says), h("p", null, t.draft.lookAgain)));
+  /** Deploys what is shown. A draft that something was deployed after goes on from that, if its difference from it is what is shown. */
+  const deploy = async () => {
+    const text = name.value.trim();
+    const put = (revision) => send("POST", "/v1/admin/draft/deploy", { revision, ...(text ? { name: text } : {}) });
+    try {
+      return await put(seen.revision);
+    } catch (error) {
+      if (!isBehind(error) || error.body.number !== seen.deployment) throw error;
+      const { revision, base } = await send("PATCH", "/v1/admin/draft", { revision: seen.revision, app: {} });
+      seen.revision = revision;
+      if (base !== seen.deployment) throw error;
+      return put(revision);
+    }
+  };
   const done = await open({
     title: t.draft.title,
     wide: true,
@@ -72,10 +105,13 @@ export async function review({ refreshApp }) {
         kind: "quiet-danger",
         needs: "owner",
         press: async () => {
+          await loading;
+          if (seen === null) return;
+          const { revision, changes } = seen;
           const gone = await confirm({
             title: t.draft.discardTitle,
             says: t.draft.discardSays,
-            list: session.app?.draft?.changes,
+            list: changes,
             action: t.draft.discard,
             run: () => send("DELETE", `/v1/admin/draft?revision=${revision}`),
           });
@@ -87,20 +123,19 @@ export async function review({ refreshApp }) {
         needs: "owner",
         press: doing(dialog, async () => {
           await loading;
+          if (seen === null) return;
           try {
-            const text = name.value.trim();
-            close(await send("POST", "/v1/admin/draft/deploy", { revision, ...(text ? { name: text } : {}) }));
+            close(await deploy());
           } catch (error) {
-            if (!isMoved(error)) throw error;
-            await refreshApp();
-            await load();
-            place.prepend(note("warn", h("p", null, whoMoved(error)), h("p", null, t.draft.lookAgain)));
+            if (isMoved(error)) await reload(whoMoved(error));
+            else if (isBehind(error)) await reload(whoDeployed(error));
+            else throw error;
           }
         }),
       }),
     ],
   });
-  await refreshApp();
+  await heard(refreshApp);
   if (done === "discarded") toast(t.draft.discarded);
   else if (done) toast(t.draft.deployed(done.number));
 }

@@ -1,6 +1,6 @@
 // Server-Sent Events of every kind: the browser's own `EventSource` hears only kinds that it is told of, and does not say why it was refused.
 
-import { ApiError } from "./api.js";
+import { isProxys, refused } from "./api.js";
 import { pause } from "./dom.js";
 
 const RETRY_MS = 1000;
@@ -19,7 +19,6 @@ async function* eventsOf(stream) {
       } else if (!line.startsWith(":")) {
         const [, name, value] = /^([^:]*):? ?(.*)$/.exec(line);
         if (name === "event") event.type = value;
-        else if (name === "id") event.id = value;
         else if (name === "data") event.data.push(value);
       }
     }
@@ -35,25 +34,23 @@ async function* chunks(reader) {
 }
 
 /**
- * Follows a feed until `signal`: each event is what its data says, with its `type`. When the connection breaks it begins again where
- * it was; `opened` is told whether there is one.
+ * Follows a feed until `signal`: each event is what its data says, with its `type`. When the connection breaks it begins again with what
+ * happens from then on; `opened` is told whether there is one.
  */
 export async function* follow(path, { query, signal, opened }) {
   const given = Object.entries(query).filter(([, value]) => value);
-  let last;
   for (;;) {
     try {
       const response = await fetch(given.length > 0 ? `${path}?${new URLSearchParams(given)}` : path, {
         signal,
         cache: "no-store",
-        headers: { accept: "text/event-stream", ...(last === undefined ? {} : { "last-event-id": last }) },
+        headers: { accept: "text/event-stream" },
       });
-      if (response.status !== 503 && !response.ok) throw new ApiError(response.status, await response.json().catch(() => null));
+      if (!response.ok && response.status !== 503 && !isProxys(response.status)) throw refused(response, await response.json().catch(() => null));
       if (response.ok) {
         opened(true);
         const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
         for await (const event of eventsOf(chunks(reader))) {
-          last = event.id ?? last;
           yield { type: event.type, ...JSON.parse(event.data.join("\n")) };
         }
       }

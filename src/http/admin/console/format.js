@@ -70,5 +70,11 @@ export function ago(text) {
   return h("time", { datetime: text, title: exact }, agoText(text));
 }
 
+/** A moment as an input for a local date and time holds it: by the offset of that day, which may have another than today. */
+export function toLocal(text) {
+  const date = new Date(text ?? NaN);
+  return Number.isNaN(date.getTime()) ? "" : new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+}
+
 /** What an input for a local date and time holds, as RFC 3339. */
 export const fromLocal = (value) => (value ? new Date(value).toISOString() : undefined);

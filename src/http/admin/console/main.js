@@ -1,11 +1,12 @@
 // The console's frame: who is logged in, which page is shown, and the draft that waits to be deployed.
 
 import { get, send, told } from "./api.js";
+import { closeAll } from "./dialogs.js";
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
 import { session } from "./session.js";
 import { t } from "./texts.js";
-import { button, errorNote, iconButton, toast } from "./ui.js";
+import { button, errorNote, iconButton } from "./ui.js";
 
 /** Pages: a pattern of the address after `#/`, its file, and whose place in the navigation it is. */
 const PAGES = [
@@ -37,11 +38,21 @@ const GROUPS = [
 const THEMES = ["system", "light", "dark"];
 /** How often a page's script is asked for again. */
 const MOST_LOADS = 3;
-/** How often it is looked whether someone else changed the draft. */
+/** How often it is looked whether someone else changed the draft; where the server is away, sooner at first. */
 const LOOK_MS = 15_000;
+const LOOK_AGAIN_MS = 1000;
 
 let shown = null;
 let frame = null;
+
+/** A part of the address; `null` where it is none. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return null;
+  }
+}
 
 function match(path) {
   for (const [pattern, file, nav = file] of PAGES) {
@@ -50,8 +61,8 @@ function match(path) {
     const params = {};
     const fits = wanted.every((text, at) => {
       if (!text.startsWith(":")) return text === given[at];
-      params[text.slice(1)] = decodeURIComponent(given[at]);
-      return given[at] !== "";
+      params[text.slice(1)] = decoded(given[at]);
+      return Boolean(params[text.slice(1)]);
     });
     if (fits) return { file, nav, params };
   }
@@ -86,10 +97,13 @@ async function showPage({ isFirst = false } = {}) {
   const { path, query } = address();
   const found = match(path);
   shown?.abort();
+  closeAll();
   shown = new AbortController();
   const { signal } = shown;
   const page = h("div", { class: "page" });
-  const view = { root: page, params: found?.params ?? {}, query, signal, go, refreshApp };
+  // what a page began and ends after it was left leads nowhere
+  const goOn = (...where) => signal.aborted || go(...where);
+  const view = { root: page, params: found?.params ?? {}, query, signal, go: goOn, refreshApp };
   for (const link of frame.links) {
     if (link.dataset.page === found?.nav) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -115,12 +129,21 @@ async function showPage({ isFirst = false } = {}) {
   }
 }
 
-/** Asks what is deployed, and shows whether a draft waits. */
-async function refreshApp() {
-  session.app = await get("/v1/admin/app");
-  frame?.showDraft();
-  document.dispatchEvent(new CustomEvent("app"));
-  return session.app;
+let [asked, heard] = [0, 0];
+/**
+ * Asks what is deployed, and shows whether a draft waits. With a page's `signal` it waits for a server that is away; without one it
+ * asks once.
+ */
+async function refreshApp({ signal, unattended } = {}) {
+  const own = (asked += 1);
+  const app = await get("/v1/admin/app", { signal, unattended, once: signal === undefined });
+  // an answer that comes late is older than what is known
+  if (own > heard) {
+    [heard, session.app] = [own, app];
+    frame?.showDraft();
+    document.dispatchEvent(new CustomEvent("app"));
+  }
+  return app;
 }
 
 function draftBanner() {
@@ -177,7 +200,7 @@ async function logOut() {
   try {
     await send("POST", "/v1/admin/logout");
   } catch (error) {
-    if (error.status !== 401) return toast(error.message, "warn");
+    if (error.status !== 401) throw error;
   }
   session.asker = null;
   return start();
@@ -222,25 +245,31 @@ function buildFrame() {
   frame = { main, links, showDraft: draft.show, closeMenu: () => setMenu(false), menu };
 }
 
-/** Says that the server is not there yet; whatever asked goes on when it is. */
-function waitingNote() {
-  const place = h("div", { id: "waiting", role: "status", "aria-live": "polite" });
-  const show = (why) => place.replaceChildren(...(why ? [h("div", { class: "banner waiting" }, h("span", { class: "spinner" }), h("p", null, t.waiting[why]))] : []));
-  told.addEventListener("waiting", ({ detail }) => show(detail));
-  return place;
-}
+/** Where it is said that the server is not there yet; whatever asked goes on when it is. */
+const waitingNote = () => h("div", { id: "waiting", role: "status", "aria-live": "polite" });
 
+let [nextLook, again_ms, isLooking] = [null, LOOK_AGAIN_MS, false];
+/** Looks whether someone else changed the draft, one look at a time. */
 async function look() {
-  if (document.hidden || session.asker === null) return;
-  try {
-    await refreshApp();
-  } catch {
-    // the next look says
+  if (isLooking) return;
+  isLooking = true;
+  clearTimeout(nextLook);
+  let isAway = false;
+  if (!document.hidden && session.asker !== null) {
+    try {
+      await refreshApp({ unattended: true });
+    } catch {
+      isAway = true;
+    }
   }
+  isLooking = false;
+  again_ms = isAway ? Math.min(2 * again_ms, LOOK_MS) : LOOK_AGAIN_MS;
+  nextLook = setTimeout(look, isAway ? again_ms : LOOK_MS);
 }
 
 async function showLogin(why) {
   shown?.abort();
+  closeAll();
   frame = null;
   session.asker = null;
   session.app = null;
@@ -265,6 +294,10 @@ async function start() {
   return first;
 }
 
+told.addEventListener("waiting", ({ detail: why }) => {
+  const says = why ? [h("div", { class: "banner waiting" }, h("span", { class: "spinner" }), h("p", null, t.waiting[why]))] : [];
+  document.getElementById("waiting")?.replaceChildren(...says);
+});
 told.addEventListener("ended", () => {
   if (session.asker !== null) showLogin("ended");
 });
@@ -278,7 +311,6 @@ addEventListener("keydown", (event) => {
   if (box) box.focus();
   else go("users", { find: "1" });
 });
-setInterval(look, LOOK_MS);
 document.addEventListener("visibilitychange", look);
 
 start();

@@ -1,7 +1,7 @@
 // What pages are put together from: buttons, badges, tables, fields, notes.
 
-import { get } from "./api.js";
-import { h, newId } from "./dom.js";
+import { get, isProxys } from "./api.js";
+import { h, newId, replace } from "./dom.js";
 import { icon } from "./icons.js";
 import { session } from "./session.js";
 import { t } from "./texts.js";
@@ -14,11 +14,21 @@ export function toast(text, tone = "good") {
   setTimeout(() => note.remove(), tone === "good" ? 5000 : 9000);
 }
 
+/** What a press does; what went wrong and nobody else says is said beside the page. */
+const pressing = (press) => async (event) => {
+  try {
+    await press?.(event);
+  } catch (error) {
+    if (error.name !== "AbortError") toast(sentence(error), "warn");
+  }
+};
+
 /**
  * A button. `needs` is the role without which it does nothing but say why; `locked` a reason why nobody may press it now.
  */
 export function button(label, { kind = "", glyph, needs, locked, press, type = "button", title, ...more } = {}) {
   const why = locked ?? session.lacks(needs);
+  const pressed = pressing(press);
   const made = h(
     "button",
     { type, class: `button ${kind}`, title: why ?? title, "aria-disabled": why ? "true" : undefined, ...more },
@@ -30,14 +40,14 @@ export function button(label, { kind = "", glyph, needs, locked, press, type = "
       event.preventDefault();
       event.stopImmediatePropagation();
       toast(why, "warn");
-    } else press?.(event);
+    } else pressed(event);
   });
   return made;
 }
 
 /** A button with an icon alone; the label is for those who do not see it. */
 export const iconButton = (label, glyph, press, more = {}) =>
-  h("button", { type: "button", class: "icon-button", "aria-label": label, title: label, on: { click: press }, ...more }, icon(glyph));
+  h("button", { type: "button", class: "icon-button", "aria-label": label, title: label, on: { click: pressing(press) }, ...more }, icon(glyph));
 
 export const badge = (text, tone = "", title) => h("span", { class: `badge ${tone}`, title }, text);
 
@@ -129,7 +139,7 @@ export const note = (tone, ...content) => h("div", { class: `note ${tone}` }, ic
 
 /** An error as a sentence. */
 export function sentence(error) {
-  if (error instanceof TypeError) return t.error.unreachable;
+  if (error instanceof TypeError || (isProxys(error.status) && !error.code)) return t.error.unreachable;
   const text = t.error.codes[error.code] ?? error.message ?? String(error);
   const retry = error.status === 429 && error.retryAfter ? ` ${t.error.retry(error.retryAfter)}` : "";
   return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".") + retry;
@@ -213,13 +223,13 @@ export const json = (value) => h("pre", { class: "json", tabindex: "0" }, JSON.s
  */
 export function loaded(place, { path, query, signal, rows, draw }) {
   const load = async (quiet) => {
-    if (!quiet) place.replaceChildren(skeleton(rows));
+    if (!quiet) replace(place, skeleton(rows));
     try {
       const answer = await (typeof path === "function" ? path() : get(path, { query, signal }));
-      place.replaceChildren(...[await draw(answer)].flat().filter(Boolean));
+      replace(place, ...[await draw(answer)].flat().filter(Boolean));
     } catch (error) {
       if (signal.aborted) return;
-      place.replaceChildren(errorNote(error, () => load(false)));
+      replace(place, errorNote(error, () => load(false)));
     }
   };
   place.setAttribute("aria-live", "polite");

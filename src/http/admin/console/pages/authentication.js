@@ -1,6 +1,7 @@
 // The ways to log in, in the order of the original console, and what goes with them.
 
-import { h } from "../dom.js";
+import { get } from "../api.js";
+import { h, replace } from "../dom.js";
 import { duration } from "../format.js";
 import { icon } from "../icons.js";
 import { save } from "../draft.js";
@@ -50,34 +51,46 @@ export async function render({ root, signal, refreshApp }) {
   const place = h("div", null, skeleton(8));
   root.append(pageHead(t.authentication.title, t.authentication.about), place);
 
-  const editOrigins = (app) => {
-    const text = h("textarea", { rows: "6", name: "origins", spellcheck: "false" }, app.allowed_request_origins.join("\n"));
+  /** What the draft says of it, or what is in force: the content, and what a change of it is made on. */
+  const latest = async (app) => {
+    if (app.draft === null) return [app, app];
+    const draft = await get("/v1/admin/draft", { signal, once: true });
+    return [draft.app, { ...app, draft }];
+  };
+  const store = async (patch, app) => {
+    if ((await save(() => patch, { app, refreshApp })) === true) toast(t.draft.saved);
+  };
+  const editOrigins = async (shown) => {
+    const [{ allowed_request_origins: before }, app] = await latest(shown);
+    const text = h("textarea", { rows: "6", name: "origins", spellcheck: "false" }, before.join("\n"));
     return ask({
       title: t.authentication.origins,
       fields: field(t.authentication.originsLabel, text, { help: t.authentication.originsHelp }),
       action: t.save,
       run: async () => {
         const origins = text.value.split(/\s+/).filter(Boolean);
-        if (await save({ allowed_request_origins: origins }, { refreshApp })) toast(t.draft.saved);
+        if (origins.join() !== before.join()) await store({ allowed_request_origins: origins }, app);
       },
     });
   };
-  const editExpiration = (app) => {
-    const days = input({ name: "seconds", type: "number", min: "1800", max: "15552000", step: "1", value: app.refresh_token_expiration_s ?? "" });
+  const editExpiration = async (shown) => {
+    const [{ refresh_token_expiration_s: before = null }, app] = await latest(shown);
+    const days = input({ name: "seconds", type: "number", min: "1800", max: "15552000", step: "1", value: before ?? "" });
     return ask({
       title: t.authentication.expiration,
       fields: field(t.authentication.expirationLabel, days, { help: t.authentication.expirationHelp }),
       action: t.save,
       run: async () => {
         const seconds = days.value === "" ? null : Number(days.value);
-        if (await save({ refresh_token_expiration_s: seconds }, { refreshApp })) toast(t.draft.saved);
+        if (seconds !== before) await store({ refresh_token_expiration_s: seconds }, app);
       },
     });
   };
 
   const draw = (app) => {
     const { deployment } = app;
-    place.replaceChildren(
+    replace(
+      place,
       card(t.authentication.providers, { about: t.authentication.providersAbout }, providers(app)),
       card(
         t.authentication.app,
@@ -118,7 +131,7 @@ export async function render({ root, signal, refreshApp }) {
 
   const load = async () => {
     try {
-      draw(await refreshApp());
+      draw(await refreshApp({ signal }));
     } catch (error) {
       if (!signal.aborted) place.replaceChildren(errorNote(error, load));
     }

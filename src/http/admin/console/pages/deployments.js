@@ -1,7 +1,7 @@
 // What was deployed: by whom, when, from where. Any of them can be deployed again.
 
 import { review } from "../draft.js";
-import { h } from "../dom.js";
+import { h, replace } from "../dom.js";
 import { time } from "../format.js";
 import { session } from "../session.js";
 import { t } from "../texts.js";
@@ -15,15 +15,10 @@ export async function render({ root, signal, refreshApp }) {
   root.append(pageHead(t.deployments.title, t.deployments.about), draft, place);
   const showDraft = () => {
     const now = session.app?.draft;
-    draft.replaceChildren();
-    if (!now) return;
-    draft.append(
-      card(
-        t.deployments.draft,
-        { about: t.draft.by(now.by, now.changes.length), actions: button(t.draft.review, { press: () => review({ refreshApp }) }) },
-        h("ul", { class: "sentences" }, now.changes.map((text) => h("li", null, text))),
-      ),
-    );
+    if (!now) return draft.replaceChildren();
+    const actions = button(t.draft.review, { press: () => review({ refreshApp }) });
+    const changes = h("ul", { class: "sentences" }, now.changes.map((text) => h("li", null, text)));
+    return replace(draft, card(t.deployments.draft, { about: t.draft.by(now.by, now.changes.length), actions }, changes));
   };
   const again = loaded(place, {
     path: "/v1/admin/deployments",

@@ -55,7 +55,10 @@ export async function render({ root, query, signal, go }) {
     list.prepend(rowOf(event));
     while (list.childElementCount > MOST) list.lastChild.remove();
   };
+  let wasOpen = false;
   const opened = (now) => {
+    if (now && wasOpen) lagged.replaceChildren(note("warn", h("p", null, t.live.gap)));
+    wasOpen ||= now;
     isOpen = now;
     say();
   };

@@ -2,7 +2,7 @@
 
 import { get } from "../api.js";
 import { bars, funnel, stepLabel, trend } from "../charts.js";
-import { h, pause } from "../dom.js";
+import { h, pause, replace } from "../dom.js";
 import { bytes, compact, duration, number, time } from "../format.js";
 import { t } from "../texts.js";
 import { card, errorNote, pageHead, skeleton, table } from "../ui.js";
@@ -29,7 +29,8 @@ export async function render({ root, query, signal }) {
 
   const draw = (overview) => {
     const { now, refusals, funnel: steps } = overview;
-    tiles.replaceChildren(
+    replace(
+      tiles,
       tile(t.overview.users, compact(now.users), { href: "#/users", title: number(now.users) }),
       tile(t.overview.anonymous, compact(now.anonymous), { href: "#/users?anonymous=true", title: number(now.anonymous) }),
       tile(t.overview.accounts, compact(now.accounts), { href: "#/users?anonymous=false", title: number(now.accounts) }),
@@ -53,7 +54,8 @@ export async function render({ root, query, signal }) {
       }),
     );
     const of = refusals[span] ?? {};
-    charts.replaceChildren(
+    replace(
+      charts,
       h("div", { class: "trends" }, named.map((name) => trend({ title: t.overview.series[name], values: period.series[name], period, tone: name === "refusals" || name === "meter_walls" ? "warn" : "" }))),
       h(
         "div",
@@ -67,8 +69,8 @@ export async function render({ root, query, signal }) {
   };
   const load = async () => {
     try {
-      for (;;) {
-        const overview = await get("/v1/admin/overview", { signal });
+      for (let unattended = false; ; unattended = true) {
+        const overview = await get("/v1/admin/overview", { signal, unattended });
         // while somebody points at a chart it stays as it is
         if (!charts.querySelector(".spark:hover")) draw(overview);
         await pause(LOOK_MS, signal);

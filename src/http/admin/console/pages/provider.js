@@ -1,7 +1,7 @@
 // One way to log in: whether it is enabled, and its options. Saving makes a draft and changes nothing yet.
 
 import { save } from "../draft.js";
-import { h, newId } from "../dom.js";
+import { h, newId, replace } from "../dom.js";
 import { session } from "../session.js";
 import { t } from "../texts.js";
 import { button, card, checkbox, emptyNote, errorNote, field, iconButton, input, json, note, pageHead, select, skeleton, toast, toggle } from "../ui.js";
@@ -18,6 +18,9 @@ function put(object, path, value) {
   const last = names.pop();
   names.reduce((found, name) => (found[name] ??= {}), object)[last] = value;
 }
+
+/** A provider as the draft has it. */
+const stateIn = (provider) => ({ ...provider, ...provider.draft });
 
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
@@ -85,6 +88,7 @@ function fieldList(label, help, given, locked) {
 export async function render({ root, params, signal, refreshApp }) {
   const place = h("div", null, skeleton(8));
   root.append(place);
+  let isEdited = () => false;
 
   const draw = (app) => {
     const provider = app.providers.find(({ name }) => name === params.provider);
@@ -93,7 +97,7 @@ export async function render({ root, params, signal, refreshApp }) {
       return;
     }
     document.title = `${provider.title} · Passerby`;
-    const now = { ...provider, ...provider.draft };
+    const now = stateIn(provider);
     const locked = !provider.editable || !session.may("owner");
     const why = !provider.editable ? (provider.locked_because ?? t.provider.locked) : session.lacks("owner");
     const enabled = toggle(t.provider.enabled, { checked: now.enabled, locked: why, help: t.provider.enabledHelp });
@@ -104,12 +108,22 @@ export async function render({ root, params, signal, refreshApp }) {
     const known = new Set(options.map(({ name }) => name));
     const rest = Object.fromEntries(Object.entries(now.config ?? {}).filter(([name]) => ![...known].some((path) => path === `config.${name}` || path.startsWith(`config.${name}.`))));
 
+    const changed = () => options.filter(({ before, value }) => !same(before, value()));
+    const isSwitched = () => enabled.control.checked !== now.enabled;
+    isEdited = () => isSwitched() || changed().length > 0;
+    /** What was changed, and nothing else: the rest is as that app has it. */
+    const patchOn = ({ providers }) => {
+      const { enabled: isOn } = stateIn(providers.find(({ name }) => name === provider.name));
+      const patch = { name: provider.name, type: provider.type, disabled: isSwitched() ? !enabled.control.checked : !isOn };
+      for (const { name, value } of changed()) put(patch, name, value() ?? null);
+      return { providers: { [provider.name]: patch } };
+    };
     const store = async () => {
-      const patch = { name: provider.name, type: provider.type, disabled: !enabled.control.checked };
-      for (const { name, before, value } of options) if (!same(before, value())) put(patch, name, value() ?? null);
-      const saved = await save({ providers: { [provider.name]: patch } }, { refreshApp });
-      if (saved) draw(session.app);
+      if (!isEdited()) return toast(t.provider.unchanged, "warn");
+      const saved = await save(patchOn, { app, refreshApp });
+      if (saved && !signal.aborted) draw(session.app);
       if (saved === true) toast(t.draft.saved);
+      return undefined;
     };
     const form = h("form", { class: "provider" });
     const said = h("div", null);
@@ -136,19 +150,18 @@ export async function render({ root, params, signal, refreshApp }) {
         said.replaceChildren(errorNote(error));
       }
     });
-    const focused = document.activeElement?.type === "submit" && place.contains(document.activeElement);
-    place.replaceChildren(
+    replace(
+      place,
       h("nav", { class: "crumbs", "aria-label": t.crumbs }, h("a", { href: "#/authentication" }, t.authentication.title)),
       pageHead(provider.title, null, stateOf(provider)),
       why ? note("info", h("p", null, why)) : "",
       form,
     );
-    if (focused) place.querySelector("[type=submit]")?.focus();
   };
 
   const load = async () => {
     try {
-      draw(await refreshApp());
+      draw(await refreshApp({ signal }));
     } catch (error) {
       if (!signal.aborted) place.replaceChildren(pageHead(params.provider), errorNote(error, load));
     }
@@ -161,7 +174,8 @@ export async function render({ root, params, signal, refreshApp }) {
     const { deployment, draft } = session.app ?? {};
     const isOther = deployment?.number !== deployed || (revision !== undefined && draft === null);
     [deployed, revision] = [deployment?.number, draft?.revision];
-    if (isOther && session.app) draw(session.app);
+    // what is being edited is not thrown away: saving says that the draft was changed
+    if (isOther && session.app && !isEdited()) draw(session.app);
   };
   document.addEventListener("app", follow, { signal });
 }

@@ -2,7 +2,7 @@
 
 import { get, send } from "../api.js";
 import { ask, confirm } from "../dialogs.js";
-import { h } from "../dom.js";
+import { h, replace } from "../dom.js";
 import { ago, fromLocal, number, time } from "../format.js";
 import { t } from "../texts.js";
 import { badge, button, card, copyable, emptyNote, errorNote, facts, field, input, json, pageHead, skeleton, table, toast } from "../ui.js";
@@ -51,6 +51,7 @@ export async function render({ root, params, signal, go }) {
     const isLast = user.anonymous && user.sessions.length === 1;
     const done = await confirm({
       title: t.user.endSession,
+      whom: id,
       says: [t.user.endSessionSays, isLast && t.user.endLastSays],
       action: t.user.endSession,
       run: () => (isLast ? send("POST", `${path}/end-sessions`) : send("DELETE", `${path}/sessions/${encodeURIComponent(session)}`)),
@@ -65,6 +66,7 @@ export async function render({ root, params, signal, go }) {
   const endAll = async () => {
     const done = await confirm({
       title: t.user.endAll,
+      whom: id,
       says: [t.user.endAllSays(user.sessions.length), user.anonymous ? t.user.endLastSays : t.user.endAllAccount],
       action: t.user.endAll,
       run: () => send("POST", `${path}/end-sessions`),
@@ -77,6 +79,7 @@ export async function render({ root, params, signal, go }) {
     const reason = input({ name: "reason", maxlength: String(MOST_REASON) });
     const done = await ask({
       title: t.user.disable,
+      whom: id,
       fields: [h("p", null, t.user.disableSays), field(t.user.until, until, { help: t.user.untilHelp }), field(t.user.reason, reason, { help: t.user.reasonHelp })],
       action: t.user.disable,
       kind: "danger",
@@ -90,12 +93,13 @@ export async function render({ root, params, signal, go }) {
     act(done, t.user.disabledNow);
   };
   const enable = async () => {
-    const done = await confirm({ title: t.user.enable, says: t.user.enableSays, action: t.user.enable, kind: "primary", run: () => send("POST", `${path}/enable`) });
+    const done = await confirm({ title: t.user.enable, whom: id, says: t.user.enableSays, action: t.user.enable, kind: "primary", run: () => send("POST", `${path}/enable`) });
     act(done, t.user.enabledNow);
   };
   const remove = async () => {
     const done = await confirm({
       title: t.user.delete,
+      whom: id,
       says: [t.user.deleteSays, user.anonymous ? t.user.deleteAnonymous : t.user.deleteAccount(user.identities.length)],
       action: t.user.delete,
       run: () => send("DELETE", path),
@@ -106,6 +110,7 @@ export async function render({ root, params, signal, go }) {
     const amount = input({ name: "amount", type: "number", min: "1", value: "1", required: true });
     const done = await ask({
       title: t.user.grantOf(name),
+      whom: id,
       fields: field(t.user.amount, amount, { help: t.user.amountHelp }),
       action: t.user.grant,
       run: () => send("POST", `${path}/meters/${encodeURIComponent(name)}/grant`, { amount: Number(amount.value) }),
@@ -113,7 +118,7 @@ export async function render({ root, params, signal, go }) {
     act(done, t.user.granted);
   };
   const reset = async ({ name }) => {
-    const done = await confirm({ title: t.user.resetOf(name), says: t.user.resetSays, action: t.user.reset, run: () => send("POST", `${path}/meters/${encodeURIComponent(name)}/reset`) });
+    const done = await confirm({ title: t.user.resetOf(name), whom: id, says: t.user.resetSays, action: t.user.reset, run: () => send("POST", `${path}/meters/${encodeURIComponent(name)}/reset`) });
     act(done, t.user.resetDone);
   };
 
@@ -200,7 +205,8 @@ export async function render({ root, params, signal, go }) {
   const draw = () => {
     const devices = devicesOf(user.sessions);
     const identifier = copyable(user.user_id);
-    place.replaceChildren(
+    replace(
+      place,
       pageHead(
         identifier,
         h("span", null, badgesOf(user)),
@@ -266,7 +272,8 @@ export async function render({ root, params, signal, go }) {
     } catch (error) {
       if (signal.aborted) return;
       const gone = error.status === 404;
-      place.replaceChildren(
+      replace(
+        place,
         pageHead(h("code", null, id)),
         gone ? emptyNote(t.user.gone, h("a", { class: "button", href: "#/users" }, t.users.showAll)) : errorNote(error, load),
       );

@@ -3,8 +3,8 @@
 import { get, send } from "../api.js";
 import { beginBulk, bulkPanel } from "../bulk.js";
 import { ask, doing, open, show } from "../dialogs.js";
-import { h, newId } from "../dom.js";
-import { ago, fromLocal, number, time } from "../format.js";
+import { h, replace } from "../dom.js";
+import { ago, fromLocal, number, time, toLocal } from "../format.js";
 import { icon } from "../icons.js";
 import { session } from "../session.js";
 import { t } from "../texts.js";
@@ -78,7 +78,7 @@ function search({ signal, go, focus }) {
         ),
       );
     } catch (error) {
-      if (!signal.aborted) found.replaceChildren(errorNote(error, find));
+      if (!signal.aborted && own === turn) found.replaceChildren(errorNote(error, find));
     }
     return undefined;
   };
@@ -96,12 +96,10 @@ function search({ signal, go, focus }) {
   return [form, found];
 }
 
-function filterPanel({ query, go, filter, providers }) {
-  const dates = (name, label) => {
-    const local = query[name] ? new Date(new Date(query[name]) - new Date().getTimezoneOffset() * 60_000).toISOString().slice(0, 16) : "";
-    return field(label, input({ name, type: "datetime-local", value: local }));
-  };
+function filterPanel({ query, go, filter }) {
+  const dates = (name, label) => field(label, input({ name, type: "datetime-local", value: toLocal(query[name]) }));
   const either = (name, label) => field(label, select([["", t.any], ["true", t.yes], ["false", t.no]], query[name] ?? "", { name }));
+  const provider = select([["", t.any], ...(query.provider ? [[query.provider, query.provider]] : [])], query.provider ?? "", { name: "provider" });
   const form = h(
     "form",
     { class: "filters", id: "more-filters" },
@@ -109,7 +107,7 @@ function filterPanel({ query, go, filter, providers }) {
     either("disabled", t.users.filters.disabled),
     either("never_came_back", t.users.filters.never_came_back),
     either("has_document", t.users.filters.has_document),
-    field(t.users.filters.provider, select([["", t.any], ...providers], query.provider ?? "", { name: "provider" })),
+    field(t.users.filters.provider, provider),
     field(t.users.filters.order, select([["newest", t.users.newest], ["oldest", t.users.oldest]], query.order ?? "newest", { name: "order" })),
     dates("created_from", t.users.filters.created_from),
     dates("created_until", t.users.filters.created_until),
@@ -120,23 +118,42 @@ function filterPanel({ query, go, filter, providers }) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const values = Object.fromEntries(new FormData(form));
-    for (const name of TIMES) values[name] = fromLocal(values[name]);
+    // what was not touched stays to the second
+    for (const name of TIMES) values[name] = values[name] && values[name] === toLocal(query[name]) ? query[name] : fromLocal(values[name]);
     if (values.order === "newest") delete values.order;
     go("users", values);
   });
   const open = TIMES.some((name) => query[name]) || query.provider || Object.keys(filter).length > 1;
-  return h("details", { class: "more-filters", open: Boolean(open) }, h("summary", null, t.users.moreFilters), form);
+  const shown = h("details", { class: "more-filters", open: Boolean(open) }, h("summary", null, t.users.moreFilters), form);
+  /** Says how many users each provider has; what somebody chose meanwhile stays. */
+  const count = (providers) => {
+    for (const [name, users] of Object.entries(providers)) {
+      const option = [...provider.options].find(({ value }) => value === name) ?? provider.appendChild(h("option", { value: name }));
+      option.textContent = `${name} (${number(users)})`;
+    }
+  };
+  return { shown, count };
 }
 
-/** Cursors of the pages that were seen, by what was asked for: the way back. */
-const seenPages = new Map();
+/** Pages that were seen one after the other, by what was asked for: their cursors, and whether the first is the list's first. */
+const trails = new Map();
+
+/** The trail with this page on it, and where. A link may lead to a page whose place nobody knows. */
+function trailOf(key, after) {
+  const known = trails.get(key);
+  const at = known?.cursors.indexOf(after) ?? -1;
+  if (at >= 0) return { ...known, at };
+  const begun = { cursors: [after], isFromFirst: after === undefined };
+  trails.set(key, begun);
+  return { ...begun, at: 0 };
+}
 
 export async function render(view) {
   const { root, query, signal, go } = view;
   const filter = only(query, FILTERS);
   const order = query.order;
   const quick = h("nav", { class: "chips", "aria-label": t.users.filter });
-  const panel = h("div");
+  const panel = filterPanel({ query, go, filter });
   const list = h("div", { id: "users", "aria-live": "polite" }, skeleton(12));
   const job = h("div");
   root.append(
@@ -144,51 +161,41 @@ export async function render(view) {
       t.users.title,
       t.users.about,
       button(t.users.create, { glyph: "plus", needs: "operate", press: () => create(view) }),
-      button(t.bulk.open, { glyph: "bolt", needs: "operate", press: () => beginBulk({ filter, begun: () => watch() }) }),
+      button(t.bulk.open, { glyph: "bolt", needs: "operate", press: () => beginBulk({ filter, begun: (job) => follow(job) }) }),
     ),
     ...search({ signal, go, focus: query.find }),
     job,
     quick,
-    panel,
+    panel.shown,
     list,
   );
-  const watch = bulkPanel(job, { signal, ended: () => load() });
+  const follow = bulkPanel(job, { signal, ended: () => load() });
 
+  const counted = QUICK.map(([name, wanted, count]) => {
+    const shown = h("span", { class: "count" }, "…");
+    const href = `#/users?${new URLSearchParams(wanted)}`.replace(/\?$/, "");
+    quick.append(h("a", { href, class: "chip", "aria-current": same(filter, wanted) ? "true" : undefined }, h("span", null, t.users.quick[name]), " ", shown));
+    return [shown, count];
+  });
   const showCounts = (counts) => {
-    quick.replaceChildren(
-      ...QUICK.map(([name, wanted, count]) =>
-        h(
-          "a",
-          { href: `#/users?${new URLSearchParams(wanted)}`.replace(/\?$/, ""), class: "chip", "aria-current": same(filter, wanted) ? "true" : undefined },
-          h("span", null, t.users.quick[name]),
-          " ",
-          h("span", { class: "count" }, counts ? number(counts[count]) : "…"),
-        ),
-      ),
-    );
-    const names = Object.entries(counts?.providers ?? {}).map(([name, count]) => [name, `${name} (${number(count)})`]);
-    if (query.provider && !names.some(([name]) => name === query.provider)) names.push([query.provider, query.provider]);
-    panel.replaceChildren(filterPanel({ query, go, filter, providers: names }));
+    for (const [shown, count] of counted) shown.textContent = number(counts[count]);
+    panel.count(counts.providers);
   };
-  showCounts(null);
 
-  const key = JSON.stringify([filter, order]);
-  const pages = seenPages.get(key) ?? [undefined];
-  seenPages.set(key, pages);
-  const at = query.after ? Math.max(pages.indexOf(query.after), 0) : 0;
+  const { cursors, isFromFirst, at } = trailOf(JSON.stringify([filter, order]), query.after);
 
   const paging = ({ users, next, looked_at }) => {
     const link = (label, glyph, after, kind) =>
       h("a", { class: `button ${kind ?? ""}`, href: `#/users?${new URLSearchParams(Object.entries({ ...filter, order, after }).filter(([, value]) => value))}` }, glyph === "back" && icon(glyph), label, glyph === "next" && icon(glyph));
-    if (next && !pages.includes(next)) pages.splice(at + 1, pages.length, next);
+    if (next && !cursors.includes(next)) cursors.splice(at + 1, cursors.length, next);
     const hasBefore = Boolean(query.after);
     if (!next && !hasBefore) return h("p", { class: "paging soft" }, t.users.shown(users.length));
     return h(
       "nav",
       { class: "paging", "aria-label": t.users.paging },
-      h("span", { class: "soft" }, at > 0 || !hasBefore ? t.users.page(at + 1) : "", users.length < PAGE && next ? ` · ${t.users.lookedAt(looked_at)}` : ""),
+      h("span", { class: "soft" }, isFromFirst ? t.users.page(at + 1) : "", users.length < PAGE && next ? ` · ${t.users.lookedAt(looked_at)}` : ""),
       hasBefore && link(t.users.firstPage, null, undefined),
-      hasBefore && at > 0 && link(t.users.before, "back", pages[at - 1]),
+      at > 0 && link(t.users.before, "back", cursors[at - 1]),
       next && link(t.users.next, "next", next),
     );
   };
@@ -198,12 +205,13 @@ export async function render(view) {
       counting.catch(() => {});
       const answer = await get("/v1/admin/users", { signal, query: { ...filter, order, after: query.after, limit: PAGE } });
       const none = Object.keys(filter).length > 0 ? emptyNote(t.users.noneFits, h("a", { class: "button", href: "#/users" }, t.users.showAll)) : emptyNote(t.users.none);
-      list.replaceChildren(
+      replace(
+        list,
         answer.users.length === 0 && !answer.next ? none : table({ caption: t.users.title, rows: answer.users, columns: COLUMNS, empty: t.users.noneYet }),
         paging(answer),
       );
     } catch (error) {
-      if (!signal.aborted) list.replaceChildren(errorNote(error, load));
+      if (!signal.aborted) replace(list, errorNote(error, load));
     }
   };
   await load();
@@ -222,9 +230,13 @@ async function create({ go }) {
   const one = h("div", null, field(t.users.id, id, { help: t.users.idHelp }), field(t.users.email, email, { help: t.users.emailHelp }), field(t.login.password, password), field(t.users.data, data, { help: t.users.dataHelp }), withSession.shown);
   const many = h("div", { hidden: true }, field(t.users.count, count, { help: t.users.countHelp }));
   kind.addEventListener("change", () => {
-    one.hidden = kind.value !== "one";
-    many.hidden = kind.value !== "many";
+    for (const [name, part] of [["one", one], ["many", many]]) {
+      part.hidden = kind.value !== name;
+      // what is not shown cannot be wrong
+      part.querySelectorAll("input, textarea").forEach((control) => (control.disabled = part.hidden));
+    }
   });
+  count.disabled = true;
   const made = await ask({
     title: t.users.create,
     fields: [field(t.users.howMany, kind), one, many],
@@ -232,7 +244,8 @@ async function create({ go }) {
     run: () => {
       if (kind.value === "many") return send("POST", "/v1/admin/users/batch", { count: Number(count.value) });
       const body = {};
-      for (const box of [id, email, password]) if (box.value.trim() !== "") body[box.name] = box.value.trim();
+      for (const box of [id, email]) if (box.value.trim() !== "") body[box.name] = box.value.trim();
+      if (password.value !== "") body.password = password.value;
       if (data.value.trim() !== "") body.data = parsed(data.value);
       if (withSession.control.checked) body.session = true;
       return send("POST", "/v1/admin/users", body);
