@@ -13,8 +13,9 @@ use zeroize::Zeroizing;
 pub const ACCESS_S: u32 = 30 * 60;
 
 /// Each kind has a beginning of its own, which scanners for secrets find.
-pub(super) const ACCESS: &str = "pba_";
-pub(super) const SESSION: &str = "pbs_";
+pub const ACCESS: &str = "pba_";
+/// What a session's token begins with.
+pub const SESSION: &str = "pbs_";
 pub(super) const KEY: &str = "pbk_";
 pub(super) const LOCAL: &str = "pbl_";
 

@@ -82,6 +82,11 @@ impl Secrets {
         Ok(Self { by_variable })
     }
 
+    /// The names of all, in small letters.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.by_variable.keys().filter_map(|name| Some(name.strip_prefix(SECRET_ENV_PREFIX)?.to_ascii_lowercase()))
+    }
+
     /// The secret of this name.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use super::difference::sentences;
 use super::error::DeployError;
 use super::recipe::Recipe;
 use super::stored::{Deployment, Origin};
+use crate::config::SettingsErrors;
 use crate::provider::app_folder::AppContent;
 use crate::provider::{Parts, PasswordWork};
 use crate::telemetry::OPERATOR;
@@ -115,6 +116,14 @@ impl Deployments {
     /// `Wrong` and `TooLarge`, as a deployment would be.
     pub fn check(&self, app: &AppContent) -> Result<AppContent, DeployError> {
         App::check(&self.recipe, app, "app").map(|(read, _)| read.content)
+    }
+
+    /// The names of the secrets that an app can name.
+    ///
+    /// # Errors
+    /// `Wrong`: they cannot be read any more.
+    pub fn secret_names(&self) -> Result<Vec<String>, DeployError> {
+        Ok(self.recipe.secret_names().map_err(SettingsErrors::from)?)
     }
 
     /// Stores it together with another change, and puts it in force: requests that begin from now on find it.

@@ -31,6 +31,15 @@ impl Recipe {
         self.loaded.shown()
     }
 
+    /// The names of the secrets that an app can name.
+    ///
+    /// # Errors
+    /// They cannot be read any more.
+    pub fn secret_names(&self) -> Result<Vec<String>, SettingsError> {
+        let secrets = secrets(self.loaded.settings(), &self.environment, &self.pipes)?;
+        Ok(secrets.names().collect())
+    }
+
     /// The origins that the settings list, beside the app: these are in force then, and not the app's.
     pub fn fixed_origins(&self) -> Option<&[String]> {
         const KEY: &str = "allowed_origins";

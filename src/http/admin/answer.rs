@@ -1,21 +1,25 @@
 //! How the admin API answers: problems in the form of its two faces, and what stands on every answer.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use passerby_actors::domain::DeviceId;
 use serde_json::json;
 
-use crate::admin::Fault;
+use crate::admin::{ACCESS, Fault};
+use crate::http::app_services::REQUEST_ID;
 use crate::http::context::{self, origin};
 use crate::http::forwarded::{Forwarded, STAY_ON_TLS};
 use crate::http::problem::{Answer, Problem};
-use crate::http::{Context, NO_STORE};
+use crate::http::{Context, NO_STORE, bearer};
 
 /// Where Passerby's own face of the admin API begins.
 const V1: &str = "/v1/admin";
 /// Where that of App Services begins.
 pub(super) const V3: &str = "/api/admin/v3.0";
+
+/// Where its sessions are refreshed and ended, by their refresh tokens.
+const V3_SESSION: &str = "/api/admin/v3.0/auth/session";
 
 /// Whether a path is of the admin API.
 pub(super) fn serves(path: &str) -> bool {
@@ -73,20 +77,35 @@ fn in_form_of_app_services(problem: Problem, request: &HttpRequest, context: &Co
     let link = format!("{}/groups/{domain}/apps/{app}/logs?co_id={id}", origin(request, context, "http"));
     // its scripts log in again on this
     let (error, code) = match problem.code() {
-        "session-ended" | "no-token" => ("invalid session", "invalid-session"),
+        "session-ended" | "no-token" => (dead_session(request), "invalid-session"),
         other => (problem.detail(), other),
     };
     let code: String = code.split('-').map(capitalized).collect();
     let body = json!({ "error": error, "error_code": code, "link": link });
     let status = StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = context::json(status, &body);
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(HeaderName::from_static(REQUEST_ID), id);
+    }
     if let Some(seconds) = problem.retry_after_s() {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     response
 }
 
+/// What its scripts wait for: by this text realm-js sees that it needs a new access token.
+fn dead_session(request: &HttpRequest) -> &'static str {
+    if bearer(request).is_some_and(|token| token.starts_with(ACCESS)) {
+        return "invalid session: access token expired";
+    }
+    if request.path() == V3_SESSION { "invalid session: failed to find refresh token" } else { "invalid session" }
+}
+
+/// `user-not-found` is `UserNotFound` there, and `api-key-not-found` `APIKeyNotFound`.
 fn capitalized(word: &str) -> String {
+    if word == "api" {
+        return "API".to_owned();
+    }
     let mut letters = word.chars();
     letters.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + letters.as_str())
 }

@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use passerby_actors::handle::Handle;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::asked::{Asked, Doubt};
 use crate::deployment::{Change, DeployError, Deployments, How, Origin, sentences};
@@ -12,6 +12,9 @@ use crate::provider::app_folder::AppContent;
 
 /// Sentences of a change that an entry of the audit log has; what was deployed is kept whole with its deployment.
 const MOST_TOLD: usize = 50;
+
+/// Characters of a deployment's name.
+const LONGEST_NAME: usize = 200;
 
 impl Doubt for DeployError {
     fn is_unknown(&self) -> bool {
@@ -43,6 +46,20 @@ pub(super) async fn change<T: 'static>(
     };
     let told = (None, Some(json!({ "changes": changes })));
     Ok(asked.audited(what, whom, told, operation).await??)
+}
+
+/// The name that a deployment is to have.
+///
+/// # Errors
+/// It is none.
+pub(super) fn name(fields: &Map<String, Value>) -> Result<Option<String>, Problem> {
+    match fields.get("name") {
+        None => Ok(None),
+        Some(Value::String(name)) if name.chars().count() <= LONGEST_NAME && !name.contains(char::is_control) => {
+            Ok(Some(name.trim().to_owned()).filter(|name| !name.is_empty()))
+        }
+        Some(_) => Err(Problem::bad_field(format!("name must be a text of {LONGEST_NAME} characters at most"))),
+    }
 }
 
 /// What stands in `passerby.toml` is changed there.

@@ -12,7 +12,7 @@ pub(crate) mod profile;
 pub(crate) mod session;
 pub(crate) mod userpass;
 
-pub(super) use self::error::{ErrorBody, bad_preflight, not_found};
+pub(super) use self::error::{ErrorBody, REQUEST_ID, bad_preflight, not_found};
 use super::at;
 
 /// Whether a path is of this API.

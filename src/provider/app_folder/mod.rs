@@ -10,6 +10,7 @@
 
 mod content;
 mod document;
+mod imported;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use serde_json::{Map, Value};
 
 pub use self::content::AppContent;
 use self::document::{Document, OLD_PROVIDERS, PROVIDERS, ROOTS, SINGLE_FILE, names};
+pub use self::imported::imported;
 pub use self::state::{FolderState, state};
 pub use self::write::{WriteError, write};
 use crate::config::{FolderAppId, SettingsError, SettingsErrors, canonical_origin, did_you_mean};

@@ -10,36 +10,36 @@ use crate::world::{Answer, LOGIN, ROTATE, TestServer, Tokens, World};
 const UNSUPPORTED: &str = "authentication via 'anon-user' is unsupported";
 
 /// Someone who may change it.
-struct Owner<'a> {
-    server: &'a TestServer,
-    token: String,
+pub(super) struct Owner<'a> {
+    pub(super) server: &'a TestServer,
+    pub(super) token: String,
 }
 
 impl<'a> Owner<'a> {
-    async fn of(server: &'a TestServer) -> Self {
+    pub(super) async fn of(server: &'a TestServer) -> Self {
         Self { server, token: token(server, "ada", Role::Owner).await }
     }
 
-    async fn asks(&self, method: &str, path: &str, body: Value) -> Answer {
+    pub(super) async fn asks(&self, method: &str, path: &str, body: Value) -> Answer {
         let what = format!("{method} {}/{path}", app(self.server));
         let call = ask(self.server, &what).bearer(&self.token);
         let call = if body.is_null() { call } else { call.body(body.to_string()) };
         call.send().await
     }
 
-    async fn gets(&self, path: &str) -> Value {
+    pub(super) async fn gets(&self, path: &str) -> Value {
         let answer = self.asks("GET", path, Value::Null).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()
     }
 
     /// Asks for something that is done.
-    async fn does(&self, method: &str, path: &str, body: Value) {
+    pub(super) async fn does(&self, method: &str, path: &str, body: Value) {
         let answer = self.asks(method, path, body).await;
         assert_eq!(answer.status, 204, "{method} {path}: {answer:?}");
     }
 
-    async fn is_refused(&self, (method, path): (&str, &str), body: Value, expected: (u16, &str)) -> String {
+    pub(super) async fn is_refused(&self, (method, path): (&str, &str), body: Value, expected: (u16, &str)) -> String {
         let answer = self.asks(method, path, body).await;
         let found = answer.json();
         assert_eq!((answer.status, found["error_code"].as_str().unwrap()), expected, "{found}");
@@ -47,7 +47,7 @@ impl<'a> Owner<'a> {
     }
 
     /// The path of a provider.
-    async fn provider(&self, name: &str) -> String {
+    pub(super) async fn provider(&self, name: &str) -> String {
         let all = self.gets("auth_providers").await;
         let found = all.as_array().unwrap().iter().find(|provider| provider["name"] == name);
         format!("auth_providers/{}", found.unwrap_or_else(|| panic!("no {name} in {all}"))["_id"].as_str().unwrap())
@@ -80,9 +80,12 @@ async fn with_a_draft_changes_wait_until_it_is_deployed_and_an_older_deployment_
             let owner = Owner::of(server).await;
             let draft = owner.asks("POST", "drafts", json!({})).await;
             assert_eq!(draft.status, 201, "{draft:?}");
+            assert_eq!(draft.json()["app"]["client_app_id"], "passerby");
             let draft = format!("drafts/{}", draft.json()["_id"].as_str().unwrap());
             owner.is_refused(("POST", "drafts"), json!({}), (409, "DraftAlreadyExists")).await;
-            assert_eq!(owner.gets(&format!("{draft}/diff")).await, json!({ "diffs": [], "sentences": [] }));
+            let nothing = json!({ "added": [], "deleted": [], "modified": [] });
+            let nothing = json!({ "diffs": [], "hosting_files_diff": nothing, "sentences": [] });
+            assert_eq!(owner.gets(&format!("{draft}/diff")).await, nothing);
             let path = owner.provider("anon-user").await;
             owner.does("PUT", &format!("{path}/disable"), Value::Null).await;
             assert_eq!(owner.gets(&path).await["disabled"], true, "in the draft");
@@ -95,9 +98,12 @@ async fn with_a_draft_changes_wait_until_it_is_deployed_and_an_older_deployment_
             };
             assert_eq!((of("- "), of("+ ")), (vec!["\"disabled\": false,"], vec!["\"disabled\": true,"]));
 
-            let deployed = owner.asks("POST", &format!("{draft}/deployment"), json!({ "name": "" })).await;
+            let deployed = owner.asks("POST", &format!("{draft}/deployment"), json!({ "name": "closed" })).await;
             assert_eq!(deployed.status, 201, "{deployed:?}");
-            assert_eq!(deployed.json()["status"], "successful");
+            assert_eq!(
+                (&deployed.json()["status"], &deployed.json()["name"]),
+                (&json!("successful"), &json!("closed"))
+            );
             server.call(LOGIN).send().await.assert_client_error(401, Some("AuthError"), UNSUPPORTED);
             assert_eq!(owner.gets("drafts").await, json!([]));
             owner.is_refused(("DELETE", &draft), Value::Null, (404, "DraftNotFound")).await;
@@ -105,6 +111,7 @@ async fn with_a_draft_changes_wait_until_it_is_deployed_and_an_older_deployment_
             let all = owner.gets("deployments").await;
             let numbers: Vec<_> = all.as_array().unwrap().iter().map(|one| one["number"].as_u64().unwrap()).collect();
             assert_eq!((numbers, &all[0]["is_in_force"]), (vec![2, 1], &json!(true)));
+            assert_eq!((&all[0]["name"], &all[1]["name"]), (&json!("closed"), &all[1]["_id"]));
             let first = format!("deployments/{}", all[1]["_id"].as_str().unwrap());
             assert_eq!(owner.gets(&first).await["number"], 1);
             owner.does("POST", &format!("{first}/redeploy"), json!({})).await;

@@ -1,6 +1,8 @@
 //! The admin API: who may ask what, and what is written down of it.
 
 mod app_configuration;
+mod app_elsewhere;
+mod app_import;
 mod audit;
 mod by_hand;
 mod configuration;
@@ -75,7 +77,9 @@ fn filled(server: &TestServer, rule: &Rule, user: &str) -> String {
         .replace("{meter}", "articles")
         .replace("{email}", "a@example.com");
     let nothing = "0".repeat(24);
-    let path = ["{provider}", "{draft}", "{deployment}"].iter().fold(path, |path, name| path.replace(name, &nothing));
+    let path = ["{provider}", "{draft}", "{deployment}", "{function}", "{trigger}", "{secret}", "{key}"]
+        .iter()
+        .fold(path, |path, name| path.replace(name, &nothing));
     assert!(!path.contains('{'), "{path}");
     format!("{} {path}", rule.method)
 }
@@ -90,6 +94,8 @@ fn assert_refused(answer: &Answer, what: &str, status: u16) {
         let body = answer.json();
         assert_eq!(body.as_object().unwrap().len(), 3, "{body}");
         assert!(["error", "error_code", "link"].iter().all(|key| body[key].is_string()), "{body}");
+        let id = answer.header("x-appservices-request-id").unwrap();
+        assert!(body["link"].as_str().unwrap().ends_with(&format!("logs?co_id={id}")), "{body}");
     } else {
         let body = answer.json_as("application/problem+json");
         assert_eq!(body["status"], status, "{body}");

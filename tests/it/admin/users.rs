@@ -47,8 +47,17 @@ async fn scripts_of_app_services_log_in_and_find_the_one_app() {
             let profile = get("/auth/profile").await.json();
             let group = profile["roles"][0]["group_id"].as_str().unwrap().to_owned();
             assert_eq!((&profile["user_id"], &profile["type"]), (&session["user_id"], &json!("normal")));
-            let apps = get(&format!("/groups/{group}/apps?product=atlas")).await.json();
-            assert_eq!(apps.as_array().unwrap().len(), 1);
+            // realm-cli asks for each product in turn, and takes all that it gets together
+            for product in ["atlas", "data-api", "device-sync", "data-api,atlas"] {
+                assert_eq!(
+                    get(&format!("/groups/{group}/apps?product={product}")).await.json(),
+                    json!([]),
+                    "{product}"
+                );
+            }
+            let named = get(&format!("/groups/{group}/apps?product=atlas,standard&defaults=1")).await.json();
+            let apps = get(&format!("/groups/{group}/apps")).await.json();
+            assert_eq!((&named, apps.as_array().unwrap().len()), (&apps, 1));
             assert_eq!(apps[0]["client_app_id"], "passerby");
             let id = apps[0]["_id"].as_str().unwrap();
             assert_eq!(get(&format!("/groups/{group}/apps/{id}")).await.json()["_id"], apps[0]["_id"]);
@@ -59,10 +68,16 @@ async fn scripts_of_app_services_log_in_and_find_the_one_app() {
             let again = async |token: &str, method: &str| {
                 ask(server, &format!("{method} /api/admin/v3.0/auth/session")).bearer(token).send().await
             };
-            let dead = "invalid session: failed to find refresh token";
-            assert_error(&again(&access, "POST").await, 401, "InvalidSession", dead);
+            let (expired, dead) =
+                ("invalid session: access token expired", "invalid session: failed to find refresh token");
+            let not_one = "invalid refresh token: incorrect token type";
+            for method in ["POST", "DELETE"] {
+                assert_error(&again(&access, method).await, 401, "AuthError", not_one);
+                assert_error(&again("pbs_AAAA", method).await, 401, "InvalidSession", dead);
+            }
             server.clock.advance_s(30 * 60);
-            assert_eq!(get("/auth/profile").await.status, 401);
+            // the text is what realm-js gets a new one at, and the code what realm-cli does
+            assert_error(&get("/auth/profile").await, 401, "InvalidSession", expired);
             let next = again(&refresh, "POST").await;
             assert_eq!(next.status, 201);
             let next = next.json()["access_token"].as_str().unwrap().to_owned();
@@ -70,7 +85,7 @@ async fn scripts_of_app_services_log_in_and_find_the_one_app() {
             assert_eq!(me().await, 200);
             assert_eq!(again(&refresh, "DELETE").await.status, 204);
             assert_eq!(me().await, 401, "the access token goes with its session");
-            assert_eq!(again(&refresh, "POST").await.status, 401);
+            assert_error(&again(&refresh, "POST").await, 401, "InvalidSession", dead);
         })
         .await;
 }

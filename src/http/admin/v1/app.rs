@@ -4,12 +4,12 @@ use actix_web::http::StatusCode;
 use passerby_actors::handle::Handle;
 use serde_json::{Map, Value, json};
 
-use super::deployed::{as_number, deployment, difference, name, now_and, number, read};
+use super::deployed::{as_number, deployment, difference, now_and, number, read};
 use super::{draft, providers};
 use crate::admin::Role;
 use crate::deployment::{Deployments, How};
 use crate::http::admin::asked::Asked;
-use crate::http::admin::deploying::{SET_BY_FILE, change};
+use crate::http::admin::deploying::{SET_BY_FILE, change, name};
 use crate::http::admin::table::{Row, row};
 use crate::http::json;
 use crate::http::problem::{Answer, Problem};

@@ -10,9 +10,6 @@ use crate::http::admin::asked::Asked;
 use crate::http::problem::Problem;
 use crate::provider::app_folder::AppContent;
 
-/// Characters of a deployment's name.
-const LONGEST_NAME: usize = 200;
-
 /// A deployment as lists show one.
 pub(super) fn deployment(asked: &Asked, of: &Deployment) -> Value {
     let (origin, again) = match of.origin {
@@ -34,20 +31,6 @@ pub(super) fn deployment(asked: &Asked, of: &Deployment) -> Value {
         shown["redeploy_of"] = json!(again);
     }
     shown
-}
-
-/// The name that a deployment is to have.
-///
-/// # Errors
-/// It is none.
-pub(super) fn name(fields: &Map<String, Value>) -> Result<Option<String>, Problem> {
-    match fields.get("name") {
-        None => Ok(None),
-        Some(Value::String(name)) if name.chars().count() <= LONGEST_NAME && !name.contains(char::is_control) => {
-            Ok(Some(name.trim().to_owned()).filter(|name| !name.is_empty()))
-        }
-        Some(_) => Err(Problem::bad_field(format!("name must be a text of {LONGEST_NAME} characters at most"))),
-    }
 }
 
 /// What is in force, and its deployment; none if the store could not take it.

@@ -5,12 +5,12 @@ use passerby_actors::domain::merge_patch;
 use passerby_actors::handle::Handle;
 use serde_json::{Map, Value, json};
 
-use super::deployed::{deployment, difference, name, number, read};
+use super::deployed::{deployment, difference, number, read};
 use super::shown::{no_content, time};
 use crate::admin::Role;
 use crate::deployment::{Deployments, Draft, How, sentences};
 use crate::http::admin::asked::Asked;
-use crate::http::admin::deploying::{self, set_by_file};
+use crate::http::admin::deploying::{self, name, set_by_file};
 use crate::http::admin::table::{Row, row};
 use crate::http::json;
 use crate::http::problem::{Answer, Problem};

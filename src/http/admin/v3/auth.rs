@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::admin::{Asker, Fault, Role, SecretText};
+use crate::admin::{Asker, Fault, Role, SESSION, SecretText};
 use crate::http::admin::asked::{Asked, text};
 use crate::http::admin::table::{Row, row};
 use crate::http::problem::{Answer, Problem};
@@ -89,9 +89,9 @@ fn role_name(role: Role) -> &'static str {
 
 /// The session whose refresh token asks.
 fn by_refresh_token(asked: &Asked) -> Result<[u8; 32], Problem> {
-    let is_one = bearer(&asked.request).is_some_and(|token| token.starts_with("pbs_"));
+    let is_one = bearer(&asked.request).is_some_and(|token| token.starts_with(SESSION));
     let session = asked.asker()?.session.filter(|_| is_one);
-    session.ok_or_else(|| Problem::unauthorized("invalid-session", "invalid session: failed to find refresh token"))
+    session.ok_or_else(|| Problem::unauthorized("auth-error", "invalid refresh token: incorrect token type"))
 }
 
 async fn refresh(asked: Asked) -> Answer {

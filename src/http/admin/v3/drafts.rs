@@ -5,12 +5,12 @@ use actix_web::http::StatusCode;
 use passerby_actors::handle::Handle;
 use serde_json::{Value, json};
 
-use super::apps::{app_id, must_be_this};
+use super::apps::{app, app_id, must_be_this};
 use super::configuration::shown;
 use crate::admin::Role;
 use crate::deployment::{Deployment, Deployments, Draft, How, Line, Side, lines, sentences};
 use crate::http::admin::asked::Asked;
-use crate::http::admin::deploying::change;
+use crate::http::admin::deploying::{change, name};
 use crate::http::admin::table::{Row, row};
 use crate::http::json;
 use crate::http::problem::{Answer, Problem};
@@ -46,6 +46,7 @@ fn deployment_id(asked: &Asked, number: u64) -> String {
 fn draft_shown(asked: &Asked, draft: &Draft) -> Value {
     json!({
         "_id": draft_id(asked, draft),
+        "app": app(asked),
         "app_id": app_id(asked),
         "user_id": asked.context.server.tokens.provider_id(&draft.by),
         "user": draft.by,
@@ -57,6 +58,7 @@ fn draft_shown(asked: &Asked, draft: &Draft) -> Value {
 fn deployment_shown(asked: &Asked, deployment: &Deployment) -> Value {
     json!({
         "_id": deployment_id(asked, deployment.number),
+        "name": deployment.name.clone().unwrap_or_else(|| deployment_id(asked, deployment.number)),
         "app_id": app_id(asked),
         "number": deployment.number,
         "user_id": asked.context.server.tokens.provider_id(&deployment.by),
@@ -119,14 +121,15 @@ async fn diff(asked: Asked) -> Answer {
     let lines: Vec<_> = lines(&now.content, &draft.app).into_iter().map(line).collect();
     let sentences = sentences(&now.content, &draft.app);
     let diffs = if sentences.is_empty() { vec![] } else { vec![lines.join("\n")] };
-    Ok(json(StatusCode::OK, &json!({ "diffs": diffs, "sentences": sentences })))
+    let hosted = json!({ "added": [], "deleted": [], "modified": [] });
+    Ok(json(StatusCode::OK, &json!({ "diffs": diffs, "hosting_files_diff": hosted, "sentences": sentences })))
 }
 
 async fn deploy(asked: Asked) -> Answer {
-    let Draft { app, revision, .. } = named(&asked)?;
+    let (Draft { app, revision, .. }, name) = (named(&asked)?, name(&asked.loose_fields()?)?);
     let now = asked.context.server.app().content.clone();
     let deploy = async move |deployments: &Deployments, handle: &Handle, how: How<'_>| {
-        deployments.deploy_draft(handle, how, revision).await
+        deployments.deploy_draft(handle, How { name, ..how }, revision).await
     };
     let deployed = change(&asked, ("draft.deploy", "draft"), (&now, &app), deploy).await?;
     Ok(json(StatusCode::CREATED, &deployment_shown(&asked, &deployed)))

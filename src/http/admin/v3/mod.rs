@@ -5,6 +5,8 @@ mod auth;
 mod auth_providers;
 mod configuration;
 mod drafts;
+mod elsewhere;
+mod import;
 mod registrations;
 mod users;
 
@@ -12,8 +14,7 @@ use super::table::Row;
 
 /// The endpoints.
 pub(super) fn rows() -> Vec<Row> {
-    [auth::rows(), apps::rows(), users::rows(), registrations::rows(), auth_providers::rows(), drafts::rows()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let of_users = [auth::rows(), apps::rows(), users::rows(), registrations::rows()];
+    let of_the_app = [auth_providers::rows(), drafts::rows(), import::rows(), elsewhere::rows()];
+    of_users.into_iter().chain(of_the_app).flatten().collect()
 }

@@ -6,7 +6,7 @@ use passerby_actors::domain::{CredentialRefusal, Refusal};
 use passerby_actors::handle::{self, Handle, Registration};
 use serde_json::{Value, json};
 
-use super::apps::must_be_this;
+use super::apps::{must_be_this, not_implemented};
 use crate::admin::Role;
 use crate::http::admin::asked::Asked;
 use crate::http::admin::table::{Row, row};
@@ -127,6 +127,5 @@ async fn send_confirm(asked: Asked) -> Answer {
 /// Functions are not served.
 async fn run_confirm(asked: Asked) -> Answer {
     must_be_this(&asked)?;
-    let detail = "functions are not served here: there is none that confirms";
-    Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "not-implemented", detail))
+    Err(not_implemented("functions are not served here: there is none that confirms"))
 }
