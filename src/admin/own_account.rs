@@ -103,6 +103,16 @@ impl Admins {
         name_of(asker).map(|_| TotpSecret::new(&*self.entropy))
     }
 
+    /// Whether the admin who asks has a second factor; `None` of a key and of the token of the data folder.
+    ///
+    /// # Errors
+    /// `Ended`: the account is gone.
+    pub fn has_totp(&self, handle: &Handle, asker: &Asker) -> Result<Option<bool>, Fault> {
+        let Who::Admin(name) = &asker.who else { return Ok(None) };
+        let seen = load::<Account>(handle, Family::ADMIN, name.as_bytes())?.ok_or(Fault::Ended)?;
+        Ok(Some(seen.value.totp.is_some()))
+    }
+
     /// Asks for a code at each login from now on, given the password, the secret and a code of it.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use super::api::Api;
 use super::line::{AdminCommand, AdminRole};
 use super::outcome::{Failure, print};
 use super::terminal::first_line;
-use crate::admin::{By, Change, Fault, Role, Who};
+use crate::admin::{By, Change, Fault, Role, Who, local};
 use crate::config::{Settings, Storage};
 use crate::provider::password::Password;
 use crate::startup::{Ports, StartError, Stopped};
@@ -49,6 +49,10 @@ pub(super) fn admin(settings: &Settings, command: &AdminCommand) -> Result<(), F
                 done
             }
             Err(StartError::Store(OpenError::InUse(_))) => by_api(settings, wanted).await,
+            // only its own server opens a folder of tests
+            Err(StartError::ForTestsAlone(_)) if local::read(&settings.data_dir).is_ok() => {
+                by_api(settings, wanted).await
+            }
             Err(error) => Err(error.into()),
         }
     })

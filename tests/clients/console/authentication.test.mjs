@@ -7,10 +7,10 @@ import { after, before, describe, test } from "node:test";
 import { startBrowser } from "../kit/browser.mjs";
 import { Credentials, newApp } from "../kit/client.mjs";
 import { Console, withAdmins } from "../kit/console.mjs";
-import { startServer, SUITE_DEADLINE } from "../kit/server.mjs";
+import { call, startServer, startServerWith, startServerWithApp, SUITE_DEADLINE } from "../kit/server.mjs";
 
 const ANONYMOUS = "Allow users to log in anonymously";
-const SCREENS = [[1440, "light"], [1440, "dark"], [390, "light"], [390, "dark"]];
+const SCREENS = [[1440, "light"], [390, "dark"]];
 
 describe("authentication in the console", { timeout: SUITE_DEADLINE }, () => {
   let browser;
@@ -78,6 +78,9 @@ describe("authentication in the console", { timeout: SUITE_DEADLINE }, () => {
     await first.press("Provider Enabled", "switch");
     await first.press("Save");
     await first.said("Saved into the draft");
+    // that the page knows of the draft is not that somebody has seen it in the form
+    await second.tab.evaluate(() => void document.dispatchEvent(new Event("visibilitychange")));
+    await second.tab.see("#draft .banner");
     await second.press("Provider Enabled", "switch");
     await second.press("Save");
     assert.match(await second.dialog(), /ada changed the draft .+Your change is not saved/s);
@@ -96,6 +99,92 @@ describe("authentication in the console", { timeout: SUITE_DEADLINE }, () => {
     second.done();
   });
 
+  test("the second of two admins saves on top of the first, and nothing of either is lost", async (t) => {
+    const [first, second] = [await Console.of(t, browser, server), await Console.of(t, browser, server)];
+    for (const console of [first, second]) await console.go("authentication", "table");
+    await second.press("Edit Allowed request origins");
+    await second.tab.type("dialog textarea", "https://second.example");
+    await first.go("authentication/anon-user", "form");
+    await first.press("Provider Enabled", "switch");
+    await first.press("Save");
+    await first.said("Saved into the draft");
+
+    await second.decide("Save");
+    await second.tab.see("dialog ::-p-text(The draft has moved)");
+    await second.decide("Cancel");
+    await second.tab.see("dialog h2::-p-text(Allowed request origins)");
+    assert.equal(await second.tab.evaluate(() => document.querySelector("dialog textarea").value), "https://second.example", "what was typed is still there");
+    await second.decide("Save");
+    await second.tab.see("dialog ::-p-text(The draft has moved)");
+    await second.decide("Save mine on top");
+    await second.said("Saved into the draft");
+    await second.press("Review & Deploy");
+    const sentences = await second.tab.read("dialog .sentences");
+    assert.match(sentences, /anon-user/);
+    assert.match(sentences, /https:\/\/second\.example/);
+
+    // the first deploys what is not what was looked at any more
+    await first.press("Review & Deploy");
+    await first.tab.see("dialog ::-p-text(https://second.example)");
+    await second.cancel();
+    await second.press("Edit Allowed request origins");
+    await second.tab.type("dialog textarea", "https://second.example\nhttps://third.example");
+    await second.decide("Save");
+    await second.said("Saved into the draft");
+    await first.decide("Deploy");
+    await first.tab.see("dialog .note::-p-text(The difference below is the new one)");
+    await first.tab.see("dialog ::-p-text(https://third.example)");
+    await first.decide("Discard draft");
+    await first.decide("Discard draft");
+    await first.said("The draft was discarded.");
+    first.done();
+    second.done();
+  });
+
+  test("origins and the expiration of sessions change by a draft, at once and without a restart", async (t) => {
+    const own = await withAdmins(await startServerWith(t, "[provider.local_userpass.config]\nautoConfirm = true\n", {}, "--test"));
+    const account = { email: "ines@people.example", password: "correct horse" };
+    await newApp(own.url).emailPasswordAuth.registerUser(account);
+    const session = async () => (await call(own.url, "POST", "/v1/sessions", undefined, { provider: "local-userpass", ...account })).body;
+    const refreshed = async ({ refresh_token: token }) => (await call(own.url, "POST", "/v1/session/refresh", token)).status;
+    const allowed = async (origin) => (await fetch(`${own.url}/v1/session`, { headers: { origin } })).headers.get("access-control-allow-origin");
+    const [news, other] = ["https://news.example", "https://other.example"];
+    const [known, kept] = [await session(), await session()];
+    assert.deepEqual([await allowed(news), await allowed(other)], ["*", "*"]);
+    const console = await Console.of(t, browser, own);
+    const { tab } = console;
+    await console.go("authentication", "table");
+    await tab.see(".facts ::-p-text(browsers let every page call the API)");
+    await console.press("Edit Allowed request origins");
+    await tab.see("dialog textarea:focus");
+    await tab.keys("no origin");
+    await console.decide("Save");
+    assert.match(await tab.read("dialog .failed"), /origin/);
+    await tab.type("dialog textarea", news);
+    await console.decide("Save");
+    await console.said("Saved into the draft");
+    await tab.see(`.in-draft ::-p-text(${news})`);
+    assert.equal(await allowed(other), "*", "a draft changes nothing");
+    await console.press("Edit Refresh token expiration");
+    await tab.see("dialog input:focus");
+    await tab.keys("60");
+    await tab.press("Enter");
+    assert.ok(await tab.evaluate(() => document.querySelector("dialog input").matches(":invalid")));
+    await tab.type("dialog input", "3600");
+    await tab.press("Enter");
+    await tab.see("#draft ::-p-text(2 changes saved by ada.)");
+    await console.press("Review & Deploy");
+    await tab.see("dialog .diff .after");
+    await console.decide("Deploy");
+    await console.said("Deployment 2 is in force.");
+    await tab.see("main ::-p-text(1 h)");
+    assert.deepEqual([await allowed(news), await allowed(other)], [news, null]);
+    assert.equal(await refreshed(known), 200);
+    assert.equal((await call(own.adminUrl, "POST", "/test/clock", undefined, { advance: 3601 })).status, 200);
+    assert.equal(await refreshed(kept), 401);
+    console.done();
+  });
+
   test("options are saved, and a fault is told in a sentence", async (t) => {
     const console = await Console.of(t, browser, server);
     await console.go("authentication/custom-token", "form");
@@ -112,6 +201,28 @@ describe("authentication in the console", { timeout: SUITE_DEADLINE }, () => {
     await console.decide("Deploy");
     await console.said("is in force.");
     await newApp(server.url).emailPasswordAuth.registerUser({ email: "ada@people.example", password: "correct horse" });
+    console.done();
+  });
+
+  test("an audience that an app folder says without brackets is shown, and stays as it is", async (t) => {
+    const jwt = {
+      name: "custom-token",
+      type: "custom-token",
+      disabled: false,
+      config: { signingAlgorithm: "HS256", audience: "readers" },
+      secret_config: { signingKeys: ["jwt"] },
+    };
+    const own = await withAdmins(await startServerWithApp(t, { "custom-token": jwt }, { jwt: "a secret of at least 32 characters" }));
+    const console = await Console.of(t, browser, own);
+    await console.go("authentication/custom-token", "form");
+    assert.equal(await console.tab.evaluate(() => document.querySelector('textarea[name="config.audience"]').value), "readers");
+    await console.press("requireAnyAudience", "switch");
+    await console.press("Save");
+    await console.said("Saved into the draft");
+    await console.press("Review & Deploy");
+    await console.tab.see("dialog .diff .after");
+    const changed = await console.tab.evaluate(() => [...document.querySelectorAll("dialog .diff .after, dialog .diff .before")].map(({ textContent }) => textContent));
+    assert.ok(changed.some((line) => line.includes("requireAnyAudience")) && !changed.some((line) => line.includes("readers")), changed.join("\n"));
     console.done();
   });
 

@@ -19,7 +19,7 @@ class Browser {
   #chromium;
   #home;
 
-  async start() {
+  async start(flags) {
     this.#home = await newHome("browser");
     try {
       this.#chromium = await puppeteer.launch({
@@ -34,6 +34,7 @@ class Browser {
           "--disable-dev-shm-usage",
           // Chromium refuses to run its sandbox as root.
           ...(process.getuid() === 0 ? ["--no-sandbox"] : []),
+          ...flags,
         ],
       });
     } catch (error) {
@@ -57,8 +58,8 @@ class Browser {
   }
 }
 
-/** The browser, which the caller closes. */
-export const startBrowser = () => new Browser().start();
+/** The browser, which the caller closes; with further flags of Chromium. */
+export const startBrowser = (...flags) => new Browser().start(flags);
 
 /** A person's device, with cookies and storage of its own. */
 class Device {

@@ -109,6 +109,12 @@ export class Console {
     await this.#tab.evaluate(() => void document.dispatchEvent(new Event("visibilitychange")));
   }
 
+  /** Cancels the dialog, as by Escape. */
+  async cancel() {
+    await this.#tab.press("Escape");
+    await this.#tab.see("body:not(:has(dialog))");
+  }
+
   /** What has the keyboard. */
   focused() {
     return this.#tab.evaluate(() => document.activeElement?.textContent ?? "");
@@ -119,15 +125,15 @@ export class Console {
     return this.#tab.see(`#toasts ::-p-text(${text})`);
   }
 
-  /** What axe finds on the page that is serious or worse. */
-  async faults() {
-    await this.#tab.evaluate(await readFile(AXE, "utf8"));
-    return this.#tab.evaluate(async () => {
-      const { violations, passes } = await globalThis.axe.run(document);
+  /** What axe finds on the page, or in this part of it, that is serious or worse. */
+  async faults(part) {
+    if (!(await this.#tab.evaluate(() => "axe" in globalThis))) await this.#tab.evaluate(await readFile(AXE, "utf8"));
+    return this.#tab.evaluate(async (selector) => {
+      const { violations, passes } = await globalThis.axe.run(selector ? document.querySelector(selector) : document);
       if (passes.length < 10) return [`axe looked at ${passes.length} rules alone`];
       const grave = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
       return grave.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html}\n${failureSummary}`).join("\n")}`);
-    });
+    }, part);
   }
 
   /** How many pixels of the page are beside the screen. */

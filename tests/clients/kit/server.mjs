@@ -252,10 +252,10 @@ export async function startServer(t, ...args) {
 }
 
 /** The same with settings from a file and from the environment. */
-export async function startServerWith(t, toml, environment = {}) {
+export async function startServerWith(t, toml, environment = {}, ...args) {
   const home = await newHome();
   await writeFile(join(home, "passerby.toml"), toml);
-  return started(t, new Server(home, [], environment));
+  return started(t, new Server(home, args, environment));
 }
 
 /**

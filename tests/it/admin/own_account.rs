@@ -137,10 +137,13 @@ async fn a_second_factor_is_asked_for_once_it_was_shown_and_its_codes_work_once(
         with_body(server, "PUT /v1/admin/me/totp", &bob, body).await
     };
     let set = async |password: &str, code: &str| set_on(&server, password, code).await;
+    let is_on = async || ask(&server, "GET /v1/admin/me").bearer(&bob).send().await.json()["totp"].clone();
     set("wrong", &now_code(&server, 0)).await.assert_problem(403, "wrong-password");
     set(PASSWORD, "000000").await.assert_problem(400, "wrong-code");
     assert_eq!(log_in(&server, "bob", PASSWORD).await.status, 200, "not yet");
+    assert_eq!(is_on().await, json!(false));
     assert_eq!(set(PASSWORD, &now_code(&server, 0)).await.status, 204);
+    assert_eq!(is_on().await, json!(true));
     let login = async |server: &TestServer, code: &str| {
         let body = json!({ "name": "bob", "password": PASSWORD, "code": code }).to_string();
         ask(server, "POST /v1/admin/login").body(body).send().await

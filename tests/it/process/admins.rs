@@ -88,3 +88,19 @@ fn the_first_admin_is_created_in_the_folder_and_the_next_on_a_server_that_runs()
     let process = Process::start(&data, &[]);
     assert_eq!(log_in(&process, "ada", "correct horse battery"), 200);
 }
+
+#[test]
+fn admins_of_a_server_for_tests_are_created_while_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let process = Process::start(&data, &["--test"]);
+    let create = |name: &str| {
+        let arguments = ["admin", "create", name, "--password-stdin"];
+        words(&with_password(&data, &arguments, "correct horse battery\n"))
+    };
+    assert_eq!(create("ada"), "ada is created with the role owner\n");
+    assert_eq!(log_in(&process, "ada", "correct horse battery"), 200);
+    assert_eq!(process.stop(), Some(0));
+    let refused = create("bob");
+    assert!(refused.contains("was begun by `serve --test`"), "{refused}");
+}

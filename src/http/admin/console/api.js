@@ -19,6 +19,20 @@ export class ApiError extends Error {
   }
 }
 
+/** No answer came. */
+export class Unreachable extends Error {
+  constructor(cause) {
+    super(cause.message, { cause });
+  }
+}
+
+const unreached = (error) => {
+  throw error instanceof TypeError ? new Unreachable(error) : error;
+};
+
+/** Asks, as `fetch` does. */
+export const fetched = (path, options) => fetch(path, options).catch(unreached);
+
 /** "ended": the session is over. "waiting" with `why` ("recovering", "busy", "unreachable", or null when it is over). */
 export const told = new EventTarget();
 
@@ -39,7 +53,7 @@ export function refused(response, parsed) {
 }
 
 async function ask(method, path, body, { signal, unattended } = {}) {
-  const response = await fetch(path, {
+  const response = await fetched(path, {
     method,
     signal,
     cache: "no-store",
@@ -52,7 +66,7 @@ async function ask(method, path, body, { signal, unattended } = {}) {
     },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
-  const text = await response.text();
+  const text = await response.text().catch(unreached);
   let parsed = null;
   try {
     parsed = text === "" ? null : JSON.parse(text);
@@ -67,7 +81,7 @@ async function ask(method, path, body, { signal, unattended } = {}) {
 export const isProxys = (status) => status === 502 || status === 504;
 
 const why = (error) => {
-  if (error instanceof TypeError) return "unreachable";
+  if (error instanceof Unreachable) return "unreachable";
   if (!(error instanceof ApiError)) return null;
   if (error.code === "recovering") return "recovering";
   return error.status === 503 ? "busy" : isProxys(error.status) ? "unreachable" : null;

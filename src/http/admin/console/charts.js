@@ -53,6 +53,7 @@ export function trend({ title, values, period, tone = "", href }) {
     h("p", { class: "trend-head" }, href ? h("a", { href }, title) : h("span", null, title), told),
     figure,
     svg,
+    h("p", { class: "scale", "aria-hidden": "true" }, h("span", null, stepLabel(period, 0)), h("span", null, stepLabel(period, values.length - 1))),
   );
 }
 

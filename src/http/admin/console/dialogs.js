@@ -3,7 +3,7 @@
 import { h, newId } from "./dom.js";
 import { icon } from "./icons.js";
 import { t } from "./texts.js";
-import { button, iconButton, sentence, toast } from "./ui.js";
+import { button, iconButton, sentence, toast, toasts } from "./ui.js";
 
 /** What is under way in a dialog. */
 const acts = new WeakMap();
@@ -31,8 +31,10 @@ export function open({ title, content, actions, wide, cancel = t.cancel, focus, 
       h("header", null, h("h2", { id }, title), iconButton(t.close, "close", leave)),
       h("div", { class: "content" }, content),
       h("footer", null, cancelButton, actions?.(close, dialog)),
+      toasts(),
     );
     dialog.addEventListener("close", async () => {
+      document.getElementById("toasts")?.append(...dialog.querySelectorAll(".toast"));
       dialog.remove();
       // its page may be left while something is under way, whose end is told all the same
       await acts.get(dialog);
@@ -105,7 +107,7 @@ export const confirm = ({ title, whom, says, list, action, kind = "danger", run,
       }),
   });
 
-/** Asks for fields and does something with them: `run(form)` with the form's values by name. */
+/** Asks for fields and does something with them: `run(form)` with the form's values by name. It stays open if that gives `false`. */
 export const ask = ({ title, whom, fields, action, kind = "primary", run, wide }) => {
   const form = h("form", { id: newId("form"), novalidate: true }, named(whom), fields);
   return open({
@@ -116,7 +118,8 @@ export const ask = ({ title, whom, fields, action, kind = "primary", run, wide }
     actions: (close, dialog) => {
       const go = doing(dialog, async () => {
         if (!form.reportValidity()) return;
-        close((await run(Object.fromEntries(new FormData(form)), form)) ?? true);
+        const done = await run(Object.fromEntries(new FormData(form)), form);
+        if (done !== false) close(done ?? true);
       });
       form.addEventListener("submit", go);
       return button(action, { kind, type: "submit", form: form.id });

@@ -24,6 +24,17 @@ async function heard(refreshApp) {
   }
 }
 
+/** What would be deployed by the draft; `null` if there is none. */
+export async function drafted(app, { signal } = {}) {
+  if (!app.draft) return null;
+  try {
+    return (await get("/v1/admin/draft", { signal, unattended: true })).app;
+  } catch (error) {
+    if (error.status === 404) return null;
+    throw error;
+  }
+}
+
 /**
  * Saves a change of the app into the draft: `patchOn(app)` is a JSON merge patch on an app, and `app` what the change was made on. Where
  * the draft was changed since, asks. Resolves to whether it was saved.

@@ -1,6 +1,6 @@
 // Server-Sent Events of every kind: the browser's own `EventSource` hears only kinds that it is told of, and does not say why it was refused.
 
-import { isProxys, refused } from "./api.js";
+import { fetched, isProxys, refused, Unreachable } from "./api.js";
 import { pause } from "./dom.js";
 
 const RETRY_MS = 1000;
@@ -41,7 +41,7 @@ export async function* follow(path, { query, signal, opened }) {
   const given = Object.entries(query).filter(([, value]) => value);
   for (;;) {
     try {
-      const response = await fetch(given.length > 0 ? `${path}?${new URLSearchParams(given)}` : path, {
+      const response = await fetched(given.length > 0 ? `${path}?${new URLSearchParams(given)}` : path, {
         signal,
         cache: "no-store",
         headers: { accept: "text/event-stream" },
@@ -56,7 +56,8 @@ export async function* follow(path, { query, signal, opened }) {
       }
     } catch (error) {
       if (signal.aborted) return;
-      if (!(error instanceof TypeError)) throw error;
+      // no answer, or one that broke off
+      if (!(error instanceof Unreachable || error instanceof TypeError)) throw error;
     }
     opened(false);
     await pause(RETRY_MS, signal);

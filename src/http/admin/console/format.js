@@ -41,6 +41,12 @@ export function duration(seconds) {
 
 const utc = (date) => date.toISOString().replace(".000Z", "Z");
 
+/** A moment as text: "30 Nov 2026, 22:37". */
+export function momentText(text) {
+  const date = new Date(text);
+  return `${DAY.format(date)}, ${MINUTE.format(date)}`;
+}
+
 /** A moment: "30 Nov 2026, 22:37". */
 export function time(text, { seconds = false } = {}) {
   if (!text) return h("span", { class: "soft" }, t.none);

@@ -6,7 +6,7 @@ import { h } from "./dom.js";
 import { icon } from "./icons.js";
 import { session } from "./session.js";
 import { t } from "./texts.js";
-import { button, errorNote, iconButton } from "./ui.js";
+import { button, errorNote, iconButton, toasts } from "./ui.js";
 
 /** Pages: a pattern of the address after `#/`, its file, and whose place in the navigation it is. */
 const PAGES = [
@@ -74,10 +74,12 @@ function address() {
   return { path: path || "overview", query: Object.fromEntries(new URLSearchParams(query)) };
 }
 
-/** Goes to a page. */
+/** Goes to a page; whoever is there already sees it as it is now. */
 export function go(path, query) {
   const given = Object.entries(query ?? {}).filter(([, value]) => value !== undefined && value !== "");
-  location.hash = `#/${path}${given.length > 0 ? `?${new URLSearchParams(given)}` : ""}`;
+  const wanted = `#/${path}${given.length > 0 ? `?${new URLSearchParams(given)}` : ""}`;
+  if (location.hash === wanted) showPage();
+  else location.hash = wanted;
 }
 
 /** A page's script; while the server cannot be reached, it comes when it is back. */
@@ -240,7 +242,7 @@ function buildFrame() {
   document.body.replaceChildren(
     h("a", { class: "skip", href: "#main", on: { click: (event) => (event.preventDefault(), main.focus()) } }, t.skip),
     h("div", { id: "frame" }, h("header", { class: "bar" }, menu, brand()), side, scrim, h("div", { class: "body" }, draft.place, waitingNote(), main)),
-    h("div", { id: "toasts", role: "status", "aria-live": "polite" }),
+    toasts({ id: "toasts" }),
   );
   frame = { main, links, showDraft: draft.show, closeMenu: () => setMenu(false), menu };
 }
@@ -276,7 +278,7 @@ async function showLogin(why) {
   const { render } = await import("./pages/login.js");
   document.title = t.login.documentTitle;
   document.body.className = "";
-  document.body.replaceChildren(waitingNote(), h("div", { id: "toasts", role: "status", "aria-live": "polite" }));
+  document.body.replaceChildren(waitingNote(), toasts({ id: "toasts" }));
   render({ why, theme: themeButton(), done: start });
 }
 

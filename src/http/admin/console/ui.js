@@ -1,14 +1,17 @@
 // What pages are put together from: buttons, badges, tables, fields, notes.
 
-import { get, isProxys } from "./api.js";
+import { get, isProxys, Unreachable } from "./api.js";
 import { h, newId, replace } from "./dom.js";
 import { icon } from "./icons.js";
 import { session } from "./session.js";
 import { t } from "./texts.js";
 
+/** Where something is said: beside the page, and while a dialog is open in it, since nothing else can be read then. */
+export const toasts = (props) => h("div", { class: "toasts", role: "status", "aria-live": "polite", ...props });
+
 /** Says something to everybody: beside the page for some seconds, and to a screen reader. */
 export function toast(text, tone = "good") {
-  const place = document.getElementById("toasts");
+  const place = [...document.querySelectorAll("dialog[open] > .toasts")].at(-1) ?? document.getElementById("toasts");
   const note = h("p", { class: `toast ${tone}` }, icon(tone === "good" ? "check" : "warn"), text);
   place.append(note);
   setTimeout(() => note.remove(), tone === "good" ? 5000 : 9000);
@@ -139,7 +142,9 @@ export const note = (tone, ...content) => h("div", { class: `note ${tone}` }, ic
 
 /** An error as a sentence. */
 export function sentence(error) {
-  if (error instanceof TypeError || (isProxys(error.status) && !error.code)) return t.error.unreachable;
+  if (error instanceof Unreachable || (isProxys(error.status) && !error.code)) return t.error.unreachable;
+  // a fault of the console itself
+  if (error instanceof TypeError || error instanceof ReferenceError) reportError(error);
   const text = t.error.codes[error.code] ?? error.message ?? String(error);
   const retry = error.status === 429 && error.retryAfter ? ` ${t.error.retry(error.retryAfter)}` : "";
   return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".") + retry;
@@ -224,15 +229,17 @@ export const json = (value) => h("pre", { class: "json", tabindex: "0" }, JSON.s
 export function loaded(place, { path, query, signal, rows, draw }) {
   const load = async (quiet) => {
     if (!quiet) replace(place, skeleton(rows));
+    place.setAttribute("aria-busy", "true");
     try {
       const answer = await (typeof path === "function" ? path() : get(path, { query, signal }));
       replace(place, ...[await draw(answer)].flat().filter(Boolean));
     } catch (error) {
       if (signal.aborted) return;
       replace(place, errorNote(error, () => load(false)));
+    } finally {
+      place.removeAttribute("aria-busy");
     }
   };
-  place.setAttribute("aria-live", "polite");
   const first = load(false);
   const again = () => load(true);
   again.first = first;

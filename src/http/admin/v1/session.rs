@@ -56,5 +56,9 @@ async fn logout(asked: Asked) -> Answer {
 
 async fn me(asked: Asked) -> Answer {
     let asker = asked.asker()?;
-    Ok(json(StatusCode::OK, &json!({ "who": asker.who.to_string(), "role": asker.role })))
+    let mut body = json!({ "who": asker.who.to_string(), "role": asker.role });
+    if let Some(totp) = asked.admins().has_totp(asked.handle(), asker)? {
+        body["totp"] = Value::from(totp);
+    }
+    Ok(json(StatusCode::OK, &body))
 }

@@ -1,6 +1,6 @@
 // Admins and their sessions.
 
-import { get, send } from "../api.js";
+import { send } from "../api.js";
 import { ask, confirm } from "../dialogs.js";
 import { h } from "../dom.js";
 import { ago, time } from "../format.js";
@@ -35,7 +35,7 @@ export function sessionsOf(place, { path, signal, end, withWho }) {
           { title: t.user.started, kind: withWho ? "" : "main", cell: ({ began, current }) => [time(began), !withWho && current && [" ", badge(t.admins.mine, "accent")]] },
           { title: t.user.lastUsed, cell: ({ last_used }) => ago(last_used) },
           { title: t.audit.from, cell: ({ address }) => (address ? h("code", null, address) : h("span", { class: "soft" }, t.none)) },
-          { title: t.unseen.actions, kind: "end", cell: (one) => button(t.user.end, { kind: "small quiet-danger", press: () => remove(one), "aria-label": t.user.endOf(one.id) }) },
+          { title: t.unseen.actions, kind: "end", cell: (one) => button(t.user.end, { kind: "small quiet-danger", press: () => remove(one), "aria-label": withWho ? t.admins.endOf(one.who) : t.user.endOf(one.id) }) },
         ].filter(Boolean),
       }),
   });
@@ -84,7 +84,7 @@ export async function render({ root, signal }) {
       "div",
       { class: "row-actions" },
       button(t.change, { kind: "small", ...common, press: () => change(admin), "aria-label": t.admins.changeOf(name) }),
-      admin.totp && button(t.admins.removeTotp, { kind: "small", ...common, press: () => act({ title: t.admins.removeTotp, says: t.admins.removeTotpSays(name), action: t.admins.removeTotp, run: () => patch(admin, { totp: false }) }, t.admins.changed) }),
+      admin.totp && button(t.admins.removeTotp, { kind: "small", ...common, press: () => act({ title: t.admins.removeTotp, says: t.admins.removeTotpSays(name), action: t.admins.removeTotp, run: () => patch(admin, { totp: false }) }, t.admins.changed), "aria-label": t.admins.removeTotpOf(name) }),
       admin.disabled
         ? button(t.user.enable, { kind: "small", ...common, press: () => act({ title: t.admins.enableOf(name), says: t.admins.enableSays, action: t.user.enable, kind: "primary", run: () => patch(admin, { disabled: false }) }, t.admins.changed), "aria-label": t.admins.enableOf(name) })
         : button(t.user.disable, { kind: "small quiet-danger", ...common, press: () => act({ title: t.admins.disableOf(name), says: t.admins.disableSays, action: t.user.disable, run: () => patch(admin, { disabled: true }) }, t.admins.changed), "aria-label": t.admins.disableOf(name) }),

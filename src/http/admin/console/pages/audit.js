@@ -19,6 +19,7 @@ function entryOf(entry) {
     h("span", { class: "when" }, time(entry.at, { seconds: true })),
     h("span", { class: "who" }, entry.who, entry.role && h("span", { class: "soft" }, ` ${entry.role}`)),
     h("span", { class: "what" }, h("code", null, entry.what)),
+    h("span", { class: "whom" }, entry.whom && h("code", null, entry.whom)),
     h("span", { class: "outcome" }, badge(t.audit.outcomes[entry.outcome] ?? entry.outcome, TONES[entry.outcome])),
   ];
   return h(
@@ -41,7 +42,7 @@ function entryOf(entry) {
 export async function render({ root, query, signal, go }) {
   const filter = { who: query.who, what: query.what, whom: query.whom };
   const given = Object.entries(filter).filter(([, value]) => value);
-  const place = h("div", { "aria-live": "polite" }, skeleton(10));
+  const place = h("div", null, skeleton(10));
   const form = h(
     "form",
     { class: "filters", role: "search", "aria-label": t.audit.filter },

@@ -4,11 +4,13 @@ import { get } from "../api.js";
 import { h, replace } from "../dom.js";
 import { duration } from "../format.js";
 import { icon } from "../icons.js";
-import { save } from "../draft.js";
+import { drafted, save } from "../draft.js";
 import { ask } from "../dialogs.js";
 import { session } from "../session.js";
 import { t } from "../texts.js";
 import { badge, button, card, errorNote, facts, field, input, pageHead, skeleton, table, toast } from "../ui.js";
+
+const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
 export const title = () => t.authentication.title;
 
@@ -58,7 +60,10 @@ export async function render({ root, signal, refreshApp }) {
     return [draft.app, { ...app, draft }];
   };
   const store = async (patch, app) => {
-    if ((await save(() => patch, { app, refreshApp })) === true) toast(t.draft.saved);
+    const saved = await save(() => patch, { app, refreshApp });
+    if (saved === true) toast(t.draft.saved);
+    // who cancels has not lost what was entered
+    return saved !== false;
   };
   const editOrigins = async (shown) => {
     const [{ allowed_request_origins: before }, app] = await latest(shown);
@@ -69,7 +74,7 @@ export async function render({ root, signal, refreshApp }) {
       action: t.save,
       run: async () => {
         const origins = text.value.split(/\s+/).filter(Boolean);
-        if (origins.join() !== before.join()) await store({ allowed_request_origins: origins }, app);
+        return origins.join() === before.join() || store({ allowed_request_origins: origins }, app);
       },
     });
   };
@@ -82,13 +87,21 @@ export async function render({ root, signal, refreshApp }) {
       action: t.save,
       run: async () => {
         const seconds = days.value === "" ? null : Number(days.value);
-        if (seconds !== before) await store({ refresh_token_expiration_s: seconds }, app);
+        return seconds === before || store({ refresh_token_expiration_s: seconds }, app);
       },
     });
   };
 
-  const draw = (app) => {
+  const originsOf = (origins) =>
+    origins.length > 0 ? h("ul", { class: "plain" }, origins.map((origin) => h("li", null, h("code", null, origin)))) : h("span", { class: "soft" }, t.authentication.noOrigins);
+  const expirationOf = (seconds) => (seconds === null ? h("span", { class: "soft" }, t.authentication.noExpiration) : h("span", null, duration(seconds)));
+  /** What the draft makes of it, if that is something else. */
+  const inDraft = (now, then, shown) => !same(now, then) && h("div", { class: "in-draft" }, badge(t.authentication.edited, "accent"), shown(then));
+
+  const draw = (app, draft) => {
     const { deployment } = app;
+    const { allowed_request_origins: origins, refresh_token_expiration_s: seconds = null } = app;
+    const { allowed_request_origins: nextOrigins, refresh_token_expiration_s: nextSeconds = null } = draft ?? app;
     replace(
       place,
       card(t.authentication.providers, { about: t.authentication.providersAbout }, providers(app)),
@@ -106,9 +119,7 @@ export async function render({ root, signal, refreshApp }) {
             h(
               "div",
               { class: "with-action" },
-              app.allowed_request_origins.length > 0
-                ? h("ul", { class: "plain" }, app.allowed_request_origins.map((origin) => h("li", null, h("code", null, origin))))
-                : h("span", { class: "soft" }, t.authentication.noOrigins),
+              h("div", null, originsOf(origins), inDraft(origins, nextOrigins, originsOf)),
               button(t.edit, { kind: "small", needs: "owner", locked: app.origins_editable === false ? app.origins_locked_because : undefined, press: () => editOrigins(app), "aria-label": t.authentication.editOf(t.authentication.origins) }),
             ),
           ],
@@ -117,9 +128,7 @@ export async function render({ root, signal, refreshApp }) {
             h(
               "div",
               { class: "with-action" },
-              app.refresh_token_expiration_s === null
-                ? h("span", { class: "soft" }, t.authentication.noExpiration)
-                : h("span", null, duration(app.refresh_token_expiration_s)),
+              h("div", null, expirationOf(seconds), inDraft(seconds, nextSeconds, expirationOf)),
               button(t.edit, { kind: "small", needs: "owner", locked: app.session_lifetime_editable === false ? t.authentication.lifetimeLocked : undefined, press: () => editExpiration(app), "aria-label": t.authentication.editOf(t.authentication.expiration) }),
             ),
           ],
@@ -129,9 +138,10 @@ export async function render({ root, signal, refreshApp }) {
     );
   };
 
+  const show = async (app) => draw(app, await drafted(app, { signal }));
   const load = async () => {
     try {
-      draw(await refreshApp({ signal }));
+      await show(await refreshApp({ signal }));
     } catch (error) {
       if (!signal.aborted) place.replaceChildren(errorNote(error, load));
     }
@@ -141,8 +151,9 @@ export async function render({ root, signal, refreshApp }) {
   let last = JSON.stringify(session.app);
   const follow = () => {
     const now = JSON.stringify(session.app);
-    if (now !== last && session.app) draw(session.app);
+    if (now === last || !session.app) return;
     last = now;
+    show(session.app).catch(() => {});
   };
   document.addEventListener("app", follow, { signal });
 }

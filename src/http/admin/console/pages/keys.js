@@ -1,6 +1,6 @@
 // The keys that sign tokens, and the API keys of programs that administer.
 
-import { get, send } from "../api.js";
+import { send } from "../api.js";
 import { ask, confirm, show } from "../dialogs.js";
 import { h } from "../dom.js";
 import { duration, fromLocal, time } from "../format.js";
@@ -45,7 +45,7 @@ function signingKeys(signal) {
         caption: t.keys.signing,
         rows: keys,
         columns: [
-          { title: t.keys.id, kind: "main", cell: ({ id }) => h("code", null, id) },
+          { title: t.keys.id, kind: "main", cell: ({ id }) => h("code", { class: "whole" }, id) },
           { title: t.keys.use, cell: ({ use }) => t.keys.uses[use] ?? use },
           { title: t.authentication.state, cell: ({ state }) => badge(t.keys.states[state] ?? state, TONES[state]) },
           { title: t.keys.algorithm, cell: ({ algorithm }) => algorithm },
@@ -97,7 +97,7 @@ function apiKeys(signal) {
             empty: t.keys.none,
             columns: [
               { title: t.keys.name, kind: "main", cell: ({ name }) => h("strong", null, name) },
-              { title: t.keys.id, cell: ({ id }) => h("code", null, id) },
+              { title: t.keys.id, cell: ({ id }) => h("code", { class: "whole" }, id) },
               { title: t.admins.role, cell: ({ role }) => badge(role) },
               { title: t.users.created, cell: ({ created }) => time(created) },
               { title: t.deployments.by, cell: ({ created_by }) => created_by ?? t.none },

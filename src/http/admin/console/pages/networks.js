@@ -68,7 +68,7 @@ export async function render({ root, query, signal, go }) {
           rows: blocked,
           empty: t.networks.noneBlocked,
           columns: [
-            { title: t.networks.network, kind: "main", cell: ({ network }) => h("code", null, network) },
+            { title: t.networks.network, kind: "main", cell: ({ network }) => h("code", { class: "whole" }, network) },
             { title: t.user.until, cell: ({ until }) => (until ? time(until) : t.networks.forGood) },
             { title: t.user.reason, cell: ({ reason }) => reason ?? h("span", { class: "soft" }, t.none) },
             { title: t.deployments.by, cell: ({ by, at }) => [by, h("div", { class: "soft small" }, time(at))] },
@@ -84,7 +84,7 @@ export async function render({ root, query, signal, go }) {
           rows: networks,
           empty: t.networks.none,
           columns: [
-            { title: t.networks.network, kind: "main", cell: ({ network }) => h("code", null, network) },
+            { title: t.networks.network, kind: "main", cell: ({ network }) => h("code", { class: "whole" }, network) },
             { title: t.networks.budget, cell: ({ budget }) => budgetOf(budget) },
             { title: t.authentication.state, cell: blockedBadge },
             {

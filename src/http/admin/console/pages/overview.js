@@ -61,7 +61,7 @@ export async function render({ root, query, signal }) {
         "div",
         { class: "columns even" },
         card(t.overview.funnel, { about: t.overview.funnelAbout }, funnel([[t.overview.visitors, steps.month.visitors], [t.overview.cameBack, steps.month.came_back], [t.overview.converted, steps.month.converted]])),
-        card(t.overview.refusals, { about: t.overview.refusalsAbout(t.overview.spans[span]) }, bars(Object.entries(of).map(([code, count]) => [h("code", null, code), count]), { empty: t.overview.noRefusals })),
+        card(t.overview.refusals, { about: t.overview.refusalsAbout(t.overview.spans[span]) }, bars(Object.entries(of).map(([code, count]) => [[t.overview.refusalNames[code], " ", h("code", null, code)], count]), { empty: t.overview.noRefusals })),
       ),
       figures,
       h("p", { class: "soft small" }, t.overview.since, " ", time(now.started)),

@@ -41,9 +41,12 @@ function control({ name: path, kind, choices, help, required }, value, locked) {
   }
   if (kind === "field-list") return fieldList(label, help, value ?? [], locked);
   if (kind === "text-list") {
-    const box = h("textarea", { ...isShown, rows: "3", spellcheck: "false" }, (value ?? []).join("\n"));
+    // an app folder may say a single one without brackets
+    const given = [value ?? []].flat();
+    const box = h("textarea", { ...isShown, rows: "3", spellcheck: "false" }, given.join("\n"));
     const read = () => box.value.split("\n").map((line) => line.trim()).filter(Boolean);
-    return { shown: field(label, box, { help: [help, t.provider.aLine].filter(Boolean).join(" ") }), value: () => (read().length > 0 ? read() : undefined) };
+    const said = () => (same(read(), given) ? value : read().length > 0 ? read() : undefined);
+    return { shown: field(label, box, { help: [help, t.provider.aLine].filter(Boolean).join(" ") }), value: said };
   }
   const isNumber = kind === "number";
   const box = input({ ...isShown, type: isNumber ? "number" : "text", value: value ?? "" });
@@ -153,7 +156,7 @@ export async function render({ root, params, signal, refreshApp }) {
     replace(
       place,
       h("nav", { class: "crumbs", "aria-label": t.crumbs }, h("a", { href: "#/authentication" }, t.authentication.title)),
-      pageHead(provider.title, null, stateOf(provider)),
+      pageHead([provider.title, " ", stateOf(provider)]),
       why ? note("info", h("p", null, why)) : "",
       form,
     );

@@ -8,10 +8,10 @@ import { bytes, number, time } from "../format.js";
 
 export const title = () => t.settings.title;
 
-const shown = (value) => (value === null || value === undefined ? h("span", { class: "soft" }, t.none) : h("code", null, typeof value === "string" ? value : JSON.stringify(value)));
+const shown = (value) => (value === null || value === undefined || (Array.isArray(value) && value.length === 0) ? h("span", { class: "soft" }, t.none) : h("code", null, typeof value === "string" ? value : JSON.stringify(value)));
 
 export async function render({ root, signal }) {
-  const store = h("div", { "aria-live": "polite" });
+  const store = h("div");
   const place = h("div", null, skeleton(12));
   const box = input({ type: "search", name: "filter", id: "filter", placeholder: t.settings.filterPlaceholder });
   const changed = h("input", { type: "checkbox", id: "changed" });

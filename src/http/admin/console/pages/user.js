@@ -3,7 +3,7 @@
 import { get, send } from "../api.js";
 import { ask, confirm } from "../dialogs.js";
 import { h, replace } from "../dom.js";
-import { ago, fromLocal, number, time } from "../format.js";
+import { ago, fromLocal, momentText, number, time } from "../format.js";
 import { t } from "../texts.js";
 import { badge, button, card, copyable, emptyNote, errorNote, facts, field, input, json, pageHead, skeleton, table, toast } from "../ui.js";
 import { badgesOf } from "./users.js";
@@ -12,12 +12,22 @@ export const title = ({ params }) => params.user;
 
 const MOST_REASON = 200;
 
-/** What is told of something that happened, in a line. */
-function detailOf(detail) {
-  if (detail === null || detail === undefined || typeof detail !== "object") return detail ?? "";
-  const told = Object.entries(detail).filter(([name, value]) => value !== null && !(name === "outcome" && value === "done"));
-  return told.map(([name, value]) => (name === "method" ? (t.user.methods[value] ?? value) : `${name}: ${typeof value === "object" ? JSON.stringify(value) : value}`)).join(" · ");
+/** A part of what is told of something that happened. */
+function toldOf([name, value]) {
+  if (name === "method") return t.user.methods[value] ?? value;
+  if (name === "until") return `${t.user.told.until} ${momentText(value)}`;
+  return `${t.user.told[name] ?? name}: ${typeof value === "object" ? JSON.stringify(value) : value}`;
 }
+
+/** What is told of something that happened, in a line: what became of it, and not what was before. */
+function detailOf(detail) {
+  const { before: _, after, ...rest } = detail ?? {};
+  const isSaid = ([name, value]) => value === null || value === undefined || name === "disabled" || (name === "outcome" && value === "done");
+  return Object.entries({ ...rest, ...after }).filter((one) => !isSaid(one)).map(toldOf).join(" · ");
+}
+
+/** The e-mail addresses that identities brought along. */
+const emailsOf = (user) => [...new Set(user.identities.map(({ data }) => data?.email).filter(Boolean))];
 
 /** Apps that tell no device have one of zeros. */
 const isDevice = (id) => !/^0*$/.test(id);
@@ -128,10 +138,17 @@ export async function render({ root, params, signal, go }) {
       rows: user.sessions,
       empty: t.user.noSessions,
       columns: [
-        { title: t.user.begunBy, kind: "main", cell: ({ method, api_key_id }) => [t.user.methods[method] ?? method, api_key_id && [" ", h("code", null, api_key_id)]] },
+        {
+          title: t.user.session,
+          kind: "main",
+          cell: ({ id: session, method, api_key_id, device_id }) => [
+            t.user.methods[method] ?? method,
+            api_key_id && [" ", h("code", null, api_key_id)],
+            h("div", { class: "soft small" }, h("code", null, session), isDevice(device_id) && [" ", t.user.on, " ", h("code", null, device_id)]),
+          ],
+        },
         { title: t.user.started, cell: ({ started }) => time(started) },
         { title: t.user.lastUsed, cell: ({ last_used }) => ago(last_used) },
-        { title: t.user.session, cell: ({ id: session, device_id }) => [h("code", null, session), isDevice(device_id) && h("div", { class: "soft small" }, t.user.on, " ", h("code", null, device_id))] },
         { title: t.unseen.actions, kind: "end", cell: (session) => button(t.user.end, { kind: "small quiet-danger", needs: "operate", press: () => endSession(session), "aria-label": t.user.endOf(session.id) }) },
       ],
     });
@@ -186,7 +203,7 @@ export async function render({ root, params, signal, go }) {
       ],
     });
 
-  const history = h("div", { "aria-live": "polite" });
+  const history = h("div");
   const loadHistory = async () => {
     try {
       const { history: entries } = await get(`${path}/history`, { signal });
@@ -235,6 +252,7 @@ export async function render({ root, params, signal, go }) {
             t.user.about,
             {},
             facts([
+              emailsOf(user).length > 0 && [t.user.email, emailsOf(user).join(", ")],
               [t.users.created, time(user.created)],
               [t.users.lastSeen, ago(user.last_seen)],
               [t.user.expires, user.expires ? time(user.expires) : t.user.never],

@@ -2,7 +2,7 @@
 
 import { get, send } from "../api.js";
 import { beginBulk, bulkPanel } from "../bulk.js";
-import { ask, doing, open, show } from "../dialogs.js";
+import { ask, show } from "../dialogs.js";
 import { h, replace } from "../dom.js";
 import { ago, fromLocal, number, time, toLocal } from "../format.js";
 import { icon } from "../icons.js";
@@ -154,7 +154,7 @@ export async function render(view) {
   const order = query.order;
   const quick = h("nav", { class: "chips", "aria-label": t.users.filter });
   const panel = filterPanel({ query, go, filter });
-  const list = h("div", { id: "users", "aria-live": "polite" }, skeleton(12));
+  const list = h("div", { id: "users", "aria-busy": "true" }, skeleton(12));
   const job = h("div");
   root.append(
     pageHead(
@@ -212,6 +212,8 @@ export async function render(view) {
       );
     } catch (error) {
       if (!signal.aborted) replace(list, errorNote(error, load));
+    } finally {
+      list.removeAttribute("aria-busy");
     }
   };
   await load();
