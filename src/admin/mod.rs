@@ -21,7 +21,7 @@ pub use self::fault::{Fault, MOST_ADMINS, MOST_KEYS, PASSWORD_LENGTH};
 pub use self::keys::NewKey;
 pub use self::networks::NetworkBlock;
 pub use self::record::{Account, AdminKey, AdminSession, Entry, Moment, Outcome, Role, Totp, Who};
-pub use self::secret::{ACCESS, ACCESS_S, SESSION, SecretText};
+pub use self::secret::{ACCESS, ACCESS_S, SESSION, SecretText, is_admin_token};
 pub use self::session_list::Listed;
 pub use self::sessions::{IDLE_S, LONGEST_S};
 pub use self::totp::TotpSecret;

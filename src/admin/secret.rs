@@ -19,6 +19,11 @@ pub const SESSION: &str = "pbs_";
 pub(super) const KEY: &str = "pbk_";
 pub(super) const LOCAL: &str = "pbl_";
 
+/// Whether a text has the form of one of them, genuine or not.
+pub fn is_admin_token(text: &str) -> bool {
+    [ACCESS, SESSION, KEY, LOCAL].iter().any(|beginning| text.starts_with(beginning)) && !text.contains('@')
+}
+
 /// Letters of a key's public id.
 pub(super) const ID: usize = 8;
 

@@ -1,15 +1,16 @@
 //! `passerby admin`: looks after admins, of a server that runs by its admin API, and of one that is stopped in its data folder.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 
 use passerby_actors::store::embedded::OpenError;
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::api::Api;
 use super::line::{AdminCommand, AdminRole};
 use super::outcome::{Failure, print};
-use super::terminal::first_line;
+use super::remote::{Remote, escaped, items, text};
+use super::table::{Cell, Table, Tone};
+use super::terminal::{self, first_line};
 use crate::admin::{By, Change, Fault, Role, Who, local};
 use crate::config::{Settings, Storage};
 use crate::provider::password::Password;
@@ -23,10 +24,13 @@ enum Wanted {
     Disable(String),
 }
 
-pub(super) fn admin(settings: &Settings, command: &AdminCommand) -> Result<(), Failure> {
-    if settings.storage == Storage::Memory {
-        return Err(Failure::usage("storage is memory: a command on this machine cannot look into it"));
-    }
+/// Who asks by an address or with a token asks a server; whoever may use the data folder is an owner.
+pub(super) fn admin(
+    remote: &Remote,
+    command: &AdminCommand,
+    variables: &[(String, String)],
+    settings: impl FnOnce() -> Result<Settings, Failure>,
+) -> Result<(), Failure> {
     let wanted = match command {
         AdminCommand::Create { name, role, password_stdin } => {
             Wanted::Create(name.clone(), (*role).into(), password(*password_stdin)?)
@@ -37,8 +41,21 @@ pub(super) fn admin(settings: &Settings, command: &AdminCommand) -> Result<(), F
         }
         AdminCommand::Disable { name } => Wanted::Disable(name.clone()),
     };
-    let creates = matches!(wanted, Wanted::Create(..));
-    if !creates && !settings.data_dir.is_dir() {
+    let done = if remote.is_by_token(variables) {
+        let api = remote.open(variables, settings)?;
+        actix_web::rt::System::new().block_on(by_api(&api, &wanted))
+    } else {
+        by_owner(&settings()?, &wanted)
+    }?;
+    remote.show(&done, |done| say(done, &wanted));
+    Ok(())
+}
+
+fn by_owner(settings: &Settings, wanted: &Wanted) -> Result<Value, Failure> {
+    if settings.storage == Storage::Memory {
+        return Err(Failure::usage("storage is memory: a command on this machine cannot look into it"));
+    }
+    if !matches!(wanted, Wanted::Create(..)) && !settings.data_dir.is_dir() {
         return Err(Failure::other(format!("there is no folder {}", settings.data_dir.display())));
     }
     actix_web::rt::System::new().block_on(async {
@@ -46,12 +63,12 @@ pub(super) fn admin(settings: &Settings, command: &AdminCommand) -> Result<(), F
             Ok(stopped) => {
                 let done = in_folder(&stopped, wanted).await;
                 stopped.close().await;
-                done
+                done.map_err(Failure::other)
             }
-            Err(StartError::Store(OpenError::InUse(_))) => by_api(settings, wanted).await,
+            Err(StartError::Store(OpenError::InUse(_))) => by_api(&Api::of(settings, None)?, wanted).await,
             // only its own server opens a folder of tests
             Err(StartError::ForTestsAlone(_)) if local::read(&settings.data_dir).is_ok() => {
-                by_api(settings, wanted).await
+                by_api(&Api::of(settings, None)?, wanted).await
             }
             Err(error) => Err(error.into()),
         }
@@ -59,67 +76,87 @@ pub(super) fn admin(settings: &Settings, command: &AdminCommand) -> Result<(), F
 }
 
 /// On a server that is stopped.
-async fn in_folder(Stopped { handle, admins, .. }: &Stopped, wanted: Wanted) -> Result<(), Failure> {
+async fn in_folder(Stopped { handle, admins, .. }: &Stopped, wanted: &Wanted) -> Result<Value, Fault> {
     let by = By::new(&Who::Local, Role::Owner, None);
-    let failed = |fault: Fault| Failure::other(fault);
     match wanted {
         Wanted::Create(name, role, password) => {
-            let name = admins.create(handle, &name, Password::new(password), role, &by).await.map_err(failed)?;
-            print(&format!("{name} is created with the role {}\n", role.name()));
+            let name = admins.create(handle, name, Password::new(password.clone()), *role, &by).await?;
+            Ok(json!({ "name": name, "role": role }))
         }
         Wanted::List => {
-            for (name, account) in admins.list(handle).map_err(failed)? {
-                show(&name, account.role.name(), account.disabled);
-            }
+            let admins = admins.list(handle)?;
+            let admins = admins.iter().map(|(name, account)| {
+                let (role, disabled, totp) = (account.role, account.disabled, account.totp.is_some());
+                json!({ "name": name, "role": role, "disabled": disabled, "totp": totp })
+            });
+            Ok(json!({ "admins": admins.collect::<Vec<_>>() }))
         }
         Wanted::ResetPassword(name, password) => {
-            let change = Change { password: Some(Password::new(password)), without_totp: true, ..Change::default() };
-            admins.change(handle, &name, change, &by).await.map_err(failed)?;
-            print(&format!("{name} has a new password, and neither a session nor a second factor any more\n"));
+            let password = Some(Password::new(password.clone()));
+            let change = Change { password, without_totp: true, ..Change::default() };
+            admins.change(handle, name, change, &by).await?;
+            Ok(reset(name))
         }
         Wanted::Disable(name) => {
             let change = Change { disabled: Some(true), ..Change::default() };
-            admins.change(handle, &name, change, &by).await.map_err(failed)?;
-            print(&format!("{name} is disabled\n"));
+            admins.change(handle, name, change, &by).await?;
+            Ok(disabled(name))
         }
     }
-    Ok(())
 }
 
 /// On a server that runs.
-async fn by_api(settings: &Settings, wanted: Wanted) -> Result<(), Failure> {
-    let api = Api::of(settings)?;
-    let of = |name: &str| format!("/v1/admin/admins/{name}");
+async fn by_api(api: &Api, wanted: &Wanted) -> Result<Value, Failure> {
+    const ADMINS: &str = "/v1/admin/admins";
+    let of = |name: &str| format!("{ADMINS}/{}", escaped(name));
     match wanted {
         Wanted::Create(name, role, password) => {
-            let body = json!({ "name": name, "role": role, "password": password });
-            api.ask("POST", "/v1/admin/admins", Some(body)).await?;
-            print(&format!("{} is created with the role {}\n", name.to_ascii_lowercase(), role.name()));
+            api.ask("POST", ADMINS, Some(json!({ "name": name, "role": role, "password": password }))).await
         }
-        Wanted::List => {
-            let answer = api.ask("GET", "/v1/admin/admins", None).await?;
-            for admin in answer["admins"].as_array().into_iter().flatten() {
-                let text = |key: &str| admin[key].as_str().unwrap_or_default();
-                show(text("name"), text("role"), admin["disabled"] == true);
-            }
-        }
+        Wanted::List => api.ask("GET", ADMINS, None).await,
         Wanted::ResetPassword(name, password) => {
-            api.ask("PATCH", &of(&name), Some(json!({ "password": password, "totp": false }))).await?;
-            print(&format!("{name} has a new password, and neither a session nor a second factor any more\n"));
+            api.ask("PATCH", &of(name), Some(json!({ "password": password, "totp": false }))).await?;
+            Ok(reset(name))
         }
         Wanted::Disable(name) => {
-            api.ask("PATCH", &of(&name), Some(json!({ "disabled": true }))).await?;
-            print(&format!("{name} is disabled\n"));
+            api.ask("PATCH", &of(name), Some(json!({ "disabled": true }))).await?;
+            Ok(disabled(name))
         }
     }
-    Ok(())
 }
 
-fn show(name: &str, role: &str, disabled: bool) {
-    print(&format!("{name:<24} {role:<8}{}\n", if disabled { " disabled" } else { "" }));
+fn reset(name: &str) -> Value {
+    json!({ "name": name, "password_set": true, "totp": false })
 }
 
-/// Typed twice and not shown, or the first line of standard input.
+fn disabled(name: &str) -> Value {
+    json!({ "name": name, "disabled": true })
+}
+
+fn say(done: &Value, wanted: &Wanted) {
+    let name = text(done, "name");
+    match wanted {
+        Wanted::Create(..) => print(&format!("{name} is created with the role {}\n", text(done, "role"))),
+        Wanted::List => {
+            let mut table = Table::new(["NAME", "ROLE", "STATE", "SECOND FACTOR"]);
+            for admin in items(done, "admins") {
+                let state = match admin["disabled"] == true {
+                    true => Cell::new("disabled", Tone::Bad),
+                    false => Cell::new("enabled", Tone::Good),
+                };
+                let totp = if admin["totp"] == true { "yes" } else { "no" };
+                table.row([text(admin, "name").into(), text(admin, "role").into(), state, totp.into()]);
+            }
+            table.print();
+        }
+        Wanted::ResetPassword(..) => {
+            print(&format!("{name} has a new password, and neither a session nor a second factor any more\n"));
+        }
+        Wanted::Disable(_) => print(&format!("{name} is disabled\n")),
+    }
+}
+
+/// Typed, or the first line of standard input for who says so.
 fn password(from_stdin: bool) -> Result<String, Failure> {
     if from_stdin {
         return first_line().map_err(Failure::other);
@@ -127,23 +164,7 @@ fn password(from_stdin: bool) -> Result<String, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage("there is no terminal to ask for the password on: give it with --password-stdin"));
     }
-    let (one, other) = (typed("Password: ")?, typed("Again: ")?);
-    if one == other { Ok(one) } else { Err(Failure::usage("the two passwords are not the same")) }
-}
-
-fn typed(prompt: &str) -> Result<String, Failure> {
-    let mut out = std::io::stderr();
-    drop(out.write_all(prompt.as_bytes()).and_then(|()| out.flush()));
-    let terminal = std::io::stdin();
-    let before = tcgetattr(&terminal).map_err(Failure::other)?;
-    let mut silent = before.clone();
-    silent.local_modes.remove(LocalModes::ECHO);
-    tcsetattr(&terminal, OptionalActions::Flush, &silent).map_err(Failure::other)?;
-    let line = first_line();
-    let restored = tcsetattr(&terminal, OptionalActions::Flush, &before);
-    drop(out.write_all(b"\n"));
-    restored.map_err(Failure::other)?;
-    line.map_err(Failure::other)
+    terminal::password()
 }
 
 impl From<AdminRole> for Role {

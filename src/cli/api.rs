@@ -1,10 +1,11 @@
 //! The admin API as commands ask it: by the file in the data folder of a server on this machine, or by an address and a token.
 
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Request;
+use hyper::{Request, StatusCode};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -15,7 +16,7 @@ use super::outcome::Failure;
 use super::terminal::clean;
 use crate::admin::local::{self, LocalDoor};
 use crate::config::Settings;
-use crate::outbound::{Allowed, Outbound, SystemResolver, allowed_origin, system_roots};
+use crate::outbound::{Allowed, Failure as NoAnswer, Outbound, SystemResolver, allowed_origin, system_roots};
 
 /// How long an answer may take, and how long it may be: lists and exports are larger than what a server fetches.
 const MAX_TIME: Duration = Duration::from_secs(120);
@@ -24,19 +25,23 @@ const MAX_BODY: usize = 256 << 20;
 /// A way to a server's admin API.
 pub(super) struct Api {
     origin: String,
+    /// The data folder that named it.
+    folder: Option<PathBuf>,
     token: String,
     client: Outbound,
 }
 
 impl Api {
-    /// That of the server which has the data folder of these settings.
-    pub(super) fn of(settings: &Settings) -> Result<Self, Failure> {
+    /// That of the server which has the data folder of these settings. Without a token it is an owner's, as whoever may read
+    /// the folder is one.
+    pub(super) fn of(settings: &Settings, token: Option<String>) -> Result<Self, Failure> {
         let folder = settings.data_dir.display();
         let door = local::read(&settings.data_dir).map_err(|error| match error.kind() {
             ErrorKind::NotFound => Failure::other(format!("no server runs with the data folder {folder}")),
             _ => Failure::other(format!("the admin.token in {folder} cannot be read: {error}")),
         })?;
-        Self::local(door)
+        let api = Self::local(LocalDoor { token: token.unwrap_or(door.token), ..door })?;
+        Ok(Self { folder: Some(settings.data_dir.clone()), ..api })
     }
 
     /// That of a server on this machine.
@@ -55,7 +60,7 @@ impl Api {
             .with_no_client_auth();
         let allowed = Allowed::parse(&[&origin]).map_err(Failure::other)?;
         let client = Outbound::with_tls(allowed, Arc::new(SystemResolver), tls).bounded(MAX_TIME, MAX_BODY);
-        Ok(Self { origin, token: door.token, client })
+        Ok(Self { origin, folder: None, token: door.token, client })
     }
 
     /// That of a server at this address, with the token of a session or an API key.
@@ -63,7 +68,7 @@ impl Api {
         let origin = allowed_origin(server).map_err(|why| Failure::usage(format!("--server: {why}")))?;
         let allowed = Allowed::parse(&[&origin]).map_err(Failure::usage)?;
         let client = Outbound::new(allowed, Arc::new(SystemResolver), system_roots()).map_err(Failure::other)?;
-        Ok(Self { origin, token, client: client.bounded(MAX_TIME, MAX_BODY) })
+        Ok(Self { origin, folder: None, token, client: client.bounded(MAX_TIME, MAX_BODY) })
     }
 
     /// Asks for something, and reads what is told; null where nothing is.
@@ -86,13 +91,23 @@ impl Api {
             .header("content-type", "application/json")
             .body(body)
             .map_err(|_| Failure::usage("this can be neither a part of an address nor a token"))?;
-        let answer = self.client.send(request).await.map_err(Failure::other)?;
+        let answer = self.client.send(request).await.map_err(|error| match &self.folder {
+            Some(folder) if error.failure == NoAnswer::Unreachable => {
+                let why = "no server answers where the admin.token in it says: it ended without removing the file";
+                Failure::other(format!("{}: {why} ({})", folder.display(), self.origin))
+            }
+            _ => Failure::other(error),
+        })?;
         let (status, body) = (answer.status(), answer.into_body());
         if status.is_success() {
             return Ok(body);
         }
         let told: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let detail = told["detail"].as_str().map_or_else(|| status.to_string(), clean);
+        let detail = told["detail"].as_str().map_or_else(|| format!("{} answers {status}", self.origin), clean);
+        if status == StatusCode::UNAUTHORIZED {
+            let why = "the token is not, or no more, that of a session or an API key of this server";
+            return Err(Failure::other(format!("{why}: {detail}")));
+        }
         Err(Failure::other(detail))
     }
 }

@@ -1,12 +1,13 @@
 //! `passerby audit`: what admins did.
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::api::Api;
-use super::outcome::{Failure, print, print_bytes};
+use super::outcome::{Failure, print};
 use super::remote::{Remote, items, text, with_query};
 use super::table::{Cell, Table, Tone};
+use super::terminal::clean_json;
 
 /// What can be done with the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
@@ -23,7 +24,7 @@ pub enum AuditCommand {
         #[arg(long)]
         cursor: Option<String>,
     },
-    /// Print all entries, a JSON object a line
+    /// Print all entries, a JSON object a line; with --json one object with all of them
     Export {
         /// Which ones.
         #[command(flatten)]
@@ -61,14 +62,22 @@ pub(super) async fn audit(api: &Api, remote: &Remote, command: &AuditCommand) ->
         }
         AuditCommand::Export { filter } => {
             let path = with_query("/v1/admin/audit/export", &filter.query());
-            print_bytes(&api.ask_bytes("GET", &path, None).await?);
+            let lines = api.ask_bytes("GET", &path, None).await?;
+            let lines = String::from_utf8(lines).map_err(|_| Failure::other("the server's answer is not text"))?;
+            if !remote.json {
+                print(&clean_json(&lines));
+                return Ok(());
+            }
+            let entries: Result<Vec<Value>, _> = lines.lines().map(serde_json::from_str).collect();
+            let entries = entries.map_err(|_| Failure::other("the server's answer is not lines of JSON"))?;
+            remote.show(&json!({ "entries": entries }), |_| {});
         }
     }
     Ok(())
 }
 
 fn list(answer: &Value) {
-    let mut table = Table::new(["AT", "WHO", "WHAT", "WHOM", "OUTCOME", "FROM", "AFTER"]);
+    let mut table = Table::new(["AT", "WHO", "WHAT", "WHOM", "OUTCOME", "FROM", "AFTER"]).cutting(["AFTER"]);
     for entry in items(answer, "entries") {
         let outcome = text(entry, "outcome");
         let tone = if outcome == "done" { Tone::Good } else { Tone::Bad };

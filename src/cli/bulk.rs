@@ -7,8 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::api::Api;
-use super::outcome::{Failure, complain, print};
-use super::remote::{Remote, number, text};
+use super::outcome::{Failure, print};
+use super::remote::{Remote, many, number, text};
 use super::terminal::{can_ask, confirm};
 use super::user_filter::UserFilter;
 
@@ -27,7 +27,7 @@ pub struct Whom {
     /// Everybody
     #[arg(long, help_heading = "Which users")]
     everybody: bool,
-    /// Only say how many users it is
+    /// Only say how many users it is, and what would become of them
     #[arg(long)]
     dry_run: bool,
     /// Do not ask
@@ -69,17 +69,51 @@ impl Whom {
         if !self.dry_run {
             can_ask(self.yes)?;
         }
-        let dry = run(api, action, filter, true).await?;
-        let matched = number(&dry["users"], "matched");
-        if self.dry_run {
-            remote.show(&dry, |_| print(&format!("{matched} users\n")));
-            return Ok(());
+        if self.dry_run || !self.yes {
+            let dry = run(api, action, filter, true).await?;
+            is_done(&dry)?;
+            let matched = many(count(&dry, "matched"), "user");
+            let is_needless = count(&dry, "changed") + count(&dry, "removed") == 0;
+            let will = if is_needless { "this changes none of them".to_owned() } else { will(action, &dry) };
+            if self.dry_run || is_needless {
+                remote.show(&dry, |_| print(&format!("{matched} fit, and nothing is done: {will}\n")));
+                return Ok(());
+            }
+            confirm(&format!("{matched} fit: {will}"), false)?;
         }
-        confirm(&format!("{action}: {matched} users"), self.yes)?;
         let done = run(api, action, filter, false).await?;
         remote.show(&done, say);
-        if text(&done, "state") == "done" { Ok(()) } else { Err(Failure::other(why_not(&done))) }
+        is_done(&done)
     }
+}
+
+fn count(job: &Value, what: &str) -> u64 {
+    job["users"][what].as_u64().unwrap_or(0)
+}
+
+/// What an action does to so many users.
+fn will(action: &str, job: &Value) -> String {
+    let (changed, removed) = (count(job, "changed"), count(job, "removed"));
+    match action {
+        "end-sessions" => {
+            let accounts = || format!("ends all sessions of {}", many(changed, "account"));
+            let strangers =
+                || format!("deletes {} for good, who could never come back", many(removed, "anonymous user"));
+            match (changed, removed) {
+                (_, 0) => format!("this {}", accounts()),
+                (0, _) => format!("this {}", strangers()),
+                _ => format!("this {}, and {}", accounts(), strangers()),
+            }
+        }
+        "delete" => {
+            format!("this deletes {} for good, with all that is held about them", many(changed + removed, "user"))
+        }
+        action => format!("this {action}s {}", many(changed, "user")),
+    }
+}
+
+fn is_done(job: &Value) -> Result<(), Failure> {
+    if text(job, "state") == "done" { Ok(()) } else { Err(Failure::other(why_not(job))) }
 }
 
 fn why_not(job: &Value) -> String {
@@ -89,23 +123,22 @@ fn why_not(job: &Value) -> String {
 
 /// In words, how far a job has come.
 pub(super) fn say(job: &Value) {
-    let users = &job["users"];
     let dry = if job["dry_run"] == true { " (dry run)" } else { "" };
     let (number_of_job, action, state) = (number(job, "number"), text(job, "action"), text(job, "state"));
     print(&format!(
-        "job {number_of_job}, {action}{dry}: {state}; {} users fit, {} changed, {} deleted, {} were so already, {} busy\n",
-        number(users, "matched"),
-        number(users, "changed"),
-        number(users, "removed"),
-        number(users, "unchanged"),
-        number(users, "busy"),
+        "job {number_of_job}, {action}{dry}: {state}; {} fit, {} changed, {} deleted, {} were so already, {} busy\n",
+        many(count(job, "matched"), "user"),
+        count(job, "changed"),
+        count(job, "removed"),
+        count(job, "unchanged"),
+        count(job, "busy"),
     ));
 }
 
 /// How far something has come that takes long; nothing is drawn where standard error is no terminal.
 pub(super) fn progress(length: u64, what: &str) -> ProgressBar {
     let bar = ProgressBar::new(length);
-    if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}") {
+    if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {human_pos}/{human_len} {eta}") {
         bar.set_style(style);
     }
     bar.set_prefix(what.to_owned());
@@ -120,8 +153,12 @@ async fn run(api: &Api, action: &str, filter: &Value, dry_run: bool) -> Result<V
     let bar = progress(job["about"].as_u64().unwrap_or(0), if dry_run { "counting" } else { action });
     while text(&job, "state") == "running" {
         let at = job["users"]["matched"].as_u64().unwrap_or(0);
-        bar.set_length(job["about"].as_u64().unwrap_or(0).max(at));
-        bar.set_position(at);
+        let about = job["about"].as_u64().unwrap_or(0).max(at);
+        // how many it will be is not known at once
+        if about > 0 {
+            bar.set_length(about);
+            bar.set_position(at);
+        }
         tokio::time::sleep(EVERY).await;
         job = api.ask("GET", JOB, None).await?;
         if job["number"] != begun {
@@ -135,12 +172,16 @@ async fn run(api: &Api, action: &str, filter: &Value, dry_run: bool) -> Result<V
 
 /// Shows the job that was begun last, or stops it.
 pub(super) async fn job(api: &Api, remote: &Remote, stop: bool) -> Result<(), Failure> {
-    let job = api.ask("GET", JOB, None).await?;
-    if !stop {
-        remote.show(&job, say);
-        return Ok(());
+    let mut job = api.ask("GET", JOB, None).await?;
+    if stop {
+        api.ask("POST", &format!("{JOB}/{}/stop", number(&job, "number")), None).await?;
+        job = api.ask("GET", JOB, None).await?;
     }
-    api.ask("POST", &format!("{JOB}/{}/stop", number(&job, "number")), None).await?;
-    complain("it stops after the users whose change is under way\n");
+    remote.show(&job, |job| {
+        say(job);
+        if stop {
+            print("it stops after the users whose change is under way\n");
+        }
+    });
     Ok(())
 }

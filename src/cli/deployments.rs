@@ -66,7 +66,7 @@ pub(super) fn is_deployed(answer: &Value) {
 }
 
 fn list<'a>(deployments: impl Iterator<Item = &'a Value>) {
-    let mut table = Table::new(["NUMBER", "STATE", "AT", "BY", "FROM", "NAME"]);
+    let mut table = Table::new(["NUMBER", "STATE", "AT", "BY", "FROM", "NAME"]).cutting(["NAME"]);
     for one in deployments {
         let state = match one["in_force"] == true {
             true => Cell::new("in force", Tone::Good),

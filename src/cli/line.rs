@@ -155,6 +155,9 @@ pub enum Command {
     },
     /// Look after admins, of a server that runs or is stopped
     Admin {
+        /// Which server.
+        #[command(flatten)]
+        remote: Remote,
         /// What to do with them.
         #[command(subcommand)]
         command: AdminCommand,

@@ -52,7 +52,8 @@ pub(super) async fn meters(api: &Api, remote: &Remote, command: &MetersCommand) 
         }
         MetersCommand::Show { user } => {
             let answer = api.ask("GET", &format!("/v1/admin/users/{}", escaped(user)), None).await?;
-            remote.show(&answer["meters"], |_| list(items(&answer, "meters")));
+            let told = json!({ "user_id": answer["user_id"], "meters": answer["meters"] });
+            remote.show(&told, |told| list(items(told, "meters")));
         }
         MetersCommand::Grant { user, meter, amount } => {
             let answer = api.ask("POST", &of(user, meter, "grant"), Some(json!({ "amount": amount }))).await?;

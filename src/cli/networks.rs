@@ -64,7 +64,18 @@ pub(super) async fn networks(api: &Api, remote: &Remote, command: &NetworksComma
         }
         NetworksCommand::Lift { network } => {
             let answer = api.ask("POST", &format!("{NETWORKS}/lift"), Some(json!({ "network": network }))).await?;
-            remote.show(&answer, |_| print(&format!("{network} is not blocked, and has its budgets back\n")));
+            let wider = answer["blocked"]["network"].as_str();
+            remote.show(&answer, |answer| {
+                let block = match (answer["lifted"] == true, wider) {
+                    (true, _) => "the block is lifted",
+                    (false, Some(_)) => "there is no block of its own",
+                    (false, None) => "it was not blocked",
+                };
+                print(&format!("{}: {block}, and it has its budgets back\n", text(answer, "network")));
+            });
+            if let Some(wider) = wider {
+                return Err(Failure::other(format!("{network} is still blocked, as a part of {wider}: lift that")));
+            }
         }
     }
     Ok(())
@@ -83,7 +94,7 @@ fn show(answer: &Value) {
         }
     }
     table.print();
-    let mut blocked = Table::new(["BLOCKED", "SINCE", "UNTIL", "BY", "REASON"]);
+    let mut blocked = Table::new(["BLOCKED", "SINCE", "UNTIL", "BY", "REASON"]).cutting(["REASON"]);
     let mut blocks = items(answer, "blocked").peekable();
     if blocks.peek().is_some() {
         print("\n");

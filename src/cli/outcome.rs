@@ -1,6 +1,7 @@
 //! What commands say, and with which code they end: 0 well, 64 usage and configuration, 65 unreadable data, 1 anything else.
 
-use std::io::{Write as _, stdout};
+use std::io::{ErrorKind, Write as _, stdout};
+use std::sync::OnceLock;
 
 use passerby_actors::store::embedded::OpenError;
 
@@ -51,13 +52,34 @@ impl From<StartError> for Failure {
     }
 }
 
-/// What is printed is a command's answer; a closed pipe does not matter.
+/// Why something that was printed is not where it should be.
+static UNWRITTEN: OnceLock<String> = OnceLock::new();
+
+/// What is printed is a command's answer; whether it was taken, [`written`] says at the end.
 pub(super) fn print(text: &str) {
     print_bytes(text.as_bytes());
 }
 
 pub(super) fn print_bytes(text: &[u8]) {
-    drop(stdout().write_all(text).and_then(|()| stdout().flush()));
+    let done = stdout().write_all(text).and_then(|()| stdout().flush());
+    // whoever reads only the beginning has what was wanted
+    if let Err(error) = done.or_else(|error| if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }) {
+        UNWRITTEN.get_or_init(|| error.to_string());
+    }
+}
+
+/// Whether all that was printed was taken, or its reader had enough.
+///
+/// # Errors
+/// It was not, as where the disk is full.
+pub(super) fn written() -> Result<(), Failure> {
+    let failed = |why| Err(Failure::other(format!("standard output could not be written: {why}")));
+    UNWRITTEN.get().map_or(Ok(()), failed)
+}
+
+/// What a server says that goes on whether or not it is heard.
+pub(super) fn announce(text: &str) {
+    drop(stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()));
 }
 
 pub(super) fn complain(text: &str) {

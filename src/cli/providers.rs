@@ -30,7 +30,7 @@ pub(super) async fn providers(api: &Api, remote: &Remote, command: &ProvidersCom
     match command {
         ProvidersCommand::List => {
             let answer = api.ask("GET", "/v1/admin/app", None).await?;
-            remote.show(&answer["providers"], |_| list(&answer));
+            remote.show(&json!({ "providers": answer["providers"] }), list);
             Ok(())
         }
         ProvidersCommand::Enable { name } => switch(api, remote, name, true).await,
@@ -39,7 +39,7 @@ pub(super) async fn providers(api: &Api, remote: &Remote, command: &ProvidersCom
 }
 
 fn list(answer: &Value) {
-    let mut table = Table::new(["NAME", "STATE", "DRAFT", "FROM", "WHAT"]);
+    let mut table = Table::new(["NAME", "STATE", "DRAFT", "FROM", "WHAT"]).cutting(["FROM", "WHAT"]);
     for one in items(answer, "providers") {
         let state = |enabled: &Value| match enabled == true {
             true => Cell::new("enabled", Tone::Good),

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::api::Api;
 use super::outcome::{Failure, print};
+use super::terminal::clean_json;
 use crate::config::secrets::read_private;
 use crate::config::{ADMIN_TOKEN_ENV, Settings};
 
@@ -20,42 +21,53 @@ pub struct Remote {
     /// File whose first line is the token of a session or an API key, of mode 0600 [default: the variable PASSERBY_ADMIN_TOKEN]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Server")]
     token_file: Option<PathBuf>,
-    /// Print the API's answer as it is, in JSON
+    /// Print one JSON object, as the API answers it
     #[arg(long, global = true, help_heading = "Server")]
     pub(super) json: bool,
 }
 
 impl Remote {
-    /// The way to the server.
+    /// The way to the server. A token that is given counts, also on the server's own machine: it may be one that may do less.
     pub(super) fn open(
         &self,
         variables: &[(String, String)],
         settings: impl FnOnce() -> Result<Settings, Failure>,
     ) -> Result<Api, Failure> {
-        let Some(server) = &self.server else {
-            if self.token_file.is_some() {
-                return Err(Failure::usage("--token-file is for --server; a server of this machine lets its owner in"));
+        let token = self.token(variables)?;
+        let Some(server) = &self.server else { return Api::of(&settings()?, token) };
+        let missing = || Failure::usage(format!("--server needs a token: --token-file FILE, or {ADMIN_TOKEN_ENV}"));
+        Api::at(server, token.ok_or_else(missing)?)
+    }
+
+    /// Whether an address or a token is given.
+    pub(super) fn is_by_token(&self, variables: &[(String, String)]) -> bool {
+        let has_variable = || variables.iter().any(|(name, _)| name == ADMIN_TOKEN_ENV);
+        self.server.is_some() || self.token_file.is_some() || has_variable()
+    }
+
+    fn token(&self, variables: &[(String, String)]) -> Result<Option<String>, Failure> {
+        let (token, origin) = match &self.token_file {
+            Some(file) => {
+                let named = |why: String| Failure::usage(format!("{}: {why}", file.display()));
+                let text = read_private(file).map_err(named)?;
+                (text.lines().next().unwrap_or_default().trim().to_owned(), file.display().to_string())
             }
-            return Api::of(&settings()?);
+            None => match variables.iter().find(|(name, _)| name == ADMIN_TOKEN_ENV) {
+                Some((_, token)) => (token.clone(), ADMIN_TOKEN_ENV.to_owned()),
+                None => return Ok(None),
+            },
         };
-        let token = match &self.token_file {
-            Some(file) => read_private(file).map_err(Failure::usage)?.lines().next().unwrap_or_default().to_owned(),
-            None => {
-                let given = variables.iter().find(|(name, _)| name == ADMIN_TOKEN_ENV);
-                let missing =
-                    || Failure::usage(format!("--server needs a token: --token-file FILE, or {ADMIN_TOKEN_ENV}"));
-                given.map(|(_, token)| token.clone()).ok_or_else(missing)?
-            }
-        };
-        Api::at(server, token)
+        if token.is_empty() {
+            return Err(Failure::usage(format!("{origin} is empty: let it have a token, or leave it out")));
+        }
+        Ok(Some(token))
     }
 
     /// Prints an answer: as it is, or as people read it.
     pub(super) fn show(&self, answer: &Value, for_people: impl FnOnce(&Value)) {
-        if !self.json {
-            for_people(answer);
-        } else if !answer.is_null() {
-            print(&format!("{answer}\n"));
+        match self.json {
+            true => print(&clean_json(&format!("{answer}\n"))),
+            false => for_people(answer),
         }
     }
 }
@@ -89,6 +101,11 @@ pub(super) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
 /// A number of an answer.
 pub(super) fn number(value: &Value, name: &str) -> String {
     value[name].as_u64().map(|number| number.to_string()).unwrap_or_default()
+}
+
+/// So many of something, in words.
+pub(super) fn many(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// The items of a list.

@@ -15,7 +15,7 @@ use super::keys::keys;
 use super::line::{self, Cli, Command};
 use super::meters::meters;
 use super::networks::networks;
-use super::outcome::{Failure, complain, print, print_bytes};
+use super::outcome::{Failure, complain, print, print_bytes, written};
 use super::prepared::{self, Parts};
 use super::providers::providers;
 use super::recover::recover;
@@ -23,6 +23,7 @@ use super::remote::Remote;
 use super::serve::serve;
 use super::sessions::sessions;
 use super::stats::stats;
+use super::terminal::clean;
 use super::users::users;
 use crate::config;
 
@@ -37,21 +38,22 @@ pub fn main(
     let cli = match line::parse(arguments) {
         Ok(cli) => cli,
         Err(exit) => {
-            if exit.code == 0 {
-                print(&exit.text);
-            } else {
+            if exit.code != 0 {
                 complain(&exit.text);
+                return ExitCode::from(exit.code);
             }
-            return ExitCode::from(exit.code);
+            print(&exit.text);
+            return code(written());
         }
     };
-    match run(&cli, &environment) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.text.lines().for_each(|line| complain(&format!("passerby: {line}\n")));
-            ExitCode::from(failure.code)
-        }
-    }
+    code(run(&cli, &environment).and_then(|()| written()))
+}
+
+/// The exit code, after what failed was said.
+fn code(outcome: Result<(), Failure>) -> ExitCode {
+    let Err(failure) = outcome else { return ExitCode::SUCCESS };
+    failure.text.lines().for_each(|line| complain(&format!("passerby: {}\n", clean(line))));
+    ExitCode::from(failure.code)
 }
 
 fn run(cli: &Cli, environment: &[(OsString, OsString)]) -> Result<(), Failure> {
@@ -94,7 +96,9 @@ fn run(cli: &Cli, environment: &[(OsString, OsString)]) -> Result<(), Failure> {
         }
         Command::Recover { accept_loss } => recover(&prepare(Parts::Settings)?.settings, *accept_loss),
         Command::Keys { command } => keys(&prepare(Parts::Settings)?.settings, command, environment),
-        Command::Admin { command } => admin(&prepare(Parts::Folder)?.settings, command),
+        Command::Admin { remote, command } => {
+            admin(remote, command, &variables, || Ok(prepare(Parts::Folder)?.settings))
+        }
         Command::Users { remote, command } => asking(users(&open(remote)?, remote, command)),
         Command::Sessions { remote, command } => asking(sessions(&open(remote)?, remote, command)),
         Command::Meters { remote, command } => asking(meters(&open(remote)?, remote, command)),

@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 use super::app_watch::{AppWatch, LOOK};
-use super::outcome::{Failure, complain, print};
+use super::outcome::{Failure, announce, complain};
 use super::prepared::{FOR_TESTS, Prepared, notes, notes_of_providers};
 use crate::config::{Loaded, Settings, SettingsErrors};
 use crate::deployment::DeployError;
@@ -52,7 +52,7 @@ pub(super) fn serve(prepared: Prepared, again: impl Fn() -> Result<Prepared, Set
     actix_web::rt::System::new().block_on(async {
         let mut signals = Signals::new().map_err(Failure::other)?;
         let admin = startup::start_admin(&settings, test_clock)?;
-        print(&format!("admin on {}://{}\n", settings.admin.tls.scheme(), admin.address()));
+        announce(&format!("admin on {}://{}\n", settings.admin.tls.scheme(), admin.address()));
         let folder = folder.as_ref().map(|folder| &folder.content);
         let application = Application::build(settings, recipe, folder, ports, admin).await?;
         notes_of_providers(&application.server().app().enabled()).iter().for_each(Note::log);
@@ -66,7 +66,7 @@ pub(super) fn serve(prepared: Prepared, again: impl Fn() -> Result<Prepared, Set
         };
         let (address, settings) = (application.address(), &application.server().settings);
         let scheme = settings.tls.scheme();
-        print(&format!("listening on {scheme}://{address}\n{}", invitation(settings, address)));
+        announce(&format!("listening on {scheme}://{address}\n{}", invitation(settings, address)));
         let stop = signals
             .until_stop(async || reload(&running, &again, &logging).await, async || look(&running, &again).await);
         application.run_until(stop).await.map_err(Failure::other)

@@ -1,7 +1,7 @@
 //! `passerby sessions`: the sessions of a user and of admins, and the end of one.
 
 use clap::Subcommand;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::api::Api;
 use super::outcome::{Failure, print};
@@ -52,7 +52,8 @@ pub(super) async fn sessions(api: &Api, remote: &Remote, command: &SessionsComma
     match command {
         SessionsCommand::List { user } => {
             let answer = api.ask("GET", &format!("/v1/admin/users/{}", escaped(user)), None).await?;
-            remote.show(&answer["sessions"], |_| list(&answer));
+            let told = json!({ "user_id": answer["user_id"], "sessions": answer["sessions"] });
+            remote.show(&told, list);
         }
         SessionsCommand::Admins => {
             let answer = api.ask("GET", "/v1/admin/sessions", None).await?;
@@ -60,8 +61,8 @@ pub(super) async fn sessions(api: &Api, remote: &Remote, command: &SessionsComma
         }
         SessionsCommand::EndAdmin { session, yes } => {
             confirm(&format!("The admin's session {session} ends"), *yes)?;
-            let answer = api.ask("DELETE", &format!("/v1/admin/sessions/{}", escaped(session)), None).await?;
-            remote.show(&answer, |_| print(&format!("{session} is ended\n")));
+            api.ask("DELETE", &format!("/v1/admin/sessions/{}", escaped(session)), None).await?;
+            remote.show(&json!({ "id": session, "ended": true }), |_| print(&format!("{session} is ended\n")));
         }
         SessionsCommand::End { user, session, yes } => {
             confirm(
@@ -69,8 +70,9 @@ pub(super) async fn sessions(api: &Api, remote: &Remote, command: &SessionsComma
                 *yes,
             )?;
             let path = format!("/v1/admin/users/{}/sessions/{}", escaped(user), escaped(session));
-            let answer = api.ask("DELETE", &path, None).await?;
-            remote.show(&answer, |_| print(&format!("{session} is ended\n")));
+            api.ask("DELETE", &path, None).await?;
+            let told = json!({ "user_id": user, "id": session, "ended": true });
+            remote.show(&told, |_| print(&format!("{session} is ended\n")));
         }
     }
     Ok(())

@@ -8,8 +8,10 @@ use super::bulk::{self, Meant, Whom, progress};
 use super::outcome::{Failure, print};
 use super::remote::{Remote, escaped, items, number, text, with_query};
 use super::table::{Cell, Table, Tone};
-use super::terminal::{confirm, first_line};
+use super::terminal::{confirm, password, secret};
 use super::user_filter::UserFilter;
+use crate::admin::is_admin_token;
+use crate::token::is_reader_cookie;
 
 /// What can be done with users.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
@@ -46,7 +48,7 @@ pub enum UsersCommand {
         /// The user's id
         user: String,
     },
-    /// Create users: an anonymous one, many, or an account, whose password is the first line of standard input
+    /// Create users: an anonymous one, many, or an account, whose password is asked for, or the first line of standard input
     Create {
         /// The id of the user, for tests: 24 hexadecimal digits or a UUID
         #[arg(long, value_name = "USER", conflicts_with = "count")]
@@ -123,10 +125,9 @@ pub(super) async fn users(api: &Api, remote: &Remote, command: &UsersCommand) ->
         }
         UsersCommand::Find { text } => {
             let text = match text.as_str() {
-                "-" => first_line().map_err(Failure::other)?,
-                // a signed token of any kind begins so
-                text if text.starts_with("eyJ") => {
-                    let why = "a token among the arguments stands in the list of processes: give it on standard input, with -";
+                "-" => secret("Token, cookie or other text: ")?,
+                text if is_secret(text) => {
+                    let why = "a token or a cookie among the arguments stands in the list of processes: give it on standard input, with -";
                     return Err(Failure::usage(why));
                 }
                 text => text.to_owned(),
@@ -154,7 +155,7 @@ pub(super) async fn users(api: &Api, remote: &Remote, command: &UsersCommand) ->
             body.extend(id.as_deref().map(|id| ("user_id".to_owned(), json!(id))));
             if let Some(email) = email {
                 body.insert("email".to_owned(), json!(email));
-                body.insert("password".to_owned(), json!(first_line().map_err(Failure::other)?));
+                body.insert("password".to_owned(), json!(password()?));
             }
             let answer = api.ask("POST", USERS, Some(Value::Object(body))).await?;
             remote.show(&answer, |user| print(&format!("{}\n", text(user, "user_id"))));
@@ -206,25 +207,37 @@ pub(super) async fn users(api: &Api, remote: &Remote, command: &UsersCommand) ->
     Ok(())
 }
 
-/// Creates anonymous users in batches, and prints their ids.
+/// Creates anonymous users in batches, and prints their ids. What fails later undoes nothing: who was created is said.
 async fn create_many(api: &Api, remote: &Remote, count: u32) -> Result<(), Failure> {
     const BATCH: u32 = 1000;
     let bar = progress(u64::from(count), "creating");
-    let mut left = count;
+    let mut created = Vec::new();
+    let (mut left, mut outcome) = (count, Ok(()));
     while left > 0 {
         let batch = left.min(BATCH);
-        let answer = api.ask("POST", &format!("{USERS}/batch"), Some(json!({ "count": batch }))).await?;
-        bar.suspend(|| {
-            remote.show(&answer, |answer| {
-                let ids: String = items(answer, "users").map(|user| format!("{}\n", text(user, "user_id"))).collect();
-                print(&ids);
-            });
-        });
+        match api.ask("POST", &format!("{USERS}/batch"), Some(json!({ "count": batch }))).await {
+            Ok(mut answer) => match answer["users"].as_array_mut() {
+                Some(users) if remote.json => created.append(users),
+                _ => bar.suspend(|| ids(&answer)),
+            },
+            Err(failure) => {
+                outcome = Err(failure);
+                break;
+            }
+        }
         left -= batch;
         bar.inc(batch.into());
     }
     bar.finish_and_clear();
-    Ok(())
+    if remote.json {
+        remote.show(&json!({ "users": created }), ids);
+    }
+    outcome
+}
+
+fn ids(answer: &Value) {
+    let ids: String = items(answer, "users").map(|user| format!("{}\n", text(user, "user_id"))).collect();
+    print(&ids);
 }
 
 fn counted(users: &[String]) -> String {
@@ -242,14 +255,41 @@ async fn each(
     (method, path, body): (&str, &str, Option<Value>),
     said: impl Fn(&Value) -> &'static str,
 ) -> Result<(), Failure> {
-    let mut faults = Vec::new();
+    let (mut told, mut faults) = (Vec::new(), Vec::new());
     for user in users {
+        let mut one = json!({ "user_id": user });
         match api.ask(method, &format!("{}{path}", of(user)), body.clone()).await {
-            Ok(answer) => remote.show(&answer, |answer| print(&format!("{user} is {}\n", said(answer)))),
-            Err(failure) => faults.push(format!("{user}: {}", failure.text)),
+            Ok(answer) => {
+                one["done"] = json!(true);
+                if !remote.json {
+                    print(&format!("{user} is {}\n", said(&answer)));
+                }
+                if let (Value::Object(one), Value::Object(answer)) = (&mut one, answer) {
+                    one.extend(answer);
+                }
+            }
+            Err(failure) => {
+                one["done"] = json!(false);
+                one["error"] = json!(failure.text);
+                faults.push(format!("{user}: {}", failure.text));
+            }
         }
+        told.push(one);
+    }
+    if remote.json {
+        remote.show(&json!({ "users": told }), |_| {});
     }
     if faults.is_empty() { Ok(()) } else { Err(Failure::other(faults.join("\n"))) }
+}
+
+/// Whether a text has a token or a cookie in it, with or without its name: a signed token of any kind begins with `eyJ`, and what
+/// admins use has a beginning of its own.
+fn is_secret(text: &str) -> bool {
+    let is_one = |part: &str| {
+        let is_signed = part.starts_with("eyJ") && !part.contains('@');
+        is_signed || is_reader_cookie(part) || is_admin_token(part)
+    };
+    text.contains("passerby=") || text.split(|c: char| "=;,: \t\"'".contains(c)).any(is_one)
 }
 
 fn kind(user: &Value) -> &'static str {
@@ -284,7 +324,7 @@ fn list(answer: &Value, with_how: bool) {
             false => table.row(row),
         }
     }
-    table.print();
+    table.cutting(["PROVIDERS"]).print();
 }
 
 fn counts(answer: &Value) {
@@ -334,7 +374,7 @@ fn show(user: &Value) {
 }
 
 fn history(answer: &Value) {
-    let mut table = Table::new(["AT", "WHAT", "BY", "DETAIL"]);
+    let mut table = Table::new(["AT", "WHAT", "BY", "DETAIL"]).cutting(["DETAIL"]);
     for event in items(answer, "history") {
         let detail = if event["detail"].is_null() { String::new() } else { event["detail"].to_string() };
         table.row([text(event, "at").into(), text(event, "what").into(), text(event, "by").into(), detail.into()]);

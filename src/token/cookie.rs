@@ -37,6 +37,11 @@ pub struct ReaderCookie {
     pub issued: ServiceTime,
 }
 
+/// Whether a text has the form of a reader's cookie, genuine or not.
+pub fn is_reader_cookie(text: &str) -> bool {
+    ReaderCookie::parse(text).is_some()
+}
+
 impl ReaderCookie {
     /// What is under the HMAC.
     pub(super) fn content(&self) -> [u8; CONTEXT.len() + CONTENT] {

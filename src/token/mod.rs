@@ -25,7 +25,7 @@ use self::jwt::{BASE64, MAX_TOKEN, Scratch, Signers, TokenType, encode_prefix};
 use self::keys::{MAX_SIGNATURE, PublicKey};
 
 pub use self::claims::{Access, AccessClaims, Refresh, RefreshClaims, TokenError};
-pub use self::cookie::{CookieKind, ReaderCookie};
+pub use self::cookie::{CookieKind, ReaderCookie, is_reader_cookie};
 pub use self::key_store::{KeyInfo, KeyStore, key_path};
 pub use self::key_watch::KeyWatch;
 pub use self::keys::{Algorithm, KeyError, KeyId, KeyRing, KeyState, KeyUse};

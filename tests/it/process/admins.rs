@@ -62,7 +62,14 @@ fn the_first_admin_is_created_in_the_folder_and_the_next_on_a_server_that_runs()
     assert_eq!(words(&bob), "bob is created with the role read\n");
     let listed = words(&run(&data, &["admin", "list"]));
     let lines: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(lines, [["ada", "owner"], ["bob", "read"]]);
+    assert_eq!(
+        lines,
+        [
+            ["NAME", "ROLE", "STATE", "SECOND", "FACTOR"].as_slice(),
+            &["ada", "owner", "enabled", "no"],
+            &["bob", "read", "enabled", "no"]
+        ]
+    );
     let reset =
         with_password(&data, &["admin", "reset-password", "bob", "--password-stdin"], "yet another password\r\n");
     assert_eq!(words(&reset), "bob has a new password, and neither a session nor a second factor any more\n");
@@ -81,7 +88,12 @@ fn the_first_admin_is_created_in_the_folder_and_the_next_on_a_server_that_runs()
     assert!(!token.exists(), "it goes with the server");
 
     let listed = words(&run(&data, &["admin", "list"]));
-    assert!(listed.lines().nth(1).unwrap().ends_with("disabled"), "{listed}");
+    assert!(listed.lines().nth(2).unwrap().contains("disabled"), "{listed}");
+    let listed: Value = serde_json::from_slice(&run(&data, &["admin", "list", "--json"]).stdout).unwrap();
+    assert_eq!(
+        listed["admins"][1],
+        serde_json::json!({ "name": "bob", "role": "read", "disabled": true, "totp": false })
+    );
     let none = run(&data, &["admin", "create", "eve"]);
     assert_eq!(none.status.code(), Some(64));
     assert!(words(&none).contains("--password-stdin"), "{}", words(&none));

@@ -6,6 +6,7 @@ mod folders;
 mod keys;
 mod kills;
 mod lines;
+mod output;
 mod pages;
 mod pushing;
 mod remote;

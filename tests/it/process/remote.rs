@@ -4,13 +4,13 @@ use super::*;
 use crate::tls::Certificate;
 
 /// A server with a meter, in a folder of its own; commands find it by its data folder.
-struct Here {
-    folder: tempfile::TempDir,
-    server: Process,
+pub(super) struct Here {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) server: Process,
 }
 
 impl Here {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("passerby.toml"), "[meter.articles]\nlimit = 5\n").unwrap();
         let mut command = passerby();
@@ -19,28 +19,28 @@ impl Here {
         Self { folder, server }
     }
 
-    fn user(&self) -> String {
+    pub(super) fn user(&self) -> String {
         text(&call(&self.server.public, "POST", "/v1/sessions", None).body, "user_id")
     }
 
-    fn output(&self, line: &str) -> Output {
+    pub(super) fn output(&self, line: &str) -> Output {
         passerby().args(line.split_whitespace()).current_dir(self.folder.path()).stdin(Stdio::null()).output().unwrap()
     }
 
     /// What a command prints that does well.
-    fn says(&self, line: &str) -> String {
+    pub(super) fn says(&self, line: &str) -> String {
         let output = self.output(line);
         assert_eq!(output.status.code(), Some(0), "{line}: {}", words(&output));
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{line}");
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn json(&self, line: &str) -> Value {
+    pub(super) fn json(&self, line: &str) -> Value {
         serde_json::from_str(&self.says(&format!("{line} --json"))).unwrap()
     }
 
     /// The code and the words of a command that does not.
-    fn fails(&self, line: &str) -> (Option<i32>, String) {
+    pub(super) fn fails(&self, line: &str) -> (Option<i32>, String) {
         let output = self.output(line);
         assert!(output.stdout.is_empty(), "{line}: {}", words(&output));
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
@@ -68,7 +68,13 @@ fn users_are_listed_found_shown_disabled_and_deleted_without_a_password() {
 
     assert_eq!(here.json(&format!("users find {ada}"))["users"][0]["found_by"], "user-id");
     assert_eq!(here.fails("users find nobody"), (Some(1), "passerby: no user is found by this\n".to_owned()));
-    assert_eq!(here.fails("users find eyJhbGciOiJ9").0, Some(64), "a token is no argument");
+    let cookie = format!("AQ{}", "A".repeat(85));
+    let named = format!("__Host-passerby={cookie}");
+    for secret in ["eyJhbGciOiJ9", &cookie, &named, "passerby=cut", "pbs_token", "Bearer:eyJhbGciOiJ9"] {
+        let (code, said) = here.fails(&format!("users find {secret}"));
+        assert!(code == Some(64) && said.contains("on standard input, with -") && !said.contains(secret), "{said}");
+    }
+    assert_eq!(here.fails("users find eyJack@example.com").0, Some(1), "an address is no token");
     let (code, said) = here.fails("users show 01a22edf-1fb8-7b27-a0a4-c37fbfd8f82c");
     assert!(code == Some(1) && said.starts_with("passerby: ") && said.lines().count() == 1, "{said}");
 
@@ -82,7 +88,7 @@ fn users_are_listed_found_shown_disabled_and_deleted_without_a_password() {
     here.says(&format!("users enable {ada}"));
     assert_eq!(here.json(&format!("users show {ada}"))["disabled"], false);
 
-    let session = text(&here.json(&format!("sessions list {bob}"))[0], "id");
+    let session = text(&here.json(&format!("sessions list {bob}"))["sessions"][0], "id");
     assert!(here.says(&format!("sessions list {bob}")).contains(&session));
     assert_eq!(here.fails(&format!("sessions end {bob} {session}")).0, Some(64), "nobody can be asked");
     assert_eq!(here.says(&format!("sessions end {bob} {session} --yes")), format!("{session} is ended\n"));
@@ -122,7 +128,19 @@ fn many_users_are_acted_on_by_a_filter_and_never_by_mistake() {
     }
     let (code, said) = here.fails("users delete --anonymous");
     assert_eq!((code, said.contains("--yes")), (Some(64), true), "{said}");
-    assert_eq!(here.says("users delete --anonymous --dry-run"), "3 users\n");
+    let (code, said) = here.fails("users enable --everybody");
+    assert!(code == Some(64) && !said.contains("cannot be taken back"), "it can: {said}");
+    let would = |action: &str| here.says(&format!("users {action} --dry-run"));
+    assert_eq!(
+        would("delete --anonymous"),
+        "3 users fit, and nothing is done: this deletes 3 users for good, with all that is held about them\n"
+    );
+    assert_eq!(
+        would("end --everybody"),
+        "3 users fit, and nothing is done: this deletes 3 anonymous users for good, who could never come back\n"
+    );
+    assert_eq!(would("disable --everybody"), "3 users fit, and nothing is done: this disables 3 users\n");
+    assert_eq!(would("enable --everybody"), "3 users fit, and nothing is done: this changes none of them\n");
     assert_eq!(here.json("users count")["users"], 3);
     assert_eq!(here.says("users end --accounts --yes").matches("0 users fit").count(), 1);
     assert!(here.says("users disable --everybody --yes").contains("disable: done; 3 users fit, 3 changed"));
@@ -147,7 +165,17 @@ fn users_are_created_by_hand_and_networks_blocked() {
     assert_eq!(here.says("networks block 192.0.2.0/24 --reason flood --yes"), "192.0.2.0/24 is blocked\n");
     assert!(here.says("networks list").contains("flood"));
     assert!(here.says("networks show 192.0.2.7").contains("blocked"));
-    here.says("networks lift 192.0.2.0/24");
+    let lifted = here.output("networks lift 192.0.2.7");
+    assert_eq!(
+        (lifted.status.code(), words(&lifted).as_str()),
+        (
+            Some(1),
+            "192.0.2.7/32: there is no block of its own, and it has its budgets back\n\
+             passerby: 192.0.2.7 is still blocked, as a part of 192.0.2.0/24: lift that\n"
+        )
+    );
+    assert!(here.says("networks lift 192.0.2.0/24").contains("the block is lifted"));
+    assert!(here.says("networks lift 192.0.2.0/24").contains("it was not blocked"));
     assert_eq!(here.json("networks list")["blocked"], Value::Array(Vec::new()));
     assert_eq!(here.fails("networks block nonsense --yes").0, Some(1));
 }
@@ -171,7 +199,7 @@ fn meters_are_shown_granted_and_reset_and_numbers_told() {
     let ada = here.user();
     assert!(here.says("meters list").contains("articles  5      month"));
     assert_eq!(here.json(&format!("meters grant {ada} articles 3"))["left"], 8);
-    assert_eq!(here.json(&format!("meters show {ada}"))[0]["granted"], 3);
+    assert_eq!(here.json(&format!("meters show {ada}"))["meters"][0]["granted"], 3);
     assert_eq!(here.fails(&format!("meters reset {ada} articles")).0, Some(64));
     assert!(here.says(&format!("meters reset {ada} articles --yes")).contains("articles  0     5      5     0"));
     assert_eq!(here.fails(&format!("meters grant {ada} nothing 3")).0, Some(1));
@@ -208,7 +236,7 @@ fn another_machine_is_asked_by_https_with_a_token_from_a_file_or_the_environment
     let (code, said) = ask(&server, &[], Some(token), false);
     assert!(code == Some(1) && said.contains("no certificate that is trusted"), "{said}");
     let (code, said) = ask(&server, &[], Some("pbl_wrong"), true);
-    assert!(code == Some(1) && !said.contains("pbl_wrong"), "{said}");
+    assert!(code == Some(1) && said.contains("the token is not") && !said.contains("pbl_wrong"), "{said}");
     let (code, said) = ask(&server, &[], None, true);
     assert!(code == Some(64) && said.contains("PASSERBY_ADMIN_TOKEN"), "{said}");
     let (code, said) = ask("http://192.0.2.1:8081", &[], Some(token), true);
@@ -218,7 +246,7 @@ fn another_machine_is_asked_by_https_with_a_token_from_a_file_or_the_environment
     let by_file = ["--token-file", &at("token").display().to_string()].map(str::to_owned);
     let by_file = by_file.each_ref().map(String::as_str);
     let (code, said) = ask(&server, &by_file, None, true);
-    assert!(code == Some(64) && said.contains("mode 0644"), "others may read it: {said}");
+    assert!(code == Some(64) && said.contains("mode 0644") && said.contains("/token: "), "others may read it: {said}");
     std::fs::set_permissions(at("token"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     assert_eq!(ask(&server, &by_file, None, true).0, Some(0));
 
