@@ -79,45 +79,13 @@ pub(crate) fn second(number: u32) -> Range<ServiceTime> {
     NOW - number - 1..NOW - number
 }
 
-/// A core over users of all kinds.
-pub(crate) struct World {
-    pub(crate) clock: Arc<JumpingClock>,
-    pub(crate) users: u64,
-    pub(crate) handle: Handle,
-    store: Arc<dyn Store>,
-    core: Arc<Core>,
-}
+/// So many users, numbered from 0.
+#[derive(Clone, Copy)]
+pub(crate) struct Numbered(pub(crate) u64);
 
-impl World {
-    /// In a fresh folder.
-    pub(crate) async fn open(folder: &Path, users: u64) -> Self {
-        let clock = Arc::<JumpingClock>::default();
-        let options = Options {
-            durability: Durability::Fsync,
-            max_users: usize::try_from(2 * users).unwrap(),
-            // no generation begins meanwhile
-            min_journal_bytes: u64::MAX,
-            min_replay_bytes: u64::MAX,
-            max_generation_age_s: u32::MAX,
-            give_back: passerby::allocator::give_back,
-        };
-        let config = Config::Folder { dir: folder.to_owned(), options, files: Arc::new(Disk) };
-        let store = store::open(config, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
-        let entropy = Arc::new(SystemEntropy::default());
-        let core = Core::new(Arc::clone(&store), Policy::default(), Limits::default(), entropy, None);
-        let handle = Handle::new(Arc::clone(&core), Arc::new(LinkerHandle::new(Arc::clone(&core))));
-        let world = Self { clock, users, handle, store, core };
-        world.fill().await;
-        world
-    }
-
-    pub(crate) fn close(self) {
-        drop(self.handle);
-        self.store.stop();
-    }
-
+impl Numbered {
     fn created_ms(&self, number: u64) -> u64 {
-        FIRST_MS + (u128::from(number) * u128::from(DAYS * DAY_MS) / u128::from(self.users)) as u64
+        FIRST_MS + (u128::from(number) * u128::from(DAYS * DAY_MS) / u128::from(self.0)) as u64
     }
 
     /// The user of this number: in the order of creation, half of them in either form.
@@ -138,9 +106,9 @@ impl World {
     }
 
     /// The provider of an account.
-    fn provider(&self, number: u64) -> &'static str {
+    pub(crate) fn provider(&self, number: u64) -> &'static str {
         // each at the end of a third
-        let is_rare = (number + 5).is_multiple_of(self.users / 15 * 5);
+        let is_rare = (number + 5).is_multiple_of(self.0 / 15 * 5);
         if is_rare { RARE } else { PROVIDERS[(number % 3) as usize] }
     }
 
@@ -183,8 +151,46 @@ impl World {
         }
         ChangeSet::new(Cause::Created, NOW, ops)
     }
+}
 
-    async fn fill(&self) {
+/// A core over users of all kinds.
+pub(crate) struct World {
+    pub(crate) clock: Arc<JumpingClock>,
+    pub(crate) users: Numbered,
+    pub(crate) handle: Handle,
+    store: Arc<dyn Store>,
+    core: Arc<Core>,
+}
+
+impl World {
+    /// In a folder that has its users, or is to be filled with them.
+    pub(crate) fn open(folder: &Path, users: u64) -> Self {
+        let clock = Arc::<JumpingClock>::default();
+        let options = Options {
+            durability: Durability::Fsync,
+            max_users: usize::try_from(2 * users).unwrap(),
+            // no generation begins meanwhile
+            min_journal_bytes: u64::MAX,
+            min_replay_bytes: u64::MAX,
+            max_generation_age_s: u32::MAX,
+            give_back: passerby::allocator::give_back,
+        };
+        let config = Config::Folder { dir: folder.to_owned(), options, files: Arc::new(Disk) };
+        let store = store::open(config, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+        let entropy = Arc::new(SystemEntropy::default());
+        let core = Core::new(Arc::clone(&store), Policy::default(), Limits::default(), entropy, None);
+        let handle = Handle::new(Arc::clone(&core), Arc::new(LinkerHandle::new(Arc::clone(&core))));
+        Self { clock, users: Numbered(users), handle, store, core }
+    }
+
+    pub(crate) fn close(self) {
+        drop(self.handle);
+        self.store.stop();
+    }
+
+    /// Creates the users.
+    pub(crate) async fn fill(&self) {
+        let users = self.users;
         let author = self.handle.login(KIND, IdForm::Object).await.unwrap();
         let change = Change::Put(serde_json::Map::new());
         self.handle.edit(&author.user, change, Expected::Anything, None, None).await.unwrap();
@@ -192,10 +198,10 @@ impl World {
         self.handle.logout(&author.user, author.number).await.unwrap();
         let completions = Rc::<Completions>::default();
         let run = actix_rt::spawn(Rc::clone(&completions).run(|_| {}));
-        let bar = progress::steps(self.users, "creating users");
-        for from in (0..self.users).step_by(BATCH) {
-            let to = self.users.min(from + BATCH as u64);
-            let sets: store::Sets = (from..to).map(|number| self.set(number, &document)).collect();
+        let bar = progress::steps(users.0, "creating users");
+        for from in (0..users.0).step_by(BATCH) {
+            let to = users.0.min(from + BATCH as u64);
+            let sets: store::Sets = (from..to).map(|number| users.set(number, &document)).collect();
             let (reply, outcomes) = completions.register(sets.len());
             self.store.commit(sets, reply);
             let done = passerby_actors::domain::Outcome::Done;
@@ -204,12 +210,18 @@ impl World {
         }
         bar.finish_and_clear();
         run.abort();
+        // so that the next start reads a snapshot, and writes none while it is measured
+        self.store.new_generation();
+        let generations = || self.store.stats().generations.load(Ordering::Relaxed);
+        while generations() == 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Has the index built, and answers in how many seconds.
     pub(crate) async fn build(&self) -> f64 {
         let began_us = self.clock.monotonic_us();
-        assert!(self.handle.user_counts().await.unwrap().users as u64 >= self.users);
+        assert!(self.handle.user_counts().await.unwrap().users as u64 >= self.users.0);
         (self.clock.monotonic_us() - began_us) as f64 / 1e6
     }
 

@@ -137,12 +137,12 @@ impl Worker {
     async fn all(&self) -> Result<BulkEnd, Error> {
         let Bulk { action, filter, is_dry_run, .. } = self.job.state.borrow().clone();
         let (for_count, operation) = (filter.clone(), action.operation());
-        let about = self.core.listing.ask(move |index| index.count(&for_count)).await?;
+        let about = self.core.listing.ask(|_| false, move |index| index.count(&for_count)).await?;
         self.job.state.send_modify(|state| state.about = about.map(|about| about as u64));
         let mut after = None;
         loop {
             let query = UserQuery { filter: filter.clone(), newest_first: true, after, limit: PAGE };
-            let UserPage { users, next, .. } = self.core.listing.ask(move |index| index.page(&query)).await?;
+            let UserPage { users, next, .. } = self.core.listing.ask(|_| true, move |index| index.page(&query)).await?;
             // a page on which nobody fits has its rest, too
             let some = if users.is_empty() { vec![&users[..]] } else { users.chunks(IN_FLIGHT).collect() };
             for users in some {

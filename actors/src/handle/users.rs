@@ -30,19 +30,12 @@ pub enum FoundBy {
 const ID_DIGITS: usize = 24;
 
 impl Handle {
-    async fn ask_listing<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&mut Index) -> T + Send + 'static,
-    ) -> Result<T, Error> {
-        Ok(self.core().listing.ask(question).await?)
-    }
-
     /// One page of users. The first question in a while waits until the index is built: a second or two for ten million users.
     ///
     /// # Errors
     /// `Overloaded`: too many ask. `Stopping`.
     pub async fn users(&self, query: UserQuery) -> Result<UserPage, Error> {
-        self.ask_listing(move |index| index.page(&query)).await
+        Ok(self.core().listing.ask(|_| true, move |index| index.page(&query)).await?)
     }
 
     /// How many users there are of each kind.
@@ -50,7 +43,7 @@ impl Handle {
     /// # Errors
     /// As [`users`](Self::users).
     pub async fn user_counts(&self) -> Result<UserCounts, Error> {
-        self.ask_listing(|index| index.counts()).await
+        Ok(self.core().listing.ask(|_| true, |index| index.counts()).await?)
     }
 
     /// How many users a filter takes, until they are swept those too whose deadline has passed. `None` where that is not known: of a
@@ -59,7 +52,9 @@ impl Handle {
     /// # Errors
     /// As [`users`](Self::users).
     pub async fn count_users(&self, filter: UserFilter) -> Result<Option<usize>, Error> {
-        self.ask_listing(move |index| index.count(&filter)).await
+        // for when they were seen last, every user may have to be looked at
+        let is_short = filter.seen.is_none();
+        Ok(self.core().listing.ask(|_| is_short, move |index| index.count(&filter)).await?)
     }
 
     /// Users whom a text names outright: by an id, or as an identity or the name at one of these providers. Costs the same however
@@ -131,7 +126,9 @@ impl Handle {
         };
         loop {
             let held = held.clone();
-            if let Poll::Ready(found) = self.ask_listing(move |index| index.find(&held)).await? {
+            if let Poll::Ready(found) =
+                self.core().listing.ask(Index::knows_names, move |index| index.find(&held)).await?
+            {
                 return Ok(found.map(|user| (user, by)));
             }
         }

@@ -15,6 +15,8 @@ pub(super) type Ask = Box<dyn FnOnce(&mut Index) + Send>;
 const MOST_ASKS: usize = 256;
 /// So many users are noted before the thread reads them again, unless somebody asks first.
 const READ_AT: usize = 4096;
+/// So few are read again on the thread of whoever asks.
+const FEW: usize = 64;
 /// If so many wait to be read, the index is behind, and is built anew.
 const MOST_CHANGED: usize = 1 << 20;
 /// The index is let go when nobody has asked for so long (seconds of service).
@@ -61,7 +63,7 @@ impl Inbox {
     }
 
     /// Sends a question; gives it back if it is not taken.
-    pub(super) fn ask(&self, ask: Ask) -> Result<(), (Ask, Unanswered)> {
+    pub(super) fn ask(&self, ask: Ask, now: ServiceTime) -> Result<(), (Ask, Unanswered)> {
         let mut state = self.state.lock();
         if state.is_closed {
             return Err((ask, Unanswered::Ended));
@@ -70,8 +72,20 @@ impl Inbox {
             return Err((ask, Unanswered::Busy));
         }
         state.asks.push(ask);
+        state.asked = now;
         self.arrived.notify_one();
         Ok(())
+    }
+
+    /// The users who are to be read again before somebody is answered who asks past the queue; `None` if they are many, or others wait.
+    /// Whoever calls this has the index, as for [`take`](Self::take).
+    pub(super) fn take_few(&self, now: ServiceTime) -> Option<Vec<UserId>> {
+        let mut state = self.state.lock();
+        if state.is_closed || state.is_behind || !state.asks.is_empty() || state.changed.len() > FEW {
+            return None;
+        }
+        state.asked = now;
+        Some(std::mem::take(&mut state.changed))
     }
 
     /// Questions that were taken too early.
@@ -115,25 +129,30 @@ impl Inbox {
         self.state.lock().is_closed
     }
 
-    /// Waits for something to do. `None` when it is closed, which it then is: by others, or because nobody has asked for a while.
-    pub(super) fn work(&self, now: impl Fn() -> ServiceTime) -> Option<Work> {
+    /// Waits for something to do. Answers whether it is not closed: by others, or now, because nobody has asked for a while.
+    pub(super) fn wait(&self, now: impl Fn() -> ServiceTime) -> bool {
         let mut state = self.state.lock();
-        loop {
-            if state.is_closed {
-                return None;
-            }
+        while !state.is_closed {
             if !state.asks.is_empty() {
-                state.asked = now();
-            } else if now().saturating_sub(state.asked) >= UNUSED_S {
+                return true;
+            }
+            if now().saturating_sub(state.asked) >= UNUSED_S {
                 state.is_closed = true;
-                return None;
+            } else if state.changed.len() >= READ_AT || state.is_behind {
+                return true;
+            } else {
+                self.arrived.wait_for(&mut state, TICK);
             }
-            if !state.asks.is_empty() || state.changed.len() >= READ_AT || state.is_behind {
-                let (asks, changed) = (std::mem::take(&mut state.asks), std::mem::take(&mut state.changed));
-                return Some(Work { asks, changed, is_behind: std::mem::take(&mut state.is_behind) });
-            }
-            self.arrived.wait_for(&mut state, TICK);
         }
+        false
+    }
+
+    /// Takes what there is to do. Whoever calls this has the index, so that no one asks it who knows of a change that was taken and is
+    /// not read yet.
+    pub(super) fn take(&self) -> Work {
+        let mut state = self.state.lock();
+        let (asks, changed) = (std::mem::take(&mut state.asks), std::mem::take(&mut state.changed));
+        Work { asks, changed, is_behind: std::mem::take(&mut state.is_behind) }
     }
 }
 

@@ -13,7 +13,7 @@ use super::word::{
     of_record_at,
 };
 use crate::domain::{Family, UserId, UserState};
-use crate::store::Store;
+use crate::store::{Store, without_values};
 
 /// A page reads so many users at most: whoever fits by what the index tells may have expired.
 pub const MOST_READ: usize = 10_000;
@@ -40,7 +40,7 @@ pub struct UserQuery {
 /// one page.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UserPage {
-    /// The users, as they are now. Those whose deadline has passed are left out.
+    /// The users, as they are now but without meters and document. Those whose deadline has passed are left out.
     pub users: Vec<UserState>,
     /// After whom the next page goes on; none if there are no more. There may be more users after a page that is not full, or empty: one
     /// reads [`MOST_READ`] users at most, and for when they were seen last looks at about [`MOST_LOOKED_AT`].
@@ -174,6 +174,11 @@ impl Index {
         Poll::Ready(found)
     }
 
+    /// Whether everybody's names are known, so that a search reads hardly any users.
+    pub(crate) fn knows_names(&self) -> bool {
+        self.names.as_ref().is_some_and(|names| names.are_all(&*self.store))
+    }
+
     /// One page.
     pub(crate) fn page(&self, query: &UserQuery) -> UserPage {
         let UserQuery { filter, newest_first, after, limit } = query;
@@ -188,11 +193,12 @@ impl Index {
             }
             read += 1;
             last = Some(*id);
-            let fits = store.record(id).is_some_and(|record| {
-                !record.is_expired(now, self.window_s) && filter.fits(sought.wanted, store, id, &record)
-            });
-            if fits {
-                page.users.extend(store.load(id));
+            // looked up once: with many users that is what a page takes its time for
+            if let Some((record, extension)) = store.records(id)
+                && !record.is_expired(now, self.window_s)
+                && filter.fits(sought.wanted, store, id, &record)
+            {
+                page.users.extend(without_values(id, record, extension));
             }
             ControlFlow::Continue(())
         });

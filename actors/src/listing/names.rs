@@ -80,6 +80,11 @@ impl Names {
         self.page == pages
     }
 
+    /// Whether all users are read.
+    pub(super) fn are_all(&self, store: &dyn Store) -> bool {
+        self.page == store.pages()
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.len

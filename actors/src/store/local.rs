@@ -12,7 +12,7 @@ use super::log::Log;
 use super::stats::{Opened, Stats};
 use super::writer::{Message, Shared, Writer};
 use super::{Health, Sets, Store, View};
-use crate::domain::{Family, IdentityKey, Listing, Record, ServiceClock, Touched, UserId, UserState, ValueKey};
+use crate::domain::{Family, IdentityKey, Listing, Record, ServiceClock, Touched, UserId, ValueKey};
 use crate::registry::Registry;
 
 /// A store of this process alone: every user in memory, every group in a log. Ends when it is dropped.
@@ -61,8 +61,8 @@ impl View for LocalStore {
         self.shared.registry.value(key)
     }
 
-    fn load(&self, id: &UserId) -> Option<UserState> {
-        self.shared.registry.load(id)
+    fn records(&self, id: &UserId) -> Option<(Record, Option<Arc<[u8]>>)> {
+        self.shared.registry.records(id)
     }
 }
 

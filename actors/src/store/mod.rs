@@ -32,6 +32,7 @@ pub use feed::{Feed, Follower, Next, Reader};
 pub use open::{Config, open};
 pub use stats::{Opened, Stats};
 pub use view::View;
+pub(crate) use view::without_values;
 
 use std::sync::Arc;
 

@@ -19,28 +19,27 @@ pub trait View {
     /// The value of a key of any other family.
     fn value(&self, key: &ValueKey) -> Option<Arc<[u8]>>;
 
-    /// A user with all that is kept about them. Where a commit may come in between, this has to be overridden: the record
-    /// and the extension record are of the same commit.
+    /// A user's record and extension record, of the same commit: where one may come in between, this has to be overridden.
+    fn records(&self, id: &UserId) -> Option<(Record, Option<Arc<[u8]>>)> {
+        self.record(id).map(|record| (record, self.extension(id)))
+    }
+
+    /// A user with all that is kept about them.
     fn load(&self, id: &UserId) -> Option<UserState> {
-        let (record, bytes) = (self.record(id)?, self.extension(id));
-        assemble(self, id, record, bytes)
+        let (record, extension) = self.records(id)?;
+        let [meters, document] = ValueKey::of_user(id).map(|key| self.value(&key));
+        Some(UserState { meters, document, ..without_values(id, record, extension)? })
     }
 }
 
-/// A user from the two records. (Extension records are read once before they get here: by the codec at recovery, which
-/// refuses what it cannot read, and by the writer of the value.)
-fn assemble(
-    view: &(impl View + ?Sized),
-    id: &UserId,
-    record: Record,
-    extension: Option<Arc<[u8]>>,
-) -> Option<UserState> {
+/// A user from the two records, without meters and document. (Extension records are read once before they get here: by the codec at
+/// recovery, which refuses what it cannot read, and by the writer of the value.)
+pub(crate) fn without_values(id: &UserId, record: Record, extension: Option<Arc<[u8]>>) -> Option<UserState> {
     let extension = match extension {
         None => None,
         Some(bytes) => Some(Extension::decode(&bytes).ok()?),
     };
-    let [meters, document] = ValueKey::of_user(id).map(|key| view.value(&key));
-    Some(UserState { id: *id, record, extension, meters, document })
+    Some(UserState { id: *id, record, extension, meters: None, document: None })
 }
 
 impl View for Registry {
@@ -60,8 +59,7 @@ impl View for Registry {
         self.value(key)
     }
 
-    fn load(&self, id: &UserId) -> Option<UserState> {
-        let (record, extension) = self.records(id)?;
-        assemble(self, id, record, extension)
+    fn records(&self, id: &UserId) -> Option<(Record, Option<Arc<[u8]>>)> {
+        self.records(id)
     }
 }

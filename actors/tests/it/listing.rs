@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::FutureExt as _;
 use passerby_actors::actor::Proof;
 use passerby_actors::domain::{
     API_KEY, ApiKey, Cause, Change, Credential, DeviceId, Document, Expected, Flags, IdentityKey, SessionId,
@@ -394,6 +395,29 @@ async fn a_page_reads_a_bounded_number_of_users_and_the_next_goes_on() {
     assert_eq!((page.users.len(), page.looked_at, page.next.is_some()), (0, MOST_READ, true));
     let page = running.handle.users(UserQuery { after: page.next, ..query }).await.unwrap();
     assert_eq!((page.users.iter().map(|user| user.id).collect::<Vec<_>>(), page.next), (vec![account.user], None));
+    running.close();
+}
+
+/// Whoever asks waits for no thread while there is an index and little has changed; and if much has, sees it all the same.
+#[actix_rt::test]
+async fn a_short_question_is_answered_at_once() {
+    let world = World::new(19);
+    let running = world.open();
+    let counts = || running.handle.user_counts();
+    assert_eq!(counts().now_or_never(), None, "there is no index yet");
+    let users = async |wanted: usize| {
+        assert_eq!(counts().await.unwrap().users, wanted);
+        // the thread that has answered may still have the index
+        until("an answer at once", || counts().now_or_never().is_some_and(|counts| counts.unwrap().users == wanted))
+            .await;
+    };
+    users(0).await;
+    anonymous(&running, SessionKind::V1).await;
+    users(1).await;
+    for _ in 0..100 {
+        anonymous(&running, SessionKind::V1).await;
+    }
+    users(101).await;
     running.close();
 }
 

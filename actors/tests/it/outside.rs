@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use passerby_actors::domain::{
-    Clock, Extension, Family, IdentityKey, Listing, Outcome, Record, ServiceClock, Touched, UserId, UserState, ValueKey,
+    Clock, Extension, Family, IdentityKey, Listing, Outcome, Record, ServiceClock, Touched, UserId, ValueKey,
 };
 use passerby_actors::handle::IdForm;
 use passerby_actors::store::{Effect, Feed, Group, Health, Opened, Position, ReplyTo, Sets, Stats, Store, View, Wakes};
@@ -106,8 +106,8 @@ impl View for Outside {
         self.kept.lock().value(key)
     }
 
-    fn load(&self, id: &UserId) -> Option<UserState> {
-        self.kept.lock().load(id)
+    fn records(&self, id: &UserId) -> Option<(Record, Option<Arc<[u8]>>)> {
+        self.kept.lock().records(id)
     }
 }
 

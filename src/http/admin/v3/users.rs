@@ -161,6 +161,8 @@ async fn first(
             return Ok(users);
         }
         after = page.next;
+        // a page is read on this thread, which has others to answer
+        tokio::task::yield_now().await;
     }
     Err(handle::Error::Overloaded)
 }
