@@ -18,7 +18,7 @@ use crate::store::{Store, without_values};
 /// A page reads so many users at most: whoever fits by what the index tells may have expired.
 pub const MOST_READ: usize = 10_000;
 /// And for when they were seen last, it looks at about so many in the index.
-pub const MOST_LOOKED_AT: usize = 1 << 15;
+pub const MOST_LOOKED_AT: usize = 1 << 14;
 
 /// So few names are kept whatever the number of users.
 const NAMES_AT_LEAST: usize = 1 << 20;

@@ -416,9 +416,13 @@ fn has(words: &[Word], seen: &[ServiceTime], sought: &Sought) -> bool {
     match &sought.seen {
         None => words.iter().fold(false, |any, word| any | wanted.takes(*word)),
         Some(times) => {
+            let is_in = |seen: ServiceTime| (seen >= times.start) & (seen < times.end);
+            // words that all are wanted need not be read from memory
+            if wanted == Wanted::default() {
+                return seen.iter().fold(false, |any, seen| any | is_in(*seen));
+            }
             let users = words.iter().zip(seen);
-            let takes = |word: Word, seen: ServiceTime| wanted.takes(word) & (seen >= times.start) & (seen < times.end);
-            users.fold(false, |any, (word, seen)| any | takes(*word, *seen))
+            users.fold(false, |any, (word, seen)| any | (wanted.takes(*word) & is_in(*seen)))
         }
     }
 }
