@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::api::Api;
-use super::deployments::{is_deployed, show_difference};
+use super::deployments::{NOTHING, is_deployed, show_before_asking, show_difference};
 use super::outcome::{Failure, complain, print};
 use super::remote::{Remote, text, with_query};
 use super::terminal::{can_ask, confirm};
@@ -23,12 +23,10 @@ pub(super) async fn push(
     let app = of_folder(api, dir).await?;
     let difference = api.ask("POST", "/v1/admin/app/diff", Some(json!({ "app": app }))).await?;
     if !differs(&difference) {
-        remote.show(&json!({ "changed": false }), |_| print("nothing differs from what is in force\n"));
+        remote.show(&json!({ "changed": false }), |_| print(NOTHING));
         return Ok(());
     }
-    if !remote.json {
-        show_difference(&difference);
-    }
+    show_before_asking(remote, &difference, yes);
     confirm("This is deployed, and is in force at once", yes)?;
     let mut body = json!({ "app": app, "seen": difference["deployment"] });
     if let Some(name) = name {
@@ -39,16 +37,13 @@ pub(super) async fn push(
     Ok(())
 }
 
-/// What an app folder would change. It fails where something differs.
-pub(super) async fn diff(api: &Api, remote: &Remote, dir: &Path) -> Result<(), Failure> {
+/// What an app folder would change. Returns whether anything.
+pub(super) async fn diff(api: &Api, remote: &Remote, dir: &Path) -> Result<bool, Failure> {
     let app = of_folder(api, dir).await?;
     let difference = api.ask("POST", "/v1/admin/app/diff", Some(json!({ "app": app }))).await?;
-    if !differs(&difference) {
-        remote.show(&difference, |_| print("nothing differs from what is in force\n"));
-        return Ok(());
-    }
-    remote.show(&difference, show_difference);
-    Err(Failure::other(format!("{} differs from what is in force", dir.display())))
+    let differs = differs(&difference);
+    remote.show(&difference, |difference| if differs { show_difference(difference) } else { print(NOTHING) });
+    Ok(differs)
 }
 
 /// Writes what is in force, or what was deployed once, into an app folder.
@@ -64,7 +59,7 @@ pub(super) async fn pull(api: &Api, remote: &Remote, dir: &Path, deployment: Opt
 }
 
 fn differs(difference: &Value) -> bool {
-    difference["changes"].as_array().is_some_and(|changes| !changes.is_empty())
+    difference["changed"] == true
 }
 
 async fn app_id(api: &Api) -> Result<String, Failure> {

@@ -16,11 +16,13 @@ pub(super) struct AppWatch {
     taken: RefCell<Option<FolderState>>,
     /// As it was at the last look.
     last: RefCell<FolderState>,
+    /// Why it was refused the last time; none where it was not.
+    refused: RefCell<Option<String>>,
 }
 
 impl AppWatch {
     pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir, taken: RefCell::default(), last: RefCell::default() }
+        Self { dir, taken: RefCell::default(), last: RefCell::default(), refused: RefCell::default() }
     }
 
     /// Whether it has changed since it was taken, and not any more since the last look.
@@ -30,14 +32,21 @@ impl AppWatch {
         is_still && *self.taken.borrow() != Some(now)
     }
 
-    /// As it is now it is taken, whatever becomes of that.
+    /// As it is now it is taken, unless it is refused.
     pub(super) fn take(&self) {
         *self.taken.borrow_mut() = Some(state(&self.dir));
     }
 
-    /// What was taken is tried again.
-    pub(super) fn forget(&self) {
+    /// It was refused, and is tried again at each look: settings, secrets or the store may be mended while the folder stays as it is.
+    /// Returns whether that is news.
+    pub(super) fn refuse(&self, why: &str) -> bool {
         *self.taken.borrow_mut() = None;
+        self.refused.replace(Some(why.to_owned())).as_deref() != Some(why)
+    }
+
+    /// It was not refused.
+    pub(super) fn accept(&self) {
+        *self.refused.borrow_mut() = None;
     }
 }
 
@@ -70,8 +79,17 @@ mod tests {
         }
         put("functions/hello.js", "");
         assert!(!watch.has_changed(), "it is not read");
-        watch.forget();
-        assert!(watch.has_changed());
+        assert!(watch.refuse("the store is full"));
+        for _ in 0..2 {
+            assert!(watch.has_changed(), "it is tried until it is accepted");
+            watch.take();
+            assert!(!watch.refuse("the store is full"), "which was said");
+        }
+        assert!(watch.refuse("a secret is missing"));
+        watch.take();
+        watch.accept();
+        assert!(!watch.has_changed());
+        assert!(watch.refuse("a secret is missing"), "again");
         std::fs::remove_file(folder.path().join("auth/providers.json")).unwrap();
         assert!(!watch.has_changed());
         assert!(watch.has_changed(), "it is gone");

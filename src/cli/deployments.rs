@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::api::Api;
-use super::outcome::{Failure, print};
+use super::outcome::{Failure, complain, print};
 use super::remote::{Remote, items, number, text};
 use super::table::{Cell, Table, Tone};
 use super::terminal::{can_ask, clean, confirm, is_coloured};
@@ -29,6 +29,8 @@ pub enum DeploymentsCommand {
     },
 }
 
+/// Said instead of a difference.
+pub(super) const NOTHING: &str = "nothing differs from what is in force\n";
 const DEPLOYMENTS: &str = "/v1/admin/deployments";
 /// Lines that did not change, before and after those that did.
 const CONTEXT: usize = 3;
@@ -49,11 +51,10 @@ pub(super) async fn deployments(api: &Api, remote: &Remote, command: &Deployment
         DeploymentsCommand::Deploy { number, yes } => {
             can_ask(*yes)?;
             let one = api.ask("GET", &format!("{DEPLOYMENTS}/{number}"), None).await?;
-            if !remote.json {
-                show_difference(&one);
-            }
+            show_before_asking(remote, &one, *yes);
             confirm("This is deployed, and is in force at once", *yes)?;
-            let answer = api.ask("POST", &format!("{DEPLOYMENTS}/{number}/deploy"), Some(json!({}))).await?;
+            let body = json!({ "seen": one["deployment"] });
+            let answer = api.ask("POST", &format!("{DEPLOYMENTS}/{number}/deploy"), Some(body)).await?;
             remote.show(&answer, is_deployed);
         }
     }
@@ -62,6 +63,9 @@ pub(super) async fn deployments(api: &Api, remote: &Remote, command: &Deployment
 
 /// What is in force now.
 pub(super) fn is_deployed(answer: &Value) {
+    if answer["changed"] == false {
+        return print(NOTHING);
+    }
     print(&format!("deployment {} is in force\n", number(answer, "number")));
 }
 
@@ -85,6 +89,15 @@ fn list<'a>(deployments: impl Iterator<Item = &'a Value>) {
 /// Prints what differs: a sentence for each change, and the lines round them.
 pub(super) fn show_difference(difference: &Value) {
     print(&as_text(difference, is_coloured()));
+}
+
+/// What somebody is about to be asked about. Where standard output is for programs, it goes beside it.
+pub(super) fn show_before_asking(remote: &Remote, difference: &Value, yes: bool) {
+    if !remote.json {
+        show_difference(difference);
+    } else if !yes {
+        complain(&as_text(difference, false));
+    }
 }
 
 fn as_text(difference: &Value, coloured: bool) -> String {

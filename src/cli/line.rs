@@ -243,7 +243,7 @@ pub enum Command {
         #[arg(long, value_name = "NUMBER")]
         deployment: Option<u64>,
     },
-    /// Show what an app folder would change on a server; the exit code is 1 if something differs
+    /// Show what an app folder would change on a server; the exit code is 1 if something differs, and 2 if that is not known
     Diff {
         /// Which server.
         #[command(flatten)]

@@ -1,4 +1,5 @@
-//! What commands say, and with which code they end: 0 well, 64 usage and configuration, 65 unreadable data, 1 anything else.
+//! What commands say, and with which code they end: 0 well, 64 usage and configuration, 65 unreadable data, 1 anything else. `diff`
+//! ends with 1 where something differs, and with 2 instead of that 1.
 
 use std::io::{ErrorKind, Write as _, stdout};
 use std::sync::OnceLock;
@@ -22,6 +23,11 @@ pub(super) struct Failure {
 impl Failure {
     pub(super) fn other(error: impl ToString) -> Self {
         Self { code: 1, text: error.to_string() }
+    }
+
+    /// The same of a command whose 1 is an answer.
+    pub(super) fn trouble(self) -> Self {
+        Self { code: if self.code == 1 { 2 } else { self.code }, ..self }
     }
 
     pub(super) fn usage(error: impl ToString) -> Self {

@@ -107,15 +107,23 @@ fn run(cli: &Cli, environment: &[(OsString, OsString)]) -> Result<(), Failure> {
         Command::Deployments { remote, command } => asking(deployments(&open(remote)?, remote, command)),
         Command::Push { remote, dir, name, yes } => asking(push(&open(remote)?, remote, dir, (name.as_deref(), *yes))),
         Command::Pull { remote, dir, deployment } => asking(pull(&open(remote)?, remote, dir, *deployment)),
-        Command::Diff { remote, dir } => asking(diff(&open(remote)?, remote, dir)),
+        Command::Diff { remote, dir } => {
+            let differs = open(remote).and_then(|api| asking(diff(&api, remote, dir)));
+            compared(differs.map_err(Failure::trouble)?, dir)
+        }
         Command::Audit { remote, command } => asking(audit(&open(remote)?, remote, command)),
         Command::Stats { remote } => asking(stats(&open(remote)?, remote)),
         Command::Completions { .. } | Command::Man { .. } => Ok(()),
     }
 }
 
-fn asking(doing: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+fn asking<T>(doing: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     actix_web::rt::System::new().block_on(doing)
+}
+
+/// What `diff` ends with, as the command of that name does.
+fn compared(differs: bool, dir: &Path) -> Result<(), Failure> {
+    if differs { Err(Failure::other(format!("{} differs from what is in force", dir.display()))) } else { Ok(()) }
 }
 
 fn manual(dir: Option<&Path>) -> Result<(), Failure> {

@@ -1,6 +1,5 @@
 //! `passerby serve`: runs until a signal ends it, and reads the configuration again at SIGHUP.
 
-use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -58,7 +57,6 @@ pub(super) fn serve(prepared: Prepared, again: impl Fn() -> Result<Prepared, Set
         notes_of_providers(&application.server().app().enabled()).iter().for_each(Note::log);
         let running = Running {
             watch: loaded.settings().app_dir.clone().map(AppWatch::new),
-            is_told: Cell::default(),
             loaded,
             server: Arc::clone(application.server()),
             handle: application.handle().clone(),
@@ -146,8 +144,6 @@ struct Running {
     certificates: Vec<Arc<Tls>>,
     /// The app folder, if there is one.
     watch: Option<AppWatch>,
-    /// Whether it was said that the store cannot take the app folder.
-    is_told: Cell<bool>,
 }
 
 impl Running {
@@ -170,36 +166,30 @@ impl Running {
     }
 
     /// Says why the app folder is not deployed. `by` stands before each fault.
-    fn refuse_folder(&self, by: &str, faults: &str) {
+    fn say_refused(&self, by: &str, faults: &str) {
         let number = self.server.app().number;
         faults.lines().for_each(|fault| tracing::error!(target: OPERATOR, "{by}: {fault}"));
         tracing::error!(target: OPERATOR, "{by}: the app folder is not deployed, and deployment {number} stays in force");
     }
 }
 
-/// Deploys the app folder when it has changed. What is wrong with it is said once.
+/// Deploys the app folder when it has changed, or was refused. What is wrong is said once.
 async fn look(running: &Running, again: impl Fn() -> Result<Prepared, SettingsErrors>) {
     const BY: &str = "app folder";
     let Some(watch) = running.watch.as_ref().filter(|watch| watch.has_changed()) else { return };
     watch.take();
-    let read = match again() {
-        Ok(read) => read,
-        Err(wrong) => return running.refuse_folder(BY, &wrong.to_string()),
-    };
-    if running.differences(&read).iter().any(|key| is_other_app(key)) {
-        let faults = "it is of another app, or app_dir has changed, which needs a restart";
-        return running.refuse_folder(BY, faults);
-    }
-    match running.deploy(&read, "serve").await {
-        Ok(_) => running.is_told.set(false),
-        // it is tried until the store can take it
-        Err(DeployError::Core(error)) => {
-            watch.forget();
-            if !running.is_told.replace(true) {
-                running.refuse_folder(BY, &error.to_string());
-            }
+    let refused = match again() {
+        Err(wrong) => wrong.to_string(),
+        Ok(read) if running.differences(&read).iter().any(|key| is_other_app(key)) => {
+            "it is of another app, or app_dir has changed, which needs a restart".to_owned()
         }
-        Err(error) => running.refuse_folder(BY, &error.to_string()),
+        Ok(read) => match running.deploy(&read, "serve").await {
+            Ok(_) => return watch.accept(),
+            Err(error) => error.to_string(),
+        },
+    };
+    if watch.refuse(&refused) {
+        running.say_refused(BY, &refused);
     }
 }
 
@@ -217,6 +207,9 @@ async fn reload(running: &Running, again: impl Fn() -> Result<Prepared, Settings
     let read = match again() {
         Ok(read) => read,
         Err(wrong) => {
+            if let Some(watch) = &running.watch {
+                watch.refuse(&wrong.to_string());
+            }
             wrong.iter().for_each(|error| tracing::error!(target: OPERATOR, "SIGHUP: {error}"));
             tracing::error!(target: OPERATOR, "SIGHUP: the configuration is wrong, so nothing of it was taken");
             return;
@@ -235,11 +228,17 @@ async fn reload(running: &Running, again: impl Fn() -> Result<Prepared, Settings
     let is_same_app = !others.iter().any(|key| is_other_app(key));
     let deployed = if is_same_app { running.deploy(&read, "SIGHUP").await } else { Ok(false) };
     if let Err(error) = &deployed {
-        running.refuse_folder("SIGHUP", &error.to_string());
+        if let Some(watch) = &running.watch {
+            watch.refuse(&error.to_string());
+        }
+        running.say_refused("SIGHUP", &error.to_string());
         // a restart takes settings that the folder may need, and brings back no store
         if matches!(error, DeployError::Wrong(_)) {
             others.push(FOLDER);
         }
+    }
+    if deployed.is_ok() {
+        running.watch.iter().for_each(AppWatch::accept);
     }
     if others.is_empty() && matches!(deployed, Ok(true)) {
         tracing::warn!(target: OPERATOR, filter, "SIGHUP: log.filter and the app folder were taken; everything else is as it was");

@@ -10,7 +10,7 @@ use super::app::App;
 use super::difference::sentences;
 use super::error::DeployError;
 use super::recipe::Recipe;
-use super::stored::{Deployment, Origin};
+use super::stored::{Deployment, Origin, taken_by_folder};
 use crate::config::SettingsErrors;
 use crate::provider::app_folder::AppContent;
 use crate::provider::{Parts, PasswordWork};
@@ -40,6 +40,16 @@ impl Deployments {
         let newest = Deployment::newest(handle, &recipe)?;
         if let Some(newest) = newest.as_ref().filter(|newest| newest.stays(folder)) {
             let app = App::build((&recipe, &parts), newest.number, &newest.app, &newest.label(), None)?;
+            newest.say("is in force", &app);
+            return Ok(Self::with(handle, (recipe, parts), app));
+        }
+        if let (Some(newest), Some(folder)) = (&newest, folder)
+            && newest.app == App::check(&recipe, folder, "app folder")?.0.content
+        {
+            let app = App::build((&recipe, &parts), newest.number, &newest.app, &newest.label(), None)?;
+            if let Err(error) = take_folder(handle, newest, folder).await {
+                tracing::warn!(target: OPERATOR, %error, "that the app folder is deployed could not be stored: the next start tries again");
+            }
             newest.say("is in force", &app);
             return Ok(Self::with(handle, (recipe, parts), app));
         }
@@ -97,7 +107,12 @@ impl Deployments {
     ) -> Result<Option<Arc<App>>, DeployError> {
         let before = self.app().number;
         let (newest, digest) = (self.newest(handle)?, Some(folder.digest()));
-        if let Some(newest) = newest.as_ref().filter(|newest| newest.folder == digest) {
+        let is_taken = newest.as_ref().is_some_and(|newest| newest.folder == digest);
+        let of_folder = if is_taken { None } else { Some(App::check(&self.recipe, folder, "app folder")?.0.content) };
+        if let Some(newest) = newest.as_ref().filter(|newest| is_taken || of_folder.as_ref() == Some(&newest.app)) {
+            if !is_taken {
+                take_folder(handle, newest, folder).await?;
+            }
             // what is in force may be what a start could not store
             if self.app().number < newest.number {
                 self.adopt(handle, newest)?;
@@ -143,11 +158,8 @@ impl Deployments {
         Ok(next)
     }
 
-    /// Of two that are put at once the later one stays.
     fn put(&self, handle: &Handle, app: App) {
-        let app = Arc::new(app);
-        self.app.rcu(|current| Arc::clone(if current.number < app.number { &app } else { current }));
-        handle.core().set_session_lifetime(self.app().session_lifetime_s);
+        put(&self.app, app, |app| app.number, |app| handle.core().set_session_lifetime(app.session_lifetime_s));
     }
 
     /// The last deployment. One that was stored although its outcome was not known in time is in force from then on.
@@ -167,6 +179,20 @@ impl Deployments {
         newest.say_changes(&before.content, &app.content);
         self.put(handle, app);
         Ok(())
+    }
+}
+
+/// Of two that are put at once the one with the higher number stays, and whatever it is told to has it in the end.
+fn put<T>(current: &ArcSwap<T>, next: T, number: impl Fn(&T) -> u64, mut tell: impl FnMut(&T)) {
+    let next = Arc::new(next);
+    current.rcu(|current| Arc::clone(if number(current) < number(&next) { &next } else { current }));
+    loop {
+        let now = current.load_full();
+        tell(&now);
+        // another may have been put and told in between
+        if Arc::ptr_eq(&now, &current.load()) {
+            return;
+        }
     }
 }
 
@@ -198,6 +224,14 @@ impl How<'_> {
     }
 }
 
+/// Writes down that the folder is deployed, which says what the newest deployment has.
+async fn take_folder(handle: &Handle, newest: &Deployment, folder: &AppContent) -> Result<(), DeployError> {
+    match handle.change_own(vec![taken_by_folder(handle, newest, folder.digest())?]).await? {
+        Changes::Done => Ok(()),
+        Changes::Moved { .. } => Err(DeployError::Moved(None)),
+    }
+}
+
 async fn record(handle: &Handle, deployment: &Deployment, also: Option<OwnChange>) -> Result<(), DeployError> {
     let changes = deployment.changes(handle)?.into_iter().chain(also).collect();
     match handle.change_own(changes).await? {
@@ -222,5 +256,28 @@ impl Deployment {
         for sentence in sentences(before, after) {
             tracing::info!(target: OPERATOR, deployment = self.number, "{sentence}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn of_two_deployments_at_once_the_newest_is_in_force_with_all_that_belongs_to_it() {
+        let number = |app: &(u64, u32)| app.0;
+        let (in_force, lifetime, is_overtaken) = (ArcSwap::from_pointee((1, 100)), Cell::new(100), Cell::new(false));
+        put(&in_force, (2, 200), number, |older| {
+            // the newer one comes and is done, after the older one was looked at and before its lifetime is set
+            if !is_overtaken.replace(true) {
+                put(&in_force, (3, 300), number, |newer| lifetime.set(newer.1));
+            }
+            lifetime.set(older.1);
+        });
+        assert_eq!((**in_force.load(), lifetime.get()), ((3, 300), 300));
+        put(&in_force, (2, 200), number, |app| lifetime.set(app.1));
+        assert_eq!((**in_force.load(), lifetime.get()), ((3, 300), 300));
     }
 }

@@ -8,6 +8,8 @@ use crate::provider::app_folder::AppContent;
 
 /// Characters of a value that are shown.
 const LONGEST_SHOWN: usize = 80;
+/// Characters of a sentence: names in an app may be long, too.
+const LONGEST_SENTENCE: usize = 400;
 
 /// A sentence for each change: `anon-user: enabled → disabled`.
 pub fn sentences(before: &AppContent, after: &AppContent) -> Vec<String> {
@@ -21,21 +23,43 @@ pub fn sentences(before: &AppContent, after: &AppContent) -> Vec<String> {
                 if state(old) != state(new) {
                     found.push(format!("{name}: {} → {}", state(old), state(new)));
                 }
-                options(name, old, new, &mut found);
+                // whether it is disabled was said in words
+                let of = |provider: &Value| match provider {
+                    Value::Object(all) => {
+                        let rest = all.iter().filter(|(key, _)| *key != "disabled");
+                        Value::Object(rest.map(|(key, value)| (key.clone(), value.clone())).collect())
+                    }
+                    other => other.clone(),
+                };
+                options(name, &of(old), &of(new), &mut found);
             }
             (None, None) => {}
         }
     }
     let (old, new) = (&before.allowed_request_origins, &after.allowed_request_origins);
+    let before_origins = found.len();
     let lists = [("added", new, old), ("removed", old, new)];
     for (what, these, those) in lists {
         let only = these.iter().filter(|origin| !those.contains(origin));
         found.extend(only.map(|origin| format!("allowed_request_origins: {origin} {what}")));
     }
+    // of the same origins in another order
+    if found.len() == before_origins && old != new {
+        found.push("allowed_request_origins: in another order".to_owned());
+    }
     let expiration = |app: &AppContent| json!(app.refresh_token_expiration_s);
     options("refresh_token_expiration_s", &expiration(before), &expiration(after), &mut found);
     let custom = |app: &AppContent| app.custom_user_data.clone().map_or(Value::Null, Value::Object);
     options("custom_user_data", &custom(before), &custom(after), &mut found);
+    if found.is_empty() && before != after {
+        found.push("the same values, written in another way".to_owned());
+    }
+    for sentence in &mut found {
+        if let Some((end, _)) = sentence.char_indices().nth(LONGEST_SENTENCE) {
+            sentence.truncate(end);
+            sentence.push('…');
+        }
+    }
     found
 }
 
@@ -54,8 +78,7 @@ fn options(path: &str, old: &Value, new: &Value, found: &mut Vec<String>) {
         _ => return found.push(format!("{path}: {} → {}", shown(old), shown(new))),
     };
     let keys: BTreeSet<&String> = old_members.keys().chain(new_members.keys()).collect();
-    // that one is said in words
-    for key in keys.into_iter().filter(|key| *key != "disabled") {
+    for key in keys {
         let of = |members: &Map<String, Value>| members.get(key).cloned().unwrap_or_default();
         options(&format!("{path}.{key}"), &of(old_members), &of(new_members), found);
     }
@@ -190,6 +213,28 @@ mod tests {
             ]
         );
         assert!(sentences(&after, &after).is_empty());
+    }
+
+    #[test]
+    fn no_difference_is_without_a_sentence_and_no_sentence_is_without_an_end() {
+        let app = |config: Value, origins: &[&str]| {
+            let providers = json!({ "providers": { "custom-function": { "disabled": true, "config": config } }, "allowed_request_origins": origins });
+            serde_json::from_value::<AppContent>(providers).unwrap()
+        };
+        let (a, b) = ("https://a.example", "https://b.example");
+        for (before, after, expected) in [
+            (app(json!({}), &[a, b]), app(json!({}), &[b, a]), "allowed_request_origins: in another order"),
+            (
+                app(json!({ "disabled": true }), &[]),
+                app(json!({ "disabled": false }), &[]),
+                "custom-function.config.disabled: true → false",
+            ),
+            (app(json!({}), &[]), app(Value::Null, &[]), "the same values, written in another way"),
+        ] {
+            assert_eq!(sentences(&before, &after), [expected]);
+        }
+        let long = app(json!({ "x".repeat(100_000): 1 }), &[]);
+        assert_eq!(sentences(&app(json!({}), &[]), &long)[0].chars().count(), LONGEST_SENTENCE + 1);
     }
 
     #[test]

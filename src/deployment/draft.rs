@@ -143,14 +143,23 @@ impl Deployments {
         self.deploy(handle, how.after(newest, handle, app, None), None).await
     }
 
-    /// Deploys an older deployment's app again, under a number of its own.
+    /// Deploys an older deployment's app again, under a number of its own. `seen` is the number of the deployment that it takes the
+    /// place of; 0: of any.
     ///
     /// # Errors
-    /// `NoSuch`; all others of a deployment.
-    pub async fn redeploy(&self, handle: &Handle, how: How<'_>, number: u64) -> Result<Deployment, DeployError> {
+    /// `NoSuch`; `Moved`, if another one is in force; all others of a deployment.
+    pub async fn redeploy(
+        &self,
+        handle: &Handle,
+        how: How<'_>,
+        seen: u64,
+        number: u64,
+    ) -> Result<Deployment, DeployError> {
         let again = self.of_number(handle, number)?.ok_or(DeployError::NoSuch(number))?;
+        let newest = self.newest(handle)?;
+        check_base(newest.as_ref(), seen)?;
         let how = How { origin: Origin::Redeploy(number), ..how };
-        self.deploy(handle, how.after(self.newest(handle)?, handle, again.app, None), None).await
+        self.deploy(handle, how.after(newest, handle, again.app, None), None).await
     }
 
     /// The deployment of this number, if it is kept.

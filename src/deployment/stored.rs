@@ -111,6 +111,17 @@ impl Deployment {
     }
 }
 
+/// What writes down that a deployment has all that the folder of this digest says.
+pub(super) fn taken_by_folder(
+    handle: &Handle,
+    deployment: &Deployment,
+    digest: String,
+) -> Result<OwnChange, DeployError> {
+    let seen = handle.own_value(Family::DEPLOYMENT, &deployment.number.to_be_bytes());
+    let taken = Deployment { folder: Some(digest), ..deployment.clone() };
+    Ok(OwnChange { key: key(deployment.number), seen, change: Rewrite::Put(encode(&taken, &taken.app)?) })
+}
+
 /// Deployments and drafts are stored alike.
 pub(super) fn encode(value: &impl Serialize, app: &AppContent) -> Result<Box<[u8]>, DeployError> {
     let length = app.to_json().len();

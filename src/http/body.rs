@@ -23,7 +23,7 @@ use super::fields::shown_pointer;
 /// Why a body was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// More bytes than `http.max_body`.
+    /// More bytes than `http.max_body`, or than there may be of this one.
     #[error("the request body is larger than {0} bytes")]
     TooLarge(usize),
     /// It did not arrive within `http.client_timeout`.
@@ -129,13 +129,22 @@ pub fn leave(request: &HttpRequest, payload: web::Payload) {
 ///
 /// # Errors
 /// [`BodyError`].
-pub async fn read(
+pub async fn read(request: &HttpRequest, context: &Context, payload: web::Payload) -> Result<web::Bytes, BodyError> {
+    read_at_most(request, context, payload, 0).await
+}
+
+/// Reads a body that may be longer than `http.max_body`: of so many bytes.
+///
+/// # Errors
+/// [`BodyError`].
+pub async fn read_at_most(
     request: &HttpRequest,
     context: &Context,
     mut payload: web::Payload,
+    most: usize,
 ) -> Result<web::Bytes, BodyError> {
     let http = &context.server.settings.http;
-    let read = stall::within(http.client_timeout, read_up_to(&mut payload, http.max_body)).await;
+    let read = stall::within(http.client_timeout, read_up_to(&mut payload, http.max_body.max(most))).await;
     let read = read.unwrap_or(Err(BodyError::TooSlow));
     if read.is_err() {
         request.extensions_mut().insert(Unread(Box::new(payload)));

@@ -118,6 +118,43 @@ async fn what_is_wrong_with_an_app_is_said_at_once_and_nothing_changes() {
         .await;
 }
 
+/// Whoever pushes the folder of the server, or pulls into it, has deployed what is in it, and the look at it comes later.
+#[actix_web::test]
+async fn a_folder_that_says_what_is_in_force_already_is_taken_and_makes_no_deployment() {
+    let world = World::new();
+    world
+        .serve(async |server| {
+            let (handle, deployments) = (server.handle(), &server.server.deployments);
+            deploy(server, &handle, &anonymous(true)).await.unwrap();
+            deployments.deploy_app(&handle, by("ada"), 0, anonymous(false)).await.unwrap();
+            let before = number(server);
+            assert_eq!(deploy(server, &handle, &anonymous(false)).await.unwrap(), None);
+            assert_eq!(number(server), before);
+            // what is deployed beside the folder now stays, as it does behind any other that was taken
+            deployments.deploy_app(&handle, by("ada"), 0, anonymous(true)).await.unwrap();
+            assert_eq!(deploy(server, &handle, &anonymous(false)).await.unwrap(), None);
+            assert_eq!((number(server), server.call(CREATE).send().await.status), (before + 1, 201));
+            deployments.deploy_app(&handle, by("ada"), 0, AppContent::default()).await.unwrap();
+        })
+        .await;
+    let mut world = world;
+    let numbers = async |world: &World| {
+        let server = world.start().await;
+        let found = number(&server);
+        server.stop().await;
+        found
+    };
+    let before = numbers(&world).await;
+    world.app = Some(AppContent::default());
+    assert_eq!(numbers(&world).await, before, "and so does a start");
+    world
+        .serve(async |server| {
+            server.server.deployments.deploy_app(&server.handle(), by("ada"), 0, anonymous(false)).await.unwrap();
+        })
+        .await;
+    assert_eq!(numbers(&world).await, before + 1, "which then has taken it");
+}
+
 /// CORS: each request is answered by the list in force when it comes.
 #[actix_web::test]
 async fn origins_are_deployed_too_unless_the_settings_list_them() {
@@ -411,9 +448,11 @@ async fn an_older_deployment_is_deployed_again_under_a_number_of_its_own() {
             let stale = deployments.deploy_app(&handle, by("bob"), 1, anonymous(false)).await;
             assert!(matches!(stale, Err(DeployError::Moved(Some(_)))));
             server.call(CREATE).send().await.assert_problem(403, "provider-disabled");
-            assert_eq!(deployments.redeploy(&handle, by("ada"), 1).await.unwrap().number, 3);
+            let stale = deployments.redeploy(&handle, by("bob"), 1, 1).await;
+            assert!(matches!(stale, Err(DeployError::Moved(Some(last))) if last.number == 2));
+            assert_eq!(deployments.redeploy(&handle, by("ada"), 2, 1).await.unwrap().number, 3);
             assert_eq!(server.call(CREATE).send().await.status, 201);
-            assert!(matches!(deployments.redeploy(&handle, by("ada"), 9).await, Err(DeployError::NoSuch(9))));
+            assert!(matches!(deployments.redeploy(&handle, by("ada"), 0, 9).await, Err(DeployError::NoSuch(9))));
             let origins: Vec<_> = deployments.list(&handle).unwrap().iter().map(|one| one.origin).collect();
             assert_eq!(origins, [Origin::Redeploy(1), Origin::Api, Origin::Default]);
         })

@@ -63,7 +63,7 @@ impl Asked {
         context: Context,
         rule: &Rule,
     ) -> Result<Self, Problem> {
-        let body = body::read(&request, &context, payload).await?;
+        let body = body::read_at_most(&request, &context, payload, rule.most_body).await?;
         is_private(&request, &context)?;
         let source = Source { address: address_of(&request, &context) };
         let mut asked = Self { request, context, source, asker: None, body };

@@ -15,4 +15,6 @@ pub struct Rule {
     pub needs: Option<Role>,
     /// What the audit log calls what it does; none if it changes nothing.
     pub audited: Option<&'static str>,
+    /// The longest body in bytes, where that is more than `http.max_body`.
+    pub most_body: usize,
 }

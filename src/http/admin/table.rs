@@ -8,6 +8,7 @@ use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use super::asked::Asked;
 use super::rule::Rule;
 use crate::admin::Role;
+use crate::deployment::MOST_BYTES;
 use crate::http::problem::Answer;
 
 /// What an endpoint does.
@@ -17,6 +18,17 @@ pub(super) type Run = Rc<dyn Fn(Asked) -> LocalBoxFuture<'static, Answer>>;
 pub(super) struct Row {
     pub(super) rule: Rule,
     pub(super) run: Run,
+}
+
+/// The longest body with an app, or a part of one. Written with spaces, an app takes more bytes than are stored of it.
+const MOST_APP: usize = 2 * MOST_BYTES;
+
+impl Row {
+    /// One that takes an app, or a part of one.
+    pub(super) fn with_app(mut self) -> Self {
+        self.rule.most_body = MOST_APP;
+        self
+    }
 }
 
 /// A row that everyone may ask for, or those who have this role.
@@ -32,6 +44,6 @@ where
 {
     let (method, path) = what.split_once(' ').unwrap_or(("GET", what));
     let method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::GET);
-    let rule = Rule { method, path, needs, audited: audited.into() };
+    let rule = Rule { method, path, needs, audited: audited.into(), most_body: 0 };
     Row { rule, run: Rc::new(move |asked| run(asked).boxed_local()) }
 }

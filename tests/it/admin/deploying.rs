@@ -242,6 +242,22 @@ async fn what_the_settings_have_is_shown_locked_with_the_reason() {
 }
 
 #[actix_web::test]
+async fn a_provider_of_the_settings_is_shown_as_one_of_the_app() {
+    World::new()
+        .file("[provider.custom_token.config]\nsigningAlgorithm = \"HS256\"\n[provider.custom_token.secret_config]\nsigningKeys = [\"shared\"]\n[provider.local_userpass.config]\nautoConfirm = true\n")
+        .secret("SHARED", "0123456789abcdef0123456789abcdef")
+        .serve(async |server| {
+            let ada = Admin::named(server, "ada", Role::Owner).await;
+            let token = ada.provider("custom-token").await;
+            assert_eq!((&token["enabled"], &token["origin"]), (&json!(true), &json!("settings")));
+            assert_eq!(token["config"], json!({ "signingAlgorithm": "HS256" }));
+            assert_eq!(token["secret_config"], json!({ "signingKeys": ["shared"] }));
+            assert_eq!(ada.provider("local-userpass").await["config"], json!({ "autoConfirm": true }));
+        })
+        .await;
+}
+
+#[actix_web::test]
 async fn no_answer_has_a_secret_and_what_is_wrong_is_said_a_sentence_for_each_fault() {
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
     World::new()
@@ -312,6 +328,75 @@ async fn an_app_is_pushed_whole_and_only_if_it_differs() {
             late.assert_problem_with(409, "deployment-moved", &["number", "by", "at"]);
             assert_eq!(ada.gets("app/content?deployment=1").await, app);
             ada.asks("GET app/content?deployment=9", Value::Null).await.assert_problem(404, "deployment-not-found");
+        })
+        .await;
+}
+
+/// Of the same origins the order is another, and a value deep inside is called as what is said in words elsewhere.
+#[actix_web::test]
+async fn whatever_differs_is_changed_and_is_said() {
+    World::new()
+        .serve(async |server| {
+            let ada = Admin::named(server, "ada", Role::Owner).await;
+            let app = |origins: [&str; 2], disabled: bool| {
+                let function = json!({ "disabled": true, "config": { "disabled": disabled } });
+                json!({ "app": { "providers": { "custom-function": function }, "allowed_request_origins": origins } })
+            };
+            let (one, two) = ("https://a.example", "https://b.example");
+            ada.does("POST app/deploy", app([one, two], true), 201).await;
+            let same = ada.does("POST app/diff", app([one, two], true), 200).await;
+            assert_eq!((&same["changed"], &same["changes"]), (&json!(false), &json!([])));
+            for (app, said) in [
+                (app([two, one], true), "allowed_request_origins: in another order"),
+                (app([one, two], false), "custom-function.config.disabled: true → false"),
+            ] {
+                let diff = ada.does("POST app/diff", app.clone(), 200).await;
+                assert_eq!((&diff["changed"], &diff["changes"]), (&json!(true), &json!([said])));
+                let draft = ada.drafts(0, app["app"].clone()).await;
+                let diff = ada.gets("draft/diff").await;
+                assert_eq!((&diff["changed"], &diff["changes"]), (&json!(true), &json!([said])));
+                ada.does(&format!("DELETE draft?revision={}", draft["revision"]), Value::Null, 204).await;
+            }
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn an_app_may_be_larger_than_other_bodies_and_has_a_bound_of_its_own() {
+    World::new()
+        .serve(async |server| {
+            let ada = Admin::named(server, "ada", Role::Owner).await;
+            let owner = super::token(server, "bob", Role::Owner).await;
+            let of = |bytes: usize| json!({ "custom_user_data": { "note": "x".repeat(bytes) } });
+            let whole = |bytes: usize| {
+                let mut app = of(bytes);
+                app["providers"] = json!({});
+                app["allowed_request_origins"] = json!([]);
+                json!({ "app": app })
+            };
+            ada.drafts(0, of(200_000)).await;
+            ada.does("POST draft/deploy", json!({ "revision": 1 }), 201).await;
+            assert_eq!(ada.does("POST app/diff", whole(250_000), 200).await["changed"], true);
+            ada.does("POST app/deploy", whole(250_000), 201).await;
+            for (bytes, code) in [(263_000, "app-too-large"), (525_000, "body-too-large")] {
+                for (what, body) in [
+                    ("PATCH draft", json!({ "revision": 0, "app": of(bytes) })),
+                    ("POST app/diff", whole(bytes)),
+                    ("POST app/deploy", whole(bytes)),
+                ] {
+                    ada.asks(what, body).await.assert_problem(413, code);
+                }
+            }
+            ada.asks("POST deployments/1/deploy", json!({ "name": "x".repeat(70_000) }))
+                .await
+                .assert_problem(413, "body-too-large");
+            let path = format!("PATCH {}/custom_user_data", super::app(server));
+            for (bytes, status) in [(250_000, 204), (263_000, 413), (525_000, 413)] {
+                let body = of(bytes)["custom_user_data"].to_string();
+                assert_eq!(ask(server, &path).bearer(&owner).body(body).send().await.status, status, "{bytes}");
+            }
+            // what became of it stays in the log of what admins did
+            assert!(json!(audit(server, &owner, "").await).to_string().len() < 20_000);
         })
         .await;
 }

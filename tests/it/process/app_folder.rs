@@ -81,3 +81,50 @@ fn a_literal_secret_in_a_provider_that_is_off_is_refused_at_start_and_while_the_
     server.stop();
     assert_eq!(beside.count(LITERAL), 0);
 }
+
+#[test]
+fn a_changed_folder_is_deployed_by_itself_and_a_broken_one_is_said_once_until_it_is_mended() {
+    const REFUSED: &str = "app folder: the app folder is not deployed, and deployment 2 stays in force";
+    let beside = Beside::new(r#"{"anon-user":{}}"#);
+    let server = beside.start(&[]);
+    let create = || call(&server.public, "POST", "/v1/sessions", None).status;
+    assert_eq!(create(), 201);
+    beside.providers(r#"{"anon-user":{"disabled":true}}"#);
+    beside.logs("deployment 2 is in force from now on");
+    assert_eq!(create(), 403);
+    beside.providers(r#"{"anon-user":{}"#);
+    beside.logs(REFUSED);
+    assert!(beside.logs("app folder: ").contains("auth/providers.json:1:15: is not valid JSON"));
+    assert_eq!(create(), 403);
+    beside.providers(r#"{"anon-user":{}}"#);
+    beside.logs("deployment 3 is in force from now on");
+    assert_eq!(create(), 201);
+    server.stop();
+    assert_eq!((beside.count(REFUSED), beside.count("SIGHUP")), (1, 0));
+}
+
+/// What was wrong is not in the folder, so that it does not change when that is mended.
+#[test]
+fn a_folder_that_was_refused_is_deployed_when_what_it_needs_is_there() {
+    let custom = r#"{"anon-user":{"disabled":true},"custom-token":{"config":{"signingAlgorithm":"HS256"},
+        "secret_config":{"signingKeys":["shared"]}}}"#;
+    for signal in [None, Some(Signal::HUP)] {
+        let beside = Beside::new(r#"{"anon-user":{}}"#);
+        let secrets = |text: &str| {
+            use std::os::unix::fs::PermissionsExt as _;
+
+            std::fs::write(beside.path("secrets"), text).unwrap();
+            std::fs::set_permissions(beside.path("secrets"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        };
+        secrets("");
+        let server = beside.start(&["--secrets-file", beside.path("secrets").to_str().unwrap()]);
+        beside.providers(custom);
+        signal.into_iter().for_each(|signal| server.signal(signal));
+        beside.logs("custom-token.secret_config.signingKeys: there is no secret \"shared\"");
+        assert_eq!(call(&server.public, "POST", "/v1/sessions", None).status, 201);
+        secrets("shared = \"0123456789abcdef0123456789abcdef\"\n");
+        beside.logs("deployment 2 is in force from now on");
+        assert_eq!(call(&server.public, "POST", "/v1/sessions", None).status, 403);
+        server.stop();
+    }
+}

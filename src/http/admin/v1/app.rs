@@ -21,8 +21,8 @@ pub(super) fn rows() -> Vec<Row> {
     vec![
         row("GET /v1/admin/app", read, None, app),
         row("GET /v1/admin/app/content", read, None, content),
-        row("POST /v1/admin/app/diff", read, None, diff),
-        row("POST /v1/admin/app/deploy", owner, "app.deploy", deploy),
+        row("POST /v1/admin/app/diff", read, None, diff).with_app(),
+        row("POST /v1/admin/app/deploy", owner, "app.deploy", deploy).with_app(),
     ]
 }
 

@@ -51,7 +51,7 @@ pub(super) fn as_number(asked: &Asked, number: &str) -> Result<Deployment, Probl
     found?.ok_or_else(missing)
 }
 
-/// What in it differs, in sentences and line by line.
+/// Whether it differs, in which values, and line by line.
 pub(super) fn difference(before: &AppContent, after: &AppContent) -> Map<String, Value> {
     let line = |Line { of, text }: Line| {
         let side = match of {
@@ -62,7 +62,11 @@ pub(super) fn difference(before: &AppContent, after: &AppContent) -> Map<String,
         json!({ "side": side, "text": text })
     };
     let lines: Vec<_> = lines(before, after).into_iter().map(line).collect();
-    Map::from_iter([("changes".to_owned(), json!(sentences(before, after))), ("lines".to_owned(), Value::from(lines))])
+    Map::from_iter([
+        ("changed".to_owned(), Value::Bool(before != after)),
+        ("changes".to_owned(), json!(sentences(before, after))),
+        ("lines".to_owned(), Value::from(lines)),
+    ])
 }
 
 /// An app in the form of an app folder's JSON.

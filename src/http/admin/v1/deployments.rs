@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use passerby_actors::handle::Handle;
 use serde_json::{Value, json};
 
-use super::deployed::{as_number, deployment, difference};
+use super::deployed::{as_number, deployment, difference, number as of_fields};
 use crate::admin::Role;
 use crate::deployment::{Deployment, Deployments, How};
 use crate::http::admin::asked::Asked;
@@ -31,20 +31,23 @@ async fn list(asked: Asked) -> Answer {
 /// With what would change if it were deployed again.
 async fn one(asked: Asked) -> Answer {
     let found = as_number(&asked, asked.parameter("number"))?;
-    let mut shown = deployment(&asked, &found);
+    let (mut shown, now) = (deployment(&asked, &found), asked.context.server.app());
     if let Value::Object(shown) = &mut shown {
-        shown.extend(difference(&asked.context.server.app().content, &found.app));
+        shown.extend(difference(&now.content, &found.app));
+        shown.insert("deployment".to_owned(), json!(now.number));
     }
     Ok(json(StatusCode::OK, &shown))
 }
 
+/// `seen`: the deployment that its difference was looked at from.
 async fn again(asked: Asked) -> Answer {
-    let fields = asked.fields(&["name"])?;
+    let fields = asked.fields(&["name", "seen"])?;
+    let seen = of_fields(&fields, "seen")?.unwrap_or(0);
     let (name, Deployment { number, app, .. }) = (name(&fields)?, as_number(&asked, asked.parameter("number"))?);
     let now = asked.context.server.app().content.clone();
     let app = asked.context.server.deployments.check(&app)?;
     let again = async move |deployments: &Deployments, handle: &Handle, how: How<'_>| {
-        deployments.redeploy(handle, How { name, ..how }, number).await
+        deployments.redeploy(handle, How { name, ..how }, seen, number).await
     };
     let deployed = change(&asked, ("deployment.again", &number.to_string()), (&now, &app), again).await?;
     Ok(json(StatusCode::CREATED, &deployment(&asked, &deployed)))

@@ -21,7 +21,7 @@ pub(super) fn rows() -> Vec<Row> {
     let (read, owner) = (Some(Role::Read), Some(Role::Owner));
     vec![
         row("GET /v1/admin/draft", read, None, get),
-        row("PATCH /v1/admin/draft", owner, "draft.change", change),
+        row("PATCH /v1/admin/draft", owner, "draft.change", change).with_app(),
         row("DELETE /v1/admin/draft", owner, "draft.discard", discard),
         row("GET /v1/admin/draft/diff", read, None, diff),
         row("POST /v1/admin/draft/deploy", owner, "draft.deploy", deploy),

@@ -6,6 +6,7 @@ use super::provider_options::{Choice, KNOWN};
 use crate::deployment::{App, Draft};
 use crate::http::admin::deploying::SET_BY_FILE;
 use crate::provider::app_folder::AppContent;
+use crate::provider::is_of_app_services;
 
 /// The members of a provider's object that are told by themselves.
 const OWN: [&str; 5] = ["name", "type", "disabled", "config", "secret_config"];
@@ -35,7 +36,7 @@ fn provider(
 ) -> Value {
     let is_of_settings = app.of_the_settings().any(|of_settings| of_settings == name);
     let in_force = if is_of_settings { app.providers.settings_of(name) } else { object(&app.content, name) };
-    let mut shown = state(in_force, is_of_settings);
+    let mut shown = state(in_force, is_of_settings && !is_of_app_services(name));
     shown.insert("name".to_owned(), json!(name));
     shown.insert("type".to_owned(), json!(name));
     shown.insert("title".to_owned(), json!(title));
@@ -54,12 +55,13 @@ fn object<'a>(app: &'a AppContent, name: &str) -> Option<&'a Map<String, Value>>
     app.providers.get(name).and_then(Value::as_object)
 }
 
-/// Whether it is enabled, and how it is configured. One of the settings has its members beside each other.
-fn state(provider: Option<&Map<String, Value>>, is_of_settings: bool) -> Map<String, Value> {
+/// Whether it is enabled, and how it is configured. An issuer of the settings has its members beside each other there; those that App
+/// Services knew have the form of its app folders.
+fn state(provider: Option<&Map<String, Value>>, is_issuer: bool) -> Map<String, Value> {
     let get = |name: &str| provider.and_then(|provider| provider.get(name)).cloned();
     let object = |name: &str| get(name).unwrap_or_else(|| json!({}));
     let mut state = Map::new();
-    if is_of_settings {
+    if is_issuer {
         let (secrets, config): (Map<_, _>, Map<_, _>) =
             provider.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())).partition(is_secret);
         state.insert("enabled".to_owned(), Value::Bool(true));

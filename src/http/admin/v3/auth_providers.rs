@@ -19,14 +19,16 @@ pub(super) fn rows() -> Vec<Row> {
     let (read, owner) = (Some(Role::Read), Some(Role::Owner));
     vec![
         row("GET /api/admin/v3.0/groups/{group}/apps/{app}/auth_providers", read, None, list),
-        row("POST /api/admin/v3.0/groups/{group}/apps/{app}/auth_providers", owner, "provider.create", create),
+        row("POST /api/admin/v3.0/groups/{group}/apps/{app}/auth_providers", owner, "provider.create", create)
+            .with_app(),
         row("GET /api/admin/v3.0/groups/{group}/apps/{app}/auth_providers/{provider}", read, None, get),
         row(
             "PATCH /api/admin/v3.0/groups/{group}/apps/{app}/auth_providers/{provider}",
             owner,
             "provider.change",
             patch,
-        ),
+        )
+        .with_app(),
         row(
             "DELETE /api/admin/v3.0/groups/{group}/apps/{app}/auth_providers/{provider}",
             owner,
@@ -51,7 +53,8 @@ pub(super) fn rows() -> Vec<Row> {
             owner,
             "origins.change",
             set_origins,
-        ),
+        )
+        .with_app(),
         row("GET /api/admin/v3.0/groups/{group}/apps/{app}/security/refresh_token_expiration", read, None, expiration),
         row(
             "PUT /api/admin/v3.0/groups/{group}/apps/{app}/security/refresh_token_expiration",
@@ -65,7 +68,8 @@ pub(super) fn rows() -> Vec<Row> {
             owner,
             "custom-user-data.change",
             set_custom_user_data,
-        ),
+        )
+        .with_app(),
     ]
 }
 

@@ -120,7 +120,7 @@ async fn diff(asked: Asked) -> Answer {
     };
     let lines: Vec<_> = lines(&now.content, &draft.app).into_iter().map(line).collect();
     let sentences = sentences(&now.content, &draft.app);
-    let diffs = if sentences.is_empty() { vec![] } else { vec![lines.join("\n")] };
+    let diffs = if now.content == draft.app { vec![] } else { vec![lines.join("\n")] };
     let hosted = json!({ "added": [], "deleted": [], "modified": [] });
     Ok(json(StatusCode::OK, &json!({ "diffs": diffs, "hosting_files_diff": hosted, "sentences": sentences })))
 }
@@ -159,7 +159,7 @@ async fn redeploy(asked: Asked) -> Answer {
     let Deployment { number, app, .. } = kept(&asked)?;
     let now = asked.context.server.app().content.clone();
     let again = async move |deployments: &Deployments, handle: &Handle, how: How<'_>| {
-        deployments.redeploy(handle, how, number).await
+        deployments.redeploy(handle, how, 0, number).await
     };
     change(&asked, ("deployment.again", &number.to_string()), (&now, &app), again).await?;
     Ok(HttpResponse::NoContent().finish())

@@ -24,7 +24,7 @@ export async function render({ root, params, signal, refreshApp }) {
           list: it.changes,
           action: t.draft.deploy,
           kind: "primary",
-          run: () => send("POST", `${path}/deploy`),
+          run: () => send("POST", `${path}/deploy`, { seen: it.deployment }),
         });
         if (!done) return;
         toast(t.draft.deployed(done.number));
