@@ -8,9 +8,6 @@ import { button, iconButton, sentence, toast, toasts } from "./ui.js";
 /** What is under way in a dialog. */
 const acts = new WeakMap();
 
-/** Closes the dialogs of a page that is left: what they would do is what that page was about. */
-export const closeAll = () => document.querySelectorAll("dialog[open]:not([data-stays])").forEach((dialog) => dialog.close());
-
 /**
  * Opens a dialog. `content` is an element or a list; `actions(close)` gives the buttons beside Cancel. Resolves to what `close` was
  * called with, or `undefined` when it was cancelled. One that `stays` is closed by its buttons alone, since it is shown once.

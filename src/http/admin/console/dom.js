@@ -60,3 +60,6 @@ export function replace(place, ...content) {
   const like = alike[before.slice(0, at).filter(isLike).length] ?? alike[0] ?? (now.length === before.length ? now[at] : undefined);
   (like ?? document.querySelector("main h1"))?.focus({ preventScroll: true });
 }
+
+/** Closes the dialogs of a page that is left: what they would do is what that page was about. */
+export const closeDialogs = () => document.querySelectorAll("dialog[open]:not([data-stays])").forEach((dialog) => dialog.close());

@@ -1,8 +1,7 @@
 // The console's frame: who is logged in, which page is shown, and the draft that waits to be deployed.
 
 import { get, send, told } from "./api.js";
-import { closeAll } from "./dialogs.js";
-import { h } from "./dom.js";
+import { closeDialogs, h } from "./dom.js";
 import { icon } from "./icons.js";
 import { session } from "./session.js";
 import { t } from "./texts.js";
@@ -99,7 +98,7 @@ async function showPage({ isFirst = false } = {}) {
   const { path, query } = address();
   const found = match(path);
   shown?.abort();
-  closeAll();
+  closeDialogs();
   shown = new AbortController();
   const { signal } = shown;
   const page = h("div", { class: "page" });
@@ -271,7 +270,7 @@ async function look() {
 
 async function showLogin(why) {
   shown?.abort();
-  closeAll();
+  closeDialogs();
   frame = null;
   session.asker = null;
   session.app = null;
