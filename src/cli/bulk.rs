@@ -1,5 +1,6 @@
 //! One action on many users: how many fit is said first, and then how far it has come.
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use clap::Args;
@@ -7,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::api::Api;
-use super::outcome::{Failure, print};
+use super::outcome::{Failure, complain, print};
 use super::remote::{Remote, many, number, text};
 use super::terminal::{can_ask, confirm};
 use super::user_filter::UserFilter;
@@ -80,6 +81,9 @@ impl Whom {
                 return Ok(());
             }
             confirm(&format!("{matched} fit: {will}"), false)?;
+        }
+        if std::io::stderr().is_terminal() {
+            complain("the server goes on with it also if this command ends; `passerby users job --stop` stops it\n");
         }
         let done = run(api, action, filter, false).await?;
         remote.show(&done, say);

@@ -82,9 +82,11 @@ impl Secrets {
         Ok(Self { by_variable })
     }
 
-    /// The names of all, in small letters.
+    /// The names of all that can be got, in small letters.
     pub fn names(&self) -> impl Iterator<Item = String> {
-        self.by_variable.keys().filter_map(|name| Some(name.strip_prefix(SECRET_ENV_PREFIX)?.to_ascii_lowercase()))
+        let name = |of: &String| of.strip_prefix(SECRET_ENV_PREFIX).map(str::to_ascii_lowercase);
+        let named = self.by_variable.keys().filter_map(move |of| Some((of, name(of)?)));
+        named.filter(|(of, name)| variable(name).as_ref() == Some(of)).map(|(_, name)| name)
     }
 
     /// The secret of this name.

@@ -211,6 +211,9 @@ impl Worker {
 
     /// What becomes of a user, as the user is now: nothing of one who no longer fits.
     fn step(&self, id: &UserId, operation: &Operation) -> Step {
+        if let Some(before) = &self.core.before_operation {
+            before(id, operation);
+        }
         let wall_ms = self.core.store.clock().wall_ms();
         let fits = |user: &UserState| self.job.state.borrow().filter.takes(user, wall_ms);
         let Some(user) = self.core.store.load(id).filter(fits) else {

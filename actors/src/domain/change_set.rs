@@ -190,11 +190,13 @@ pub enum Cause {
     Administered = 27,
     /// An administrator granted more of a meter, or reset it.
     MeterAdjusted = 28,
+    /// An administrator gave a user's name and password another name.
+    Renamed = 29,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Created,
         Self::Refreshed,
         Self::Linked,
@@ -223,6 +225,7 @@ impl Cause {
         Self::GivenUp,
         Self::Administered,
         Self::MeterAdjusted,
+        Self::Renamed,
     ];
 
     /// The cause with this number; `None` for an unknown one.
@@ -266,6 +269,7 @@ impl Cause {
             Self::GivenUp => "given-up",
             Self::Administered => "administered",
             Self::MeterAdjusted => "meter-adjusted",
+            Self::Renamed => "renamed",
         }
     }
 }

@@ -7,6 +7,7 @@ mod linking;
 mod own;
 mod read;
 mod registrations;
+mod rename;
 mod socket;
 mod users;
 

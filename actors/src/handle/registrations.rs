@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::Handle;
 use crate::actor::{Error, Settled};
 use crate::domain::{
-    Cause, ChangeSet, Credential, CredentialRefusal, Family, LOCAL_USERPASS, Note, Op, Refusal, Rewrite, ValueKey,
+    Cause, ChangeSet, Credential, CredentialRefusal, Family, IdentityKey, LOCAL_USERPASS, Note, Op, Refusal, Rewrite,
+    ValueKey,
 };
 
 /// How often a change is tried when others were faster.
@@ -52,6 +53,13 @@ impl Handle {
             found.into_iter().map(|(id, name)| Registration { id, name }).collect()
         };
         tokio::task::spawn_blocking(read).await.map_err(|_| Error::Internal)
+    }
+
+    /// The name of this id, if it waits for its confirmation.
+    pub fn registration(&self, id: &str) -> Option<Registration> {
+        let identity = IdentityKey { provider: LOCAL_USERPASS.into(), external: id.into() };
+        let known = Credential::decode(&self.core().store.value(&ValueKey::credential(&identity))?).ok()?;
+        (!known.confirmed).then(|| Registration { id: id.into(), name: known.name })
     }
 
     /// Confirms a name as the owner of its address would, with the password of its last registration. Durable when answered.

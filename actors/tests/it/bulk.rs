@@ -1,7 +1,11 @@
 //! Bulk jobs: who is changed, what is counted, that there is one at a time, that it can be stopped, and what ends it.
 
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use passerby_actors::actor::{Bulk, BulkAction, BulkEnd, BulkTally, BulkUnderWay, Push};
-use passerby_actors::domain::{Cause, Flags, SessionKind, UserId};
+use passerby_actors::domain::{Cause, Flags, Operation, SessionKind, UserId};
 use passerby_actors::handle::{Error, LoggedIn, UserFilter};
 use passerby_actors::testkit::faulty::{Faulty, Mode};
 use passerby_actors::testkit::{Running, World, until};
@@ -162,5 +166,35 @@ async fn a_store_that_cannot_write_ends_it_and_says_so() {
     assert!(matches!(bulk.end, Some(BulkEnd::Failed(Error::NotWritable | Error::OutcomeUnknown))), "{bulk:?}");
     assert_eq!(bulk.tally.changed, 0);
     assert!(!is_disabled(&running, &there[0].user));
+    running.close();
+}
+
+thread_local! {
+    /// Goes with its thread.
+    static OF_THREAD: RefCell<Option<Arc<()>>> = const { RefCell::new(None) };
+}
+
+#[actix_rt::test]
+async fn a_job_that_panics_has_failed_its_thread_ends_and_the_next_one_runs() {
+    let (mut world, deadly, of_thread) = (World::new(1), Arc::new(AtomicBool::new(true)), Arc::new(()));
+    let (armed, held) = (Arc::clone(&deadly), Arc::clone(&of_thread));
+    world.before_operation = Some(Arc::new(move |_, operation| {
+        if matches!(operation, Operation::Disable(_)) {
+            OF_THREAD.set(Some(Arc::clone(&held)));
+            assert!(!armed.load(Ordering::SeqCst), "injected");
+        }
+    }));
+    let running = world.open();
+    let guests = guests(&running, 3).await;
+    for number in 1..=2 {
+        let bulk = done(&running, BulkAction::Disable, EVERYBODY, false).await;
+        assert_eq!((bulk.number, bulk.end, bulk.tally.changed), (number, Some(BulkEnd::Failed(Error::Internal)), 0));
+        // the test's and the hook's
+        until("its thread has ended", || Arc::strong_count(&of_thread) == 2).await;
+    }
+    deadly.store(false, Ordering::SeqCst);
+    let bulk = done(&running, BulkAction::Disable, EVERYBODY, false).await;
+    assert_eq!((bulk.end, bulk.tally.changed), (Some(BulkEnd::Done), 3));
+    assert!(guests.iter().all(|guest| is_disabled(&running, &guest.user)));
     running.close();
 }

@@ -19,11 +19,16 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 fn a_secret_comes_from_the_environment_or_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(folder.path(), 0o600, "jwt-key = \"of the file\"\nother = \"\"\"\nline\nline\"\"\"\n");
-    let environment = pairs(&[("PASSERBY_SECRET_JWT_KEY", "of the environment"), ("PASSERBY_LISTEN", "x")]);
+    let environment = pairs(&[
+        ("PASSERBY_SECRET_JWT_KEY", "of the environment"),
+        ("PASSERBY_LISTEN", "x"),
+        ("PASSERBY_SECRET_small", "x"),
+    ]);
     let secrets = Secrets::load(&environment, Some(&path), None, &Pipes::default()).unwrap();
     assert_eq!(secrets.get("jwt-key").unwrap().expose(), "of the environment");
     assert_eq!(secrets.get("JWT_Key").unwrap().expose(), "of the environment");
     assert_eq!(secrets.get("other").unwrap().expose(), "line\nline");
+    assert_eq!(secrets.names().collect::<Vec<_>>(), ["jwt_key", "other"]);
     let none = Secrets::load(&[], None, None, &Pipes::default()).unwrap();
     assert_eq!(
         none.get("jwt-key").unwrap_err(),

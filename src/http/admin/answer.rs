@@ -78,6 +78,9 @@ fn in_form_of_app_services(problem: Problem, request: &HttpRequest, context: &Co
     // its scripts log in again on this
     let (error, code) = match problem.code() {
         "session-ended" | "no-token" => (dead_session(request), "invalid-session"),
+        // it had few codes for requests that will not do
+        code @ ("invalid-parameter" | "user-already-confirmed") => (problem.detail(), code),
+        _ if problem.status() == 400 => (problem.detail(), "bad-request"),
         other => (problem.detail(), other),
     };
     let code: String = code.split('-').map(capitalized).collect();

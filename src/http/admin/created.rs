@@ -1,18 +1,30 @@
 //! Creating users by hand: what both faces of the API share.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use passerby_actors::actor::LoggedIn;
-use passerby_actors::domain::{CredentialRefusal, Refusal, UserId};
+use passerby_actors::domain::{CredentialRefusal, LOCAL_USERPASS, Refusal, UserId, UserState};
 use passerby_actors::handle::{self, NewName, NewUser};
 use serde_json::Value;
 
 use super::asked::Asked;
+use super::whom;
 use crate::http::problem::Problem;
-use crate::provider::local_userpass::UserpassError;
+use crate::provider::local_userpass::{LocalUserpass, UserpassError};
 use crate::provider::password::Password;
 
 fn name_taken() -> Problem {
     Problem::new(StatusCode::CONFLICT, "account-name-in-use", "name already in use")
+}
+
+/// What keeps names and passwords.
+///
+/// # Errors
+/// It is switched off.
+pub(super) fn userpass(asked: &Asked) -> Result<Arc<LocalUserpass>, Problem> {
+    let off = || Problem::new(StatusCode::CONFLICT, "provider-disabled", "local-userpass is switched off");
+    asked.context.server.app().providers.userpass().cloned().ok_or_else(off)
 }
 
 /// A name with its password, as it can be stored.
@@ -20,13 +32,33 @@ fn name_taken() -> Problem {
 /// # Errors
 /// Nobody logs in by name and password here; one of them will not do, or the name is taken.
 pub(super) async fn name(asked: &Asked, name: &str, password: Password) -> Result<NewName, Problem> {
-    let app = asked.context.server.app();
-    let off = || Problem::new(StatusCode::CONFLICT, "provider-disabled", "local-userpass is switched off");
-    let userpass = app.providers.userpass().cloned().ok_or_else(off)?;
-    userpass.by_hand(name, password).await.map_err(|error| match error {
+    userpass(asked)?.by_hand(name, password).await.map_err(|error| match error {
         UserpassError::Core(handle::Error::Refused(Refusal::Credential(CredentialRefusal::Taken))) => name_taken(),
         other => other.into(),
     })
+}
+
+/// Gives a user's name and password another name, with an entry in the audit log.
+///
+/// # Errors
+/// Nobody logs in by name and password here; the name will not do, or is taken; the user has none, or is gone.
+pub(super) async fn rename(asked: &Asked, user: &UserState, name: &str) -> Result<(), Problem> {
+    let (name, data) = userpass(asked)?.another_name(name)?;
+    let nameless = || Problem::new(StatusCode::BAD_REQUEST, "invalid-parameter", "the user has no name and password");
+    let before = user.identities().iter().find(|known| *known.key.provider == *LOCAL_USERPASS).ok_or_else(nameless)?;
+    let told = |data: &str| serde_json::from_str::<Value>(data).ok();
+    let told = (told(&before.data), told(&data));
+    let (handle, id) = (asked.handle().clone(), user.id);
+    let renaming = async move { handle.rename(&id, &name, &data).await };
+    match asked.audited("user.rename", &user.id.to_string(), told, renaming).await? {
+        Err(handle::Error::Refused(Refusal::Credential(CredentialRefusal::Taken))) => Err(name_taken()),
+        Err(handle::Error::Refused(Refusal::NoSuchIdentity)) => Err(nameless()),
+        Err(handle::Error::Refused(Refusal::Gone)) => Err(whom::not_found()),
+        other => {
+            other?;
+            Ok(())
+        }
+    }
 }
 
 /// Creates all of these users or none, with an entry in the audit log.

@@ -8,6 +8,8 @@ import { after, before, describe, test } from "node:test";
 import * as Realm from "realm-web";
 
 import { startServer, SUITE_DEADLINE } from "../kit/server.mjs";
+import { startMailServer } from "../kit/smtp.mjs";
+import { CONFIRM_PAGE, mailed, newAddress, startServerWithMails } from "../kit/userpass.mjs";
 
 const PASSWORD = "correct horse battery";
 
@@ -128,5 +130,29 @@ describe("the admin API of App Services", { timeout: SUITE_DEADLINE }, () => {
     const app = await admin.app();
     const refused = await admin.send("DELETE", `${app}/users/636aba021728b6c1c03db7f9`);
     assert.deepEqual([refused.status, refused.body.error_code], [403, "InsufficientRole"]);
+  });
+
+  test("the e-mail that confirms an address is sent again, and confirms it", async (t) => {
+    const mails = await startMailServer(t);
+    const server = await startServerWithMails(t, mails);
+    await command(server, "create", "ada", "--password-stdin");
+    const admin = new AdminApiClient(server.adminUrl);
+    await admin.logIn("local-userpass", { username: "ada", password: PASSWORD });
+    const registrations = `${await admin.app()}/user_registrations`;
+    const { emailPasswordAuth } = new Realm.App({ id: "passerby", baseUrl: server.url });
+    const email = newAddress();
+    await emailPasswordAuth.registerUser({ email, password: PASSWORD });
+    const first = await mailed(mails, email, CONFIRM_PAGE);
+    const { body: waiting } = await admin.send("GET", `${registrations}/pending_users`);
+    assert.deepEqual(waiting.map(({ login_ids: ids }) => ids), [[{ id_type: "email", id: email }]]);
+
+    const sent = await admin.send("POST", `${registrations}/by_email/${encodeURIComponent(email)}/send_confirm`);
+    assert.equal(sent.status, 200, JSON.stringify(sent.body));
+    const second = await mailed(mails, email, CONFIRM_PAGE);
+    await assert.rejects(emailPasswordAuth.confirmUser(first), { error: "invalid token data" });
+    await emailPasswordAuth.confirmUser(second);
+    assert.deepEqual((await admin.send("GET", `${registrations}/pending_users`)).body, []);
+    const again = await admin.send("POST", `${registrations}/by_email/${encodeURIComponent(email)}/send_confirm`);
+    assert.deepEqual([again.status, again.body.error_code], [400, "UserAlreadyConfirmed"]);
   });
 });

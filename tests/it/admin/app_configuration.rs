@@ -189,7 +189,7 @@ async fn origins_and_custom_user_data_are_changed_as_well() {
             owner.does("POST", ORIGINS, json!(["https://News.example:443"])).await;
             assert_eq!(owner.gets(ORIGINS).await, json!(["https://news.example"]));
             assert_eq!(server.server.app().allowed_origins, ["https://news.example"]);
-            owner.is_refused(("POST", ORIGINS), json!({ "a": 1 }), (400, "BadField")).await;
+            owner.is_refused(("POST", ORIGINS), json!({ "a": 1 }), (400, "BadRequest")).await;
             owner.is_refused(("POST", ORIGINS), json!(["news"]), (400, "InvalidParameter")).await;
             assert_eq!(owner.gets("custom_user_data").await, json!({ "enabled": false }));
             owner.does("PATCH", "custom_user_data", json!({ "database_name": "app" })).await;
@@ -219,7 +219,7 @@ async fn the_refresh_token_expiration_is_in_force_at_once_for_sessions_that_are_
             server.clock.advance_s(3601);
             assert_eq!(refreshes(&one).await, 200);
             for wrong in [json!({}), json!({ "expiration_time_seconds": "1" })] {
-                owner.is_refused(("PUT", EXPIRATION), wrong, (400, "BadField")).await;
+                owner.is_refused(("PUT", EXPIRATION), wrong, (400, "BadRequest")).await;
             }
             let short = json!({ "expiration_time_seconds": 60 });
             owner.is_refused(("PUT", EXPIRATION), short, (400, "InvalidParameter")).await;

@@ -136,9 +136,9 @@ async fn the_older_layout_is_imported_as_well_and_what_is_wrong_is_said() {
                     "InvalidParameter",
                     "saml: there is no such",
                 ),
-                ("import?strategy=merge", pushed(true), "BadQuery", "strategy must be replace-by-name"),
-                ("import?diff=yes", pushed(true), "BadQuery", "diff must be true or false"),
-                ("import?dif=true", pushed(true), "BadQuery", "\"dif\" is no parameter"),
+                ("import?strategy=merge", pushed(true), "BadRequest", "strategy must be replace-by-name"),
+                ("import?diff=yes", pushed(true), "BadRequest", "diff must be true or false"),
+                ("import?dif=true", pushed(true), "BadRequest", "\"dif\" is no parameter"),
             ] {
                 let told = owner.is_refused(("POST", path), body, (400, expected)).await;
                 assert!(told.contains(reason), "{told}");

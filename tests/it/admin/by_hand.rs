@@ -184,9 +184,86 @@ async fn scripts_list_confirm_and_forget_registrations() {
                 let answer = call(what, path).await;
                 assert_eq!((answer.status, &answer.json()["error_code"]), (status, &json!(code)), "{what} {path}");
             }
+            // as realm-cli deletes one: by its id, at the users
+            let of_user = async |id: &str| {
+                let what = format!("DELETE {}/users/{id}", app(server));
+                ask(server, &what).bearer(&ada).send().await.status
+            };
+            let id = |name: &str| Credential::identity(name).external;
+            assert_eq!(of_user(&id("3+x@example.com")).await, 204);
+            assert!(known("3+x@example.com").is_none());
+            assert_eq!(of_user(&id("1+x@example.com")).await, 404, "it is confirmed");
             let whats: Vec<_> =
                 audit(server, &ada, "&what=registration").await.iter().map(|entry| entry["outcome"].clone()).collect();
             assert_eq!(whats.iter().filter(|outcome| **outcome == "done").count(), 3, "{whats:?}");
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn a_script_gives_a_user_another_address_and_password_sessions_and_identities_stay() {
+    accounts::world()
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Operate).await;
+            let users = format!("{}/users", app(server));
+            let by_script = async |what: &str, path: &str, body: Value| {
+                ask(server, &format!("{what} {users}{path}")).bearer(&ada).body(body.to_string()).send().await
+            };
+            let log_in = async |email: &str| {
+                let body = json!({ "provider": "local-userpass", "email": email, "password": PASSWORD });
+                server.call(CREATE).body(body.to_string()).send().await
+            };
+            let create = async |email: &str| {
+                let created = by_script("POST", "", json!({ "email": email, "password": PASSWORD })).await;
+                created.json()["_id"].as_str().unwrap().to_owned()
+            };
+            let (user, _) = (create("old@example.com").await, create("taken@example.com").await);
+            let session = log_in("old@example.com").await.tokens();
+            let reset = CredentialChange::BeginReset(MailToken { hash: [7; 32], expires: u32::MAX });
+            let old = Credential::identity("old@example.com");
+            server.server.linker.change_credential(old, reset, Ends::Nothing).await.unwrap();
+            register(server, "waits@example.com").await;
+
+            let path = format!("/{user}/reset_email");
+            let guest = format!("/{}/reset_email", server.log_in().await.user);
+            for (path, body, status, code) in [
+                (&*path, json!({ "email": "taken@example.com" }), 409, "AccountNameInUse"),
+                (&*path, json!({ "email": "waits@example.com" }), 409, "AccountNameInUse"),
+                (&*path, json!({ "email": "" }), 400, "BadRequest"),
+                (&*path, json!({ "email": "x".repeat(129) }), 400, "BadRequest"),
+                (&*path, json!({ "email": 7 }), 400, "BadRequest"),
+                (&*path, json!({}), 400, "BadRequest"),
+                (&*guest, json!({ "email": "new@example.com" }), 400, "InvalidParameter"),
+                ("/636aba021728b6c1c03db7f9/reset_email", json!({ "email": "new@example.com" }), 404, "UserNotFound"),
+            ] {
+                let answer = by_script("PATCH", path, body).await;
+                assert_eq!((answer.status, &answer.json()["error_code"]), (status, &json!(code)), "{answer:?}");
+            }
+            assert_eq!(log_in("old@example.com").await.tokens().user, user);
+
+            for _ in 0..2 {
+                let renamed = by_script("PATCH", &path, json!({ "email": "new@example.com" })).await;
+                assert_eq!(renamed.status, 204, "{renamed:?}");
+            }
+            assert_eq!(log_in("new@example.com").await.tokens().user, user);
+            assert_eq!(log_in("old@example.com").await.status, 401);
+            assert_eq!(server.call(ROTATE).bearer(&session.refresh).send().await.status, 200, "sessions stay");
+            let shown = by_script("GET", &path.replace("/reset_email", ""), Value::Null).await.json();
+            assert_eq!(
+                (&shown["data"]["email"], shown["identities"].as_array().unwrap().len()),
+                (&json!("new@example.com"), 1)
+            );
+            let credential = |name: &str| server.server.linker.credential(&Credential::identity(name));
+            assert!(credential("old@example.com").is_none());
+            assert!(
+                credential("new@example.com").unwrap().0.reset.is_none(),
+                "an e-mail to the old address resets nothing"
+            );
+            create("old@example.com").await;
+            let entries = audit(server, &ada, "&what=user.rename").await;
+            let entry = entries.iter().filter(|entry| entry["outcome"] == "done").last().unwrap();
+            let (before, after) = (json!({ "email": "old@example.com" }), json!({ "email": "new@example.com" }));
+            assert_eq!((&entry["whom"], &entry["before"], &entry["after"]), (&json!(user), &before, &after));
         })
         .await;
 }

@@ -151,3 +151,80 @@ async fn scripts_of_app_services_see_disable_enable_log_out_and_delete_users() {
         })
         .await;
 }
+
+/// As the documentation's own curl lines send it, without a content type that says JSON, and as realm-core does.
+#[actix_web::test]
+async fn what_scripts_send_is_read_as_json_whatever_its_content_type_says() {
+    World::new()
+        .serve(async |server| {
+            create(server, "ada", Role::Owner).await;
+            let body = json!({ "username": "ada", "password": PASSWORD }).to_string();
+            for kind in ["application/x-www-form-urlencoded", "application/json;charset=utf-8", "text/plain"] {
+                let login = ask(server, "POST /api/admin/v3.0/auth/providers/local-userpass/login");
+                let login = login.header("content-type", kind).body(body.clone()).send().await;
+                assert_eq!((login.status, login.header("content-type")), (200, Some("application/json")), "{login:?}");
+                let refresh = login.json()["refresh_token"].as_str().unwrap().to_owned();
+                // core says that it is JSON, and sends nothing
+                let session = ask(server, "POST /api/admin/v3.0/auth/session").bearer(&refresh);
+                assert_eq!(session.header("content-type", kind).send().await.status, 201);
+                let access = login.json()["access_token"].as_str().unwrap().to_owned();
+                let drafts = format!("POST {}/drafts?bypass_service_change=SyncSchemaVersionIncrease", app(server));
+                let draft = ask(server, &drafts).bearer(&access).header("content-type", kind).body("null").send().await;
+                assert_eq!(draft.status, 201, "{draft:?}");
+                let path = format!("{}/drafts/{}", app(server), draft.json()["_id"].as_str().unwrap());
+                let gone = ask(server, &format!("DELETE {path}")).bearer(&access).send().await;
+                assert_eq!((gone.status, gone.header("content-type")), (204, None));
+            }
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn scripts_page_through_users_in_both_orders_and_by_state() {
+    World::new()
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Operate).await;
+            let users = format!("{}/users", app(server));
+            let page = async |query: &str| {
+                let answer = ask(server, &format!("GET {users}?sort=_id{query}")).bearer(&ada).send().await;
+                assert_eq!(answer.status, 200, "{query}: {answer:?}");
+                let page: Vec<Value> = answer.json().as_array().unwrap().clone();
+                page.iter().map(|user| user["_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+            };
+            let all = async |query: &str| {
+                let (mut found, mut sizes) = (Vec::new(), Vec::new());
+                let mut after = String::new();
+                loop {
+                    let next = page(&format!("{query}{after}")).await;
+                    sizes.push(next.len());
+                    found.extend(next);
+                    if sizes.last() < Some(&50) {
+                        return (found, sizes);
+                    }
+                    after = format!("&after={}", found.last().unwrap());
+                }
+            };
+            for _ in 0..120 {
+                server.log_in().await;
+            }
+            let (oldest_first, sizes) = all("").await;
+            assert_eq!((sizes, &oldest_first[..50]), (vec![50, 50, 20], &page("&desc=false").await[..]));
+            let (mut newest_first, _) = all("&desc=true").await;
+            newest_first.reverse();
+            assert_eq!(newest_first, oldest_first);
+            let some: Vec<_> = oldest_first.iter().step_by(2).cloned().collect();
+            for user in &some {
+                let done = ask(server, &format!("PUT {users}/{user}/disable")).bearer(&ada).send().await;
+                assert_eq!(done.status, 204);
+            }
+            assert_eq!(all("&status=disabled").await, (some, vec![50, 10]));
+            assert_eq!(all("&status=enabled&provider_types=anon-user,api-key").await.0.len(), 60);
+            assert_eq!(page("&provider_types=local-userpass").await, [] as [String; 0]);
+            for wrong in ["?sort=name", "?status=off", "?after=x", "?state=disabled", "?status=enabled&status=disabled"]
+            {
+                let answer = ask(server, &format!("GET {users}{wrong}")).bearer(&ada).send().await;
+                assert_eq!((answer.status, &answer.json()["error_code"]), (400, &json!("BadRequest")), "{wrong}");
+            }
+        })
+        .await;
+}

@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 
 use super::apps::{must_be_this, not_implemented};
 use crate::admin::Role;
-use crate::http::admin::asked::Asked;
+use crate::http::admin::asked::{Asked, Doubt};
+use crate::http::admin::created;
 use crate::http::admin::table::{Row, row};
 use crate::http::problem::{Answer, Problem};
 use crate::http::read::of_query;
 use crate::http::{json, within_time};
-use crate::provider::local_userpass;
+use crate::provider::local_userpass::{self, UserpassError};
 
 /// Registrations of a page.
 const PAGE: usize = 50;
@@ -84,43 +85,55 @@ async fn named(asked: &Asked) -> Result<String, Problem> {
 
 async fn done<Doing: Future<Output = Result<(), handle::Error>> + 'static>(
     asked: &Asked,
-    what: &str,
+    (what, name): (&str, String),
     operation: impl FnOnce(Handle, String) -> Doing,
 ) -> Answer {
-    let name = named(asked).await?;
     let operation = operation(asked.handle().clone(), name.clone());
     asked.audited(what, &name, (None, None), operation).await?.map_err(refused)?;
     Ok(HttpResponse::NoContent().finish())
 }
 
+/// Forgets the registration of this name.
+async fn forget(asked: &Asked, name: String) -> Answer {
+    let what = ("registration.delete", name);
+    done(asked, what, |handle, name| async move { handle.forget_registration(&name).await }).await
+}
+
+/// Forgets the registration of this id, if there is one that waits.
+pub(super) async fn forget_of_id(asked: &Asked, id: &str) -> Option<Answer> {
+    let waiting = asked.handle().registration(id)?;
+    Some(forget(asked, waiting.name.into()).await)
+}
+
 async fn delete(asked: Asked) -> Answer {
-    done(&asked, "registration.delete", |handle, name| async move { handle.forget_registration(&name).await }).await
+    let name = named(&asked).await?;
+    forget(&asked, name).await
 }
 
 async fn confirm(asked: Asked) -> Answer {
-    done(&asked, "registration.confirm", |handle, name| async move { handle.confirm_by_hand(&name).await }).await
+    let what = ("registration.confirm", named(&asked).await?);
+    done(&asked, what, |handle, name| async move { handle.confirm_by_hand(&name).await }).await
 }
 
 /// Sends the e-mail again.
 async fn send_confirm(asked: Asked) -> Answer {
     let name = named(&asked).await?;
-    let off = || Problem::new(StatusCode::CONFLICT, "provider-disabled", "local-userpass is switched off");
-    let userpass = asked.context.server.app().providers.userpass().cloned().ok_or_else(off)?;
+    let userpass = created::userpass(&asked)?;
     let address = asked.source.address;
-    let mailing = {
-        let name = name.clone();
-        async move {
-            Ok::<_, passerby_actors::handle::Error>(
-                userpass.resend_confirmation(&name, address, local_userpass::Answer::Documented).await,
-            )
-        }
-    };
-    match asked.audited("registration.mail", &name, (None, None), mailing).await?? {
-        Err(local_userpass::UserpassError::Core(error)) => Err(refused(error)),
+    let to = name.clone();
+    let mailing = async move { userpass.resend_confirmation(&to, address, local_userpass::Answer::Documented).await };
+    match asked.audited("registration.mail", &name, (None, None), mailing).await? {
+        Err(UserpassError::Core(error)) => Err(refused(error)),
         other => {
             other?;
             Ok(json(StatusCode::OK, &json!({})))
         }
+    }
+}
+
+impl Doubt for UserpassError {
+    fn is_unknown(&self) -> bool {
+        matches!(self, Self::Core(error) if error.is_unknown())
     }
 }
 

@@ -9,6 +9,7 @@ use passerby_actors::handle::{self, Handle, NewUser, UserFilter, UserQuery};
 use serde_json::{Map, Value, json};
 
 use super::apps::must_be_this;
+use super::registrations;
 use crate::admin::Role;
 use crate::http::admin::asked::{Asked, text};
 use crate::http::admin::created;
@@ -39,6 +40,7 @@ pub(super) fn rows() -> Vec<Row> {
         row("GET /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}/devices", read, None, devices),
         row("POST /api/admin/v3.0/groups/{group}/apps/{app}/users/verify_token", read, None, verify_token),
         row("DELETE /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}", operate, "user.delete", delete),
+        row("PATCH /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}/reset_email", operate, "user.rename", rename),
         row("PUT /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}/logout", operate, "user.logout", log_out),
         row("PUT /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}/enable", operate, "user.enable", enable),
         row("PUT /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}/disable", operate, "user.disable", disable),
@@ -234,11 +236,25 @@ async fn done<Doing: Future<Output = Result<(), handle::Error>> + 'static>(
     Ok(HttpResponse::NoContent().finish())
 }
 
+/// A user, or a registration that waits: realm-cli deletes either by the id that its list shows.
 async fn delete(asked: Asked) -> Answer {
-    let user = named(&asked)?;
+    must_be_this(&asked)?;
+    let user = match whom::named(&asked) {
+        Ok(user) => user,
+        Err(missing) => {
+            return registrations::forget_of_id(&asked, asked.parameter("user")).await.unwrap_or(Err(missing));
+        }
+    };
     let before = json!({ "identities": user.identities().len(), "sessions": user.sessions().len() });
     let operation = |handle: Handle, user| async move { handle.delete(&user, Cause::DeletedByAdmin).await };
     done(&asked, "user.delete", user.id, (Some(before), None), operation).await
+}
+
+/// Another e-mail address for the same password and sessions.
+async fn rename(asked: Asked) -> Answer {
+    let (user, fields) = (named(&asked)?, asked.loose_fields()?);
+    created::rename(&asked, &user, text(&fields, "email")?).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 async fn log_out(asked: Asked) -> Answer {

@@ -49,6 +49,7 @@ fn families_and_causes_have_the_numbers_that_they_always_had() {
     );
     assert_eq!((Cause::Administered as u8, Cause::from_number(27)), (27, Some(Cause::Administered)));
     assert_eq!((Cause::MeterAdjusted as u8, Cause::from_number(28)), (28, Some(Cause::MeterAdjusted)));
+    assert_eq!((Cause::Renamed as u8, Cause::from_number(29)), (29, Some(Cause::Renamed)));
     let mut frame = FrameWriter::new();
     frame.set(Cause::Administered, 7, &[Effect::PutValue(ValueKey::own(Family::ADMIN, *b"ada"), Arc::from([1u8]))]);
     let bytes = frame.finish(3, 8, 9, FrameKind::Group);
