@@ -1,5 +1,5 @@
-//! One action on all users whom a filter takes: a job on a thread of its own, which keeps few changes under way and rests as long as
-//! each took, so that logins hardly wait behind it.
+//! One action on all users whom a filter takes: a job on a thread of its own, which keeps few changes under way and rests longer
+//! than they took, so that logins hardly wait behind it.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +20,9 @@ use crate::store::{Completions, Sets};
 
 /// Changes under way at a time: what a login waits for is one group with so many sets more.
 const IN_FLIGHT: usize = 64;
-/// Between them the job rests at least so long.
+/// Between them the job rests so many times as long as they took: the busier the store, the longer.
+const RESTS: u32 = 3;
+/// And at least so long.
 const REST: Duration = Duration::from_millis(1);
 /// Users that are looked for at once.
 const PAGE: usize = 8 * IN_FLIGHT;
@@ -154,7 +156,7 @@ impl Worker {
                 self.some(users, &operation, is_dry_run).await?;
                 let took = Duration::from_micros(clock.monotonic_us().saturating_sub(before_us));
                 if !is_dry_run {
-                    tokio::time::sleep(took.max(REST)).await;
+                    tokio::time::sleep((took * RESTS).max(REST)).await;
                 }
             }
             if next.is_none() {

@@ -13,8 +13,9 @@ pub(super) type Ask = Box<dyn FnOnce(&mut Index) + Send>;
 
 /// So many may wait for an answer.
 const MOST_ASKS: usize = 256;
-/// So many users are noted before the thread reads them again, unless somebody asks first.
-const READ_AT: usize = 4096;
+/// So many users are noted before the thread reads them again, unless somebody asks first. Logins share the cores with that: more would
+/// take milliseconds in a row.
+const READ_AT: usize = 512;
 /// So few are read again on the thread of whoever asks.
 const FEW: usize = 64;
 /// If so many wait to be read, the index is behind, and is built anew.
