@@ -59,12 +59,13 @@ pub(super) fn ending_others(handle: &Handle, asker: &Asker, epoch: u64) -> Resul
 }
 
 impl Admins {
-    /// Who shows this text, and whether it is good. The token of the data folder is taken from this machine alone.
+    /// Who shows this text, and whether it is good. The token of the data folder is taken from this machine alone. `is_use`: whether
+    /// the session is used by it.
     ///
     /// # Errors
     /// `Ended`: it is nothing that is good here.
-    pub async fn asker(&self, handle: &Handle, token: &str, from: &Source) -> Result<Asker, Fault> {
-        let asker = self.whose(handle, token, from).await;
+    pub async fn asker(&self, handle: &Handle, token: &str, from: &Source, is_use: bool) -> Result<Asker, Fault> {
+        let asker = self.whose(handle, token, from, is_use).await;
         if asker == Err(Fault::Ended) {
             self.tokens_refused.fetch_add(1, Ordering::Relaxed);
         }
@@ -76,7 +77,7 @@ impl Admins {
         self.tokens_refused.load(Ordering::Relaxed)
     }
 
-    async fn whose(&self, handle: &Handle, token: &str, from: &Source) -> Result<Asker, Fault> {
+    async fn whose(&self, handle: &Handle, token: &str, from: &Source, is_use: bool) -> Result<Asker, Fault> {
         if token.starts_with(LOCAL) {
             let is_ours = |hash: [u8; 32]| verify_slices_are_equal(&hash, &sha256(token)).is_ok();
             let is_local = from.address.to_canonical().is_loopback() && self.local.is_some_and(is_ours);
@@ -102,7 +103,7 @@ impl Admins {
         } else {
             return Err(Fault::Ended);
         };
-        self.of_session(handle, hash).await
+        self.of_session(handle, hash, is_use).await
     }
 
     /// Whether someone who asked may still do so, without this being a use of the session.
@@ -115,11 +116,11 @@ impl Admins {
         }
     }
 
-    async fn of_session(&self, handle: &Handle, hash: [u8; 32]) -> Result<Asker, Fault> {
+    async fn of_session(&self, handle: &Handle, hash: [u8; 32], is_use: bool) -> Result<Asker, Fault> {
         let now = moment(handle);
         let (seen, role) = session_role(handle, &hash, now)?;
         let asker = Asker { who: seen.value.of.clone(), role, session: Some(hash) };
-        if !seen.value.used.is_within(USED_GRANULARITY_S, now) {
+        if is_use && !seen.value.used.is_within(USED_GRANULARITY_S, now) {
             let used = AdminSession { used: now, ..seen.value.clone() };
             if let Err(error) = handle.change_own(vec![seen.replaced(key_of(&hash), &used)?]).await {
                 tracing::debug!(%error, "the use of an admin's session is not written down: the next use tries again");

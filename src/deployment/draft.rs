@@ -115,13 +115,13 @@ impl Deployments {
     /// Deploys the draft, which ends it.
     ///
     /// # Errors
-    /// `DraftMoved`; `Moved`, if something else was deployed since the draft was changed last; all others of a deployment.
+    /// `DraftMoved`; `DraftBehind`, if something else was deployed since the draft was changed last; all others of a deployment.
     pub async fn deploy_draft(&self, handle: &Handle, how: How<'_>, seen: u64) -> Result<Deployment, DeployError> {
         let stored = self.stored(handle)?;
         check_revision(stored.as_ref().map(|stored| &stored.draft), seen)?;
         let Some(Stored { draft, bytes }) = stored else { return Err(DeployError::DraftMoved(None)) };
         let newest = self.newest(handle)?;
-        check_base(newest.as_ref(), draft.base)?;
+        check_base(newest.as_ref(), draft.base).map_err(DeployError::DraftBehind)?;
         self.revisions.fetch_max(draft.revision, Ordering::Relaxed);
         let ended = OwnChange { key: key(), seen: Some(bytes), change: Rewrite::Remove };
         self.deploy(handle, how.after(newest, handle, draft.app, None), Some(ended)).await
@@ -139,7 +139,7 @@ impl Deployments {
         app: AppContent,
     ) -> Result<Deployment, DeployError> {
         let newest = self.newest(handle)?;
-        check_base(newest.as_ref(), seen)?;
+        check_base(newest.as_ref(), seen).map_err(|last| DeployError::Moved(Some(last)))?;
         self.deploy(handle, how.after(newest, handle, app, None), None).await
     }
 
@@ -156,10 +156,7 @@ impl Deployments {
         number: u64,
     ) -> Result<Deployment, DeployError> {
         let again = self.of_number(handle, number)?.ok_or(DeployError::NoSuch(number))?;
-        let newest = self.newest(handle)?;
-        check_base(newest.as_ref(), seen)?;
-        let how = How { origin: Origin::Redeploy(number), ..how };
-        self.deploy(handle, how.after(newest, handle, again.app, None), None).await
+        self.deploy_app(handle, How { origin: Origin::Redeploy(number), ..how }, seen, again.app).await
     }
 
     /// The deployment of this number, if it is kept.
@@ -193,11 +190,9 @@ fn moved(draft: Option<&Draft>) -> DeployError {
 }
 
 /// Whether a deployment is the last one; any is that where the number is not known.
-fn check_base(newest: Option<&Deployment>, seen: u64) -> Result<(), DeployError> {
+fn check_base(newest: Option<&Deployment>, seen: u64) -> Result<(), Change> {
     match newest.filter(|newest| seen != 0 && newest.number != seen) {
         None => Ok(()),
-        Some(Deployment { number, by, at_ms, .. }) => {
-            Err(DeployError::Moved(Some(Change { number: *number, by: by.clone(), at_ms: *at_ms })))
-        }
+        Some(Deployment { number, by, at_ms, .. }) => Err(Change { number: *number, by: by.clone(), at_ms: *at_ms }),
     }
 }

@@ -24,6 +24,8 @@ const SECURE_COOKIE: &str = "__Host-passerby-admin";
 const PLAIN_COOKIE: &str = "passerby-admin";
 /// What a script says that was served from here: no form and no page elsewhere can send it.
 const SCRIPT_SAYS: &str = "x-passerby-admin";
+/// What a page says that looks again by itself: this is no use of the session, which ends when nobody is there any more.
+const UNATTENDED: &str = "x-passerby-unattended";
 
 /// The worker's way into the core, once there is one.
 #[derive(Default)]
@@ -83,15 +85,21 @@ impl Asked {
         Ok(asked)
     }
 
+    /// Whether the request shows that somebody is there.
+    fn is_use(&self) -> bool {
+        let is_read = matches!(*self.request.method(), Method::GET | Method::HEAD);
+        !(is_read && self.request.headers().contains_key(UNATTENDED))
+    }
+
     /// By a Bearer token, or by the cookie of a page that was served from here.
     async fn identified(&self) -> Result<Asker, Problem> {
         let (request, handle) = (&self.request, &self.context.handle);
         if let Some(token) = bearer(request) {
-            return Ok(self.admins().asker(handle, token, &self.source).await?);
+            return Ok(self.admins().asker(handle, token, &self.source, self.is_use()).await?);
         }
         let cookie = self.cookie_name();
         let Some(cookie) = request.cookie(cookie) else { return Err(Problem::no_token()) };
-        let asker = self.admins().asker(handle, cookie.value(), &self.source).await?;
+        let asker = self.admins().asker(handle, cookie.value(), &self.source, self.is_use()).await?;
         // a cookie is no text that anything else would be good in
         if asker.session.is_none() {
             return Err(Problem::no_token());

@@ -81,6 +81,7 @@ impl From<DeployError> for Problem {
             }
             DeployError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "app-too-large"),
             DeployError::Moved(last) => return Self::moved("deployment-moved", "number", &error, last.as_ref()),
+            DeployError::DraftBehind(last) => return Self::moved("deployment-moved", "number", &error, Some(last)),
             DeployError::DraftMoved(last) => return Self::moved("draft-moved", "revision", &error, last.as_ref()),
             DeployError::NoSuch(_) => (StatusCode::NOT_FOUND, "deployment-not-found"),
             DeployError::Passwords(_) => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),

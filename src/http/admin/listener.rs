@@ -59,6 +59,8 @@ impl AdminListener {
             let app = app().into_factory().map_err(|error| error.error_response());
             let service = HttpService::build()
                 .client_disconnect_timeout(Duration::from_secs(1))
+                // a stream of events ends with its client, and gives its place back
+                .h1_allow_half_closed(false)
                 .local_addr(address)
                 .on_connect_ext(|stream: &Stream, extensions| stream.mark(extensions))
                 .h1(map_config(app, |()| AppConfig::default()));

@@ -123,6 +123,25 @@ describe("drafts in the console", { timeout: SUITE_DEADLINE }, () => {
     console.done();
   });
 
+  test("an older deployment is deployed again as its difference is shown, whoever else deploys meanwhile", async (t) => {
+    const console = await Console.of(t, browser, server);
+    await console.go("deployments/1", ".page-head");
+    await deploy((app) => (app.allowed_request_origins = ["https://g.example"]));
+    await console.look();
+    await console.tab.see(".page .sentences ::-p-text(https://g.example)");
+    // which the page does not hear of before the press
+    await deploy((app) => (app.allowed_request_origins = ["https://h.example"]));
+    await console.press("Deploy again");
+    assert.match(await console.dialog(), /https:\/\/h\.example/);
+    const { number } = await deploy((app) => (app.allowed_request_origins = ["https://i.example"]));
+    await console.decide("Deploy");
+    await console.tab.see(`dialog ::-p-text(ada deployed ${number})`);
+    assert.match(await console.dialog(), /Look again.+https:\/\/i\.example/s);
+    await console.decide("Deploy");
+    await console.said(`Deployment ${number + 1} is in force.`);
+    console.done();
+  });
+
   test("what is discarded is what is shown", async (t) => {
     await change({ allowed_request_origins: ["https://e.example"] });
     const console = await Console.of(t, browser, server);

@@ -105,6 +105,15 @@ describe("races in the console", { timeout: SUITE_DEADLINE }, () => {
     }
   });
 
+  test("what cannot be undone begins on Cancel, also where something is chosen first", async (t) => {
+    const console = await Console.of(t, browser, server);
+    await console.go("keys", "table");
+    await console.press("Rotate");
+    await console.dialog();
+    assert.equal(await console.focused(), "Cancel");
+    console.done();
+  });
+
   test("a count is of the action that is begun, and of no other admin's job", async (t) => {
     const own = await withAdmins(await startServer(t));
     const users = [];

@@ -164,7 +164,7 @@ class Tab {
   async meet(decide) {
     await this.#page.setRequestInterception(true);
     this.#page.on("request", async (request) => {
-      const answer = await decide({ method: request.method(), path: new URL(request.url()).pathname });
+      const answer = await decide({ method: request.method(), path: new URL(request.url()).pathname, headers: request.headers(), body: request.postData() });
       const done = answer === null ? request.abort("connectionrefused") : answer ? request.respond(answer) : request.continue();
       // the page may be gone by then
       await done.catch(() => {});

@@ -199,10 +199,17 @@ async fn of_two_owners_with_one_draft_the_second_is_told_who_moved_it_and_when()
             ada.does("POST app/deploy", pushed, 201).await;
             let behind = bob.asks("POST draft/deploy", json!({ "revision": 2 })).await;
             behind.assert_problem_with(409, "deployment-moved", &["number", "by", "at"]);
-            assert_eq!(behind.json_as("application/problem+json")["by"], "ada");
+            let behind = behind.json_as("application/problem+json");
+            assert_eq!(behind["by"], "ada");
+            assert!(
+                behind["detail"].as_str().unwrap().contains("change the draft (an empty patch will do)"),
+                "{behind}"
+            );
             // a change is made by someone who sees what is in force now
-            let third = bob.drafts(2, json!({ "allowed_request_origins": ["https://a.example"] })).await;
-            assert_eq!(third["base"], 2);
+            let third = bob.drafts(2, json!({})).await;
+            assert_eq!((&third["base"], &third["by"]), (&json!(2), &json!("bob")));
+            let late = bob.asks("POST deployments/1/deploy", json!({ "seen": 1 })).await;
+            late.assert_problem_with(409, "deployment-moved", &["number", "by", "at"]);
             ada.does("DELETE draft?revision=3", Value::Null, 204).await;
             bob.asks("POST draft/deploy", json!({ "revision": 3 })).await.assert_problem(409, "draft-moved");
             assert_eq!(bob.gets("app").await["draft"], Value::Null);

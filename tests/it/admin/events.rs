@@ -114,11 +114,9 @@ async fn a_stream_ends_with_the_session_and_there_are_so_many() {
     assert_eq!(ask(&server, "HEAD /v1/admin/events").bearer(&bob).send().await.status, 200, "it opens no stream");
     let mut last = open_ones.pop().unwrap();
     drop(open_ones);
-    // whose client has gone is noticed when something is to be told
-    while free() < 15 {
-        server.log_in().await;
-        assert!(last.next().await.unwrap().contains("event: created"));
-    }
+    until("a client that has gone has no place", || free() == 15).await;
+    server.log_in().await;
+    assert!(last.next().await.unwrap().contains("event: created"), "that was noticed before anything was to be told");
     server.stop().await;
     assert_eq!(last.next().await, None, "the server has stopped");
 }

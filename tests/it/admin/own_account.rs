@@ -47,7 +47,7 @@ async fn an_account_that_is_changed_meanwhile_is_told_and_nothing_is_done() {
             let bob = log_in(server, "bob", PASSWORD).await.json()["token"].as_str().unwrap().to_owned();
             let (admins, handle) = (&server.server.admins, server.handle());
             let source = Source { address: Ipv4Addr::LOCALHOST.into() };
-            let bob = admins.asker(&handle, &bob, &source).await.unwrap();
+            let bob = admins.asker(&handle, &bob, &source, true).await.unwrap();
             let by = By::new(&bob.who, bob.role, None);
             let password = |text: &str| Password::new(text.to_owned());
             // one password is hashed at a time: those before it hold it up until the role is another one

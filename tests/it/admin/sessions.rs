@@ -160,7 +160,14 @@ async fn sessions_end_when_they_are_idle_old_or_their_admin_is_refused_and_admin
         assert_eq!(me(&server, &ada).await, 200);
     }
     assert_eq!(me(&server, &bob).await, 401, "idle for 12 hours");
-    for _ in 0..14 {
+    // a page that looks by itself keeps no session
+    let left = log_in(&server, "bob", PASSWORD).await.json()["token"].as_str().unwrap().to_owned();
+    let look = || ask(&server, "GET /v1/admin/me").bearer(&left).header("x-passerby-unattended", "1").send();
+    for expected in [200, 401] {
+        server.clock.advance_s(7 * 3600);
+        assert_eq!((look().await.status, me(&server, &ada).await), (expected, 200));
+    }
+    for _ in 0..13 {
         server.clock.advance_s(11 * 3600);
         me(&server, &ada).await;
     }

@@ -16,7 +16,7 @@ const whoMoved = ({ body }) => t.draft.moved(body.by ?? t.draft.someone, when(bo
 export const whoDeployed = ({ body }) => t.draft.overtaken(body.by ?? t.draft.someone, body.number, when(body.at));
 
 /** Hears of the draft as it is now; where the server cannot say, the next look does. */
-async function heard(refreshApp) {
+export async function heard(refreshApp) {
   try {
     await refreshApp();
   } catch {

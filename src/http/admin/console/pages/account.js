@@ -26,7 +26,7 @@ export async function render({ root, signal }) {
     if (done) (toast(t.account.passwordDone), again());
   };
   const setTotp = async () => {
-    const { secret, uri } = await send("POST", "/v1/admin/me/totp");
+    const { secret, uri } = await send("POST", "/v1/admin/me/totp", undefined, { signal });
     const password = passwordInput("password", "current-password");
     const code = input({ name: "code", inputmode: "numeric", autocomplete: "one-time-code", maxlength: "6", pattern: "[0-9]{6}", required: true });
     const done = await ask({
