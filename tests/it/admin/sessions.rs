@@ -73,7 +73,7 @@ async fn a_cookie_is_taken_for_a_change_from_a_page_that_was_served_from_here_an
             }
             let pair = cookie.split(';').next().unwrap().to_owned();
             let seen = ask(server, "GET /v1/admin/me").header("cookie", &pair).send().await;
-            assert_eq!((seen.status, seen.json()), (200, json!({ "who": "ada", "role": "owner" })));
+            assert_eq!((seen.status, seen.json()), (200, json!({ "who": "ada", "role": "owner", "totp": false })));
 
             let create = json!({ "name": "bob", "password": PASSWORD, "role": "read" }).to_string();
             let what = "POST /v1/admin/admins";
