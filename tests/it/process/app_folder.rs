@@ -91,14 +91,14 @@ fn a_changed_folder_is_deployed_by_itself_and_a_broken_one_is_said_once_until_it
     assert_eq!(create(), 201);
     beside.providers(r#"{"anon-user":{"disabled":true}}"#);
     beside.logs("deployment 2 is in force from now on");
-    assert_eq!(create(), 403);
+    wait_until("it is in force", || create() == 403);
     beside.providers(r#"{"anon-user":{}"#);
     beside.logs(REFUSED);
     assert!(beside.logs("app folder: ").contains("auth/providers.json:1:15: is not valid JSON"));
     assert_eq!(create(), 403);
     beside.providers(r#"{"anon-user":{}}"#);
     beside.logs("deployment 3 is in force from now on");
-    assert_eq!(create(), 201);
+    wait_until("it is in force again", || create() == 201);
     server.stop();
     assert_eq!((beside.count(REFUSED), beside.count("SIGHUP")), (1, 0));
 }
@@ -124,7 +124,7 @@ fn a_folder_that_was_refused_is_deployed_when_what_it_needs_is_there() {
         assert_eq!(call(&server.public, "POST", "/v1/sessions", None).status, 201);
         secrets("shared = \"0123456789abcdef0123456789abcdef\"\n");
         beside.logs("deployment 2 is in force from now on");
-        assert_eq!(call(&server.public, "POST", "/v1/sessions", None).status, 403);
+        wait_until("it is in force", || call(&server.public, "POST", "/v1/sessions", None).status == 403);
         server.stop();
     }
 }
