@@ -430,7 +430,7 @@ async fn a_draft_does_not_undo_what_was_deployed_beside_it() {
             deployments.change_draft(&handle, "ada", 0, anonymous(true)).await.unwrap();
             deploy(server, &handle, &anonymous(false)).await.unwrap();
             let deployed = deployments.deploy_draft(&handle, by("ada"), 1).await;
-            assert!(matches!(deployed, Err(DeployError::Moved(Some(last))) if last.by == "a test"));
+            assert!(matches!(deployed, Err(DeployError::DraftBehind(last)) if last.by == "a test"));
             assert_eq!(number(server), 2);
             // whoever changes it again has seen what is in force
             deployments.change_draft(&handle, "ada", 1, anonymous(true)).await.unwrap();
