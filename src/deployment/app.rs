@@ -2,6 +2,7 @@
 
 use super::error::{DeployError, MOST_BYTES};
 use super::recipe::Recipe;
+use super::stored::Deployment;
 use crate::provider::app_folder::{AppContent, AppFolder};
 use crate::provider::{ANON_USER, Configured, Parts, Providers};
 
@@ -10,6 +11,10 @@ use crate::provider::{ANON_USER, Configured, Parts, Providers};
 pub struct App {
     /// The number of its deployment, from 1; 0 if the store could not take it.
     pub number: u64,
+    /// The number of the last deployment that the store had when this was put in force.
+    pub(super) newest: u64,
+    /// The digest of the app folder that was deployed last, when this was put in force.
+    pub(super) folder: Option<String>,
     /// What was deployed.
     pub content: AppContent,
     /// Which providers take logins.
@@ -22,23 +27,25 @@ pub struct App {
     pub session_lifetime_s: u32,
     /// Whether the settings say so, and not what was deployed.
     pub is_lifetime_fixed: bool,
+    of_settings: Vec<String>,
 }
 
 impl App {
-    /// Builds what was deployed. `before` is what it takes the place of; `origin` names where `content` comes from.
+    /// Builds a deployment. `before` is what it takes the place of.
     pub(super) fn build(
         (recipe, parts): (&Recipe, &Parts),
-        number: u64,
-        content: &AppContent,
-        origin: &str,
+        deployment: &Deployment,
         before: Option<&Self>,
     ) -> Result<Self, DeployError> {
-        let (read, configured) = Self::check(recipe, content, origin)?;
+        let (read, configured) = Self::check(recipe, &deployment.app, &deployment.label())?;
         let providers = Providers::build(&configured, parts, before.map(|before| &before.providers))?;
         let fixed = recipe.fixed_origins();
         let allowed_origins = fixed.unwrap_or(&read.content.allowed_request_origins).to_vec();
         Ok(Self {
-            number,
+            number: deployment.number,
+            newest: deployment.number,
+            folder: deployment.folder.clone(),
+            of_settings: configured.of_settings().map(str::to_owned).collect(),
             session_lifetime_s: recipe.session_lifetime_s(read.content.refresh_token_expiration_s),
             is_lifetime_fixed: recipe.is_lifetime_fixed(),
             content: read.content,
@@ -63,10 +70,9 @@ impl App {
         Ok((read, configured))
     }
 
-    /// The names of the providers that the settings enable, and not what was deployed.
+    /// The names of the providers that the settings enable, whether or not what was deployed does too.
     pub fn of_the_settings(&self) -> impl Iterator<Item = &str> {
-        let is_deployed = |name: &str| self.content.providers.get(name).is_some_and(|of| of["disabled"] == false);
-        self.providers.names().filter(move |name| !is_deployed(name))
+        self.of_settings.iter().map(String::as_str)
     }
 
     /// The names of the enabled providers.

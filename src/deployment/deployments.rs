@@ -1,10 +1,11 @@
 //! Which app is in force: what a start takes, and what takes its place while the server runs.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use passerby_actors::handle::{Changes, Handle, OwnChange};
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::app::App;
 use super::difference::sentences;
@@ -21,8 +22,10 @@ pub struct Deployments {
     pub(super) recipe: Recipe,
     parts: Parts,
     app: ArcSwap<App>,
-    /// The highest revision of a draft that was seen: a new one goes on from there, so that whoever saw one that has ended is told.
-    pub(super) revisions: AtomicU64,
+    /// Held from the look at the last deployment until the next one is in force.
+    turn: Mutex<()>,
+    /// The last deployment that was found in the store unseen: it is tried once.
+    found: AtomicU64,
 }
 
 impl Deployments {
@@ -39,26 +42,27 @@ impl Deployments {
     ) -> Result<Self, DeployError> {
         let newest = Deployment::newest(handle, &recipe)?;
         if let Some(newest) = newest.as_ref().filter(|newest| newest.stays(folder)) {
-            let app = App::build((&recipe, &parts), newest.number, &newest.app, &newest.label(), None)?;
+            let app = App::build((&recipe, &parts), newest, None)?;
             newest.say("is in force", &app);
             return Ok(Self::with(handle, (recipe, parts), app));
         }
         if let (Some(newest), Some(folder)) = (&newest, folder)
             && newest.app == App::check(&recipe, folder, "app folder")?.0.content
         {
-            let app = App::build((&recipe, &parts), newest.number, &newest.app, &newest.label(), None)?;
+            let app = App::build((&recipe, &parts), newest, None)?;
             if let Err(error) = take_folder(handle, newest, folder).await {
                 tracing::warn!(target: OPERATOR, %error, "that the app folder is deployed could not be stored: the next start tries again");
             }
             newest.say("is in force", &app);
             return Ok(Self::with(handle, (recipe, parts), app));
         }
-        let before = newest.as_ref().map(|newest| newest.app.clone());
+        let (before, last) =
+            (newest.as_ref().map(|newest| newest.app.clone()), newest.as_ref().map_or(0, |of| of.number));
         let origin = if folder.is_some() { Origin::Folder } else { Origin::Default };
         let how = How { by: "serve", origin, name: None };
-        let digest = folder.map(AppContent::digest);
-        let next = how.after(newest, handle, folder.cloned().unwrap_or_default(), digest);
-        let mut app = App::build((&recipe, &parts), next.number, &next.app, &next.label(), None)?;
+        let digest = folder.map(AppContent::digest).or_else(|| newest.as_ref()?.folder.clone());
+        let next = how.after(newest.as_ref(), handle, folder.cloned().unwrap_or_default(), digest);
+        let mut app = App::build((&recipe, &parts), &next, None)?;
         let next = Deployment { app: app.content.clone(), ..next };
         match record(handle, &next, None).await {
             Ok(()) => {
@@ -66,7 +70,7 @@ impl Deployments {
                 before.iter().for_each(|before| next.say_changes(before, &app.content));
             }
             Err(DeployError::Core(error)) => {
-                app.number = 0;
+                (app.number, app.newest) = (0, last);
                 tracing::error!(
                     target: OPERATOR,
                     %error,
@@ -81,7 +85,7 @@ impl Deployments {
 
     fn with(handle: &Handle, (recipe, parts): (Recipe, Parts), app: App) -> Self {
         handle.core().set_session_lifetime(app.session_lifetime_s);
-        Self { recipe, parts, app: ArcSwap::from_pointee(app), revisions: AtomicU64::new(0) }
+        Self { recipe, parts, app: ArcSwap::from_pointee(app), turn: Mutex::default(), found: AtomicU64::new(0) }
     }
 
     /// What is in force.
@@ -105,6 +109,7 @@ impl Deployments {
         folder: &AppContent,
         by: &str,
     ) -> Result<Option<Arc<App>>, DeployError> {
+        let _turn = self.turn().await;
         let before = self.app().number;
         let (newest, digest) = (self.newest(handle)?, Some(folder.digest()));
         let is_taken = newest.as_ref().is_some_and(|newest| newest.folder == digest);
@@ -121,7 +126,7 @@ impl Deployments {
             return Ok((now.number != before).then_some(now));
         }
         let how = How { by, origin: Origin::Folder, name: None };
-        self.deploy(handle, how.after(newest, handle, folder.clone(), digest), None).await?;
+        self.deploy(handle, how.after(newest.as_ref(), handle, folder.clone(), digest), None).await?;
         Ok(Some(self.app.load_full()))
     }
 
@@ -141,15 +146,46 @@ impl Deployments {
         Ok(self.recipe.secret_names().map_err(SettingsErrors::from)?)
     }
 
+    /// Waits until nobody else deploys.
+    pub(super) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    /// The app as the next deployment; as the last one, where nothing differs from what is in force.
+    pub(super) async fn deploy_next(
+        &self,
+        handle: &Handle,
+        how: How<'_>,
+        newest: Option<Deployment>,
+        app: AppContent,
+        also: Option<OwnChange>,
+    ) -> Result<Deployment, DeployError> {
+        let now = self.app.load_full();
+        match newest {
+            Some(newest) if newest.number == now.number && self.check(&app)? == now.content => {
+                if let Some(also) = also {
+                    change(handle, vec![also]).await?;
+                }
+                Ok(newest)
+            }
+            newest => {
+                // of what could not be stored nothing but what is in force tells from which folder it is
+                let of = newest.as_ref().filter(|_| now.number != 0).map_or(&now.folder, |newest| &newest.folder);
+                let next = how.after(newest.as_ref(), handle, app, of.clone());
+                self.deploy(handle, next, also).await
+            }
+        }
+    }
+
     /// Stores it together with another change, and puts it in force: requests that begin from now on find it.
-    pub(super) async fn deploy(
+    async fn deploy(
         &self,
         handle: &Handle,
         next: Deployment,
         also: Option<OwnChange>,
     ) -> Result<Deployment, DeployError> {
         let before = self.app.load_full();
-        let app = App::build((&self.recipe, &self.parts), next.number, &next.app, &next.label(), Some(&before))?;
+        let app = App::build((&self.recipe, &self.parts), &next, Some(&before))?;
         let next = Deployment { app: app.content.clone(), ..next };
         record(handle, &next, also).await?;
         next.say("is in force from now on", &app);
@@ -158,41 +194,43 @@ impl Deployments {
         Ok(next)
     }
 
+    /// By whoever has the turn.
     fn put(&self, handle: &Handle, app: App) {
-        put(&self.app, app, |app| app.number, |app| handle.core().set_session_lifetime(app.session_lifetime_s));
+        handle.core().set_session_lifetime(app.session_lifetime_s);
+        self.app.store(Arc::new(app));
     }
 
-    /// The last deployment. One that was stored although its outcome was not known in time is in force from then on.
+    /// The last deployment, for whoever has the turn. One that was stored although its outcome was not known in time is in force from
+    /// then on.
     pub(super) fn newest(&self, handle: &Handle) -> Result<Option<Deployment>, DeployError> {
-        let (newest, now) = (Deployment::newest(handle, &self.recipe)?, self.app().number);
-        if let Some(newest) = newest.as_ref().filter(|newest| now != 0 && newest.number > now) {
+        let newest = Deployment::newest(handle, &self.recipe)?;
+        if let Some(newest) = newest.as_ref().filter(|newest| newest.number > self.app().newest) {
             self.adopt(handle, newest)?;
         }
         Ok(newest)
     }
 
+    /// Puts in force what was stored although its outcome was not known in time. Costs a look at a key.
+    ///
+    /// # Errors
+    /// That it cannot be in force, once.
+    pub fn follow(&self, handle: &Handle) -> Result<(), DeployError> {
+        let Ok(_turn) = self.turn.try_lock() else { return Ok(()) };
+        let newest = Deployment::newest_number(handle);
+        if newest <= self.app().newest || self.found.swap(newest, Ordering::Relaxed) == newest {
+            return Ok(());
+        }
+        self.newest(handle).map(drop)
+    }
+
     /// Puts a deployment of the store in force.
     fn adopt(&self, handle: &Handle, newest: &Deployment) -> Result<(), DeployError> {
         let before = self.app.load_full();
-        let app = App::build((&self.recipe, &self.parts), newest.number, &newest.app, &newest.label(), Some(&before))?;
+        let app = App::build((&self.recipe, &self.parts), newest, Some(&before))?;
         newest.say("is in force from now on", &app);
         newest.say_changes(&before.content, &app.content);
         self.put(handle, app);
         Ok(())
-    }
-}
-
-/// Of two that are put at once the one with the higher number stays, and whatever it is told to has it in the end.
-fn put<T>(current: &ArcSwap<T>, next: T, number: impl Fn(&T) -> u64, mut tell: impl FnMut(&T)) {
-    let next = Arc::new(next);
-    current.rcu(|current| Arc::clone(if number(current) < number(&next) { &next } else { current }));
-    loop {
-        let now = current.load_full();
-        tell(&now);
-        // another may have been put and told in between
-        if Arc::ptr_eq(&now, &current.load()) {
-            return;
-        }
     }
 }
 
@@ -208,32 +246,32 @@ pub struct How<'a> {
 }
 
 impl How<'_> {
-    /// The deployment behind the last one. `folder` is the digest of the app folder, if the app comes from there.
+    /// The deployment behind the last one. `folder` is the digest of the app folder that was deployed last, with this one if the app
+    /// comes from there.
     pub(super) fn after(
         self,
-        newest: Option<Deployment>,
+        newest: Option<&Deployment>,
         handle: &Handle,
         app: AppContent,
         folder: Option<String>,
     ) -> Deployment {
         let Self { by, origin, name } = self;
-        let number = newest.as_ref().map_or(1, |newest| newest.number + 1);
+        let number = newest.map_or(1, |newest| newest.number + 1);
         let at_ms = handle.core().store().clock().wall_ms();
-        let folder = folder.or_else(|| newest?.folder);
         Deployment { number, at_ms, by: by.to_owned(), origin, name, folder, app }
     }
 }
 
 /// Writes down that the folder is deployed, which says what the newest deployment has.
 async fn take_folder(handle: &Handle, newest: &Deployment, folder: &AppContent) -> Result<(), DeployError> {
-    match handle.change_own(vec![taken_by_folder(handle, newest, folder.digest())?]).await? {
-        Changes::Done => Ok(()),
-        Changes::Moved { .. } => Err(DeployError::Moved(None)),
-    }
+    change(handle, vec![taken_by_folder(handle, newest, folder.digest())?]).await
 }
 
 async fn record(handle: &Handle, deployment: &Deployment, also: Option<OwnChange>) -> Result<(), DeployError> {
-    let changes = deployment.changes(handle)?.into_iter().chain(also).collect();
+    change(handle, deployment.changes(handle)?.into_iter().chain(also).collect()).await
+}
+
+async fn change(handle: &Handle, changes: Vec<OwnChange>) -> Result<(), DeployError> {
     match handle.change_own(changes).await? {
         Changes::Done => Ok(()),
         Changes::Moved { .. } => Err(DeployError::Moved(None)),
@@ -256,28 +294,5 @@ impl Deployment {
         for sentence in sentences(before, after) {
             tracing::info!(target: OPERATOR, deployment = self.number, "{sentence}");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use super::*;
-
-    #[test]
-    fn of_two_deployments_at_once_the_newest_is_in_force_with_all_that_belongs_to_it() {
-        let number = |app: &(u64, u32)| app.0;
-        let (in_force, lifetime, is_overtaken) = (ArcSwap::from_pointee((1, 100)), Cell::new(100), Cell::new(false));
-        put(&in_force, (2, 200), number, |older| {
-            // the newer one comes and is done, after the older one was looked at and before its lifetime is set
-            if !is_overtaken.replace(true) {
-                put(&in_force, (3, 300), number, |newer| lifetime.set(newer.1));
-            }
-            lifetime.set(older.1);
-        });
-        assert_eq!((**in_force.load(), lifetime.get()), ((3, 300), 300));
-        put(&in_force, (2, 200), number, |app| lifetime.set(app.1));
-        assert_eq!((**in_force.load(), lifetime.get()), ((3, 300), 300));
     }
 }

@@ -2,7 +2,6 @@
 //! that it saw.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use passerby_actors::domain::{Family, Rewrite, ValueKey};
 use passerby_actors::handle::{Changes, Handle, OwnChange};
@@ -17,9 +16,9 @@ use crate::provider::app_folder::AppContent;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Draft {
-    /// From 1; each change makes it one more, and so does a new draft, until the server stops.
+    /// From 1; each change makes it one more, and so does a new draft.
     pub revision: u64,
-    /// The number of the deployment that was in force at its last change.
+    /// The number of the deployment that was in force when it began.
     pub base: u64,
     /// When it began: Unix time in milliseconds.
     pub begun_ms: u64,
@@ -29,6 +28,9 @@ pub struct Draft {
     pub by: String,
     /// What.
     pub app: AppContent,
+    /// Whether it has been deployed or thrown away: it is kept for its revision, so that whoever saw it is told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    has_ended: bool,
 }
 
 /// A draft with the bytes that the store has of it.
@@ -41,7 +43,31 @@ fn key() -> ValueKey {
     ValueKey::own(Family::DRAFT, [])
 }
 
+impl Stored {
+    /// What the store has from now on instead.
+    fn rewritten(stored: Option<Self>, draft: &Draft) -> Result<OwnChange, DeployError> {
+        let change = Rewrite::Put(encode(draft, &draft.app)?);
+        Ok(OwnChange { key: key(), seen: stored.map(|stored| stored.bytes), change })
+    }
+
+    /// The end of the draft.
+    fn ended(self) -> Result<OwnChange, DeployError> {
+        let ended = Draft { app: AppContent::default(), has_ended: true, ..self.draft.clone() };
+        Self::rewritten(Some(self), &ended)
+    }
+}
+
 impl Deployments {
+    /// The draft, or the last one, if it is as the caller saw it: with this revision; 0 where there is none.
+    fn as_seen(&self, handle: &Handle, seen: u64) -> Result<Option<Stored>, DeployError> {
+        let stored = self.stored(handle)?;
+        let draft = stored.as_ref().map(|stored| &stored.draft).filter(|draft| !draft.has_ended);
+        if draft.map_or(0, |draft| draft.revision) != seen {
+            return Err(moved(draft));
+        }
+        Ok(stored)
+    }
+
     fn stored(&self, handle: &Handle) -> Result<Option<Stored>, Unreadable> {
         let Some(bytes) = handle.own_value(Family::DRAFT, &[]) else { return Ok(None) };
         let draft: Draft = decode(&bytes)?;
@@ -53,7 +79,7 @@ impl Deployments {
     /// # Errors
     /// `Unreadable`.
     pub fn draft(&self, handle: &Handle) -> Result<Option<Draft>, DeployError> {
-        Ok(self.stored(handle)?.map(|stored| stored.draft))
+        Ok(self.stored(handle)?.map(|stored| stored.draft).filter(|draft| !draft.has_ended))
     }
 
     /// The draft of this revision; none of revision 0.
@@ -61,13 +87,11 @@ impl Deployments {
     /// # Errors
     /// `DraftMoved`, if it has another one; `Unreadable`.
     pub fn draft_as_seen(&self, handle: &Handle, seen: u64) -> Result<Option<Draft>, DeployError> {
-        let draft = self.draft(handle)?;
-        check_revision(draft.as_ref(), seen)?;
-        Ok(draft)
+        Ok(self.as_seen(handle, seen)?.map(|stored| stored.draft).filter(|draft| !draft.has_ended))
     }
 
-    /// Changes the draft, which begins as what is in force if there is none. `seen` is the revision that the caller looked at;
-    /// 0: there was none.
+    /// Changes the draft, which begins if there is none. `seen` is the revision that the caller looked at, 0 if there was none;
+    /// `base` is the number of the deployment from which a new one begins.
     ///
     /// # Errors
     /// `DraftMoved`; `Wrong` and `TooLarge`, as a deployment would be; the store.
@@ -75,21 +99,17 @@ impl Deployments {
         &self,
         handle: &Handle,
         by: &str,
-        seen: u64,
+        (seen, base): (u64, u64),
         app: AppContent,
     ) -> Result<Draft, DeployError> {
-        let stored = self.stored(handle)?;
-        check_revision(stored.as_ref().map(|stored| &stored.draft), seen)?;
+        let stored = self.as_seen(handle, seen)?;
         let app = self.check(&app)?;
         let at_ms = handle.core().store().clock().wall_ms();
-        let begun_ms = stored.as_ref().map_or(at_ms, |stored| stored.draft.begun_ms);
-        let base = self.app().number;
-        let revision = self.revisions.load(Ordering::Relaxed).max(seen) + 1;
-        let draft = Draft { revision, base, begun_ms, at_ms, by: by.to_owned(), app };
-        let seen = stored.map(|stored| stored.bytes);
-        let change = Rewrite::Put(encode(&draft, &draft.app)?);
-        self.put_draft(handle, OwnChange { key: key(), seen, change }).await?;
-        self.revisions.fetch_max(revision, Ordering::Relaxed);
+        let last = stored.as_ref().map(|stored| &stored.draft);
+        let revision = last.map_or(0, |last| last.revision) + 1;
+        let (base, begun_ms) = last.filter(|last| !last.has_ended).map_or((base, at_ms), |of| (of.base, of.begun_ms));
+        let draft = Draft { revision, base, begun_ms, at_ms, by: by.to_owned(), app, has_ended: false };
+        self.put_draft(handle, Stored::rewritten(stored, &draft)?).await?;
         Ok(draft)
     }
 
@@ -98,11 +118,8 @@ impl Deployments {
     /// # Errors
     /// `DraftMoved`, also where there is none; the store.
     pub async fn discard_draft(&self, handle: &Handle, seen: u64) -> Result<(), DeployError> {
-        let stored = self.stored(handle)?;
-        check_revision(stored.as_ref().map(|stored| &stored.draft), seen)?;
-        let Some(stored) = stored else { return Ok(()) };
-        self.revisions.fetch_max(stored.draft.revision, Ordering::Relaxed);
-        self.put_draft(handle, OwnChange { key: key(), seen: Some(stored.bytes), change: Rewrite::Remove }).await
+        let stored = self.as_seen(handle, seen)?.filter(|stored| !stored.draft.has_ended);
+        self.put_draft(handle, stored.ok_or(DeployError::DraftMoved(None))?.ended()?).await
     }
 
     async fn put_draft(&self, handle: &Handle, change: OwnChange) -> Result<(), DeployError> {
@@ -112,19 +129,29 @@ impl Deployments {
         }
     }
 
-    /// Deploys the draft, which ends it.
+    /// Deploys the draft, which ends it. `from` is the number of the deployment that its difference was looked at from; without one,
+    /// it is that from which the draft began.
     ///
     /// # Errors
-    /// `DraftMoved`; `DraftBehind`, if something else was deployed since the draft was changed last; all others of a deployment.
-    pub async fn deploy_draft(&self, handle: &Handle, how: How<'_>, seen: u64) -> Result<Deployment, DeployError> {
-        let stored = self.stored(handle)?;
-        check_revision(stored.as_ref().map(|stored| &stored.draft), seen)?;
-        let Some(Stored { draft, bytes }) = stored else { return Err(DeployError::DraftMoved(None)) };
-        let newest = self.newest(handle)?;
-        check_base(newest.as_ref(), draft.base).map_err(DeployError::DraftBehind)?;
-        self.revisions.fetch_max(draft.revision, Ordering::Relaxed);
-        let ended = OwnChange { key: key(), seen: Some(bytes), change: Rewrite::Remove };
-        self.deploy(handle, how.after(newest, handle, draft.app, None), Some(ended)).await
+    /// `DraftMoved`; `DraftBehind`, if something else was deployed since then; all others of a deployment.
+    pub async fn deploy_draft(
+        &self,
+        handle: &Handle,
+        how: How<'_>,
+        (seen, from): (u64, Option<u64>),
+    ) -> Result<Deployment, DeployError> {
+        let _turn = self.turn().await;
+        let stored = self.as_seen(handle, seen)?.filter(|stored| !stored.draft.has_ended);
+        let stored = stored.ok_or(DeployError::DraftMoved(None))?;
+        let (newest, app) = (self.newest(handle)?, stored.draft.app.clone());
+        check_base(newest.as_ref(), from.unwrap_or(stored.draft.base)).map_err(DeployError::DraftBehind)?;
+        let ended = stored.ended()?;
+        let deployed = self.deploy_next(handle, how, newest, app, Some(ended)).await;
+        if matches!(deployed, Err(DeployError::Moved(None))) {
+            // it was not a deployment that came between
+            self.as_seen(handle, seen)?;
+        }
+        deployed
     }
 
     /// Deploys an app at once, beside the draft. `seen` is the number of the deployment that it takes the place of; 0: of any.
@@ -138,9 +165,10 @@ impl Deployments {
         seen: u64,
         app: AppContent,
     ) -> Result<Deployment, DeployError> {
+        let _turn = self.turn().await;
         let newest = self.newest(handle)?;
         check_base(newest.as_ref(), seen).map_err(|last| DeployError::Moved(Some(last)))?;
-        self.deploy(handle, how.after(newest, handle, app, None), None).await
+        self.deploy_next(handle, how, newest, app, None).await
     }
 
     /// Deploys an older deployment's app again, under a number of its own. `seen` is the number of the deployment that it takes the
@@ -170,18 +198,10 @@ impl Deployments {
     /// The deployments that are kept, the newest first.
     ///
     /// # Errors
-    /// `Unreadable`; all that a deployment may have, if the newest is not in force yet.
+    /// `Unreadable`.
     pub fn list(&self, handle: &Handle) -> Result<Vec<Deployment>, DeployError> {
-        self.newest(handle)?;
         Ok(Deployment::kept(handle, &self.recipe)?)
     }
-}
-
-fn check_revision(draft: Option<&Draft>, seen: u64) -> Result<(), DeployError> {
-    if draft.map_or(0, |draft| draft.revision) == seen {
-        return Ok(());
-    }
-    Err(moved(draft))
 }
 
 fn moved(draft: Option<&Draft>) -> DeployError {

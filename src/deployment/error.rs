@@ -42,8 +42,11 @@ pub enum DeployError {
     /// Somebody else has deployed since this was begun: the last deployment, where it is known.
     #[error("{} meanwhile: look at the difference from what is in force now, and deploy again", deployed(.0.as_ref()))]
     Moved(Option<Change>),
-    /// Something else was deployed since the draft was changed last.
-    #[error("{} since the draft was changed: look at its difference from that, change the draft (an empty patch will do), and deploy it", deployed(Some(.0)))]
+    /// Something else was deployed since the draft began, or since its difference was looked at.
+    #[error(
+        "{} meanwhile: look at the draft's difference from what is in force now, and deploy it with \"seen\", the deployment in force",
+        deployed(Some(.0))
+    )]
     DraftBehind(Change),
     /// The draft is not the one that was looked at: its last change; none if it is gone.
     #[error("the draft is not as you saw it: {}", moved(.0.as_ref()))]

@@ -70,6 +70,12 @@ impl Deployment {
         handle.own_values(&Self::NEWEST).first().map(|(_, bytes)| Self::of_bytes(bytes, recipe)).transpose()
     }
 
+    /// The number of the last one; 0 without one.
+    pub(super) fn newest_number(handle: &Handle) -> u64 {
+        let number = |key: &ValueKey| <[u8; 8]>::try_from(&*key.key).map(u64::from_be_bytes);
+        handle.own_values(&Self::NEWEST).first().and_then(|(key, _)| number(key).ok()).unwrap_or(0)
+    }
+
     /// Where the last one is among the server's own values.
     pub const NEWEST: Listing<'static> = Listing { family: Family::DEPLOYMENT, after: None, last_first: true, most: 1 };
 

@@ -1,6 +1,6 @@
 //! Which providers an app folder and `passerby.toml` enable, before there is a server that has them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -28,12 +28,14 @@ pub struct Configured {
     /// Whether anonymous logins are taken.
     pub anon_user_enabled: bool,
     pub(super) plans: BTreeMap<String, Planned>,
+    /// Those of them that `passerby.toml` enables, whether or not the app does too.
+    of_settings: BTreeSet<String>,
 }
 
 impl Default for Configured {
     /// Without any configuration: `anon-user` is enabled and everything else is off.
     fn default() -> Self {
-        Self { anon_user_enabled: true, plans: BTreeMap::new() }
+        Self { anon_user_enabled: true, plans: BTreeMap::new(), of_settings: BTreeSet::new() }
     }
 }
 
@@ -78,6 +80,7 @@ impl Configured {
                     &Given { name: &name, file, path: &path, content, app_id, secrets, outbound },
                     &mut wrong,
                 );
+                read.of_settings.insert(name);
             }
             let Some(content) = tables.single(table) else { continue };
             let (name, path) = (kind.name, format!("provider.{table}"));
@@ -90,6 +93,7 @@ impl Configured {
             }
             let content = if is_switch { &nothing } else { content };
             read.add(kind, &Given { name, file, path: &path, content, app_id, secrets, outbound }, &mut wrong);
+            read.of_settings.insert(name.to_owned());
         }
         wrong.or(read)
     }
@@ -103,6 +107,11 @@ impl Configured {
     /// The names of the enabled providers that prove identities, in their order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.plans.keys().map(String::as_str)
+    }
+
+    /// The names of those of them that `passerby.toml` enables, whether or not the app does too.
+    pub fn of_settings(&self) -> impl Iterator<Item = &str> {
+        self.of_settings.iter().map(String::as_str)
     }
 
     /// The names of all enabled providers.

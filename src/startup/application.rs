@@ -33,6 +33,7 @@ use crate::provider::app_folder::AppContent;
 use crate::provider::password::Cost;
 use crate::server::Server;
 use crate::stats::Stats;
+use crate::telemetry::OPERATOR;
 use crate::test_clock::TestClock;
 use crate::tls::Tls;
 use crate::token::{ACCESS_TTL_S, KeyStore, KeyWatch, Tokens};
@@ -273,8 +274,8 @@ async fn goes_on_after(pause: Duration, stopping: &mut watch::Receiver<bool>) ->
     tokio::time::timeout(pause, stopping.wait_for(|stopping| *stopping)).await.is_err()
 }
 
-/// Looks at the figures of the last minutes and days, and stores them now and then; and whether the networks that are blocked are those
-/// that are stored.
+/// Looks at the figures of the last minutes and days, and stores them now and then; and whether the networks that are blocked, and what
+/// is deployed, are those that are stored.
 async fn keep_stats(server: Weak<Server>, handle: Handle, mut stopping: watch::Receiver<bool>) {
     for look in 1_u32.. {
         if !goes_on_after(LOOK, &mut stopping).await {
@@ -283,6 +284,9 @@ async fn keep_stats(server: Weak<Server>, handle: Handle, mut stopping: watch::R
         let Some(server) = server.upgrade() else { break };
         server.look_at_figures();
         server.admins.enforce_other_blocks(&handle, server.budgets.blocks());
+        if let Err(error) = server.deployments.follow(&handle) {
+            tracing::error!(target: OPERATOR, %error, "the last deployment is stored, and cannot be in force");
+        }
         if look % LOOKS_OF_SAVE == 0
             && let Err(error) = server.stats.save(&handle).await
         {

@@ -269,13 +269,30 @@ async fn deployments_lose_no_request_and_close_no_socket() {
 async fn of_two_who_deploy_at_once_one_is_told_that_the_other_was_faster() {
     World::new()
         .serve(async |server| {
-            let handle = server.handle();
-            let mut other = anonymous(false);
-            other.set_enabled("api-key", true);
-            let (one, two) = (anonymous(false), other);
-            let both = at_once(server, deploy(server, &handle, &one), deploy(server, &handle, &two)).await;
-            assert!(matches!(both, (Ok(Some(2)), Err(DeployError::Moved(_)))), "{both:?}");
-            assert_eq!(number(server), 2);
+            let (handle, deployments) = (server.handle(), &server.server.deployments);
+            let of_lifetime = |seconds| AppContent { refresh_token_expiration_s: Some(seconds), ..anonymous(false) };
+            let deploy = async |who: &str, seen, seconds| {
+                let deployed = deployments.deploy_app(&handle, by(who), seen, of_lifetime(seconds)).await;
+                deployed.map(|deployed| deployed.number)
+            };
+            let lifetime = || handle.core().policy().session_lifetime_s;
+            server.disk.let_pass(Some(0));
+            let is_held_up = || until("the first one is held up", || server.disk.held_up() > 0);
+            let second = async {
+                is_held_up().await;
+                deploy("bob", 1, 7200).await
+            };
+            let release = async {
+                is_held_up().await;
+                server.disk.let_pass(None);
+            };
+            let (first, second, ()) = join3(deploy("ada", 1, 3600), second, release).await;
+            assert_eq!(first.unwrap(), 2);
+            assert!(matches!(&second, Err(DeployError::Moved(Some(last))) if last.by == "ada"), "{second:?}");
+            assert_eq!((number(server), lifetime()), (2, 3600));
+            // who does not say what they saw comes after it, in all its parts
+            assert_eq!(deploy("bob", 0, 7200).await.unwrap(), 3);
+            assert_eq!((number(server), lifetime()), (3, 7200));
         })
         .await;
 }
@@ -394,8 +411,9 @@ async fn a_draft_waits_and_whoever_did_not_see_its_last_change_is_told_who_made_
     world
         .serve(async |server| {
             let (handle, deployments) = (server.handle(), &server.server.deployments);
-            let change =
-                async |by: &str, seen, enabled| deployments.change_draft(&handle, by, seen, anonymous(enabled)).await;
+            let change = async |by: &str, seen, enabled| {
+                deployments.change_draft(&handle, by, (seen, 1), anonymous(enabled)).await
+            };
             assert_eq!(change("ada", 0, false).await.unwrap().revision, 1);
             let moved = change("bob", 0, true).await.unwrap_err();
             assert_eq!(moved.to_string(), "the draft is not as you saw it: ada has changed it since");
@@ -409,15 +427,24 @@ async fn a_draft_waits_and_whoever_did_not_see_its_last_change_is_told_who_made_
         .serve(async |server| {
             let (handle, deployments) = (server.handle(), &server.server.deployments);
             assert_eq!(deployments.draft(&handle).unwrap().unwrap().revision, 2, "a restart keeps it");
-            let old = deployments.deploy_draft(&handle, by("bob"), 1).await;
+            let old = deployments.deploy_draft(&handle, by("bob"), (1, None)).await;
             assert!(matches!(old, Err(DeployError::DraftMoved(Some(_)))));
-            assert_eq!(deployments.deploy_draft(&handle, by("bob"), 2).await.unwrap().number, 2);
+            assert_eq!(deployments.deploy_draft(&handle, by("bob"), (2, None)).await.unwrap().number, 2);
             assert_eq!(deployments.draft(&handle).unwrap(), None);
             server.call(CREATE).send().await.assert_problem(403, "provider-disabled");
-            let next = deployments.change_draft(&handle, "bob", 0, anonymous(false)).await.unwrap();
+            let next = deployments.change_draft(&handle, "bob", (0, 2), anonymous(false)).await.unwrap();
             assert_eq!(next.revision, 3, "whoever saw one that is over has not seen this one");
             deployments.discard_draft(&handle, 3).await.unwrap();
             assert_eq!(deployments.draft(&handle).unwrap(), None);
+            let gone = deployments.discard_draft(&handle, 0).await;
+            assert!(matches!(gone, Err(DeployError::DraftMoved(None))), "{gone:?}");
+        })
+        .await;
+    world
+        .serve(async |server| {
+            let (handle, deployments) = (server.handle(), &server.server.deployments);
+            let next = deployments.change_draft(&handle, "bob", (0, 2), anonymous(true)).await.unwrap();
+            assert_eq!(next.revision, 4, "a restart forgets none");
         })
         .await;
 }
@@ -427,14 +454,16 @@ async fn a_draft_does_not_undo_what_was_deployed_beside_it() {
     World::new()
         .serve(async |server| {
             let (handle, deployments) = (server.handle(), &server.server.deployments);
-            deployments.change_draft(&handle, "ada", 0, anonymous(true)).await.unwrap();
+            deployments.change_draft(&handle, "ada", (0, 1), anonymous(true)).await.unwrap();
             deploy(server, &handle, &anonymous(false)).await.unwrap();
-            let deployed = deployments.deploy_draft(&handle, by("ada"), 1).await;
+            // a change of it is no look at what is in force
+            deployments.change_draft(&handle, "ada", (1, 2), anonymous(true)).await.unwrap();
+            let deployed = deployments.deploy_draft(&handle, by("ada"), (2, None)).await;
             assert!(matches!(deployed, Err(DeployError::DraftBehind(last)) if last.by == "a test"));
+            let early = deployments.deploy_draft(&handle, by("ada"), (2, Some(1))).await;
+            assert!(matches!(early, Err(DeployError::DraftBehind(_))));
             assert_eq!(number(server), 2);
-            // whoever changes it again has seen what is in force
-            deployments.change_draft(&handle, "ada", 1, anonymous(true)).await.unwrap();
-            assert_eq!(deployments.deploy_draft(&handle, by("ada"), 2).await.unwrap().number, 3);
+            assert_eq!(deployments.deploy_draft(&handle, by("ada"), (2, Some(2))).await.unwrap().number, 3);
         })
         .await;
 }
@@ -459,6 +488,49 @@ async fn an_older_deployment_is_deployed_again_under_a_number_of_its_own() {
         .await;
 }
 
+/// A hundred of them would push out all that one can go back to.
+#[actix_web::test]
+async fn what_is_in_force_already_is_no_deployment() {
+    World::new()
+        .serve(async |server| {
+            let (handle, deployments) = (server.handle(), &server.server.deployments);
+            let before = server.server.app().content.clone();
+            let same = deployments.deploy_app(&handle, by("ada"), 1, before.clone()).await.unwrap();
+            assert_eq!((same.number, same.by.as_str()), (1, "serve"));
+            assert_eq!(deployments.redeploy(&handle, by("ada"), 0, 1).await.unwrap().number, 1);
+            deployments.change_draft(&handle, "ada", (0, 1), before).await.unwrap();
+            assert_eq!(deployments.deploy_draft(&handle, by("ada"), (1, None)).await.unwrap().number, 1);
+            assert_eq!(deployments.draft(&handle).unwrap(), None, "it ends all the same");
+            assert_eq!(handle.own_count(Family::DEPLOYMENT), 1);
+        })
+        .await;
+}
+
+/// An admin goes on from the folder, so that the folder that did not change does not undo it.
+#[actix_web::test]
+async fn what_is_deployed_after_a_start_whose_store_failed_stays_until_the_folder_changes() {
+    let mut world = World::new();
+    world.app = Some(anonymous(true));
+    world.serve(async |server| assert_eq!(number(server), 1)).await;
+    let (before, start) = (world.disk.syncs(), world.start().await);
+    let of_start = world.disk.syncs() - before;
+    start.stop().await;
+    let mut folder = anonymous(true);
+    folder.set_enabled("api-key", true);
+    world.app = Some(folder.clone());
+    world.disk.turn_at_sync(of_start, Mode::SyncsFail);
+    let server = world.start().await;
+    assert_eq!(number(&server), 0);
+    server.heal().await;
+    let (handle, deployments) = (server.handle(), &server.server.deployments);
+    deployments.follow(&handle).unwrap();
+    assert_eq!(number(&server), 0, "what was deployed before is not in force again");
+    assert_eq!(deployments.deploy_app(&handle, by("ada"), 0, anonymous(false)).await.unwrap().number, 2);
+    assert_eq!(deploy(&server, &handle, &folder).await.unwrap(), None);
+    server.stop().await;
+    world.serve(async |server| assert_eq!((number(server), server.call(CREATE).send().await.status), (2, 403))).await;
+}
+
 /// Whoever was told that the outcome was not known finds it in force.
 #[actix_web::test]
 async fn a_deployment_that_was_stored_unseen_is_in_force_with_the_next_look() {
@@ -472,8 +544,12 @@ async fn a_deployment_that_was_stored_unseen_is_in_force_with_the_next_look() {
             let key = ValueKey::own(Family::DEPLOYMENT, 2_u64.to_be_bytes());
             let change = Rewrite::Put(bytes.into());
             handle.change_own(vec![OwnChange { key, seen: None, change }]).await.unwrap();
-            assert_eq!(number(server), 1);
-            assert_eq!(deploy(server, &handle, &app).await.unwrap(), Some(2), "it is deployed already");
+            assert_eq!(
+                (server.server.deployments.list(&handle).unwrap().len(), number(server)),
+                (2, 1),
+                "to list is to look"
+            );
+            server.server.deployments.follow(&handle).unwrap();
             assert_eq!((number(server), server.call(CREATE).send().await.status), (2, 403));
             assert_eq!(deploy(server, &handle, &app).await.unwrap(), None);
         })

@@ -208,10 +208,10 @@ impl Asked {
     }
 
     /// Does something with an entry in the audit log before it, which then says what became of it. It goes on to its end when the
-    /// client has gone.
+    /// client has gone, and when it takes longer than a request may.
     ///
     /// # Errors
-    /// No entry could be written, and nothing is done. Within: the operation's own.
+    /// No entry could be written, and nothing is done. Within: the operation's own; that its outcome is not known in time.
     pub(super) async fn audited<T: 'static, E: Doubt + 'static>(
         &self,
         what: &str,
@@ -225,7 +225,7 @@ impl Asked {
         let doing = actix_web::rt::spawn(async move {
             let (audit, handle) = (&context.server.admins.audit, &context.handle);
             let begun = audit.begin(handle, entry).await?;
-            let result = within_time(&context, operation).await;
+            let result = operation.await;
             let outcome = match &result {
                 Ok(_) => Outcome::Done,
                 Err(error) if error.is_unknown() => return Ok(result),
@@ -235,7 +235,12 @@ impl Asked {
             Ok::<_, Fault>(result)
         });
         let panicked = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the action ended early");
-        Ok(doing.await.map_err(panicked)??)
+        // it is a task of its own: what is left of it here is the wait
+        let waited = within_time(&self.context, async { Ok::<_, handle::Error>(doing.await) }).await;
+        match waited {
+            Ok(ended) => Ok(ended.map_err(panicked)??),
+            Err(late) => Ok(Err(late.into())),
+        }
     }
 }
 

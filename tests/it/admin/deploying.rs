@@ -199,15 +199,15 @@ async fn of_two_owners_with_one_draft_the_second_is_told_who_moved_it_and_when()
             ada.does("POST app/deploy", pushed, 201).await;
             let behind = bob.asks("POST draft/deploy", json!({ "revision": 2 })).await;
             behind.assert_problem_with(409, "deployment-moved", &["number", "by", "at"]);
-            let behind = behind.json_as("application/problem+json");
-            assert_eq!(behind["by"], "ada");
-            assert!(
-                behind["detail"].as_str().unwrap().contains("change the draft (an empty patch will do)"),
-                "{behind}"
-            );
-            // a change is made by someone who sees what is in force now
-            let third = bob.drafts(2, json!({})).await;
-            assert_eq!((&third["base"], &third["by"]), (&json!(2), &json!("bob")));
+            assert_eq!(behind.json_as("application/problem+json")["by"], "ada");
+            // a change is none by someone who has seen what is in force now
+            let third = bob.drafts(2, json!({ "allowed_request_origins": ["https://a.example"] })).await;
+            assert_eq!(third["base"], 1);
+            for seen in [json!({ "revision": 3 }), json!({ "revision": 3, "seen": 1 })] {
+                let late = bob.asks("POST draft/deploy", seen).await;
+                late.assert_problem_with(409, "deployment-moved", &["number", "by", "at"]);
+            }
+            assert_eq!(bob.gets("draft/diff").await["deployment"], 2);
             let late = bob.asks("POST deployments/1/deploy", json!({ "seen": 1 })).await;
             late.assert_problem_with(409, "deployment-moved", &["number", "by", "at"]);
             ada.does("DELETE draft?revision=3", Value::Null, 204).await;
@@ -244,6 +244,14 @@ async fn what_the_settings_have_is_shown_locked_with_the_reason() {
             ] {
                 ada.asks("PATCH draft", json!({ "revision": 0, "app": patch })).await.assert_problem(409, "set-by-file");
             }
+            // also where the app enables it too
+            let mut app = ada.gets("app/content").await;
+            app["providers"]["api-key"] = json!({ "disabled": false });
+            ada.does("POST app/deploy", json!({ "app": app }), 201).await;
+            let both = ada.provider("api-key").await;
+            assert_eq!((&both["origin"], &both["editable"]), (&json!("settings"), &json!(false)));
+            let off = json!({ "providers": { "api-key": { "disabled": true } } });
+            ada.asks("PATCH draft", json!({ "revision": 0, "app": off })).await.assert_problem(409, "set-by-file");
         })
         .await;
 }

@@ -93,19 +93,11 @@ export async function review({ refreshApp }) {
   const loading = load();
   /** Shows the difference as it is now, and says why. */
   const reload = (says) => load(note("warn", h("p", null, says), h("p", null, t.draft.lookAgain)));
-  /** Deploys what is shown. A draft that something was deployed after goes on from that, if its difference from it is what is shown. */
-  const deploy = async () => {
+  /** Deploys what is shown, if it is still what is shown. */
+  const deploy = () => {
     const text = name.value.trim();
-    const put = (revision) => send("POST", "/v1/admin/draft/deploy", { revision, ...(text ? { name: text } : {}) });
-    try {
-      return await put(seen.revision);
-    } catch (error) {
-      if (!isBehind(error) || error.body.number !== seen.deployment) throw error;
-      const { revision, base } = await send("PATCH", "/v1/admin/draft", { revision: seen.revision, app: {} });
-      seen.revision = revision;
-      if (base !== seen.deployment) throw error;
-      return put(revision);
-    }
+    const { revision, deployment } = seen;
+    return send("POST", "/v1/admin/draft/deploy", { revision, seen: deployment, ...(text ? { name: text } : {}) });
   };
   const done = await open({
     title: t.draft.title,

@@ -1,10 +1,12 @@
 //! The app: what is in force with its providers and its draft, its content, and an app that is pushed.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use passerby_actors::handle::Handle;
 use serde_json::{Map, Value, json};
 
-use super::deployed::{as_number, deployment, difference, now_and, number, read};
+use super::deployed::{as_number, deployment, difference, done, number, read};
 use super::{draft, providers};
 use crate::admin::Role;
 use crate::deployment::{Deployments, How};
@@ -76,16 +78,11 @@ async fn diff(asked: Asked) -> Answer {
 async fn deploy(asked: Asked) -> Answer {
     let fields = asked.fields(&["app", "name", "seen"])?;
     let (name, seen) = (name(&fields)?, number(&fields, "seen")?.unwrap_or(0));
-    let (after, (now, current)) = (of_body(&asked, &fields)?, now_and(&asked)?);
-    if after == now {
-        let mut shown = current.map_or_else(|| json!({}), |of| deployment(&asked, &of));
-        shown["changed"] = Value::Bool(false);
-        return Ok(json(StatusCode::OK, &shown));
-    }
+    let (after, now) = (of_body(&asked, &fields)?, Arc::clone(&asked.context.server.app()));
     let next = after.clone();
     let deploy = async move |deployments: &Deployments, handle: &Handle, how: How<'_>| {
         deployments.deploy_app(handle, How { name, ..how }, seen, next).await
     };
-    let deployed = change(&asked, ("app.deploy", "app"), (&now, &after), deploy).await?;
-    Ok(json(StatusCode::CREATED, &deployment(&asked, &deployed)))
+    let deployed = change(&asked, ("app.deploy", "app"), (&now.content, &after), deploy).await?;
+    Ok(done(&asked, now.number, &deployed))
 }

@@ -1,12 +1,14 @@
 //! What drafts, deployments and what is pushed have in common: how a deployment and a difference are shown, and the fields that
 //! name one.
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::shown::time;
-use crate::deployment::{DeployError, Deployment, Line, Origin, Side, lines, sentences};
+use crate::deployment::{Deployment, Line, Origin, Side, lines, sentences};
 use crate::http::admin::asked::Asked;
+use crate::http::json;
 use crate::http::problem::Problem;
 use crate::provider::app_folder::AppContent;
 
@@ -33,10 +35,12 @@ pub(super) fn deployment(asked: &Asked, of: &Deployment) -> Value {
     shown
 }
 
-/// What is in force, and its deployment; none if the store could not take it.
-pub(super) fn now_and(asked: &Asked) -> Result<(AppContent, Option<Deployment>), DeployError> {
-    let app = asked.context.server.app();
-    Ok((app.content.clone(), asked.context.server.deployments.of_number(asked.handle(), app.number)?))
+/// The answer to whoever deployed while `before` was in force: 201, or 200 with `changed` false, where nothing differed.
+pub(super) fn done(asked: &Asked, before: u64, deployed: &Deployment) -> HttpResponse {
+    let mut shown = deployment(asked, deployed);
+    let is_new = deployed.number != before;
+    shown["changed"] = Value::Bool(is_new);
+    json(if is_new { StatusCode::CREATED } else { StatusCode::OK }, &shown)
 }
 
 /// The deployment of this number.

@@ -1,10 +1,12 @@
 //! Deployments: listed, compared with what is in force, deployed again.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use passerby_actors::handle::Handle;
 use serde_json::{Value, json};
 
-use super::deployed::{as_number, deployment, difference, number as of_fields};
+use super::deployed::{as_number, deployment, difference, done, number as of_fields};
 use crate::admin::Role;
 use crate::deployment::{Deployment, Deployments, How};
 use crate::http::admin::asked::Asked;
@@ -44,11 +46,11 @@ async fn again(asked: Asked) -> Answer {
     let fields = asked.fields(&["name", "seen"])?;
     let seen = of_fields(&fields, "seen")?.unwrap_or(0);
     let (name, Deployment { number, app, .. }) = (name(&fields)?, as_number(&asked, asked.parameter("number"))?);
-    let now = asked.context.server.app().content.clone();
+    let now = Arc::clone(&asked.context.server.app());
     let app = asked.context.server.deployments.check(&app)?;
     let again = async move |deployments: &Deployments, handle: &Handle, how: How<'_>| {
         deployments.redeploy(handle, How { name, ..how }, seen, number).await
     };
-    let deployed = change(&asked, ("deployment.again", &number.to_string()), (&now, &app), again).await?;
-    Ok(json(StatusCode::CREATED, &deployment(&asked, &deployed)))
+    let deployed = change(&asked, ("deployment.again", &number.to_string()), (&now.content, &app), again).await?;
+    Ok(done(&asked, now.number, &deployed))
 }

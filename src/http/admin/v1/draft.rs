@@ -1,11 +1,13 @@
 //! The draft: changed, looked at, deployed, thrown away. Whoever changes it names the revision that they saw.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use passerby_actors::domain::merge_patch;
 use passerby_actors::handle::Handle;
 use serde_json::{Map, Value, json};
 
-use super::deployed::{deployment, difference, number, read};
+use super::deployed::{difference, done, number, read};
 use super::shown::{no_content, time};
 use crate::admin::Role;
 use crate::deployment::{Deployments, Draft, How, sentences};
@@ -82,20 +84,21 @@ async fn change(asked: Asked) -> Answer {
     let Some(Value::Object(patch)) = fields.get("app") else {
         return Err(Problem::bad_field("the body needs the object \"app\", a merge patch"));
     };
-    let (deployments, now) = (&asked.context.server.deployments, asked.context.server.app().content.clone());
+    let (deployments, app) = (&asked.context.server.deployments, Arc::clone(&asked.context.server.app()));
+    let (now, base) = (&app.content, app.number);
     let before = deployments.draft_as_seen(asked.handle(), seen)?.map_or_else(|| now.clone(), |draft| draft.app);
     let Value::Object(mut merged) = json!(before) else {
         return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the app is no object"));
     };
     merge_patch(&mut merged, patch);
     let after = deployments.check(&read(Value::Object(merged))?)?;
-    must_leave_settings(&asked, &now, &after)?;
+    must_leave_settings(&asked, now, &after)?;
     let next = after.clone();
     let change = async move |deployments: &Deployments, handle: &Handle, how: How<'_>| {
-        deployments.change_draft(handle, how.by, seen, next).await
+        deployments.change_draft(handle, how.by, (seen, base), next).await
     };
     let draft = deploying::change(&asked, ("draft.change", "draft"), (&before, &after), change).await?;
-    Ok(json(StatusCode::OK, &shown(&now, &draft)))
+    Ok(json(StatusCode::OK, &shown(now, &draft)))
 }
 
 /// `revision` in the query.
@@ -121,18 +124,19 @@ async fn diff(asked: Asked) -> Answer {
     Ok(json(StatusCode::OK, &shown))
 }
 
+/// `revision`, `name`, and `seen`: the deployment that its difference was looked at from.
 async fn deploy(asked: Asked) -> Answer {
-    let fields = asked.fields(&["revision", "name"])?;
-    let (seen, name) = (revision(&fields)?, name(&fields)?);
+    let fields = asked.fields(&["revision", "name", "seen"])?;
+    let (seen, name) = ((revision(&fields)?, number(&fields, "seen")?), name(&fields)?);
     let deployments = &asked.context.server.deployments;
-    let draft = deployments.draft_as_seen(asked.handle(), seen)?;
+    let draft = deployments.draft_as_seen(asked.handle(), seen.0)?;
     let missing = || Problem::new(StatusCode::NOT_FOUND, "draft-not-found", "there is no draft");
-    let (draft, now) = (draft.ok_or_else(missing)?, asked.context.server.app().content.clone());
+    let (draft, now) = (draft.ok_or_else(missing)?, Arc::clone(&asked.context.server.app()));
     // what it needs of the settings, or of the secrets, may have gone since
     deployments.check(&draft.app)?;
     let deploy = async move |deployments: &Deployments, handle: &Handle, how: How<'_>| {
         deployments.deploy_draft(handle, How { name, ..how }, seen).await
     };
-    let deployed = deploying::change(&asked, ("draft.deploy", "draft"), (&now, &draft.app), deploy).await?;
-    Ok(json(StatusCode::CREATED, &deployment(&asked, &deployed)))
+    let deployed = deploying::change(&asked, ("draft.deploy", "draft"), (&now.content, &draft.app), deploy).await?;
+    Ok(done(&asked, now.number, &deployed))
 }

@@ -55,9 +55,9 @@ pub(super) async fn change(
     let next = after.clone();
     match &base {
         Base::Draft(draft) => {
-            let seen = draft.revision;
+            let (seen, base) = (draft.revision, draft.base);
             let change = async move |deployments: &Deployments, handle: &Handle, how: How<'_>| {
-                deployments.change_draft(handle, how.by, seen, next).await
+                deployments.change_draft(handle, how.by, (seen, base), next).await
             };
             deploying::change(asked, what, (before, &after), change).await.map(drop)
         }

@@ -1,12 +1,13 @@
 //! Drafts and deployments: what is to be deployed next, what it changes, what was deployed, and deploying that again.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use passerby_actors::handle::Handle;
 use serde_json::{Value, json};
 
 use super::apps::{app, app_id, must_be_this};
-use super::configuration::shown;
 use crate::admin::Role;
 use crate::deployment::{Deployment, Deployments, Draft, How, Line, Side, lines, sentences};
 use crate::http::admin::asked::Asked;
@@ -79,14 +80,16 @@ async fn list(asked: Asked) -> Answer {
 }
 
 async fn create(asked: Asked) -> Answer {
-    let app = shown(&asked)?;
+    must_be_this(&asked)?;
+    let now = Arc::clone(&asked.context.server.app());
+    let (app, base) = (now.content.clone(), now.number);
     if asked.context.server.deployments.draft(asked.handle())?.is_some() {
         let detail = "there is a draft already: deploy it, or discard it";
         return Err(Problem::new(StatusCode::CONFLICT, "draft-already-exists", detail));
     }
     let next = app.clone();
     let create = async move |deployments: &Deployments, handle: &Handle, how: How<'_>| {
-        deployments.change_draft(handle, how.by, 0, next).await
+        deployments.change_draft(handle, how.by, (0, base), next).await
     };
     let draft = change(&asked, ("draft.create", "draft"), (&app, &app), create).await?;
     Ok(json(StatusCode::CREATED, &draft_shown(&asked, &draft)))
@@ -129,7 +132,7 @@ async fn deploy(asked: Asked) -> Answer {
     let (Draft { app, revision, .. }, name) = (named(&asked)?, name(&asked.loose_fields()?)?);
     let now = asked.context.server.app().content.clone();
     let deploy = async move |deployments: &Deployments, handle: &Handle, how: How<'_>| {
-        deployments.deploy_draft(handle, How { name, ..how }, revision).await
+        deployments.deploy_draft(handle, How { name, ..how }, (revision, None)).await
     };
     let deployed = change(&asked, ("draft.deploy", "draft"), (&now, &app), deploy).await?;
     Ok(json(StatusCode::CREATED, &deployment_shown(&asked, &deployed)))
