@@ -15,7 +15,7 @@ pub(crate) fn of(server: &Server, user: &UserState) -> Value {
         let (provider, id) = (&*identity.key.provider, &*identity.key.external);
         json!({ "provider": provider, "id": id, "linked": shown(identity.linked), "data": parsed(&identity.data) })
     });
-    let sessions = user.sessions().into_iter().map(|session| {
+    let sessions = user.live_sessions(clock.now(), policy).into_iter().map(|session| {
         json!({
             "id": SessionId::derive(&user.id, session.number).to_string(),
             "started": shown(session.started),

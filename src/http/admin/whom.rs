@@ -1,7 +1,7 @@
 //! The user whom a request is about, and what is done to one: with an entry in the audit log.
 
 use actix_web::http::StatusCode;
-use passerby_actors::domain::{Refusal, Suspension, UserId, UserState};
+use passerby_actors::domain::{Refusal, Session, Suspension, UserId, UserState};
 use passerby_actors::handle::{self, Handle};
 use serde_json::{Value, json};
 
@@ -21,6 +21,11 @@ pub(super) fn not_found() -> Problem {
 pub(super) fn named(asked: &Asked) -> Result<UserState, Problem> {
     let id = UserId::parse(asked.parameter("user")).map_err(|_| not_found())?;
     asked.handle().load(&id).ok_or_else(not_found)
+}
+
+/// A user's sessions, but for those that have ended by their age.
+pub(super) fn live_sessions(context: &Context, user: &UserState) -> Vec<Session> {
+    user.live_sessions(context.server.clock().now(), &context.server.core.policy())
 }
 
 /// Whether a user is disabled, and what was said then: for the audit log.

@@ -62,8 +62,7 @@ pub(crate) async fn list_sessions(request: HttpRequest, context: Data<Context>) 
     let user = user_of(&context, &live)?;
     let (clock, policy) = (context.server.clock(), &context.server.core.policy());
     let now = clock.now();
-    let alive = user.sessions().into_iter().filter(|session| user.session(session.number, now, policy).is_some());
-    let sessions = alive.map(|session| SessionEntry {
+    let sessions = user.live_sessions(now, policy).into_iter().map(|session| SessionEntry {
         session_id: SessionId::derive(&user.id, session.number).to_string(),
         current: session.number == live.number,
         created: rfc3339(clock.to_wall_s(session.started)),
@@ -105,7 +104,8 @@ pub(crate) async fn end_one_session(request: HttpRequest, context: Data<Context>
     }
     let user = user_of(&context, &live)?;
     let named = |number: u32| SessionId::derive(&user.id, number).to_string() == wanted;
-    let found = user.sessions().into_iter().find(|session| named(session.number));
+    let (now, policy) = (context.server.clock().now(), &context.server.core.policy());
+    let found = user.live_sessions(now, policy).into_iter().find(|session| named(session.number));
     let no_such = || Problem::new(StatusCode::NOT_FOUND, "no-such-session", "the user does not have this session");
     let number = found.ok_or_else(no_such)?.number;
     match within_time(&context, context.handle.logout(&live.user, number)).await {

@@ -7,6 +7,7 @@ mod audit;
 mod by_hand;
 mod configuration;
 mod deploying;
+mod ended_sessions;
 mod events;
 mod lists;
 mod literal_secrets;

@@ -18,7 +18,14 @@ impl UserState {
         self.sessions().into_iter().find(|session| session.number == number && self.is_live(session, now, policy))
     }
 
-    /// All sessions, in order of their number.
+    /// The sessions that have not ended by their age, in order of their number.
+    pub fn live_sessions(&self, now: ServiceTime, policy: &Policy) -> Vec<Session> {
+        let mut sessions = self.sessions();
+        sessions.retain(|session| self.is_live(session, now, policy));
+        sessions
+    }
+
+    /// All sessions that are kept, in order of their number: also those whose age has ended them since the last change.
     pub fn sessions(&self) -> Vec<Session> {
         if let Some(sessions) = self.extension.as_ref().and_then(|extension| extension.sessions.as_ref()) {
             return sessions.list.clone();

@@ -1,16 +1,15 @@
 //! What is done to one user: disabled and enabled, sessions ended, deleted.
 
 use actix_web::http::StatusCode;
-use passerby_actors::domain::{Cause, Session, SessionId, Suspension, UserState};
+use passerby_actors::domain::{Cause, Session, SessionId, Suspension};
 use passerby_actors::handle::Handle;
 use serde_json::json;
 
 use super::shown::no_content;
 use crate::admin::Role;
-use crate::http::Context;
 use crate::http::admin::asked::{Asked, text};
 use crate::http::admin::table::{Row, row};
-use crate::http::admin::whom::{self, said, suspension_of};
+use crate::http::admin::whom::{self, live_sessions, said, suspension_of};
 use crate::http::json;
 use crate::http::problem::{Answer, Problem};
 
@@ -28,15 +27,10 @@ pub(super) fn rows() -> Vec<Row> {
     ]
 }
 
-/// The sessions that have not ended by their age.
-fn live(context: &Context, user: &UserState) -> impl Iterator<Item = Session> {
-    let (now, policy) = (context.server.clock().now(), context.server.core.policy());
-    user.sessions().into_iter().filter(move |session| user.session(session.number, now, &policy).is_some())
-}
-
 async fn delete(asked: Asked) -> Answer {
     let user = whom::named(&asked)?;
-    let before = json!({ "identities": user.identities().len(), "sessions": live(&asked.context, &user).count() });
+    let before =
+        json!({ "identities": user.identities().len(), "sessions": live_sessions(&asked.context, &user).len() });
     let operation = |handle: Handle, user| async move { handle.delete(&user, Cause::DeletedByAdmin).await };
     whom::done(&asked, "user.delete", user.id, (Some(before), None), operation).await?;
     Ok(no_content())
@@ -80,7 +74,7 @@ async fn enable(asked: Asked) -> Answer {
 async fn end_sessions(asked: Asked) -> Answer {
     asked.fields(&[])?;
     let user = whom::named(&asked)?;
-    let ended = live(&asked.context, &user).count();
+    let ended = live_sessions(&asked.context, &user).len();
     let before = json!({ "sessions": ended });
     let operation = |handle: Handle, user| async move { handle.end_all(&user).await };
     whom::done(&asked, "user.end-sessions", user.id, (Some(before), None), operation).await?;
@@ -94,7 +88,7 @@ async fn end_session(asked: Asked) -> Answer {
     let no_such = || Problem::new(StatusCode::NOT_FOUND, "no-such-session", "the user does not have this session");
     let wanted = SessionId::parse(asked.parameter("session")).map_err(|_| no_such())?;
     let is_it = |session: &Session| SessionId::derive(&user.id, session.number) == wanted;
-    let number = live(&asked.context, &user).find(is_it).ok_or_else(no_such)?.number;
+    let number = live_sessions(&asked.context, &user).into_iter().find(is_it).ok_or_else(no_such)?.number;
     let before = json!({ "session": wanted.to_string() });
     let operation = move |handle: Handle, user| async move { handle.end_session(&user, number).await };
     let done = whom::done(&asked, "user.end-session", user.id, (Some(before), None), operation).await;

@@ -40,7 +40,7 @@ pub(super) fn shown(context: &Context, user: &UserState) -> Value {
         "last_seen": rfc3339(clock.to_wall_s(user.record.last_seen)).max(created(user)),
         "expires": user.record.deadline(policy.window_s).map(|t| rfc3339(clock.to_wall_s(t))),
         "providers": providers,
-        "sessions": user.sessions().len(),
+        "sessions": user.live_sessions(clock.now(), policy).len(),
     })
 }
 

@@ -14,7 +14,7 @@ use crate::admin::Role;
 use crate::http::admin::asked::{Asked, text};
 use crate::http::admin::created;
 use crate::http::admin::table::{Row, row};
-use crate::http::admin::whom::{self, suspension_of};
+use crate::http::admin::whom::{self, live_sessions, suspension_of};
 use crate::http::problem::{Answer, Problem};
 use crate::http::read::of_query;
 use crate::http::{Context, identities, json};
@@ -190,7 +190,7 @@ async fn get(asked: Asked) -> Answer {
 async fn devices(asked: Asked) -> Answer {
     let user = named(&asked)?;
     let clock = asked.context.server.clock();
-    let sessions = user.sessions();
+    let sessions = live_sessions(&asked.context, &user);
     let sessions = sessions.iter().filter(|session| session.device != DeviceId::default());
     let device = |session: &passerby_actors::domain::Session| json!({ "_id": session.device.to_string(), "last_used": clock.to_wall_s(session.seen) });
     Ok(json(StatusCode::OK, &sessions.map(device).collect::<Vec<_>>()))
@@ -209,8 +209,9 @@ async fn verify_token(asked: Asked) -> Answer {
     };
     let user = asked.handle().load(&access.user).ok_or_else(invalid)?;
     let is_its = |number: u32| SessionId::derive(&user.id, number) == access.session;
-    let live = user.sessions().into_iter().find(|session| is_its(session.number) && session.epoch == access.epoch);
-    if live.is_none() || user.is_disabled(server.clock().wall_ms()) {
+    let mut live = live_sessions(&asked.context, &user).into_iter();
+    let is_live = live.any(|session| is_its(session.number) && session.epoch == access.epoch);
+    if !is_live || user.is_disabled(server.clock().wall_ms()) {
         return Err(invalid());
     }
     let body = json!({
@@ -245,7 +246,8 @@ async fn delete(asked: Asked) -> Answer {
             return registrations::forget_of_id(&asked, asked.parameter("user")).await.unwrap_or(Err(missing));
         }
     };
-    let before = json!({ "identities": user.identities().len(), "sessions": user.sessions().len() });
+    let before =
+        json!({ "identities": user.identities().len(), "sessions": live_sessions(&asked.context, &user).len() });
     let operation = |handle: Handle, user| async move { handle.delete(&user, Cause::DeletedByAdmin).await };
     done(&asked, "user.delete", user.id, (Some(before), None), operation).await
 }
@@ -259,7 +261,7 @@ async fn rename(asked: Asked) -> Answer {
 
 async fn log_out(asked: Asked) -> Answer {
     let user = named(&asked)?;
-    let before = json!({ "sessions": user.sessions().len() });
+    let before = json!({ "sessions": live_sessions(&asked.context, &user).len() });
     let operation = |handle: Handle, user| async move { handle.end_all(&user).await };
     done(&asked, "user.logout", user.id, (Some(before), None), operation).await
 }
