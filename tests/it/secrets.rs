@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
+use passerby::admin::Role;
 use passerby_actors::actor::Proof;
 use passerby_actors::domain::{DeviceId, IdentityKey, MergePolicy, SessionKind, UserId};
 use passerby_actors::testkit::faulty::Mode;
@@ -14,6 +15,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{EnvFilter, Registry};
 
+use crate::admin::{ask, token};
 use crate::world::{DELETE, DELETE_USER, END, LOGIN, LOGOUT, PROFILE, REFRESH, ROTATE, Tokens, VIEW, World};
 
 /// Everything that this process logs from now on; other tests' lines are among it.
@@ -298,6 +300,12 @@ async fn the_events_of_a_life_are_log_lines() {
                 [&app, &guest, &account].map(|tokens| is_gone(&tokens.user)),
                 [json!(true), json!(true), Value::Null]
             );
+
+            let admin = token(server, "ada", Role::Operate).await;
+            let batch = ask(server, "POST /v1/admin/users/batch").bearer(&admin).body(r#"{"count":2}"#).send().await;
+            for user in batch.json()["users"].as_array().unwrap() {
+                is_logged(user["user_id"].as_str().unwrap(), &["created"]).await;
+            }
 
             let idle = server.log_in().await;
             server.clock.advance_s(90 * DAY_S + 61);

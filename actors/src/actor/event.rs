@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use smallvec::SmallVec;
 use tracing::field::display;
 use tracing::{Level, debug, info, warn};
 
@@ -27,8 +28,8 @@ struct Event {
 }
 
 impl Event {
-    /// The line for a change, unless no one would see it.
-    fn of(change: &Committed) -> Option<Self> {
+    /// The lines for a change, unless no one would see them.
+    fn of(change: &Committed) -> SmallVec<[Self; 2]> {
         let Committed { position, cause, user, changed, note, .. } = change;
         let nothing = Note::default();
         let note = note.as_deref().unwrap_or(&nothing);
@@ -40,11 +41,15 @@ impl Event {
             // what was swept has none, and is logged in sum
             user.is_some()
         };
-        is_seen.then(|| {
+        if !is_seen {
+            return SmallVec::new();
+        }
+        let of_user = |user: Option<UserId>| {
             let Note { into, provider, reason, .. } = note.clone();
-            let gone = changed.iter().any(|changed| changed.gone && Some(changed.id) == *user).then_some(true);
-            Self { seq: position.seq, cause: *cause, user: *user, gone, into, provider, reason }
-        })
+            let gone = changed.iter().any(|changed| changed.gone && Some(changed.id) == user).then_some(true);
+            Self { seq: position.seq, cause: *cause, user, gone, into, provider, reason }
+        };
+        change.told_of().into_iter().map(of_user).collect()
     }
 
     fn log(self) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::domain::{Cause, DocumentEdit, Note, ServiceTime, UserId};
 
@@ -53,6 +53,14 @@ pub struct Committed {
 }
 
 impl Committed {
+    /// Whom it is told of, one by one: each of the users who were created together, and otherwise the one that it is about.
+    pub fn told_of(&self) -> SmallVec<[Option<UserId>; 2]> {
+        if self.cause == Cause::Created && self.changed.len() > 1 {
+            return self.changed.iter().filter(|changed| !changed.gone).map(|changed| Some(changed.id)).collect();
+        }
+        smallvec![self.user]
+    }
+
     /// The change of the document, if it is one.
     pub fn edit(&self) -> Option<&DocumentEdit> {
         self.note.as_ref()?.edit.as_ref()

@@ -50,13 +50,14 @@ impl Feed {
         }
     }
 
-    /// Follows the changes of which `pick` returns something, called as [`Reader::take`] is. Up to `most` wait to be read;
+    /// Follows what `pick` returns of each change, called as [`Reader::take`] is. Up to `most` of these wait to be read;
     /// beyond that the oldest are dropped, and the follower is told where it goes on.
-    pub fn follow<T: Send + 'static>(
+    pub fn follow<T: Send + 'static, Picked: IntoIterator<Item = T> + 'static>(
         &self,
         most: usize,
-        pick: impl Fn(&Committed) -> Option<T> + Send + Sync + 'static,
+        pick: impl Fn(&Committed) -> Picked + Send + Sync + 'static,
     ) -> Follower<T> {
+        let pick = move |change: &Committed, put: &mut dyn FnMut(T)| pick(change).into_iter().for_each(put);
         let (most, state) = (most.max(1), Mutex::new(State { waiting: VecDeque::new(), dropped: 0, closed: false }));
         let queue = Arc::new(Queue { most, pick: Box::new(pick), state, waker: AtomicWaker::new() });
         let reader: Weak<Queue<T>> = Arc::downgrade(&queue);
@@ -96,8 +97,8 @@ pub enum Next<T> {
     },
 }
 
-/// What a follower takes of a change, if anything.
-type Pick<T> = Box<dyn Fn(&Committed) -> Option<T> + Send + Sync>;
+/// What a follower takes of a change, if anything, one by one.
+type Pick<T> = Box<dyn Fn(&Committed, &mut dyn FnMut(T)) + Send + Sync>;
 
 struct State<T> {
     waiting: VecDeque<(Position, T)>,
@@ -114,8 +115,11 @@ struct Queue<T> {
 
 impl<T: Send> Reader for Queue<T> {
     fn take(&self, changes: &[Committed], _: &mut Wakes) {
-        let mut picked = changes.iter().filter_map(|change| Some((change.position, (self.pick)(change)?))).peekable();
-        if picked.peek().is_none() {
+        let mut picked: SmallVec<[(Position, T); 4]> = SmallVec::new();
+        changes
+            .iter()
+            .for_each(|change| (self.pick)(change, &mut |of_change| picked.push((change.position, of_change))));
+        if picked.is_empty() {
             return;
         }
         {

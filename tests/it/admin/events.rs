@@ -94,6 +94,32 @@ async fn what_is_committed_is_told_with_filters() {
 }
 
 #[actix_web::test]
+async fn each_user_of_a_batch_has_an_event_of_its_own() {
+    World::new()
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Operate).await;
+            let ids = [1, 2, 3].map(|n| format!("0190a5b0-0000-7000-8000-00000000000{n}"));
+            let mut all = open(server, &ada, "?type=created").await;
+            let mut of_second = open(server, &ada, &format!("?user={}", ids[1])).await;
+            let mut of_disabled = open(server, &ada, "?type=disabled").await;
+            let users: Vec<_> = ids.iter().map(|id| json!({ "user_id": id })).collect();
+            let body = json!({ "users": users }).to_string();
+            let created = ask(server, "POST /v1/admin/users/batch").bearer(&ada).body(body).send().await;
+            assert_eq!(created.status, 201, "{created:?}");
+            for id in &ids {
+                assert_eq!(all.data().await["user_id"], **id);
+            }
+            server.handle().disable(&UserId::parse(&ids[1]).unwrap()).await.unwrap();
+            for cause in [Cause::Created, Cause::Disabled] {
+                let data = of_second.data().await;
+                assert_eq!((&data["type"], &data["user_id"]), (&json!(cause.name()), &json!(ids[1])));
+            }
+            assert_eq!(of_disabled.data().await["user_id"], *ids[1]);
+        })
+        .await;
+}
+
+#[actix_web::test]
 async fn a_stream_ends_with_the_session_and_there_are_so_many() {
     let world = World::new();
     let server = world.start().await;

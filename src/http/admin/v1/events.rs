@@ -55,27 +55,34 @@ impl Wanted {
         Ok(Self { causes, user, provider: given("provider").map(str::to_owned) })
     }
 
-    /// What is told of a change, if it is wanted. Called on the writer's thread.
-    fn event(&self, change: &Committed) -> Option<Event> {
-        let Committed { position, wall_ms, cause, user, changed, note, .. } = change;
-        let told = note.as_deref();
-        let is_of = |wanted: &UserId| {
-            user.as_ref() == Some(wanted)
-                || told.is_some_and(|note| note.into.as_ref() == Some(wanted))
-                || changed.iter().any(|changed| changed.id == *wanted)
-        };
+    /// What is told of a change, if it is wanted: an event for each of the users who were created together. Called on the
+    /// writer's thread.
+    fn events(&self, change: &Committed) -> Vec<Event> {
+        let Committed { position, wall_ms, cause, changed, note, .. } = change;
+        let (told, users) = (note.as_deref(), change.told_of());
         let is_wanted = is_told(cause)
             && self.causes.as_ref().is_none_or(|causes| causes.contains(cause))
-            && self.user.as_ref().is_none_or(is_of)
             && self.provider.as_deref().is_none_or(|wanted| told.and_then(|it| it.provider.as_deref()) == Some(wanted));
-        is_wanted.then(|| Event {
+        if !is_wanted {
+            return Vec::new();
+        }
+        let is_alone = users.len() == 1;
+        let is_of = |user: &Option<UserId>| {
+            self.user.as_ref().is_none_or(|wanted| {
+                user.as_ref() == Some(wanted)
+                    || told.is_some_and(|note| note.into.as_ref() == Some(wanted))
+                    || is_alone && changed.iter().any(|changed| changed.id == *wanted)
+            })
+        };
+        let event = |user: Option<UserId>| Event {
             position: *position,
             wall_ms: *wall_ms,
             cause: *cause,
-            user: *user,
-            gone: changed.iter().any(|changed| changed.gone && Some(changed.id) == *user),
+            user,
+            gone: changed.iter().any(|changed| changed.gone && Some(changed.id) == user),
             note: note.clone(),
-        })
+        };
+        users.into_iter().filter(is_of).map(event).collect()
     }
 }
 
@@ -130,7 +137,7 @@ async fn events(asked: Asked) -> Answer {
     let Ok(place) = Arc::clone(&server.event_streams).try_acquire_owned() else {
         return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-streams", TOO_MANY));
     };
-    let follower = server.store.feed().follow(MOST_WAITING, move |change| wanted.event(change));
+    let follower = server.store.feed().follow(MOST_WAITING, move |change| wanted.events(change));
     let (stopping, asker, context) = (server.stopping.subscribe(), asked.asker()?.clone(), asked.context.clone());
     let may_see = move || {
         // as long as the stream is
@@ -195,7 +202,7 @@ mod tests {
     async fn a_reader_that_falls_behind_is_told_so_and_an_idle_one_is_kept() {
         let (feed, stop, may) = (Feed::default(), watch::Sender::new(false), Cell::new(true));
         let all = Wanted { causes: None, user: None, provider: None };
-        let follower = feed.follow(2, move |change| all.event(change));
+        let follower = feed.follow(2, move |change| all.events(change));
         let mut stream = pin!(told(follower, stop.subscribe(), || may.get(), Duration::from_millis(5)));
         let mut next = async || stream.next().await.map(|text| String::from_utf8(text.unwrap().to_vec()).unwrap());
         assert_eq!(next().await.unwrap(), ": what is committed from now on\n\n");
@@ -217,7 +224,7 @@ mod tests {
     async fn a_stream_ends_with_the_server() {
         let (feed, stop) = (Feed::default(), watch::Sender::new(false));
         let stream = || {
-            let follower = feed.follow(2, |_| None);
+            let follower = feed.follow(2, |_| None::<Event>);
             Box::pin(told(follower, stop.subscribe(), || true, Duration::from_secs(3600)))
         };
         let (mut with_server, mut with_store) = (stream(), stream());
