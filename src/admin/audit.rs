@@ -151,7 +151,9 @@ impl Audit {
     ) -> Result<ValueKey, Fault> {
         let now_ms = handle.core().store().clock().wall_ms();
         let log = self.log_of(entry.outcome);
-        let mut dropped = self.dropping(handle, log, now_ms);
+        // one that has just begun drops nothing: it may be refused
+        let drops = entry.outcome != Outcome::Unknown;
+        let mut dropped = if drops { self.dropping(handle, log, now_ms) } else { Vec::new() };
         for _ in 0..TRIES {
             let count = self.written.fetch_add(1, Ordering::Relaxed);
             let key = ValueKey::own(log.0, [&now_ms.to_be_bytes()[..], &count.to_be_bytes()].concat());
@@ -196,12 +198,30 @@ impl Audit {
     async fn try_end(&self, handle: &Handle, begun: Begun, outcome: Outcome) -> Result<(), Fault> {
         let Begun { entry, key, bytes } = begun;
         let entry = Entry { outcome, ..entry };
-        let change = OwnChange { key, seen: Some(bytes), change: Rewrite::Put(encode(&entry)?) };
-        match handle.change_own(vec![change]).await? {
-            Changes::Done => Ok(()),
-            // so many were written meanwhile that it was dropped
-            Changes::Moved { .. } => self.write(handle, &entry).await,
+        let (family, most) = self.log_of(outcome);
+        let next = Rewrite::Put(encode(&entry)?);
+        let is_moved = family != key.family;
+        let change = |key: ValueKey, seen, change| OwnChange { key, seen, change };
+        let ended = if is_moved {
+            let apart = ValueKey::own(family, &key.key[..]);
+            vec![change(key.clone(), Some(bytes), Rewrite::Remove), change(apart, None, next)]
+        } else {
+            vec![change(key.clone(), Some(bytes), next)]
+        };
+        // an entry that stays where it is is counted already
+        let log = (family, if is_moved { most } else { most + 1 });
+        let mut dropped = self.dropping(handle, log, handle.core().store().clock().wall_ms());
+        dropped.retain(|dropped| dropped.key != key);
+        for dropped in [dropped, Vec::new()] {
+            match handle.change_own(ended.iter().cloned().chain(dropped).collect()).await? {
+                Changes::Done => return Ok(()),
+                // so many were written meanwhile that it was dropped
+                Changes::Moved { change } if change < ended.len() => break,
+                // another entry dropped the same ones meanwhile
+                Changes::Moved { .. } => {}
+            }
         }
+        self.write(handle, &entry).await
     }
 
     /// A page, after others had their turn: for reading many pages.

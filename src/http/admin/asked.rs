@@ -256,6 +256,29 @@ impl Doubt for handle::Error {
     }
 }
 
+/// Characters of a reason.
+const LONGEST_REASON: usize = 200;
+
+/// The `reason` in the fields, a text of one line; none if there is none.
+///
+/// # Errors
+/// It is no such text.
+pub(super) fn reason(fields: &Map<String, Value>) -> Result<Option<&str>, Problem> {
+    let wrong =
+        || Problem::bad_field(format!("reason must be a text of one line with at most {LONGEST_REASON} characters"));
+    match fields.get("reason") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(reason)) => {
+            let reason = reason.trim();
+            if reason.chars().count() > LONGEST_REASON || reason.chars().any(char::is_control) {
+                return Err(wrong());
+            }
+            Ok(Some(reason).filter(|reason| !reason.is_empty()))
+        }
+        Some(_) => Err(wrong()),
+    }
+}
+
 /// A text in the fields.
 ///
 /// # Errors

@@ -216,13 +216,32 @@ async fn what_is_refused_pushes_nothing_out_of_the_log_that_was_done() {
             assert_eq!(outcomes(server, "refused.1099").len(), 1);
             assert_eq!((outcomes(server, "admin.create").len(), outcomes(server, "login").len()), (1, 1));
 
+            // nor does what was begun and then refused
+            let begins = async || audit.begin(&handle, did("begun", Outcome::Unknown)).await.unwrap();
+            for _ in 0..998 {
+                audit.write(&handle, &did("done", Outcome::Done)).await.unwrap();
+            }
+            let kept = || [Family::AUDIT, Family::AUDIT_REFUSED].map(|family| handle.own_count(family));
+            assert_eq!(kept(), [1000, 100]);
+            for _ in 0..200 {
+                audit.end(&handle, begins().await, Outcome::Refused).await;
+            }
+            assert_eq!(kept(), [1000, 100]);
+            assert_eq!(outcomes(server, "begun"), [Outcome::Refused; 100]);
+            assert_eq!((outcomes(server, "admin.create").len(), outcomes(server, "login").len()), (1, 1));
+            audit.end(&handle, begins().await, Outcome::Done).await;
+            assert_eq!(kept(), [1000, 100]);
+            assert_eq!((outcomes(server, "admin.create").len(), outcomes(server, "login").len()), (0, 1));
+            assert_eq!(outcomes(server, "begun")[0], Outcome::Done);
+
             // and both are in one order
             server.clock.advance_s(1);
             audit.write(&handle, &did("later", Outcome::Done)).await.unwrap();
             let shown = super::audit(server, &ada, "").await;
-            assert_eq!(shown.len(), 103);
-            assert_eq!(shown[0]["what"], "later");
-            assert_eq!((&shown[101]["what"], &shown[102]["what"]), (&json!("login"), &json!("admin.create")));
+            assert_eq!(
+                (&shown[0]["what"], &shown[1]["what"], &shown[2]["outcome"]),
+                (&json!("later"), &json!("begun"), &json!("refused"))
+            );
         })
         .await;
 }

@@ -193,9 +193,14 @@ async fn scripts_list_confirm_and_forget_registrations() {
             assert_eq!(of_user(&id("3+x@example.com")).await, 204);
             assert!(known("3+x@example.com").is_none());
             assert_eq!(of_user(&id("1+x@example.com")).await, 404, "it is confirmed");
-            let whats: Vec<_> =
-                audit(server, &ada, "&what=registration").await.iter().map(|entry| entry["outcome"].clone()).collect();
-            assert_eq!(whats.iter().filter(|outcome| **outcome == "done").count(), 3, "{whats:?}");
+            let entries = audit(server, &ada, "&what=registration").await;
+            let told = |outcome: &str| {
+                let of_outcome = entries.iter().rev().filter(|entry| entry["outcome"] == outcome);
+                of_outcome.map(|entry| entry["what"].as_str().unwrap()).collect::<Vec<_>>()
+            };
+            assert_eq!(told("done"), ["registration.confirm", "registration.delete", "registration.delete"]);
+            let (confirm, delete, mail) = ("registration.confirm", "registration.delete", "registration.mail");
+            assert_eq!(told("refused"), [confirm, delete, confirm, delete, mail]);
         })
         .await;
 }

@@ -216,6 +216,7 @@ async fn a_second_bulk_job_is_refused_while_one_is_under_way_and_that_one_can_be
             for _ in 0..3 {
                 assert_eq!(post("users/batch", json!({ "count": 1000 })).await.status, 201);
             }
+            let mut stops_done = 0;
             // one that ends before it is stopped is begun again
             for action in ["disable", "enable"].into_iter().cycle().take(20) {
                 let begun = post("bulk", json!({ "action": action, "filter": {} })).await;
@@ -238,6 +239,9 @@ async fn a_second_bulk_job_is_refused_while_one_is_under_way_and_that_one_can_be
                         break state;
                     }
                 };
+                stops_done += usize::from(stopped.status == 204);
+                let done = audit(server, &ada, "&what=bulk.stop").await;
+                assert_eq!(done.iter().filter(|entry| entry["outcome"] == "done").count(), stops_done, "{done:?}");
                 if running && stopped.status == 204 && end == "stopped" {
                     let entries = audit(server, &ada, "&what=bulk.stop").await;
                     assert_eq!(

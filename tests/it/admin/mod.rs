@@ -19,6 +19,7 @@ mod sessions;
 mod signing_keys;
 mod suspended;
 mod users;
+mod walk;
 
 use passerby::admin::{By, Role, Who};
 use passerby::http::admin::{Rule, rules};

@@ -111,6 +111,10 @@ async fn a_block_ends_by_itself_and_what_cannot_be_one_is_refused() {
     let world = world();
     let server = world.start().await;
     let ada = token(&server, "ada", Role::Operate).await;
+    for wrong in ["two\nlines", "\u{7}", &"x".repeat(201)] {
+        let body = json!({ "network": "192.0.2.7", "reason": wrong });
+        post(&server, &ada, "block", body).await.assert_problem(400, "bad-field");
+    }
     let until = jiff::Timestamp::from_millisecond(i64::try_from(server.clock.wall_ms()).unwrap() + 60_000).unwrap();
     let body = json!({ "network": "2001:db8:1:2:3::4", "until": until.to_string() });
     assert_eq!(post(&server, &ada, "block", body).await.json()["network"], "2001:db8:1:2::/64");

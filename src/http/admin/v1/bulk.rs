@@ -9,7 +9,7 @@ use super::shown::{no_content, time};
 use super::user_filter::{FIELDS, filter};
 use crate::admin::{By, Outcome, Role};
 use crate::http::Context;
-use crate::http::admin::asked::{Asked, text};
+use crate::http::admin::asked::{Asked, Doubt, text};
 use crate::http::admin::table::{Row, row};
 use crate::http::json;
 use crate::http::problem::{Answer, Problem};
@@ -119,7 +119,29 @@ async fn stop(asked: Asked) -> Answer {
     let none = || Problem::new(StatusCode::NOT_FOUND, "no-bulk-job", "no bulk job of this number is under way");
     let number = running.filter(|running| running.to_string() == asked.parameter("number")).ok_or_else(none)?;
     let handle = asked.handle().clone();
-    let stopping = async move { Ok::<_, Error>(handle.stop_bulk(number)) };
-    let is_stopped = asked.audited("bulk.stop", &number.to_string(), (None, None), stopping).await??;
-    if is_stopped { Ok(no_content()) } else { Err(none()) }
+    let stopping = async move { if handle.stop_bulk(number) { Ok(()) } else { Err(NotStopped::Over) } };
+    match asked.audited("bulk.stop", &number.to_string(), (None, None), stopping).await? {
+        Ok(()) => Ok(no_content()),
+        Err(NotStopped::Over) => Err(none()),
+        Err(NotStopped::Core(error)) => Err(error.into()),
+    }
+}
+
+/// Why a job was not stopped.
+enum NotStopped {
+    /// It ended meanwhile.
+    Over,
+    Core(Error),
+}
+
+impl From<Error> for NotStopped {
+    fn from(error: Error) -> Self {
+        Self::Core(error)
+    }
+}
+
+impl Doubt for NotStopped {
+    fn is_unknown(&self) -> bool {
+        matches!(self, Self::Core(error) if error.is_unknown())
+    }
 }

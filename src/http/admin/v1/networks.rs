@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::shown::time;
 use crate::admin::{Fault, NetworkBlock, Role};
-use crate::http::admin::asked::{Asked, text};
+use crate::http::admin::asked::{Asked, reason, text};
 use crate::http::admin::table::{Row, row};
 use crate::http::json;
 use crate::http::problem::{Answer, Problem};
@@ -18,8 +18,6 @@ use crate::server::Server;
 /// Networks of an answer: without a word, and at most.
 const SHOWN: usize = 50;
 const MOST_SHOWN: usize = 500;
-/// Characters of a reason.
-const LONGEST_REASON: usize = 200;
 
 pub(super) fn rows() -> Vec<Row> {
     let operate = Some(Role::Operate);
@@ -107,13 +105,7 @@ async fn block(asked: Asked) -> Answer {
             Some(until.ok_or_else(wrong)?)
         }
     };
-    let reason = match fields.get("reason") {
-        None | Some(Value::Null) => None,
-        Some(Value::String(reason)) if reason.chars().count() <= LONGEST_REASON => Some(reason.clone()),
-        Some(_) => {
-            return Err(Problem::bad_field(format!("reason must be a text of {LONGEST_REASON} characters at most")));
-        }
-    };
+    let reason = reason(&fields)?.map(str::to_owned);
     let by = asked.by()?;
     let block = NetworkBlock { until_ms, reason, by: by.who.clone(), at_ms };
     let shown = of_block(&net, &block);

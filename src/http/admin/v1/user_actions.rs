@@ -7,14 +7,11 @@ use serde_json::json;
 
 use super::shown::no_content;
 use crate::admin::Role;
-use crate::http::admin::asked::{Asked, text};
+use crate::http::admin::asked::{Asked, reason};
 use crate::http::admin::table::{Row, row};
 use crate::http::admin::whom::{self, live_sessions, said, suspension_of};
 use crate::http::json;
 use crate::http::problem::{Answer, Problem};
-
-/// Characters of a reason.
-const LONGEST_REASON: usize = 200;
 
 pub(super) fn rows() -> Vec<Row> {
     let operate = Some(Role::Operate);
@@ -50,11 +47,7 @@ async fn disable(asked: Asked) -> Answer {
             Some(until_ms.filter(is_later).ok_or_else(bad)?)
         }
     };
-    let reason = fields.get("reason").map(|_| text(&fields, "reason")).transpose()?.unwrap_or_default().trim();
-    if reason.chars().count() > LONGEST_REASON || reason.chars().any(char::is_control) {
-        return Err(Problem::bad_field("reason must be a text of one line with at most 200 characters"));
-    }
-    let suspension = Suspension { until_ms, reason: reason.into() };
+    let suspension = Suspension { until_ms, reason: reason(&fields)?.unwrap_or_default().into() };
     let told = (Some(suspension_of(&asked.context, &user)), Some(said(Some(&suspension))));
     let operation = |handle: Handle, user| async move { handle.suspend(&user, suspension).await };
     whom::done(&asked, "user.disable", user.id, told, operation).await?;

@@ -133,7 +133,7 @@ async fn send_confirm(asked: Asked) -> Answer {
 
 impl Doubt for UserpassError {
     fn is_unknown(&self) -> bool {
-        matches!(self, Self::Core(error) if error.is_unknown())
+        self.may_have_stored()
     }
 }
 
