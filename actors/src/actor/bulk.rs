@@ -221,12 +221,12 @@ impl Worker {
         let Some(user) = self.core.store.load(id).filter(fits) else {
             return Step::Settled(Became::Unchanged);
         };
-        if *operation == Operation::EndAll && user.sessions().is_empty() {
+        let (now, policy) = (self.core.store.clock().now(), &self.core.policy());
+        if *operation == Operation::EndAll && user.live_sessions(now, policy).is_empty() {
             return Step::Settled(Became::Unchanged);
         }
-        let now = self.core.store.clock().now();
         // whoever has expired meanwhile is refused
-        let Ok(decision) = user.decide(operation, now, &self.core.policy()) else {
+        let Ok(decision) = user.decide(operation, now, policy) else {
             return Step::Settled(Became::Unchanged);
         };
         match user.change(operation, &decision, now) {

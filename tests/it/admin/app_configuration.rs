@@ -1,6 +1,8 @@
 //! The app's configuration over the App Services face: at once, or by a draft.
 
+use futures_util::future::join3;
 use passerby::admin::Role;
+use passerby_actors::testkit::until;
 use serde_json::{Value, json};
 
 use super::{app, ask, audit, token};
@@ -180,6 +182,33 @@ async fn providers_are_created_changed_and_deleted_and_what_is_wrong_is_said() {
 }
 
 #[actix_web::test]
+async fn of_two_drafts_begun_at_the_same_time_the_second_is_there_already() {
+    World::new()
+        .serve(async |server| {
+            let owner = Owner::of(server).await;
+            let begin = || owner.asks("POST", "drafts", json!({}));
+            // both have looked when the first one is stored
+            server.disk.let_pass(Some(0));
+            let held_up = server.disk.held_up();
+            let release = async {
+                until("both are on their way", || server.disk.held_up() > held_up).await;
+                for _ in 0..3 {
+                    assert_eq!(owner.asks("GET", "drafts", Value::Null).await.json(), json!([]));
+                }
+                server.disk.let_pass(None);
+            };
+            let (one, two, ()) = join3(begin(), begin(), release).await;
+            let (created, refused) = if one.status == 201 { (one, two) } else { (two, one) };
+            assert_eq!((created.status, refused.status), (201, 409), "{refused:?}");
+            assert_eq!(refused.json()["error_code"], "DraftAlreadyExists");
+            let entries = audit(server, &owner.token, "&what=draft.create").await;
+            let outcomes: Vec<_> = entries.iter().map(|entry| entry["outcome"].as_str().unwrap()).collect();
+            assert!(outcomes == ["done", "refused"] || outcomes == ["refused", "done"], "{outcomes:?}");
+        })
+        .await;
+}
+
+#[actix_web::test]
 async fn origins_and_custom_user_data_are_changed_as_well() {
     const ORIGINS: &str = "security/allowed_request_origins";
     World::new()
@@ -201,6 +230,7 @@ async fn origins_and_custom_user_data_are_changed_as_well() {
         .serve(async |server| {
             let owner = Owner::of(server).await;
             owner.is_refused(("POST", ORIGINS), json!([]), (409, "SetByFile")).await;
+            assert_eq!(owner.gets(ORIGINS).await, json!(["https://app.example"]), "what is in force");
         })
         .await;
 }

@@ -59,6 +59,50 @@ async fn each_setting_is_shown_with_where_it_comes_from_and_no_secret() {
 }
 
 #[actix_web::test]
+async fn what_a_deployment_sets_is_shown_as_it_is_in_force() {
+    let folder = || {
+        let mut world = World::new();
+        world.app.get_or_insert_default().allowed_request_origins = vec!["https://news.example".to_owned()];
+        world
+    };
+    let shown = async |server: &TestServer, token: &str, name: &str| {
+        let settings = get(server, token, "configuration").await;
+        let setting = named(&settings, name);
+        (setting["value"].clone(), setting["origin"].clone(), setting["place"].clone())
+    };
+    let deployed = |value: Value, number: &str| (value, json!("deployment"), json!(number));
+    folder()
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Owner).await;
+            let deploy = async |app: Value| {
+                let body = json!({ "app": app }).to_string();
+                let answer = ask(server, "POST /v1/admin/app/deploy").bearer(&ada).body(body).send().await;
+                assert_eq!(answer.status, 201, "{answer:?}");
+            };
+            let origins = json!(["https://news.example"]);
+            assert_eq!(shown(server, &ada, "allowed_origins").await, deployed(origins.clone(), "1"));
+            assert_eq!(shown(server, &ada, "session.lifetime").await.1, "default");
+            deploy(json!({ "providers": {}, "allowed_request_origins": [], "refresh_token_expiration_s": 7200 })).await;
+            assert_eq!(server.server.app().allowed_origins, [] as [&str; 0]);
+            assert_eq!(shown(server, &ada, "allowed_origins").await, deployed(json!([]), "2"));
+            assert_eq!(shown(server, &ada, "session.lifetime").await, deployed(json!(7200), "2"));
+        })
+        .await;
+    // what the settings say is in force whatever is deployed
+    folder()
+        .set("allowed_origins", "https://app.example")
+        .set("session.lifetime", "9000")
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Read).await;
+            let (value, origin, _) = shown(server, &ada, "allowed_origins").await;
+            assert_eq!((value, origin), (json!(["https://app.example"]), json!("environment")));
+            let (value, origin, _) = shown(server, &ada, "session.lifetime").await;
+            assert_eq!((value, origin), (json!(9000), json!("environment")));
+        })
+        .await;
+}
+
+#[actix_web::test]
 async fn the_state_of_the_store_is_shown() {
     let world = World::new();
     world.serve(async |server| drop(server.log_in().await)).await;

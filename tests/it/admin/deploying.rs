@@ -212,6 +212,7 @@ async fn of_two_owners_with_one_draft_the_second_is_told_who_moved_it_and_when()
             late.assert_problem_with(409, "deployment-moved", &["number", "by", "at"]);
             ada.does("DELETE draft?revision=3", Value::Null, 204).await;
             bob.asks("POST draft/deploy", json!({ "revision": 3 })).await.assert_problem(409, "draft-moved");
+            bob.asks("DELETE draft?revision=3", Value::Null).await.assert_problem(409, "draft-moved");
             assert_eq!(bob.gets("app").await["draft"], Value::Null);
             // a new draft is none that bob has seen
             assert_eq!(ada.drafts(0, anonymous(false)).await["revision"], 4);

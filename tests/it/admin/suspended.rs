@@ -153,6 +153,15 @@ async fn the_history_of_a_user_tells_what_it_went_through_and_what_admins_did() 
             assert_eq!((&history[1]["by"], &history[1]["detail"]["after"]["reason"]), (&json!("ada"), &json!("spam")));
             assert_eq!(history[1]["detail"]["outcome"], "done");
             assert!(history.iter().any(|event| event["what"] == "session-began"));
+            for session in [false, true] {
+                let body = json!({ "session": session });
+                let created = send(server, &ada, "POST ", body).await.json();
+                let what = format!("GET {}/history", created["user_id"].as_str().unwrap());
+                let history = send(server, &ada, &what, json!({})).await.json()["history"].clone();
+                let whats: Vec<_> = history.as_array().unwrap().iter().map(|event| event["what"].clone()).collect();
+                assert_eq!(whats.contains(&json!("session-began")), session, "{whats:?}");
+                assert!(whats.contains(&json!("user.create")), "{whats:?}");
+            }
             send(server, &ada, "GET 636aba021728b6c1c03db7f9/history", json!({}))
                 .await
                 .assert_problem(404, "user-not-found");

@@ -19,10 +19,16 @@ async fn configuration(asked: Asked) -> Answer {
     let server = &asked.context.server;
     let mut settings = server.configuration.read().clone();
     // what the app says is in force until a setting says otherwise
-    for setting in settings.iter_mut().filter(|setting| setting.name == "allowed_origins") {
-        let app = server.app();
-        if matches!(setting.origin, SetBy::Default | SetBy::AppFolder) && !app.allowed_origins.is_empty() {
-            setting.value = Value::from(app.allowed_origins.as_slice());
+    let app = server.app();
+    for setting in &mut settings {
+        let of_app = match setting.name.as_str() {
+            // also where the app lists none: the folder of the start may have listed some
+            "allowed_origins" if !app.origins_are_fixed => Some(Value::from(app.allowed_origins.as_slice())),
+            "session.lifetime" if !app.is_lifetime_fixed => app.content.refresh_token_expiration_s.map(Value::from),
+            _ => None,
+        };
+        if let Some(value) = of_app {
+            setting.value = value;
             (setting.origin, setting.place) = (SetBy::Deployment, Some(app.number.to_string()));
         }
     }

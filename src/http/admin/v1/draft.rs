@@ -41,8 +41,11 @@ pub(super) fn shown(now: &AppContent, draft: &Draft) -> Value {
     })
 }
 
+fn missing() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "draft-not-found", "there is no draft")
+}
+
 fn draft(asked: &Asked) -> Result<Draft, Problem> {
-    let missing = || Problem::new(StatusCode::NOT_FOUND, "draft-not-found", "there is no draft");
     asked.context.server.deployments.draft(asked.handle())?.ok_or_else(missing)
 }
 
@@ -107,7 +110,8 @@ async fn discard(asked: Asked) -> Answer {
     let wrong =
         || Problem::new(StatusCode::BAD_REQUEST, "bad-query", "revision must be the number of the draft that you saw");
     let seen = query.get("revision").and_then(Value::as_str).and_then(|text| text.parse().ok()).ok_or_else(wrong)?;
-    let (draft, now) = (draft(&asked)?, asked.context.server.app().content.clone());
+    let draft = asked.context.server.deployments.draft_as_seen(asked.handle(), seen)?.ok_or_else(missing)?;
+    let now = asked.context.server.app().content.clone();
     let discard = async move |deployments: &Deployments, handle: &Handle, _: How<'_>| {
         deployments.discard_draft(handle, seen).await
     };
@@ -130,7 +134,6 @@ async fn deploy(asked: Asked) -> Answer {
     let (seen, name) = ((revision(&fields)?, number(&fields, "seen")?), name(&fields)?);
     let deployments = &asked.context.server.deployments;
     let draft = deployments.draft_as_seen(asked.handle(), seen.0)?;
-    let missing = || Problem::new(StatusCode::NOT_FOUND, "draft-not-found", "there is no draft");
     let (draft, now) = (draft.ok_or_else(missing)?, Arc::clone(&asked.context.server.app()));
     // what it needs of the settings, or of the secrets, may have gone since
     deployments.check(&draft.app)?;

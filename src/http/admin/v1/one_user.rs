@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::shown::time;
 use super::users::shown;
-use crate::admin::{Filter, Role};
+use crate::admin::{Entry, Filter, Outcome, Role};
 use crate::http::admin::asked::Asked;
 use crate::http::admin::table::{Row, row};
 use crate::http::admin::whom;
@@ -19,6 +19,8 @@ use crate::http::{Context, json, rfc3339, whole_user};
 const MOST_ENTRIES: usize = 500;
 /// Pages of the log that are read for them.
 const MOST_PAGES: usize = 25;
+/// What it is called that a session began.
+const SESSION_BEGAN: &str = "session-began";
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
@@ -50,6 +52,12 @@ fn event(at: String, what: &str, detail: Value) -> Value {
     json!({ "at": at, "what": what, "detail": detail })
 }
 
+/// Whether an entry tells that the user was created, and got no session.
+fn is_without_session(entry: &Entry) -> bool {
+    let said = entry.after.as_ref().map(|after| &after["session"]);
+    entry.what == "user.create" && entry.outcome == Outcome::Done && said == Some(&Value::Bool(false))
+}
+
 /// What the user's data tells of what happened.
 fn of_data(context: &Context, user: &UserState) -> Vec<Value> {
     let clock = context.server.clock();
@@ -74,7 +82,7 @@ fn of_data(context: &Context, user: &UserState) -> Vec<Value> {
     );
     events.extend(user.sessions().into_iter().map(|session| {
         let id = SessionId::derive(&user.id, session.number).to_string();
-        event(at(session.started), "session-began", json!({ "id": id, "method": session.method.name() }))
+        event(at(session.started), SESSION_BEGAN, json!({ "id": id, "method": session.method.name() }))
     }));
     events
 }
@@ -88,6 +96,10 @@ async fn history(asked: Asked) -> Answer {
     for _ in 0..MOST_PAGES {
         let page = audit.next_page(asked.handle(), &filter, cursor.as_deref(), left).await?;
         left -= page.entries.len();
+        // an anonymous user has the place of a session all the same
+        if user.record.is_anonymous() && page.entries.iter().any(|(_, entry)| is_without_session(entry)) {
+            events.retain(|event| event["what"] != SESSION_BEGAN);
+        }
         events.extend(page.entries.into_iter().map(|(at_ms, entry)| {
             let mut detail = Map::from_iter([("outcome".to_owned(), json!(entry.outcome))]);
             let told = [("before", entry.before), ("after", entry.after), ("reason", entry.reason.map(Value::from))];

@@ -189,7 +189,9 @@ async fn switch(asked: Asked, what: &str, enabled: bool) -> Answer {
 }
 
 async fn origins(asked: Asked) -> Answer {
-    Ok(json(StatusCode::OK, &shown(&asked)?.allowed_request_origins))
+    let (deployed, app) = (shown(&asked)?.allowed_request_origins, asked.context.server.app());
+    // where the settings list them, nothing else is in force
+    Ok(json(StatusCode::OK, if app.origins_are_fixed { &app.allowed_origins } else { &deployed }))
 }
 
 async fn set_origins(asked: Asked) -> Answer {

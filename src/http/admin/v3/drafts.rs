@@ -83,15 +83,20 @@ async fn create(asked: Asked) -> Answer {
     must_be_this(&asked)?;
     let now = Arc::clone(&asked.context.server.app());
     let (app, base) = (now.content.clone(), now.number);
-    if asked.context.server.deployments.draft(asked.handle())?.is_some() {
+    let exists = || {
         let detail = "there is a draft already: deploy it, or discard it";
-        return Err(Problem::new(StatusCode::CONFLICT, "draft-already-exists", detail));
+        Problem::new(StatusCode::CONFLICT, "draft-already-exists", detail)
+    };
+    if asked.context.server.deployments.draft(asked.handle())?.is_some() {
+        return Err(exists());
     }
     let next = app.clone();
     let create = async move |deployments: &Deployments, handle: &Handle, how: How<'_>| {
         deployments.change_draft(handle, how.by, (0, base), next).await
     };
-    let draft = change(&asked, ("draft.create", "draft"), (&app, &app), create).await?;
+    let created = change(&asked, ("draft.create", "draft"), (&app, &app), create).await;
+    // of two at once
+    let draft = created.map_err(|problem| if problem.code() == "draft-moved" { exists() } else { problem })?;
     Ok(json(StatusCode::CREATED, &draft_shown(&asked, &draft)))
 }
 
