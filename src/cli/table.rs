@@ -129,7 +129,7 @@ impl Table {
             widths[widest] -= 1;
         }
         if of_row(widths) <= most {
-            return vec![0..widths.len()];
+            return std::iter::once(0..widths.len()).collect();
         }
         widths.copy_from_slice(&whole);
         let room = most.saturating_sub(INDENT.len());
