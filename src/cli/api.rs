@@ -38,6 +38,9 @@ impl Api {
         let folder = settings.data_dir.display();
         let door = local::read(&settings.data_dir).map_err(|error| match error.kind() {
             ErrorKind::NotFound => Failure::other(format!("no server runs with the data folder {folder}")),
+            ErrorKind::PermissionDenied => Failure::other(format!(
+                "the data folder {folder} is not this user's: ask as the user who runs the server, or with --server and a token"
+            )),
             _ => Failure::other(format!("the admin.token in {folder} cannot be read: {error}")),
         })?;
         let api = Self::local(LocalDoor { token: token.unwrap_or(door.token), ..door })?;

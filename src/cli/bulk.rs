@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::api::Api;
 use super::outcome::{Failure, complain, print};
-use super::remote::{Remote, many, number, text};
+use super::remote::{Remote, given, many, number, text};
 use super::terminal::{can_ask, confirm};
 use super::user_filter::UserFilter;
 
@@ -21,7 +21,7 @@ const JOB: &str = "/v1/admin/bulk";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct Whom {
     /// Ids of users, as `users list` shows them
-    #[arg(value_name = "USER")]
+    #[arg(value_name = "USER", value_parser = given)]
     users: Vec<String>,
     #[command(flatten)]
     filter: UserFilter,
@@ -73,14 +73,14 @@ impl Whom {
         if self.dry_run || !self.yes {
             let dry = run(api, action, filter, true).await?;
             is_done(&dry)?;
-            let matched = many(count(&dry, "matched"), "user");
+            let matched = fitting(&dry);
             let is_needless = count(&dry, "changed") + count(&dry, "removed") == 0;
             let will = if is_needless { "this changes none of them".to_owned() } else { will(action, &dry) };
             if self.dry_run || is_needless {
-                remote.show(&dry, |_| print(&format!("{matched} fit, and nothing is done: {will}\n")));
+                remote.show(&dry, |_| print(&format!("{matched}, and nothing is done: {will}\n")));
                 return Ok(());
             }
-            confirm(&format!("{matched} fit: {will}"), false)?;
+            confirm(&format!("{matched}: {will}"), false)?;
         }
         if std::io::stderr().is_terminal() {
             complain("the server goes on with it also if this command ends; `passerby users job --stop` stops it\n");
@@ -93,6 +93,12 @@ impl Whom {
 
 fn count(job: &Value, what: &str) -> u64 {
     job["users"][what].as_u64().unwrap_or(0)
+}
+
+/// How many users the filter takes.
+fn fitting(job: &Value) -> String {
+    let matched = count(job, "matched");
+    many(matched, "user") + if matched == 1 { " fits" } else { " fit" }
 }
 
 /// What an action does to so many users.
@@ -127,11 +133,11 @@ fn why_not(job: &Value) -> String {
 
 /// In words, how far a job has come.
 pub(super) fn say(job: &Value) {
-    let dry = if job["dry_run"] == true { " (dry run)" } else { "" };
+    let (dry, would) = if job["dry_run"] == true { (" (dry run)", " would be") } else { ("", "") };
     let (number_of_job, action, state) = (number(job, "number"), text(job, "action"), text(job, "state"));
     print(&format!(
-        "job {number_of_job}, {action}{dry}: {state}; {} fit, {} changed, {} deleted, {} were so already, {} busy\n",
-        many(count(job, "matched"), "user"),
+        "job {number_of_job}, {action}{dry}: {state}; {}, {}{would} changed, {}{would} deleted, {} were so already, {} busy\n",
+        fitting(job),
         count(job, "changed"),
         count(job, "removed"),
         count(job, "unchanged"),

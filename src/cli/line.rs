@@ -13,7 +13,7 @@ use super::meters::MetersCommand;
 use super::networks::NetworksCommand;
 use super::outcome::EXIT_USAGE;
 use super::providers::ProvidersCommand;
-use super::remote::Remote;
+use super::remote::{Remote, given};
 use super::sessions::SessionsCommand;
 use super::users::UsersCommand;
 use crate::config::{self, CONFIG_ENV, ConfigFile, DEFAULT_FILE, Flag, Loaded, SettingsError, SettingsErrors};
@@ -338,6 +338,7 @@ pub enum AdminCommand {
     /// Create an admin; the password is asked for
     Create {
         /// The name to log in with
+        #[arg(value_parser = given)]
         name: String,
         /// What they may do: read sees, operate acts on users, owner also on admins
         #[arg(long, default_value = "owner")]
@@ -351,6 +352,7 @@ pub enum AdminCommand {
     /// Give an admin a new password; every session of theirs ends, and a second factor is taken away
     ResetPassword {
         /// The admin
+        #[arg(value_parser = given)]
         name: String,
         /// Take the first line of standard input as the password
         #[arg(long)]
@@ -359,6 +361,7 @@ pub enum AdminCommand {
     /// Refuse an admin from now on, and end every session of theirs
     Disable {
         /// The admin
+        #[arg(value_parser = given)]
         name: String,
     },
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::api::Api;
 use super::outcome::Failure;
-use super::remote::{Remote, escaped, items, number, text};
+use super::remote::{Remote, escaped, given, items, number, text};
 use super::table::Table;
 use super::terminal::confirm;
 
@@ -17,13 +17,16 @@ pub enum MetersCommand {
     /// Show the meters of a user
     Show {
         /// The user's id
+        #[arg(value_parser = given)]
         user: String,
     },
     /// Allow a user more in the period that runs
     Grant {
         /// The user's id
+        #[arg(value_parser = given)]
         user: String,
         /// The meter
+        #[arg(value_parser = given)]
         meter: String,
         /// How much more
         amount: u32,
@@ -31,8 +34,10 @@ pub enum MetersCommand {
     /// Let a meter of a user begin anew: nothing is used and nothing granted
     Reset {
         /// The user's id
+        #[arg(value_parser = given)]
         user: String,
         /// The meter
+        #[arg(value_parser = given)]
         meter: String,
         /// Do not ask
         #[arg(long)]

@@ -94,6 +94,9 @@ fn show(answer: &Value) {
         }
     }
     table.print();
+    if answer["limits"] == false {
+        print("the limits are off in the settings, so nothing is spent\n");
+    }
     let mut blocked = Table::new(["BLOCKED", "SINCE", "UNTIL", "BY", "REASON"]).cutting(["REASON"]);
     let mut blocks = items(answer, "blocked").peekable();
     if blocks.peek().is_some() {

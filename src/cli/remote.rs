@@ -72,6 +72,15 @@ impl Remote {
     }
 }
 
+/// An id or a name of something, which is not nothing, as a variable without a value would be, nor a step in a path.
+pub(super) fn given(text: &str) -> Result<String, &'static str> {
+    match text.trim() {
+        "" => Err("it is empty"),
+        "." | ".." => Err("it is no id"),
+        _ => Ok(text.to_owned()),
+    }
+}
+
 /// A text as a segment of a path or a value of a query.
 pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -123,5 +132,9 @@ mod tests {
         let given = [("who", Some("a&b".to_owned())), ("what", None), ("limit", Some("5".to_owned()))];
         assert_eq!(with_query("/x", &given), "/x?who=a%26b&limit=5");
         assert_eq!(with_query("/x", &[("who", None)]), "/x");
+        for nothing in ["", " ", ".", ".."] {
+            assert!(given(nothing).is_err(), "{nothing:?}");
+        }
+        assert_eq!(given("a/b").as_deref(), Ok("a/b"));
     }
 }

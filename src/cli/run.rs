@@ -109,6 +109,7 @@ fn run(cli: &Cli, environment: &[(OsString, OsString)]) -> Result<(), Failure> {
         Command::Pull { remote, dir, deployment } => asking(pull(&open(remote)?, remote, dir, *deployment)),
         Command::Diff { remote, dir } => {
             let differs = open(remote).and_then(|api| asking(diff(&api, remote, dir)));
+            let differs = differs.and_then(|differs| written().map(|()| differs));
             compared(differs.map_err(Failure::trouble)?, dir)
         }
         Command::Audit { remote, command } => asking(audit(&open(remote)?, remote, command)),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::api::Api;
 use super::outcome::{Failure, print};
-use super::remote::{Remote, escaped, items, text};
+use super::remote::{Remote, escaped, given, items, text};
 use super::table::Table;
 use super::terminal::confirm;
 
@@ -15,6 +15,7 @@ pub enum SessionsCommand {
     /// List the sessions of a user
     List {
         /// The user's id
+        #[arg(value_parser = given)]
         user: String,
     },
     /// List the sessions of all admins and API keys
@@ -22,6 +23,7 @@ pub enum SessionsCommand {
     /// End a session of an admin or an API key
     EndAdmin {
         /// The session's id, as in the list
+        #[arg(value_parser = given)]
         session: String,
         /// Do not ask
         #[arg(long)]
@@ -30,8 +32,10 @@ pub enum SessionsCommand {
     /// End one session; with its last one an anonymous user is gone
     End {
         /// The user's id
+        #[arg(value_parser = given)]
         user: String,
         /// The session's id, as in the list
+        #[arg(value_parser = given)]
         session: String,
         /// Do not ask
         #[arg(long)]

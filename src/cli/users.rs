@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::api::Api;
 use super::bulk::{self, Meant, Whom, progress};
 use super::outcome::{Failure, print};
-use super::remote::{Remote, escaped, items, number, text, with_query};
+use super::remote::{Remote, escaped, given, items, number, text, with_query};
 use super::table::{Cell, Table, Tone};
 use super::terminal::{confirm, password, secret};
 use super::user_filter::UserFilter;
@@ -36,16 +36,19 @@ pub enum UsersCommand {
     /// Find users by an id, an alias, an identity, a name or an e-mail address, the id of a session or an API key, a token or a cookie
     Find {
         /// What to look for; - takes the first line of standard input, as tokens and cookies need it
+        #[arg(value_parser = given)]
         text: String,
     },
     /// Show all that is held about a user
     Show {
         /// The user's id
+        #[arg(value_parser = given)]
         user: String,
     },
     /// Show what happened to a user, the newest first
     History {
         /// The user's id
+        #[arg(value_parser = given)]
         user: String,
     },
     /// Create users: an anonymous one, many, or an account, whose password is asked for, or the first line of standard input
