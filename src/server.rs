@@ -179,7 +179,7 @@ impl Server {
                 ("returning", number(all)),
                 ("came_back", number(&actors.came_back)),
                 ("active_anonymous", new + number(anonymous)),
-                ("converted", number(&links.converted) + number(&links.merges)),
+                ("converted", number(&links.converted)),
                 ("expired", number(&sweep.expired) + number(&sweep.given_up)),
                 ("logins", new + number(&links.logins)),
                 ("checks", number(&actors.checks)),

@@ -17,6 +17,8 @@ pub(super) const TRIES: usize = 8;
 const DROPPED: usize = 64;
 /// The share of the bound that entries of what was refused have (one part in so many), besides.
 const REFUSED_SHARE: usize = 10;
+/// Where `after` has whom it was done to, if there are several.
+pub const IDS: &str = "user_ids";
 /// Entries that are looked at for one page.
 const LOOKED_AT: usize = 5000;
 const AT_ONCE: usize = 500;
@@ -73,8 +75,15 @@ impl Filter {
         let kind = entry.what.split('.').next().unwrap_or_default();
         is(&self.who, &entry.who)
             && (is(&self.what, &entry.what) || is(&self.what, kind))
-            && is(&self.whom, entry.whom.as_deref().unwrap_or_default())
+            && self.whom.as_deref().is_none_or(|whom| is_about(entry, whom))
     }
+}
+
+/// Whether something was done to this one, perhaps among others.
+fn is_about(entry: &Entry, whom: &str) -> bool {
+    let several = || entry.after.as_ref().and_then(|after| after.get(IDS)?.as_array());
+    entry.whom.as_deref().unwrap_or_default() == whom
+        || several().is_some_and(|ids| ids.iter().any(|id| id.as_str() == Some(whom)))
 }
 
 /// Some entries, the newest first.

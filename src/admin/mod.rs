@@ -16,7 +16,7 @@ mod totp;
 
 pub use self::accounts::Change;
 pub use self::admins::{Admins, Asker, Source};
-pub use self::audit::{Audit, Begun, By, Filter, Page};
+pub use self::audit::{Audit, Begun, By, Filter, IDS, Page};
 pub use self::fault::{Fault, MOST_ADMINS, MOST_KEYS, PASSWORD_LENGTH};
 pub use self::keys::NewKey;
 pub use self::networks::NetworkBlock;

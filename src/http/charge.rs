@@ -37,7 +37,7 @@ pub(crate) fn came_back_from(client: IpAddr, context: &Context, live: &Live) {
 fn is_counted(context: &Context, live: &Live) -> bool {
     let record = &live.record;
     let age_s = context.server.clock().now().saturating_sub(record.session_started);
-    record.is_anonymous()
+    record.is_visitor()
         && record.last_seen == record.session_started
         && age_s < context.server.settings.expiry.touch_granularity_s
 }

@@ -98,10 +98,13 @@ impl Stats {
     /// # Errors
     /// The core's; nothing is lost by it, and the next time tries again.
     pub async fn save(&self, handle: &Handle) -> Result<(), Error> {
-        let changed = self.recent.lock().take_changed();
-        let Some(oldest) = changed.keys().next_back().map(|newest| newest.saturating_sub(DAYS as u32 - 1)) else {
-            return Ok(());
+        let (changed, oldest) = {
+            let mut recent = self.recent.lock();
+            (recent.take_changed(), recent.oldest())
         };
+        if changed.is_empty() {
+            return Ok(());
+        }
         let stored = |day: u32| handle.own_value(Family::STATS, &day.to_be_bytes());
         let put = changed.iter().filter_map(|(day, tally)| {
             Some(OwnChange { key: key_of(*day), seen: stored(*day), change: Rewrite::Put(encode(tally)?) })

@@ -1,6 +1,6 @@
 //! The last minutes and days: rings of tallies, and which days are to be stored.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::tally::Tally;
 
@@ -10,28 +10,28 @@ pub const MINUTES: usize = 60;
 pub const DAYS: usize = 30;
 const DAY_S: u64 = 86_400;
 
-/// Tallies by their minute or day; there is none where nothing happened.
+/// Tallies by their minute or day; there is none where nothing happened. Some may lie ahead, after a clock was wrong: they are
+/// shown when their time has come.
 #[derive(Default)]
-struct Ring(VecDeque<(u64, Tally)>);
+struct Ring(BTreeMap<u64, Tally>);
 
 impl Ring {
     fn add(&mut self, at: u64, tally: &Tally, most: usize) {
         if !tally.is_empty() {
-            match self.0.back_mut() {
-                Some((last, known)) if *last == at => known.add(tally),
-                _ => self.0.push_back((at, tally.clone())),
-            }
+            self.0.entry(at).or_default().add(tally);
         }
-        while self.0.front().is_some_and(|(first, _)| *first + most as u64 <= at) {
-            self.0.pop_front();
+        self.0.retain(|known, _| known + most as u64 > at);
+        // a clock that goes to and fro
+        while self.0.len() > 2 * most {
+            self.0.pop_last();
         }
     }
 
     fn shown(&self, now: u64, most: usize) -> Vec<Tally> {
         let mut shown = vec![Tally::default(); most];
         for (at, tally) in &self.0 {
-            let place = (now.saturating_sub(*at) as usize).checked_add(1).and_then(|back| most.checked_sub(back));
-            if let Some(place) = place {
+            let back = now.checked_sub(*at).and_then(|back| usize::try_from(back).ok()?.checked_add(1));
+            if let Some(place) = back.and_then(|back| most.checked_sub(back)) {
                 shown[place] = tally.clone();
             }
         }
@@ -54,10 +54,9 @@ pub(super) struct Recent {
 }
 
 impl Recent {
-    /// A day as it is stored; these come in order.
+    /// A day as it is stored. It may lie ahead, and tells nothing of what day it is.
     pub(super) fn restore(&mut self, day: u32, tally: Tally) {
-        self.days.0.push_back((day.into(), tally));
-        self.day = self.day.max(day.into());
+        self.days.0.insert(day.into(), tally);
     }
 
     /// This day is never stored.
@@ -66,9 +65,8 @@ impl Recent {
     }
 
     pub(super) fn look(&mut self, now_s: u64, of_minutes: Tally, of_days: Tally) {
-        // a wall clock that is set back waits
-        self.minute = self.minute.max(now_s / 60);
-        self.day = self.day.max(now_s / DAY_S);
+        // also of a wall clock that was set back
+        (self.minute, self.day) = (now_s / 60, now_s / DAY_S);
         let since = (of_minutes.since(&self.seen.0), of_days.since(&self.seen.1));
         self.seen = (of_minutes, of_days);
         self.minutes.add(self.minute, &since.0, MINUTES);
@@ -86,6 +84,11 @@ impl Recent {
 
     pub(super) fn days(&self) -> Vec<Tally> {
         self.days.shown(self.day, DAYS)
+    }
+
+    /// The oldest day that is kept, as it was looked at last.
+    pub(super) fn oldest(&self) -> u32 {
+        u32::try_from(self.day).unwrap_or(u32::MAX).saturating_sub(DAYS as u32 - 1)
     }
 
     /// The days that have changed since they were taken.
@@ -145,6 +148,24 @@ mod tests {
         assert_eq!(new(&recent.days())[0], 16);
         look(&mut recent, (3 + DAYS as u64) * DAY_S, 0);
         assert_eq!(new(&recent.days()), [0; DAYS]);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_neither_hides_nor_drops_the_days_that_are() {
+        let mut recent = Recent::default();
+        let (today, ahead) = (20_000, 47_000);
+        for (day, number) in [(today - 1, 3), (today, 5), (ahead, 7)] {
+            recent.restore(day, tally(number));
+        }
+        recent.look(u64::from(today) * DAY_S, tally(1), tally(1));
+        assert_eq!(new(&recent.days())[DAYS - 2..], [3, 6], "it is today, whatever was stored");
+        assert_eq!(recent.oldest(), today + 1 - DAYS as u32);
+        assert_eq!(recent.take_changed(), BTreeMap::from([(today, tally(6))]));
+        // it runs ahead while the server runs, and is set right
+        recent.look(u64::from(ahead + 1) * DAY_S, tally(3), tally(3));
+        assert_eq!(new(&recent.days())[DAYS - 2..], [7, 2]);
+        recent.look(u64::from(today) * DAY_S, tally(7), tally(7));
+        assert_eq!((new(&recent.days())[DAYS - 1], new(&recent.minutes())[MINUTES - 1]), (4, 4));
     }
 
     #[test]

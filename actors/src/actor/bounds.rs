@@ -93,7 +93,17 @@ impl Core {
     /// # Errors
     /// `Capacity`.
     pub(crate) fn room_for_name(&self) -> Result<(), Error> {
-        if self.users_and_names() < self.limits.max_users { Ok(()) } else { Err(Error::Capacity) }
+        self.room_for_names(1)
+    }
+
+    /// Whether so many names may be registered together.
+    ///
+    /// # Errors
+    /// `Capacity`.
+    pub(crate) fn room_for_names(&self, names: usize) -> Result<(), Error> {
+        let before_last = names.saturating_sub(1).saturating_mul(CREDENTIAL_COSTS);
+        let is_room = names == 0 || self.users_and_names().saturating_add(before_last) < self.limits.max_users;
+        if is_room { Ok(()) } else { Err(Error::Capacity) }
     }
 
     /// How many resting users take as much as the users and the registered names together.

@@ -223,11 +223,6 @@ impl Core {
         self.writable().err().unwrap_or(Error::Refused(refusal))
     }
 
-    /// Whether this is a user without an account.
-    pub(crate) fn is_anonymous(&self, user: &UserId) -> bool {
-        self.store.record(user).is_some_and(|record| record.is_anonymous())
-    }
-
     /// A user's document as it is stored, to be read by [`Document::view`](crate::domain::Document::view).
     pub fn document(&self, user: &UserId) -> Option<Arc<[u8]>> {
         self.store.value(&ValueKey::document(user))

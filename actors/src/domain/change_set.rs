@@ -43,10 +43,12 @@ impl Family {
     pub const STATS: Self = Self(14);
     /// A network, as text → its block.
     pub const NETWORK: Self = Self(15);
+    /// No bytes → the highest number of a session that a user who is gone ever had, u32; of numbers that not every user has.
+    pub const ENDED_SESSIONS: Self = Self(16);
 
     /// The families of the server's own values, which belong to no user and are kept in the order of their keys. What their
     /// bytes mean is known above the core.
-    pub const OWN: [Self; 9] = [
+    pub const OWN: [Self; 10] = [
         Self::ADMIN,
         Self::ADMIN_KEY,
         Self::ADMIN_SESSION,
@@ -56,12 +58,13 @@ impl Family {
         Self::DRAFT,
         Self::STATS,
         Self::NETWORK,
+        Self::ENDED_SESSIONS,
     ];
 
     /// Every family with its name in metrics. Users, and names at eight users each, are bounded by `max_users`; a user has
     /// one extension record (of bounded sections), one value of meters and one document at most; documents are bounded in
     /// bytes together; for ids that ended see `Core::bounds`; the server's own are bounded by what writes them.
-    pub const NAMES: [(Self, &'static str); 15] = [
+    pub const NAMES: [(Self, &'static str); 16] = [
         (Self::USER, "users"),
         (Self::EXTENSION, "extensions"),
         (Self::CREDENTIAL, "credentials"),
@@ -77,10 +80,11 @@ impl Family {
         (Self::DRAFT, "drafts"),
         (Self::STATS, "days"),
         (Self::NETWORK, "network-blocks"),
+        (Self::ENDED_SESSIONS, "ended-sessions"),
     ];
 
     /// Numbers below this are known.
-    pub(crate) const COUNT: usize = 16;
+    pub(crate) const COUNT: usize = 17;
 
     /// Whether its values are the server's own.
     pub fn is_own(self) -> bool {
@@ -122,6 +126,11 @@ impl ValueKey {
     /// A key of one of the server's own families.
     pub fn own(family: Family, key: impl Into<Box<[u8]>>) -> Self {
         Self { family, key: key.into() }
+    }
+
+    /// Where the highest number is kept that a session of a user who is gone ever had.
+    pub fn ended_sessions() -> Self {
+        Self::own(Family::ENDED_SESSIONS, *b"")
     }
 
     /// Where the end of a user who was created lazily is kept, for as long as its lazy cookie would be good.

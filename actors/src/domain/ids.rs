@@ -9,6 +9,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 #[error("not a valid id")]
 pub struct ParseIdError;
 
+/// The version of UUIDs that tell the time in milliseconds (RFC 9562 §5.7).
+const TIME_ORDERED: u8 = 7;
+
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 fn write_hex<'a>(bytes: &[u8], out: &'a mut [u8]) -> &'a str {
@@ -35,7 +38,7 @@ fn read_hex(text: &[u8], out: &mut [u8]) -> Result<(), ParseIdError> {
 }
 
 /// A user's id: 16 bytes, shown as 24 hexadecimal digits (App Services form: four zero bytes, then an ObjectId) or as a
-/// UUIDv7. Both forms are accepted everywhere.
+/// UUID, version 7 where it was given out here. Both forms are accepted everywhere.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId([u8; 16]);
 
@@ -68,15 +71,17 @@ impl UserId {
         self.0[..4] == [0; 4]
     }
 
-    /// When the user was created, Unix time in milliseconds; of an App Services id in whole seconds.
+    /// When the user was created, Unix time in milliseconds; of an App Services id in whole seconds. 0 if the id does not tell: it is
+    /// a UUID of another version, or its time is beyond 2106.
     pub fn created_ms(&self) -> u64 {
         if self.is_object() {
-            u64::from(u32::from_be_bytes([self.0[4], self.0[5], self.0[6], self.0[7]])) * 1000
-        } else {
-            let mut ms = [0; 8];
-            ms[2..].copy_from_slice(&self.0[..6]);
-            u64::from_be_bytes(ms)
+            return u64::from(u32::from_be_bytes([self.0[4], self.0[5], self.0[6], self.0[7]])) * 1000;
         }
+        let mut ms = [0; 8];
+        ms[2..].copy_from_slice(&self.0[..6]);
+        let ms = u64::from_be_bytes(ms);
+        let tells = self.0[6] >> 4 == TIME_ORDERED && ms / 1000 <= u64::from(u32::MAX);
+        if tells { ms } else { 0 }
     }
 
     /// Either form, lower case.
@@ -232,6 +237,18 @@ mod tests {
         assert_eq!(UserId::parse(&v7.to_string()), Ok(v7));
         assert_eq!(v7.created_ms(), 1_700_000_000_123);
         assert_eq!(uuid::Uuid::from_bytes(*v7.as_bytes()).get_version_num(), 7);
+    }
+
+    #[test]
+    fn an_id_that_is_random_tells_no_time() {
+        for text in [
+            "550e8400-e29b-41d4-a716-446655440000",
+            "ffffffff-ffff-4fff-bfff-ffffffffffff",
+            "018bcfe5-687b-4909-8909-090909090909",
+            "ffffffff-ffff-7fff-bfff-ffffffffffff",
+        ] {
+            assert_eq!(UserId::parse(text).unwrap().created_ms(), 0, "{text}");
+        }
     }
 
     #[test]

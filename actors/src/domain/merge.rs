@@ -71,7 +71,7 @@ impl MergePolicy {
         let inherited = source.extension.iter().flat_map(|extension| &extension.aliases).copied();
         extension.aliases.extend(inherited.chain([Alias { id: source.id, merged: now }]));
         forget_oldest(&mut extension.aliases);
-        if self.oldest_created && source.created_ms() < target.created_ms() {
+        if self.oldest_created && (1..target.created_ms()).contains(&source.created_ms()) {
             extension.created_ms = Some(source.created_ms());
         }
         if source.meters.is_some() {
@@ -100,7 +100,7 @@ fn forget_oldest(aliases: &mut Vec<Alias>) {
 }
 
 impl UserState {
-    /// When the user was created, Unix time in milliseconds.
+    /// When the user was created, Unix time in milliseconds; 0 if neither is it kept nor does the id tell.
     pub fn created_ms(&self) -> u64 {
         self.extension.as_ref().and_then(|extension| extension.created_ms).unwrap_or_else(|| self.id.created_ms())
     }

@@ -32,6 +32,6 @@ pub use note::{Continued, DocumentEdit, Note, Reason};
 pub use operation::{Operation, Refusal, Reply};
 pub use policy::{MAX_ANONYMOUS_SESSIONS, MAX_API_KEYS, MAX_IDENTITIES, Policy};
 pub use record::{Flags, LAZY_S, Record, SessionKind, Touched};
-pub use session::{LoginMethod, Opening, Predecessor, Session, Sessions};
+pub use session::{FIRST_APART, LoginMethod, Opening, Predecessor, Session, Sessions, ended_sessions, first_apart};
 pub use suspension::Suspension;
 pub use user::{Decision, UserState};

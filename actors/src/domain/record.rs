@@ -51,6 +51,8 @@ impl Flags {
     pub const MADE_LAZILY: u8 = 8;
     /// Created by a login with an identity: never was anonymous.
     pub const BORN_LASTING: u8 = 64;
+    /// Created by an operator: in no network's share of the users, and no visitor.
+    pub const BY_HAND: u8 = 128;
     const KIND_SHIFT: u8 = 4;
     const KIND_MASK: u8 = 0b11 << Self::KIND_SHIFT;
 
@@ -78,12 +80,13 @@ impl Flags {
 }
 
 /// The 16 bytes. The session fields serve only an anonymous user with exactly one session; from the second session on,
-/// and always once lasting, sessions are a section of the extension record.
+/// and always once lasting, sessions are a section of the extension record. That of a user whom an operator created under an id
+/// that was given is there from the beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record {
     /// Last activity. Lives in the registry alone: no actor holds it and no update sets it.
     pub last_seen: ServiceTime,
-    /// When the session began.
+    /// When the session began; of a user whose session never was here, when the user was created.
     pub session_started: ServiceTime,
     /// Raised by every update, compared for equality only. It wraps: a set that named a version would have to wait in the
     /// writer's queue while 65536 others change the same user, and it waits for one group.
@@ -125,6 +128,11 @@ impl Record {
     /// Whether the user has no identity but the anonymous one.
     pub fn is_anonymous(&self) -> bool {
         !self.flags.has(Flags::LASTING)
+    }
+
+    /// Whether the user came by itself, and no operator created it.
+    pub fn is_visitor(&self) -> bool {
+        self.is_anonymous() && !self.flags.has(Flags::BY_HAND)
     }
 
     /// Whether the user was created and never came back: an hour after that, or later. Nothing was done with its sessions.

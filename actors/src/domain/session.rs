@@ -5,6 +5,22 @@ use super::clock::ServiceTime;
 use super::ids::{DeviceId, UserId};
 use super::record::SessionKind;
 
+/// Numbers below this are those of users whose ids nobody chose. A user who is created under an id that was given, and that an
+/// earlier user may have had, begins at this one or above.
+pub const FIRST_APART: u32 = 1 << 16;
+
+/// The highest number that a session of a user who is gone ever had, as it is stored ([`super::Family::ENDED_SESSIONS`]).
+pub fn ended_sessions(stored: Option<&[u8]>) -> u32 {
+    stored.and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes)
+}
+
+/// Where a user begins whose id an earlier user may have had: above every number that one may have had. The Unix time in seconds is
+/// above those that a version before did not note, and those that a backup does not know. `None` if there is no such number.
+pub fn first_apart(ended: u32, wall_s: u64) -> Option<u32> {
+    let by_time = u32::try_from(wall_s).unwrap_or(0);
+    Some(ended.checked_add(1)?.max(FIRST_APART).max(by_time))
+}
+
 /// What began a session. It is kept with the session, and decides what the session may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum LoginMethod {

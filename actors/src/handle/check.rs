@@ -43,6 +43,11 @@ fn returned(before: &Record, extended: Option<&UserState>, now: ServiceTime, pol
         let known = since.saturating_add(policy.touch_granularity_s);
         before.last_seen < known && known <= now
     };
+    // whom an operator created took no room of any network
+    let is_by_hand = before.flags.has(Flags::BY_HAND);
+    if is_by_hand && (before.is_anonymous() || before.flags.has(Flags::BORN_LASTING)) {
+        return 0;
+    }
     match extended {
         None => usize::from(is_first(before.session_started)),
         Some(user) if before.is_anonymous() => {
@@ -174,7 +179,7 @@ impl Handle {
         for count in stats.returned[..of_whom].iter().chain(that_day) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        if before.is_unused() {
+        if before.is_unused() && before.is_visitor() {
             stats.came_back.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -22,7 +22,7 @@ pub struct UserFilter {
     pub document: Option<bool>,
     /// Users with an identity of this provider; of [`API_KEY`], users with a key.
     pub provider: Option<Box<str>>,
-    /// Users whose ids were given out at this time: Unix time in milliseconds, the end excluded.
+    /// Users whose ids were given out at this time: Unix time in milliseconds, the end excluded. None whose id does not tell.
     pub created: Option<Range<u64>>,
     /// Users who were last seen at this time, the end excluded.
     pub seen: Option<Range<ServiceTime>>,
@@ -44,7 +44,8 @@ impl UserFilter {
             wanted = wanted.and(providers.wanted(provider)?, true)?;
         }
         let created = self.created.as_ref();
-        let keys = created.map(|created| first_of(created.start))..created.map(|created| first_of(created.end));
+        // whose id tells no time stands at 0
+        let keys = created.map(|created| first_of(created.start.max(1)))..created.map(|created| first_of(created.end));
         Some(Sought { wanted, keys, seen: self.seen.clone() })
     }
 
@@ -69,7 +70,7 @@ impl UserFilter {
             && is(self.unused, user.record.is_unused())
             && is(self.document, user.document.as_deref().is_some_and(has_document))
             && self.provider.as_deref().is_none_or(has_provider)
-            && self.created.as_ref().is_none_or(|created| created.contains(&user.id.created_ms()))
+            && self.created.as_ref().is_none_or(|created| was_created(user.id.created_ms(), created))
             && self.seen.as_ref().is_none_or(|seen| seen.contains(&user.record.last_seen))
     }
 
@@ -78,4 +79,9 @@ impl UserFilter {
         let see = |name: &str| found |= Some(name) == self.provider.as_deref();
         store.extension(id).is_some_and(|bytes| Extension::providers(&bytes, see).is_ok()) && found
     }
+}
+
+/// Whether an id was given out at this time; it was not if it does not tell.
+fn was_created(created_ms: u64, within: &Range<u64>) -> bool {
+    created_ms > 0 && within.contains(&created_ms)
 }

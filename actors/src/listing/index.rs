@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::filter::UserFilter;
-use super::names::{Held, Names, hint};
-use super::order::{Order, Sought, first_of, key};
+use super::names::{Held, Names, hint, places};
+use super::order::{Order, Sought, key};
 use super::word::{
     DISABLED, DOCUMENT, Known, LASTING, OTHER_PROVIDER, Providers, UNUSED, Wanted, has_document, of_record,
     of_record_at,
@@ -19,9 +19,6 @@ use crate::store::{Store, without_values};
 pub const MOST_READ: usize = 10_000;
 /// And for when they were seen last, it looks at about so many in the index.
 pub const MOST_LOOKED_AT: usize = 1 << 14;
-
-/// So few names are kept whatever the number of users.
-const NAMES_AT_LEAST: usize = 1 << 20;
 
 /// What is asked for a page.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -145,25 +142,24 @@ impl Index {
             }
         }
         // more are of users who are gone than of those who are there: they are read anew when somebody looks for one
-        let most = self.order.tally().count(Wanted::default()).saturating_mul(4) + NAMES_AT_LEAST;
-        self.names.take_if(|names| names.len() > most);
+        let users = self.order.tally().count(Wanted::default());
+        self.names.take_if(|names| names.is_stale(users));
     }
 
     /// The first user who has this. The first such question has to be asked again and again, while it is pending: each time it reads
     /// some users, until all are read, and others may ask in between.
     pub(crate) fn find(&mut self, held: &Held) -> Poll<Option<UserState>> {
         let (store, now) = (&*self.store, self.store.clock().now());
-        let names = self.names.get_or_insert_with(|| Names::of(store.users()));
+        let names = self.names.get_or_insert_with(|| Names::of(store.users(), store.pages()));
         if !names.read_some(store) {
             return Poll::Pending;
         }
-        let found = names.hints(held).find_map(|(second, end)| {
+        let of_hint = |wanted: (u32, u32)| places(wanted.0).map(|keys| (wanted, keys));
+        let found = names.hints(held).flat_map(of_hint).find_map(|(wanted, keys)| {
             let mut found = None;
-            let ms = u64::from(second) * 1000;
-            let keys = Some(first_of(ms))..Some(first_of(ms + 1000));
             let sought = Sought { keys, ..Sought::default() };
             self.order.walk(&sought, (None, false), usize::MAX, &mut |id| {
-                if hint(id) == (second, end) {
+                if hint(id) == wanted {
                     found =
                         store.load(id).filter(|user| !user.record.is_expired(now, self.window_s) && held.is_of(user));
                 }
@@ -176,7 +172,7 @@ impl Index {
 
     /// Whether everybody's names are known, so that a search reads hardly any users.
     pub(crate) fn knows_names(&self) -> bool {
-        self.names.as_ref().is_some_and(|names| names.are_all(&*self.store))
+        self.names.as_ref().is_some_and(Names::is_read)
     }
 
     /// One page.

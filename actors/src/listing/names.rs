@@ -4,9 +4,11 @@
 //! takes 12 bytes for each name, tells the few users who may have one, and goes with the index.
 
 use std::hash::BuildHasher;
+use std::ops::Range;
 
 use foldhash::fast::FixedState;
 
+use super::order::{Key, first_of};
 use crate::domain::{Record, SessionId, UserId, UserState};
 use crate::store::Store;
 
@@ -19,18 +21,35 @@ pub(crate) enum Held {
     Email(Box<str>),
 }
 
-/// What a name is found by: its fingerprint, then of its user the second of creation and the end of the id.
+/// What a name is found by: its fingerprint, then its user's [`hint`].
 type Entry = (u32, u32, u32);
 
 /// So many entries, more or less, share a bucket, in which each is looked at.
 const BUCKET: usize = 1024;
+/// So many that are added are kept whatever the number of users.
+const AT_LEAST: usize = 1 << 20;
 /// At least so many users are read at a time.
 const AT_ONCE: usize = 32_768;
 
-/// The second in which a user was created, and the end of the id.
+/// Where a user stands in the order, as far as it has room: the second of creation, or of an id that tells none its beginning; and the
+/// end of the id.
 pub(super) fn hint(id: &UserId) -> (u32, u32) {
-    let [.., a, b, c, d] = *id.as_bytes();
-    (u32::try_from(id.created_ms() / 1000).unwrap_or(u32::MAX), u32::from_be_bytes([a, b, c, d]))
+    let [a, b, c, d, .., w, x, y, z] = *id.as_bytes();
+    let second = u32::try_from(id.created_ms() / 1000).unwrap_or(u32::MAX);
+    (if second == 0 { u32::from_be_bytes([a, b, c, d]) } else { second }, u32::from_be_bytes([w, x, y, z]))
+}
+
+/// Where those stand who may have this for the first half of their hint.
+pub(super) fn places(first: u32) -> [Range<Option<Key>>; 2] {
+    let ms = u64::from(first) * 1000;
+    let beginning = |first: u32| {
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&first.to_be_bytes());
+        (0, UserId::from_bytes(id))
+    };
+    let next = first.checked_add(1).map_or(first_of(1), beginning);
+    // of the first second those whose ids tell none stand apart, each by its beginning
+    [Some(first_of(ms.max(1)))..Some(first_of(ms + 1000)), Some(beginning(first))..Some(next)]
 }
 
 fn of_id(id: &[u8; 12]) -> u32 {
@@ -47,23 +66,25 @@ fn of_email(email: &str) -> u32 {
 pub(super) struct Names {
     /// by their fingerprints
     buckets: Box<[Vec<Entry>]>,
-    len: usize,
+    /// how many were put there since all were read
+    added: usize,
     /// of the store: the first that is not read
     page: usize,
+    pages: usize,
 }
 
 impl Names {
-    /// Of about so many users, none of whom is read.
-    pub(super) fn of(users: usize) -> Self {
+    /// Of about so many users in so many pages of the store, none of which is read.
+    pub(super) fn of(users: usize, pages: usize) -> Self {
         let buckets = users / BUCKET + 1;
         let room = users / buckets * 9 / 8;
-        Self { buckets: (0..buckets).map(|_| Vec::with_capacity(room)).collect(), len: 0, page: 0 }
+        Self { buckets: (0..buckets).map(|_| Vec::with_capacity(room)).collect(), added: 0, page: 0, pages }
     }
 
     /// Reads some users, if not all are read. Answers whether all are.
     pub(super) fn read_some(&mut self, store: &dyn Store) -> bool {
-        let (pages, mut users) = (store.pages(), Vec::with_capacity(AT_ONCE * 2));
-        while self.page < pages && users.len() < AT_ONCE {
+        let mut users = Vec::with_capacity(AT_ONCE * 2);
+        while self.page < self.pages && users.len() < AT_ONCE {
             // hashed when nothing is locked any more
             store.see_users(self.page, &mut |id, record| users.push((*id, one_session(record))));
             self.page += 1;
@@ -77,17 +98,18 @@ impl Names {
                 }
             }
         }
-        self.page == pages
+        self.is_read()
     }
 
     /// Whether all users are read.
-    pub(super) fn are_all(&self, store: &dyn Store) -> bool {
-        self.page == store.pages()
+    pub(super) fn is_read(&self) -> bool {
+        self.page == self.pages
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.len
+    /// Whether more were added since all were read than are worth keeping beside those of so many users: the most are of sessions that are over.
+    /// What is not read to its end goes on, or a search would never end.
+    pub(super) fn is_stale(&self, users: usize) -> bool {
+        self.is_read() && self.added > users.saturating_mul(4).saturating_add(AT_LEAST)
     }
 
     /// Adds what a user has by now.
@@ -107,10 +129,10 @@ impl Names {
             bucket.reserve_exact(bucket.len() / 8 + 8);
         }
         bucket.push(entry);
-        self.len += 1;
+        self.added += usize::from(may_be_there && self.is_read());
     }
 
-    /// Where those stand who may have it: the second of creation and the end of the id.
+    /// The hints of those who may have it.
     pub(super) fn hints(&self, held: &Held) -> impl Iterator<Item = (u32, u32)> {
         let wanted = match held {
             Held::Id(id) => of_id(id),
@@ -163,4 +185,24 @@ impl Held {
 fn email(data: &str) -> Option<String> {
     let data: serde_json::Value = serde_json::from_str(data).ok()?;
     data["email"].as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_dropped_for_what_was_added_since_all_were_read_and_not_before() {
+        let mut names = Names::of(1, 1);
+        names.put((1, 1, 1), true);
+        names.page = 1;
+        names.put((2, 1, 1), false);
+        assert_eq!(names.added, 0, "what was there is no reason to read it again");
+        (0..2).for_each(|_| names.put((3, 1, 1), true));
+        assert_eq!(names.added, 1);
+        names.added = AT_LEAST + 1;
+        assert!(names.is_stale(0) && !names.is_stale(1));
+        names.page = 0;
+        assert!(!names.is_stale(0), "it would be read from the beginning for ever");
+    }
 }

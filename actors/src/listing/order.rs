@@ -15,7 +15,7 @@ const RUN: usize = 64;
 /// Words that are looked at together.
 const BLOCK: usize = 64;
 
-/// Where a user stands: by creation, and those of the same moment by their ids.
+/// Where a user stands: by creation, and those of the same moment by their ids. Those whose ids tell no time stand before all others.
 pub(super) type Key = (u64, UserId);
 
 /// The key of a user.

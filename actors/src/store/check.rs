@@ -13,7 +13,8 @@ use super::committed::{Committed, Position};
 use super::completion::Outcomes;
 use super::view::View;
 use crate::domain::{
-    Cause, ChangeSet, Extension, Flags, IdentityKey, Note, Op, Outcome, Record, Rewrite, ServiceTime, UserId, ValueKey,
+    Cause, ChangeSet, Extension, FIRST_APART, Flags, IdentityKey, Note, Op, Outcome, Record, Rewrite, ServiceTime,
+    UserId, ValueKey, ended_sessions,
 };
 
 /// The sets of one group that have passed, as what is stored will be when they are applied. Whatever a store keeps users in,
@@ -23,10 +24,26 @@ pub struct Group<'a, V: ?Sized> {
     stored: &'a V,
     users: Overlay<UserId, Record>,
     identities: Overlay<IdentityKey, UserId>,
-    /// the identities and keys in each user's extension record
-    owned: Overlay<UserId, Vec<IdentityKey>>,
+    /// what counts of each user's extension record
+    owned: Overlay<UserId, Owned>,
     values: Overlay<ValueKey, Arc<[u8]>>,
     effects: Vec<Effect>,
+}
+
+/// What a user has that the commit rule has to know.
+#[derive(Clone, Default)]
+struct Owned {
+    /// Identities and keys.
+    claims: Vec<IdentityKey>,
+    /// The highest number that a session ever had.
+    highest: u32,
+}
+
+impl Owned {
+    fn of(extension: &[u8]) -> Self {
+        let extension = Extension::decode(extension).unwrap_or_default();
+        Self { claims: extension.claims(), highest: extension.sessions.map_or(0, |sessions| sessions.highest) }
+    }
 }
 
 /// What differs from what is stored: a value, or its absence.
@@ -170,7 +187,8 @@ impl<'a, V: View + ?Sized> Group<'a, V> {
                     Rewrite::Put(bytes) => self.put_extension(id, bytes),
                     Rewrite::Remove => {
                         self.effects.push(Effect::RemoveExtension(id));
-                        self.free_identities(id, &[]);
+                        let highest = self.free_identities(id, &[]);
+                        self.note_ended(highest);
                     }
                     // of documents alone
                     Rewrite::Edit { .. } => return None,
@@ -255,30 +273,43 @@ impl<'a, V: View + ?Sized> Group<'a, V> {
             }
         }
         if current.flags.has(Flags::EXTENDED) {
-            self.free_identities(id, &[]);
+            let highest = self.free_identities(id, &[]);
+            self.note_ended(highest);
+        }
+    }
+
+    /// Remembers the highest number of a session that has ended with its user, if not every user may have it. Whoever is created
+    /// under an id that may have been here begins above it.
+    fn note_ended(&mut self, highest: u32) {
+        let key = ValueKey::ended_sessions();
+        if highest >= FIRST_APART && highest > ended_sessions(self.value(&key).as_deref()) {
+            let value: Arc<[u8]> = Arc::new(highest.to_be_bytes());
+            self.values.set(key.clone(), Some(Arc::clone(&value)));
+            self.effects.push(Effect::PutValue(key, value));
         }
     }
 
     /// Comes right behind its user's record, and what follows from it comes after: see [`Effect::apply_all`].
     fn put_extension(&mut self, id: UserId, bytes: Box<[u8]>) {
-        let claims = Extension::decode(&bytes).map(|extension| extension.claims()).unwrap_or_default();
+        let owned = Owned::of(&bytes);
         self.effects.push(Effect::PutExtension(id, bytes.into()));
-        self.free_identities(id, &claims);
-        for claim in &claims {
+        self.free_identities(id, &owned.claims);
+        for claim in &owned.claims {
             self.identities.set(claim.clone(), Some(id));
         }
-        self.owned.set(id, Some(claims));
+        self.owned.set(id, Some(owned));
     }
 
     /// Sets free the identities that this user has so far, stored or by an earlier set of the group, but for those
-    /// that are kept. With an identity goes its credential.
-    fn free_identities(&mut self, id: UserId, kept: &[IdentityKey]) {
+    /// that are kept. With an identity goes its credential. Answers the highest number that a session had.
+    fn free_identities(&mut self, id: UserId, kept: &[IdentityKey]) -> u32 {
         let stored = || {
             let extended = self.stored.record(&id).is_some_and(|record| record.flags.has(Flags::EXTENDED));
             let bytes = if extended { self.stored.extension(&id) } else { None };
-            bytes.and_then(|bytes| Extension::decode(&bytes).ok()).map(|extension| extension.claims())
+            bytes.map(|bytes| Owned::of(&bytes))
         };
-        for key in self.owned.get(&id, stored).unwrap_or_default() {
+        let Owned { claims, highest } = self.owned.get(&id, stored).unwrap_or_default();
+        for key in claims {
             if kept.contains(&key) {
                 continue;
             }
@@ -290,5 +321,6 @@ impl<'a, V: View + ?Sized> Group<'a, V> {
             self.identities.set(key, None);
         }
         self.owned.set(id, None);
+        highest
     }
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::asked::Asked;
 use super::whom;
+use crate::admin::IDS;
 use crate::http::problem::Problem;
 use crate::provider::local_userpass::{LocalUserpass, UserpassError};
 use crate::provider::password::Password;
@@ -65,17 +66,25 @@ pub(super) async fn rename(asked: &Asked, user: &UserState, name: &str) -> Resul
 ///
 /// # Errors
 /// An id or a name is taken; the core's.
-pub(super) async fn create(asked: &Asked, users: Vec<NewUser>, told: Value) -> Result<Vec<LoggedIn>, Problem> {
+pub(super) async fn create(asked: &Asked, users: Vec<NewUser>, mut told: Value) -> Result<Vec<LoggedIn>, Problem> {
     let ids: Vec<UserId> = users.iter().map(|user| user.id).collect();
     let whom = ids.first().map(UserId::to_string).unwrap_or_default();
+    if ids.len() > 1 {
+        told[IDS] = ids.iter().map(UserId::to_string).collect();
+    }
     let handle = asked.handle().clone();
     let operation = async move { handle.create_by_hand(users).await };
     match asked.audited("user.create", &whom, (None, Some(told)), operation).await? {
         Err(handle::Error::Refused(Refusal::UserExists)) => {
             let handle = asked.handle();
-            let taken = ids.iter().find(|id| handle.exists(id) || handle.survivor(id).is_some());
+            // the last: a reader who ended, while a cookie may still name it
+            let is_taken = |id: &UserId| handle.exists(id) || handle.survivor(id).is_some() || handle.lazy(id).is_err();
+            let taken = ids.iter().find(|id| is_taken(id));
             let which = taken.map_or_else(|| "an id".to_owned(), |id| format!("the id {id}"));
-            let detail = format!("{which} is taken, or was, and no user was created");
+            let detail = format!(
+                "{which} is that of a user, of one who became part of another, or of a reader who ended and whose cookie may \
+                 still be good; no user was created"
+            );
             Err(Problem::new(StatusCode::CONFLICT, "user-exists", detail))
         }
         Err(handle::Error::Refused(Refusal::Credential(CredentialRefusal::Taken))) => Err(name_taken()),

@@ -23,7 +23,16 @@ pub(super) struct Row {
 /// The longest body with an app, or a part of one. Written with spaces, an app takes more bytes than are stored of it.
 const MOST_APP: usize = 2 * MOST_BYTES;
 
+/// The longest body with a batch of users and their data.
+const MOST_USERS: usize = 1 << 20;
+
 impl Row {
+    /// One that takes many users.
+    pub(super) fn with_users(mut self) -> Self {
+        self.rule.most_body = MOST_USERS;
+        self
+    }
+
     /// One that takes an app, or a part of one.
     pub(super) fn with_app(mut self) -> Self {
         self.rule.most_body = MOST_APP;

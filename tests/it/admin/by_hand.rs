@@ -2,15 +2,15 @@
 
 use passerby::admin::Role;
 use passerby_actors::actor::Ends;
-use passerby_actors::domain::{Credential, CredentialChange, MailToken};
+use passerby_actors::domain::{Credential, CredentialChange, MailToken, SessionId, UserId};
 use serde_json::{Value, json};
 
 use super::one_user::send;
-use super::{app, ask, audit, token};
+use super::{app, ask, audit, log_in, token};
 use crate::accounts;
 use crate::world::{CREATE, ROTATE, TestServer, VIEW, World};
 
-const ID: &str = "0190a5b0-0000-7000-8000-000000000001";
+const ID: &str = "0180a5b0-0000-7000-8000-000000000001";
 
 #[actix_web::test]
 async fn users_are_created_by_hand_with_fixed_ids_all_of_a_batch_or_none() {
@@ -54,6 +54,8 @@ async fn users_are_created_by_hand_with_fixed_ids_all_of_a_batch_or_none() {
 
             for (what, body, status, code) in [
                 ("", json!({ "user_id": "x" }), 400, "bad-field"),
+                ("", json!({ "user_id": "ffffffffffffffffffffffff" }), 400, "bad-field"),
+                ("", json!({ "user_id": "02553f10-0000-7000-8000-000000000001" }), 400, "bad-field"),
                 ("", json!({ "data": [] }), 400, "bad-field"),
                 ("", json!({ "session": 1 }), 400, "bad-field"),
                 ("", json!({ "name": "x" }), 422, "unknown-field"),
@@ -66,7 +68,7 @@ async fn users_are_created_by_hand_with_fixed_ids_all_of_a_batch_or_none() {
                 ("/batch", json!({ "users": [7] }), 400, "bad-field"),
                 (
                     "/batch",
-                    json!({ "users": [{ "user_id": ID.replace('1', "2") }, { "user_id": ID.replace('1', "2") }] }),
+                    json!({ "users": [{ "user_id": ID.replace("001", "002") }, { "user_id": ID.replace("001", "002") }] }),
                     400,
                     "bad-field",
                 ),
@@ -74,8 +76,80 @@ async fn users_are_created_by_hand_with_fixed_ids_all_of_a_batch_or_none() {
                 post(what, body).await.assert_problem(status, code);
             }
             let entries = audit(server, &ada, "&what=user.create").await;
-            let done = entries.iter().filter(|entry| entry["outcome"] == "done").count();
-            assert_eq!((done, &entries[0]["after"]), (3, &json!({ "users": 900, "session": false })));
+            let done: Vec<_> = entries.iter().filter(|entry| entry["outcome"] == "done").collect();
+            assert_eq!((done.len(), &done[0]["after"]["users"], &done[0]["after"]["session"]), (3, &json!(900), &json!(false)));
+            assert_eq!(done[0]["after"]["user_ids"].as_array().unwrap().len(), 900);
+            // whoever was created with others finds by whom
+            let last = many.json()["users"][899]["user_id"].as_str().unwrap().to_owned();
+            assert_eq!(audit(server, &ada, &format!("&whom={last}")).await, [done[0].clone()]);
+            let history = send(server, &ada, &format!("GET {last}/history"), Value::Null).await.json();
+            let created = history["history"].as_array().unwrap().iter().find(|event| event["what"] == "user.create");
+            assert_eq!(created.unwrap()["by"], done[0]["who"]);
+            assert_eq!(created.unwrap()["detail"], json!({ "outcome": "done", "after": { "users": 900, "session": false } }));
+        })
+        .await;
+}
+
+#[actix_web::test]
+async fn a_thousand_users_with_some_data_each_are_one_batch() {
+    World::new()
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Operate).await;
+            let user = |n: u32| json!({ "user_id": format!("636aba02{n:016x}"), "data": { "text": "x".repeat(400) } });
+            let batch = json!({ "users": (0..1000).map(user).collect::<Vec<_>>(), "session": true });
+            assert_eq!(send(server, &ada, "POST batch", batch).await.status, 201);
+            assert_eq!(server.server.store.users(), 1000);
+            let longer = json!({ "users": [{ "data": { "text": "x".repeat(1 << 20) } }] });
+            assert_eq!(send(server, &ada, "POST batch", longer).await.status, 413);
+        })
+        .await;
+}
+
+/// The next document of a batch counts those before it.
+#[actix_web::test]
+async fn the_documents_of_a_batch_have_one_bound_together() {
+    World::new()
+        .set("data.max_bytes", "20000")
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Operate).await;
+            let data = json!({ "data": { "text": "x".repeat(1000) } });
+            let batch = json!({ "users": vec![data.clone(); 40] });
+            send(server, &ada, "POST batch", batch).await.assert_problem(507, "data-full");
+            assert_eq!((server.server.store.users(), server.server.store.document_bytes()), (0, 0));
+            assert_eq!(send(server, &ada, "POST batch", json!({ "users": vec![data; 10] })).await.status, 201);
+        })
+        .await;
+}
+
+/// Nobody's share of the users, and no step of the funnel.
+#[actix_web::test]
+async fn users_created_by_hand_are_no_visitors_and_give_no_network_room() {
+    accounts::world()
+        .serve(async |server| {
+            let ada = token(server, "ada", Role::Operate).await;
+            let some = json!({ "users": [{}, { "user_id": ID }, {}], "session": true });
+            let some = send(server, &ada, "POST batch", some).await.json()["users"].clone();
+            let account = json!({ "email": "eve@example.com", "password": PASSWORD, "session": true });
+            let account = send(server, &ada, "POST ", account).await.json();
+            let (visitor, other) = (server.log_in_v1().await, server.log_in_v1().await);
+            let view = server.call(VIEW).bearer(&visitor.access).send().await.json();
+            for (access, subject) in [(some[2]["access_token"].as_str().unwrap(), "a"), (&*other.access, "b")] {
+                let body = json!({ "provider": "custom-token", "token": accounts::jwt(subject) }).to_string();
+                let linked = server.call("POST /v1/user/identities").bearer(access).body(body).send().await;
+                assert!(matches!(linked.status, 200 | 201), "{linked:?}");
+            }
+            server.clock.advance_s(3600);
+            let returned = [&some[0], &some[1], &account, &view].map(|shown| {
+                let user = UserId::parse(shown["user_id"].as_str().unwrap()).unwrap();
+                let session = SessionId::parse(shown["session_id"].as_str().unwrap()).unwrap();
+                server.handle().check(&user, &session, None).unwrap().returned
+            });
+            assert_eq!(returned, [0, 0, 0, 1]);
+            let ada = log_in(server, "ada", super::PASSWORD).await.json()["token"].as_str().unwrap().to_owned();
+            let overview = ask(server, "GET /v1/admin/overview").bearer(&ada).send().await.json();
+            assert_eq!(overview["funnel"]["month"], json!({ "visitors": 2, "came_back": 1, "converted": 1 }));
+            let logins = overview["month"]["series"]["logins"].as_array().unwrap();
+            assert_eq!(logins.last(), Some(&json!(2)));
         })
         .await;
 }

@@ -9,6 +9,7 @@ mod configuration;
 mod deploying;
 mod ended_sessions;
 mod events;
+mod fixed_ids;
 mod lists;
 mod literal_secrets;
 mod networks;

@@ -24,11 +24,11 @@ impl Ask for Link {
     async fn done(self, work: &Work, permit: OwnedSemaphorePermit) -> Result<LoggedIn, Error> {
         let Self { user, session, proof } = self;
         let operation = Operation::Link { identity: proof.identity.clone(), data: proof.data.clone(), session };
-        let (mut new, mut converts) = (false, false);
+        let (mut new, mut before) = (false, None);
         let propose = || match work.core().store.resolve(&proof.identity) {
             Some(owner) if owner != user => Err(Error::Refused(Refusal::IdentityInUse)),
             _ => {
-                converts = work.core().is_anonymous(&user);
+                before = work.core().store.record(&user);
                 work.proposal_by(&proof, &user, &operation).inspect(|(set, _)| new = set.is_some())
             }
         };
@@ -39,7 +39,7 @@ impl Ask for Link {
         })?;
         let Reply::Linked { session, .. } = reply else { return Err(Error::of_another("link")) };
         if new {
-            work.count_link(converts);
+            work.count_link(before.as_ref());
         }
         Ok(LoggedIn::new(user, &session))
     }

@@ -54,7 +54,7 @@ impl Ask for Merge {
     async fn done(self, work: &Work, permit: OwnedSemaphorePermit) -> Result<Joined, Error> {
         let Self { user, session, proof, opens, policy } = self;
         let operation = Operation::Link { identity: proof.identity.clone(), data: proof.data.clone(), session };
-        let (mut seen_owner, mut new, mut converts) = (None, false, false);
+        let (mut seen_owner, mut new, mut before) = (None, false, None);
         let propose = || {
             let store = &work.core().store;
             let owner = store.resolve(&proof.identity).filter(|owner| *owner != user);
@@ -68,7 +68,7 @@ impl Ask for Merge {
                 return Err(Error::Refused(Refusal::IdentityInUse));
             }
             let Some(owner) = owner else {
-                converts = work.core().is_anonymous(&user);
+                before = store.record(&user);
                 let (set, reply) = work.proposal_by(&proof, &user, &operation)?;
                 new = set.is_some();
                 let Reply::Linked { session, .. } = reply else { return Err(Error::of_another("link")) };
@@ -77,6 +77,7 @@ impl Ask for Merge {
             let demand = demand(work.core(), &proof)?;
             let now = store.clock().now();
             let source = store.load(&user).ok_or(Refusal::Gone)?;
+            before = Some(source.record);
             source.session(session, now, &work.core().policy()).ok_or(Refusal::SessionEnded)?;
             let target = store.load(&owner).ok_or(Error::Busy)?;
             let opening = merging(&user, session, opens, now);
@@ -86,11 +87,12 @@ impl Ask for Merge {
         };
         let joined = work.until_done(permit, propose).await?;
         match &joined {
-            Joined::Linked(_) if new => work.count_link(converts),
+            Joined::Linked(_) if new => work.count_link(before.as_ref()),
             Joined::Linked(_) => {}
             Joined::Merged(_, conflicts) => {
                 work.left_out.borrow_mut().add(user, work.core().store.clock().now(), conflicts);
                 work.stats.merges.fetch_add(1, Ordering::Relaxed);
+                work.count_converted(before.as_ref());
             }
         }
         Ok(joined)

@@ -30,7 +30,7 @@ use self::proof::demand;
 use super::core::Core;
 use super::error::Error;
 use super::propose::{Proposer, Tries};
-use crate::domain::{ChangeSet, Operation, Refusal, Reply, UserId};
+use crate::domain::{ChangeSet, Operation, Record, Refusal, Reply, UserId};
 use crate::store::Completions;
 
 /// How often the linker looks again when others were faster. Of those who change one user at once, one is done in each group:
@@ -50,7 +50,7 @@ pub struct LinkStats {
     pub logins: AtomicU64,
     /// Anonymous users who became part of an account.
     pub merges: AtomicU64,
-    /// Anonymous users who became accounts.
+    /// Anonymous users who became accounts or part of one, but for those whom an operator created.
     pub converted: AtomicU64,
     /// Links and merges whose answer was given again.
     pub repeats: AtomicU64,
@@ -102,10 +102,15 @@ impl Work {
         self.proposer.core()
     }
 
-    /// Counts a link, and whether an anonymous user became an account by it.
-    fn count_link(&self, converts: bool) {
+    /// Counts a visitor who became an account, or part of one: `before` is what the user was.
+    fn count_converted(&self, before: Option<&Record>) {
+        self.stats.converted.fetch_add(u64::from(before.is_some_and(Record::is_visitor)), Ordering::Relaxed);
+    }
+
+    /// The same by a link.
+    fn count_link(&self, before: Option<&Record>) {
         self.stats.links.fetch_add(1, Ordering::Relaxed);
-        self.stats.converted.fetch_add(u64::from(converts), Ordering::Relaxed);
+        self.count_converted(before);
     }
 
     /// Proposes a set until it is done or `propose` returns something else. While nothing can be stored, nothing is read either.

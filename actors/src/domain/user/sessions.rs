@@ -230,6 +230,17 @@ impl UserState {
         Decision::Replace { next: self.with_sessions(Sessions { highest: self.highest_session(), list }), cause, reply }
     }
 
+    /// A user who was just created, whose session has this number.
+    #[must_use]
+    pub fn numbered(self, number: u32) -> Self {
+        let mut list = self.sessions();
+        list.iter_mut().for_each(|session| session.number = number);
+        let mut next = self.with_sessions(Sessions { highest: number, list });
+        // it tells that the user never came back
+        next.record.session_started = self.record.session_started;
+        next
+    }
+
     /// With its sessions in the extension record, where they stay.
     pub(super) fn with_sessions(&self, sessions: Sessions) -> Self {
         let mut next = self.clone();

@@ -21,12 +21,14 @@ use crate::token::ACCESS_TTL_S;
 
 /// Users of a batch.
 const MOST: usize = 1000;
+/// The time that an id tells may be so far ahead of our clock: clocks differ.
+const AHEAD_MS: u64 = 86_400_000;
 
 pub(super) fn rows() -> Vec<Row> {
     let operate = Some(Role::Operate);
     vec![
         row("POST /v1/admin/users", operate, "user.create", create),
-        row("POST /v1/admin/users/batch", operate, "user.create", create_batch),
+        row("POST /v1/admin/users/batch", operate, "user.create", create_batch).with_users(),
     ]
 }
 
@@ -41,16 +43,21 @@ fn opens(fields: &Map<String, Value>) -> Result<bool, Problem> {
 /// An anonymous user of these fields: `user_id` and `data`.
 fn anonymous(asked: &Asked, fields: &Map<String, Value>, opens: bool) -> Result<NewUser, Problem> {
     let bad = || Problem::bad_field("user_id must be a user id: 24 hexadecimal digits, or a UUID in lower case");
-    let id = match fields.get("user_id") {
-        None => asked.handle().new_user_id(IdForm::TimeOrdered),
-        Some(id) => id.as_str().and_then(|id| UserId::parse(id).ok()).ok_or_else(bad)?,
+    let (id, is_given) = match fields.get("user_id") {
+        None => (asked.handle().new_user_id(IdForm::TimeOrdered), false),
+        Some(id) => (id.as_str().and_then(|id| UserId::parse(id).ok()).ok_or_else(bad)?, true),
     };
+    if is_given && id.created_ms() > asked.context.server.clock().wall_ms() + AHEAD_MS {
+        return Err(Problem::bad_field(
+            "user_id must not tell a time that is to come: it would be that of the creation",
+        ));
+    }
     let data = match fields.get("data") {
         None => None,
         Some(Value::Object(data)) => Some(data.clone()),
         Some(_) => return Err(Problem::bad_field("data must be an object")),
     };
-    Ok(NewUser { id, name: None, data, opens })
+    Ok(NewUser { id, is_given, name: None, data, opens })
 }
 
 /// The tokens of a user's first session.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::shown::time;
 use super::users::shown;
-use crate::admin::{Entry, Filter, Outcome, Role};
+use crate::admin::{Entry, Filter, IDS, Outcome, Role};
 use crate::http::admin::asked::Asked;
 use crate::http::admin::table::{Row, row};
 use crate::http::admin::whom;
@@ -100,7 +100,11 @@ async fn history(asked: Asked) -> Answer {
         if user.record.is_anonymous() && page.entries.iter().any(|(_, entry)| is_without_session(entry)) {
             events.retain(|event| event["what"] != SESSION_BEGAN);
         }
-        events.extend(page.entries.into_iter().map(|(at_ms, entry)| {
+        events.extend(page.entries.into_iter().map(|(at_ms, mut entry)| {
+            // who else was created is no part of it
+            if let Some(Value::Object(after)) = &mut entry.after {
+                after.remove(IDS);
+            }
             let mut detail = Map::from_iter([("outcome".to_owned(), json!(entry.outcome))]);
             let told = [("before", entry.before), ("after", entry.after), ("reason", entry.reason.map(Value::from))];
             detail.extend(told.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));

@@ -177,7 +177,8 @@ async fn create(asked: Asked) -> Answer {
     let name = created::name(&asked, email, password).await?;
     let id = asked.handle().new_user_id(IdForm::Object);
     let told = json!({ "anonymous": false, "session": false, "data": false });
-    created::create(&asked, vec![NewUser { id, name: Some(name), data: None, opens: false }], told).await?;
+    created::create(&asked, vec![NewUser { id, is_given: false, name: Some(name), data: None, opens: false }], told)
+        .await?;
     let user = asked.handle().load(&id).ok_or_else(whom::not_found)?;
     Ok(json(StatusCode::CREATED, &shown(&asked.context, &user)))
 }

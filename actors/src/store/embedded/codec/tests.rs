@@ -45,7 +45,8 @@ fn families_and_causes_have_the_numbers_that_they_always_had() {
     assert_eq!(
         families,
         "1=users 2=extensions 3=credentials 5=meters 6=documents 4=ended-ids 7=admins 8=admin-keys 9=admin-sessions \
-         10=audit-entries 11=deployments 12=audit-refusals 13=drafts 14=days 15=network-blocks"
+         10=audit-entries 11=deployments 12=audit-refusals 13=drafts 14=days 15=network-blocks \
+         16=ended-sessions"
     );
     assert_eq!((Cause::Administered as u8, Cause::from_number(27)), (27, Some(Cause::Administered)));
     assert_eq!((Cause::MeterAdjusted as u8, Cause::from_number(28)), (28, Some(Cause::MeterAdjusted)));
