@@ -129,8 +129,8 @@ mod tests {
     #[test]
     fn what_is_typed_is_one_segment_or_one_value() {
         assert_eq!(escaped("a/b?c=d&e f%ü"), "a%2Fb%3Fc%3Dd%26e%20f%25%C3%BC");
-        let given = [("who", Some("a&b".to_owned())), ("what", None), ("limit", Some("5".to_owned()))];
-        assert_eq!(with_query("/x", &given), "/x?who=a%26b&limit=5");
+        let parameters = [("who", Some("a&b".to_owned())), ("what", None), ("limit", Some("5".to_owned()))];
+        assert_eq!(with_query("/x", &parameters), "/x?who=a%26b&limit=5");
         assert_eq!(with_query("/x", &[("who", None)]), "/x");
         for nothing in ["", " ", ".", ".."] {
             assert!(given(nothing).is_err(), "{nothing:?}");

@@ -340,7 +340,7 @@ async fn a_script_gives_a_user_another_address_and_password_sessions_and_identit
             );
             create("old@example.com").await;
             let entries = audit(server, &ada, "&what=user.rename").await;
-            let entry = entries.iter().filter(|entry| entry["outcome"] == "done").last().unwrap();
+            let entry = entries.iter().rfind(|entry| entry["outcome"] == "done").unwrap();
             let (before, after) = (json!({ "email": "old@example.com" }), json!({ "email": "new@example.com" }));
             assert_eq!((&entry["whom"], &entry["before"], &entry["after"]), (&json!(user), &before, &after));
         })
