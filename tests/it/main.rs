@@ -19,6 +19,7 @@ mod command_line;
 mod data;
 mod deployments;
 mod documents;
+mod drafts;
 mod failing;
 mod fields;
 mod keys;

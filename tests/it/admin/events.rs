@@ -98,7 +98,7 @@ async fn each_user_of_a_batch_has_an_event_of_its_own() {
     World::new()
         .serve(async |server| {
             let ada = token(server, "ada", Role::Operate).await;
-            let ids = [1, 2, 3].map(|n| format!("0190a5b0-0000-7000-8000-00000000000{n}"));
+            let ids = [1, 2, 3].map(|n| format!("018bcfe5-6800-7000-8000-00000000000{n}"));
             let mut all = open(server, &ada, "?type=created").await;
             let mut of_second = open(server, &ada, &format!("?user={}", ids[1])).await;
             let mut of_disabled = open(server, &ada, "?type=disabled").await;

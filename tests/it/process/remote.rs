@@ -142,9 +142,9 @@ fn many_users_are_acted_on_by_a_filter_and_never_by_mistake() {
     );
     assert_eq!(would("disable --everybody"), "3 users fit, and nothing is done: this disables 3 users\n");
     assert_eq!(would("enable --everybody"), "3 users fit, and nothing is done: this changes none of them\n");
+    assert!(here.says("users job").contains("(dry run): done; 3 users fit, 0 would be changed, 0 would be deleted"));
     assert_eq!(here.json("users count")["users"], 3);
     assert_eq!(here.says("users end --accounts --yes").matches("0 users fit").count(), 1);
-    assert!(here.says("users job").contains("(dry run): done; 3 users fit, 0 would be changed, 0 would be deleted"));
     assert!(here.says("users disable --everybody --yes").contains("disable: done; 3 users fit, 3 changed"));
     let deleted = here.json("users delete --disabled --yes");
     assert_eq!((&deleted["state"], &deleted["users"]["removed"]), (&Value::from("done"), &Value::from(3)));
