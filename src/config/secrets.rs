@@ -109,6 +109,11 @@ impl Secrets {
     pub fn has(&self, name: &str) -> bool {
         variable(name).is_some_and(|variable| self.by_variable.contains_key(&variable))
     }
+
+    /// Whether a text is the name of a secret: of one that there is, or as names are.
+    pub fn may_name(&self, text: &str) -> bool {
+        self.has(text) || reads_like_a_name(text)
+    }
 }
 
 /// Whether a text is words, as names are, and not what a machine drew at random.
@@ -116,12 +121,23 @@ fn reads_like_a_name(text: &str) -> bool {
     const LONGEST: usize = 31;
     const LONGEST_WORD: usize = 14;
     const LONGEST_NUMBER: usize = 4;
+    const SHORTEST_IN_CAMEL_CASE: usize = 3;
+    let is_one_case = |letters: &str, is: fn(&u8) -> bool| letters.bytes().all(|byte| is(&byte));
+    let is_camel_case = |letters: &str| {
+        let ends = letters.match_indices(|c: char| c.is_ascii_uppercase()).map(|(at, _)| at).chain([letters.len()]);
+        let lengths = ends.scan(0, |last, end| Some(end - std::mem::replace(last, end)));
+        letters.bytes().all(|byte| byte.is_ascii_alphabetic())
+            && lengths
+                .skip_while(|length| *length == 0)
+                .all(|length| (SHORTEST_IN_CAMEL_CASE..=LONGEST_WORD).contains(&length))
+    };
     let is_word = |word: &str| {
         let letters = word.trim_end_matches(|c: char| c.is_ascii_digit());
-        let is_one_case = |is: fn(&u8) -> bool| letters.bytes().all(|byte| is(&byte));
-        (1..=LONGEST_WORD).contains(&letters.len())
-            && word.len() - letters.len() <= LONGEST_NUMBER
-            && (is_one_case(u8::is_ascii_lowercase) || is_one_case(u8::is_ascii_uppercase))
+        let is_short = (1..=LONGEST_WORD).contains(&letters.len());
+        word.len() - letters.len() <= LONGEST_NUMBER
+            && (is_short
+                && (is_one_case(letters, u8::is_ascii_lowercase) || is_one_case(letters, u8::is_ascii_uppercase))
+                || !letters.is_empty() && is_camel_case(letters))
     };
     text.len() <= LONGEST && text.split(['-', '_']).all(is_word)
 }

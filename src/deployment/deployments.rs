@@ -204,8 +204,11 @@ impl Deployments {
     /// then on.
     pub(super) fn newest(&self, handle: &Handle) -> Result<Option<Deployment>, DeployError> {
         let newest = Deployment::newest(handle, &self.recipe)?;
-        if let Some(newest) = newest.as_ref().filter(|newest| newest.number > self.app().newest) {
-            self.adopt(handle, newest)?;
+        if let Some(newest) = newest.as_ref().filter(|newest| newest.number > self.app().newest)
+            && let Err(error) = self.adopt(handle, newest)
+        {
+            // the next one may be what mends it
+            tracing::error!(target: OPERATOR, %error, deployment = newest.number, "the last deployment is stored, and cannot be in force");
         }
         Ok(newest)
     }

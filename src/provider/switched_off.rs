@@ -7,8 +7,8 @@ use super::options::SECRET_CONFIG;
 use crate::config::secrets::Secrets;
 
 /// Why a text does not stand there.
-pub(super) const REASON: &str = "expected the name of a secret that this server has (PASSERBY_SECRET_NAME, or the secrets file), \
-                                 and never the secret itself: leave it out as long as the provider is off";
+pub(super) const REASON: &str = "expected the name of a secret (PASSERBY_SECRET_NAME, or in the secrets file), and never the secret \
+                                 itself: leave it out as long as the provider is off";
 
 /// Where in a provider's object something stands in the place of a secret's name that names none.
 pub(super) fn literals(provider: &Map<String, Value>, secrets: &Secrets) -> Vec<String> {
@@ -69,7 +69,7 @@ fn is_for_secrets(name: &str) -> bool {
 fn stays(value: &mut Value, path: &str, secrets: &Secrets, found: &mut Vec<String>) -> bool {
     let stays = match value {
         Value::Null | Value::Bool(_) => true,
-        Value::String(text) => text.is_empty() || secrets.has(text),
+        Value::String(text) => text.is_empty() || secrets.may_name(text),
         Value::Number(_) => false,
         Value::Array(items) => {
             let mut at = 0;
@@ -115,6 +115,9 @@ mod tests {
             json!({ "secret_config": {} }),
             json!({ "secret_config": { "clientSecret": "" } }),
             json!({ "secret_config": { "clientSecret": "google" } }),
+            // of a secret that stayed where the app was exported
+            json!({ "secret_config": { "clientSecret": "googleClientSecret" } }),
+            json!({ "secret_config": { "signingKeys": ["jwt-key2", "OTHER_KEY"] } }),
             json!({ "secret_config": { "signingKeys": [""] } }),
             json!({ "secret_config": null, "config": { "useSecret": true } }),
         ] {
@@ -122,12 +125,12 @@ mod tests {
         }
         for (bad, path) in [
             (json!({ "secret_config": { "clientSecret": "GOCSPX-1" } }), "secret_config.clientSecret"),
-            (json!({ "secret_config": { "signingKeys": ["google", "other"] } }), "secret_config.signingKeys[1]"),
-            (json!({ "secret_config": { "a": { "b": ["x"] } } }), "secret_config.a.b[0]"),
-            (json!({ "secret_config": "x" }), "secret_config"),
+            (json!({ "secret_config": { "signingKeys": ["google", "0therKey"] } }), "secret_config.signingKeys[1]"),
+            (json!({ "secret_config": { "a": { "b": ["x1y2"] } } }), "secret_config.a.b[0]"),
+            (json!({ "secret_config": "x1y2" }), "secret_config"),
             (json!({ "secret_config": { "pin": 1234 } }), "secret_config.pin"),
-            (json!({ "config": { "client_secret": "x" } }), "config.client_secret"),
-            (json!({ "config": { "apps": [{ "privateKey": "x" }] } }), "config.apps[0].privateKey"),
+            (json!({ "config": { "client_secret": "x1y2" } }), "config.client_secret"),
+            (json!({ "config": { "apps": [{ "privateKey": "x1y2" }] } }), "config.apps[0].privateKey"),
         ] {
             assert_eq!(literals(&object(bad.clone()), &secrets()), [path], "{bad}");
         }

@@ -273,11 +273,12 @@ impl Core {
 
     /// Forgets a worker and the actors that went with it: they are activated again elsewhere.
     pub(crate) fn remove_worker(&self, worker: usize) {
-        if let Some(queue) = self.queues.write().get_mut(worker) {
-            *queue = None;
-        }
         for (id, incarnation) in self.directory.idle(worker, u64::MAX) {
             self.directory.forget(&id, incarnation);
+        }
+        // from here on the number may be another one's
+        if let Some(queue) = self.queues.write().get_mut(worker) {
+            *queue = None;
         }
     }
 

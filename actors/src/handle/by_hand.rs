@@ -93,7 +93,8 @@ impl Handle {
         }
         for new in users {
             let id = new.id;
-            if core.store.survivor(&id).is_some() {
+            // a change of one who is just going may be under way, and would be one of the new user
+            if core.store.survivor(&id).is_some() || core.store.record(&id).is_some() {
                 return Err(Error::Refused(Refusal::UserExists));
             }
             let mut of_user = vec![Op::Value { key: ValueKey::ended_lazy(&id), seen: None, change: Rewrite::Keep }];

@@ -62,6 +62,15 @@ pub(super) fn name(fields: &Map<String, Value>) -> Result<Option<String>, Proble
     }
 }
 
+/// A whole number in the fields.
+///
+/// # Errors
+/// It is none.
+pub(super) fn number(fields: &Map<String, Value>, name: &str) -> Result<Option<u64>, Problem> {
+    let wrong = || Problem::bad_field(format!("{name} must be a whole number from 0 on"));
+    fields.get(name).map(|value| value.as_u64().ok_or_else(wrong)).transpose()
+}
+
 /// What stands in `passerby.toml` is changed there.
 pub(super) fn set_by_file(what: &str) -> Problem {
     Problem::new(StatusCode::CONFLICT, "set-by-file", format!("{what} {SET_BY_FILE}"))

@@ -283,7 +283,7 @@ async fn scripts_list_confirm_and_forget_registrations() {
 async fn a_script_gives_a_user_another_address_and_password_sessions_and_identities_stay() {
     accounts::world()
         .serve(async |server| {
-            let ada = token(server, "ada", Role::Operate).await;
+            let ada = token(server, "ada", Role::Owner).await;
             let users = format!("{}/users", app(server));
             let by_script = async |what: &str, path: &str, body: Value| {
                 ask(server, &format!("{what} {users}{path}")).bearer(&ada).body(body.to_string()).send().await

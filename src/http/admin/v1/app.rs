@@ -6,12 +6,12 @@ use actix_web::http::StatusCode;
 use passerby_actors::handle::Handle;
 use serde_json::{Map, Value, json};
 
-use super::deployed::{as_number, deployment, difference, done, number, read};
+use super::deployed::{as_number, deployment, difference, done, read};
 use super::{draft, providers};
 use crate::admin::Role;
 use crate::deployment::{Deployments, How};
 use crate::http::admin::asked::Asked;
-use crate::http::admin::deploying::{SET_BY_FILE, change, name};
+use crate::http::admin::deploying::{SET_BY_FILE, change, name, number};
 use crate::http::admin::table::{Row, row};
 use crate::http::json;
 use crate::http::problem::{Answer, Problem};

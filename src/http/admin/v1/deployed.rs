@@ -80,12 +80,3 @@ pub(super) fn difference(before: &AppContent, after: &AppContent) -> Map<String,
 pub(super) fn read(app: Value) -> Result<AppContent, Problem> {
     serde_json::from_value(app).map_err(|error| Problem::bad_field(format!("app: {error}")))
 }
-
-/// A whole number in the fields.
-///
-/// # Errors
-/// It is none.
-pub(super) fn number(fields: &Map<String, Value>, name: &str) -> Result<Option<u64>, Problem> {
-    let wrong = || Problem::bad_field(format!("{name} must be a whole number from 0 on"));
-    fields.get(name).map(|value| value.as_u64().ok_or_else(wrong)).transpose()
-}

@@ -6,11 +6,11 @@ use actix_web::http::StatusCode;
 use passerby_actors::handle::Handle;
 use serde_json::{Value, json};
 
-use super::deployed::{as_number, deployment, difference, done, number as of_fields};
+use super::deployed::{as_number, deployment, difference, done};
 use crate::admin::Role;
 use crate::deployment::{Deployment, Deployments, How};
 use crate::http::admin::asked::Asked;
-use crate::http::admin::deploying::{change, name};
+use crate::http::admin::deploying::{change, name, number as of_fields};
 use crate::http::admin::table::{Row, row};
 use crate::http::json;
 use crate::http::problem::Answer;

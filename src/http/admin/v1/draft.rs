@@ -7,12 +7,12 @@ use passerby_actors::domain::merge_patch;
 use passerby_actors::handle::Handle;
 use serde_json::{Map, Value, json};
 
-use super::deployed::{difference, done, number, read};
+use super::deployed::{difference, done, read};
 use super::shown::{no_content, time};
 use crate::admin::Role;
 use crate::deployment::{Deployments, Draft, How, sentences};
 use crate::http::admin::asked::Asked;
-use crate::http::admin::deploying::{self, name, set_by_file};
+use crate::http::admin::deploying::{self, name, number, set_by_file};
 use crate::http::admin::table::{Row, row};
 use crate::http::json;
 use crate::http::problem::{Answer, Problem};

@@ -11,7 +11,7 @@ use super::apps::{app, app_id, must_be_this};
 use crate::admin::Role;
 use crate::deployment::{Deployment, Deployments, Draft, How, Line, Side, lines, sentences};
 use crate::http::admin::asked::Asked;
-use crate::http::admin::deploying::{change, name};
+use crate::http::admin::deploying::{change, name, number};
 use crate::http::admin::table::{Row, row};
 use crate::http::json;
 use crate::http::problem::{Answer, Problem};
@@ -134,10 +134,11 @@ async fn diff(asked: Asked) -> Answer {
 }
 
 async fn deploy(asked: Asked) -> Answer {
-    let (Draft { app, revision, .. }, name) = (named(&asked)?, name(&asked.loose_fields()?)?);
+    let (Draft { app, revision, .. }, fields) = (named(&asked)?, asked.loose_fields()?);
+    let (name, seen) = (name(&fields)?, number(&fields, "seen")?);
     let now = asked.context.server.app().content.clone();
     let deploy = async move |deployments: &Deployments, handle: &Handle, how: How<'_>| {
-        deployments.deploy_draft(handle, How { name, ..how }, (revision, None)).await
+        deployments.deploy_draft(handle, How { name, ..how }, (revision, seen)).await
     };
     let deployed = change(&asked, ("draft.deploy", "draft"), (&now, &app), deploy).await?;
     Ok(json(StatusCode::CREATED, &deployment_shown(&asked, &deployed)))

@@ -15,7 +15,10 @@ use crate::http::read::of_query;
 use crate::provider::app_folder::imported;
 
 pub(super) fn rows() -> Vec<Row> {
-    vec![row("POST /api/admin/v3.0/groups/{group}/apps/{app}/import", Some(Role::Owner), "app.import", import)]
+    vec![
+        row("POST /api/admin/v3.0/groups/{group}/apps/{app}/import", Some(Role::Owner), "app.import", import)
+            .with_app(),
+    ]
 }
 
 /// `strategy` (`replace-by-name`, as it is without one) and `diff` (`true`: nothing is changed, and the answer is what would be).

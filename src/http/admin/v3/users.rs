@@ -40,7 +40,12 @@ pub(super) fn rows() -> Vec<Row> {
         row("GET /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}/devices", read, None, devices),
         row("POST /api/admin/v3.0/groups/{group}/apps/{app}/users/verify_token", read, None, verify_token),
         row("DELETE /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}", operate, "user.delete", delete),
-        row("PATCH /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}/reset_email", operate, "user.rename", rename),
+        row(
+            "PATCH /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}/reset_email",
+            Some(Role::Owner),
+            "user.rename",
+            rename,
+        ),
         row("PUT /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}/logout", operate, "user.logout", log_out),
         row("PUT /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}/enable", operate, "user.enable", enable),
         row("PUT /api/admin/v3.0/groups/{group}/apps/{app}/users/{user}/disable", operate, "user.disable", disable),
