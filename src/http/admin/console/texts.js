@@ -243,7 +243,7 @@ export const t = {
     movedTitle: "The draft has moved",
     moved: (who, ago) => `${who} changed the draft ${ago}.`,
     overtaken: (who, number, ago) => `${who} deployed ${number ?? "something else"} ${ago}.`,
-    behind: "Something was deployed after the last change of this draft. The difference is from what is in force now: deploying the draft undoes what is not in it.",
+    behind: "Something was deployed after this draft began. The difference is from what is in force now: deploying the draft undoes what is not in it.",
     movedChoice: "Your change is not saved. You can look at the draft as it is now, or save your change on top of it.",
     reload: "Show the draft",
     onTop: "Save mine on top",
