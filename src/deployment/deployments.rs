@@ -223,7 +223,8 @@ impl Deployments {
         if newest <= self.app().newest || self.found.swap(newest, Ordering::Relaxed) == newest {
             return Ok(());
         }
-        self.newest(handle).map(drop)
+        let newest = Deployment::newest(handle, &self.recipe)?;
+        newest.iter().try_for_each(|newest| self.adopt(handle, newest))
     }
 
     /// Puts a deployment of the store in force.
